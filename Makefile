@@ -1,0 +1,39 @@
+# Every target sets up what it needs in .venv first, and can be run again.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test lint types bench format clean
+
+demo: $(READY)  ## start the bundled server and run the main job against it
+	@$(BIN)/python examples/demo.py
+
+test: $(READY)  ## run the whole suite with branch coverage
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lint: $(READY)  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## check types
+	$(BIN)/mypy
+
+bench: $(READY)  ## measure against the peers (see benchmarks/README.md)
+	$(BIN)/python -m benchmarks
+
+format: $(READY)  ## rewrite what ruff can put right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove everything that the targets above made
+	rm -rf .venv node_modules dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "navai-client needs Python 3.11 or newer; set PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[server]' --group dev
+	@touch $(READY)
