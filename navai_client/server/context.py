@@ -1,0 +1,23 @@
+"""What a backend function may know about the call it serves."""
+
+import threading
+
+import attrs
+
+from navai_client.server.messages import BackendRequest
+
+__all__ = ["FunctionContext"]
+
+
+@attrs.frozen
+class FunctionContext:
+    """Handed to a function that has a parameter of this type, or one named ``context``.
+
+    Attributes:
+        request: The request that the call came with.
+        cancelled: Set when the call's time is over or its server stops. A synchronous function cannot be
+            stopped from outside; one that may run long should look at this now and then and return.
+    """
+
+    request: BackendRequest
+    cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)

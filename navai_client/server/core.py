@@ -1,0 +1,210 @@
+"""The backend without HTTP library or framework: (method, path, headers), then a body -> an answer.
+
+Routes, statuses and texts are the contract's; how they travel is the business of whoever calls this.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol
+
+import attrs
+
+from navai_client.server.bodies import BodyError, decode_record
+from navai_client.server.context import FunctionContext
+from navai_client.server.errors import BackendError
+from navai_client.server.invocation import FunctionFailure, Invoker
+from navai_client.server.messages import JSON_HEADER, Answer, BackendRequest, error_answer, json_answer
+from navai_client.server.registry import FunctionRegistry
+from navai_client.server.settings import ServerSettings
+from navai_client.wire.text import trim
+
+__all__ = ["BackendCore", "Services"]
+
+HEALTH_PATH: Final = "/health"
+
+_FAILED: Final = "Function execution failed."
+
+Handler = Callable[[BackendRequest, bytes], Awaitable[Answer]]
+
+
+class Services(Protocol):
+    """What stands behind the routes that are no functions."""
+
+    async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Mint a client secret; raise :class:`BackendError`."""
+        ...
+
+    async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Synthesize speech; raise :class:`BackendError`."""
+        ...
+
+
+@attrs.frozen
+class _Route:
+    methods: Mapping[str, Handler]
+    allow: bytes
+
+
+def _route(**methods: Handler) -> _Route:
+    if "GET" in methods:
+        methods["HEAD"] = methods["GET"]
+    return _Route(methods, ", ".join([*methods, "OPTIONS"]).encode())
+
+
+class BackendCore:
+    """Answers requests.
+
+    A request is first shown to :meth:`admit`, which refuses what can be refused before its body is read. What
+    it lets pass goes to :meth:`answer` with its body.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        functions: Callable[[], FunctionRegistry],
+        services: Services,
+        invoker: Invoker,
+    ) -> None:
+        self.settings = settings
+        self._functions = functions
+        self._services = services
+        self._invoker = invoker
+        self._token = None if settings.access_token is None else settings.access_token.encode()
+        self._routes = self._make_routes()
+        self._listing: tuple[FunctionRegistry, int, Answer] | None = None
+
+    def admit(self, request: BackendRequest) -> Answer | None:
+        """Answer *request* if it can be answered without its body, or return None."""
+        route = self._routes.get(request.path)
+        if route is None:
+            return error_answer(404, "Not found.")
+        if request.method == "OPTIONS":
+            return self._options(request, route)
+        if self._token is not None and request.path != HEALTH_PATH and not self._is_let_in(request):
+            return error_answer(
+                401, "Missing or wrong access token.", (b"www-authenticate", b'Bearer realm="navai"')
+            )
+        if request.method not in route.methods:
+            return error_answer(405, "Method not allowed.", (b"allow", route.allow))
+        if request.method == "POST":
+            return self._refuse_body(request.raw_headers)
+        return None
+
+    async def answer(self, request: BackendRequest, body: bytes) -> Answer:
+        """Answer *request*, which :meth:`admit` has let pass, with its *body*."""
+        return await self._routes[request.path].methods[request.method](request, body)
+
+    def too_large(self) -> Answer:
+        """Refuse a body that is over the limit."""
+        return error_answer(413, f"Request body is larger than {self.settings.max_body_bytes} bytes.")
+
+    def _make_routes(self) -> dict[str, _Route]:
+        settings = self.settings
+        routes = {
+            HEALTH_PATH: _route(GET=self._health),
+            settings.client_secret_path: _route(POST=self._client_secret),
+            settings.speech_synthesize_path: _route(POST=self._speech),
+        }
+        if settings.include_functions_routes:
+            routes[settings.functions_list_path] = _route(GET=self._list)
+            routes[settings.functions_execute_path] = _route(POST=self._execute)
+        return routes
+
+    def _is_let_in(self, request: BackendRequest) -> bool:
+        scheme, _, given = request.raw_headers.get(b"authorization", b"").partition(b" ")
+        wanted = self._token or b""
+        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), wanted)
+
+    def _options(self, request: BackendRequest, route: _Route) -> Answer:
+        if b"access-control-request-method" not in request.raw_headers:
+            return Answer(204, headers=((b"allow", route.allow),))
+        return Answer(
+            204,
+            headers=(
+                (b"access-control-allow-methods", route.allow),
+                (
+                    b"access-control-allow-headers",
+                    b"Authorization, Content-Type, If-None-Match, Idempotency-Key, X-Request-ID",
+                ),
+                (b"access-control-max-age", b"600"),
+            ),
+        )
+
+    def _refuse_body(self, headers: Mapping[bytes, bytes]) -> Answer | None:
+        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        if media_type != b"application/json" and not (
+            media_type.startswith(b"application/") and media_type.endswith(b"+json")
+        ):
+            return error_answer(415, "Content-Type must be application/json.")
+        if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+            return error_answer(415, "Content-Encoding is not supported: send the body as it is.")
+        length = headers.get(b"content-length", b"")
+        if length.isdigit() and (len(length) > 18 or int(length) > self.settings.max_body_bytes):  # noqa: PLR2004
+            return self.too_large()
+        return None
+
+    async def _health(self, _request: BackendRequest, _body: bytes) -> Answer:
+        return json_answer(200, {"ok": True})
+
+    async def _client_secret(self, _request: BackendRequest, body: bytes) -> Answer:
+        return await self._serve(self._services.create_client_secret, body)
+
+    async def _speech(self, _request: BackendRequest, body: bytes) -> Answer:
+        return await self._serve(self._services.synthesize_speech, body)
+
+    async def _serve(
+        self, service: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]], body: bytes
+    ) -> Answer:
+        try:
+            return json_answer(200, await service(decode_record(body)), (b"cache-control", b"no-store"))
+        except BodyError as error:
+            return error_answer(400, str(error))
+        except BackendError as error:
+            headers = () if error.retry_after is None else ((b"retry-after", error.retry_after.encode()),)
+            return error_answer(error.status_code, str(error), *headers)
+
+    async def _list(self, request: BackendRequest, _body: bytes) -> Answer:
+        answer = self._prepared_listing()
+        asked = request.raw_headers.get(b"if-none-match")
+        if asked is not None:
+            etag = next(value for name, value in answer.headers if name == b"etag")
+            known = {each.strip().removeprefix(b"W/") for each in asked.split(b",")}
+            if etag in known or b"*" in known:
+                return Answer(304, headers=tuple(each for each in answer.headers if each is not JSON_HEADER))
+        return answer
+
+    def _prepared_listing(self) -> Answer:
+        registry = self._functions()
+        prepared = self._listing
+        if prepared is None or prepared[0] is not registry or prepared[1] != registry.version:
+            body = registry.listing()
+            etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
+            answer = Answer(200, body, (JSON_HEADER, (b"etag", etag), (b"cache-control", b"no-cache")))
+            prepared = self._listing = (registry, registry.version, answer)
+        return prepared[2]
+
+    async def _execute(self, request: BackendRequest, body: bytes) -> Answer:
+        try:
+            record = decode_record(body)
+        except BodyError as error:
+            return error_answer(400, str(error))
+        given = record.get("function_name")
+        name = trim(given).lower() if isinstance(given, str) else ""
+        if not name:
+            return error_answer(400, "function_name is required.")
+        registry = self._functions()
+        function = registry.find(name)
+        if function is None:
+            return json_answer(
+                404, {"error": "Unknown or disallowed function.", "available_functions": registry.names}
+            )
+        timeout = self.settings.function_timeout if function.timeout is None else function.timeout or None
+        try:
+            result = await self._invoker.invoke(
+                name, function.target, record.get("payload"), FunctionContext(request), timeout
+            )
+        except FunctionFailure as failure:
+            failed = {"ok": False, "function_name": name, "error": _FAILED, "details": str(failure)}
+            return attrs.evolve(json_answer(200, failed), function=name)
+        return Answer(200, function.opening + result + b"}", function=name)

@@ -1,0 +1,103 @@
+"""The sample functions of ``--demo``: one of each kind that a backend may have."""
+
+import asyncio
+import time
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import attrs
+import msgspec
+
+__all__ = ["Calculator", "cancel_order", "create_order", "get_weather", "make_report", "tell_time"]
+
+_PRICES = {"coffee": Decimal("2.80"), "tea": Decimal("2.40"), "cake": Decimal("3.90")}
+
+
+@attrs.frozen
+class Weather:
+    """What the weather is like."""
+
+    location: str
+    temperature: float
+    unit: str
+    condition: str
+
+
+@attrs.frozen
+class OrderLine:
+    """How much of what."""
+
+    product: Literal["coffee", "tea", "cake"]
+    quantity: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
+
+
+def get_weather(location: str, unit: Literal["celsius", "fahrenheit"] = "celsius") -> Weather:
+    """Get the current weather of a place.
+
+    Args:
+        location: City or region, such as "San Francisco".
+        unit: The unit of the temperature.
+    """
+    celsius = sum(map(ord, location)) % 30
+    temperature = float(celsius) if unit == "celsius" else celsius * 9 / 5 + 32
+    return Weather(location, temperature, unit, ("sunny", "cloudy", "rainy")[celsius % 3])
+
+
+async def create_order(
+    items: list[OrderLine], customer_id: str, deliver_on: date | None = None
+) -> dict[str, object]:
+    """Place an order and say what it costs.
+
+    Args:
+        items: What is ordered.
+        customer_id: Who orders.
+        deliver_on: The day of the delivery; tomorrow when none is given.
+    """
+    await asyncio.sleep(0)  # where a real shop would ask its database
+    total = sum((_PRICES[line.product] * line.quantity for line in items), Decimal())
+    return {
+        "order_id": f"order-{customer_id}",
+        "total": total,
+        "deliver_on": deliver_on or datetime.now(UTC).date() + timedelta(days=1),
+        "items": items,
+    }
+
+
+def cancel_order(order_id: str) -> None:
+    """Cancel an order. In this demo there never is one: it shows how a failure is told.
+
+    Args:
+        order_id: The number of the order.
+    """
+    raise LookupError(f"There is no order {order_id!r}.")
+
+
+def make_report(seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2.0) -> dict[str, object]:
+    """Make a report of today's sales, which takes a while.
+
+    Args:
+        seconds: How long it takes.
+    """
+    time.sleep(seconds)
+    return {"orders": 42, "revenue": Decimal("371.50"), "seconds": seconds}
+
+
+async def tell_time() -> datetime:
+    """Tell the current time (UTC)."""
+    return datetime.now(UTC)
+
+
+class Calculator:
+    """Prices with tax."""
+
+    def __init__(self, tax_percent: float = 19) -> None:
+        self._tax = tax_percent
+
+    def add_tax(self, amount: float) -> float:
+        """Add tax to an amount.
+
+        Args:
+            amount: The amount without tax.
+        """
+        return round(amount * (1 + self._tax / 100), 2)

@@ -1,0 +1,183 @@
+"""One module's exports -> the functions that it offers, with names, descriptions and sources.
+
+The rules are the contract's; the texts of the warnings are the Express backend's.
+"""
+
+import enum
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import attrs
+
+from navai_client.server.invocation import FunctionTarget, MethodTarget, Target
+from navai_client.server.schema import first_paragraph
+
+__all__ = ["Export", "ExportError", "exports_of_module", "exports_of_value"]
+
+_PLAIN: Final = (str, bytes, int, float, complex, bool, type(None))
+
+
+class ExportError(Exception):
+    """A module says that it exports what it does not have."""
+
+
+@attrs.frozen
+class Export:
+    """A function that is offered, before it has its final name.
+
+    Attributes:
+        raw_name: What its name is made of.
+        description: What the model is told about it.
+        source: Where it comes from: ``{path}#{export}`` or ``{path}#{export}.{member}``.
+        target: How it is called.
+        call: The function itself, whose docstring describes the parameters.
+    """
+
+    raw_name: str
+    description: str
+    source: str
+    target: Target
+    call: Callable[..., Any]
+
+
+def exports_of_module(path: str, module: types.ModuleType, warnings: list[str]) -> Iterator[Export]:
+    """Yield what *module*, known as *path*, offers; add to *warnings* what it does not.
+
+    The names in ``__all__`` are taken; without it, the public functions and classes that the module itself
+    defines, in the order of their definition. A name that it imported is none of them.
+
+    Raises:
+        ExportError: ``__all__`` has a name that the module does not.
+    """
+    found = _exported(module)
+    if not found:
+        warnings.append(f"[navai] Ignored {path}: module has no exports.")
+        return
+    count = 0
+    for name, value in found:
+        for export in exports_of_value(path, name, value, warnings):
+            count += 1
+            yield export
+    if not count:
+        warnings.append(f"[navai] Ignored {path}: module has no callable exports.")
+
+
+def exports_of_value(path: str, name: str, value: Any, warnings: list[str]) -> Iterator[Export]:
+    """Yield what the export *name* offers: a function, a class's methods, an object's members."""
+    if isinstance(value, type):
+        yield from _exports_of_class(path, name, value, warnings)
+    elif callable(value):
+        said = first_paragraph(value) if _documents_itself(value) else ""
+        description = said or f"Call exported function {name}."
+        yield Export(name, description, f"{path}#{name}", FunctionTarget(value), value)
+    elif not isinstance(value, (*_PLAIN, types.ModuleType)):
+        yield from _exports_of_object(path, name, value, warnings)
+
+
+def _exported(module: types.ModuleType) -> list[tuple[str, Any]]:
+    names = vars(module).get("__all__")
+    if names is None:
+        return [
+            (name, value)
+            for name, value in vars(module).items()
+            if not name.startswith("_") and _is_defined_in(module, value)
+        ]
+    missing = [name for name in names if not hasattr(module, name)]
+    if missing:
+        raise ExportError(f"__all__ names {missing[0]!r}, which the module does not have")
+    order = {name: index for index, name in enumerate(vars(module))}
+    return [
+        (name, getattr(module, name))
+        for name in sorted(dict.fromkeys(names), key=lambda name: order.get(name, len(order)))
+    ]
+
+
+def _is_defined_in(module: types.ModuleType, value: Any) -> bool:
+    if isinstance(value, types.ModuleType) or getattr(value, "__module__", None) != module.__name__:
+        return False
+    if isinstance(value, type):
+        return True
+    # An instance has the __module__ of its class: it is an object, and no function.
+    return isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__")
+
+
+def _exports_of_class(path: str, name: str, cls: type, warnings: list[str]) -> Iterator[Export]:
+    methods = [
+        member
+        for member, value in vars(cls).items()
+        if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, staticmethod))
+    ]
+    if not methods:
+        if not _is_data(cls):
+            warnings.append(f"[navai] Ignored {path}#{name}: class has no callable instance methods.")
+        return
+    for member in methods:
+        call = getattr(cls, member)
+        static = isinstance(vars(cls)[member], staticmethod)
+        yield Export(
+            f"{cls.__name__}_{member}",
+            first_paragraph(call) or f"Call class method {cls.__name__}.{member}().",
+            f"{path}#{name}.{member}",
+            FunctionTarget(call) if static else MethodTarget(cls, member),
+            call,
+        )
+
+
+def _is_data(cls: type) -> bool:
+    """Whether *cls* is a type that functions take, give or raise: nobody expects a tool of it."""
+    return (
+        issubclass(cls, BaseException | enum.Enum)
+        or typing.is_typeddict(cls)
+        or getattr(cls, "_is_protocol", False)
+        or any(
+            hasattr(cls, mark)
+            for mark in (
+                "__attrs_attrs__",
+                "__dataclass_fields__",
+                "__struct_fields__",
+                "_fields",
+                "model_fields",
+            )
+        )
+    )
+
+
+def _exports_of_object(path: str, name: str, value: Any, warnings: list[str]) -> Iterator[Export]:
+    count = 0
+    for member, call in _members(value):
+        count += 1
+        yield Export(
+            f"{name}_{member}",
+            (first_paragraph(call) if _documents_itself(call) else "")
+            or f"Call exported object member {name}.{member}().",
+            f"{path}#{name}.{member}",
+            FunctionTarget(call),
+            call,
+        )
+    if not count:
+        warnings.append(f"[navai] Ignored {path}#{name}: exported object has no callable members.")
+
+
+def _members(value: Any) -> list[tuple[str, Callable[..., Any]]]:
+    if isinstance(value, dict):
+        return [
+            (str(key), each) for key, each in value.items() if callable(each) and not isinstance(each, type)
+        ]
+    of_class = [
+        name
+        for cls in reversed(type(value).__mro__)
+        if cls.__module__ != "builtins"
+        for name, each in vars(cls).items()
+        if inspect.isroutine(each)
+    ]
+    names = dict.fromkeys([*of_class, *getattr(value, "__dict__", {})])
+    found = [(name, getattr(value, name)) for name in names if not name.startswith("_")]
+    return [(name, each) for name, each in found if callable(each) and not isinstance(each, type)]
+
+
+def _documents_itself(call: Any) -> bool:
+    """Whether the docstring of *call* is its own, and not that of its class."""
+    return inspect.isroutine(call) or hasattr(call, "__wrapped__")

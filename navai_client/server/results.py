@@ -1,0 +1,65 @@
+"""What a function gave, as JSON: encoding, and what JSON cannot hold."""
+
+import json
+import math
+from typing import Any
+
+import msgspec
+
+from navai_client.server.foreign import represent_foreign
+
+__all__ = ["ResultError", "encode_result"]
+
+_encode = msgspec.json.Encoder(enc_hook=represent_foreign).encode
+
+
+class ResultError(Exception):
+    """A result that JSON cannot hold; the message says what."""
+
+
+def encode_result(result: Any) -> bytes:
+    """Encode a function's *result*.
+
+    Beyond JSON's own types: attrs and data classes, TypedDict, enums, dates and times, UUID, Decimal (as
+    text), bytes (base64), sets, mappings, and models that can dump themselves.
+
+    Raises:
+        ResultError: It holds something without a form in JSON.
+    """
+    try:
+        encoded = _encode(result)
+        # msgspec writes NaN and the infinities as null. Only a text with a null in it can hide one.
+        if b"null" in encoded and _has_unwritable_number(
+            msgspec.to_builtins(result, enc_hook=represent_foreign)
+        ):
+            raise ResultError("The result holds a number that JSON cannot (NaN or Infinity).")
+    except UnicodeEncodeError:
+        return _encode_surrogates(result)
+    except RecursionError:
+        raise ResultError("The result is nested too deeply, or holds itself.") from None
+    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
+        raise ResultError(str(error)) from None
+    return encoded
+
+
+def _encode_surrogates(result: Any) -> bytes:
+    r"""Write lone surrogates as ``\uXXXX``, as JavaScript does: UTF-8 has no form for them."""
+    try:
+        plain = msgspec.to_builtins(result, enc_hook=represent_foreign, str_keys=True)
+        return json.dumps(plain, allow_nan=False, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ResultError(str(error)) from None
+
+
+def _has_unwritable_number(value: Any) -> bool:
+    left = [value]
+    while left:
+        each = left.pop()
+        if isinstance(each, float):
+            if not math.isfinite(each):
+                return True
+        elif isinstance(each, dict):
+            left.extend(each.values())
+        elif isinstance(each, list | tuple | set | frozenset):
+            left.extend(each)
+    return False
