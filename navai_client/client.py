@@ -1,0 +1,420 @@
+"""The two clients: shells, one line for each operation, and the loop that drives an exchange."""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar, Unpack, final
+
+from navai_client.config import (
+    ClientConfig,
+    checked_timeout,
+    resolve_base_url,
+    resolve_headers,
+    resolve_paths,
+)
+from navai_client.errors import NavaiStateError
+from navai_client.inflight import InFlight
+from navai_client.models import ClientSecret, FunctionList, SpeechAudio
+from navai_client.retry import RetryPolicy
+from navai_client.transports import AsyncTransport, Call, Transport
+from navai_client.transports._httpx import async_transport, sync_transport
+from navai_client.wire.exchange import Exchange
+from navai_client.wire.messages import Done, Send
+from navai_client.wire.operations import Operation, Operations, SessionOptions, SpeechOptions
+from navai_client.wire.paths import (
+    CLIENT_SECRET_PATH,
+    FUNCTIONS_EXECUTE_PATH,
+    FUNCTIONS_LIST_PATH,
+    SPEECH_SYNTHESIZE_PATH,
+)
+
+__all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
+
+T = TypeVar("T")
+
+_CLIENTS_TIMEOUT: Final = -1.0  # stands for "the timeout that the client was given"
+_GRACE: Final = 5.0  # seconds that close() waits for calls whose callers have left
+_log: Final = logging.getLogger("navai_client")
+
+
+class _Core:
+    """What both clients have in common: settings checked, operations made, whether they are closed."""
+
+    def __init__(self, config: ClientConfig) -> None:
+        self.config = config
+        self.operations = Operations(config.base_url, config.paths, config.headers, config.secrets)
+        self.policy = RetryPolicy(max_retries=config.max_retries)
+        self.closed = False
+
+    def exchange(self, operation: Operation[T], timeout: float | None) -> Exchange[T]:
+        if self.closed:
+            raise NavaiStateError("This client is closed; make a new one.")
+        limit = self.config.timeout if timeout == _CLIENTS_TIMEOUT else checked_timeout(timeout)
+        return Exchange(operation, self.policy, limit)
+
+    def call(self, step: Send) -> Call:
+        return Call(timeout=step.timeout, max_response_bytes=self.config.max_response_bytes)
+
+    def log_retry(self, operation: Operation[Any], step: Send) -> None:
+        _log.info(
+            "%s: trying again in %.2f s, retry %d of %d (%s)",
+            operation.name,
+            step.delay,
+            step.attempt - 1,
+            self.config.max_retries,
+            step.reason,
+        )
+
+    def repr(self, client: object) -> str:
+        return f"<{type(client).__name__} base_url={self.config.base_url!r}{' closed' * self.closed}>"
+
+
+@final
+class NavaiBackendClient:
+    """Calls a Navai backend: mints client secrets, lists its functions and executes them.
+
+    It keeps connections open between calls. Any number of threads (of tasks of one event loop, for the async
+    client) may share one. Use it as a context manager, or call ``close()``.
+
+    Args:
+        base_url: Where the backend is, else ``NAVAI_API_URL`` of *env*, else ``http://localhost:3000``. Blank
+            counts as absent; trailing slashes are dropped.
+        env: Where to look for ``NAVAI_API_URL``, instead of the process's environment.
+        client_secret_path: The path that mints client secrets.
+        functions_list_path: The path that lists the functions.
+        functions_execute_path: The path that executes one.
+        speech_synthesize_path: The path that turns text into sound.
+        headers: Sent with every request, such as ``Authorization`` for a gateway of yours.
+        timeout: Seconds that one whole call may take, retries included; None for no limit.
+        max_retries: How often a call is tried again at most; see each method for when.
+        max_response_bytes: The largest answer that is read, in decompressed bytes.
+        verify: For the default transport: True for the usual certificate authorities (and those that
+            ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name), a file or folder of certificates, or an
+            ``ssl.SSLContext``.
+        proxy: For the default transport: a proxy's URL, instead of what ``HTTPS_PROXY`` and its like say.
+        transport: Sends the requests instead of the default: a transport of this package, of httpx or of
+            httpx2 (such as ``httpx.MockTransport``). It is closed with the client.
+        http_client: A whole client of httpx or httpx2 to send through. It is yours to close.
+
+    Raises:
+        NavaiConfigError: If any of it cannot work.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        env: Mapping[str, str | None] | None = None,
+        client_secret_path: str = CLIENT_SECRET_PATH,
+        functions_list_path: str = FUNCTIONS_LIST_PATH,
+        functions_execute_path: str = FUNCTIONS_EXECUTE_PATH,
+        speech_synthesize_path: str = SPEECH_SYNTHESIZE_PATH,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = 30.0,
+        max_retries: int = 2,
+        max_response_bytes: int = 16 * 2**20,
+        verify: bool | str | ssl.SSLContext = True,
+        proxy: str | None = None,
+        transport: Any = None,
+        http_client: Any = None,
+    ) -> None:
+        self._core = _Core(
+            ClientConfig(
+                base_url=resolve_base_url(base_url, env),
+                paths=resolve_paths(
+                    client_secret=client_secret_path,
+                    functions_list=functions_list_path,
+                    functions_execute=functions_execute_path,
+                    speech_synthesize=speech_synthesize_path,
+                ),
+                headers=resolve_headers(headers),
+                timeout=timeout,
+                max_retries=max_retries,
+                max_response_bytes=max_response_bytes,
+            )
+        )
+        self._transport: Transport = sync_transport(transport, http_client, verify, proxy)
+
+    def create_client_secret(
+        self, *, timeout: float | None = _CLIENTS_TIMEOUT, **session: Unpack[SessionOptions]
+    ) -> ClientSecret:
+        """Mint a short-lived key with which an agent opens a Realtime session.
+
+        Tried again after connection failures and after 408, 429, 502, 503 and 504.
+
+        Args:
+            timeout: Seconds for this call, instead of the client's; None for no limit.
+            session: Any of ``model``, ``voice``, ``instructions``, ``language``, ``voice_accent``,
+                ``voice_tone`` and ``api_key`` (an OpenAI key, for backends that take one from requests).
+
+        Raises:
+            NavaiHTTPError: If the backend refuses.
+            InvalidResponseError: If its answer is not a client secret.
+            NavaiTransportError: If no answer came.
+        """
+        return self._run(self._core.operations.create_client_secret(session), timeout)
+
+    def list_functions(self, *, timeout: float | None = _CLIENTS_TIMEOUT) -> FunctionList:
+        """List the functions that the backend offers.
+
+        A backend that fails raises nothing: the list is empty then, and its ``warnings`` say why. Tried again
+        after connection failures and after 408, 429, 502, 503 and 504.
+
+        Args:
+            timeout: Seconds for this call, instead of the client's; None for no limit.
+        """
+        return self._run(self._core.operations.list_functions(), timeout)
+
+    def execute_function(
+        self, function_name: str, payload: Any = None, *, timeout: float | None = _CLIENTS_TIMEOUT
+    ) -> Any:
+        """Execute a function of the backend and return its result.
+
+        Tried again only when the request certainly never left, or after 429 and 503 that carry
+        ``Retry-After``: nothing happens twice.
+
+        Args:
+            function_name: The name of the function.
+            payload: What to give it: JSON values, usually a dict, or None.
+            timeout: Seconds for this call, instead of the client's; None for no limit.
+
+        Raises:
+            NavaiPayloadError: If *function_name* is blank or *payload* is not JSON; nothing was sent then.
+            UnknownFunctionError: If the backend has no such function.
+            NavaiHTTPError: If it refuses otherwise.
+            FunctionFailedError: If the function failed.
+            InvalidResponseError: If the answer is not one.
+            NavaiTransportError: If no answer came; ``may_have_executed`` says whether it may have run.
+        """
+        return self._run(self._core.operations.execute_function(function_name, payload), timeout)
+
+    def synthesize_speech(
+        self, text: str, *, timeout: float | None = _CLIENTS_TIMEOUT, **voice: Unpack[SpeechOptions]
+    ) -> SpeechAudio:
+        """Turn text into sound, where the backend speaks through ElevenLabs.
+
+        Tried again as ``execute_function`` is, because each call costs.
+
+        Args:
+            text: What to say.
+            timeout: Seconds for this call, instead of the client's; None for no limit.
+            voice: Any of ``voice_id``, ``model_id``, ``output_format``, ``optimize_streaming_latency``,
+                ``stability``, ``similarity_boost``, ``style`` and ``use_speaker_boost``.
+
+        Raises:
+            NavaiHTTPError: If the backend refuses.
+            InvalidResponseError: If its answer is not sound.
+            NavaiTransportError: If no answer came.
+        """
+        return self._run(self._core.operations.synthesize_speech(text, voice), timeout)
+
+    def close(self) -> None:
+        """Close the connections. A client can be closed more than once, but not be used after.
+
+        The async client first waits up to 5 seconds for calls whose callers were cancelled.
+        """
+        if not self._core.closed:
+            self._core.closed = True
+            self._transport.close()
+
+    def _run(self, operation: Operation[T], timeout: float | None) -> T:
+        exchange = self._core.exchange(operation, timeout)
+        step: Send | Done[T] = exchange.start(time.monotonic())
+        while isinstance(step, Send):
+            if step.reason:
+                self._core.log_retry(operation, step)
+                time.sleep(step.delay)
+            outcome = self._transport.send(step.request, self._core.call(step))
+            step = exchange.receive(outcome, time.monotonic())
+        return step.value
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return self._core.repr(self)
+
+
+@final
+class AsyncNavaiBackendClient:
+    """Calls a Navai backend: mints client secrets, lists its functions and executes them.
+
+    It keeps connections open between calls. Any number of threads (of tasks of one event loop, for the async
+    client) may share one. Use it as a context manager, or call ``close()``.
+
+    Args:
+        base_url: Where the backend is, else ``NAVAI_API_URL`` of *env*, else ``http://localhost:3000``. Blank
+            counts as absent; trailing slashes are dropped.
+        env: Where to look for ``NAVAI_API_URL``, instead of the process's environment.
+        client_secret_path: The path that mints client secrets.
+        functions_list_path: The path that lists the functions.
+        functions_execute_path: The path that executes one.
+        speech_synthesize_path: The path that turns text into sound.
+        headers: Sent with every request, such as ``Authorization`` for a gateway of yours.
+        timeout: Seconds that one whole call may take, retries included; None for no limit.
+        max_retries: How often a call is tried again at most; see each method for when.
+        max_response_bytes: The largest answer that is read, in decompressed bytes.
+        verify: For the default transport: True for the usual certificate authorities (and those that
+            ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name), a file or folder of certificates, or an
+            ``ssl.SSLContext``.
+        proxy: For the default transport: a proxy's URL, instead of what ``HTTPS_PROXY`` and its like say.
+        transport: Sends the requests instead of the default: a transport of this package, of httpx or of
+            httpx2 (such as ``httpx.MockTransport``). It is closed with the client.
+        http_client: A whole client of httpx or httpx2 to send through. It is yours to close.
+
+    Raises:
+        NavaiConfigError: If any of it cannot work.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        env: Mapping[str, str | None] | None = None,
+        client_secret_path: str = CLIENT_SECRET_PATH,
+        functions_list_path: str = FUNCTIONS_LIST_PATH,
+        functions_execute_path: str = FUNCTIONS_EXECUTE_PATH,
+        speech_synthesize_path: str = SPEECH_SYNTHESIZE_PATH,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = 30.0,
+        max_retries: int = 2,
+        max_response_bytes: int = 16 * 2**20,
+        verify: bool | str | ssl.SSLContext = True,
+        proxy: str | None = None,
+        transport: Any = None,
+        http_client: Any = None,
+    ) -> None:
+        self._core = _Core(
+            ClientConfig(
+                base_url=resolve_base_url(base_url, env),
+                paths=resolve_paths(
+                    client_secret=client_secret_path,
+                    functions_list=functions_list_path,
+                    functions_execute=functions_execute_path,
+                    speech_synthesize=speech_synthesize_path,
+                ),
+                headers=resolve_headers(headers),
+                timeout=timeout,
+                max_retries=max_retries,
+                max_response_bytes=max_response_bytes,
+            )
+        )
+        self._in_flight = InFlight()
+        self._transport: AsyncTransport = async_transport(transport, http_client, verify, proxy)
+
+    async def create_client_secret(
+        self, *, timeout: float | None = _CLIENTS_TIMEOUT, **session: Unpack[SessionOptions]
+    ) -> ClientSecret:
+        """Mint a short-lived key with which an agent opens a Realtime session.
+
+        Tried again after connection failures and after 408, 429, 502, 503 and 504.
+
+        Args:
+            timeout: Seconds for this call, instead of the client's; None for no limit.
+            session: Any of ``model``, ``voice``, ``instructions``, ``language``, ``voice_accent``,
+                ``voice_tone`` and ``api_key`` (an OpenAI key, for backends that take one from requests).
+
+        Raises:
+            NavaiHTTPError: If the backend refuses.
+            InvalidResponseError: If its answer is not a client secret.
+            NavaiTransportError: If no answer came.
+        """
+        return await self._run(self._core.operations.create_client_secret(session), timeout)
+
+    async def list_functions(self, *, timeout: float | None = _CLIENTS_TIMEOUT) -> FunctionList:
+        """List the functions that the backend offers.
+
+        A backend that fails raises nothing: the list is empty then, and its ``warnings`` say why. Tried again
+        after connection failures and after 408, 429, 502, 503 and 504.
+
+        Args:
+            timeout: Seconds for this call, instead of the client's; None for no limit.
+        """
+        return await self._run(self._core.operations.list_functions(), timeout)
+
+    async def execute_function(
+        self, function_name: str, payload: Any = None, *, timeout: float | None = _CLIENTS_TIMEOUT
+    ) -> Any:
+        """Execute a function of the backend and return its result.
+
+        Tried again only when the request certainly never left, or after 429 and 503 that carry
+        ``Retry-After``: nothing happens twice.
+
+        Args:
+            function_name: The name of the function.
+            payload: What to give it: JSON values, usually a dict, or None.
+            timeout: Seconds for this call, instead of the client's; None for no limit.
+
+        Raises:
+            NavaiPayloadError: If *function_name* is blank or *payload* is not JSON; nothing was sent then.
+            UnknownFunctionError: If the backend has no such function.
+            NavaiHTTPError: If it refuses otherwise.
+            FunctionFailedError: If the function failed.
+            InvalidResponseError: If the answer is not one.
+            NavaiTransportError: If no answer came; ``may_have_executed`` says whether it may have run.
+        """
+        return await self._run(self._core.operations.execute_function(function_name, payload), timeout)
+
+    async def synthesize_speech(
+        self, text: str, *, timeout: float | None = _CLIENTS_TIMEOUT, **voice: Unpack[SpeechOptions]
+    ) -> SpeechAudio:
+        """Turn text into sound, where the backend speaks through ElevenLabs.
+
+        Tried again as ``execute_function`` is, because each call costs.
+
+        Args:
+            text: What to say.
+            timeout: Seconds for this call, instead of the client's; None for no limit.
+            voice: Any of ``voice_id``, ``model_id``, ``output_format``, ``optimize_streaming_latency``,
+                ``stability``, ``similarity_boost``, ``style`` and ``use_speaker_boost``.
+
+        Raises:
+            NavaiHTTPError: If the backend refuses.
+            InvalidResponseError: If its answer is not sound.
+            NavaiTransportError: If no answer came.
+        """
+        return await self._run(self._core.operations.synthesize_speech(text, voice), timeout)
+
+    async def close(self) -> None:
+        """Close the connections. A client can be closed more than once, but not be used after.
+
+        The async client first waits up to 5 seconds for calls whose callers were cancelled.
+        """
+        if not self._core.closed:
+            self._core.closed = True
+            await self._in_flight.finish(_GRACE)
+            await self._transport.close()
+
+    async def _run(self, operation: Operation[T], timeout: float | None) -> T:
+        exchange = self._core.exchange(operation, timeout)
+        self._in_flight.check_loop()
+        step: Send | Done[T] = exchange.start(time.monotonic())
+        while isinstance(step, Send):
+            if step.reason:
+                self._core.log_retry(operation, step)
+                await asyncio.sleep(step.delay)
+            call = self._core.call(step)
+            outcome = await self._in_flight.run(
+                self._transport.send(step.request, call), call, operation.name
+            )
+            step = exchange.receive(outcome, time.monotonic())
+        return step.value
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return self._core.repr(self)

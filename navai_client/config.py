@@ -1,0 +1,200 @@
+"""What a client is told: the base URL, paths, headers and limits, and who wins over whom."""
+
+import math
+import os
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from navai_client._version import __version__
+from navai_client.errors import NavaiConfigError
+from navai_client.wire.paths import Paths
+from navai_client.wire.text import trim
+
+__all__ = ["DEFAULT_BASE_URL", "ClientConfig", "resolve_base_url", "resolve_headers", "resolve_navai_env"]
+
+DEFAULT_BASE_URL: Final = "http://localhost:3000"
+ENV_KEYS: Final = (
+    "NAVAI_API_URL",
+    "NAVAI_FUNCTIONS_FOLDERS",
+    "NAVAI_AGENTS_FOLDERS",
+    "NAVAI_ROUTES_FILE",
+    "NAVAI_REALTIME_MODEL",
+)
+
+_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
+_OWN_HEADERS: Final = {
+    "accept-encoding": "the transport sets it to what it can decode",
+    "connection": "the transport manages its connections",
+    "content-length": "it follows from the body",
+    "content-type": "the contract fixes it",
+    "idempotency-key": "every call needs its own; pass idempotency_key= to execute_function",
+    "transfer-encoding": "it follows from the body",
+}
+_SECRET_HEADER: Final = re.compile(r"auth|cookie|key|secret|token", re.IGNORECASE)
+_SECRET_FROM: Final = 8  # shorter values of such headers are no secrets, and would mask too much
+
+
+def _positive(what: str, value: object, *, whole: bool) -> None:
+    number = isinstance(value, int) or (isinstance(value, float) and not whole)
+    if isinstance(value, bool) or not number or not value > 0:  # type: ignore[operator]
+        raise NavaiConfigError(f"{what} must be a {'whole ' * whole}number above 0; it is {value!r}.")
+
+
+def checked_timeout(value: object) -> float | None:
+    """Return *value* as seconds, or None for no limit."""
+    if value is None or value == math.inf:
+        return None
+    _positive("timeout (seconds)", value, whole=False)
+    return float(value)  # type: ignore[arg-type]
+
+
+def _checked_max_retries(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise NavaiConfigError(f"max_retries must be a whole number, 0 or more; it is {value!r}.")
+    return value
+
+
+def _checked_max_response_bytes(value: object) -> int:
+    _positive("max_response_bytes", value, whole=True)
+    return value  # type: ignore[return-value]
+
+
+@frozen(kw_only=True)
+class ClientConfig:
+    """What a client is told, checked.
+
+    Attributes:
+        base_url: Where the backend is, without trailing slashes.
+        paths: Where its endpoints are.
+        headers: What goes with every request; ours and the user's.
+        secrets: The values of the user's headers that no message may show.
+        timeout: Seconds for one whole call, or None for no limit.
+        max_retries: How often a call is tried again at most.
+        max_response_bytes: How large an answer may be, decompressed.
+    """
+
+    base_url: str
+    paths: Paths
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    timeout: float | None = field(converter=checked_timeout)
+    max_retries: int = field(converter=_checked_max_retries)
+    max_response_bytes: int = field(converter=_checked_max_response_bytes)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values in the headers that no message may show, longest first."""
+        values = [value for name, value in self.headers if _SECRET_HEADER.search(name)]
+        parts = {part for value in values for part in (value, *value.split()) if len(part) >= _SECRET_FROM}
+        return tuple(sorted(parts, key=len, reverse=True))
+
+
+def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None) -> str:
+    """Return *base_url*, else ``NAVAI_API_URL`` of *env*, else ``http://localhost:3000``.
+
+    Each is trimmed, and an empty one counts as absent. *env* is the process's environment by default.
+
+    Raises:
+        NavaiConfigError: If the result is not an http or https URL, or has a user, a query or a fragment.
+    """
+    source = os.environ if env is None else env
+    candidates = (("base_url", base_url), ("NAVAI_API_URL", source.get("NAVAI_API_URL")))
+    for name, value in candidates:
+        if value is not None and not isinstance(value, str):
+            raise NavaiConfigError(f"{name} must be a string; it is a {type(value).__name__}.")
+        if value and (url := trim(value)):
+            _check_base_url(name, url)
+            return url.rstrip("/")
+    return DEFAULT_BASE_URL
+
+
+def _check_base_url(name: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError as error:
+        raise NavaiConfigError(f"{name} is not a URL: {error}.") from None
+    # Below, nothing of the URL is shown before it is certain that it holds no password.
+    if parts.username is not None or parts.password is not None:
+        raise NavaiConfigError(
+            f"{name} holds a user or password; send them with headers={{'Authorization': ...}} instead."
+        )
+    if parts.scheme not in {"http", "https"}:
+        raise NavaiConfigError(f"{name} must begin with http:// or https://; it is {url!r}.")
+    if not has_host or any(character.isspace() or not character.isprintable() for character in url):
+        raise NavaiConfigError(f"{name} is not a URL with a host, such as {DEFAULT_BASE_URL}; it is {url!r}.")
+    if "?" in url or "#" in url:
+        raise NavaiConfigError(
+            f"{name} must have no query and no fragment, because paths are added to it: {url!r}."
+        )
+
+
+def resolve_paths(**paths: str) -> Paths:
+    """Return *paths*, each with a leading slash.
+
+    Raises:
+        NavaiConfigError: If one is no string, or holds white space, control characters or a fragment.
+    """
+    for name, path in paths.items():
+        if not isinstance(path, str):
+            raise NavaiConfigError(f"{name}_path must be a string; it is a {type(path).__name__}.")
+        if "#" in path or any(character.isspace() or not character.isprintable() for character in path):
+            raise NavaiConfigError(
+                f"{name}_path must have no white space, control characters or fragment; it is {path!r}."
+            )
+    return Paths(**paths)
+
+
+def resolve_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """Return the headers of every request: *headers*, and ours where they have none of the name.
+
+    Raises:
+        NavaiConfigError: If one cannot be sent. The message never shows a value.
+    """
+    given = dict(headers or {})
+    for name, value in given.items():
+        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+            raise NavaiConfigError(f"headers has {name!r}, which is not the name of a header.")
+        if reason := _OWN_HEADERS.get(name.lower()):
+            raise NavaiConfigError(f"headers must not set {name}: {reason}.")
+        if not isinstance(value, str):
+            raise NavaiConfigError(f"The header {name} must be a string; it is a {type(value).__name__}.")
+        if any(ord(character) < ord(" ") and character != "\t" for character in value) or "\x7f" in value:
+            raise NavaiConfigError(
+                f"The header {name} holds a line break or another control character (not shown); "
+                "a key that was read from a file often ends with one: strip it."
+            )
+        if value != value.strip(" \t") or not value.isascii():
+            raise NavaiConfigError(
+                f"The header {name} holds characters outside ASCII, or blanks around it (not shown)."
+            )
+    taken = {name.lower() for name in given}
+    ours = {"Accept": "application/json", "User-Agent": f"navai-client/{__version__} (Python)"}
+    return (
+        *((name, value) for name, value in ours.items() if name.lower() not in taken),
+        *given.items(),
+    )
+
+
+def resolve_navai_env(sources: Iterable[Mapping[str, object]]) -> dict[str, str]:
+    """Return Navai's settings from several *sources*: for each, the first that has a value that is not blank.
+
+    The settings are ``NAVAI_API_URL``, ``NAVAI_FUNCTIONS_FOLDERS``, ``NAVAI_AGENTS_FOLDERS``,
+    ``NAVAI_ROUTES_FILE`` and ``NAVAI_REALTIME_MODEL``; one that no source has is left out. The result can be
+    given to a client as *env*.
+
+    Args:
+        sources: Mappings such as ``os.environ`` or a settings file, the most important first.
+    """
+    mappings = tuple(sources)
+    found: dict[str, str] = {}
+    for key in ENV_KEYS:
+        for source in mappings:
+            value = source.get(key)
+            if isinstance(value, str) and trim(value):
+                found[key] = trim(value)
+                break
+    return found

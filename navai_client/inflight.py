@@ -1,0 +1,76 @@
+"""Calls under way in an event loop: what happens to one when its caller leaves.
+
+A voice agent cancels calls whenever somebody interrupts it. What the backend was already told to do, it does;
+so the caller is let go at once, and the call that was sent is let finish on its own. A call of which nothing
+was sent yet is taken back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+from navai_client.errors import NavaiStateError
+from navai_client.transports import Call
+from navai_client.wire.messages import TransportFailure
+
+__all__ = ["InFlight"]
+
+T = TypeVar("T")
+
+_log: Final = logging.getLogger("navai_client")
+
+
+class InFlight:
+    """The calls of one client, all in one event loop."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._left_behind: set[asyncio.Task[Any]] = set()
+
+    async def run(self, work: Coroutine[Any, Any, T], call: Call, name: str) -> T:
+        """Return what *work* returns. If its caller leaves after ``call.sent``, it goes on."""
+        task = asyncio.get_running_loop().create_task(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not call.sent:
+                task.cancel()
+            elif not task.done():
+                self._left_behind.add(task)
+                task.add_done_callback(lambda task: self._drop(task, name))
+            raise
+
+    def check_loop(self) -> None:
+        """Raise if the running event loop is not that of the first call."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise NavaiStateError("AsyncNavaiBackendClient needs a running asyncio event loop.") from None
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise NavaiStateError(
+                "This client belongs to another event loop, where its connections are; "
+                "make one client for each loop (each asyncio.run())."
+            )
+
+    async def finish(self, grace: float) -> None:
+        """Wait up to *grace* seconds for calls whose callers have left, then cancel the rest."""
+        if self._left_behind:
+            _, late = await asyncio.wait(self._left_behind, timeout=grace)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late)
+
+    def _drop(self, task: asyncio.Task[Any], name: str) -> None:
+        self._left_behind.discard(task)
+        if task.cancelled():
+            _log.debug("%s: cancelled; its caller had left.", name)
+        elif (error := task.exception()) is not None:
+            _log.debug("%s: its caller had left; it failed: %s", name, type(error).__name__)
+        elif isinstance(outcome := task.result(), TransportFailure):
+            _log.debug("%s: its caller had left; it failed: %s", name, outcome.message)
+        else:
+            _log.debug("%s: its caller had left; its answer came and is dropped.", name)

@@ -1,0 +1,120 @@
+"""What the backend's answers become: frozen values. They hold what was said and do no I/O."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+__all__ = ["BackendFunction", "ClientSecret", "FunctionList", "SpeechAudio", "mask"]
+
+_SHOWN_IN_FULL_AT_MOST = 7  # the three first and four last characters that a mask may show
+_SHOWS_ENOUGH_FROM = 4 * _SHOWN_IN_FULL_AT_MOST
+
+
+def mask(secret: str) -> str:
+    """Return *secret* fit for a log: its first three and last four characters, or none if it is short."""
+    if len(secret) < _SHOWS_ENOUGH_FROM:
+        return "***"
+    return f"{secret[:3]}***{secret[-4:]}"
+
+
+@frozen(kw_only=True)
+class ClientSecret:
+    """A short-lived key with which an agent opens Realtime sessions.
+
+    It may open several sessions until it expires; a session that runs goes on after that. Its repr and
+    str show the value masked.
+
+    Attributes:
+        value: The secret itself, such as ``ek_...``.
+        expires_at: When it expires, in seconds since the Unix epoch, or None if the backend did not say.
+        speech_provider: Who speaks: ``openai`` (the Realtime session itself) or ``elevenlabs`` (call
+            ``synthesize_speech`` with each text).
+    """
+
+    value: str = field(repr=mask)
+    expires_at: float | None = None
+    speech_provider: str = "openai"
+
+    def expires_in(self, *, now: float | None = None) -> float:
+        """Return the seconds until the secret expires: negative afterwards, infinite if it is not known.
+
+        Args:
+            now: Seconds since the Unix epoch; the system's clock by default.
+        """
+        if self.expires_at is None:
+            return math.inf
+        return self.expires_at - (time.time() if now is None else now)
+
+    def is_expired(self, *, leeway: float = 0.0, now: float | None = None) -> bool:
+        """Return whether fewer than *leeway* seconds are left (with no leeway: none).
+
+        Args:
+            leeway: Seconds that must be left for the secret to count as good.
+            now: Seconds since the Unix epoch; the system's clock by default.
+        """
+        return self.expires_in(now=now) <= leeway
+
+
+@frozen(kw_only=True)
+class BackendFunction:
+    """One function that the backend offers.
+
+    Attributes:
+        name: The name to call it by.
+        description: What it does, for the model, or None.
+        source: Where the backend has it from, such as ``src/ai/functions-modules/weather.py#get_weather``.
+        parameters: The JSON Schema of its payload, or None. Python backends send one; the JavaScript
+            backend does not.
+    """
+
+    name: str
+    description: str | None = None
+    source: str | None = None
+    parameters: Mapping[str, Any] | None = field(default=None, hash=False)
+
+
+@frozen(kw_only=True)
+class FunctionList:
+    """The functions that a backend offers, and what was odd about them.
+
+    It iterates over its functions, has a length, and answers ``"name" in functions``.
+
+    Attributes:
+        functions: In the order of the backend.
+        warnings: What the backend warns of. When the backend could not be asked, the reason stands here and
+            there are no functions.
+    """
+
+    functions: tuple[BackendFunction, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[BackendFunction]:
+        return iter(self.functions)
+
+    def __len__(self) -> int:
+        return len(self.functions)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in (function, function.name) for function in self.functions)
+
+    def get(self, name: str) -> BackendFunction | None:
+        """Return the function called *name*, or None."""
+        return next((function for function in self.functions if function.name == name), None)
+
+
+@frozen(kw_only=True)
+class SpeechAudio:
+    """Spoken text.
+
+    Attributes:
+        audio: The sound, as bytes.
+        mime_type: What kind of sound it is, such as ``audio/mpeg``.
+        provider: Who spoke it: ``elevenlabs``.
+    """
+
+    audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
+    mime_type: str
+    provider: str = "elevenlabs"

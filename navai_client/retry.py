@@ -1,0 +1,70 @@
+"""Which outcome may be tried again, and after how long: a pure decision. Nothing here waits or sends."""
+
+import random
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+from attrs import frozen
+
+from navai_client.wire.messages import Response, TransportFailure
+from navai_client.wire.text import trim
+
+__all__ = ["RetryPolicy"]
+
+_BASE_DELAY: Final = 0.25  # seconds
+_LONGEST_DELAY: Final = 4.0  # seconds
+_PASSING_STATUSES: Final = frozenset({408, 429, 502, 503, 504})
+_NOT_DONE_STATUSES: Final = frozenset({429, 503})
+
+
+@frozen(kw_only=True)
+class RetryPolicy:
+    """When to try again.
+
+    What certainly never left is always tried again. Beyond that, an operation that may be replayed is tried
+    again after any failure but a timeout, and after 408, 429, 502, 503 and 504; one that may not, only after
+    429 and 503 that carry ``Retry-After``, because such a backend says that it did nothing yet.
+
+    Attributes:
+        max_retries: How often at most.
+        jitter: Gives numbers from 0 to 1: the share of the longest delay to wait ("full jitter").
+        unix_time: Gives the seconds since the Unix epoch, to read a ``Retry-After`` that is a date.
+    """
+
+    max_retries: int
+    jitter: Callable[[], float] = random.random
+    unix_time: Callable[[], float] = time.time
+
+    def delay(self, outcome: Response | TransportFailure, *, attempt: int, replay_safe: bool) -> float | None:
+        """Return the seconds to wait before the next attempt, or None if there must be none.
+
+        Args:
+            outcome: What came of the attempt.
+            attempt: Which it was: 1 for the first.
+            replay_safe: Whether the operation may be sent again when it may have arrived.
+        """
+        if attempt > self.max_retries:
+            return None
+        if isinstance(outcome, TransportFailure):
+            may = not outcome.sent or (replay_safe and not outcome.timed_out)
+            return self._backoff(attempt) if may else None
+        retry_after = self._retry_after(outcome)
+        if replay_safe and outcome.status in _PASSING_STATUSES:
+            return self._backoff(attempt) if retry_after is None else retry_after
+        return retry_after if outcome.status in _NOT_DONE_STATUSES else None
+
+    def _backoff(self, attempt: int) -> float:
+        return self.jitter() * min(_LONGEST_DELAY, _BASE_DELAY * 2.0 ** (attempt - 1))
+
+    def _retry_after(self, response: Response) -> float | None:
+        """Return the seconds that ``Retry-After`` asks for (RFC 9110, section 10.2.3), or None."""
+        value = trim(response.headers.get("retry-after", ""))
+        if value.isascii() and value.isdigit():
+            return float(value)
+        try:
+            when = parsedate_to_datetime(value).timestamp()
+        except (ValueError, OverflowError):
+            return None
+        return max(0.0, when - self.unix_time())

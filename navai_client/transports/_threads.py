@@ -1,0 +1,110 @@
+"""Waiting for blocking work no longer than allowed: it runs on a thread that can be left behind.
+
+Looking up a name, or a library that we know nothing of, can block for as long as it likes, and no Python
+thread can be interrupted. Whoever waits leaves in time; the thread ends when its work does.
+"""
+
+import contextvars
+import os
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+__all__ = ["run_within"]
+
+T = TypeVar("T")
+
+
+class _Job(Generic[T]):
+    """Work, and what came of it."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._context = contextvars.copy_context()
+        self._value: T | None = None
+        self._error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+    def run(self) -> None:
+        try:
+            self._value = self._context.run(self._work)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the thread that waits
+            self._error = error
+        finally:
+            self.done.release()
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._value  # type: ignore[return-value]
+
+
+class _Worker(threading.Thread):
+    """A thread that takes one job after the other, and ends when none comes for a while."""
+
+    IDLE = 10.0  # seconds
+
+    def __init__(self) -> None:
+        super().__init__(name="navai-client", daemon=True)
+        self._wake = threading.Semaphore(0)
+        self._job: _Job[Any] | None = None
+
+    def give(self, job: _Job[Any]) -> None:
+        self._job = job
+        self._wake.release()
+
+    def run(self) -> None:
+        while True:
+            if not self._wake.acquire(timeout=self.IDLE):
+                with _lock:
+                    if self in _idle:
+                        _idle.remove(self)
+                        return
+                self._wake.acquire()  # somebody took it just now
+            job, self._job = self._job, None
+            assert job is not None  # noqa: S101 - give() comes before every release
+            job.run()
+            del job  # what it held is not held until the next
+            with _lock:
+                _idle.append(self)
+
+
+_lock = threading.Lock()
+_idle: deque[_Worker] = deque()
+
+
+def _forget_workers() -> None:
+    """A child of fork() has none of its parent's threads."""
+    global _lock  # noqa: PLW0603 - it may have been held at the moment of the fork
+    _lock = threading.Lock()
+    _idle.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_workers)
+
+
+def run_within(timeout: float | None, work: Callable[[], T]) -> T:
+    """Return what *work* returns, or raise what it raises.
+
+    Args:
+        timeout: Seconds to wait for it, or None for no limit.
+        work: Runs on another thread, in the context variables of this one.
+
+    Raises:
+        TimeoutError: If it takes longer. It goes on by itself; what it gives is dropped.
+    """
+    job = _Job(work)
+    with _lock:
+        worker = _idle.pop() if _idle else None
+    if worker is None:
+        worker = _Worker()
+        worker.give(job)
+        worker.start()
+    else:
+        worker.give(job)
+    if not job.done.acquire(timeout=-1 if timeout is None else timeout):
+        raise TimeoutError
+    return job.result()

@@ -1,0 +1,196 @@
+"""Bytes to values or errors, as the JavaScript client reads them.
+
+The rules, from the published clients: any status of 200..299 is success; text is UTF-8 whatever the charset
+says, with bad bytes replaced and a byte order mark dropped; JSON is strict; "a record" is an object *or an
+array*; ``true`` is no number; unknown fields are ignored.
+"""
+
+import base64
+import binascii
+import json
+from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit
+
+from navai_client.errors import (
+    FunctionFailedError,
+    InvalidResponseError,
+    NavaiHTTPError,
+    UnknownFunctionError,
+)
+from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
+from navai_client.wire.messages import Response
+from navai_client.wire.text import trim
+
+__all__ = ["UNREADABLE_FUNCTION_LIST", "client_secret", "function_list", "function_result", "speech_audio"]
+
+UNREADABLE_FUNCTION_LIST: Final = "[navai] Failed to parse backend functions response."
+
+_INVALID: Final = object()  # what a body that is not JSON parses to
+
+
+def client_secret(response: Response) -> ClientSecret:
+    """Read the answer to a request for a client secret."""
+    payload = _parse_success(response)
+    if not isinstance(payload, dict) or not isinstance(value := payload.get("value"), str):
+        raise InvalidResponseError("Invalid client-secret response.", status_code=response.status)
+    expires_at = payload.get("expires_at")
+    speech = payload.get("speech")
+    return ClientSecret(
+        value=value,
+        expires_at=expires_at if _is_number(expires_at) else None,
+        speech_provider=(
+            "elevenlabs" if isinstance(speech, dict) and speech.get("provider") == "elevenlabs" else "openai"
+        ),
+    )
+
+
+def function_list(response: Response) -> FunctionList:
+    """Read the answer to a request for the functions."""
+    payload = _parse_success(response)
+    if isinstance(payload, list):
+        payload = {}  # a record without fields
+    if not isinstance(payload, dict):
+        raise InvalidResponseError(UNREADABLE_FUNCTION_LIST, status_code=response.status)
+    items = payload.get("items")
+    warnings = payload.get("warnings")
+    return FunctionList(
+        functions=tuple(_functions(items if isinstance(items, list) else [])),
+        warnings=tuple(_strings(warnings)),
+    )
+
+
+def function_result(function_name: str, response: Response) -> Any:
+    """Read the answer to the execution of *function_name*."""
+    payload = _parse_success(response, function_name)
+    if isinstance(payload, list):
+        payload = {}
+    if not isinstance(payload, dict):
+        raise InvalidResponseError("Invalid backend function response.", status_code=response.status)
+    if payload.get("ok") is True:
+        return payload.get("result")
+    error, details = payload.get("error"), payload.get("details")
+    message = next((text for text in (details, error) if isinstance(text, str)), "Backend function failed.")
+    raise FunctionFailedError(message, function_name=function_name, error=error, details=details)
+
+
+def speech_audio(response: Response) -> SpeechAudio:
+    """Read the answer to a request for spoken text."""
+    payload = _parse_success(response)
+    if (
+        isinstance(payload, dict)
+        and payload.get("provider") == "elevenlabs"
+        and isinstance(mime_type := payload.get("mimeType"), str)
+        and isinstance(encoded := payload.get("audioBase64"), str)
+    ):
+        try:
+            return SpeechAudio(audio=base64.b64decode(encoded, validate=True), mime_type=mime_type)
+        except (binascii.Error, ValueError):  # ValueError: characters outside ASCII
+            pass
+    raise InvalidResponseError("Invalid speech synthesis response.", status_code=response.status)
+
+
+def _functions(items: list[Any]) -> list[BackendFunction]:
+    functions = []
+    for item in items:
+        if isinstance(item, dict) and isinstance(name := item.get("name"), str) and trim(name):
+            parameters = item.get("parameters")
+            functions.append(
+                BackendFunction(
+                    name=name,
+                    description=_string_or_none(item.get("description")),
+                    source=_string_or_none(item.get("source")),
+                    parameters=parameters if isinstance(parameters, dict) else None,
+                )
+            )
+    return functions
+
+
+def _strings(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _string_or_none(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _parse_success(response: Response, function_name: str | None = None) -> Any:
+    """Return the JSON of a 2xx answer, _INVALID if it is none; raise for any other answer."""
+    if not 200 <= response.status <= 299:  # noqa: PLR2004 - what HTTP calls success
+        _raise_http_error(response, function_name)
+    if response.truncated:
+        raise InvalidResponseError(
+            f"The response is larger than max_response_bytes ({len(response.content)} bytes).",
+            status_code=response.status,
+        )
+    return _parse(_text(response.content))
+
+
+def _raise_http_error(response: Response, function_name: str | None) -> NoReturn:
+    status = response.status
+    body = _text(response.content)
+    parsed = _parse(body)
+    said = parsed if isinstance(parsed, dict) else {}
+    fields: dict[str, Any] = {
+        "status_code": status,
+        "body": body,
+        "error": said.get("error"),
+        "details": said.get("details"),
+    }
+    if 300 <= status <= 399 and (location := response.headers.get("location")):  # noqa: PLR2004 - redirects
+        raise NavaiHTTPError(
+            f"HTTP {status}: the redirect to {_without_secrets(location)} was not followed; "
+            "if it is right, use it as the base URL.",
+            **fields,
+        )
+    message = body or f"HTTP {status}"
+    if function_name is not None and status == 404 and "available_functions" in said:  # noqa: PLR2004
+        raise UnknownFunctionError(
+            message,
+            function_name=function_name,
+            available_functions=tuple(_strings(said["available_functions"])),
+            **fields,
+        )
+    raise NavaiHTTPError(message, **fields)
+
+
+def _without_secrets(location: str) -> str:
+    """Return the *location* of a redirect without user, password, query and fragment."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "an address that is none"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8-sig", "replace")
+
+
+def _parse(text: str) -> Any:
+    try:
+        return _decoder.decode(text)
+    except RecursionError:
+        return _INVALID
+    except json.JSONDecodeError:
+        return _INVALID
+    except ValueError:  # a whole number with more digits than int() takes
+        return _lenient_decoder.decode(text)
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise json.JSONDecodeError(f"{name} is not JSON", name, 0)
+
+
+def _parse_long_int(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+_lenient_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_long_int)

@@ -1,0 +1,85 @@
+"""Python values to JSON bytes, and what cannot become JSON to an error that says which value it is."""
+
+import json
+import math
+from typing import Any
+
+from navai_client.errors import NavaiPayloadError
+
+__all__ = ["encode_json"]
+
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def encode_json(value: Any, *, name: str) -> bytes:
+    r"""Return *value* as strict JSON in UTF-8; lone surrogates travel as ``\uXXXX``.
+
+    Args:
+        value: dicts with string keys, lists, tuples, strings, finite numbers, bools and None.
+        name: What an error calls it.
+
+    Raises:
+        NavaiPayloadError: If it holds anything else, a cycle, or is nested too deep.
+    """
+    try:
+        text = _encoder.encode(value)
+    except RecursionError:
+        raise NavaiPayloadError(f"{name} is nested too deep to be sent as JSON.") from None
+    except (TypeError, ValueError) as error:
+        raise NavaiPayloadError(_explain(value, name) or f"{name} is not JSON: {error}.") from None
+    if not _has_only_string_keys(value):  # the encoder turns keys such as 1 or None into strings
+        raise NavaiPayloadError(_explain(value, name))
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _has_only_string_keys(value: Any) -> bool:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            for key, child in item.items():
+                if not isinstance(key, str):
+                    return False
+                if isinstance(child, dict | list | tuple):
+                    stack.append(child)
+        elif isinstance(item, list | tuple):
+            stack.extend(child for child in item if isinstance(child, dict | list | tuple))
+    return True
+
+
+def _explain(value: Any, path: str) -> str | None:
+    """Return which part of *value* is not JSON, and why, or None if each part is fine by itself."""
+    stack: list[tuple[Any, str, tuple[int, ...]]] = [(value, path, ())]
+    while stack:
+        item, where, parents = stack.pop()
+        if not isinstance(item, dict | list | tuple):
+            if problem := _explain_scalar(item, where):
+                return problem
+            continue
+        if id(item) in parents:
+            return f"{where} contains itself; JSON has no cycles."
+        if isinstance(item, dict):
+            for key in item:
+                if not isinstance(key, str):
+                    return f"{where} has the key {key!r}, a {type(key).__name__}; JSON keys are strings."
+            children = [(child, f"{where}[{key!r}]") for key, child in item.items()]
+        else:
+            children = [(child, f"{where}[{index}]") for index, child in enumerate(item)]
+        stack.extend((child, place, (*parents, id(item))) for child, place in reversed(children))
+    return None
+
+
+def _explain_scalar(item: Any, where: str) -> str | None:
+    if isinstance(item, float) and not math.isfinite(item):
+        return f"{where} is {item}; JSON has only finite numbers."
+    if item is None or isinstance(item, str | int | float):
+        return None
+    hint = {
+        "bytes": "decode it, or send base64 text",
+        "date": "send its isoformat()",
+        "datetime": "send its isoformat()",
+        "Decimal": "send str() or float() of it",
+        "set": "send a list",
+        "UUID": "send str() of it",
+    }.get(type(item).__name__, "send dicts, lists, strings, numbers, bools or None")
+    return f"{where} is a {type(item).__name__}, which is not JSON; {hint}."

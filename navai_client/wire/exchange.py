@@ -1,0 +1,107 @@
+"""The stepper: the attempts of one operation, its deadline, and what a failure becomes.
+
+It is pure: whoever drives it hands in the time and what came of each request, so that every path can be
+tested with literals.
+"""
+
+from typing import Generic, Protocol, TypeVar
+
+from attrs import evolve
+
+from navai_client.errors import NavaiError, NavaiTimeoutError, NavaiTransportError
+from navai_client.wire.messages import Done, Request, Response, Send, TransportFailure
+from navai_client.wire.operations import Operation
+
+__all__ = ["Exchange", "Policy"]
+
+T = TypeVar("T")
+
+
+class Policy(Protocol):
+    """Decides whether an outcome may be tried again."""
+
+    def delay(self, outcome: Response | TransportFailure, *, attempt: int, replay_safe: bool) -> float | None:
+        """Return the seconds to wait before the next attempt, or None if there must be none."""
+
+
+class Exchange(Generic[T]):
+    """One operation on its way. Ask for ``start()``, then ``receive()`` until it gives ``Done`` or raises.
+
+    Args:
+        operation: What to do.
+        policy: Decides what is tried again.
+        timeout: Seconds for all of it, or None for no limit.
+    """
+
+    def __init__(self, operation: Operation[T], policy: Policy, timeout: float | None) -> None:
+        self._operation = operation
+        self._policy = policy
+        self._timeout = timeout
+        self._deadline: float | None = None
+        self._attempt = 1
+        self._may_have_executed = False
+
+    def start(self, now: float) -> Send:
+        """Return the first step. *now* is in seconds of a clock that never goes back."""
+        if self._timeout is not None:
+            self._deadline = now + self._timeout
+        return Send(self._operation.request, 1, 0.0, self._timeout)
+
+    def receive(self, outcome: Response | TransportFailure, now: float) -> Send | Done[T]:
+        """Return the step after *outcome*.
+
+        Raises:
+            NavaiError: If the outcome is a failure, is not tried again, and the operation does not recover.
+        """
+        if isinstance(outcome, Response) or outcome.sent:
+            self._may_have_executed = True
+        retry = self._retry(outcome, now)
+        return self._finish(outcome) if retry is None else retry
+
+    def _retry(self, outcome: Response | TransportFailure, now: float) -> Send | None:
+        delay = self._policy.delay(outcome, attempt=self._attempt, replay_safe=self._operation.replay_safe)
+        if delay is None:
+            return None
+        left = None if self._deadline is None else self._deadline - now - delay
+        if left is not None and left <= 0:
+            return None
+        self._attempt += 1
+        reason = f"HTTP {outcome.status}" if isinstance(outcome, Response) else outcome.message
+        return Send(self._operation.request, self._attempt, delay, left, reason)
+
+    def _finish(self, outcome: Response | TransportFailure) -> Done[T]:
+        operation = self._operation
+        try:
+            if isinstance(outcome, TransportFailure):
+                raise self._error(outcome) from outcome.cause
+            return Done(operation.decode(_redacted(outcome, operation.secrets)))
+        except NavaiError as error:
+            if operation.recover is None:
+                raise
+            return Done(operation.recover(error))
+
+    def _error(self, failure: TransportFailure) -> NavaiTransportError:
+        where = _place(self._operation.request)
+        if failure.timed_out:
+            limit = "in time" if self._timeout is None else f"within {self._timeout:g} s"
+            return NavaiTimeoutError(
+                f"No answer from {where} {limit}: {failure.message}.",
+                may_have_executed=self._may_have_executed,
+            )
+        return NavaiTransportError(
+            f"No answer from {where}: {failure.message}.", may_have_executed=self._may_have_executed
+        )
+
+
+def _place(request: Request) -> str:
+    return f"{request.endpoint.method} {request.endpoint.url.partition('?')[0]}"
+
+
+def _redacted(response: Response, secrets: tuple[str, ...]) -> Response:
+    """Return *response*, unless it is an error that repeats one of our own secrets: then without them."""
+    content = response.content
+    if 200 <= response.status <= 299:  # noqa: PLR2004 - what HTTP calls success
+        return response
+    for secret in secrets:
+        content = content.replace(secret.encode("utf-8", "surrogatepass"), b"***")
+    return response if content is response.content else evolve(response, content=content)

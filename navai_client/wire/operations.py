@@ -1,0 +1,197 @@
+"""One builder per endpoint: an operation says how to ask, how to read the answer, what a failure means."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Generic, TypedDict, TypeVar, cast
+
+from attrs import field, frozen
+
+from navai_client.errors import InvalidResponseError, NavaiError, NavaiHTTPError, NavaiPayloadError
+from navai_client.models import ClientSecret, FunctionList, SpeechAudio
+from navai_client.wire import decode
+from navai_client.wire.encode import encode_json
+from navai_client.wire.messages import Endpoint, Request, Response
+from navai_client.wire.paths import Paths, join_url
+from navai_client.wire.text import trim
+
+__all__ = ["Operation", "Operations", "SessionOptions", "SpeechOptions"]
+
+T = TypeVar("T")
+_Fields = Mapping[str, tuple[str, type | tuple[type, ...]]]
+
+
+class SessionOptions(TypedDict, total=False):
+    """What a caller may ask of the session that a client secret opens; the backend fills in the rest."""
+
+    model: str | None
+    voice: str | None
+    instructions: str | None
+    language: str | None
+    voice_accent: str | None
+    voice_tone: str | None
+    api_key: str | None
+
+
+class SpeechOptions(TypedDict, total=False):
+    """What a caller may ask of a voice; the backend fills in the rest."""
+
+    voice_id: str | None
+    model_id: str | None
+    output_format: str | None
+    optimize_streaming_latency: int | None
+    stability: float | None
+    similarity_boost: float | None
+    style: float | None
+    use_speaker_boost: bool | None
+
+
+# The name of each option on the wire, and the types that it may have.
+_SESSION_FIELDS: _Fields = {
+    "model": ("model", str),
+    "voice": ("voice", str),
+    "instructions": ("instructions", str),
+    "language": ("language", str),
+    "voice_accent": ("voiceAccent", str),
+    "voice_tone": ("voiceTone", str),
+    "api_key": ("apiKey", str),
+}
+_SPEECH_FIELDS: _Fields = {
+    "voice_id": ("voiceId", str),
+    "model_id": ("modelId", str),
+    "output_format": ("outputFormat", str),
+    "optimize_streaming_latency": ("optimizeStreamingLatency", (int, float)),
+}
+_VOICE_FIELDS: _Fields = {
+    "stability": ("stability", (int, float)),
+    "similarity_boost": ("similarityBoost", (int, float)),
+    "style": ("style", (int, float)),
+    "use_speaker_boost": ("useSpeakerBoost", bool),
+}
+
+
+@frozen(eq=False)
+class Operation(Generic[T]):
+    """One call of one endpoint, before it is made.
+
+    Attributes:
+        name: What logs call it.
+        request: What to send.
+        decode: Reads the answer, or raises what it means.
+        secrets: Texts that no error may show.
+        replay_safe: Whether it may be sent again when the first may have arrived.
+        recover: Makes a value of an error, where the operation does not raise.
+    """
+
+    name: str
+    request: Request
+    decode: Callable[[Response], T] = field(repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    replay_safe: bool = False
+    recover: Callable[[NavaiError], T] | None = field(default=None, repr=False)
+
+
+class Operations:
+    """The operations of one backend. Whatever its requests share is made once, here.
+
+    Args:
+        base_url: Where the backend is.
+        paths: Where its endpoints are.
+        headers: What to send with every request.
+        secrets: Texts that no error may show, should the backend repeat them.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        paths: Paths,
+        headers: tuple[tuple[str, str], ...] = (),
+        secrets: tuple[str, ...] = (),
+    ) -> None:
+        self._secrets = secrets
+        json_body = (*headers, ("Content-Type", "application/json"))
+        self._client_secret = Endpoint("POST", join_url(base_url, paths.client_secret), json_body)
+        self._functions_execute = Endpoint("POST", join_url(base_url, paths.functions_execute), json_body)
+        self._speech_synthesize = Endpoint("POST", join_url(base_url, paths.speech_synthesize), json_body)
+        self._list_functions = Operation(
+            "list_functions",
+            Request(Endpoint("GET", join_url(base_url, paths.functions_list), headers)),
+            decode.function_list,
+            secrets=secrets,
+            replay_safe=True,
+            recover=_list_of_nothing,
+        )
+
+    def create_client_secret(self, session: SessionOptions) -> Operation[ClientSecret]:
+        """Ask for a client secret. Empties *session*, so that no caller's frame goes on holding its key."""
+        body = _renamed(session, _SESSION_FIELDS)
+        cast("dict[str, Any]", session).clear()
+        return Operation(
+            "create_client_secret",
+            Request(self._client_secret, encode_json(body, name="the session options")),
+            decode.client_secret,
+            secrets=(*self._secrets, body["apiKey"]) if body.get("apiKey") else self._secrets,
+            replay_safe=True,
+        )
+
+    def list_functions(self) -> Operation[FunctionList]:
+        """Ask which functions there are."""
+        return self._list_functions
+
+    def execute_function(self, function_name: str, payload: Any) -> Operation[Any]:
+        """Run a function."""
+        if not isinstance(function_name, str) or not trim(function_name):
+            raise NavaiPayloadError(
+                f"function_name must be a string that is not blank; it is {function_name!r}."
+            )
+        content = b'{"function_name":%b,"payload":%b}' % (
+            encode_json(function_name, name="function_name"),
+            encode_json(payload, name="payload"),
+        )
+        return Operation(
+            "execute_function",
+            Request(self._functions_execute, content),
+            partial(decode.function_result, function_name),
+            secrets=self._secrets,
+        )
+
+    def synthesize_speech(self, text: str, voice: SpeechOptions) -> Operation[SpeechAudio]:
+        """Turn *text* into sound."""
+        if not isinstance(text, str) or not trim(text):
+            raise NavaiPayloadError("text must be a string that is not blank.")
+        body = {"text": text, **_renamed(voice, {**_SPEECH_FIELDS, **_VOICE_FIELDS})}
+        settings = {name: body.pop(name) for name, _ in _VOICE_FIELDS.values() if name in body}
+        if settings:
+            body["voiceSettings"] = settings
+        return Operation(
+            "synthesize_speech",
+            Request(self._speech_synthesize, encode_json(body, name="the speech options")),
+            decode.speech_audio,
+            secrets=self._secrets,
+        )
+
+
+def _renamed(options: Mapping[str, Any], fields: _Fields) -> dict[str, Any]:
+    """Return the *options* that are given, under the names that they have on the wire."""
+    renamed = {}
+    for option, value in options.items():
+        if option not in fields:
+            raise TypeError(f"unexpected keyword argument {option!r}; there are {', '.join(fields)}")
+        name, types = fields[option]
+        if value is None:
+            continue
+        if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
+            expected = "a string" if types is str else "a bool" if types is bool else "a number"
+            raise NavaiPayloadError(f"{option} must be {expected}; it is a {type(value).__name__}.")
+        renamed[name] = value
+    return renamed
+
+
+def _list_of_nothing(error: NavaiError) -> FunctionList:
+    """Make the failure to list functions a warning, with the texts of the JavaScript clients."""
+    if isinstance(error, NavaiHTTPError):
+        warning = f"[navai] Failed to load backend functions ({error.status_code})."
+    elif isinstance(error, InvalidResponseError) and str(error) == decode.UNREADABLE_FUNCTION_LIST:
+        warning = str(error)
+    else:
+        warning = f"[navai] Failed to load backend functions: {error}"
+    return FunctionList(warnings=(warning,))
