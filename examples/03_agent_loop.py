@@ -1,0 +1,48 @@
+"""The loop of an async voice agent: get a secret, offer the functions, run what the model calls.
+
+The model is played by a list of calls, so that this runs without an API key. In a real agent they come from
+the Realtime session that ``secret.value`` opens.
+"""
+
+import asyncio
+import json
+from typing import Any
+
+from navai_client import AsyncNavaiBackendClient, NavaiError
+
+CALLS_OF_THE_MODEL: list[tuple[str, dict[str, Any]]] = [
+    ("get_weather", {"location": "Bogotá"}),
+    ("create_order", {"customer_id": "ana", "items": [{"product": "tea"}]}),
+    ("cancel_order", {"order_id": "order-ana"}),
+]
+
+
+async def run_tool(client: AsyncNavaiBackendClient, name: str, arguments: dict[str, Any]) -> str:
+    """Return the answer to one tool call as the JSON text that a model reads; a failure is an answer too."""
+    try:
+        result = await client.execute_function(name, arguments, timeout=8)
+    except NavaiError as error:
+        return json.dumps({"ok": False, "error": str(error)})
+    return json.dumps({"ok": True, "result": result})
+
+
+async def main() -> None:
+    async with AsyncNavaiBackendClient() as client:
+        secret, functions = await asyncio.gather(client.create_client_secret(), client.list_functions())
+        print(f"session opened with {secret}")
+        tools = [
+            {
+                "type": "function",
+                "name": function.name,
+                "description": function.description,
+                "parameters": function.parameters or {"type": "object"},
+            }
+            for function in functions
+        ]
+        print(f"{len(tools)} tools offered")
+        answers = await asyncio.gather(*(run_tool(client, *call) for call in CALLS_OF_THE_MODEL))
+        for (name, _), answer in zip(CALLS_OF_THE_MODEL, answers, strict=True):
+            print(f"{name}: {answer}")
+
+
+asyncio.run(main())

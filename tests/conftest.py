@@ -1,0 +1,20 @@
+"""What tests of several rooms need."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def demo_server() -> Iterator[str]:
+    """The URL of the bundled server, run as its users run it, on a free port of this machine alone."""
+    command = [sys.executable, "-m", "navai_client.server", "--demo", "--host", "127.0.0.1", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[-1]
+        finally:
+            process.terminate()
+            process.communicate()
