@@ -10,6 +10,7 @@ from navai_client._version import __version__
 
 if TYPE_CHECKING:
     from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
+    from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets
     from navai_client.config import resolve_navai_env
     from navai_client.errors import (
         FunctionFailedError,
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
 
 __all__ = [
+    "AsyncClientSecrets",
     "AsyncNavaiBackendClient",
     "BackendFunction",
     "ClientSecret",
+    "ClientSecrets",
     "FunctionFailedError",
     "FunctionList",
     "InvalidResponseError",
@@ -51,6 +54,7 @@ _ROOMS = {
     "navai_client.config": ("resolve_navai_env",),
     "navai_client.errors": tuple(name for name in __all__ if name.endswith("Error")),
     "navai_client.models": ("BackendFunction", "ClientSecret", "FunctionList", "SpeechAudio"),
+    "navai_client.client_secrets": ("AsyncClientSecrets", "ClientSecrets"),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
 

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import ssl
 import time
+import uuid
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack, final
 
+from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets
 from navai_client.config import (
     ClientConfig,
     checked_timeout,
@@ -22,7 +24,7 @@ from navai_client.retry import RetryPolicy
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._httpx import async_transport, sync_transport
 from navai_client.wire.exchange import Exchange
-from navai_client.wire.messages import Done, Send
+from navai_client.wire.messages import Send
 from navai_client.wire.operations import Operation, Operations, SessionOptions, SpeechOptions
 from navai_client.wire.paths import (
     CLIENT_SECRET_PATH,
@@ -45,7 +47,9 @@ class _Core:
 
     def __init__(self, config: ClientConfig) -> None:
         self.config = config
-        self.operations = Operations(config.base_url, config.paths, config.headers, config.secrets)
+        self.operations = Operations(
+            config.base_url, config.paths, config.headers, config.secrets, new_key=lambda: str(uuid.uuid4())
+        )
         self.policy = RetryPolicy(max_retries=config.max_retries)
         self.closed = False
 
@@ -136,6 +140,7 @@ class NavaiBackendClient:
                 max_response_bytes=max_response_bytes,
             )
         )
+        self._operations = self._core.operations
         self._transport: Transport = sync_transport(transport, http_client, verify, proxy)
 
     def create_client_secret(
@@ -155,21 +160,43 @@ class NavaiBackendClient:
             InvalidResponseError: If its answer is not a client secret.
             NavaiTransportError: If no answer came.
         """
-        return self._run(self._core.operations.create_client_secret(session), timeout)
+        return self._run(self._operations.create_client_secret(session), timeout)
 
-    def list_functions(self, *, timeout: float | None = _CLIENTS_TIMEOUT) -> FunctionList:
+    def client_secrets(self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]) -> ClientSecrets:
+        """Return a source of client secrets that are good: its ``get()`` mints one only when it must.
+
+        A secret is handed out again while it has more than *leeway* seconds to live. However many ask at the
+        same time, one is minted. The source itself can be called for the value alone, which is what the
+        ``api_key`` of the OpenAI Agents SDK takes.
+
+        Args:
+            leeway: Seconds that a secret must have left.
+            session: As for ``create_client_secret``.
+        """
+        return ClientSecrets(lambda: self.create_client_secret(**session), leeway)
+
+    def list_functions(
+        self, *, max_age: float | None = None, timeout: float | None = _CLIENTS_TIMEOUT
+    ) -> FunctionList:
         """List the functions that the backend offers.
 
         A backend that fails raises nothing: the list is empty then, and its ``warnings`` say why. Tried again
         after connection failures and after 408, 429, 502, 503 and 504.
 
         Args:
+            max_age: Seconds for which the last good list may be given again without asking. An older one is
+                asked after by its ``ETag``, if it had one. None asks each time. A failure is never kept.
             timeout: Seconds for this call, instead of the client's; None for no limit.
         """
-        return self._run(self._core.operations.list_functions(), timeout)
+        return self._run(self._operations.list_functions(max_age), timeout)
 
     def execute_function(
-        self, function_name: str, payload: Any = None, *, timeout: float | None = _CLIENTS_TIMEOUT
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | None = _CLIENTS_TIMEOUT,
     ) -> Any:
         """Execute a function of the backend and return its result.
 
@@ -179,6 +206,9 @@ class NavaiBackendClient:
         Args:
             function_name: The name of the function.
             payload: What to give it: JSON values, usually a dict, or None.
+            idempotency_key: Goes with every attempt as ``Idempotency-Key``, so that a backend that knows
+                it (the bundled server does) runs the function once. A new UUID by default; give your own to ask
+                again for a call whose answer you missed.
             timeout: Seconds for this call, instead of the client's; None for no limit.
 
         Raises:
@@ -189,7 +219,7 @@ class NavaiBackendClient:
             InvalidResponseError: If the answer is not one.
             NavaiTransportError: If no answer came; ``may_have_executed`` says whether it may have run.
         """
-        return self._run(self._core.operations.execute_function(function_name, payload), timeout)
+        return self._run(self._operations.execute_function(function_name, payload, idempotency_key), timeout)
 
     def synthesize_speech(
         self, text: str, *, timeout: float | None = _CLIENTS_TIMEOUT, **voice: Unpack[SpeechOptions]
@@ -209,7 +239,7 @@ class NavaiBackendClient:
             InvalidResponseError: If its answer is not sound.
             NavaiTransportError: If no answer came.
         """
-        return self._run(self._core.operations.synthesize_speech(text, voice), timeout)
+        return self._run(self._operations.synthesize_speech(text, voice), timeout)
 
     def close(self) -> None:
         """Close the connections. A client can be closed more than once, but not be used after.
@@ -222,7 +252,7 @@ class NavaiBackendClient:
 
     def _run(self, operation: Operation[T], timeout: float | None) -> T:
         exchange = self._core.exchange(operation, timeout)
-        step: Send | Done[T] = exchange.start(time.monotonic())
+        step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.reason:
                 self._core.log_retry(operation, step)
@@ -308,6 +338,7 @@ class AsyncNavaiBackendClient:
             )
         )
         self._in_flight = InFlight()
+        self._operations = self._core.operations
         self._transport: AsyncTransport = async_transport(transport, http_client, verify, proxy)
 
     async def create_client_secret(
@@ -327,21 +358,45 @@ class AsyncNavaiBackendClient:
             InvalidResponseError: If its answer is not a client secret.
             NavaiTransportError: If no answer came.
         """
-        return await self._run(self._core.operations.create_client_secret(session), timeout)
+        return await self._run(self._operations.create_client_secret(session), timeout)
 
-    async def list_functions(self, *, timeout: float | None = _CLIENTS_TIMEOUT) -> FunctionList:
+    def client_secrets(
+        self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]
+    ) -> AsyncClientSecrets:
+        """Return a source of client secrets that are good: its ``get()`` mints one only when it must.
+
+        A secret is handed out again while it has more than *leeway* seconds to live. However many ask at the
+        same time, one is minted. The source itself can be called for the value alone, which is what the
+        ``api_key`` of the OpenAI Agents SDK takes.
+
+        Args:
+            leeway: Seconds that a secret must have left.
+            session: As for ``create_client_secret``.
+        """
+        return AsyncClientSecrets(lambda: self.create_client_secret(**session), leeway, self._in_flight)
+
+    async def list_functions(
+        self, *, max_age: float | None = None, timeout: float | None = _CLIENTS_TIMEOUT
+    ) -> FunctionList:
         """List the functions that the backend offers.
 
         A backend that fails raises nothing: the list is empty then, and its ``warnings`` say why. Tried again
         after connection failures and after 408, 429, 502, 503 and 504.
 
         Args:
+            max_age: Seconds for which the last good list may be given again without asking. An older one is
+                asked after by its ``ETag``, if it had one. None asks each time. A failure is never kept.
             timeout: Seconds for this call, instead of the client's; None for no limit.
         """
-        return await self._run(self._core.operations.list_functions(), timeout)
+        return await self._run(self._operations.list_functions(max_age), timeout)
 
     async def execute_function(
-        self, function_name: str, payload: Any = None, *, timeout: float | None = _CLIENTS_TIMEOUT
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | None = _CLIENTS_TIMEOUT,
     ) -> Any:
         """Execute a function of the backend and return its result.
 
@@ -351,6 +406,9 @@ class AsyncNavaiBackendClient:
         Args:
             function_name: The name of the function.
             payload: What to give it: JSON values, usually a dict, or None.
+            idempotency_key: Goes with every attempt as ``Idempotency-Key``, so that a backend that knows
+                it (the bundled server does) runs the function once. A new UUID by default; give your own to ask
+                again for a call whose answer you missed.
             timeout: Seconds for this call, instead of the client's; None for no limit.
 
         Raises:
@@ -361,7 +419,9 @@ class AsyncNavaiBackendClient:
             InvalidResponseError: If the answer is not one.
             NavaiTransportError: If no answer came; ``may_have_executed`` says whether it may have run.
         """
-        return await self._run(self._core.operations.execute_function(function_name, payload), timeout)
+        return await self._run(
+            self._operations.execute_function(function_name, payload, idempotency_key), timeout
+        )
 
     async def synthesize_speech(
         self, text: str, *, timeout: float | None = _CLIENTS_TIMEOUT, **voice: Unpack[SpeechOptions]
@@ -381,7 +441,7 @@ class AsyncNavaiBackendClient:
             InvalidResponseError: If its answer is not sound.
             NavaiTransportError: If no answer came.
         """
-        return await self._run(self._core.operations.synthesize_speech(text, voice), timeout)
+        return await self._run(self._operations.synthesize_speech(text, voice), timeout)
 
     async def close(self) -> None:
         """Close the connections. A client can be closed more than once, but not be used after.
@@ -396,7 +456,7 @@ class AsyncNavaiBackendClient:
     async def _run(self, operation: Operation[T], timeout: float | None) -> T:
         exchange = self._core.exchange(operation, timeout)
         self._in_flight.check_loop()
-        step: Send | Done[T] = exchange.start(time.monotonic())
+        step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.reason:
                 self._core.log_retry(operation, step)

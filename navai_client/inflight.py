@@ -37,9 +37,13 @@ class InFlight:
             if not call.sent:
                 task.cancel()
             elif not task.done():
-                self._left_behind.add(task)
-                task.add_done_callback(lambda task: self._drop(task, name))
+                self.adopt(task, name)
             raise
+
+    def adopt(self, task: asyncio.Task[Any], name: str) -> None:
+        """Keep *task* until it is done; its failure is logged, not lost."""
+        self._left_behind.add(task)
+        task.add_done_callback(lambda task: self._drop(task, name))
 
     def check_loop(self) -> None:
         """Raise if the running event loop is not that of the first call."""
@@ -67,10 +71,10 @@ class InFlight:
     def _drop(self, task: asyncio.Task[Any], name: str) -> None:
         self._left_behind.discard(task)
         if task.cancelled():
-            _log.debug("%s: cancelled; its caller had left.", name)
+            _log.debug("%s: went on in the background and was cancelled.", name)
         elif (error := task.exception()) is not None:
-            _log.debug("%s: its caller had left; it failed: %s", name, type(error).__name__)
+            _log.debug("%s: went on in the background and failed: %s", name, type(error).__name__)
         elif isinstance(outcome := task.result(), TransportFailure):
-            _log.debug("%s: its caller had left; it failed: %s", name, outcome.message)
+            _log.debug("%s: went on in the background and failed: %s", name, outcome.message)
         else:
-            _log.debug("%s: its caller had left; its answer came and is dropped.", name)
+            _log.debug("%s: went on in the background and is done.", name)

@@ -44,8 +44,10 @@ def client_secret(response: Response) -> ClientSecret:
     )
 
 
-def function_list(response: Response) -> FunctionList:
-    """Read the answer to a request for the functions."""
+def function_list(response: Response, known: FunctionList | None = None) -> FunctionList:
+    """Read the answer to a request for the functions, or to whether the *known* ones still hold."""
+    if known is not None and response.status == 304:  # noqa: PLR2004 - Not Modified
+        return known
     payload = _parse_success(response)
     if isinstance(payload, list):
         payload = {}  # a record without fields

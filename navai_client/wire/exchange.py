@@ -41,8 +41,10 @@ class Exchange(Generic[T]):
         self._attempt = 1
         self._may_have_executed = False
 
-    def start(self, now: float) -> Send:
+    def start(self, now: float) -> Send | Done[T]:
         """Return the first step. *now* is in seconds of a clock that never goes back."""
+        if self._operation.recall is not None and (known := self._operation.recall(now)) is not None:
+            return Done(known)
         if self._timeout is not None:
             self._deadline = now + self._timeout
         return Send(self._operation.request, 1, 0.0, self._timeout)
@@ -56,7 +58,7 @@ class Exchange(Generic[T]):
         if isinstance(outcome, Response) or outcome.sent:
             self._may_have_executed = True
         retry = self._retry(outcome, now)
-        return self._finish(outcome) if retry is None else retry
+        return self._finish(outcome, now) if retry is None else retry
 
     def _retry(self, outcome: Response | TransportFailure, now: float) -> Send | None:
         delay = self._policy.delay(outcome, attempt=self._attempt, replay_safe=self._operation.replay_safe)
@@ -69,16 +71,19 @@ class Exchange(Generic[T]):
         reason = f"HTTP {outcome.status}" if isinstance(outcome, Response) else outcome.message
         return Send(self._operation.request, self._attempt, delay, left, reason)
 
-    def _finish(self, outcome: Response | TransportFailure) -> Done[T]:
+    def _finish(self, outcome: Response | TransportFailure, now: float) -> Done[T]:
         operation = self._operation
         try:
             if isinstance(outcome, TransportFailure):
                 raise self._error(outcome) from outcome.cause
-            return Done(operation.decode(_redacted(outcome, operation.secrets)))
+            value = operation.decode(_redacted(outcome, operation.secrets))
         except NavaiError as error:
             if operation.recover is None:
                 raise
             return Done(operation.recover(error))
+        if operation.remember is not None:
+            operation.remember(value, outcome, now)
+        return Done(value)
 
     def _error(self, failure: TransportFailure) -> NavaiTransportError:
         where = _place(self._operation.request)

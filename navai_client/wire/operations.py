@@ -1,12 +1,20 @@
 """One builder per endpoint: an operation says how to ask, how to read the answer, what a failure means."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Generic, TypedDict, TypeVar, cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from navai_client.errors import InvalidResponseError, NavaiError, NavaiHTTPError, NavaiPayloadError
+from navai_client.caching import FunctionListCache
+from navai_client.errors import (
+    InvalidResponseError,
+    NavaiConfigError,
+    NavaiError,
+    NavaiHTTPError,
+    NavaiPayloadError,
+)
 from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.wire import decode
 from navai_client.wire.encode import encode_json
@@ -18,6 +26,9 @@ __all__ = ["Operation", "Operations", "SessionOptions", "SpeechOptions"]
 
 T = TypeVar("T")
 _Fields = Mapping[str, tuple[str, type | tuple[type, ...]]]
+
+
+_KEY = re.compile(r"[!-~]{1,255}")
 
 
 class SessionOptions(TypedDict, total=False):
@@ -80,6 +91,8 @@ class Operation(Generic[T]):
         secrets: Texts that no error may show.
         replay_safe: Whether it may be sent again when the first may have arrived.
         recover: Makes a value of an error, where the operation does not raise.
+        recall: Gives the value from memory, if the time it is given allows.
+        remember: Keeps a value that was read from a response, with the time.
     """
 
     name: str
@@ -88,6 +101,8 @@ class Operation(Generic[T]):
     secrets: tuple[str, ...] = field(default=(), repr=False)
     replay_safe: bool = False
     recover: Callable[[NavaiError], T] | None = field(default=None, repr=False)
+    recall: Callable[[float], T | None] | None = field(default=None, repr=False)
+    remember: Callable[[T, Response, float], None] | None = field(default=None, repr=False)
 
 
 class Operations:
@@ -98,6 +113,7 @@ class Operations:
         paths: Where its endpoints are.
         headers: What to send with every request.
         secrets: Texts that no error may show, should the backend repeat them.
+        new_key: Gives idempotency keys, another each time.
     """
 
     def __init__(
@@ -106,8 +122,12 @@ class Operations:
         paths: Paths,
         headers: tuple[tuple[str, str], ...] = (),
         secrets: tuple[str, ...] = (),
+        *,
+        new_key: Callable[[], str],
     ) -> None:
         self._secrets = secrets
+        self._new_key = new_key
+        self._functions = FunctionListCache()
         json_body = (*headers, ("Content-Type", "application/json"))
         self._client_secret = Endpoint("POST", join_url(base_url, paths.client_secret), json_body)
         self._functions_execute = Endpoint("POST", join_url(base_url, paths.functions_execute), json_body)
@@ -119,6 +139,7 @@ class Operations:
             secrets=secrets,
             replay_safe=True,
             recover=_list_of_nothing,
+            remember=self._remember,
         )
 
     def create_client_secret(self, session: SessionOptions) -> Operation[ClientSecret]:
@@ -133,12 +154,35 @@ class Operations:
             replay_safe=True,
         )
 
-    def list_functions(self) -> Operation[FunctionList]:
-        """Ask which functions there are."""
-        return self._list_functions
+    def list_functions(self, max_age: float | None) -> Operation[FunctionList]:
+        """Ask which functions there are, unless the last good answer is younger than *max_age* seconds."""
+        if max_age is None:
+            return self._list_functions
+        if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not max_age >= 0:
+            raise NavaiConfigError(f"max_age (seconds) must be a number, 0 or more; it is {max_age!r}.")
+        known = self._functions.known
+        asks_for_change = () if known is None or known.etag is None else (("If-None-Match", known.etag),)
+        return evolve(
+            self._list_functions,
+            request=evolve(self._list_functions.request, headers=asks_for_change),
+            decode=partial(
+                decode.function_list, known=known.functions if known and asks_for_change else None
+            ),
+            recall=partial(self._functions.recall, max_age=max_age),
+        )
 
-    def execute_function(self, function_name: str, payload: Any) -> Operation[Any]:
+    def _remember(self, functions: FunctionList, response: Response, now: float) -> None:
+        self._functions.remember(functions, response.headers.get("etag"), now)
+
+    def execute_function(
+        self, function_name: str, payload: Any, idempotency_key: str | None
+    ) -> Operation[Any]:
         """Run a function."""
+        key = self._new_key() if idempotency_key is None else idempotency_key
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise NavaiPayloadError(
+                f"idempotency_key must be 1 to 255 printable ASCII characters without blanks; it is {key!r}."
+            )
         if not isinstance(function_name, str) or not trim(function_name):
             raise NavaiPayloadError(
                 f"function_name must be a string that is not blank; it is {function_name!r}."
@@ -149,7 +193,7 @@ class Operations:
         )
         return Operation(
             "execute_function",
-            Request(self._functions_execute, content),
+            Request(self._functions_execute, content, (("Idempotency-Key", key),)),
             partial(decode.function_result, function_name),
             secrets=self._secrets,
         )

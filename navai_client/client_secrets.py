@@ -1,0 +1,138 @@
+"""Sources of client secrets: minted when none is good, once for all who ask at the same time."""
+
+import asyncio
+import copy
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import final
+
+from navai_client.caching import SecretCache
+from navai_client.inflight import InFlight
+from navai_client.models import ClientSecret
+
+__all__ = ["AsyncClientSecrets", "ClientSecrets"]
+
+
+@final
+class ClientSecrets:
+    """Gives client secrets that are good, for any number of threads.
+
+    Calling it gives the secret's value alone, where a library wants a function for its key.
+
+    Args:
+        mint: Gives a new secret.
+        leeway: Seconds that a secret must have left to be handed out again.
+        unix_time: Gives the seconds since the Unix epoch.
+    """
+
+    def __init__(
+        self, mint: Callable[[], ClientSecret], leeway: float, unix_time: Callable[[], float] = time.time
+    ) -> None:
+        self._mint = mint
+        self._cache = SecretCache(leeway)
+        self._unix_time = unix_time
+        self._lock = threading.Lock()
+        self._minting: Future[ClientSecret | None] | None = None
+
+    def get(self) -> ClientSecret:
+        """Return a secret with the leeway to live, minted if there is none.
+
+        Threads that ask while one is being minted share what comes of it, a failure too; the next to ask
+        tries again. A backend whose secrets live shorter than the leeway, or that does not say how long they
+        live, is asked each time.
+
+        Raises:
+            NavaiError: As ``create_client_secret`` does.
+        """
+        while True:
+            with self._lock:
+                if (secret := self._cache.recall(self._unix_time())) is not None:
+                    return secret
+                minting, leads = self._minting, self._minting is None
+                if minting is None:
+                    minting = self._minting = Future()
+            if leads:
+                return self._lead(minting)
+            try:
+                shared = minting.result()
+            except Exception as error:  # noqa: BLE001 - whatever it was, it is raised in this thread too
+                raise copy.copy(error) from None
+            if shared is not None:
+                return shared
+
+    def _lead(self, minting: "Future[ClientSecret | None]") -> ClientSecret:
+        try:
+            secret = self._mint()
+            self._cache.remember(secret)
+        except Exception as error:
+            self._minting = None
+            minting.set_exception(error)
+            raise
+        except BaseException:  # this thread is being ended, which says nothing to the others
+            self._minting = None
+            minting.set_result(None)
+            raise
+        self._minting = None
+        minting.set_result(secret)
+        return secret
+
+    def __call__(self) -> str:
+        """Return the value of a good secret."""
+        return self.get().value
+
+
+@final
+class AsyncClientSecrets:
+    """Gives client secrets that are good, for any number of tasks.
+
+    Calling it gives the secret's value alone, as the ``api_key`` of the OpenAI Agents SDK takes it.
+
+    Args:
+        mint: Gives a new secret.
+        leeway: Seconds that a secret must have left to be handed out again.
+        in_flight: Keeps a minting whose callers have all left.
+        unix_time: Gives the seconds since the Unix epoch.
+    """
+
+    def __init__(
+        self,
+        mint: Callable[[], Awaitable[ClientSecret]],
+        leeway: float,
+        in_flight: InFlight,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
+        self._mint = mint
+        self._cache = SecretCache(leeway)
+        self._in_flight = in_flight
+        self._unix_time = unix_time
+        self._minting: asyncio.Task[ClientSecret] | None = None
+
+    async def get(self) -> ClientSecret:
+        """Return a secret with the leeway to live, minted if there is none.
+
+        Tasks that ask while one is being minted share what comes of it, a failure too; the next to ask tries
+        again. A task that is cancelled meanwhile takes nothing from the others.
+
+        Raises:
+            NavaiError: As ``create_client_secret`` does.
+        """
+        if (secret := self._cache.recall(self._unix_time())) is not None:
+            return secret
+        if self._minting is None:
+            self._minting = asyncio.get_running_loop().create_task(self._lead())
+            self._in_flight.adopt(self._minting, "create_client_secret")
+        return await asyncio.shield(self._minting)
+
+    async def _lead(self) -> ClientSecret:
+        try:
+            secret = await self._mint()
+            self._cache.remember(secret)
+            return secret
+        finally:
+            self._minting = None
+
+    async def __call__(self) -> str:
+        """Return the value of a good secret."""
+        return (await self.get()).value
