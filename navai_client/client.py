@@ -207,8 +207,8 @@ class NavaiBackendClient:
             function_name: The name of the function.
             payload: What to give it: JSON values, usually a dict, or None.
             idempotency_key: Goes with every attempt as ``Idempotency-Key``, so that a backend that knows
-                it (the bundled server does) runs the function once. A new UUID by default; give your own to ask
-                again for a call whose answer you missed.
+                it (the bundled server does) runs the function once. A new UUID by default; give your own to
+                ask again for a call whose answer you missed.
             timeout: Seconds for this call, instead of the client's; None for no limit.
 
         Raises:
@@ -407,8 +407,8 @@ class AsyncNavaiBackendClient:
             function_name: The name of the function.
             payload: What to give it: JSON values, usually a dict, or None.
             idempotency_key: Goes with every attempt as ``Idempotency-Key``, so that a backend that knows
-                it (the bundled server does) runs the function once. A new UUID by default; give your own to ask
-                again for a call whose answer you missed.
+                it (the bundled server does) runs the function once. A new UUID by default; give your own to
+                ask again for a call whose answer you missed.
             timeout: Seconds for this call, instead of the client's; None for no limit.
 
         Raises:

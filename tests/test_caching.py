@@ -1,0 +1,303 @@
+"""What is answered from memory: function lists and client secrets, with a clock that the tests move."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from navai_client import (
+    AsyncNavaiBackendClient,
+    ClientSecret,
+    ClientSecrets,
+    NavaiBackendClient,
+    NavaiHTTPError,
+)
+from navai_client.client_secrets import AsyncClientSecrets
+from navai_client.errors import NavaiConfigError
+from navai_client.inflight import InFlight
+from tests.clients import Blocking, make_client
+
+VALUE = "ek_0123456789012345678901234567"
+
+
+class Backend:
+    """A backend in memory that counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[httpx.Request] = []
+        self.etag: str | None = '"v1"'
+        self.status = 200
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.asked.append(request)
+        if self.status != 200:
+            return httpx.Response(self.status)
+        if self.etag is not None and request.headers.get("if-none-match") == self.etag:
+            return httpx.Response(304)
+        headers = {} if self.etag is None else {"ETag": self.etag}
+        return httpx.Response(200, json={"items": [{"name": f"f{len(self.asked)}"}]}, headers=headers)
+
+
+@pytest.fixture
+def backend() -> Backend:
+    return Backend()
+
+
+@pytest.fixture(params=["sync", "async"])
+def client(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Any]:
+    client = make_client(
+        request.param, base_url="http://navai.test", transport=httpx.MockTransport(backend), max_retries=0
+    )
+    yield client
+    client.close()
+
+
+def test_a_list_younger_than_max_age_is_given_without_asking(client: Any, backend: Backend) -> None:
+    first = client.list_functions()
+    assert client.list_functions(max_age=3600) is first
+    assert len(backend.asked) == 1
+
+
+def test_without_max_age_the_backend_is_always_asked(client: Any, backend: Backend) -> None:
+    client.list_functions(max_age=3600)
+    client.list_functions()
+    assert len(backend.asked) == 2
+    assert "if-none-match" not in backend.asked[1].headers
+
+
+def test_an_old_list_is_asked_after_by_its_etag_and_given_again_when_it_holds(
+    client: Any, backend: Backend
+) -> None:
+    first = client.list_functions(max_age=0)
+    assert client.list_functions(max_age=0) is first
+    assert backend.asked[1].headers["if-none-match"] == '"v1"'
+
+
+def test_an_old_list_that_no_longer_holds_is_replaced(client: Any, backend: Backend) -> None:
+    client.list_functions(max_age=0)
+    backend.etag = '"v2"'
+    assert [function.name for function in client.list_functions(max_age=0)] == ["f2"]
+
+
+def test_an_old_list_without_an_etag_is_asked_for_anew(client: Any, backend: Backend) -> None:
+    backend.etag = None
+    client.list_functions(max_age=0)
+    assert "f2" in client.list_functions(max_age=0)
+    assert "if-none-match" not in backend.asked[1].headers
+
+
+def test_a_failure_is_never_kept_and_takes_no_good_list_away(client: Any, backend: Backend) -> None:
+    first = client.list_functions()
+    backend.status = 500
+    assert client.list_functions(max_age=0).warnings == ("[navai] Failed to load backend functions (500).",)
+    assert client.list_functions(max_age=3600) is first
+
+
+def test_a_304_that_nobody_asked_for_is_a_failure(client: Any, backend: Backend) -> None:
+    backend.status = 304
+    assert client.list_functions(max_age=0).warnings == ("[navai] Failed to load backend functions (304).",)
+
+
+@pytest.mark.parametrize("max_age", [-1, float("nan"), True, "1"])
+def test_a_max_age_that_is_no_number_of_seconds_is_refused(client: Any, max_age: Any) -> None:
+    with pytest.raises(NavaiConfigError, match="max_age"):
+        client.list_functions(max_age=max_age)
+
+
+class Mint:
+    """Mints secrets that live *ttl* seconds, by a clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.ttl: float | None = 600.0
+        self.minted = 0
+        self.error: Exception | None = None
+
+    def __call__(self) -> ClientSecret:
+        self.minted += 1
+        if self.error is not None:
+            raise self.error
+        expires_at = None if self.ttl is None else self.now + self.ttl
+        return ClientSecret(value=f"{VALUE}{self.minted}", expires_at=expires_at)
+
+    async def later(self) -> ClientSecret:
+        await asyncio.sleep(0)
+        return self()
+
+
+@pytest.fixture
+def mint() -> Mint:
+    return Mint()
+
+
+@pytest.fixture(params=["sync", "async"])
+def get(request: pytest.FixtureRequest, mint: Mint) -> Iterator[Callable[[], ClientSecret]]:
+    """``get()`` of either source."""
+    if request.param == "sync":
+        yield ClientSecrets(mint, leeway=30, unix_time=lambda: mint.now).get
+        return
+    with asyncio.Runner() as runner:
+        source = AsyncClientSecrets(mint.later, 30, InFlight(), unix_time=lambda: mint.now)
+        yield lambda: runner.run(source.get())
+
+
+def test_a_secret_is_given_again_while_it_has_the_leeway_to_live(
+    get: Callable[[], ClientSecret], mint: Mint
+) -> None:
+    first = get()
+    mint.now += 569
+    assert get() is first
+    mint.now += 1
+    assert get() is not first
+    assert mint.minted == 2
+
+
+@pytest.mark.parametrize("ttl", [None, 10])
+def test_a_secret_that_is_not_known_to_live_long_enough_is_minted_each_time(
+    get: Callable[[], ClientSecret], mint: Mint, ttl: float | None
+) -> None:
+    mint.ttl = ttl
+    assert get().value != get().value
+
+
+def test_after_a_failure_the_next_who_asks_tries_again(get: Callable[[], ClientSecret], mint: Mint) -> None:
+    mint.error = NavaiHTTPError("no", status_code=401)
+    with pytest.raises(NavaiHTTPError):
+        get()
+    mint.error = None
+    assert get().value == f"{VALUE}2"
+
+
+class Gate:
+    """A mint that waits until the test lets it go on."""
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.minted = 0
+        self.entered = threading.Event()
+        self.open = threading.Event()
+        self.error = error
+
+    def __call__(self) -> ClientSecret:
+        self.minted += 1
+        self.entered.set()
+        assert self.open.wait(10)
+        if self.error is not None and self.minted == 1:
+            raise self.error
+        return ClientSecret(value=VALUE, expires_at=time.time() + 600)
+
+
+def ask_in_threads(source: ClientSecrets, gate: Gate, threads: int) -> list[Any]:
+    """Let one thread mint and the others come while it does; return what each got."""
+    results: list[Any] = []
+
+    def ask() -> None:
+        try:
+            results.append(source.get().value)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test looks at it
+            results.append(error)
+
+    leader = threading.Thread(target=ask)
+    leader.start()
+    assert gate.entered.wait(10)
+    waiting = [threading.Thread(target=ask) for _ in range(threads - 1)]
+    for thread in waiting:
+        thread.start()
+    gate.open.set()
+    for thread in (leader, *waiting):
+        thread.join()
+    return results
+
+
+def test_threads_that_ask_at_the_same_time_share_one_minting() -> None:
+    gate = Gate()
+    assert ask_in_threads(ClientSecrets(gate, leeway=30), gate, 8) == [VALUE] * 8
+    assert gate.minted == 1
+
+
+def test_a_thread_that_is_ended_while_it_mints_takes_nothing_from_the_others() -> None:
+    gate = Gate(KeyboardInterrupt())
+    results = ask_in_threads(ClientSecrets(gate, leeway=30), gate, 4)
+    assert results.count(VALUE) == 3
+    assert sum(isinstance(result, KeyboardInterrupt) for result in results) == 1
+    assert gate.minted == 2
+
+
+def test_a_failure_is_shared_by_those_who_asked_at_the_same_time() -> None:
+    gate = Gate(NavaiHTTPError("no", status_code=401))
+    results = ask_in_threads(ClientSecrets(gate, leeway=30), gate, 2)
+    assert {type(result) for result in results} <= {NavaiHTTPError, str}
+    assert isinstance(results[0], NavaiHTTPError) or isinstance(results[1], NavaiHTTPError)
+
+
+def test_tasks_that_ask_at_the_same_time_share_one_minting_and_its_failure() -> None:
+    async def main() -> None:
+        asked = 0
+
+        async def mint() -> ClientSecret:
+            nonlocal asked
+            asked += 1
+            await asyncio.sleep(0)
+            if asked == 1:
+                raise NavaiHTTPError("no", status_code=401)
+            return ClientSecret(value=VALUE, expires_at=time.time() + 600)
+
+        source = AsyncClientSecrets(mint, 30, InFlight())
+        failures = await asyncio.gather(*(source.get() for _ in range(5)), return_exceptions=True)
+        assert all(isinstance(failure, NavaiHTTPError) for failure in failures)
+        assert asked == 1
+        assert [secret.value for secret in await asyncio.gather(*(source.get() for _ in range(5)))] == [
+            VALUE
+        ] * 5
+        assert asked == 2
+
+    asyncio.run(main())
+
+
+def test_a_task_that_is_cancelled_takes_nothing_from_the_others() -> None:
+    async def main() -> None:
+        let_go = asyncio.Event()
+
+        async def mint() -> ClientSecret:
+            await let_go.wait()
+            return ClientSecret(value=VALUE, expires_at=time.time() + 600)
+
+        source = AsyncClientSecrets(mint, 30, InFlight())
+        first, second = asyncio.create_task(source.get()), asyncio.create_task(source())
+        await asyncio.sleep(0)
+        first.cancel()
+        let_go.set()
+        assert await second == VALUE
+        assert first.cancelled() or (await asyncio.wait([first]))[0]
+
+    asyncio.run(main())
+
+
+def test_a_clients_source_passes_the_session_on_and_hides_its_key() -> None:
+    asked: list[bytes] = []
+
+    def backend(request: httpx.Request) -> httpx.Response:
+        asked.append(request.content)
+        return httpx.Response(200, json={"value": VALUE, "expires_at": time.time() + 600})
+
+    client = NavaiBackendClient("http://navai.test", transport=httpx.MockTransport(backend))
+    source = client.client_secrets(leeway=10, voice="marin", api_key="sk-never-shown")
+    assert source() == VALUE
+    assert source.get().value == VALUE
+    assert asked == [b'{"voice":"marin","apiKey":"sk-never-shown"}']
+    assert "never-shown" not in repr(source)
+
+
+def test_an_async_clients_source_can_be_the_api_key_of_a_library_that_calls_for_it() -> None:
+    answer = {"value": VALUE, "expires_at": time.time() + 600}
+    blocking = Blocking(
+        base_url="http://navai.test",
+        transport=httpx.MockTransport(lambda request: httpx.Response(200, json=answer)),
+    )
+    client: AsyncNavaiBackendClient = blocking.client
+    source = client.client_secrets()
+    assert blocking.run(source()) == VALUE
+    blocking.close()
