@@ -8,13 +8,54 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from navai_client.server.app import NavaiBackend
+    from navai_client.server.client_secrets import ClientSecretRequest, create_realtime_client_secret
     from navai_client.server.context import FunctionContext
+    from navai_client.server.discovery import DiscoveredModules, discover_function_modules
+    from navai_client.server.errors import BackendError, BackendOptionsError, UpstreamError
+    from navai_client.server.options import BackendOptions, VoiceSettings
+    from navai_client.server.registry import FunctionRegistry, load_functions
+    from navai_client.server.settings import ServerSettings
+    from navai_client.server.speech import SpeechRequest, synthesize_speech
+    from navai_client.server.upstream import Upstream
 
-__all__ = ["FunctionContext", "NavaiBackend"]
+__all__ = [
+    "BackendError",
+    "BackendOptions",
+    "BackendOptionsError",
+    "ClientSecretRequest",
+    "DiscoveredModules",
+    "FunctionContext",
+    "FunctionRegistry",
+    "NavaiBackend",
+    "ServerSettings",
+    "SpeechRequest",
+    "Upstream",
+    "UpstreamError",
+    "VoiceSettings",
+    "create_realtime_client_secret",
+    "discover_function_modules",
+    "load_functions",
+    "synthesize_speech",
+]
 
 _HOMES: Final = {
+    "BackendError": "errors",
+    "BackendOptions": "options",
+    "BackendOptionsError": "errors",
+    "ClientSecretRequest": "client_secrets",
+    "DiscoveredModules": "discovery",
     "FunctionContext": "context",
+    "FunctionRegistry": "registry",
     "NavaiBackend": "app",
+    "ServerSettings": "settings",
+    "SpeechRequest": "speech",
+    "Upstream": "upstream",
+    "UpstreamError": "errors",
+    "VoiceSettings": "options",
+    "create_realtime_client_secret": "client_secrets",
+    "discover_function_modules": "discovery",
+    "load_functions": "registry",
+    "synthesize_speech": "speech",
 }
 
 

@@ -2,23 +2,64 @@
 
 import argparse
 import os
-
-from navai_client.server.serving import ServeOptions, serve
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 __all__ = ["main"]
 
 
-def main() -> None:
-    """Read the command line and serve."""
-    parser = argparse.ArgumentParser(
-        prog="python -m navai_client.server", description="Serve a Navai backend."
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the command line and serve; return 2 when that cannot be."""
+    parser = _Parser(prog="python -m navai_client.server", description="Serve a Navai backend.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=None, help="0 takes a free one (default: PORT, else 3000)"
     )
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT") or 3000))
-    parser.add_argument("--demo", action="store_true")
-    given = parser.parse_args()
-    serve(ServeOptions(host=given.host, port=given.port, demo=given.demo))
+    parser.add_argument("--base-dir", help="where functions are looked for (default: working directory)")
+    parser.add_argument("--functions-folders", help="which folders below it, with commas between them")
+    parser.add_argument("--reload", action="store_true", help="start anew when a file changes")
+    parser.add_argument("--workers", type=int, default=1, help="how many processes (default: %(default)s)")
+    parser.add_argument("--demo", action="store_true", help="serve sample functions and demo secrets")
+    given = parser.parse_args(arguments)
+    if given.workers < 1:
+        parser.error("--workers must be at least 1")
+    if given.reload and given.workers > 1:
+        parser.error("--reload and --workers cannot be combined")
+    port = given.port
+    if port is None:
+        text = (os.environ.get("PORT") or "").strip() or "3000"
+        if not text.isdecimal():
+            parser.error(f"PORT must be a number: {text!r}")
+        port = int(text)
+    try:
+        from navai_client.server.serving import ServeError, ServeOptions, serve  # noqa: PLC0415 - see below
+    except ModuleNotFoundError as error:
+        # Kept out of the way of --help, and told in one line.
+        parser.error(f"{error.name} is missing: pip install 'navai-client[server]'")
+    try:
+        serve(
+            ServeOptions(
+                host=given.host,
+                port=port,
+                base_dir=given.base_dir,
+                functions_folders=given.functions_folders,
+                reload=given.reload,
+                workers=given.workers,
+                demo=given.demo,
+            )
+        )
+    except ServeError as error:
+        parser.error(str(error))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,11 +1,12 @@
 """The ASGI application: reading requests, writing answers, start and stop."""
 
 import asyncio
+import contextlib
 import itertools
 import os
 import re
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any, Final, final
 
 from navai_client.server.access_log import AccessLog
@@ -57,6 +58,15 @@ class NavaiBackend(Backend):
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """Start and stop with the application that this one is mounted into: ``Starlette(lifespan=...)``."""
+        self.start()
+        try:
+            yield
+        finally:
+            await self.aclose()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
@@ -116,9 +126,10 @@ class NavaiBackend(Backend):
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                self.start()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                await self.invoker.close()
+                await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

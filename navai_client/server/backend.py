@@ -3,20 +3,28 @@
 import logging
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final, TypeVar, overload
 
-from navai_client.server.core import BackendCore
+from navai_client.server.core import BackendCore, Services
 from navai_client.server.demo import DemoServices
+from navai_client.server.discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.server.invocation import Invoker
 from navai_client.server.options import BackendOptions
+from navai_client.server.redaction import Redactor
 from navai_client.server.registry import FunctionRegistry
+from navai_client.server.services import UpstreamServices
 from navai_client.server.settings import ServerSettings
 from navai_client.server.threads import CallThreads
+from navai_client.wire.text import trim
 
 __all__ = ["Backend"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
+_ENDING: Final = frozenset(
+    {"gpt-realtime", "gpt-realtime-2025-08-28", "gpt-realtime-mini", "gpt-realtime-mini-2025-12-15"}
+)
 _log: Final = logging.getLogger("navai_client.server")
 
 
@@ -28,18 +36,77 @@ class Backend:
         options: BackendOptions | None = None,
         *,
         env: Mapping[str, str | None] | None = None,
+        functions_base_dir: str | os.PathLike[str] | None = None,
+        functions_folders: str | None = None,
+        agents_folders: str | None = None,
         demo: bool = False,
         **settings: Any,
     ) -> None:
+        """Put a backend together.
+
+        Args:
+            options: What client secrets and speech are made with; by default read from *env*.
+            env: Where what is not given is read from; by default the process's environment.
+            functions_base_dir: Where function modules are looked for; by default the working directory.
+            functions_folders: Which folders, files or wildcards below it; see ``discover_function_modules``.
+            agents_folders: Which subfolders of these.
+            demo: Whether sample functions are offered, and secrets that open nothing are minted.
+            settings: Fields of :class:`~navai_client.server.ServerSettings`, such as ``access_token``.
+
+        Raises:
+            BackendOptionsError: Options that cannot work.
+        """
         env = os.environ if env is None else env
         self.options = BackendOptions.from_env(env) if options is None else options
-        self._registry = FunctionRegistry()
         self.settings = ServerSettings(**{**ServerSettings.from_env(env), **settings})
-        self.services = DemoServices(self.options.client_secret_ttl_seconds)
-        self.invoker = Invoker(CallThreads(), str)
-        self.core = BackendCore(self.settings, lambda: self._registry, self.services, self.invoker)
+        self._base = Path(
+            functions_base_dir or trim(env.get("NAVAI_FUNCTIONS_BASE_DIR") or "") or "."
+        ).resolve()
+        self._folders = trim(functions_folders or "") or trim(env.get("NAVAI_FUNCTIONS_FOLDERS") or "")
+        self._agents = trim(agents_folders or "") or trim(env.get("NAVAI_AGENTS_FOLDERS") or "")
+        self._registry = FunctionRegistry()
+        self._loaded = not self.settings.include_functions_routes
+        self._demo = demo
+        self._hide = Redactor(self._base, (*self.options.secrets, self.settings.access_token or ""))
+        self.services: Services = (
+            DemoServices(self.options.client_secret_ttl_seconds) if demo else UpstreamServices(self.options)
+        )
+        self.invoker = Invoker(CallThreads(), self._hide)
+        self.core = BackendCore(self.settings, self.functions, self.services, self.invoker)
         if demo:
             self._register_demo()
+
+    def functions(self) -> FunctionRegistry:
+        """Return the functions; the first time, load the modules that offer some."""
+        if not self._loaded:
+            self._loaded = True
+            # Who registers functions in code and names no folder need not have one.
+            if self._folders or not self._registry.names or (self._base / DEFAULT_FUNCTIONS_FOLDER).is_dir():
+                found = discover_function_modules(self._base, self._folders, self._agents, hide=self._hide)
+                self._registry.warnings.extend(found.warnings)
+                for module in found.modules:
+                    self._registry.add_module(module)
+            for warning in self._registry.warnings:
+                _log.warning("%s", ascii(warning)[1:-1])
+        return self._registry
+
+    def start(self) -> None:
+        """Load the functions and say in the log what an owner should know."""
+        self.functions()
+        if self._demo:
+            return
+        if self.options.openai_api_key is None and not self.options.allow_api_key_from_request:
+            _log.warning("No OPENAI_API_KEY is set: requests for a client secret will be answered 401.")
+        if self.options.default_model in _ENDING:
+            _log.warning(
+                "The model %s has an announced shutdown on 2027-01-20: set OPENAI_REALTIME_MODEL to another.",
+                self.options.default_model,
+            )
+
+    async def aclose(self) -> None:
+        """Give up what still runs and close the connections upstream."""
+        await self.invoker.close()
+        await self.services.aclose()
 
     @overload
     def function(self, call: _F, /) -> _F: ...

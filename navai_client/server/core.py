@@ -5,6 +5,7 @@ Routes, statuses and texts are the contract's; how they travel is the business o
 
 import hashlib
 import hmac
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol
 
@@ -13,16 +14,21 @@ import attrs
 from navai_client.server.bodies import BodyError, decode_record
 from navai_client.server.context import FunctionContext
 from navai_client.server.errors import BackendError
+from navai_client.server.idempotency import IdempotencyKeys, KeyReusedError
 from navai_client.server.invocation import FunctionFailure, Invoker
 from navai_client.server.messages import JSON_HEADER, Answer, BackendRequest, error_answer, json_answer
-from navai_client.server.registry import FunctionRegistry
+from navai_client.server.openapi import describe
+from navai_client.server.registry import FunctionRegistry, RegisteredFunction
 from navai_client.server.settings import ServerSettings
 from navai_client.wire.text import trim
 
 __all__ = ["BackendCore", "Services"]
 
+_DIGITS: Final = 18
 HEALTH_PATH: Final = "/health"
+OPENAPI_PATH: Final = "/navai/openapi.json"
 
+_KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 _FAILED: Final = "Function execution failed."
 
 Handler = Callable[[BackendRequest, bytes], Awaitable[Answer]]
@@ -37,6 +43,10 @@ class Services(Protocol):
 
     async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Synthesize speech; raise :class:`BackendError`."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of what is held."""
         ...
 
 
@@ -71,6 +81,7 @@ class BackendCore:
         self._services = services
         self._invoker = invoker
         self._token = None if settings.access_token is None else settings.access_token.encode()
+        self._keys = IdempotencyKeys()
         self._routes = self._make_routes()
         self._listing: tuple[FunctionRegistry, int, Answer] | None = None
 
@@ -103,6 +114,7 @@ class BackendCore:
         settings = self.settings
         routes = {
             HEALTH_PATH: _route(GET=self._health),
+            OPENAPI_PATH: _route(GET=self._openapi),
             settings.client_secret_path: _route(POST=self._client_secret),
             settings.speech_synthesize_path: _route(POST=self._speech),
         }
@@ -140,12 +152,15 @@ class BackendCore:
         if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
             return error_answer(415, "Content-Encoding is not supported: send the body as it is.")
         length = headers.get(b"content-length", b"")
-        if length.isdigit() and (len(length) > 18 or int(length) > self.settings.max_body_bytes):  # noqa: PLR2004
+        if length.isdigit() and (len(length) > _DIGITS or int(length) > self.settings.max_body_bytes):
             return self.too_large()
         return None
 
     async def _health(self, _request: BackendRequest, _body: bytes) -> Answer:
         return json_answer(200, {"ok": True})
+
+    async def _openapi(self, _request: BackendRequest, _body: bytes) -> Answer:
+        return json_answer(200, describe(self.settings))
 
     async def _client_secret(self, _request: BackendRequest, body: bytes) -> Answer:
         return await self._serve(self._services.create_client_secret, body)
@@ -199,10 +214,30 @@ class BackendCore:
             return json_answer(
                 404, {"error": "Unknown or disallowed function.", "available_functions": registry.names}
             )
+        payload = record.get("payload")
+        key = request.raw_headers.get(b"idempotency-key")
+        if key is None:
+            return await self._call(request, function, payload)
+        return await self._call_once(key, request, function, payload)
+
+    async def _call_once(
+        self, key: bytes, request: BackendRequest, function: RegisteredFunction, payload: Any
+    ) -> Answer:
+        if not _KEY.fullmatch(key):
+            return error_answer(400, "Idempotency-Key must be 1 to 255 printable ASCII characters.")
+        try:
+            return await self._keys.once(
+                key.decode(), function.name, payload, lambda: self._call(request, function, payload)
+            )
+        except KeyReusedError:
+            return error_answer(422, "Idempotency-Key was used before with another function or payload.")
+
+    async def _call(self, request: BackendRequest, function: RegisteredFunction, payload: Any) -> Answer:
+        name = function.name
         timeout = self.settings.function_timeout if function.timeout is None else function.timeout or None
         try:
             result = await self._invoker.invoke(
-                name, function.target, record.get("payload"), FunctionContext(request), timeout
+                name, function.target, payload, FunctionContext(request), timeout
             )
         except FunctionFailure as failure:
             failed = {"ok": False, "function_name": name, "error": _FAILED, "details": str(failure)}

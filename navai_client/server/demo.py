@@ -1,5 +1,6 @@
 """What ``--demo`` serves: sample functions of a small shop, and client secrets that open nothing."""
 
+import base64
 import secrets
 import time
 from collections.abc import Mapping
@@ -42,8 +43,6 @@ class DemoServices:
 
     async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Give a moment of silence."""
-        import base64  # noqa: PLC0415 - not worth its place at the top of a demo
-
         if not SpeechRequest.from_json(request).text:
             raise RequestFieldError("text is required.")
         return {

@@ -1,22 +1,52 @@
-"""Serving a backend with uvicorn: the socket, the line that names the URL, start and stop."""
+"""Serving a backend with uvicorn: the socket, the line that names the URL, workers, reload and stop."""
 
+import functools
+import logging
+import os
 import socket
+import sys
+from pathlib import Path
+from typing import Final
 
 import attrs
 import uvicorn
+from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from navai_client.server.app import NavaiBackend
 
-__all__ = ["ServeOptions", "serve"]
+__all__ = ["ServeError", "ServeOptions", "bind", "make_backend", "serve", "url_of"]
+
+_LINE: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_GRACE_S: Final = 30
+
+
+class ServeError(Exception):
+    """The server cannot start; the message is the one line that says why."""
 
 
 @attrs.frozen(kw_only=True)
 class ServeOptions:
-    """What ``python -m navai_client.server`` was asked for."""
+    """What ``python -m navai_client.server`` was asked for.
+
+    Attributes:
+        host: The address to listen on.
+        port: The port; 0 takes a free one.
+        base_dir: Where function modules are looked for; None leaves it to the environment.
+        functions_folders: Which folders below it; None leaves it to the environment.
+        reload: Whether to start anew when a file below the base directory changes.
+        workers: How many processes serve the port; each has functions and idempotency keys of its own.
+        demo: Whether to serve sample functions and secrets that open nothing.
+        grace: Seconds that calls in flight are given to finish when the server is told to stop.
+    """
 
     host: str = "127.0.0.1"
     port: int = 3000
+    base_dir: str | None = None
+    functions_folders: str | None = None
+    reload: bool = False
+    workers: int = 1
     demo: bool = False
+    grace: int = _GRACE_S
 
 
 class _Server(uvicorn.Server):
@@ -25,25 +55,83 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started and sockets:
-            print(f"Navai backend listening on {url_of(sockets[0])}", flush=True)  # noqa: T201
+            _announce(sockets[0])
 
 
 def serve(options: ServeOptions) -> None:
-    """Serve until told to stop."""
+    """Serve until told to stop; calls in flight are then let finish, up to the grace time.
+
+    Raises:
+        ServeError: The port is taken, a folder is not there, or the options cannot work.
+    """
+    base = Path(options.base_dir or os.environ.get("NAVAI_FUNCTIONS_BASE_DIR") or ".")
+    if not base.is_dir():
+        raise ServeError(f"The base directory {base} is not there.")
+    try:
+        make_backend(options)  # once here, so that options that cannot work are told before anything starts
+    except ValueError as error:
+        raise ServeError(str(error)) from None
     listener = bind(options.host, options.port)
     config = uvicorn.Config(
-        NavaiBackend(demo=options.demo), log_level="warning", access_log=False, lifespan="on"
+        functools.partial(make_backend, options),
+        factory=True,
+        access_log=False,
+        lifespan="on",
+        log_config=None,
+        reload=options.reload,
+        reload_dirs=[str(base.resolve())] if options.reload else None,
+        workers=options.workers,
+        timeout_graceful_shutdown=options.grace,
     )
-    _Server(config).run(sockets=[listener])
+    if options.reload:
+        _announce(listener)
+        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+    elif options.workers > 1:
+        _announce(listener)
+        Multiprocess(config, sockets=[listener]).run()
+    else:
+        _Server(config).run(sockets=[listener])
+
+
+def make_backend(options: ServeOptions) -> NavaiBackend:
+    """Make the backend that one process serves, with its log on standard error."""
+    logging.basicConfig(level=logging.INFO, format=_LINE, stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    base = options.base_dir or os.environ.get("NAVAI_FUNCTIONS_BASE_DIR") or "."
+    root = str(Path(base).resolve())
+    if root not in sys.path:
+        sys.path.insert(0, root)  # functions may import what lies beside them
+    return NavaiBackend(
+        functions_base_dir=options.base_dir, functions_folders=options.functions_folders, demo=options.demo
+    )
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Listen on *host* and *port*; port 0 takes a free one."""
+    """Listen on *host* and *port*; port 0 takes a free one.
+
+    Raises:
+        ServeError: That is not possible; the message says why.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=2048)
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError) as error:
+        reason = (
+            os.strerror(error.errno)
+            if isinstance(error, OSError) and error.errno and error.errno > 0
+            else str(error)
+        )
+        raise ServeError(f"Cannot listen on {host}:{port}: {reason}.") from None
+    listener.set_inheritable(True)
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:
     """Return the URL under which *listener* is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _announce(listener: socket.socket) -> None:
+    # For people and scripts alike: the one line on standard output.
+    print(f"Navai backend listening on {url_of(listener)}", flush=True)  # noqa: T201

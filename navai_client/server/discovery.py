@@ -1,0 +1,131 @@
+"""Folders -> modules: which files below the base directory may offer functions. Nothing is imported here."""
+
+import os
+import re
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from navai_client.server.modules import FunctionModule, ModuleTree
+from navai_client.server.redaction import Redactor
+from navai_client.wire.text import trim
+
+__all__ = ["DEFAULT_FUNCTIONS_FOLDER", "DiscoveredModules", "discover_function_modules"]
+
+DEFAULT_FUNCTIONS_FOLDER: Final = "src/ai/functions-modules"
+
+_EXCLUDED_FOLDERS: Final = frozenset({"node_modules", "dist", "__pycache__", "venv", "env", "site-packages"})
+_LEADING: Final = re.compile(r"^/+|^(?:\./)+|^(?:\.\./)+")
+
+Matcher = Callable[[str], bool]
+
+
+@attrs.frozen
+class DiscoveredModules:
+    """Modules in the order of their paths, and what there is to say about the search."""
+
+    modules: tuple[FunctionModule, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def discover_function_modules(
+    base_dir: str | os.PathLike[str] = ".",
+    functions_folders: str | None = None,
+    agents_folders: str | None = None,
+    *,
+    hide: Callable[[str], str] | None = None,
+) -> DiscoveredModules:
+    """Find the modules that may offer functions; links are not followed, so all are below *base_dir*.
+
+    Args:
+        base_dir: Where paths begin.
+        functions_folders: Entries with commas between them: folders, ``folder/...``, wildcards (``*`` within
+            a segment, ``**`` across), or files. Each is looked for below ``src/``, and as written when that
+            is there. By default ``src/ai/functions-modules``.
+        agents_folders: Names with commas between them: of a folder entry only these subfolders are taken.
+        hide: Takes out of the text of a failed import what clients may not see.
+    """
+    base = Path(base_dir).resolve()
+    wanted = trim(functions_folders or "") or DEFAULT_FUNCTIONS_FOLDER
+    agents = [
+        each for each in (_clean(part).replace("/", "") for part in (agents_folders or "").split(",")) if each
+    ]
+    entries = [entry for entry in map(_clean, wanted.split(",")) if entry]
+    warnings: list[str] = []
+    every = list(_walk(base, ""))
+    found = _matching(every, entries, agents, base)
+    if not found:
+        warnings.append(
+            f'[navai] NAVAI_FUNCTIONS_FOLDERS did not match any module: "{wanted}". '
+            f'Falling back to "{DEFAULT_FUNCTIONS_FOLDER}".'
+        )
+        found = _matching(every, [DEFAULT_FUNCTIONS_FOLDER], agents, base)
+    tree = ModuleTree(base)
+    shown = hide or Redactor(base)
+    return DiscoveredModules(
+        tuple(FunctionModule(path, _loader(tree, path), shown) for path in sorted(found)), tuple(warnings)
+    )
+
+
+def _loader(tree: ModuleTree, path: str) -> Callable[[], types.ModuleType]:
+    return lambda: tree.load(path)
+
+
+def _clean(entry: str) -> str:
+    """Return *entry* with slashes, and without what would begin outside the base directory."""
+    cleaned = trim(entry).replace("\\", "/")
+    while (shorter := _LEADING.sub("", cleaned)) != cleaned:
+        cleaned = shorter
+    return cleaned
+
+
+def _matching(every: list[str], entries: list[str], agents: list[str], base: Path) -> list[str]:
+    matchers: list[Matcher] = []
+    for entry in entries:
+        matchers.append(_matcher(entry if entry.startswith("src/") else f"src/{entry}", agents))
+        fixed = entry.partition("*")[0].removesuffix("...").rpartition("/")[0] if "*" in entry else entry
+        if not entry.startswith("src/") and (base / fixed.removesuffix("/...")).exists():
+            matchers.append(_matcher(entry, agents))
+    return [path for path in every if any(matches(path) for matches in matchers)]
+
+
+def _matcher(entry: str, agents: list[str]) -> Matcher:
+    if entry.endswith("/..."):
+        start = entry.removesuffix("/...").rstrip("/") + "/"
+        return lambda path: path.startswith(start)
+    if "*" in entry:
+        pattern = re.compile(
+            ".*".join("[^/]*".join(map(re.escape, part.split("*"))) for part in entry.split("**")), re.DOTALL
+        )
+        return lambda path: pattern.fullmatch(path) is not None
+    if entry.endswith(".py"):
+        return lambda path: path == entry
+    folder = entry.rstrip("/") + "/"
+    if agents:
+        return lambda path: path.startswith(folder) and path[len(folder) :].partition("/")[0] in agents
+    return lambda path: path.startswith(folder)
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as found:
+            children = sorted(found, key=lambda child: child.name)
+    except OSError:
+        return  # a folder that may not be read offers nothing
+    for child in children:
+        name = child.name
+        if name.startswith((".", "_")):
+            continue
+        if child.is_dir(follow_symlinks=False):
+            if name not in _EXCLUDED_FOLDERS and not Path(child.path, "pyvenv.cfg").exists():
+                yield from _walk(Path(child.path), f"{prefix}{name}/")
+        elif (
+            child.is_file(follow_symlinks=False)
+            and name.endswith(".py")
+            and not name.startswith("test_")
+            and name != "conftest.py"
+        ):
+            yield f"{prefix}{name}"
