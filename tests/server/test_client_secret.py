@@ -1,0 +1,169 @@
+"""Minting client secrets, against a stub of OpenAI on a local port."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from navai_client.server import BackendOptions, BackendOptionsError, NavaiBackend
+
+PATH = "/navai/realtime/client-secret"
+
+
+class Stub(ThreadingHTTPServer):
+    """OpenAI, as far as a client secret is concerned."""
+
+    daemon_threads = True
+    status = 200
+    answer: Any = {"value": "ek_1", "expires_at": 1730000000, "more": 1}  # noqa: RUF012
+    headers: dict[str, str] = {}  # noqa: RUF012
+    got: Any = None
+    hold: threading.Event | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as its server was told."""
+
+    server: Stub
+
+    def do_POST(self) -> None:
+        """Note what came and answer."""
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.server.got = (self.path, self.headers["authorization"], body)
+        if self.server.hold is not None:
+            self.server.hold.wait(5)
+        answer = self.server.answer
+        data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        self.send_response(self.server.status)
+        for name, value in {"content-length": str(len(data)), **self.server.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture(name="stub")
+def _stub() -> Iterator[Stub]:
+    with Stub(("127.0.0.1", 0), Handler) as stub:
+        thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield stub
+        if stub.hold is not None:
+            stub.hold.set()
+        stub.shutdown()
+        thread.join()
+
+
+def backend_of(tmp_path: Path, stub: Stub, **env: str) -> NavaiBackend:
+    return NavaiBackend(env={"OPENAI_BASE_URL": stub.url, **env}, functions_base_dir=tmp_path)
+
+
+def test_a_secret_is_minted_with_the_defaults(tmp_path: Path, ask: Any, stub: Stub) -> None:
+    answer = ask(backend_of(tmp_path, stub, OPENAI_API_KEY=" k "), "POST", PATH, json={})
+    assert answer.json() == {"value": "ek_1", "expires_at": 1730000000, "speech": {"provider": "openai"}}
+    path, key, body = stub.got
+    assert (path, key) == ("/v1/realtime/client_secrets", "Bearer k")
+    assert body == {
+        "expires_after": {"anchor": "created_at", "seconds": 600},
+        "session": {
+            "type": "realtime",
+            "model": "gpt-realtime",
+            "instructions": "You are a helpful assistant.",
+            "audio": {"output": {"voice": "marin"}},
+        },
+    }
+
+
+def test_instructions_are_lines_and_elevenlabs_gets_text(tmp_path: Path, ask: Any, stub: Stub) -> None:
+    env = {"NAVAI_TTS_PROVIDER": "elevenlabs", "ELEVENLABS_API_KEY": "x", "ELEVENLABS_VOICE_ID": "v"}
+    given = {"instructions": " Be kind. ", "language": "Spanish", "voiceAccent": " ", "voiceTone": "warm"}
+    answer = ask(backend_of(tmp_path, stub, OPENAI_API_KEY="k", **env), "POST", PATH, json=given)
+    assert answer.json()["speech"] == {"provider": "elevenlabs"}
+    session = stub.got[2]["session"]
+    assert session["instructions"] == "Be kind.\nAlways reply in Spanish.\nUse a warm tone while speaking."
+    assert session["output_modalities"] == ["text"]
+    assert "audio" not in session
+
+
+@pytest.mark.parametrize(
+    ("env", "given", "status", "text"),
+    [
+        ({}, {}, 401, "Missing API key. Configure openaiApiKey or send apiKey in request."),
+        (
+            {"NAVAI_ALLOW_FRONTEND_API_KEY": "false"},
+            {"apiKey": "sk-x"},
+            403,
+            "Passing apiKey from request is disabled. Set allowApiKeyFromRequest=true to enable it.",
+        ),
+        ({}, {"model": 3}, 400, "model must be a string."),
+    ],
+)
+def test_what_cannot_be_minted_says_why(  # noqa: PLR0917
+    tmp_path: Path, ask: Any, stub: Stub, env: Any, given: Any, status: int, text: str
+) -> None:
+    answer = ask(backend_of(tmp_path, stub, **env), "POST", PATH, json=given)
+    assert (answer.status_code, answer.json()) == (status, {"error": text})
+    assert stub.got is None
+
+
+def test_the_servers_key_wins_over_the_requests(tmp_path: Path, ask: Any, stub: Stub) -> None:
+    ask(backend_of(tmp_path, stub, OPENAI_API_KEY="ours"), "POST", PATH, json={"apiKey": "theirs"})
+    assert stub.got[1] == "Bearer ours"
+    ask(backend_of(tmp_path, stub), "POST", PATH, json={"apiKey": "theirs"})
+    assert stub.got[1] == "Bearer theirs"
+
+
+@pytest.mark.parametrize(("status", "passed_on"), [(401, 401), (429, 429), (500, 502), (302, 502)])
+def test_an_upstream_that_refuses_is_passed_on_without_keys(
+    tmp_path: Path, ask: Any, stub: Stub, status: int, passed_on: int
+) -> None:
+    stub.status, stub.answer = status, "no: my-own-key and sk-proj-abcdefgh1234"
+    stub.headers = {"retry-after": "7", "location": "http://127.0.0.1:1/"}
+    answer = ask(backend_of(tmp_path, stub, OPENAI_API_KEY="my-own-key"), "POST", PATH, json={})
+    assert answer.status_code == passed_on
+    assert answer.json()["error"] == f"OpenAI client_secrets failed ({status}): no: *** and ***"
+    assert answer.headers.get("retry-after") == ("7" if passed_on == status else None)
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"value":3}', "["])
+def test_an_upstream_without_a_secret_is_502(tmp_path: Path, ask: Any, stub: Stub, body: Any) -> None:
+    stub.answer = body
+    assert ask(backend_of(tmp_path, stub, OPENAI_API_KEY="k"), "POST", PATH, json={}).status_code == 502
+
+
+def test_an_upstream_that_is_not_there_is_502_and_a_silent_one_504(
+    tmp_path: Path, ask: Any, stub: Stub
+) -> None:
+    gone = BackendOptions(openai_api_key="k", openai_base_url="http://127.0.0.1:1")
+    assert (
+        ask(NavaiBackend(gone, env={}, functions_base_dir=tmp_path), "POST", PATH, json={}).status_code == 502
+    )
+    stub.hold = threading.Event()
+    silent = BackendOptions(openai_api_key="k", openai_base_url=stub.url, timeout=0.1)
+    assert (
+        ask(NavaiBackend(silent, env={}, functions_base_dir=tmp_path), "POST", PATH, json={}).status_code
+        == 504
+    )
+
+
+@pytest.mark.parametrize("ttl", [9, 7201, True])
+def test_a_time_to_live_out_of_range_is_refused_at_start_and_400(tmp_path: Path, ask: Any, ttl: Any) -> None:
+    text = f"clientSecretTtlSeconds must be between 10 and 7200. Received: {ttl}"
+    with pytest.raises(BackendOptionsError, match="between 10 and 7200") as caught:
+        BackendOptions(client_secret_ttl_seconds=ttl)
+    assert (str(caught.value), caught.value.status_code) == (text, 400)
+    forced = BackendOptions()
+    object.__setattr__(forced, "client_secret_ttl_seconds", ttl)
+    answer = ask(NavaiBackend(forced, env={}, functions_base_dir=tmp_path), "POST", PATH, json={})
+    assert (answer.status_code, answer.json()) == (400, {"error": text})

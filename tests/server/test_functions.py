@@ -1,0 +1,239 @@
+"""Which functions a folder of modules offers, under which names, with which schema and which warnings."""
+
+import asyncio
+import runpy
+import threading
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import pytest
+
+from navai_client.server import NavaiBackend, discover_function_modules, load_functions
+from navai_client.server.idempotency import IdempotencyKeys, KeyReusedError
+from navai_client.server.messages import Answer
+from navai_client.server.registry import FunctionRegistry, normalize_name
+from navai_client.server.threads import CallThreads, NoThreadLeftError
+
+
+def load(base: Path, folders: str | None = None, agents: str | None = None) -> FunctionRegistry:
+    return load_functions(discover_function_modules(base, folders, agents).modules)
+
+
+def test_exports_become_tools_with_the_contracts_names_and_sources(tmp_path: Path, write: Any) -> None:
+    write(
+        "src/ai/functions-modules/shop.py",
+        '''
+__all__ = ["makeOrder", "Till", "box", "tools", "LIMIT", "make-order"]
+def makeOrder(): """Make it.
+
+    More."""
+class Till:
+    def add(self): ...
+    @staticmethod
+    def round_up(): """Round."""
+    def _hidden(self): ...
+class _Box:
+    def open_lid(self): """Open."""
+box = _Box()
+tools = {"sendMail": lambda: 1, "n": 3}
+LIMIT = 3
+globals()["make-order"] = makeOrder
+''',
+    )
+    path = "src/ai/functions-modules/shop.py"
+    found = load(tmp_path)
+    assert [(each.name, each.description, each.source) for each in found.functions] == [
+        ("make_order", "Make it.", f"{path}#makeOrder"),
+        ("till_add", "Call class method Till.add().", f"{path}#Till.add"),
+        ("till_round_up", "Round.", f"{path}#Till.round_up"),
+        ("box_open_lid", "Open.", f"{path}#box.open_lid"),
+        ("tools_send_mail", "Call exported object member tools.sendMail().", f"{path}#tools.sendMail"),
+        ("make_order_2", "Make it.", f"{path}#make-order"),
+    ]
+    assert found.warnings == ['[navai] Renamed duplicated function "make-order" to "make_order_2".']
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        ("X = 1", ["Ignored {}: module has no exports."]),
+        (
+            "class Empty: ...",
+            [
+                "Ignored {}#Empty: class has no callable instance methods.",
+                "Ignored {}: module has no callable exports.",
+            ],
+        ),
+        (
+            "__all__ = ['d']\nd = {'a': 1}",
+            [
+                "Ignored {}#d: exported object has no callable members.",
+                "Ignored {}: module has no callable exports.",
+            ],
+        ),
+        ("raise ValueError('not today')", ["Failed to load {}: not today"]),
+        ("raise SystemExit(3)", ["Failed to load {}: 3"]),
+        ("__all__ = ['x']", ["Failed to load {}: __all__ names 'x', which the module does not have"]),
+        ("import enum\nclass Color(enum.Enum): RED = 1\ndef f(): ...", []),
+    ],
+)
+def test_what_offers_nothing_is_told(tmp_path: Path, write: Any, text: str, warnings: list[str]) -> None:
+    write("src/m.py", text)
+    assert load(tmp_path, "src").warnings == [f"[navai] {each.format('src/m.py')}" for each in warnings]
+
+
+@pytest.mark.parametrize(
+    ("folders", "agents", "found"),
+    [
+        ("ai", None, ["x", "y"]),
+        ("ai/...", None, ["x", "y"]),
+        ("src/ai/*.py", None, []),
+        ("src/ai/*/*.py", None, ["x", "y"]),
+        ("src/**", None, ["x", "y"]),
+        ("ai", "sales, ops", ["x"]),
+        ("src/ai/sales/x.py", None, ["x"]),
+        ("plain", None, ["z"]),
+        ("ai/sales, plain/*.py", None, ["x", "z"]),
+    ],
+)
+def test_folders_choose_modules(
+    tmp_path: Path, write: Any, folders: str, agents: str, found: list[str]
+) -> None:
+    for path in (
+        "src/ai/sales/x.py", "src/ai/help/y.py", "plain/z.py", "src/ai/help/_no.py", "src/ai/help/test_no.py",
+        "src/ai/.git/no.py", "src/ai/node_modules/no.py", "src/ai/help/conftest.py", "src/ai/help/no.txt",
+    ):  # fmt: skip
+        write(path, f"def {path.rpartition('/')[2].partition('.')[0]}(): ...")
+    write("src/ai/my-env/pyvenv.cfg", "")
+    write("src/ai/my-env/no.py", "def no(): ...")
+    assert sorted(load(tmp_path, folders, agents).names) == found
+
+
+def test_folders_that_match_nothing_fall_back_with_a_warning(tmp_path: Path, write: Any) -> None:
+    write("src/ai/functions-modules/a.py", "def a(): ...")
+    found = discover_function_modules(tmp_path, "nope")
+    assert [each.path for each in found.modules] == ["src/ai/functions-modules/a.py"]
+    assert found.warnings == (
+        (
+            '[navai] NAVAI_FUNCTIONS_FOLDERS did not match any module: "nope". '
+            'Falling back to "src/ai/functions-modules".'
+        ),
+    )
+
+
+def test_modules_can_import_their_neighbours(tmp_path: Path, write: Any) -> None:
+    write("src/tools/__init__.py", "")
+    write("src/tools/_helper.py", "NAME = 'Oslo'")
+    write("src/tools/a.py", "from ._helper import NAME\ndef a() -> str: return NAME")
+    assert load(tmp_path, "tools").names == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [("getWeather", "get_weather"), ("HTTPServer2Go", "httpserver2_go"), ("é", ""), ("_a b_", "a_b")],
+)
+def test_names_are_made_as_in_all_navai_backends(raw: str, name: str) -> None:
+    assert normalize_name(raw) == name
+
+
+def test_the_schema_comes_from_hints_and_docstring(backend: NavaiBackend, ask: Any) -> None:
+    class Line(msgspec.Struct):
+        product: str
+        quantity: Annotated[int, msgspec.Meta(ge=1)] = 1
+
+    @backend.function(description="Ours.")
+    def order(
+        items: list[Line], note: Annotated[str, "Anything."] = "", *, fast: bool = False, **more: int
+    ) -> None:
+        """Order.
+
+        Args:
+            items: What.
+            fast: How.
+            note: Not said here.
+            more: Numbers.
+        """
+
+    (item,) = ask(backend, "GET", "/navai/functions").json()["items"]
+    assert item["description"] == "Ours."
+    properties = item["parameters"]["properties"]
+    assert properties["items"]["description"] == "What."
+    assert properties["items"]["items"]["properties"]["quantity"] == {
+        "type": "integer",
+        "minimum": 1,
+        "default": 1,
+    }
+    assert properties["note"] == {"type": "string", "description": "Anything.", "default": ""}
+    assert properties["fast"] == {"type": "boolean", "description": "How.", "default": False}
+    assert item["parameters"]["required"] == ["items"]
+    assert item["parameters"]["additionalProperties"] == {"type": "integer"}
+
+
+def test_a_function_that_never_returns_takes_no_other_functions_thread() -> None:
+    async def scenario() -> None:
+        threads, release = CallThreads(per_function=1), threading.Event()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await threads.run("stuck", lambda: release.wait(10))
+        assert await threads.run("other", lambda: 7) == 7
+        with pytest.raises(NoThreadLeftError):
+            await threads.run("stuck", lambda: 1)
+        release.set()
+        while threads.running:  # noqa: ASYNC110 - a thread cannot set an event of the loop
+            await asyncio.sleep(0)
+        assert await threads.run("stuck", lambda: 8) == 8
+
+    asyncio.run(scenario())
+
+
+def test_calls_of_one_function_wait_their_turn() -> None:
+    async def scenario() -> list[int]:
+        threads = CallThreads(per_function=1)
+        return await asyncio.gather(*(threads.run("f", lambda n=n: n) for n in range(5)))
+
+    assert asyncio.run(scenario()) == [0, 1, 2, 3, 4]
+
+
+def test_keys_are_kept_for_their_time_and_in_bounded_number() -> None:
+    now, ran = [0.0], [0]
+
+    async def call() -> Answer:
+        ran[0] += 1
+        return Answer(200, b"%d" % ran[0])
+
+    async def scenario() -> None:
+        keys = IdempotencyKeys(lifetime=10, most_keys=2, clock=lambda: now[0])
+        assert (await keys.once("a", "f", {"x": 1}, call)).body == b"1"
+        assert (await keys.once("a", "f", {"x": 1}, call)).body == b"1"
+        with pytest.raises(KeyReusedError):
+            await keys.once("a", "g", {"x": 1}, call)
+        now[0] = 10
+        assert (await keys.once("a", "f", {"x": 1}, call)).body == b"2"
+        for key in "bc":
+            await keys.once(key, "f", None, call)
+        assert (await keys.once("a", "f", {"x": 1}, call)).body == b"5"
+
+    asyncio.run(scenario())
+
+
+def test_the_example_for_starlette_serves_both(ask: Any) -> None:
+    app = runpy.run_path("examples/serve_in_starlette.py")["app"]
+    assert ask(app, "GET", "/").text == "The shop's own pages."
+    body = {"function_name": "get_weather", "payload": {"location": "Oslo"}}
+    assert (
+        ask(app, "POST", "/voice/navai/functions/execute", json=body).json()["result"]["location"] == "Oslo"
+    )
+
+
+def test_speech_needs_elevenlabs_and_the_demo_is_silent(
+    tmp_path: Path, backend: NavaiBackend, ask: Any
+) -> None:
+    path = "/navai/speech/synthesize"
+    refused = ask(backend, "POST", path, json={"text": "hi"})
+    assert refused.status_code == 400
+    demo = NavaiBackend(env={}, functions_base_dir=tmp_path, demo=True)
+    assert ask(demo, "POST", path, json={"text": "hi"}).json()["provider"] == "elevenlabs"
+    assert ask(demo, "POST", path, json={"text": "hi", "voiceSettings": 3}).status_code == 400
+    secret = ask(demo, "POST", "/navai/realtime/client-secret", json={}).json()
+    assert secret["value"].startswith("ek_demo_")

@@ -1,0 +1,307 @@
+"""The functions' routes, row by row of the contract."""
+
+import asyncio
+import enum
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import httpx
+import pytest
+
+from navai_client.server import FunctionContext, NavaiBackend
+
+EXECUTE = "/navai/functions/execute"
+JSON = {"content-type": "application/json"}
+
+
+def test_a_call_that_succeeds_gives_ok_name_source_and_result(backend: NavaiBackend, execute: Any) -> None:
+    @backend.function
+    def getWeather(city: str) -> str:  # noqa: N802
+        return f"sunny in {city}"
+
+    answer = execute(backend, " Get_Weather ", {"city": "Oslo"})
+    assert answer == {
+        "ok": True,
+        "function_name": "get_weather",
+        "source": f"{__name__}#getWeather",
+        "result": "sunny in Oslo",
+    }
+
+
+@pytest.mark.parametrize("name", [None, "", "  ", 3, ["x"]])
+def test_a_call_without_a_name_is_400(backend: NavaiBackend, ask: Any, name: Any) -> None:
+    answer = ask(backend, "POST", EXECUTE, json={"function_name": name})
+    assert (answer.status_code, answer.json()) == (400, {"error": "function_name is required."})
+
+
+def test_a_call_of_an_unknown_function_is_404_with_those_there_are(backend: NavaiBackend, ask: Any) -> None:
+    backend.function(name="one")(lambda: 1)
+    answer = ask(backend, "POST", EXECUTE, json={"function_name": "two"})
+    assert answer.status_code == 404
+    assert answer.json() == {"error": "Unknown or disallowed function.", "available_functions": ["one"]}
+
+
+def test_a_function_that_raises_is_200_and_not_ok(backend: NavaiBackend, ask: Any) -> None:
+    @backend.function
+    def fails() -> None:
+        raise LookupError("no such order")
+
+    answer = ask(backend, "POST", EXECUTE, json={"function_name": "fails"})
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "ok": False,
+        "function_name": "fails",
+        "error": "Function execution failed.",
+        "details": "no such order",
+    }
+
+
+@pytest.mark.parametrize(
+    "error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), ValueError()]
+)
+@pytest.mark.parametrize("is_async", [True, False])
+def test_whatever_a_function_raises_ends_only_its_own_call(
+    backend: NavaiBackend, execute: Any, error: Any, is_async: Any
+) -> None:
+    @backend.function(name="a")
+    async def raises() -> None:
+        raise error
+
+    @backend.function(name="s")
+    def raises_too() -> None:
+        raise error
+
+    answer = execute(backend, "a" if is_async else "s")
+    assert answer["ok"] is False
+    assert answer["details"] in (type(error).__name__, "3")
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_function_that_does_not_end_in_time_is_not_ok(tmp_path: Path, execute: Any, is_async: Any) -> None:
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path)
+
+    @backend.function(name="slow", timeout=0.05)
+    async def slow() -> None:
+        await asyncio.Event().wait()
+
+    @backend.function(name="stuck", timeout=0.05)
+    def stuck(context: FunctionContext) -> None:
+        context.cancelled.wait(5)
+
+    assert (
+        "did not finish within 0.05 seconds" in execute(backend, "slow" if is_async else "stuck")["details"]
+    )
+
+
+@pytest.mark.parametrize("value", [object(), 1j, float("nan"), [float("inf")], {(1, 2): 3}, lambda: 1])
+def test_a_result_that_json_cannot_hold_is_not_ok(backend: NavaiBackend, execute: Any, value: Any) -> None:
+    backend.function(name="odd")(lambda: value)
+    assert execute(backend, "odd")["ok"] is False
+
+
+def test_a_result_that_holds_itself_is_not_ok(backend: NavaiBackend, execute: Any) -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    backend.function(name="loop")(lambda: loop)
+    assert execute(backend, "loop")["ok"] is False
+
+
+def test_results_of_many_types_have_a_form_in_json(backend: NavaiBackend, execute: Any) -> None:
+    @attrs.frozen
+    class Value:
+        number: int = 10**30
+
+    @dataclass
+    class Data:
+        name: str = "x"
+
+    class Color(enum.Enum):
+        RED = "red"
+
+    result = [
+        Value(),
+        Data(),
+        Color.RED,
+        datetime(2026, 1, 2, tzinfo=UTC),
+        uuid.UUID(int=1),
+        Decimal("1.10"),
+        b"a",
+        {7},
+    ]
+    backend.function(name="many")(lambda: result)
+    assert execute(backend, "many")["result"] == [
+        {"number": 10**30}, {"name": "x"}, "red", "2026-01-02T00:00:00Z",
+        "00000000-0000-0000-0000-000000000001", "1.10", "YQ==", [7],
+    ]  # fmt: skip
+
+
+def test_lone_surrogates_travel_both_ways(backend: NavaiBackend, execute: Any) -> None:
+    backend.function(name="echo")(lambda text: text)
+    assert execute(backend, "echo", {"text": "\ud800"})["result"] == "\ud800"
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"", b"nan", b'{"a":1e400}', b"[" * 100_000, b'"\xff"', b"[]", b"3", b"null"]
+)
+def test_a_body_that_is_no_json_object_is_400(backend: NavaiBackend, ask: Any, body: Any) -> None:
+    answer = ask(backend, "POST", EXECUTE, content=body, headers=JSON)
+    assert answer.status_code == 400
+    assert "JSON" in answer.json()["error"] or "nested" in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/x-www-form-urlencoded", "", "multipart/form-data"]
+)
+def test_a_body_of_another_content_type_is_415_and_runs_nothing(
+    backend: NavaiBackend, ask: Any, kind: str
+) -> None:
+    ran: list[Any] = []
+    backend.function(name="run")(lambda: ran.append(1))
+    answer = ask(backend, "POST", EXECUTE, content=b'{"function_name":"run"}', headers={"content-type": kind})
+    assert (answer.status_code, ran) == (415, [])
+
+
+def test_a_body_over_the_limit_is_413_while_it_is_read(tmp_path: Path, ask: Any) -> None:
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path, max_body_bytes=100)
+    assert ask(backend, "POST", EXECUTE, content=b" " * 101, headers=JSON).status_code == 413
+    messages = iter([{"type": "http.request", "body": b" " * 60, "more_body": True}] * 1000)
+    taken: list[Any] = []
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        taken.append(1)
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": EXECUTE,
+        "headers": [(b"content-type", b"application/json")],
+    }
+    asyncio.run(backend(scope, receive, send))
+    assert (sent[0]["status"], len(taken)) == (413, 2)
+
+
+@pytest.mark.parametrize(
+    ("payload", "result"),
+    [
+        ({"args": [1, 2]}, [1, 2]),
+        ({"arguments": [1]}, [1, 5]),
+        ({"args": [1, 2, 3]}, [1, 2]),
+        ({"value": 7}, [7, 5]),
+        ({"a": 1, "b": 2}, [1, 2]),
+        ({"a": 1, "c": 2}, [{"a": 1, "c": 2}, 5]),
+        ([1], [[1], 5]),
+    ],
+)
+def test_payloads_become_arguments(backend: NavaiBackend, execute: Any, payload: Any, result: Any) -> None:
+    backend.function(name="f")(lambda a, b=5: [a, b])
+    assert execute(backend, "f", payload)["result"] == result
+
+
+@pytest.mark.parametrize("payload", [None, {}, [], 3, "x", True])
+def test_a_payload_without_keys_gives_no_arguments(backend: NavaiBackend, execute: Any, payload: Any) -> None:
+    backend.function(name="f")(lambda a="none": a)
+    assert execute(backend, "f", payload)["result"] == "none"
+
+
+def test_arguments_that_do_not_fit_say_which_and_why(backend: NavaiBackend, execute: Any) -> None:
+    @backend.function
+    def order(quantity: int, note: str = "") -> None: ...
+
+    assert (
+        execute(backend, "order", {"quantity": "x"})["details"]
+        == 'Argument "quantity": Expected `int`, got `str`.'
+    )
+    assert execute(backend, "order", {})["details"] == 'Missing argument "quantity".'
+    assert 'no parameter "size"' in execute(backend, "order", {"size": 1})["details"]
+
+
+def test_a_class_is_made_for_each_call(backend: NavaiBackend, execute: Any) -> None:
+    @backend.function
+    class Till:
+        def __init__(self, rate: int = 1) -> None:
+            self.rate = rate
+
+        def add_tax(self, amount: int) -> int:
+            return amount * self.rate
+
+        async def later(self) -> int:
+            return self.rate
+
+    payload = {"constructorArgs": [3], "methodArgs": [2]}
+    assert execute(backend, "till_add_tax", payload)["result"] == 6
+    assert execute(backend, "till_add_tax", {"amount": 2})["result"] == 2
+    assert execute(backend, "till_later", {"constructorArgs": [4]})["result"] == 4
+
+
+def test_the_list_has_an_etag_and_is_304_when_known(backend: NavaiBackend, ask: Any) -> None:
+    backend.function(name="one")(lambda: 1)
+    first = ask(backend, "GET", "/navai/functions")
+    assert first.json() == {
+        "items": [
+            {
+                "name": "one",
+                "description": "Call exported function one.",
+                "source": f"{__name__}#one",
+                "parameters": {"type": "object", "properties": {}, "additionalProperties": False},
+            }
+        ],
+        "warnings": [],
+    }
+    again = ask(
+        backend, "GET", "/navai/functions", headers={"if-none-match": f'"x", W/{first.headers["etag"]}'}
+    )
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_unknown_paths_methods_and_health(backend: NavaiBackend, ask: Any) -> None:
+    assert ask(backend, "GET", "/nope").status_code == 404
+    wrong = ask(backend, "GET", EXECUTE)
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST, OPTIONS")
+    assert ask(backend, "GET", "/health").json() == {"ok": True}
+    assert ask(backend, "HEAD", "/health").content == b""
+    assert "/navai/functions" in ask(backend, "GET", "/navai/openapi.json").json()["paths"]
+
+
+def test_without_functions_routes_only_the_client_secret_is_left(tmp_path: Path, ask: Any) -> None:
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path, include_functions_routes=False)
+    assert ask(backend, "GET", "/navai/functions").status_code == 404
+    assert ask(backend, "POST", "/navai/realtime/client-secret", json={}).status_code == 401
+
+
+def test_a_key_runs_a_call_once_and_refuses_another(backend: NavaiBackend, ask: Any) -> None:
+    ran: list[Any] = []
+    backend.function(name="book")(lambda seat: ran.append(seat) or len(ran))
+    headers = {"idempotency-key": "k1"}
+    bodies = [{"function_name": "book", "payload": {"seat": seat}} for seat in (1, 1, 2)]
+
+    async def all_three() -> list[int]:
+        transport = httpx.ASGITransport(app=cast("Any", backend))
+        async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+            first, same = await asyncio.gather(
+                *(client.post(EXECUTE, json=body, headers=headers) for body in bodies[:2])
+            )
+            other = await client.post(EXECUTE, json=bodies[2], headers=headers)
+            assert first.json() == same.json()
+            return [first.status_code, same.status_code, other.status_code]
+
+    assert asyncio.run(all_three()) == [200, 200, 422]
+    assert ran == [1]
+
+
+def test_requests_carry_an_id(backend: NavaiBackend, ask: Any) -> None:
+    assert (
+        ask(backend, "GET", "/health", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    )
+    assert ask(backend, "GET", "/health", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"
+    assert json.loads(ask(backend, "GET", "/health").content)

@@ -1,0 +1,108 @@
+"""Who is kept out, and what is kept in."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from navai_client.server import BackendOptions, NavaiBackend, discover_function_modules, load_functions
+
+
+def names(tmp_path: Path, folders: str = "src") -> list[str]:
+    return load_functions(discover_function_modules(tmp_path, folders).modules).names
+
+
+def test_an_imported_name_is_never_a_tool(tmp_path: Path, write: Any) -> None:
+    write(
+        "src/a.py",
+        "import os\nfrom os import system\nfrom json import dumps, JSONDecoder\n"
+        "run = system\ndef mine(): ...\n",
+    )
+    assert names(tmp_path) == ["mine"]
+
+
+@pytest.mark.parametrize("entry", ["../out", "/etc", "{out}", "src/../../out", "../out/...", "../**", "**"])
+def test_nothing_outside_the_base_directory_is_imported(tmp_path: Path, write: Any, entry: str) -> None:
+    out = write("out/evil.py", "def evil(): ...\n").parent
+    write("base/src/ok.py", "def ok(): ...\n")
+    base = tmp_path / "base"
+    (base / "src" / "link").symlink_to(out)
+    (base / "src" / "linked.py").symlink_to(out / "evil.py")
+    assert "evil" not in names(base, entry.format(out=out))
+
+
+def test_a_package_that_is_a_link_to_outside_is_not_imported(tmp_path: Path, write: Any) -> None:
+    outside = write("out.py", "raise SystemExit\n")
+    write("base/src/ok.py", "def ok(): ...\n")
+    (tmp_path / "base/src/__init__.py").symlink_to(outside)
+    found = load_functions(discover_function_modules(tmp_path / "base", "src").modules)
+    assert found.names == []
+    assert "link to a place outside" in found.warnings[0]
+
+
+def test_only_known_origins_get_a_grant(tmp_path: Path, ask: Any) -> None:
+    env = {"NAVAI_CORS_ORIGIN": "https://app.example.com"}
+    backend = NavaiBackend(env=env, functions_base_dir=tmp_path)
+    for origin, granted in (
+        ("https://app.example.com", True),
+        ("http://localhost:5173", True),
+        ("http://127.0.0.1", True),
+        ("https://evil.example", False),
+        ("http://localhost.evil.example", False),
+        ("null", False),
+    ):
+        preflight = {"origin": origin, "access-control-request-method": "POST"}
+        answer = ask(backend, "OPTIONS", "/navai/functions/execute", headers=preflight)
+        assert answer.status_code == 204
+        assert (answer.headers.get("access-control-allow-origin") == origin) is granted
+
+
+def test_an_access_token_is_asked_for_but_on_health_and_preflight(tmp_path: Path, ask: Any) -> None:
+    backend = NavaiBackend(env={"NAVAI_ACCESS_TOKEN": "let-me-in"}, functions_base_dir=tmp_path)
+    assert ask(backend, "GET", "/navai/functions").status_code == 401
+    assert ask(backend, "GET", "/navai/functions", headers={"authorization": "Bearer x"}).status_code == 401
+    assert (
+        ask(backend, "GET", "/navai/functions", headers={"authorization": "Bearer let-me-in"}).status_code
+        == 200
+    )
+    assert ask(backend, "GET", "/health").status_code == 200
+    assert "let-me-in" not in repr(backend.settings)
+
+
+def test_no_answer_holds_a_key_or_a_path_outside_the_base_directory(tmp_path: Path, execute: Any) -> None:
+    backend = NavaiBackend(
+        BackendOptions(openai_api_key="secret-of-ours"), env={}, functions_base_dir=tmp_path
+    )
+
+    @backend.function
+    def leak() -> None:
+        raise OSError(f"secret-of-ours sk-proj-abcdef123456 '/etc/ssl/private/x.pem' {tmp_path}/data.txt")
+
+    details = execute(backend, "leak")["details"]
+    assert details == "*** *** 'x.pem' data.txt"
+    assert "secret-of-ours" not in repr(backend.options)
+
+
+def test_names_and_paths_cannot_inject_into_the_log(
+    backend: NavaiBackend, ask: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="navai_client")
+    ask(backend, "GET", "/x%0aFAKE%1b[31m")
+    ask(backend, "POST", "/navai/functions/execute", json={"function_name": "a\nFAKE", "payload": "b\nFAKE"})
+    for record in caplog.records:
+        if record.name.startswith("navai_client"):
+            assert "\n" not in record.getMessage()
+            assert "\x1b" not in record.getMessage()
+
+
+def test_duplicate_keys_and_huge_numbers_do_no_harm(backend: NavaiBackend, ask: Any) -> None:
+    backend.function(name="echo")(lambda x: x)
+    headers = {"content-type": "application/json"}
+    body = b'{"function_name":"no","function_name":"echo","payload":{"x":%s}}'
+    path = "/navai/functions/execute"
+    assert (
+        ask(backend, "POST", path, content=body % b"12345678901234567890123", headers=headers).json()["ok"]
+        is True
+    )
+    assert ask(backend, "POST", path, content=body % (b"9" * 500_000), headers=headers).status_code == 400
