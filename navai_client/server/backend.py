@@ -71,7 +71,7 @@ class Backend:
         self.services: Services = (
             DemoServices(self.options.client_secret_ttl_seconds) if demo else UpstreamServices(self.options)
         )
-        self.invoker = Invoker(CallThreads(), self._hide)
+        self.invoker = Invoker(CallThreads(self.settings.threads_per_function), self._hide)
         self.core = BackendCore(self.settings, self.functions, self.services, self.invoker)
         if demo:
             self._register_demo()

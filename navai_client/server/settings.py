@@ -34,6 +34,7 @@ class ServerSettings:
         speech_synthesize_path: Where speech is synthesized.
         include_functions_routes: False leaves out the list and the execution of functions.
         function_timeout: Seconds that a call of a function may take; None means no limit.
+        threads_per_function: How many synchronous calls of one function run at a time; further ones wait.
         max_body_bytes: The largest request body that is read.
         body_timeout: Seconds that a request's body may take to arrive.
         cors_origins: Origins that pages may call from, beside localhost; ``*`` for all.
@@ -50,6 +51,7 @@ class ServerSettings:
     )
     include_functions_routes: bool = True
     function_timeout: float | None = attrs.field(default=FUNCTION_TIMEOUT_S, validator=_positive)
+    threads_per_function: int = attrs.field(default=64, validator=_positive)
     max_body_bytes: int = attrs.field(default=MAX_BODY_BYTES, validator=_positive)
     body_timeout: float = attrs.field(default=30.0, validator=_positive)
     cors_origins: tuple[str, ...] = attrs.field(default=(), converter=tuple)

@@ -26,7 +26,7 @@ class NoThreadLeftError(Exception):
 class CallThreads:
     """Runs synchronous calls in threads, a bounded number of them for each function."""
 
-    def __init__(self, per_function: int = 16) -> None:
+    def __init__(self, per_function: int = 64) -> None:
         """Give each function at most *per_function* threads at a time; further calls wait for one."""
         self._per_function = per_function
         self._lock = threading.Lock()

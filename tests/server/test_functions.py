@@ -1,6 +1,7 @@
 """Which functions a folder of modules offers, under which names, with which schema and which warnings."""
 
 import asyncio
+import functools
 import runpy
 import threading
 from pathlib import Path
@@ -188,9 +189,9 @@ def test_a_function_that_never_returns_takes_no_other_functions_thread() -> None
 
 
 def test_calls_of_one_function_wait_their_turn() -> None:
-    async def scenario() -> list[int]:
+    async def scenario() -> list[Any]:
         threads = CallThreads(per_function=1)
-        return await asyncio.gather(*(threads.run("f", lambda n=n: n) for n in range(5)))
+        return await asyncio.gather(*(threads.run("f", functools.partial(int, n)) for n in range(5)))
 
     assert asyncio.run(scenario()) == [0, 1, 2, 3, 4]
 

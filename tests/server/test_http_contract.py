@@ -281,7 +281,12 @@ def test_without_functions_routes_only_the_client_secret_is_left(tmp_path: Path,
 
 def test_a_key_runs_a_call_once_and_refuses_another(backend: NavaiBackend, ask: Any) -> None:
     ran: list[Any] = []
-    backend.function(name="book")(lambda seat: ran.append(seat) or len(ran))
+
+    @backend.function
+    def book(seat: int) -> int:
+        ran.append(seat)
+        return len(ran)
+
     headers = {"idempotency-key": "k1"}
     bodies = [{"function_name": "book", "payload": {"seat": seat}} for seat in (1, 1, 2)]
 
