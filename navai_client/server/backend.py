@@ -40,6 +40,8 @@ class Backend:
         functions_folders: str | None = None,
         agents_folders: str | None = None,
         demo: bool = False,
+        discover: bool = True,
+        services: Services | None = None,
         **settings: Any,
     ) -> None:
         """Put a backend together.
@@ -51,6 +53,8 @@ class Backend:
             functions_folders: Which folders, files or wildcards below it; see ``discover_function_modules``.
             agents_folders: Which subfolders of these.
             demo: Whether sample functions are offered, and secrets that open nothing are minted.
+            discover: Whether folders are searched for functions at all.
+            services: What mints and speaks instead of OpenAI and ElevenLabs.
             settings: Fields of :class:`~navai_client.server.ServerSettings`, such as ``access_token``.
 
         Raises:
@@ -65,12 +69,13 @@ class Backend:
         self._folders = trim(functions_folders or "") or trim(env.get("NAVAI_FUNCTIONS_FOLDERS") or "")
         self._agents = trim(agents_folders or "") or trim(env.get("NAVAI_AGENTS_FOLDERS") or "")
         self._registry = FunctionRegistry()
-        self._loaded = not self.settings.include_functions_routes
+        self._loaded = not (discover and self.settings.include_functions_routes)
         self._demo = demo
         self._hide = Redactor(self._base, (*self.options.secrets, self.settings.access_token or ""))
-        self.services: Services = (
-            DemoServices(self.options.client_secret_ttl_seconds) if demo else UpstreamServices(self.options)
-        )
+        if services is None:
+            ttl = self.options.client_secret_ttl_seconds
+            services = DemoServices(ttl) if demo else UpstreamServices(self.options)
+        self.services: Services = services
         self.invoker = Invoker(CallThreads(self.settings.threads_per_function), self._hide)
         self.core = BackendCore(self.settings, self.functions, self.services, self.invoker)
         if demo:

@@ -18,6 +18,7 @@ __all__ = ["ServeError", "ServeOptions", "bind", "make_backend", "serve", "url_o
 
 _LINE: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _GRACE_S: Final = 30
+_LAST_PORT: Final = 65535
 
 
 class ServeError(Exception):
@@ -112,15 +113,14 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ServeError: That is not possible; the message says why.
     """
+    if not 0 <= port <= _LAST_PORT:
+        raise ServeError(f"Cannot listen on {host}:{port}: ports are numbers from 0 to {_LAST_PORT}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = (
-            os.strerror(error.errno)
-            if isinstance(error, OSError) and error.errno and error.errno > 0
-            else str(error)
-        )
+    except OSError as error:
+        # The system's own words; what Python adds to them repeats the address.
+        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
         raise ServeError(f"Cannot listen on {host}:{port}: {reason}.") from None
     listener.set_inheritable(True)
     return listener

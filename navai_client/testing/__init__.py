@@ -1,0 +1,1 @@
+"""What test suites of Navai applications use: nothing here is loaded by the package itself."""

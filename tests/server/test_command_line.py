@@ -1,0 +1,98 @@
+"""``python -m navai_client.server``: refusals in one line, and calls in flight that are let finish."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from navai_client.server.__main__ import main
+from navai_client.server.serving import bind
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--bogus"], "unrecognized arguments"),
+        (["--port", "x"], "invalid int value"),
+        (["--port", "99999"], "Cannot listen on 127.0.0.1:99999"),
+        (["--base-dir", "/not/there"], "The base directory /not/there is not there."),
+        (["--workers", "0"], "--workers must be at least 1"),
+        (["--workers", "2", "--reload"], "cannot be combined"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line_and_status_2(arguments: list[str], said: str, capfd: Any) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    told = capfd.readouterr().err
+    assert said in told
+    assert told.count("\n") == 1
+
+
+def test_a_port_in_use_is_one_line_and_status_2(capfd: Any) -> None:
+    with bind("127.0.0.1", 0) as taken, pytest.raises(SystemExit) as ended:
+        main(["--port", str(taken.getsockname()[1])])
+    assert ended.value.code == 2
+    assert "Address already in use" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_REALTIME_CLIENT_SECRET_TTL", "PORT"])
+def test_an_environment_that_cannot_work_is_status_2(variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "five")
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]])
+def test_a_call_in_flight_is_let_finish_on_sigterm(tmp_path: Path, more: list[str]) -> None:
+    began, go = tmp_path / "began", tmp_path / "go"
+    module = tmp_path / "src" / "slow.py"
+    module.parent.mkdir()
+    module.write_text(
+        "import asyncio\nfrom pathlib import Path\n"
+        "async def wait(began: str, go: str) -> str:\n"
+        "    Path(began).touch()\n"
+        "    while not Path(go).exists(): await asyncio.sleep(0.01)\n"
+        "    return 'done'\n"
+    )
+    command = [sys.executable, "-m", "navai_client.server", "--port", "0", "--base-dir", str(tmp_path)]
+    command += ["--functions-folders", "src", *more]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    ) as server:
+        assert server.stdout is not None
+        assert server.stderr is not None
+        log = server.stderr
+        url = server.stdout.readline().split()[-1]
+        payload = {"began": str(began), "go": str(go)}
+        request = urllib.request.Request(
+            f"{url}/navai/functions/execute",
+            json.dumps({"function_name": "wait", "payload": payload}).encode(),
+            {"content-type": "application/json"},
+        )
+        answers: list[Any] = []
+
+        def call() -> None:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                answers.append(json.load(answer)["result"])
+
+        calling = threading.Thread(target=call)
+        calling.start()
+        pause = threading.Event()
+        while not began.exists():
+            pause.wait(0.01)
+        server.send_signal(signal.SIGTERM)
+        # Only once the server says that it is stopping may the function end.
+        while "Shutting down" not in log.readline():
+            pass
+        go.touch()
+        calling.join()
+        log.read()
+    assert answers == ["done"]
