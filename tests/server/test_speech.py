@@ -1,0 +1,91 @@
+"""Speech, against a stub of ElevenLabs behind the upstream's one method."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from navai_client.server import BackendError, BackendOptions, BackendOptionsError, Upstream, synthesize_speech
+from navai_client.server.upstream import UpstreamAnswer
+
+ENV = {
+    "NAVAI_TTS_PROVIDER": "ElevenLabs",
+    "ELEVENLABS_API_KEY": "xi-key-of-ours",
+    "ELEVENLABS_VOICE_ID": "a/b",
+    "ELEVENLABS_STABILITY": "0.5",
+    "ELEVENLABS_STYLE": "much",
+    "ELEVENLABS_USE_SPEAKER_BOOST": "Yes",
+    "ELEVENLABS_OPTIMIZE_STREAMING_LATENCY": "2.5",
+}
+
+
+class Stub(Upstream):
+    """Answers what it was given and notes what it was asked."""
+
+    def __init__(self, answer: UpstreamAnswer) -> None:
+        super().__init__()
+        self.answer = answer
+        self.asked: Any = None
+
+    async def post(self, name: str, url: str, body: object, **given: Any) -> UpstreamAnswer:
+        """Note and answer."""
+        self.asked = (url, body, given)
+        return self.answer
+
+
+def speak(stub: Stub, request: dict[str, Any], **env: str) -> dict[str, Any]:
+    options = BackendOptions.from_env({**ENV, **env})
+    return asyncio.run(synthesize_speech(options, request, upstream=stub))
+
+
+def test_speech_is_asked_for_with_the_options_and_given_as_base64() -> None:
+    stub = Stub(UpstreamAnswer(200, {}, b"abc"))
+    given = speak(stub, {"text": " hi ", "outputFormat": "pcm_16000"}, ELEVENLABS_MODEL_ID="m")
+    assert given == {"provider": "elevenlabs", "mimeType": "audio/pcm", "audioBase64": "YWJj"}
+    url, body, more = stub.asked
+    assert url == "https://api.elevenlabs.io/v1/text-to-speech/a%2Fb"
+    settings = {"stability": 0.5, "use_speaker_boost": True}
+    assert body == {"text": "hi", "model_id": "m", "voice_settings": settings}
+    assert more["query"] == {"output_format": "pcm_16000", "optimize_streaming_latency": "3"}
+    assert more["headers"] == {"xi-api-key": "xi-key-of-ours", "accept": "audio/pcm"}
+
+
+def test_the_request_wins_over_the_options() -> None:
+    stub = Stub(UpstreamAnswer(200, {"content-type": "audio/mp4"}, b"abc"))
+    wanted = {"text": "hi", "voiceId": "v", "modelId": "n", "optimizeStreamingLatency": 1}
+    assert speak(stub, {**wanted, "voiceSettings": {"style": 1}})["mimeType"] == "audio/mp4"
+    assert stub.asked[0].endswith("/v")
+    assert stub.asked[1] == {"text": "hi", "model_id": "n", "voice_settings": {"style": 1}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "request_", "status", "text"),
+    [
+        (UpstreamAnswer(401, {}, b"bad xi-key-of-ours"), {"text": "x"}, 401, "ElevenLabs synthesize failed (401): bad ***"),  # noqa: E501
+        (UpstreamAnswer(503, {}, b""), {"text": "x"}, 502, "ElevenLabs synthesize failed (503): "),
+        (UpstreamAnswer(200, {}, b""), {"text": "x"}, 502, "ElevenLabs gave an answer without audio."),
+        (UpstreamAnswer(200, {}, b"a"), {"text": " "}, 400, "text is required."),
+        (UpstreamAnswer(200, {}, b"a"), {"text": 1}, 400, "text must be a string."),
+        (UpstreamAnswer(200, {}, b"a"), {"text": "x", "voiceSettings": {"style": True}}, 400, "style must be a number."),  # noqa: E501
+        (UpstreamAnswer(200, {}, b"a"), {"text": "x", "optimizeStreamingLatency": 10**400}, 400,
+         "optimizeStreamingLatency is too large."),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_spoken_says_why(answer: Any, request_: Any, status: Any, text: str) -> None:
+    with pytest.raises(BackendError) as caught:
+        speak(Stub(answer), request_)
+    assert (caught.value.status_code, str(caught.value)) == (status, text)
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"NAVAI_TTS_PROVIDER": "other"},
+        {"NAVAI_TTS_PROVIDER": "elevenlabs"},
+        {"NAVAI_TTS_PROVIDER": "elevenlabs", "ELEVENLABS_API_KEY": "k"},
+        {"OPENAI_BASE_URL": "ftp://x"},
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_start(env: dict[str, str]) -> None:
+    with pytest.raises(BackendOptionsError):
+        BackendOptions.from_env(env)
