@@ -1,0 +1,123 @@
+"""Starting and stopping, bodies in parts, and types that describe themselves."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+import pytest
+
+import navai_client.server
+from navai_client.server import NavaiBackend
+
+
+def run(backend: NavaiBackend, scope: dict[str, Any], messages: list[dict[str, Any]]) -> list[Any]:
+    sent: list[Any] = []
+    left = iter(messages)
+
+    async def receive() -> Any:
+        message = next(left, None)
+        return message if message is not None else await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(backend(scope, receive, send))
+    return sent
+
+
+def post(*parts: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/navai/functions/execute", "headers": headers}
+    return scope, [{"type": "http.request", "body": part, "more_body": True} for part in parts]
+
+
+def test_the_lifespan_loads_the_functions_and_warns_once(tmp_path: Path, caplog: Any) -> None:
+    caplog.set_level(logging.WARNING, logger="navai_client.server")
+    backend = NavaiBackend(env={"NAVAI_ALLOW_FRONTEND_API_KEY": "no"}, functions_base_dir=tmp_path)
+    sent = run(backend, {"type": "lifespan"}, [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    assert [each["type"] for each in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
+    told = " ".join(record.getMessage() for record in caplog.records)
+    assert told.count("answered 401") == 1
+    assert told.count("2027-01-20") == 1
+
+
+def test_an_application_around_it_can_start_and_stop_it(backend: NavaiBackend) -> None:
+    async def scenario() -> None:
+        async with backend.lifespan():
+            assert backend.functions().names == []
+
+    asyncio.run(scenario())
+
+
+def test_a_websocket_is_closed(backend: NavaiBackend) -> None:
+    assert (
+        run(backend, {"type": "websocket"}, [{"type": "websocket.connect"}])[0]["type"] == "websocket.close"
+    )
+
+
+def test_a_body_may_come_in_parts(backend: NavaiBackend) -> None:
+    backend.function(name="one")(lambda: 1)
+    scope, messages = post(b'{"function_', b'name":"one"}')
+    sent = run(backend, scope, [*messages, {"type": "http.request"}])
+    assert b'"result":1' in sent[1]["body"]
+
+
+def test_a_body_that_does_not_arrive_is_408_and_a_client_that_left_gets_nothing(tmp_path: Path) -> None:
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path, body_timeout=0.02)
+    scope, messages = post(b"{")
+    assert run(backend, scope, messages)[0]["status"] == 408
+    assert run(backend, scope, [*messages, {"type": "http.disconnect"}]) == []
+
+
+def test_a_model_that_validates_itself_is_understood(backend: NavaiBackend, execute: Any, ask: Any) -> None:
+    class Model:
+        def __init__(self, size: int) -> None:
+            self.size = size
+
+        @classmethod
+        def model_validate(cls, value: Any) -> Self:
+            """Make one."""
+            return cls(int(value["size"]))
+
+        @classmethod
+        def model_json_schema(cls) -> dict[str, Any]:
+            """Describe it."""
+            return {"type": "object", "title": "Model"}
+
+        def model_dump(self, *, mode: str) -> dict[str, Any]:
+            """Give its fields."""
+            return {"size": self.size, "mode": mode}
+
+    @backend.function
+    def grow(model: Model) -> Model:
+        return Model(model.size + 1)
+
+    assert execute(backend, "grow", {"model": {"size": 1}})["result"] == {"size": 2, "mode": "json"}
+    (item,) = ask(backend, "GET", "/navai/functions").json()["items"]
+    assert item["parameters"]["properties"]["model"] == {"type": "object", "title": "Model"}
+
+
+@attrs.frozen
+class Node:
+    """A type that holds itself."""
+
+    name: str
+    children: list["Node"] = attrs.Factory(list)
+
+
+def test_a_type_that_holds_itself_has_a_schema_without_references(backend: NavaiBackend, ask: Any) -> None:
+    @backend.function
+    def show(node: Node) -> int:
+        return len(node.children)
+
+    assert "$ref" not in ask(backend, "GET", "/navai/functions").text
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    for name in navai_client.server.__all__:
+        assert hasattr(navai_client.server, name)
+    assert set(navai_client.server.__all__) <= set(dir(navai_client.server))
+    with pytest.raises(AttributeError):
+        _ = navai_client.server.nothing
