@@ -17,7 +17,7 @@ from navai_client.config import (
     resolve_headers,
     resolve_paths,
 )
-from navai_client.errors import NavaiStateError
+from navai_client.errors import NavaiConfigError, NavaiStateError
 from navai_client.inflight import InFlight
 from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.retry import RetryPolicy
@@ -37,7 +37,8 @@ __all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
 
 T = TypeVar("T")
 
-_CLIENTS_TIMEOUT: Final = -1.0  # stands for "the timeout that the client was given"
+# Stands for "the timeout that the client was given". Told by identity: a caller's own -1.0 is an error.
+_CLIENTS_TIMEOUT: Final = float("-1")
 _GRACE: Final = 5.0  # seconds that close() waits for calls whose callers have left
 _log: Final = logging.getLogger("navai_client")
 
@@ -56,7 +57,7 @@ class _Core:
     def exchange(self, operation: Operation[T], timeout: float | None) -> Exchange[T]:
         if self.closed:
             raise NavaiStateError("This client is closed; make a new one.")
-        limit = self.config.timeout if timeout == _CLIENTS_TIMEOUT else checked_timeout(timeout)
+        limit = self.config.timeout if timeout is _CLIENTS_TIMEOUT else checked_timeout(timeout)
         return Exchange(operation, self.policy, limit)
 
     def call(self, step: Send) -> Call:
@@ -125,23 +126,27 @@ class NavaiBackendClient:
         transport: Any = None,
         http_client: Any = None,
     ) -> None:
-        self._core = _Core(
-            ClientConfig(
-                base_url=resolve_base_url(base_url, env),
-                paths=resolve_paths(
-                    client_secret=client_secret_path,
-                    functions_list=functions_list_path,
-                    functions_execute=functions_execute_path,
-                    speech_synthesize=speech_synthesize_path,
-                ),
-                headers=resolve_headers(headers),
-                timeout=timeout,
-                max_retries=max_retries,
-                max_response_bytes=max_response_bytes,
+        try:
+            self._core = _Core(
+                ClientConfig(
+                    base_url=resolve_base_url(base_url, env),
+                    paths=resolve_paths(
+                        client_secret=client_secret_path,
+                        functions_list=functions_list_path,
+                        functions_execute=functions_execute_path,
+                        speech_synthesize=speech_synthesize_path,
+                    ),
+                    headers=resolve_headers(headers),
+                    timeout=timeout,
+                    max_retries=max_retries,
+                    max_response_bytes=max_response_bytes,
+                )
             )
-        )
-        self._operations = self._core.operations
-        self._transport: Transport = sync_transport(transport, http_client, verify, proxy)
+            self._operations = self._core.operations
+            self._transport: Transport = sync_transport(transport, http_client, verify, proxy)
+        except NavaiConfigError as error:
+            del base_url, env, headers, proxy, transport, http_client  # a traceback can show variables
+            raise error.with_traceback(None) from None
 
     def create_client_secret(
         self, *, timeout: float | None = _CLIENTS_TIMEOUT, **session: Unpack[SessionOptions]
@@ -257,8 +262,9 @@ class NavaiBackendClient:
             if step.reason:
                 self._core.log_retry(operation, step)
                 time.sleep(step.delay)
-            outcome = self._transport.send(step.request, self._core.call(step))
-            step = exchange.receive(outcome, time.monotonic())
+            step = exchange.receive(
+                self._transport.send(step.request, self._core.call(step)), time.monotonic()
+            )
         return step.value
 
     def __enter__(self) -> Self:
@@ -322,24 +328,28 @@ class AsyncNavaiBackendClient:
         transport: Any = None,
         http_client: Any = None,
     ) -> None:
-        self._core = _Core(
-            ClientConfig(
-                base_url=resolve_base_url(base_url, env),
-                paths=resolve_paths(
-                    client_secret=client_secret_path,
-                    functions_list=functions_list_path,
-                    functions_execute=functions_execute_path,
-                    speech_synthesize=speech_synthesize_path,
-                ),
-                headers=resolve_headers(headers),
-                timeout=timeout,
-                max_retries=max_retries,
-                max_response_bytes=max_response_bytes,
+        try:
+            self._core = _Core(
+                ClientConfig(
+                    base_url=resolve_base_url(base_url, env),
+                    paths=resolve_paths(
+                        client_secret=client_secret_path,
+                        functions_list=functions_list_path,
+                        functions_execute=functions_execute_path,
+                        speech_synthesize=speech_synthesize_path,
+                    ),
+                    headers=resolve_headers(headers),
+                    timeout=timeout,
+                    max_retries=max_retries,
+                    max_response_bytes=max_response_bytes,
+                )
             )
-        )
-        self._in_flight = InFlight()
-        self._operations = self._core.operations
-        self._transport: AsyncTransport = async_transport(transport, http_client, verify, proxy)
+            self._in_flight = InFlight()
+            self._operations = self._core.operations
+            self._transport: AsyncTransport = async_transport(transport, http_client, verify, proxy)
+        except NavaiConfigError as error:
+            del base_url, env, headers, proxy, transport, http_client  # a traceback can show variables
+            raise error.with_traceback(None) from None
 
     async def create_client_secret(
         self, *, timeout: float | None = _CLIENTS_TIMEOUT, **session: Unpack[SessionOptions]
@@ -462,10 +472,10 @@ class AsyncNavaiBackendClient:
                 self._core.log_retry(operation, step)
                 await asyncio.sleep(step.delay)
             call = self._core.call(step)
-            outcome = await self._in_flight.run(
-                self._transport.send(step.request, call), call, operation.name
+            step = exchange.receive(
+                await self._in_flight.run(self._transport.send(step.request, call), call, operation.name),
+                time.monotonic(),
             )
-            step = exchange.receive(outcome, time.monotonic())
         return step.value
 
     async def __aenter__(self) -> Self:

@@ -3,8 +3,9 @@
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -14,7 +15,16 @@ from navai_client.errors import NavaiConfigError
 from navai_client.wire.paths import Paths
 from navai_client.wire.text import trim
 
-__all__ = ["DEFAULT_BASE_URL", "ClientConfig", "resolve_base_url", "resolve_headers", "resolve_navai_env"]
+__all__ = [
+    "DEFAULT_BASE_URL",
+    "ENV_KEYS",
+    "ClientConfig",
+    "checked_timeout",
+    "resolve_base_url",
+    "resolve_headers",
+    "resolve_navai_env",
+    "resolve_paths",
+]
 
 DEFAULT_BASE_URL: Final = "http://localhost:3000"
 ENV_KEYS: Final = (
@@ -34,33 +44,38 @@ _OWN_HEADERS: Final = {
     "idempotency-key": "every call needs its own; pass idempotency_key= to execute_function",
     "transfer-encoding": "it follows from the body",
 }
-_SECRET_HEADER: Final = re.compile(r"auth|cookie|key|secret|token", re.IGNORECASE)
+_SECRET_HEADER: Final = re.compile(
+    r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE
+)
+_PARTS: Final = re.compile(r'[\s;,="]+')  # what stands between the parts of a header's value
 _SECRET_FROM: Final = 8  # shorter values of such headers are no secrets, and would mask too much
+_NO_LIMIT_FROM: Final = 2_000_000.0  # seconds, 23 days; sockets and locks overflow soon after
+_MOST_BYTES: Final = sys.maxsize - 1  # what C can count, with one to spare
 
 
-def _positive(what: str, value: object, *, whole: bool) -> None:
+def _positive(what: str, value: Any, *, whole: bool) -> None:
     number = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if isinstance(value, bool) or not number or not value > 0:  # type: ignore[operator]
+    if isinstance(value, bool) or not number or not value > 0:
         raise NavaiConfigError(f"{what} must be a {'whole ' * whole}number above 0; it is {value!r}.")
 
 
-def checked_timeout(value: object) -> float | None:
+def checked_timeout(value: Any) -> float | None:
     """Return *value* as seconds, or None for no limit."""
     if value is None or value == math.inf:
         return None
     _positive("timeout (seconds)", value, whole=False)
-    return float(value)  # type: ignore[arg-type]
+    return float(value) if value < _NO_LIMIT_FROM else None
 
 
-def _checked_max_retries(value: object) -> int:
+def _checked_max_retries(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise NavaiConfigError(f"max_retries must be a whole number, 0 or more; it is {value!r}.")
     return value
 
 
-def _checked_max_response_bytes(value: object) -> int:
+def _checked_max_response_bytes(value: Any) -> int:
     _positive("max_response_bytes", value, whole=True)
-    return value  # type: ignore[return-value]
+    return int(min(value, _MOST_BYTES))
 
 
 @frozen(kw_only=True)
@@ -88,7 +103,8 @@ class ClientConfig:
     def secrets(self) -> tuple[str, ...]:
         """The values in the headers that no message may show, longest first."""
         values = [value for name, value in self.headers if _SECRET_HEADER.search(name)]
-        parts = {part for value in values for part in (value, *value.split()) if len(part) >= _SECRET_FROM}
+        parts = {part for value in values for part in (value, *value.split(), *_PARTS.split(value))}
+        parts = {part for part in parts if len(part) >= _SECRET_FROM}
         return tuple(sorted(parts, key=len, reverse=True))
 
 
@@ -112,23 +128,30 @@ def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None)
 
 
 def _check_base_url(name: str, url: str) -> None:
+    # What a query, a fragment or anything before an "@" holds may be secret, and is never shown.
+    shown = re.split("[?#]", url, maxsplit=1)[0]
+    shown = "one that holds a user (not shown)" if "@" in shown else repr(shown)
     try:
         parts = urlsplit(url)
         has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError as error:
-        raise NavaiConfigError(f"{name} is not a URL: {error}.") from None
-    # Below, nothing of the URL is shown before it is certain that it holds no password.
-    if parts.username is not None or parts.password is not None:
+        has_user = parts.username is not None
+        is_url = True
+    except ValueError:  # its text can hold a password
+        is_url = has_host = has_user = False
+    if not is_url:
+        raise NavaiConfigError(f"{name} is not a URL; it is {shown}.")
+    if has_user:
         raise NavaiConfigError(
             f"{name} holds a user or password; send them with headers={{'Authorization': ...}} instead."
         )
-    if parts.scheme not in {"http", "https"}:
-        raise NavaiConfigError(f"{name} must begin with http:// or https://; it is {url!r}.")
+    if url.partition(":")[0].lower() not in {"http", "https"}:
+        raise NavaiConfigError(f"{name} must begin with http:// or https://; it is {shown}.")
     if not has_host or any(character.isspace() or not character.isprintable() for character in url):
-        raise NavaiConfigError(f"{name} is not a URL with a host, such as {DEFAULT_BASE_URL}; it is {url!r}.")
+        raise NavaiConfigError(f"{name} is not a URL with a host, such as {DEFAULT_BASE_URL}; it is {shown}.")
     if "?" in url or "#" in url:
         raise NavaiConfigError(
-            f"{name} must have no query and no fragment, because paths are added to it: {url!r}."
+            f"{name} must have no query and no fragment (not shown), because paths are added to it; "
+            f"what comes before is {shown}."
         )
 
 
@@ -154,10 +177,20 @@ def resolve_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str],
     Raises:
         NavaiConfigError: If one cannot be sent. The message never shows a value.
     """
+    if headers is not None and not isinstance(headers, Mapping):
+        raise NavaiConfigError(
+            f"headers must be a mapping of names to values; it is a {type(headers).__name__}."
+        )
     given = dict(headers or {})
     for name, value in given.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise NavaiConfigError(f"headers has {name!r}, which is not the name of a header.")
+        if not isinstance(name, str):
+            raise NavaiConfigError(f"headers has a name that is no string; it is a {type(name).__name__}.")
+        if not _HEADER_NAME.fullmatch(name):  # the rest of it may be a value
+            begin = _HEADER_NAME.match(name)
+            raise NavaiConfigError(
+                f"headers has a name that begins with {begin[0] if begin else ''!r} and cannot be sent "
+                "(the rest is not shown); a name is letters, digits and hyphens."
+            )
         if reason := _OWN_HEADERS.get(name.lower()):
             raise NavaiConfigError(f"headers must not set {name}: {reason}.")
         if not isinstance(value, str):
@@ -188,7 +221,12 @@ def resolve_navai_env(sources: Iterable[Mapping[str, object]]) -> dict[str, str]
 
     Args:
         sources: Mappings such as ``os.environ`` or a settings file, the most important first.
+
+    Raises:
+        NavaiConfigError: If it is given one mapping instead of several.
     """
+    if isinstance(sources, Mapping):
+        raise NavaiConfigError("sources must be a list of mappings; put the one you have in a list.")
     mappings = tuple(sources)
     found: dict[str, str] = {}
     for key in ENV_KEYS:

@@ -46,7 +46,10 @@ class ClientSecret:
         """
         if self.expires_at is None:
             return math.inf
-        return self.expires_at - (time.time() if now is None else now)
+        try:
+            return self.expires_at - (time.time() if now is None else now)
+        except OverflowError:  # a whole number that no float can hold
+            return math.inf if self.expires_at > 0 else -math.inf
 
     def is_expired(self, *, leeway: float = 0.0, now: float | None = None) -> bool:
         """Return whether fewer than *leeway* seconds are left (with no leeway: none).

@@ -5,7 +5,6 @@ says, with bad bytes replaced and a byte order mark dropped; JSON is strict; "a 
 array*; ``true`` is no number; unknown fields are ignored.
 """
 
-import base64
 import binascii
 import json
 from typing import Any, Final, NoReturn
@@ -30,9 +29,15 @@ _INVALID: Final = object()  # what a body that is not JSON parses to
 
 def client_secret(response: Response) -> ClientSecret:
     """Read the answer to a request for a client secret."""
-    payload = _parse_success(response)
-    if not isinstance(payload, dict) or not isinstance(value := payload.get("value"), str):
+    secret = _client_secret(_parse_success(response))
+    if secret is None:  # raised here, where no variable holds what may be a secret after all
         raise InvalidResponseError("Invalid client-secret response.", status_code=response.status)
+    return secret
+
+
+def _client_secret(payload: Any) -> ClientSecret | None:
+    if not isinstance(payload, dict) or not isinstance(value := payload.get("value"), str):
+        return None
     expires_at = payload.get("expires_at")
     speech = payload.get("speech")
     return ClientSecret(
@@ -83,9 +88,10 @@ def speech_audio(response: Response) -> SpeechAudio:
         and payload.get("provider") == "elevenlabs"
         and isinstance(mime_type := payload.get("mimeType"), str)
         and isinstance(encoded := payload.get("audioBase64"), str)
+        and len(encoded) % 4 == 0  # strict_mode lets more padding pass than there should be
     ):
         try:
-            return SpeechAudio(audio=base64.b64decode(encoded, validate=True), mime_type=mime_type)
+            return SpeechAudio(audio=binascii.a2b_base64(encoded, strict_mode=True), mime_type=mime_type)
         except (binascii.Error, ValueError):  # ValueError: characters outside ASCII
             pass
     raise InvalidResponseError("Invalid speech synthesis response.", status_code=response.status)
@@ -165,6 +171,8 @@ def _without_secrets(location: str) -> str:
         parts = urlsplit(location)
     except ValueError:
         return "an address that is none"
+    if parts.scheme and not parts.netloc:  # then a user could be in what looks like its path
+        return "an address that is none"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
@@ -173,14 +181,14 @@ def _text(content: bytes) -> str:
 
 
 def _parse(text: str) -> Any:
-    try:
-        return _decoder.decode(text)
-    except RecursionError:
-        return _INVALID
-    except json.JSONDecodeError:
-        return _INVALID
-    except ValueError:  # a whole number with more digits than int() takes
-        return _lenient_decoder.decode(text)
+    for decoder in (_decoder, _lenient_decoder):
+        try:
+            return decoder.decode(text)
+        except (RecursionError, json.JSONDecodeError):
+            break
+        except ValueError:  # a whole number with more digits than int() takes
+            continue
+    return _INVALID
 
 
 def _refuse_constant(name: str) -> NoReturn:

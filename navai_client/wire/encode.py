@@ -72,6 +72,11 @@ def _explain(value: Any, path: str) -> str | None:
 def _explain_scalar(item: Any, where: str) -> str | None:
     if isinstance(item, float) and not math.isfinite(item):
         return f"{where} is {item}; JSON has only finite numbers."
+    if isinstance(item, int):
+        try:
+            str(item)
+        except ValueError:
+            return f"{where} is a whole number of more digits than Python writes; send it as a string."
     if item is None or isinstance(item, str | int | float):
         return None
     hint = {

@@ -4,6 +4,7 @@ It is pure: whoever drives it hands in the time and what came of each request, s
 tested with literals.
 """
 
+import contextlib
 from typing import Generic, Protocol, TypeVar
 
 from attrs import evolve
@@ -11,6 +12,7 @@ from attrs import evolve
 from navai_client.errors import NavaiError, NavaiTimeoutError, NavaiTransportError
 from navai_client.wire.messages import Done, Request, Response, Send, TransportFailure
 from navai_client.wire.operations import Operation
+from navai_client.wire.redact import redact, redact_text
 
 __all__ = ["Exchange", "Policy"]
 
@@ -57,6 +59,8 @@ class Exchange(Generic[T]):
         """
         if isinstance(outcome, Response) or outcome.sent:
             self._may_have_executed = True
+        if isinstance(outcome, TransportFailure):
+            outcome = _redacted_failure(outcome, self._operation.secrets)
         retry = self._retry(outcome, now)
         return self._finish(outcome, now) if retry is None else retry
 
@@ -76,7 +80,7 @@ class Exchange(Generic[T]):
         try:
             if isinstance(outcome, TransportFailure):
                 raise self._error(outcome) from outcome.cause
-            value = operation.decode(_redacted(outcome, operation.secrets))
+            value = self._read(outcome)
         except NavaiError as error:
             if operation.recover is None:
                 raise
@@ -84,6 +88,15 @@ class Exchange(Generic[T]):
         if operation.remember is not None:
             operation.remember(value, outcome, now)
         return Done(value)
+
+    def _read(self, response: Response) -> T:
+        """Decode *response*: a value as it is, an error without the secrets that the backend may repeat."""
+        operation = self._operation
+        if operation.secrets:
+            with contextlib.suppress(NavaiError):  # raised again below
+                return operation.decode(response)
+            response = _redacted(response, operation.secrets)
+        return operation.decode(response)
 
     def _error(self, failure: TransportFailure) -> NavaiTransportError:
         where = _place(self._operation.request)
@@ -103,10 +116,13 @@ def _place(request: Request) -> str:
 
 
 def _redacted(response: Response, secrets: tuple[str, ...]) -> Response:
-    """Return *response*, unless it is an error that repeats one of our own secrets: then without them."""
-    content = response.content
-    if 200 <= response.status <= 299:  # noqa: PLR2004 - what HTTP calls success
-        return response
-    for secret in secrets:
-        content = content.replace(secret.encode("utf-8", "surrogatepass"), b"***")
-    return response if content is response.content else evolve(response, content=content)
+    """Return *response* without our own *secrets*, wherever an error could show them."""
+    headers = dict(response.headers)
+    if "location" in headers:
+        headers["location"] = redact_text(headers["location"], secrets)
+    return evolve(response, headers=headers, content=redact(response.content, secrets))
+
+
+def _redacted_failure(failure: TransportFailure, secrets: tuple[str, ...]) -> TransportFailure:
+    message = redact_text(failure.message, secrets)
+    return failure if message == failure.message else evolve(failure, message=message, cause=None)

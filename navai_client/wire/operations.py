@@ -1,5 +1,6 @@
 """One builder per endpoint: an operation says how to ask, how to read the answer, what a failure means."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -29,6 +30,7 @@ _Fields = Mapping[str, tuple[str, type | tuple[type, ...]]]
 
 
 _KEY = re.compile(r"[!-~]{1,255}")
+_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3, as far as it can be sent back
 
 
 class SessionOptions(TypedDict, total=False):
@@ -144,13 +146,18 @@ class Operations:
 
     def create_client_secret(self, session: SessionOptions) -> Operation[ClientSecret]:
         """Ask for a client secret. Empties *session*, so that no caller's frame goes on holding its key."""
-        body = _renamed(session, _SESSION_FIELDS)
+        problem = _problem(session, _SESSION_FIELDS)
+        body = {} if problem else _renamed(session, _SESSION_FIELDS)
         cast("dict[str, Any]", session).clear()
+        if problem:
+            raise problem
+        api_key = trim(body.get("apiKey", ""))
+        secrets = (*self._secrets, api_key) if api_key else self._secrets
         return Operation(
             "create_client_secret",
             Request(self._client_secret, encode_json(body, name="the session options")),
             decode.client_secret,
-            secrets=(*self._secrets, body["apiKey"]) if body.get("apiKey") else self._secrets,
+            secrets=secrets,
             replay_safe=True,
         )
 
@@ -172,7 +179,13 @@ class Operations:
         )
 
     def _remember(self, functions: FunctionList, response: Response, now: float) -> None:
-        self._functions.remember(functions, response.headers.get("etag"), now)
+        etag = response.headers.get("etag")
+        known = self._functions.known
+        if (
+            known is not None and functions is known.functions
+        ):  # it still holds, whether that was repeated or not
+            etag = etag or known.etag
+        self._functions.remember(functions, etag if etag and _ETAG.fullmatch(etag) else None, now)
 
     def execute_function(
         self, function_name: str, payload: Any, idempotency_key: str | None
@@ -202,7 +215,10 @@ class Operations:
         """Turn *text* into sound."""
         if not isinstance(text, str) or not trim(text):
             raise NavaiPayloadError("text must be a string that is not blank.")
-        body = {"text": text, **_renamed(voice, {**_SPEECH_FIELDS, **_VOICE_FIELDS})}
+        fields = {**_SPEECH_FIELDS, **_VOICE_FIELDS}
+        if problem := _problem(voice, fields):
+            raise problem
+        body = {"text": text, **_renamed(voice, fields)}
         settings = {name: body.pop(name) for name, _ in _VOICE_FIELDS.values() if name in body}
         if settings:
             body["voiceSettings"] = settings
@@ -214,20 +230,25 @@ class Operations:
         )
 
 
-def _renamed(options: Mapping[str, Any], fields: _Fields) -> dict[str, Any]:
-    """Return the *options* that are given, under the names that they have on the wire."""
-    renamed = {}
+def _problem(options: Mapping[str, Any], fields: _Fields) -> Exception | None:
+    """Return what is wrong with *options*, not raised: no frame of a traceback holds them then."""
     for option, value in options.items():
         if option not in fields:
-            raise TypeError(f"unexpected keyword argument {option!r}; there are {', '.join(fields)}")
-        name, types = fields[option]
+            return TypeError(f"unexpected keyword argument {option!r}; there are {', '.join(fields)}")
+        _, types = fields[option]
         if value is None:
             continue
         if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
             expected = "a string" if types is str else "a bool" if types is bool else "a number"
-            raise NavaiPayloadError(f"{option} must be {expected}; it is a {type(value).__name__}.")
-        renamed[name] = value
-    return renamed
+            return NavaiPayloadError(f"{option} must be {expected}; it is a {type(value).__name__}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            return NavaiPayloadError(f"{option} must be a finite number; it is {value}.")
+    return None
+
+
+def _renamed(options: Mapping[str, Any], fields: _Fields) -> dict[str, Any]:
+    """Return the *options* that are given, under the names that they have on the wire."""
+    return {fields[option][0]: value for option, value in options.items() if value is not None}
 
 
 def _list_of_nothing(error: NavaiError) -> FunctionList:

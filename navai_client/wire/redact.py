@@ -1,0 +1,36 @@
+"""Taking our own secrets out of texts that a backend wrote, before a person sees them."""
+
+import html
+import json
+import re
+
+__all__ = ["redact", "redact_text"]
+
+
+def redact(text: bytes, secrets: tuple[str, ...]) -> bytes:
+    """Return *text* with ``***`` for each of the *secrets*, however JSON, HTML or a URL spells them."""
+    for secret in sorted(secrets, key=len, reverse=True):  # one may begin another
+        text = re.sub(b"".join(map(_spellings, secret)), b"***", text)
+    return text
+
+
+def redact_text(text: str, secrets: tuple[str, ...]) -> str:
+    """Return *text* with ``***`` for each of the *secrets*, as ``redact`` does."""
+    return redact(text.encode("utf-8", "surrogatepass"), secrets).decode("utf-8", "surrogatepass")
+
+
+def _spellings(character: str) -> bytes:
+    """Return a pattern for all spellings of *character*."""
+    raw = character.encode("utf-8", "surrogatepass")
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    plain = {
+        raw,
+        json.dumps(character)[1:-1].encode(),
+        html.escape(character).encode("utf-8", "surrogatepass"),
+    }
+    if character == "/":
+        plain.add(b"\\/")
+    escaped = "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4)).encode()
+    quoted = b"".join(b"%%%02x" % byte for byte in raw)
+    exact = b"|".join(re.escape(spelling) for spelling in sorted(plain, key=len, reverse=True))
+    return b"(?:%b|(?i:%b|%b))" % (exact, re.escape(escaped), re.escape(quoted))
