@@ -1,0 +1,106 @@
+"""The exception tree: what catches what, what each carries, and that nothing of it gets lost."""
+
+import copy
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+
+from navai_client import errors
+from navai_client.errors import (
+    FunctionFailedError,
+    InvalidResponseError,
+    NavaiConfigError,
+    NavaiError,
+    NavaiHTTPError,
+    NavaiPayloadError,
+    NavaiStateError,
+    NavaiTimeoutError,
+    NavaiTransportError,
+    UnknownFunctionError,
+)
+
+HTTP: dict[str, Any] = {"status_code": 418, "body": '{"error":1}', "error": {"a": [1]}, "details": "why"}
+CASES: list[tuple[type[NavaiError], dict[str, Any]]] = [
+    (NavaiError, {}),
+    (NavaiConfigError, {}),
+    (NavaiPayloadError, {}),
+    (NavaiStateError, {}),
+    (NavaiTransportError, {"may_have_executed": False}),
+    (NavaiTransportError, {"may_have_executed": True}),
+    (NavaiTimeoutError, {"may_have_executed": False}),
+    (NavaiHTTPError, HTTP),
+    (UnknownFunctionError, {**HTTP, "function_name": "f", "available_functions": ("a", "b")}),
+    (InvalidResponseError, {"status_code": 201}),
+    (FunctionFailedError, {"function_name": "f", "error": ["e"], "details": {"d": 1}}),
+]
+
+
+@pytest.mark.parametrize(("cls", "attributes"), CASES)
+@pytest.mark.parametrize("message", ["what went wrong", "", "\ud800 {} %s"])
+def test_they_can_be_copied_and_pickled_whole(
+    cls: type[NavaiError], attributes: dict[str, Any], message: str
+) -> None:
+    error = cls(message, **attributes)
+    error.add_note("a note")
+    copies = [copy.copy(error), copy.deepcopy(error)]
+    copies += [pickle.loads(pickle.dumps(error, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for same in (error, *copies):
+        assert type(same) is cls
+        assert str(same) == message
+        assert same.args == (message,)
+        assert vars(same) == {**attributes, "__notes__": ["a note"]}
+
+
+@pytest.mark.parametrize(("cls", "attributes"), CASES)
+def test_the_message_alone_makes_one(cls: type[NavaiError], attributes: dict[str, Any]) -> None:
+    assert str(cls("why")) == "why"
+    assert str(cls()) == ""
+    assert vars(cls()).keys() == attributes.keys()
+
+
+def test_every_class_is_tested_above() -> None:
+    assert {cls.__name__ for cls, _ in CASES} == set(errors.__all__)
+
+
+@pytest.mark.parametrize(
+    ("cls", "bases"),
+    [
+        (NavaiConfigError, (NavaiError, ValueError)),
+        (NavaiPayloadError, (NavaiError, TypeError)),
+        (NavaiStateError, (NavaiError, RuntimeError)),
+        (NavaiTransportError, (NavaiError, OSError)),
+        (NavaiTimeoutError, (NavaiTransportError, TimeoutError)),
+        (NavaiHTTPError, (NavaiError,)),
+        (UnknownFunctionError, (NavaiHTTPError,)),
+        (InvalidResponseError, (NavaiError,)),
+        (FunctionFailedError, (NavaiError,)),
+    ],
+)
+def test_each_can_be_caught_as_what_it_is(cls: type[NavaiError], bases: tuple[type, ...]) -> None:
+    assert cls.__bases__ == bases
+    assert issubclass(cls, NavaiError)
+
+
+def test_the_tree_is_drawn_as_it_is() -> None:
+    assert errors.__doc__ is not None
+    drawn = [line for line in errors.__doc__.splitlines() if "──" in line]
+    assert len(drawn) == len(errors.__all__) - 1
+    for line in drawn:
+        name, _, builtin = line.split("── ")[1].partition(" ")
+        cls = getattr(errors, name)
+        if builtin.startswith("("):
+            assert builtin[1 : builtin.index(")")] in {base.__name__ for base in cls.__bases__}
+
+
+def test_unless_it_is_known_a_call_may_have_been_executed() -> None:
+    assert NavaiTransportError("why").may_have_executed
+    assert NavaiTimeoutError("why").may_have_executed
+
+
+def test_no_traceback_text_shows_attributes() -> None:
+    error = NavaiHTTPError("why", status_code=400, body="the-body", error="the-error")
+    shown = "".join(traceback.format_exception(error)) + repr(error)
+    assert "the-body" not in shown
+    assert "the-error" not in shown

@@ -1,0 +1,124 @@
+"""The values that answers become."""
+
+import copy
+import math
+import pickle
+import time
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navai_client import BackendFunction, ClientSecret, FunctionList, SpeechAudio
+from navai_client.models import mask
+from tests.properties import PROPERTY
+
+LONG = "ek_68af296e8e408191a1120ab6383263c2"
+WEATHER = BackendFunction(name="get_weather", description="The weather.", parameters={"type": "object"})
+ORDER = BackendFunction(name="order")
+LIST = FunctionList(functions=(WEATHER, ORDER), warnings=("odd",))
+VALUES: list[Any] = [
+    ClientSecret(value=LONG, expires_at=5),
+    WEATHER,
+    LIST,
+    SpeechAudio(audio=b"ID3", mime_type="audio/mpeg"),
+]
+
+
+def test_a_client_secret_shows_its_first_three_and_last_four_characters() -> None:
+    secret = ClientSecret(value=LONG, expires_at=5)
+    expected = "ClientSecret(value=ek_***63c2, expires_at=5, speech_provider='openai')"
+    assert repr(secret) == str(secret) == f"{secret}" == expected
+    assert repr([secret]) == f"[{expected}]"
+
+
+@pytest.mark.parametrize("value", ["", "e", "ek_abc", "ek_1234567890", LONG[:27]])
+def test_a_short_secret_shows_nothing(value: str) -> None:
+    assert mask(value) == "***"
+    assert repr(ClientSecret(value=value)) == (
+        "ClientSecret(value=***, expires_at=None, speech_provider='openai')"
+    )
+
+
+@PROPERTY
+@given(st.text(max_size=60))
+def test_a_mask_shows_seven_characters_at_most(secret: str) -> None:
+    shown = mask(secret).replace("***", "", 1)
+    assert len(shown) in {0, 7}
+    assert shown in {"", secret[:3] + secret[-4:]}
+    assert len(secret) >= 4 * len(shown)
+
+
+def test_a_secret_knows_how_long_it_is_good() -> None:
+    secret = ClientSecret(value=LONG, expires_at=1000)
+    assert secret.expires_in(now=900.5) == 99.5
+    assert secret.expires_in(now=1001) == -1
+    assert [secret.is_expired(now=now) for now in (999.9, 1000, 1000.1)] == [False, True, True]
+    assert [secret.is_expired(leeway=30, now=now) for now in (969, 970, 971)] == [False, True, True]
+
+
+def test_a_secret_of_unknown_expiry_does_not_expire() -> None:
+    secret = ClientSecret(value=LONG)
+    assert secret.expires_in() == secret.expires_in(now=1e12) == math.inf
+    assert not secret.is_expired(leeway=1e12)
+
+
+def test_the_clock_of_the_system_is_asked_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 100.0)
+    secret = ClientSecret(value=LONG, expires_at=130)
+    assert secret.expires_in() == 30.0
+    assert secret.is_expired(leeway=30)
+    assert not secret.is_expired(leeway=29)
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "expected"), [(10**400, math.inf), (-(10**400), -math.inf), (math.inf, math.inf)]
+)
+def test_an_expiry_beyond_all_floats_does_not_raise(expires_at: float, expected: float) -> None:
+    secret = ClientSecret(value=LONG, expires_at=expires_at)
+    assert secret.expires_in() == expected
+    assert secret.is_expired() == (expected < 0)
+
+
+def test_a_function_list_iterates_counts_and_finds() -> None:
+    assert list(LIST) == [WEATHER, ORDER]
+    assert len(LIST) == 2
+    assert LIST
+    assert "order" in LIST
+    assert WEATHER in LIST
+    assert "missing" not in LIST
+    assert 5 not in LIST
+    assert ["unhashable"] not in LIST
+    assert LIST.get("order") is ORDER
+    assert LIST.get("missing") is None
+
+
+def test_of_two_functions_with_one_name_the_first_is_found() -> None:
+    first, second = BackendFunction(name="a", source="1"), BackendFunction(name="a", source="2")
+    assert FunctionList(functions=(first, second)).get("a") is first
+
+
+def test_a_list_without_functions_is_empty_and_has_its_warnings() -> None:
+    listed = FunctionList(warnings=("why",))
+    assert not listed
+    assert list(listed) == []
+    assert listed.warnings == ("why",)
+
+
+def test_sound_shows_its_length_only() -> None:
+    assert repr(SpeechAudio(audio=b"\0" * 1000, mime_type="audio/mpeg")) == (
+        "SpeechAudio(audio=<1000 bytes>, mime_type='audio/mpeg', provider='elevenlabs')"
+    )
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+def test_values_are_frozen_compared_hashed_copied_and_pickled(value: Any) -> None:
+    name = attrs.fields(type(value))[0].name
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        setattr(value, name, "changed")
+    for same in (copy.copy(value), copy.deepcopy(value), pickle.loads(pickle.dumps(value))):
+        assert same == value
+        assert hash(same) == hash(value)
+        assert repr(same) == repr(value)
