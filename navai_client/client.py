@@ -6,6 +6,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack, final
 
@@ -142,7 +143,7 @@ class NavaiBackendClient:
                     max_response_bytes=max_response_bytes,
                 )
             )
-            self._operations = self._core.operations
+            self._make = self._core.operations
             self._transport: Transport = sync_transport(transport, http_client, verify, proxy)
         except NavaiConfigError as error:
             del base_url, env, headers, proxy, transport, http_client  # a traceback can show variables
@@ -165,7 +166,7 @@ class NavaiBackendClient:
             InvalidResponseError: If its answer is not a client secret.
             NavaiTransportError: If no answer came.
         """
-        return self._run(self._operations.create_client_secret(session), timeout)
+        return self._run(self._make.create_client_secret(session), timeout)
 
     def client_secrets(self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]) -> ClientSecrets:
         """Return a source of client secrets that are good: its ``get()`` mints one only when it must.
@@ -178,7 +179,7 @@ class NavaiBackendClient:
             leeway: Seconds that a secret must have left.
             session: As for ``create_client_secret``.
         """
-        return ClientSecrets(lambda: self.create_client_secret(**session), leeway)
+        return ClientSecrets(partial(self.create_client_secret, **session), leeway)
 
     def list_functions(
         self, *, max_age: float | None = None, timeout: float | None = _CLIENTS_TIMEOUT
@@ -193,7 +194,7 @@ class NavaiBackendClient:
                 asked after by its ``ETag``, if it had one. None asks each time. A failure is never kept.
             timeout: Seconds for this call, instead of the client's; None for no limit.
         """
-        return self._run(self._operations.list_functions(max_age), timeout)
+        return self._run(self._make.list_functions(max_age), timeout)
 
     def execute_function(
         self,
@@ -224,7 +225,7 @@ class NavaiBackendClient:
             InvalidResponseError: If the answer is not one.
             NavaiTransportError: If no answer came; ``may_have_executed`` says whether it may have run.
         """
-        return self._run(self._operations.execute_function(function_name, payload, idempotency_key), timeout)
+        return self._run(self._make.execute_function(function_name, payload, idempotency_key), timeout)
 
     def synthesize_speech(
         self, text: str, *, timeout: float | None = _CLIENTS_TIMEOUT, **voice: Unpack[SpeechOptions]
@@ -244,7 +245,7 @@ class NavaiBackendClient:
             InvalidResponseError: If its answer is not sound.
             NavaiTransportError: If no answer came.
         """
-        return self._run(self._operations.synthesize_speech(text, voice), timeout)
+        return self._run(self._make.synthesize_speech(text, voice), timeout)
 
     def close(self) -> None:
         """Close the connections. A client can be closed more than once, but not be used after.
@@ -345,7 +346,7 @@ class AsyncNavaiBackendClient:
                 )
             )
             self._in_flight = InFlight()
-            self._operations = self._core.operations
+            self._make = self._core.operations
             self._transport: AsyncTransport = async_transport(transport, http_client, verify, proxy)
         except NavaiConfigError as error:
             del base_url, env, headers, proxy, transport, http_client  # a traceback can show variables
@@ -368,7 +369,7 @@ class AsyncNavaiBackendClient:
             InvalidResponseError: If its answer is not a client secret.
             NavaiTransportError: If no answer came.
         """
-        return await self._run(self._operations.create_client_secret(session), timeout)
+        return await self._run(self._make.create_client_secret(session), timeout)
 
     def client_secrets(
         self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]
@@ -383,7 +384,7 @@ class AsyncNavaiBackendClient:
             leeway: Seconds that a secret must have left.
             session: As for ``create_client_secret``.
         """
-        return AsyncClientSecrets(lambda: self.create_client_secret(**session), leeway, self._in_flight)
+        return AsyncClientSecrets(partial(self.create_client_secret, **session), leeway, self._in_flight)
 
     async def list_functions(
         self, *, max_age: float | None = None, timeout: float | None = _CLIENTS_TIMEOUT
@@ -398,7 +399,7 @@ class AsyncNavaiBackendClient:
                 asked after by its ``ETag``, if it had one. None asks each time. A failure is never kept.
             timeout: Seconds for this call, instead of the client's; None for no limit.
         """
-        return await self._run(self._operations.list_functions(max_age), timeout)
+        return await self._run(self._make.list_functions(max_age), timeout)
 
     async def execute_function(
         self,
@@ -429,9 +430,7 @@ class AsyncNavaiBackendClient:
             InvalidResponseError: If the answer is not one.
             NavaiTransportError: If no answer came; ``may_have_executed`` says whether it may have run.
         """
-        return await self._run(
-            self._operations.execute_function(function_name, payload, idempotency_key), timeout
-        )
+        return await self._run(self._make.execute_function(function_name, payload, idempotency_key), timeout)
 
     async def synthesize_speech(
         self, text: str, *, timeout: float | None = _CLIENTS_TIMEOUT, **voice: Unpack[SpeechOptions]
@@ -451,7 +450,7 @@ class AsyncNavaiBackendClient:
             InvalidResponseError: If its answer is not sound.
             NavaiTransportError: If no answer came.
         """
-        return await self._run(self._operations.synthesize_speech(text, voice), timeout)
+        return await self._run(self._make.synthesize_speech(text, voice), timeout)
 
     async def close(self) -> None:
         """Close the connections. A client can be closed more than once, but not be used after.

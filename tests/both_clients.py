@@ -67,6 +67,9 @@ class Client:
         audio: SpeechAudio = self._run(self.real.synthesize_speech(*args, **options))
         return audio
 
+    def client_secrets(self, **options: Any) -> "Secrets":
+        return Secrets(self.real.client_secrets(**options), self._run)
+
     def close(self) -> None:
         self._run(self.real.close())
 
@@ -81,6 +84,22 @@ class Client:
 
     def __repr__(self) -> str:
         return repr(self.real)
+
+
+class Secrets:
+    """A source of client secrets, called the same way whichever it is."""
+
+    def __init__(self, real: Any, run: Run) -> None:
+        self._real = real
+        self._run = run
+
+    def get(self) -> ClientSecret:
+        secret: ClientSecret = self._run(self._real.get())
+        return secret
+
+    def __call__(self) -> str:
+        value: str = self._run(self._real())
+        return value
 
 
 class Clients:

@@ -1235,6 +1235,40 @@ class TestFunctionListsThatAreKept:
         assert len(backend.requests) == 3
 
 
+class TestClientSecretsThatAreKept:
+    """``client_secrets()``, as far as the client is concerned."""
+
+    def test_a_good_secret_is_handed_out_again(self, clients: Clients) -> None:
+        backend = Backend(answer({"value": "ek_good", "expires_at": 1e12}))
+        secrets = clients.make(backend, BASE).client_secrets(voice="marin")
+        assert secrets.get() is secrets.get()
+        assert secrets() == "ek_good"
+        assert backend.body == {"voice": "marin"}
+
+    @pytest.mark.parametrize("said", [{}, {"expires_at": 1}, {"expires_at": -5}])
+    def test_another_one_is_minted_with_the_same_options(
+        self, clients: Clients, said: dict[str, Any]
+    ) -> None:
+        backend = Backend(answer({"value": "ek", **said}))
+        secrets = clients.make(backend, BASE).client_secrets(api_key="sk-test", voice="marin")
+        assert secrets() == secrets() == "ek"
+        first, second = (json.loads(request.content) for request in backend.requests)
+        assert first == second == {"apiKey": "sk-test", "voice": "marin"}
+
+    def test_a_failure_is_raised_and_not_kept(self, clients: Clients) -> None:
+        backend = Backend(answer(b"no", 401), answer({"value": "ek", "expires_at": 1e12}))
+        secrets = clients.make(backend, BASE).client_secrets()
+        with pytest.raises(NavaiHTTPError, match=r"^no$"):
+            secrets.get()
+        assert secrets.get().value == "ek"
+
+    def test_no_frame_of_ours_holds_the_key_when_minting_fails(self, clients: Clients) -> None:
+        secrets = clients.make(Backend(answer(b"no", 401)), BASE).client_secrets(api_key=TestSecrets.KEY)
+        with pytest.raises(NavaiHTTPError) as caught:
+            secrets.get()
+        assert TestSecrets.KEY not in shown_by(caught.value)
+
+
 def test_the_sync_client_needs_no_event_loop_and_works_inside_one() -> None:
     async def main() -> Any:
         client = NavaiBackendClient(

@@ -181,14 +181,15 @@ def _text(content: bytes) -> str:
 
 
 def _parse(text: str) -> Any:
-    for decoder in (_decoder, _lenient_decoder):
+    try:
         try:
-            return decoder.decode(text)
-        except (RecursionError, json.JSONDecodeError):
-            break
+            return _decoder.decode(text)
+        except json.JSONDecodeError:
+            raise
         except ValueError:  # a whole number with more digits than int() takes
-            continue
-    return _INVALID
+            return _lenient_decoder.decode(text)
+    except (RecursionError, json.JSONDecodeError):
+        return _INVALID
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -20,17 +20,23 @@ def redact_text(text: str, secrets: tuple[str, ...]) -> str:
 
 
 def _spellings(character: str) -> bytes:
-    """Return a pattern for all spellings of *character*."""
+    """Return a pattern for all spellings of *character*, the longest first: one may begin another."""
     raw = character.encode("utf-8", "surrogatepass")
     units = character.encode("utf-16-be", "surrogatepass").hex()
-    plain = {
+    any_case = {
+        "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4)).encode(),
+        b"".join(b"%%%02x" % byte for byte in raw),
+    }
+    exact = {
         raw,
         json.dumps(character)[1:-1].encode(),
         html.escape(character).encode("utf-8", "surrogatepass"),
     }
     if character == "/":
-        plain.add(b"\\/")
-    escaped = "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4)).encode()
-    quoted = b"".join(b"%%%02x" % byte for byte in raw)
-    exact = b"|".join(re.escape(spelling) for spelling in sorted(plain, key=len, reverse=True))
-    return b"(?:%b|(?i:%b|%b))" % (exact, re.escape(escaped), re.escape(quoted))
+        exact.add(b"\\/")
+    patterns = [
+        *((spelling, b"(?i:%b)" % re.escape(spelling)) for spelling in any_case),
+        *((spelling, re.escape(spelling)) for spelling in exact),
+    ]
+    patterns.sort(key=lambda pair: len(pair[0]), reverse=True)
+    return b"(?:%b)" % b"|".join(pattern for _, pattern in patterns)
