@@ -1,0 +1,157 @@
+"""Any answer gives a value or a NavaiError, for each operation, and nothing else."""
+
+import json
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from navai_client import BackendFunction, ClientSecret, FunctionList, NavaiError, SpeechAudio
+from navai_client.wire import decode
+from navai_client.wire.exchange import Exchange
+from navai_client.wire.messages import Done, Response, Send
+from navai_client.wire.operations import Operation, Operations
+from navai_client.wire.paths import Paths
+from tests.properties import JSON, PROPERTY, TEXT
+
+OPERATIONS = Operations("http://x", Paths(), (), ("a-secret",), new_key=lambda: "key")
+MAKE: dict[str, Callable[[], Operation[Any]]] = {
+    "create_client_secret": lambda: OPERATIONS.create_client_secret({"api_key": "another"}),
+    "list_functions": lambda: OPERATIONS.list_functions(None),
+    "execute_function": lambda: OPERATIONS.execute_function("f", None, None),
+    "synthesize_speech": lambda: OPERATIONS.synthesize_speech("Hello", {}),
+}
+DECODERS: dict[str, Callable[[Response], Any]] = {
+    "create_client_secret": decode.client_secret,
+    "list_functions": decode.function_list,
+    "execute_function": partial(decode.function_result, "f"),
+    "synthesize_speech": decode.speech_audio,
+}
+
+
+class NoRetry:
+    """A policy that gives up at once."""
+
+    def delay(self, outcome: object, *, attempt: int, replay_safe: bool) -> None:
+        """Give up."""
+
+
+def field(*names: str) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(names, JSON | st.sampled_from(WORDS)))
+
+
+WORDS: list[Any] = [
+    True,
+    False,
+    "elevenlabs",
+    "openai",
+    "audio/mpeg",
+    "QUJD",
+    "QUI=",
+    "a-secret",
+    {"provider": "elevenlabs"},
+    ["a", 1, None],
+    [{"name": "a", "description": "b", "source": "c", "parameters": {}}, {"name": " "}, {}],
+    10**400,
+]
+NEAR = (
+    field("value", "expires_at", "speech")
+    | field("items", "warnings")
+    | field("ok", "result", "error", "details", "available_functions")
+    | field("provider", "mimeType", "audioBase64")
+)
+BODIES = (
+    st.binary()
+    | (JSON | NEAR).map(lambda value: json.dumps(value).encode())
+    | (JSON | NEAR).map(lambda value: json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+    | NEAR.map(lambda value: b"\xef\xbb\xbf" + json.dumps(value).encode("utf-16"))
+)
+HEADERS = st.dictionaries(st.sampled_from(["location", "retry-after", "etag", "content-type"]), TEXT)
+STATUSES = st.integers(100, 599) | st.sampled_from([200, 204, 302, 304, 404, 503])
+
+
+@pytest.mark.parametrize("name", MAKE)
+@PROPERTY
+@given(status=STATUSES, headers=HEADERS, content=BODIES, truncated=st.booleans())
+@example(status=200, headers={}, content=b"[" * 100_000, truncated=False)
+@example(status=500, headers={}, content=b"[" * 100_000, truncated=False)
+@example(status=200, headers={}, content=b"7" * 5000 + b" NaN", truncated=False)
+@example(status=400, headers={}, content=b'{"error":' + b"7" * 5000 + b',"details":NaN}', truncated=False)
+@example(status=302, headers={"location": "https://[x"}, content=b"", truncated=False)
+@example(status=302, headers={"location": "https://exa\u2100mple"}, content=b"", truncated=False)
+def test_any_answer_gives_a_value_or_a_navai_error(
+    name: str, status: int, headers: dict[str, str], content: bytes, truncated: bool
+) -> None:
+    exchange = Exchange(MAKE[name](), NoRetry(), None)
+    assert isinstance(exchange.start(0.0), Send)
+    try:
+        done = exchange.receive(Response(status, headers, content, truncated), 0.0)
+    except NavaiError as error:
+        message = str(error)
+        assert name != "list_functions"
+        assert "a-secret" not in message
+        return
+    assert isinstance(done, Done)
+    kinds = {
+        "create_client_secret": ClientSecret,
+        "list_functions": FunctionList,
+        "execute_function": object,
+        "synthesize_speech": SpeechAudio,
+    }
+    assert isinstance(done.value, kinds[name])
+
+
+@pytest.mark.parametrize("name", DECODERS)
+@PROPERTY
+@given(status=STATUSES, content=BODIES)
+def test_only_2xx_gives_values(name: str, status: int, content: bytes) -> None:
+    try:
+        DECODERS[name](Response(status, {}, content))
+    except NavaiError as error:
+        assert getattr(error, "status_code", status) == status  # noqa: PT017 - a value is as good as an error
+    else:
+        assert 200 <= status <= 299
+
+
+@PROPERTY
+@given(JSON)
+def test_a_result_is_what_the_backend_said(value: Any) -> None:
+    content = json.dumps({"ok": True, "result": value}).encode()
+    assert decode.function_result("f", Response(200, {}, content)) == json.loads(json.dumps(value))
+
+
+@PROPERTY
+@given(st.lists(NEAR | st.builds(lambda name: {"name": name}, TEXT) | JSON, max_size=5))
+def test_functions_have_names_that_are_not_blank_and_keep_their_order(items: list[Any]) -> None:
+    listed = decode.function_list(Response(200, {}, json.dumps({"items": items}).encode()))
+    names = [
+        item["name"]
+        for item in json.loads(json.dumps(items))
+        if isinstance(item, dict) and isinstance(item.get("name"), str)
+    ]
+    found = [function.name for function in listed]
+    assert [name for name in names if name in found] == found
+    assert all(isinstance(function, BackendFunction) and function.name.strip(" \n") for function in listed)
+
+
+def test_a_number_of_exactly_as_many_digits_as_python_reads_is_kept() -> None:
+    digits = "7" * 4300
+    value = decode.function_result("f", Response(200, {}, f'{{"ok":true,"result":{digits}}}'.encode()))
+    assert value == int(digits)
+
+
+def test_very_long_numbers_elsewhere_leave_the_others_exact() -> None:
+    content = b'{"ok":true,"result":[%b,123456789012345678901,-%b]}' % (b"7" * 5000, b"7" * 5000)
+    value = decode.function_result("f", Response(200, {}, content))
+    assert value == [math.inf, 123456789012345678901, -math.inf]
+
+
+def test_a_list_that_has_not_changed_is_the_one_that_is_known() -> None:
+    known = FunctionList(functions=(BackendFunction(name="a"),))
+    assert decode.function_list(Response(304, {}, b""), known) is known
+    with pytest.raises(NavaiError, match=r"^HTTP 304$"):
+        decode.function_list(Response(304, {}, b""))

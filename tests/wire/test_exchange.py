@@ -1,0 +1,227 @@
+"""The stepper, driven with literals and through random sequences of outcomes and clock steps."""
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navai_client import (
+    FunctionList,
+    NavaiError,
+    NavaiTimeoutError,
+    NavaiTransportError,
+)
+from navai_client.retry import RetryPolicy
+from navai_client.wire.exchange import Exchange
+from navai_client.wire.messages import Done, Response, Send, TransportFailure
+from navai_client.wire.operations import Operation, Operations
+from navai_client.wire.paths import Paths
+from tests.properties import PROPERTY
+
+OPERATIONS = Operations("http://x", Paths(), (), (), new_key=lambda: "key")
+GOOD = Response(
+    200,
+    {},
+    json.dumps(
+        {
+            "ok": True,
+            "value": "ek",
+            "items": [],
+            "provider": "elevenlabs",
+            "mimeType": "audio/mpeg",
+            "audioBase64": "",
+        }
+    ).encode(),
+)
+
+
+def operations() -> list[Operation[Any]]:
+    return [
+        OPERATIONS.create_client_secret({}),
+        OPERATIONS.list_functions(None),
+        OPERATIONS.execute_function("f", None, None),
+        OPERATIONS.synthesize_speech("Hello", {}),
+    ]
+
+
+def policy(max_retries: int = 2, jitter: float = 1.0) -> RetryPolicy:
+    return RetryPolicy(max_retries=max_retries, jitter=lambda: jitter, unix_time=lambda: 784_111_777.0)
+
+
+FAILURES = st.builds(TransportFailure, st.just("why"), sent=st.booleans(), timed_out=st.booleans())
+ANSWERS = st.builds(
+    Response,
+    st.sampled_from([200, 302, 400, 408, 418, 429, 500, 502, 503, 504]),
+    st.just({})
+    | st.sampled_from(["0", "1", "29", "100", "9" * 30, "-1", "soon", "Sun, 06 Nov 1994 08:49:57 GMT"]).map(
+        lambda value: {"retry-after": value}
+    ),
+    st.sampled_from([b"", b"{}", b"text", GOOD.content]),
+)
+
+
+def may_have_arrived(outcome: Response | TransportFailure) -> bool:
+    return isinstance(outcome, Response) or outcome.sent
+
+
+@pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.name)
+@PROPERTY
+@given(
+    timeout=st.none() | st.floats(0.001, 100.0),
+    max_retries=st.integers(0, 5),
+    jitter=st.floats(0.0, 1.0),
+    now=st.floats(0.0, 1e6),
+    steps=st.lists(st.tuples(FAILURES | ANSWERS, st.floats(0.0, 40.0)), min_size=8, max_size=8),
+)
+def test_whatever_happens_an_exchange_keeps_its_promises(  # noqa: PLR0917 - what hypothesis draws
+    operation: Operation[Any],
+    timeout: float | None,
+    max_retries: int,
+    jitter: float,
+    now: float,
+    steps: list[tuple[Response | TransportFailure, float]],
+) -> None:
+    exchange = Exchange(operation, policy(max_retries, jitter), timeout)
+    deadline = None if timeout is None else now + timeout
+    step = exchange.start(now)
+    sends = 0
+    outcomes: list[Response | TransportFailure] = []
+    try:
+        for outcome, took in steps:
+            if isinstance(step, Done):
+                break
+            sends += 1
+            # Never too often, never past the deadline, always with what is left of it.
+            assert sends == step.attempt <= max_retries + 1
+            assert step.delay >= 0.0
+            now += step.delay
+            if deadline is not None:
+                assert step.timeout is not None
+                assert step.timeout > 0.0
+                assert now + step.timeout == pytest.approx(deadline)
+            assert (step.timeout is None) == (timeout is None)
+            assert step.request is operation.request
+            assert bool(step.reason) == (sends > 1)
+            if outcomes and not operation.replay_safe and may_have_arrived(outcomes[-1]):
+                last = outcomes[-1]
+                assert isinstance(last, Response)
+                assert last.status in {429, 503}
+                assert "retry-after" in last.headers
+            outcomes.append(outcome)
+            now += took
+            step = exchange.receive(outcome, now)
+        assert isinstance(step, Done)
+    except NavaiError as error:
+        raised = error
+    else:
+        return
+    assert operation.recover is None
+    if isinstance(raised, NavaiTransportError):
+        assert raised.may_have_executed == any(map(may_have_arrived, outcomes))
+        assert isinstance(raised, NavaiTimeoutError) == getattr(outcomes[-1], "timed_out", None)
+
+
+def test_the_first_step_is_to_send_with_the_whole_timeout() -> None:
+    step = Exchange(operations()[2], policy(), 30.0).start(1000.0)
+    assert isinstance(step, Send)
+    assert (step.attempt, step.delay, step.timeout, step.reason) == (1, 0.0, 30.0, "")
+
+
+def test_waiting_counts_against_the_deadline() -> None:
+    exchange = Exchange(operations()[0], policy(), 10.0)
+    exchange.start(1000.0)
+    step = exchange.receive(Response(503, {"retry-after": "3"}, b""), 1002.0)
+    assert isinstance(step, Send)
+    assert (step.attempt, step.delay, step.timeout, step.reason) == (2, 3.0, 5.0, "HTTP 503")
+    step = exchange.receive(TransportFailure("reset by peer"), 1009.4)
+    assert isinstance(step, Send)
+    assert (step.attempt, step.delay, step.reason) == (3, 0.5, "reset by peer")
+    assert step.timeout == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("retry_after", ["8", "9", "3600"])
+def test_what_could_only_be_sent_past_the_deadline_is_not_sent(retry_after: str) -> None:
+    exchange = Exchange(operations()[0], policy(), 10.0)
+    exchange.start(1000.0)
+    with pytest.raises(NavaiError, match=r"^HTTP 503$"):
+        exchange.receive(Response(503, {"retry-after": retry_after}, b""), 1002.0)
+
+
+def test_without_a_timeout_there_is_no_deadline() -> None:
+    exchange = Exchange(operations()[0], policy(), None)
+    exchange.start(0.0)
+    step = exchange.receive(Response(503, {"retry-after": "86400"}, b""), 1e9)
+    assert isinstance(step, Send)
+    assert (step.delay, step.timeout) == (86_400.0, None)
+
+
+def test_an_answer_counts_even_when_it_comes_late() -> None:
+    exchange = Exchange(operations()[2], policy(), 10.0)
+    exchange.start(0.0)
+    assert isinstance(exchange.receive(GOOD, 11.0), Done)
+
+
+@pytest.mark.parametrize(
+    ("failures", "may_have_executed"),
+    [
+        ([TransportFailure("a", sent=False)] * 3, False),
+        ([TransportFailure("a", sent=False), TransportFailure("b")], True),
+        ([Response(429, {"retry-after": "0"}, b""), *[TransportFailure("a", sent=False)] * 2], True),
+    ],
+)
+def test_whether_a_call_may_have_been_executed_is_remembered(
+    failures: list[Response | TransportFailure], may_have_executed: bool
+) -> None:
+    exchange = Exchange(operations()[2], policy(), 100.0)
+    exchange.start(0.0)
+    for failure in failures[:-1]:
+        assert isinstance(exchange.receive(failure, 0.0), Send)
+    with pytest.raises(NavaiTransportError) as caught:
+        exchange.receive(failures[-1], 0.0)
+    assert caught.value.may_have_executed is may_have_executed
+
+
+def test_the_cause_of_a_failure_is_kept() -> None:
+    cause = OSError("reset")
+    exchange = Exchange(operations()[2], policy(), None)
+    exchange.start(0.0)
+    with pytest.raises(NavaiTransportError) as caught:
+        exchange.receive(TransportFailure("reset", cause=cause), 0.0)
+    assert caught.value.__cause__ is cause
+
+
+def test_a_list_that_is_known_and_young_is_not_asked_for() -> None:
+    backend = Operations("http://x", Paths(), new_key=lambda: "key")
+    first = Exchange(backend.list_functions(60.0), policy(), 30.0)
+    assert isinstance(first.start(1000.0), Send)
+    done = first.receive(Response(200, {}, b'{"items":[{"name":"a"}]}'), 1001.0)
+    assert isinstance(done, Done)
+    again = Exchange(backend.list_functions(60.0), policy(), 30.0)
+    known = again.start(1060.9)
+    assert isinstance(known, Done)
+    assert known.value is done.value
+    assert isinstance(Exchange(backend.list_functions(60.0), policy(), 30.0).start(1061.0), Send)
+    assert isinstance(Exchange(backend.list_functions(None), policy(), 30.0).start(1002.0), Send)
+
+
+def test_a_list_never_raises() -> None:
+    for outcome in (TransportFailure("a"), Response(500, {}, b""), Response(200, {}, b"x"), GOOD):
+        exchange = Exchange(operations()[1], policy(0), None)
+        exchange.start(0.0)
+        done = exchange.receive(outcome, 0.0)
+        assert isinstance(done, Done)
+        assert isinstance(done.value, FunctionList)
+
+
+def test_an_error_of_the_caller_is_not_caught() -> None:
+    def decode(response: Response) -> None:
+        raise ZeroDivisionError
+
+    operation = Operation("broken", operations()[0].request, decode, secrets=("a-secret",))
+    exchange = Exchange(operation, policy(), None)
+    exchange.start(0.0)
+    with pytest.raises(ZeroDivisionError), contextlib.suppress(NavaiError):
+        exchange.receive(GOOD, 0.0)
