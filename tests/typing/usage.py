@@ -1,0 +1,135 @@
+"""What users' editors and type checkers see. Checked by mypy, never run.
+
+Each ``type: ignore`` stands for an error that users are told of; one that is none any more fails the check.
+"""
+
+from collections.abc import Iterator
+from typing import Any, assert_type
+
+import httpx
+import httpx2
+
+from navai_client import (
+    AsyncNavaiBackendClient,
+    BackendFunction,
+    ClientSecret,
+    FunctionFailedError,
+    FunctionList,
+    NavaiBackendClient,
+    NavaiConfigError,
+    NavaiError,
+    NavaiHTTPError,
+    NavaiPayloadError,
+    NavaiStateError,
+    NavaiTimeoutError,
+    NavaiTransportError,
+    SpeechAudio,
+    UnknownFunctionError,
+    __version__,
+    resolve_navai_env,
+)
+
+
+def sync_usage() -> None:
+    """The sync client, as users write it."""
+    with NavaiBackendClient("https://backend.example", timeout=None, headers={"X-A": "1"}) as client:
+        assert_type(client, NavaiBackendClient)
+        assert_type(client.create_client_secret(model="gpt-realtime", voice=None, timeout=5), ClientSecret)
+        assert_type(client.list_functions(max_age=60), FunctionList)
+        assert_type(client.execute_function("f"), Any)
+        assert_type(client.execute_function("f", {"a": 1}, idempotency_key="k", timeout=None), Any)
+        assert_type(client.synthesize_speech("Hello", voice_id="v", stability=0.5, style=1), SpeechAudio)
+        assert_type(client.client_secrets(leeway=5, voice="marin").get(), ClientSecret)
+        assert_type(client.client_secrets()(), str)
+        assert_type(client.close(), None)
+    assert_type(__version__, str)
+
+
+async def async_usage() -> None:
+    """The async client, as users write it."""
+    async with AsyncNavaiBackendClient(env={"NAVAI_API_URL": None}) as client:
+        assert_type(client, AsyncNavaiBackendClient)
+        assert_type(await client.create_client_secret(api_key="sk"), ClientSecret)
+        assert_type(await client.list_functions(), FunctionList)
+        assert_type(await client.execute_function("f", [1, 2]), Any)
+        assert_type(await client.synthesize_speech("Hello", use_speaker_boost=True), SpeechAudio)
+        assert_type(await client.client_secrets().get(), ClientSecret)
+        assert_type(await client.client_secrets()(), str)
+        assert_type(await client.close(), None)
+
+
+def values(secret: ClientSecret, functions: FunctionList, audio: SpeechAudio) -> None:
+    """The values that come back."""
+    assert_type(secret.value, str)
+    assert_type(secret.expires_at, float | None)
+    assert_type(secret.speech_provider, str)
+    assert_type(secret.expires_in(), float)
+    assert_type(secret.is_expired(leeway=30), bool)
+    assert_type(functions.functions, tuple[BackendFunction, ...])
+    assert_type(functions.warnings, tuple[str, ...])
+    assert_type(iter(functions), Iterator[BackendFunction])
+    assert_type([function.name for function in functions], list[str])
+    assert_type(functions.get("f"), BackendFunction | None)
+    assert_type(len(functions), int)
+    assert_type("f" in functions, bool)
+    assert_type(audio.audio, bytes)
+    assert_type(audio.mime_type, str)
+    secret.value = "other"  # type: ignore[misc]
+    functions.get("f").name  # type: ignore[union-attr]  # noqa: B018 - it may be None, which is the point
+
+
+def errors(error: NavaiError) -> None:
+    """What exceptions carry."""
+    if isinstance(error, UnknownFunctionError):
+        assert_type(error.available_functions, tuple[str, ...])
+        assert_type(error.function_name, str)
+    if isinstance(error, NavaiHTTPError):
+        assert_type(error.status_code, int)
+        assert_type(error.body, str)
+        assert_type(error.details, Any)
+    if isinstance(error, FunctionFailedError):
+        assert_type(error.error, Any)
+    if isinstance(error, NavaiTransportError):
+        assert_type(error.may_have_executed, bool)
+        as_os_error: OSError = error
+        del as_os_error
+    as_timeout: type[TimeoutError] = NavaiTimeoutError
+    as_value: type[ValueError] = NavaiConfigError
+    as_type: type[TypeError] = NavaiPayloadError
+    as_runtime: type[RuntimeError] = NavaiStateError
+    del as_timeout, as_value, as_type, as_runtime
+
+
+def what_may_be_injected() -> None:
+    """Transports and clients of both libraries, for tests and proxies."""
+    NavaiBackendClient(transport=httpx.MockTransport(lambda request: httpx.Response(200)))
+    NavaiBackendClient(http_client=httpx.Client())
+    AsyncNavaiBackendClient(transport=httpx2.MockTransport(lambda request: httpx2.Response(200)))
+    AsyncNavaiBackendClient(http_client=httpx2.AsyncClient())
+    assert_type(resolve_navai_env([{"NAVAI_API_URL": None}, {"other": 5}]), dict[str, str])
+
+
+def what_is_refused(client: NavaiBackendClient, other: AsyncNavaiBackendClient) -> None:
+    """Mistakes that a type checker finds before anybody runs them."""
+    NavaiBackendClient(5)  # type: ignore[arg-type]
+    NavaiBackendClient("http://x", {})  # type: ignore[call-arg]
+    NavaiBackendClient(headers={"X-A": 1})  # type: ignore[dict-item]
+    NavaiBackendClient(retries=2)  # type: ignore[call-arg]
+    client.create_client_secret("gpt-realtime")  # type: ignore[call-arg, arg-type]
+    client.create_client_secret(modell="gpt-realtime")  # type: ignore[call-arg]
+    client.create_client_secret(model=5)  # type: ignore[arg-type]
+    client.execute_function()  # type: ignore[call-arg]
+    client.execute_function(5)  # type: ignore[arg-type]
+    client.execute_function("f", {}, "key")  # type: ignore[call-arg]
+    client.execute_function("f", timeout="5")  # type: ignore[arg-type]
+    client.synthesize_speech("Hello", use_speaker_boost="yes")  # type: ignore[arg-type]
+    client.synthesize_speech("Hello", volume=5)  # type: ignore[call-arg]
+    resolve_navai_env({"NAVAI_API_URL": "x"})  # type: ignore[dict-item]
+    other.list_functions().warnings  # type: ignore[attr-defined]  # noqa: B018 - somebody forgot to await
+    with other:  # type: ignore[attr-defined]
+        pass
+
+    class Mine(NavaiBackendClient):  # type: ignore[misc]
+        """The clients are final."""
+
+    del Mine
