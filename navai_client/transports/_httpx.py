@@ -24,7 +24,7 @@ from weakref import WeakKeyDictionary, WeakSet
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._body import ACCEPT_ENCODING, Body
-from navai_client.transports._tap import AsyncTrace, Timeouts, Trace, under_way
+from navai_client.transports._tap import AsyncTap, AsyncTrace, Timeouts, Trace, under_way
 from navai_client.transports._threads import run_within
 from navai_client.wire.messages import Endpoint, Request, Response, TransportFailure
 
@@ -381,7 +381,12 @@ class _AsyncForeignTransport:
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         call.sent = self._sends_at_once
-        return await _send_async(self._sender, request, call, AsyncTrace())
+        trace = AsyncTrace()
+        try:
+            return await _send_async(self._sender, request, call, trace)
+        finally:
+            if not call.sent and isinstance(trace.tap, AsyncTap):
+                await trace.tap.aclose()
 
     async def close(self) -> None:
         if isinstance(self._sender, _TransportSender):
@@ -411,6 +416,12 @@ class _Lane:
         self.trace.call = None
         self.idle_since = time.monotonic()
         return isinstance(outcome, Response) and not outcome.truncated and tap is not None and tap.clean()
+
+    async def aclose(self) -> None:
+        """Close what it has, in the async world."""
+        await self.sender.given.aclose()
+        if isinstance(self.trace.tap, AsyncTap):
+            await self.trace.tap.aclose()
 
 
 class _Lanes:
@@ -570,7 +581,7 @@ class AsyncHTTPXTransport:
 
     def _discard(self, lane: _Lane) -> None:
         """Close *lane* in a task of its own, which nobody cancels with the call."""
-        task = asyncio.get_running_loop().create_task(lane.sender.given.aclose())
+        task = asyncio.get_running_loop().create_task(lane.aclose())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

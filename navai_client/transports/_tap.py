@@ -13,7 +13,7 @@ from typing import Any, Final
 from navai_client.transports import Call
 from navai_client.transports._framing import Framing
 
-__all__ = ["AsyncTrace", "Timeouts", "Trace", "under_way"]
+__all__ = ["AsyncTap", "AsyncTrace", "Timeouts", "Trace", "under_way"]
 
 
 _SHORTEST_WAIT: Final = (
@@ -103,6 +103,7 @@ class Tap:
     """Stands between httpcore and one of its network streams."""
 
     def __init__(self, stream: Any, tls: Any) -> None:
+        self.stream = stream
         self._tls = tls
         self._framing: Framing | None = None
         self._received = 0
@@ -172,6 +173,10 @@ class AsyncTap(Tap):
     def clean(self) -> bool:
         limit = _LONG_ANSWER if self._tls is None else _LONG_TLS_ANSWER
         return self._received < limit and super().clean()
+
+    async def aclose(self) -> None:
+        """Close the connection: when a call is cancelled amid a TLS handshake, httpcore forgets to."""
+        await self.stream.aclose()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # type: ignore[override]
         data: bytes = await self._read(max(max_bytes, _ASYNC_READ), timeout=timeout)
