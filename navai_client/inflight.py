@@ -38,7 +38,7 @@ class InFlight:
             call.left = True
             if not task.done():
                 self.adopt(task, name)
-                if not call.sent:
+                if call.cancellable and not call.sent:
                     task.cancel()
             raise
 

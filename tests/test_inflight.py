@@ -21,7 +21,6 @@ from tests.faults.backend import LoopBackend
 
 FDS = Path("/proc/self/fd")
 CALLS = 2000
-WAVE = 200  # calls at the same time
 PLACES = 10  # connections of the pools that users give
 
 TRANSPORTS: dict[str, tuple[Callable[[], Any], int]] = {
@@ -72,7 +71,7 @@ def test_cancelled_calls_cost_no_connection_task_socket_or_thread(name: str, kee
             made = make()
             recorder = Recorder(made if isinstance(made, AsyncHTTPXTransport) else _wrapped(made))
             async with AsyncNavaiBackendClient(backend.url, transport=recorder, timeout=20) as client:
-                await _call_and_cancel(client, rng)
+                await _call_and_cancel(client, rng, *((200, 0.05) if keeps_connections else (20, 0.008)))
                 await _fill(client, backend, places)
             assert backend.abandoned == 0
             ids = {f'"payload":{number}}}'.encode() for number in backend.arrived}
@@ -91,13 +90,16 @@ def _wrapped(transport: Any) -> AsyncTransport:
     return async_transport(transport, None, verify=True, proxy=None)
 
 
-async def _call_and_cancel(client: AsyncNavaiBackendClient, rng: random.Random) -> None:
+async def _call_and_cancel(
+    client: AsyncNavaiBackendClient, rng: random.Random, wave: int, latest: float
+) -> None:
+    """Make *wave* calls at the same time, again and again, and leave half of them within *latest* seconds."""
     cancelled = 0
-    for start in range(0, CALLS, WAVE):
-        numbers = range(start, start + WAVE)
+    for start in range(0, CALLS, wave):
+        numbers = range(start, start + wave)
         tasks = [asyncio.create_task(client.execute_function("f", number)) for number in numbers]
         for task in tasks[1::2]:
-            asyncio.get_running_loop().call_later(rng.random() * 0.05, task.cancel)
+            asyncio.get_running_loop().call_later(rng.random() * latest, task.cancel)
         results = await asyncio.gather(*tasks, return_exceptions=True)
         assert results[::2] == list(numbers[::2])
         cancelled += sum(isinstance(result, asyncio.CancelledError) for result in results)

@@ -34,6 +34,9 @@ _MAX_CONNECTIONS: Final = 100
 _MAX_IDLE: Final = 20
 _IDLE_FOR: Final = 55.0  # seconds; load balancers end connections after 60, and earlier ends are noticed
 _QUOTED: Final = re.compile(r"[:,]? *(?:bytearray\(|b?['\"])")
+_PATIENCE: Final = (
+    0.2  # seconds that a pool of the user's has to end a call by itself; see _AsyncForeignTransport
+)
 _NEVER_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
 
@@ -304,7 +307,7 @@ def _body_of(response: Any, call: Call) -> Body:
 
 
 def _send(sender: _Sender, request: Request, call: Call, trace: Trace) -> Response | TransportFailure:
-    under_way.call = call
+    token = under_way.set(call)
     try:
         response = sender.handle(request, call, trace)
         try:
@@ -320,15 +323,17 @@ def _send(sender: _Sender, request: Request, call: Call, trace: Trace) -> Respon
     except sender.errors as error:
         return _failure(sender, error, call, trace)
     finally:
-        under_way.call = None
+        under_way.reset(token)
     return _outcome(response, body)
 
 
 async def _send_async(
-    sender: _Sender, request: Request, call: Call, trace: Trace
+    sender: _Sender, request: Request, call: Call, trace: Trace, patience: float = 0.0
 ) -> Response | TransportFailure:
+    remaining = call.remaining()
+    token = under_way.set(call)
     try:
-        async with asyncio.timeout(call.remaining()):
+        async with asyncio.timeout(None if remaining is None else remaining + patience):
             response = await sender.handle(request, call, trace)
             try:
                 body = _body_of(response, call)
@@ -340,6 +345,8 @@ async def _send_async(
                 await response.aclose()
     except sender.errors as error:
         return _failure(sender, error, call, trace)
+    finally:
+        under_way.reset(token)
     return _outcome(response, body)
 
 
@@ -372,7 +379,11 @@ class _ForeignTransport:
 
 
 class _AsyncForeignTransport:
-    """A transport or client of the user's, for async clients."""
+    """A transport or client of the user's, for async clients.
+
+    Its pool is shared by all calls, and that of httpx 0.28.1 loses places when calls are cancelled. So none
+    is cancelled: a call whose time runs out or whose caller leaves gets an error where it next sends or reads.
+    """
 
     def __init__(self, sender: _Sender) -> None:
         self._sender = sender
@@ -380,10 +391,10 @@ class _AsyncForeignTransport:
         self._sends_at_once = isinstance(sender.given, in_process)
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        call.sent = self._sends_at_once
+        call.sent = call.cancellable = self._sends_at_once
         trace = AsyncTrace()
         try:
-            return await _send_async(self._sender, request, call, trace)
+            return await _send_async(self._sender, request, call, trace, _PATIENCE)
         finally:
             if not call.sent and isinstance(trace.tap, AsyncTap):
                 await trace.tap.aclose()

@@ -7,7 +7,7 @@ a peer that drips bytes would never trip one), and no byte after the end of a re
 
 import socket
 import ssl
-import threading
+from contextvars import ContextVar
 from typing import Any, Final
 
 from navai_client.transports import Call
@@ -25,13 +25,7 @@ _LONG_ANSWER: Final = 250_000  # bytes; after so many an event loop may have rea
 _LONG_TLS_ANSWER: Final = 60_000  # bytes; the same where TLS is between
 
 
-class _UnderWay(threading.local):
-    """The call that this thread is busy with, in the sync world."""
-
-    call: Call | None = None
-
-
-under_way: Final = _UnderWay()
+under_way: Final[ContextVar[Call | None]] = ContextVar("under_way", default=None)  # the call of this context
 
 
 def _remaining(call: Call) -> float | None:
@@ -168,7 +162,7 @@ class Tap:
 
 
 class AsyncTap(Tap):
-    """The same for streams of the async world, where ``asyncio.timeout`` bounds the call."""
+    """The same for streams of the async world."""
 
     def clean(self) -> bool:
         limit = _LONG_ANSWER if self._tls is None else _LONG_TLS_ANSWER
@@ -179,12 +173,12 @@ class AsyncTap(Tap):
         await self.stream.aclose()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # type: ignore[override]
-        data: bytes = await self._read(max(max_bytes, _ASYNC_READ), timeout=timeout)
+        data: bytes = await self._read(max(max_bytes, _ASYNC_READ), timeout=_bounded(timeout))
         return self._cut(data)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # type: ignore[override]
         self._begin()
-        await self._write(buffer, timeout=timeout)
+        await self._write(buffer, timeout=_bounded(timeout))
 
 
 def _bounded(timeout: float | None) -> float | None:
@@ -193,7 +187,7 @@ def _bounded(timeout: float | None) -> float | None:
     Raises:
         TimeoutError: If nothing is left: a peer that never stops sending gives no read a reason to wait.
     """
-    call = under_way.call
+    call = under_way.get()
     if call is None:
         return timeout
     remaining = call.remaining()
