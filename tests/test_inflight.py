@@ -80,7 +80,7 @@ def test_cancelled_calls_cost_no_connection_task_socket_or_thread(name: str, kee
                 assert call.sent or not arrived  # taken back
                 assert arrived or not call.sent  # finished
         await settled(lambda: len(asyncio.all_tasks()) == 1)
-        assert threading.active_count() == threads
+        assert threading.active_count() <= threads
         assert open_files() == files
 
     asyncio.run(main())

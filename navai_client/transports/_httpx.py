@@ -382,7 +382,8 @@ class _AsyncForeignTransport:
     """A transport or client of the user's, for async clients.
 
     Its pool is shared by all calls, and that of httpx 0.28.1 loses places when calls are cancelled. So none
-    is cancelled: a call whose time runs out or whose caller leaves gets an error where it next sends or reads.
+    is cancelled: a call whose time runs out or whose caller leaves gets an error where it next sends or
+    reads.
     """
 
     def __init__(self, sender: _Sender) -> None:

@@ -73,10 +73,10 @@ class Trace:
 
     def _send(self, call: Call) -> None:
         """Note that the request leaves now, unless nobody waits for it any more."""
-        if call.remaining() == 0:
+        if call.left or call.remaining() == 0:
             raise TimeoutError
         call.sent = True
-        if call.left:
+        if call.left:  # just now, in another thread
             raise TimeoutError
 
     def _tap(self, stream: Any, tls: Any) -> "Tap":

@@ -73,7 +73,7 @@ def test_every_fault_ends_in_time_as_an_error_and_executes_once_at_most(
         outcome = attempt(kind, server.url, operation, options)
         check_failed(operation, outcome)
         if isinstance(outcome, NavaiTransportError):
-            assert outcome.may_have_executed
+            assert outcome.may_have_executed or fault == "resets on accept"  # a reset may come first
         if operation in {"execute", "speech"}:
             expected = 0 if fault in {"resets on accept", "closes on accept", "never reads"} else 1
             assert len(server.arrived) == expected
