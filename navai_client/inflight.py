@@ -6,6 +6,7 @@ was sent yet is taken back.
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
@@ -34,16 +35,17 @@ class InFlight:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not call.sent:
-                task.cancel()
-            elif not task.done():
+            call.left = True
+            if not task.done():
                 self.adopt(task, name)
+                if call.cancellable and not call.sent:
+                    task.cancel()
             raise
 
     def adopt(self, task: asyncio.Task[Any], name: str) -> None:
         """Keep *task* until it is done; its failure is logged, not lost."""
         self._left_behind.add(task)
-        task.add_done_callback(lambda task: self._drop(task, name))
+        task.add_done_callback(functools.partial(self._drop, name=name))
 
     def check_loop(self) -> None:
         """Raise if the running event loop is not that of the first call."""

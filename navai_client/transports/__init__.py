@@ -20,14 +20,20 @@ class Call:
         max_response_bytes: How many decompressed bytes of a body may be kept.
         sent: Whether any byte of the request may have left. A transport sets it before it sends the first;
             a caller who leaves earlier takes the request with him, one who leaves later does not.
+        left: Whether its caller has gone. Nothing of it is sent from then on. Whoever sends writes ``sent``
+            and then reads ``left``, whoever leaves does the reverse, so that one always sees the other.
+        cancellable: Whether the task of a call that was not sent may be cancelled. A transport that loses
+            connections by that sets it to False before it awaits anything, and sends nothing once ``left``.
     """
 
-    __slots__ = ("deadline", "max_response_bytes", "sent")
+    __slots__ = ("cancellable", "deadline", "left", "max_response_bytes", "sent")
 
     def __init__(self, *, timeout: float | None, max_response_bytes: int) -> None:
         self.deadline = None if timeout is None else time.monotonic() + timeout
         self.max_response_bytes = max_response_bytes
         self.sent = False
+        self.left = False
+        self.cancellable = True
 
     def remaining(self) -> float | None:
         """Return the seconds that are left, never below 0, or None for no limit."""

@@ -7,7 +7,9 @@ __all__ = ["ACCEPT_ENCODING", "Body"]
 
 ACCEPT_ENCODING: Final = "gzip, deflate"
 
-_WINDOW_BITS: Final = {"gzip": 31, "x-gzip": 31, "deflate": 47}  # 31: gzip; 47: gzip or zlib, by its header
+_GZIP: Final = 31  # what zlib calls "window bits"
+_ZLIB: Final = 15
+_RAW: Final = -15
 
 
 class Body:
@@ -16,21 +18,28 @@ class Body:
     Args:
         limit: Bytes to keep at most.
         encoding: The ``Content-Encoding``; one that is not known is passed through as it is.
+
+    Attributes:
+        truncated: Whether there was more than *limit*.
     """
 
     def __init__(self, limit: int, encoding: str | None) -> None:
         self._left = limit
         self._chunks: list[bytes] = []
-        window_bits = _WINDOW_BITS.get((encoding or "").strip().lower())
-        self._decompressor = None if window_bits is None else zlib.decompressobj(window_bits)
+        self._encoding = (encoding or "").strip().lower()
+        self._compressed = self._encoding in {"gzip", "x-gzip", "deflate"}
+        self._start = b""
+        self._decompressor: zlib._Decompress | None = None
+        self._broken = False
         self.truncated = False
 
     def feed(self, chunk: bytes) -> bool:
         """Take *chunk*; return whether more is wanted. Damaged compression ends the body where it is."""
-        if self._decompressor is not None:
+        if self._compressed:
             try:
-                chunk = self._decompressor.decompress(chunk, self._left + 1)
+                chunk = self._decompress(chunk)
             except zlib.error:
+                self._broken = True
                 return False
         if len(chunk) > self._left:
             self.truncated = True
@@ -40,6 +49,30 @@ class Body:
             self._chunks.append(chunk)
         return not self.truncated
 
+    def damaged(self) -> bool:
+        """Return whether a compressed body was not one, or ended too early."""
+        if self._broken:
+            return True
+        if self._decompressor is None:
+            return bool(self._start)
+        return not self.truncated and not self._decompressor.eof
+
     def content(self) -> bytes:
         """Return what was kept."""
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+
+    def _decompress(self, chunk: bytes) -> bytes:
+        if self._decompressor is None:
+            chunk = self._start + chunk
+            if len(chunk) < 2:  # noqa: PLR2004 - the length of both headers
+                self._start = chunk
+                return b""
+            self._decompressor = zlib.decompressobj(self._window_bits(chunk))
+        return self._decompressor.decompress(chunk, self._left + 1)
+
+    def _window_bits(self, start: bytes) -> int:
+        if self._encoding != "deflate":
+            return _GZIP
+        # Some servers send deflate without the zlib header that RFC 9110 asks for, and browsers take it.
+        is_zlib = start[0] & 0x0F == 8 and int.from_bytes(start[:2]) % 31 == 0  # noqa: PLR2004 - RFC 1950
+        return _ZLIB if is_zlib else _RAW

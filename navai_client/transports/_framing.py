@@ -12,8 +12,9 @@ __all__ = ["Framing"]
 
 _HEAD_LIMIT: Final = 256 * 1024  # more than any HTTP library takes; it will refuse the response itself
 _STATUS: Final = re.compile(rb"HTTP/\d\.\d (\d{3})")
-_LENGTH: Final = re.compile(rb"\n[ \t]*content-length:[ \t]*(\d+)", re.IGNORECASE)
-_CHUNKED: Final = re.compile(rb"\n[ \t]*transfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
+_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*(\d{1,20})(?!\d)", re.IGNORECASE)
+_CHUNKED: Final = re.compile(rb"\ntransfer-encoding:[ \t]*chunked[ \t]*\r?\n", re.IGNORECASE)
+_CHUNK_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,20})[ \t]*(?:;.*)?")
 _END_OF_HEAD: Final = re.compile(rb"\r?\n\r?\n")
 
 
@@ -87,13 +88,12 @@ class Framing:
     def _chunk_line(self, data: bytes, position: int) -> int:
         line, position = self._line(data, position)
         if line is not None:
-            try:
-                size = int(line.partition(b";")[0].strip(), 16)
-            except ValueError:
+            size = _CHUNK_SIZE.fullmatch(line)
+            if size is None:
                 self._until_close()
             else:
-                self._left = size
-                self._state = "chunk" if size > 0 else "trailer"
+                self._left = int(size[1], 16)
+                self._state = "chunk" if self._left else "trailer"
         return position
 
     def _chunk(self, data: bytes, position: int) -> int:

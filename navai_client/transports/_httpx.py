@@ -7,7 +7,9 @@ import asyncio
 import contextlib
 import functools
 import importlib
+import inspect
 import os
+import re
 import ssl
 import threading
 import time
@@ -16,13 +18,13 @@ import urllib.request
 from collections import deque
 from collections.abc import Iterator
 from types import ModuleType
-from typing import Any, Final
-from weakref import WeakKeyDictionary
+from typing import Any, Final, NoReturn, cast
+from weakref import WeakKeyDictionary, WeakSet
 
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._body import ACCEPT_ENCODING, Body
-from navai_client.transports._tap import AsyncTrace, Timeouts, Trace
+from navai_client.transports._tap import AsyncTap, AsyncTrace, Timeouts, Trace, under_way
 from navai_client.transports._threads import run_within
 from navai_client.wire.messages import Endpoint, Request, Response, TransportFailure
 
@@ -31,6 +33,10 @@ __all__ = ["AsyncHTTPXTransport", "HTTPXTransport", "async_transport", "sync_tra
 _MAX_CONNECTIONS: Final = 100
 _MAX_IDLE: Final = 20
 _IDLE_FOR: Final = 55.0  # seconds; load balancers end connections after 60, and earlier ends are noticed
+_QUOTED: Final = re.compile(r"[:,]? *(?:bytearray\(|b?['\"])")
+_PATIENCE: Final = (
+    0.2  # seconds that a pool of the user's has to end a call by itself; see _AsyncForeignTransport
+)
 _NEVER_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
 
@@ -45,10 +51,10 @@ def sync_transport(transport: Any, http_client: Any, verify: Any, proxy: str | N
         return HTTPXTransport(verify, proxy)
     if http_client is not None:
         return _ForeignTransport(_ClientSender(_of_kind(http_client, "send", is_async=False), Trace))
-    if isinstance(transport, Transport) and not hasattr(transport, "handle_request"):
-        if asyncio.iscoroutinefunction(transport.send):
+    if _is_ours(transport, Transport):
+        if inspect.iscoroutinefunction(transport.send):
             raise NavaiConfigError(f"{type(transport).__name__} is async; use AsyncNavaiBackendClient.")
-        return transport
+        return cast("Transport", transport)
     return _ForeignTransport(_TransportSender(_of_kind(transport, "handle_request", is_async=False), Trace))
 
 
@@ -59,10 +65,10 @@ def async_transport(transport: Any, http_client: Any, verify: Any, proxy: str | 
         return AsyncHTTPXTransport(verify, proxy)
     if http_client is not None:
         return _AsyncForeignTransport(_ClientSender(_of_kind(http_client, "send", is_async=True), AsyncTrace))
-    if isinstance(transport, AsyncTransport) and not hasattr(transport, "handle_async_request"):
-        if not asyncio.iscoroutinefunction(transport.send):
+    if _is_ours(transport, AsyncTransport):
+        if not inspect.iscoroutinefunction(transport.send):
             raise NavaiConfigError(f"{type(transport).__name__} is not async; use NavaiBackendClient.")
-        return transport
+        return cast("AsyncTransport", transport)
     return _AsyncForeignTransport(
         _TransportSender(_of_kind(transport, "handle_async_request", is_async=True), AsyncTrace)
     )
@@ -77,11 +83,22 @@ def _check_choice(transport: Any, http_client: Any, verify: Any, proxy: str | No
         raise NavaiConfigError("verify and proxy are for the default transport; set them on what you give.")
 
 
+def _is_ours(given: Any, protocol: type) -> bool:
+    """Return whether *given* is a transport as this package defines them."""
+    theirs = ("handle_request", "handle_async_request", "build_request")
+    return isinstance(given, protocol) and not any(hasattr(given, name) for name in theirs)
+
+
 def _of_kind(given: Any, method: str, *, is_async: bool) -> Any:
     """Return *given* if it has the *method* of its world, else say what to use instead."""
     name = type(given).__name__
+    is_client = hasattr(given, "build_request")
+    if is_client and method != "send":
+        raise NavaiConfigError(f"{name} is a client, not a transport; give it as http_client.")
+    if method == "send" and not is_client:
+        raise NavaiConfigError(f"{name} is no client of httpx or httpx2; a transport is given as transport.")
     found = getattr(given, method, None)
-    asynchronous = asyncio.iscoroutinefunction(found) or method == "handle_async_request"
+    asynchronous = inspect.iscoroutinefunction(found) or method == "handle_async_request"
     if found is not None and asynchronous == is_async:
         return given
     other = getattr(given, "handle_request" if is_async else "handle_async_request", found)
@@ -137,24 +154,45 @@ class _Settings:
                 httpx.Proxy(proxy)
             except (httpx.InvalidURL, ValueError):
                 raise NavaiConfigError("proxy is not a proxy's URL, such as http://proxy:8080.") from None
+        if isinstance(verify, str):
+            self._context()
 
     def sender(self, scheme: str, *, is_async: bool) -> "_Sender":
-        """Return a sender with one connection of its own."""
-        environment = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+        """Return a sender with one connection of its own.
+
+        Raises:
+            NavaiConfigError: If the certificates or proxies that the environment names cannot be used.
+        """
         options: dict[str, Any] = {
-            "verify": _tls_context(self._verify, environment) if scheme == "https" else _no_tls(),
+            "verify": self._context() if scheme == "https" else _no_tls(),
             "limits": self.httpx.Limits(
                 max_connections=1, max_keepalive_connections=1, keepalive_expiry=None
             ),
         }
         trace_type = AsyncTrace if is_async else Trace
-        if (
-            self._proxy is not None or urllib.request.getproxies()
-        ):  # httpx knows which of them to use for what
-            client_type = self.httpx.AsyncClient if is_async else self.httpx.Client
-            return _ClientSender(client_type(proxy=self._proxy, **options), trace_type)
-        transport_type = self.httpx.AsyncHTTPTransport if is_async else self.httpx.HTTPTransport
-        return _TransportSender(transport_type(**options), trace_type)
+        if self._proxy is None and not urllib.request.getproxies():
+            transport_type = self.httpx.AsyncHTTPTransport if is_async else self.httpx.HTTPTransport
+            return _TransportSender(transport_type(**options), trace_type)
+        client_type = self.httpx.AsyncClient if is_async else self.httpx.Client
+        try:  # httpx knows which proxy to use for what
+            client = client_type(proxy=self._proxy, **options)
+        except ImportError as error:  # SOCKS needs another package, and httpx says which
+            _refuse(str(error))
+        except (self.httpx.InvalidURL, ValueError):  # its text holds the URL, and that a password
+            _refuse("One of HTTP_PROXY, HTTPS_PROXY and ALL_PROXY is not a proxy's URL.")
+        return _ProxySender(client, trace_type)
+
+    def _context(self) -> ssl.SSLContext:
+        environment = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+        try:
+            return _tls_context(self._verify, environment)
+        except OSError as error:
+            where = f"verify={self._verify!r}" if isinstance(self._verify, str) else "SSL_CERT_FILE"
+            _refuse(f"The certificates that {where} names cannot be used: {error}.")
+
+
+def _refuse(message: str) -> NoReturn:
+    raise NavaiConfigError(message) from None
 
 
 class _Sender:
@@ -210,9 +248,16 @@ class _ClientSender(_Sender):
         for name, value in self.given.headers.multi_items():
             if name.lower() not in ours and name.lower() != "accept-encoding":
                 built.headers[name] = value
-        if cookies := self.given.cookies:
-            self.library.Cookies(cookies).set_cookie_header(built)
+        self.library.Cookies(self.given.cookies).set_cookie_header(built)
         return self.given.send(built, stream=True, follow_redirects=False)
+
+
+class _ProxySender(_Sender):
+    """A client of our own, which is there to choose the proxy and for nothing else."""
+
+    def handle(self, request: Request, call: Call, trace: Trace) -> Any:
+        self.given.cookies.clear()  # no call knows of another
+        return self.given.send(self._build(request, call, trace), stream=True, follow_redirects=False)
 
 
 def _failure(sender: _Sender, error: BaseException, call: Call, trace: Trace) -> TransportFailure:
@@ -223,10 +268,12 @@ def _failure(sender: _Sender, error: BaseException, call: Call, trace: Trace) ->
     else:
         sent = names.isdisjoint(_NEVER_SENT) and not isinstance(error, sender.library.InvalidURL)
     timed_out = "TimeoutException" in names or isinstance(error, TimeoutError)
-    if "LocalProtocolError" in names:  # its text can hold a header in full
-        return TransportFailure(f"{type(error).__name__}: the request cannot be sent as it is", sent=sent)
     kind = type(error).__name__
+    if "LocalProtocolError" in names:  # its text can hold a header in full
+        return TransportFailure(f"{kind}: the request cannot be sent as it is", sent=sent)
     text = " ".join(str(error).split()) or ("time ran out" if timed_out else "no reason was given")
+    if "RemoteProtocolError" in names and (quoted := _QUOTED.search(text)):  # the peer may repeat our key
+        return TransportFailure(f"{kind}: {text[: quoted.start()]}", sent=sent)
     return TransportFailure(f"{kind}: {text}", sent=sent, timed_out=timed_out, cause=_without_frames(error))
 
 
@@ -244,39 +291,63 @@ def _too_late(call: Call) -> TransportFailure:
     return TransportFailure("time ran out", sent=call.sent, timed_out=True)
 
 
+def _outcome(response: Any, body: Body) -> Response | TransportFailure:
+    if body.damaged():
+        return TransportFailure("the answer is compressed, and damaged or cut short")
+    return Response(response.status_code, response.headers, body.content(), body.truncated)
+
+
+def _body_of(response: Any, call: Call) -> Body:
+    """Return where to put the body; it is there already if a hook of the user's client has read it."""
+    if not response.is_stream_consumed:
+        return Body(call.max_response_bytes, response.headers.get("content-encoding"))
+    body = Body(call.max_response_bytes, None)
+    body.feed(response.content)
+    return body
+
+
 def _send(sender: _Sender, request: Request, call: Call, trace: Trace) -> Response | TransportFailure:
+    token = under_way.set(call)
     try:
         response = sender.handle(request, call, trace)
-        body = Body(call.max_response_bytes, response.headers.get("content-encoding"))
         try:
-            for chunk in response.stream:
-                if not body.feed(chunk):
-                    break
-                if call.remaining() == 0:
-                    return _too_late(call)
+            body = _body_of(response, call)
+            if not response.is_stream_consumed:
+                for chunk in response.stream:
+                    if not body.feed(chunk):
+                        break
+                    if call.remaining() == 0:
+                        return _too_late(call)
         finally:
             response.close()
     except sender.errors as error:
         return _failure(sender, error, call, trace)
-    return Response(response.status_code, response.headers, body.content(), body.truncated)
+    finally:
+        under_way.reset(token)
+    return _outcome(response, body)
 
 
 async def _send_async(
-    sender: _Sender, request: Request, call: Call, trace: Trace
+    sender: _Sender, request: Request, call: Call, trace: Trace, patience: float = 0.0
 ) -> Response | TransportFailure:
+    remaining = call.remaining()
+    token = under_way.set(call)
     try:
-        async with asyncio.timeout(call.remaining()):
+        async with asyncio.timeout(None if remaining is None else remaining + patience):
             response = await sender.handle(request, call, trace)
-            body = Body(call.max_response_bytes, response.headers.get("content-encoding"))
             try:
-                async for chunk in response.stream:
-                    if not body.feed(chunk):
-                        break
+                body = _body_of(response, call)
+                if not response.is_stream_consumed:
+                    async for chunk in response.stream:
+                        if not body.feed(chunk):
+                            break
             finally:
                 await response.aclose()
     except sender.errors as error:
         return _failure(sender, error, call, trace)
-    return Response(response.status_code, response.headers, body.content(), body.truncated)
+    finally:
+        under_way.reset(token)
+    return _outcome(response, body)
 
 
 class _ForeignTransport:
@@ -288,7 +359,7 @@ class _ForeignTransport:
         self._blocks_on_network = not isinstance(sender.given, in_process)
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        trace = Trace(owner=False)
+        trace = Trace()
         work = functools.partial(_send, self._sender, request, call, trace)
         if not self._blocks_on_network:
             call.sent = True
@@ -296,7 +367,11 @@ class _ForeignTransport:
         try:
             return run_within(call.remaining(), work)
         except TimeoutError:
+            call.left = True
             return TransportFailure("time ran out", sent=call.sent or not trace.speaks_http, timed_out=True)
+        except BaseException:
+            call.left = True
+            raise
 
     def close(self) -> None:
         if isinstance(self._sender, _TransportSender):
@@ -304,7 +379,12 @@ class _ForeignTransport:
 
 
 class _AsyncForeignTransport:
-    """A transport or client of the user's, for async clients."""
+    """A transport or client of the user's, for async clients.
+
+    Its pool is shared by all calls, and that of httpx 0.28.1 loses places when calls are cancelled. So none
+    is cancelled: a call whose time runs out or whose caller leaves gets an error where it next sends or
+    reads.
+    """
 
     def __init__(self, sender: _Sender) -> None:
         self._sender = sender
@@ -312,8 +392,13 @@ class _AsyncForeignTransport:
         self._sends_at_once = isinstance(sender.given, in_process)
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        call.sent = self._sends_at_once
-        return await _send_async(self._sender, request, call, AsyncTrace(owner=False))
+        call.sent = call.cancellable = self._sends_at_once
+        trace = AsyncTrace()
+        try:
+            return await _send_async(self._sender, request, call, trace, _PATIENCE)
+        finally:
+            if not call.sent and isinstance(trace.tap, AsyncTap):
+                await trace.tap.aclose()
 
     async def close(self) -> None:
         if isinstance(self._sender, _TransportSender):
@@ -329,7 +414,7 @@ class _Lane:
 
     def __init__(self, sender: _Sender) -> None:
         self.sender = sender
-        self.trace = sender.trace_type(owner=True)
+        self.trace = sender.trace_type()
         self.idle_since = 0.0
 
     def ready(self, now: float) -> bool:
@@ -339,12 +424,16 @@ class _Lane:
 
     def usable(self, outcome: Response | TransportFailure) -> bool:
         """Return whether another call may follow after *outcome*."""
-        tap = self.trace.tap
+        tap = self.trace.tap  # there is none if a stand-in answered that opens no connections
         self.trace.call = None
         self.idle_since = time.monotonic()
-        if tap is None:  # a stand-in answered that opens no connections
-            return isinstance(outcome, Response)
-        return isinstance(outcome, Response) and not outcome.truncated and tap.clean()
+        return isinstance(outcome, Response) and not outcome.truncated and tap is not None and tap.clean()
+
+    async def aclose(self) -> None:
+        """Close what it has, in the async world."""
+        await self.sender.given.aclose()
+        if isinstance(self.trace.tap, AsyncTap):
+            await self.trace.tap.aclose()
 
 
 class _Lanes:
@@ -354,24 +443,24 @@ class _Lanes:
         self._settings = settings
         self._is_async = is_async
         self._idle: deque[_Lane] = deque()
+        self._closed = False
 
-    def take(self, request: Request) -> tuple[_Lane, bool, list[_Lane]]:
-        """Return a lane, whether its connection stands, and lanes to close."""
+    def take(self, request: Request, dead: list[_Lane]) -> tuple[_Lane, bool]:
+        """Return a lane and whether its connection stands; put those that must be closed into *dead*."""
         now = time.monotonic()
-        dead: list[_Lane] = []
         while True:
             try:
                 lane = self._idle.pop()
             except IndexError:
                 scheme = request.endpoint.url.partition(":")[0].lower()
-                return _Lane(self._settings.sender(scheme, is_async=self._is_async)), False, dead
+                return _Lane(self._settings.sender(scheme, is_async=self._is_async)), False
             if lane.ready(now):
-                return lane, True, dead
+                return lane, True
             dead.append(lane)
 
     def give_back(self, lane: _Lane, outcome: Response | TransportFailure) -> bool:
         """Take *lane* back; return whether it was kept."""
-        if not lane.usable(outcome) or len(self._idle) >= _MAX_IDLE:
+        if self._closed or not lane.usable(outcome) or len(self._idle) >= _MAX_IDLE:
             return False
         self._idle.append(lane)
         return True
@@ -381,6 +470,11 @@ class _Lanes:
         with contextlib.suppress(IndexError):
             while True:
                 yield self._idle.pop()
+
+    def close(self) -> Iterator[_Lane]:
+        """Give out all idle lanes, and take none back from now on."""
+        self._closed = True
+        return self.empty()
 
 
 class HTTPXTransport:
@@ -395,37 +489,74 @@ class HTTPXTransport:
     def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
         self._lanes = _Lanes(_Settings(verify, proxy), is_async=False)
         self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        _sync_transports.add(self)
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request*; see ``Transport``."""
         if not self._places.acquire(timeout=call.remaining()):
-            return TransportFailure(
-                f"all {_MAX_CONNECTIONS} connections were busy", sent=False, timed_out=True
-            )
-        lane, stands, dead = self._lanes.take(request)
-        for other in dead:
-            other.sender.given.close()
+            return _all_busy()
+        dead: list[_Lane] = []
+        try:
+            lane, stands = self._lanes.take(request, dead)
+        except BaseException:
+            self._places.release()
+            raise
+        finally:
+            for other in dead:
+                other.sender.given.close()
+        work = functools.partial(self._send_on, lane, self._places, request, call)
         if stands:
-            return self._send_on(lane, request, call)
+            return work()
         try:  # looking up the name and connecting can take longer than any timeout says
-            return run_within(call.remaining(), functools.partial(self._send_on, lane, request, call))
+            return run_within(call.remaining(), work)
         except TimeoutError:
+            call.left = True
             return _too_late(call)
+        except BaseException:
+            call.left = True
+            if (tap := lane.trace.tap) is not None:
+                tap.cut_off()  # there may be no deadline for the other thread
+            raise
 
-    def _send_on(self, lane: _Lane, request: Request, call: Call) -> Response | TransportFailure:
+    def _send_on(
+        self, lane: _Lane, places: threading.BoundedSemaphore, request: Request, call: Call
+    ) -> Response | TransportFailure:
         outcome: Response | TransportFailure = TransportFailure("interrupted")
         try:
             outcome = _send(lane.sender, request, call, lane.trace)
             return outcome
         finally:
-            if not self._lanes.give_back(lane, outcome):
+            if call.left or not self._lanes.give_back(lane, outcome):
                 lane.sender.given.close()
-            self._places.release()
+            places.release()
 
     def close(self) -> None:
         """Close all connections."""
+        for lane in self._lanes.close():
+            lane.sender.given.close()
+
+    def forget_parent(self) -> None:
+        """Drop what belongs to the process that this one was forked from."""
+        self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
         for lane in self._lanes.empty():
             lane.sender.given.close()
+
+
+_sync_transports: Final[WeakSet[HTTPXTransport]] = WeakSet()
+
+
+def _forget_parents() -> None:
+    """A child of fork() must not speak on its parent's connections."""
+    for transport in list(_sync_transports):
+        transport.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parents)
+
+
+def _all_busy() -> TransportFailure:
+    return TransportFailure(f"all {_MAX_CONNECTIONS} connections were busy", sent=False, timed_out=True)
 
 
 class AsyncHTTPXTransport:
@@ -434,29 +565,41 @@ class AsyncHTTPXTransport:
     def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
         self._lanes = _Lanes(_Settings(verify, proxy), is_async=True)
         self._places = asyncio.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request*; see ``AsyncTransport``."""
-        try:
-            async with asyncio.timeout(call.remaining()):
-                await self._places.acquire()
-        except TimeoutError:
-            return TransportFailure(
-                f"all {_MAX_CONNECTIONS} connections were busy", sent=False, timed_out=True
-            )
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(call.remaining()):
+                    await self._places.acquire()
+            except TimeoutError:
+                return _all_busy()
+        else:
+            await self._places.acquire()
+        dead: list[_Lane] = []
         outcome: Response | TransportFailure = TransportFailure("interrupted")
-        lane, _, dead = self._lanes.take(request)
+        lane: _Lane | None = None
         try:
-            for other in dead:
-                await other.sender.given.aclose()
+            lane, _ = self._lanes.take(request, dead)
             outcome = await _send_async(lane.sender, request, call, lane.trace)
             return outcome
         finally:
-            if not self._lanes.give_back(lane, outcome):
-                await lane.sender.given.aclose()
+            if lane is not None and not self._lanes.give_back(lane, outcome):
+                dead.append(lane)
+            for other in dead:
+                self._discard(other)
             self._places.release()
+
+    def _discard(self, lane: _Lane) -> None:
+        """Close *lane* in a task of its own, which nobody cancels with the call."""
+        task = asyncio.get_running_loop().create_task(lane.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close all connections."""
-        for lane in self._lanes.empty():
-            await lane.sender.given.aclose()
+        for lane in self._lanes.close():
+            self._discard(lane)
+        if self._closing:
+            await asyncio.wait(self._closing)

@@ -1,0 +1,233 @@
+"""Whatever a backend does: each call ends in time, as a value or a NavaiError, and nothing happens twice."""
+
+import time
+from typing import Any, Final
+
+import pytest
+
+from navai_client import NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
+from tests.clients import make_client
+from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer, closed_port
+
+TIMEOUT: Final = 0.15  # seconds
+LIMIT: Final = 2**20  # bytes
+TRANSPORTS: Final[dict[str, dict[str, Any]]] = {"httpx": {}}
+OPERATIONS: Final[dict[str, Any]] = {
+    "list": lambda client: client.list_functions(),
+    "secret": lambda client: client.create_client_secret(api_key="sk-hidden-0123456789"),
+    "execute": lambda client: client.execute_function("book", {"seat": "hidden-payload"}),
+    "speech": lambda client: client.synthesize_speech("hello"),
+}
+# With speech, any bytes of any type are sound.
+_SOUND: Final = {"announces less than it sends", "sends invalid UTF-8"}
+
+
+@pytest.fixture(autouse=True)
+def retries_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("navai_client.retry._BASE_DELAY", 0.01)
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=TRANSPORTS)
+def options(request: pytest.FixtureRequest) -> dict[str, Any]:
+    common = {"timeout": TIMEOUT, "max_retries": 1, "max_response_bytes": LIMIT}
+    return {**common, **TRANSPORTS[request.param]}
+
+
+def attempt(kind: str, url: str, operation: str, options: dict[str, Any]) -> Any:
+    """Return what the operation gives or raises, having checked that it ended in time."""
+    client = make_client(kind, base_url=url, headers={"Authorization": "Bearer hidden-token"}, **options)
+    try:
+        began = time.monotonic()
+        try:
+            return OPERATIONS[operation](client)
+        except NavaiError as error:
+            return error
+        finally:
+            assert time.monotonic() - began < options["timeout"] + 1
+    finally:
+        client.close()
+
+
+def check_failed(operation: str, outcome: Any) -> None:
+    if operation == "list":
+        assert not outcome.functions
+        assert len(outcome.warnings) == 1
+    else:
+        assert isinstance(outcome, NavaiError), outcome
+    assert "hidden" not in str(outcome)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_ends_in_time_as_an_error_and_executes_once_at_most(
+    fault: str, operation: str, kind: str, options: dict[str, Any]
+) -> None:
+    if operation == "speech" and fault in _SOUND:
+        return
+    with FaultServer(FAULTS[fault]) as server:
+        outcome = attempt(kind, server.url, operation, options)
+        check_failed(operation, outcome)
+        if isinstance(outcome, NavaiTransportError):
+            assert outcome.may_have_executed or fault == "resets on accept"  # a reset may come first
+        if operation in {"execute", "speech"}:
+            expected = 0 if fault in {"resets on accept", "closes on accept", "never reads"} else 1
+            assert len(server.arrived) == expected
+        else:
+            assert len(server.arrived) <= 2
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_refused_connection_has_certainly_not_executed(
+    operation: str, kind: str, options: dict[str, Any]
+) -> None:
+    with closed_port() as port:
+        outcome = attempt(kind, f"http://127.0.0.1:{port}", operation, {**options, "timeout": 5.0})
+    check_failed(operation, outcome)
+    if operation != "list":
+        assert isinstance(outcome, NavaiTransportError)
+        assert not outcome.may_have_executed
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_plain_port_that_is_spoken_to_in_tls_has_certainly_not_executed(
+    operation: str, kind: str, options: dict[str, Any]
+) -> None:
+    def plain(peer: Peer) -> None:
+        peer.send(answer("{}", status="400 Bad Request"))
+
+    with FaultServer(plain) as server:
+        url = server.url.replace("http:", "https:")
+        outcome = attempt(kind, url, operation, {**options, "timeout": 5.0})
+        check_failed(operation, outcome)
+        if operation != "list":
+            assert isinstance(outcome, NavaiTransportError)
+            assert not outcome.may_have_executed
+        assert not server.arrived
+
+
+def test_a_peer_that_never_shakes_hands_ends_in_time(kind: str, options: dict[str, Any]) -> None:
+    with FaultServer(Peer.silence) as server:
+        outcome = attempt(kind, server.url.replace("http:", "https:"), "execute", options)
+        assert isinstance(outcome, NavaiTimeoutError)
+        assert not outcome.may_have_executed
+
+
+def test_a_redirect_is_not_followed_to_another_origin(kind: str, options: dict[str, Any]) -> None:
+    with FaultServer(FAULTS["never answers"]) as other:
+        redirect = answer("", f"Location: {other.url}/navai", status="307 Temporary Redirect")
+
+        def fault(peer: Peer) -> None:
+            while peer.request() is not None:
+                peer.send(redirect)
+
+        with FaultServer(fault) as server:
+            outcome = attempt(kind, server.url, "execute", options)
+            assert isinstance(outcome, NavaiHTTPError)
+            assert outcome.status_code == 307
+            assert server.count("execute") == 1
+        assert other.connections == 0
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
+def test_execute_is_sent_again_when_the_backend_asks_for_it(
+    status: str, kind: str, options: dict[str, Any]
+) -> None:
+    answers = iter([answer("{}", "Retry-After: 0", status=status), answer(OK)])
+
+    def busy_once(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(next(answers))
+
+    with FaultServer(busy_once) as server:
+        assert attempt(kind, server.url, "execute", {**options, "timeout": 5.0}) == "done"
+        assert server.count("execute") == 2
+        keys = {head.lower().partition(b"idempotency-key:")[2].split()[0] for _, head, _ in server.arrived}
+        assert len(keys) == 1
+
+
+@pytest.mark.parametrize("fault", ["never answers", "closes after the request", "sends garbage"])
+def test_list_and_secret_are_tried_again_unless_time_ran_out(
+    fault: str, kind: str, options: dict[str, Any]
+) -> None:
+    for operation in ("list", "secret"):
+        with FaultServer(FAULTS[fault]) as server:
+            timeout = TIMEOUT if fault == "never answers" else 5.0
+            attempt(kind, server.url, operation, {**options, "timeout": timeout})
+            assert len(server.arrived) == (1 if fault == "never answers" else 2)
+
+
+def test_a_peer_that_reads_slowly_cannot_hold_a_large_request(kind: str, options: dict[str, Any]) -> None:
+    def sips(peer: Peer) -> None:
+        peer.request()
+        peer.send(answer(OK))
+        while not peer._server.stopping.wait(0.02):
+            peer._connection.recv(20_000)
+
+    with FaultServer(sips) as server:
+        client = make_client(kind, base_url=server.url, **options)
+        try:
+            client.execute_function("small")
+            began = time.monotonic()
+            with pytest.raises(NavaiTimeoutError) as caught:
+                client.execute_function("large", "x" * 16 * 2**20)
+            assert time.monotonic() - began < TIMEOUT + 1
+            assert caught.value.may_have_executed
+        finally:
+            client.close()
+
+
+def test_a_server_that_closes_an_idle_connection_is_noticed(kind: str, options: dict[str, Any]) -> None:
+    def one_answer_each(peer: Peer) -> None:
+        if peer.request() is not None:
+            peer.send(answer(OK))
+
+    with FaultServer(one_answer_each) as server:
+        client = make_client(kind, base_url=server.url, **{**options, "timeout": 5.0})
+        try:
+            for _ in range(20):
+                assert client.execute_function("f") == "done"
+                for thread in server._threads:
+                    thread.join()
+            assert server.count("execute") == server.connections == 20
+        finally:
+            client.close()
+
+
+@pytest.mark.parametrize("padding", [0, 60_000, 65_536, 300_000])
+def test_two_answers_in_one_packet_never_answer_the_next_call(
+    padding: int, kind: str, options: dict[str, Any]
+) -> None:
+    def twice(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(answer(OK + " " * padding) + answer('{"ok": true, "result": "a stranger\'s"}'))
+
+    with FaultServer(twice) as server:
+        client = make_client(kind, base_url=server.url, **{**options, "timeout": 5.0})
+        try:
+            assert {client.execute_function("f") for _ in range(10)} == {"done"}
+            assert server.count("execute") == 10
+        finally:
+            client.close()
+
+
+def test_an_answer_of_exactly_one_read_and_another_behind_it_are_kept_apart(
+    kind: str, options: dict[str, Any]
+) -> None:
+    first = answer(OK.ljust(65536 - len(answer(OK.ljust(65000))) + 65000))
+    assert len(first) == 65536
+
+    def twice(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(first + answer('{"ok": true, "result": "a stranger\'s"}'))
+
+    with FaultServer(twice) as server:
+        client = make_client(kind, base_url=server.url, **{**options, "timeout": 5.0})
+        try:
+            assert {client.execute_function("f") for _ in range(10)} == {"done"}
+        finally:
+            client.close()

@@ -1,0 +1,345 @@
+"""Transports and clients that users hand in, of httpx and of httpx2, sync and async."""
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+
+from navai_client import (
+    AsyncNavaiBackendClient,
+    NavaiBackendClient,
+    NavaiConfigError,
+    NavaiTimeoutError,
+    NavaiTransportError,
+)
+from navai_client.transports import Call
+from navai_client.wire.messages import Request, Response, TransportFailure
+from tests.clients import make_client
+from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
+
+URL = "http://backend.test"
+FAST = {"timeout": 5.0, "max_retries": 0}
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[httpx, httpx2], ids=["httpx", "httpx2"])
+def library(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def backend() -> Iterator[FaultServer]:
+    def good(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(answer(OK, "Set-Cookie: seen=yes"))
+
+    with FaultServer(good) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def made(kind: str, **options: Any) -> Iterator[Any]:
+    client = make_client(kind, **{**FAST, **options})
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def real_transport(kind: str, library: ModuleType, **options: Any) -> Any:
+    return (library.HTTPTransport if kind == "sync" else library.AsyncHTTPTransport)(**options)
+
+
+def echo(library: ModuleType) -> Any:
+    def handler(request: Any) -> Any:
+        return library.Response(200, json={"ok": True, "result": json.loads(request.content)["payload"]})
+
+    return library.MockTransport(handler)
+
+
+def test_a_mock_transport_answers(kind: str, library: Any) -> None:
+    with made(kind, base_url=URL, transport=echo(library)) as client:
+        assert client.execute_function("f", {"a": 1}) == {"a": 1}
+
+
+def test_a_mock_transport_runs_in_the_callers_thread(library: Any) -> None:
+    threads: list[threading.Thread] = []
+
+    def handler(request: Any) -> Any:
+        threads.append(threading.current_thread())
+        return library.Response(200, text=OK)
+
+    with made("sync", base_url=URL, transport=library.MockTransport(handler)) as client:
+        client.execute_function("f")
+    assert threads == [threading.current_thread()]
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [("ConnectError", False), ("ConnectTimeout", False), ("ReadError", True), ("ReadTimeout", True)],
+)
+def test_a_mock_that_fails_is_believed(kind: str, library: Any, error: str, sent: bool) -> None:
+    def handler(request: Any) -> Any:
+        raise getattr(library, error)("a mocked failure")
+
+    with (
+        made(kind, base_url=URL, transport=library.MockTransport(handler)) as client,
+        pytest.raises(NavaiTransportError, match="a mocked failure") as caught,
+    ):
+        client.execute_function("f")
+    assert caught.value.may_have_executed is sent
+    assert isinstance(caught.value, NavaiTimeoutError) is error.endswith("Timeout")
+
+
+def test_a_mistake_in_a_handler_is_not_hidden(kind: str, library: Any) -> None:
+    def handler(request: Any) -> Any:
+        raise ZeroDivisionError
+
+    with (
+        made(kind, base_url=URL, transport=library.MockTransport(handler)) as client,
+        pytest.raises(ZeroDivisionError),
+    ):
+        client.execute_function("f")
+
+
+def test_an_asgi_application_answers(library: Any) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": OK.encode()})
+
+    with made("async", base_url=URL, transport=library.ASGITransport(app)) as client:
+        assert client.execute_function("f") == "done"
+
+
+def test_a_wsgi_application_answers(library: Any) -> None:
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [OK.encode()]
+
+    with made("sync", base_url=URL, transport=library.WSGITransport(app)) as client:
+        assert client.execute_function("f") == "done"
+
+
+def test_a_transport_with_retries_answers_and_is_closed_with_the_client(
+    kind: str, library: Any, backend: FaultServer
+) -> None:
+    transport = real_transport(kind, library, retries=1)
+    with made(kind, base_url=backend.url, transport=transport) as client:
+        assert [client.execute_function("f") for _ in range(3)] == ["done"] * 3
+    assert backend.connections == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["never answers", "drips a body", "drips headers", "floods with 100 Continue", "drips 100 Continue"],
+)
+def test_a_given_transport_is_bounded_too(kind: str, library: Any, fault: str) -> None:
+    began = time.monotonic()
+    with FaultServer(FAULTS[fault]) as server:
+        with (
+            made(kind, base_url=server.url, transport=real_transport(kind, library), timeout=0.15) as client,
+            pytest.raises(NavaiTimeoutError) as caught,
+        ):
+            client.execute_function("f")
+        assert time.monotonic() - began < 1.15
+        assert caught.value.may_have_executed
+        assert server.count("execute") == 1
+
+
+def test_a_given_transport_that_never_shakes_hands_leaves_nothing(kind: str, library: Any) -> None:
+    with FaultServer(Peer.silence) as server:
+        url = server.url.replace("http:", "https:")
+        with (
+            made(kind, base_url=url, transport=real_transport(kind, library), timeout=0.15) as client,
+            pytest.raises(NavaiTimeoutError) as caught,
+        ):
+            client.execute_function("f")
+        assert not caught.value.may_have_executed
+
+
+def test_two_answers_in_one_packet_are_kept_apart_in_a_given_transport(kind: str, library: Any) -> None:
+    def twice(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(answer(OK) + answer('{"ok": true, "result": "a stranger\'s"}'))
+
+    with (
+        FaultServer(twice) as server,
+        made(kind, base_url=server.url, transport=real_transport(kind, library)) as client,
+    ):
+        assert {client.execute_function("f") for _ in range(5)} == {"done"}
+
+
+def test_a_transport_that_blocks_forever_is_left_in_time(library: Any) -> None:
+    release = threading.Event()
+
+    class Blocks(library.BaseTransport):  # type: ignore[misc]
+        def handle_request(self, request: Any) -> Any:
+            release.wait()
+            return library.Response(200, text=OK)
+
+    began = time.monotonic()
+    with (
+        made("sync", base_url=URL, transport=Blocks(), timeout=0.15) as client,
+        pytest.raises(NavaiTimeoutError) as caught,
+    ):
+        client.execute_function("f")
+    release.set()
+    assert time.monotonic() - began < 1.15
+    assert caught.value.may_have_executed  # nothing is known of it
+
+
+def test_an_interrupt_leaves_a_given_transport(monkeypatch: pytest.MonkeyPatch, library: Any) -> None:
+    def interrupted(timeout: float | None, work: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("navai_client.transports._httpx.run_within", interrupted)
+    with (
+        made("sync", base_url=URL, transport=library.HTTPTransport()) as client,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        client.execute_function("f")
+
+
+def whole_client(kind: str, library: ModuleType, **options: Any) -> Any:
+    return (library.Client if kind == "sync" else library.AsyncClient)(**options)
+
+
+def hook(kind: str, note: Any) -> Any:
+    async def asynchronous(value: Any) -> None:
+        if hasattr(value, "status_code"):
+            await value.aread()
+        note(value)
+
+    def synchronous(value: Any) -> None:
+        if hasattr(value, "status_code"):
+            value.read()
+        note(value)
+
+    return synchronous if kind == "sync" else asynchronous
+
+
+def test_a_given_client_keeps_its_own_ways_and_stays_open(
+    kind: str, library: Any, backend: FaultServer
+) -> None:
+    seen: list[Any] = []
+    given = whole_client(
+        kind,
+        library,
+        headers={"X-Own": "1", "Accept": "text/plain"},
+        auth=("user", "word"),
+        cookies={"own": "biscuit"},
+        event_hooks={"request": [hook(kind, seen.append)], "response": [hook(kind, seen.append)]},
+        base_url="http://elsewhere.test/path",
+        follow_redirects=True,
+    )
+    with made(kind, base_url=backend.url, http_client=given, headers={"X-Ours": "2"}) as client:
+        assert client.execute_function("f") == "done"
+        assert client.execute_function("f") == "done"
+        client.close() if kind == "sync" else client.run(client.client.close())
+        assert not given.is_closed
+        given.close() if kind == "sync" else client.run(given.aclose())
+    assert len(seen) == 4  # and a hook that reads the body takes it from nobody
+    first, second = (head.decode().lower() for _, head, _ in backend.arrived)
+    assert "x-own: 1" in first
+    assert "x-ours: 2" in first
+    assert "accept: application/json" in first
+    assert "authorization: basic dxnlcjp3b3jk" in first
+    assert "own=biscuit" in first
+    assert "seen=yes" not in first
+    assert "seen=yes" in second
+
+
+def test_a_body_that_a_hook_has_read_is_limited_too(library: Any) -> None:
+    given = library.Client(transport=library.MockTransport(lambda _: library.Response(200, text=OK)))
+    with given, made("sync", base_url=URL, http_client=given, max_response_bytes=5) as client:
+        assert "larger than" in client.list_functions().warnings[0]
+
+
+def test_a_client_that_refuses_an_url_has_sent_nothing(kind: str, library: Any) -> None:
+    def handler(request: Any) -> Any:
+        raise library.InvalidURL("a mocked refusal")
+
+    with (
+        made(kind, base_url=URL, transport=library.MockTransport(handler)) as client,
+        pytest.raises(NavaiTransportError) as caught,
+    ):
+        client.execute_function("f")
+    assert not caught.value.may_have_executed
+
+
+class Ours:
+    """A transport as this package defines it."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        assert call.remaining() is None
+        return Response(200, {}, OK.encode())
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class OursAsync:
+    """The same for the async world."""
+
+    def __init__(self) -> None:
+        self.closed = 0
+
+    async def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        return Response(200, {}, OK.encode())
+
+    async def close(self) -> None:
+        self.closed += 1
+
+
+def test_a_transport_of_this_packages_kind_answers_and_is_closed_once(kind: str) -> None:
+    transport = Ours() if kind == "sync" else OursAsync()
+    with made(kind, base_url=URL, transport=transport, timeout=None) as client:
+        assert client.execute_function("f") == "done"
+        client.close() if kind == "sync" else client.run(client.client.close())
+    assert transport.closed == 1
+
+
+@pytest.mark.parametrize(
+    ("client_type", "options", "message"),
+    [
+        (NavaiBackendClient, {"transport": OursAsync()}, "OursAsync is async; use AsyncNavaiBackendClient"),
+        (AsyncNavaiBackendClient, {"transport": Ours()}, "Ours is not async; use NavaiBackendClient"),
+        (NavaiBackendClient, {"transport": object()}, "object is no transport"),
+        (AsyncNavaiBackendClient, {"transport": object()}, "object is no transport"),
+        (NavaiBackendClient, {"http_client": object()}, "object is no client"),
+        (NavaiBackendClient, {"transport": httpx.Client}, "is a client, not a transport"),
+        (NavaiBackendClient, {"http_client": httpx.HTTPTransport()}, "is no client"),
+        (NavaiBackendClient, {"transport": httpx.AsyncHTTPTransport()}, "is async; use AsyncNavai"),
+        (AsyncNavaiBackendClient, {"transport": httpx2.HTTPTransport()}, "is not async; use NavaiBackend"),
+        (NavaiBackendClient, {"http_client": httpx2.AsyncClient()}, "is async; use AsyncNavai"),
+        (AsyncNavaiBackendClient, {"http_client": httpx.Client()}, "is not async; use NavaiBackend"),
+        (NavaiBackendClient, {"transport": Ours(), "http_client": httpx.Client()}, "both given"),
+        (NavaiBackendClient, {"transport": Ours(), "verify": False}, "verify and proxy"),
+        (
+            AsyncNavaiBackendClient,
+            {"http_client": httpx.AsyncClient(), "proxy": "http://p"},
+            "verify and proxy",
+        ),
+        (NavaiBackendClient, {"proxy": "nonsense://user:word@host"}, "proxy is not a proxy's URL"),
+        (NavaiBackendClient, {"verify": "/nowhere/at/all"}, "no file or folder"),
+        (NavaiBackendClient, {"verify": __file__}, "cannot be used"),
+    ],
+)
+def test_what_cannot_work_is_refused_at_once(client_type: Any, options: Any, message: str) -> None:
+    with pytest.raises(NavaiConfigError, match=message) as caught:
+        client_type(URL, **options)
+    assert "word" not in str(caught.value)
