@@ -102,6 +102,7 @@ class Tap:
         self._framing: Framing | None = None
         self._received = 0
         self._surplus = False
+        self._held = b""
         self._read = stream.read
         self._write = stream.write
         self._get_extra_info = stream.get_extra_info
@@ -128,15 +129,19 @@ class Tap:
                 return  # the peer was faster
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._held:
+            self.write(b"", timeout)
         data: bytes = self._read(max_bytes, timeout=_bounded(timeout))
         return self._cut(data)
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._begin()
-        if len(buffer) <= _PIECE:
-            self._write(buffer, timeout=_bounded(timeout))
+        if self._hold(buffer):
             return
-        view = memoryview(buffer)  # in pieces, because httpcore waits anew for each part that a peer takes
+        whole, self._held = self._held + buffer, b""
+        if len(whole) <= _PIECE:
+            self._write(whole, timeout=_bounded(timeout))
+            return
+        view = memoryview(whole)  # in pieces, because httpcore waits anew for each part that a peer takes
         for start in range(0, len(view), _PIECE):
             self._write(view[start : start + _PIECE], timeout=_bounded(timeout))
 
@@ -145,10 +150,14 @@ class Tap:
             return True  # to httpcore this means: the peer has ended this connection, take another
         return self._get_extra_info(info)
 
-    def _begin(self) -> None:
-        if self._framing is None or self._framing.complete:
+    def _hold(self, buffer: bytes) -> bool:
+        """Keep the head of a request until its body comes, because httpcore sends them in two packets."""
+        begins = self._framing is None or self._framing.complete
+        if begins:
             self._framing = Framing()
             self._received = 0
+            self._held = buffer
+        return begins
 
     def _cut(self, data: bytes) -> bytes:
         if self._framing is None:
@@ -173,12 +182,16 @@ class AsyncTap(Tap):
         await self.stream.aclose()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # type: ignore[override]
+        if self._held:
+            await self.write(b"", timeout)
         data: bytes = await self._read(max(max_bytes, _ASYNC_READ), timeout=_bounded(timeout))
         return self._cut(data)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # type: ignore[override]
-        self._begin()
-        await self._write(buffer, timeout=_bounded(timeout))
+        if self._hold(buffer):
+            return
+        whole, self._held = self._held + buffer, b""
+        await self._write(whole, timeout=_bounded(timeout))
 
 
 def _bounded(timeout: float | None) -> float | None:
