@@ -878,6 +878,19 @@ class TestSecrets:
         assert str(caught.value) == "called with ***"
         assert self.KEY not in shown_by(caught.value)
 
+    def test_a_warning_of_the_backend_cannot_show_them_either(self, clients: Clients) -> None:
+        said = {"items": [{"name": "a"}], "warnings": [f"[navai] Called with {self.KEY}.", "other"]}
+        client = clients.make(Backend(answer(said)), BASE, headers={"X-Api-Key": self.KEY})
+        for _ in range(2):
+            assert client.list_functions(max_age=0).warnings == ("[navai] Called with ***.", "other")
+
+    def test_a_key_in_the_query_of_a_path_is_in_no_variable_and_no_message(self, clients: Clients) -> None:
+        for outcome in (httpx.ConnectError("refused"), answer(b"no", 401)):
+            client = clients.make(Backend(outcome), BASE, functions_execute_path=f"/execute?key={self.KEY}")
+            with pytest.raises(NavaiError) as caught:
+                client.execute_function("f")
+            assert self.KEY not in shown_by(caught.value)
+
     def test_results_are_left_as_they_are(self, clients: Clients) -> None:
         client = clients.make(
             Backend(answer({"ok": True, "result": self.KEY})), BASE, headers={"X-Key": self.KEY}

@@ -18,6 +18,7 @@ from navai_client.errors import (
 )
 from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
 from navai_client.wire.messages import Response
+from navai_client.wire.redact import redact_text
 from navai_client.wire.text import trim
 
 __all__ = ["UNREADABLE_FUNCTION_LIST", "client_secret", "function_list", "function_result", "speech_audio"]
@@ -49,8 +50,13 @@ def _client_secret(payload: Any) -> ClientSecret | None:
     )
 
 
-def function_list(response: Response, known: FunctionList | None = None) -> FunctionList:
-    """Read the answer to a request for the functions, or to whether the *known* ones still hold."""
+def function_list(
+    response: Response, known: FunctionList | None = None, secrets: tuple[str, ...] = ()
+) -> FunctionList:
+    """Read the answer to a request for the functions, or to whether the *known* ones still hold.
+
+    The backend's warnings are texts for people: they are given without our *secrets*, as errors are.
+    """
     if known is not None and response.status == 304:  # noqa: PLR2004 - Not Modified
         return known
     payload = _parse_success(response)
@@ -62,7 +68,7 @@ def function_list(response: Response, known: FunctionList | None = None) -> Func
     warnings = payload.get("warnings")
     return FunctionList(
         functions=tuple(_functions(items if isinstance(items, list) else [])),
-        warnings=tuple(_strings(warnings)),
+        warnings=tuple(redact_text(warning, secrets) for warning in _strings(warnings)),
     )
 
 

@@ -25,7 +25,7 @@ class Endpoint:
     """
 
     method: str
-    url: str
+    url: str = field(repr=lambda url: repr(url.partition("?")[0]))  # a query can hold a key
     headers: tuple[tuple[str, str], ...] = field(repr=False)
 
 

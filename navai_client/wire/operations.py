@@ -137,7 +137,7 @@ class Operations:
         self._list_functions = Operation(
             "list_functions",
             Request(Endpoint("GET", join_url(base_url, paths.functions_list), headers)),
-            decode.function_list,
+            partial(decode.function_list, secrets=secrets),
             secrets=secrets,
             replay_safe=True,
             recover=_list_of_nothing,
@@ -168,12 +168,16 @@ class Operations:
         if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not max_age >= 0:
             raise NavaiConfigError(f"max_age (seconds) must be a number, 0 or more; it is {max_age!r}.")
         known = self._functions.known
-        asks_for_change = () if known is None or known.etag is None else (("If-None-Match", known.etag),)
+        etag = None if known is None else known.etag
         return evolve(
             self._list_functions,
-            request=evolve(self._list_functions.request, headers=asks_for_change),
+            request=evolve(
+                self._list_functions.request, headers=() if etag is None else (("If-None-Match", etag),)
+            ),
             decode=partial(
-                decode.function_list, known=known.functions if known and asks_for_change else None
+                decode.function_list,
+                known=None if known is None or etag is None else known.functions,
+                secrets=self._secrets,
             ),
             recall=partial(self._functions.recall, max_age=max_age),
         )
