@@ -641,7 +641,7 @@ class TestWhatFailuresSay:
 class TestRedirects:
     """Answers that point elsewhere."""
 
-    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 399])
     @pytest.mark.parametrize("operation", RAISING)
     def test_they_are_not_followed_and_the_target_is_named(
         self, clients: Clients, operation: str, status: int

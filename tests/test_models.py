@@ -42,6 +42,10 @@ def test_a_short_secret_shows_nothing(value: str) -> None:
     )
 
 
+def test_a_secret_of_28_characters_is_long_enough_to_show_some() -> None:
+    assert mask(LONG[:28]) == f"ek_***{LONG[24:28]}"
+
+
 @PROPERTY
 @given(st.text(max_size=60))
 def test_a_mask_shows_seven_characters_at_most(secret: str) -> None:

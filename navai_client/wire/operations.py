@@ -185,9 +185,7 @@ class Operations:
     def _remember(self, functions: FunctionList, response: Response, now: float) -> None:
         etag = response.headers.get("etag")
         known = self._functions.known
-        if (
-            known is not None and functions is known.functions
-        ):  # it still holds, whether that was repeated or not
+        if known is not None and functions is known.functions:  # a 304 need not repeat its ETag
             etag = etag or known.etag
         self._functions.remember(functions, etag if etag and _ETAG.fullmatch(etag) else None, now)
 

@@ -11,6 +11,7 @@ def redact(text: bytes, secrets: tuple[str, ...]) -> bytes:
     """Return *text* with ``***`` for each of the *secrets*, however JSON, HTML or a URL spells them."""
     for secret in sorted(secrets, key=len, reverse=True):  # one may begin another
         text = re.sub(b"".join(map(_spellings, secret)), b"***", text)
+        text = text.replace(secret.encode("utf-8", "surrogatepass"), b"***")  # see _spellings
     return text
 
 
@@ -39,4 +40,6 @@ def _spellings(character: str) -> bytes:
         *((spelling, re.escape(spelling)) for spelling in exact),
     ]
     patterns.sort(key=lambda pair: len(pair[0]), reverse=True)
-    return b"(?:%b)" % b"|".join(pattern for _, pattern in patterns)
+    # A backslash can be one or two. Among many, trying each split would take for ever: the first counts.
+    group = b"(?>%b)" if character == "\\" else b"(?:%b)"
+    return group % b"|".join(pattern for _, pattern in patterns)
