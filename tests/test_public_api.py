@@ -73,6 +73,27 @@ class TestTheTwoShells:
         assert isinstance(statement, ast.Return)
         assert statement.lineno == statement.end_lineno
 
+    def test_the_defaults_of_a_client_are_those_that_are_promised(self) -> None:
+        parameters = inspect.signature(NavaiBackendClient).parameters
+        assert {name: parameter.default for name, parameter in parameters.items()} == {
+            "base_url": None,
+            "env": None,
+            "client_secret_path": "/navai/realtime/client-secret",
+            "functions_list_path": "/navai/functions",
+            "functions_execute_path": "/navai/functions/execute",
+            "speech_synthesize_path": "/navai/speech/synthesize",
+            "headers": None,
+            "timeout": 30.0,
+            "max_retries": 2,
+            "max_response_bytes": 16 * 1024 * 1024,
+            "verify": True,
+            "proxy": None,
+            "transport": None,
+            "http_client": None,
+        }
+        kinds = {parameter.kind for name, parameter in parameters.items() if name != "base_url"}
+        assert kinds == {inspect.Parameter.KEYWORD_ONLY}
+
     def test_every_argument_of_an_operation_is_described(self) -> None:
         for name in OPERATIONS:
             method = methods(NavaiBackendClient)[name]
