@@ -4,6 +4,7 @@ The async client is driven through an ``asyncio.Runner``. Retries wait for nothi
 """
 
 import asyncio
+import base64
 import json
 import types
 from collections.abc import Callable, Iterator
@@ -11,10 +12,25 @@ from typing import Any, Self
 
 import httpx
 
-from navai_client import AsyncNavaiBackendClient, BackendFunction, ClientSecret, FunctionList, SpeechAudio
+from navai_client import AsyncNavaiBackendClient, ClientSecret, FunctionList, SpeechAudio
 from navai_client.client import NavaiBackendClient
 from navai_client.errors import NavaiError
 from navai_client.retry import RetryPolicy
+
+BASE = "https://backend.example"
+SECRET = {"value": "ek_abc", "expires_at": 1_900_000_000}
+SPEECH = {
+    "provider": "elevenlabs",
+    "mimeType": "audio/mpeg",
+    "audioBase64": base64.b64encode(b"ID3").decode(),
+}
+OPERATIONS: dict[str, tuple[Any, ...]] = {
+    "create_client_secret": (),
+    "list_functions": (),
+    "execute_function": ("get_weather",),
+    "synthesize_speech": ("Hello",),
+}
+RAISING = ["create_client_secret", "execute_function", "synthesize_speech"]
 
 Run = Callable[[Any], Any]
 
@@ -162,4 +178,22 @@ def shown_by(error: NavaiError) -> str:
     return "\n".join(shown)
 
 
-__all__ = ["Backend", "BackendFunction", "Client", "Clients", "answer", "either_client", "shown_by"]
+def call(client: Any, operation: str, **options: Any) -> Any:
+    """Call *operation* with arguments that will do."""
+    return getattr(client, operation)(*OPERATIONS[operation], **options)
+
+
+__all__ = [
+    "BASE",
+    "OPERATIONS",
+    "RAISING",
+    "SECRET",
+    "SPEECH",
+    "Backend",
+    "Client",
+    "Clients",
+    "answer",
+    "call",
+    "either_client",
+    "shown_by",
+]

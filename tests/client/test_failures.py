@@ -1,0 +1,204 @@
+"""What failures and redirects say. One suite over both clients."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from navai_client import (
+    FunctionFailedError,
+    FunctionList,
+    NavaiHTTPError,
+    NavaiTransportError,
+    UnknownFunctionError,
+)
+from tests.both_clients import BASE, RAISING, Backend, Clients, answer, call
+
+
+class TestWhatFailuresSay:
+    """Messages and attributes."""
+
+    @pytest.mark.parametrize("operation", RAISING)
+    @pytest.mark.parametrize(
+        ("body", "message"),
+        [
+            (b"", "HTTP 400"),
+            (b" ", " "),
+            (b"\xef\xbb\xbf", "HTTP 400"),
+            (b"Bad things\n", "Bad things\n"),
+            (b'{"error": "Missing"}', '{"error": "Missing"}'),
+        ],
+    )
+    def test_the_message_is_the_text_of_the_answer_or_its_status(
+        self, clients: Clients, operation: str, body: bytes, message: str
+    ) -> None:
+        client = clients.make(Backend(answer(body, 400)), BASE)
+        with pytest.raises(NavaiHTTPError) as caught:
+            call(client, operation)
+        assert type(caught.value) is NavaiHTTPError
+        assert str(caught.value) == message
+        assert caught.value.status_code == 400
+
+    @pytest.mark.parametrize(
+        ("body", "error", "details"),
+        [
+            (b'{"error":"E","details":"D"}', "E", "D"),
+            (b'{"error":{"code":1},"details":[2]}', {"code": 1}, [2]),
+            (b'{"error":"E"}', "E", None),
+            (b'["error"]', None, None),
+            (b'"error"', None, None),
+            (b"error", None, None),
+            (b"", None, None),
+        ],
+    )
+    def test_an_error_carries_what_the_body_said(
+        self, clients: Clients, body: bytes, error: object, details: object
+    ) -> None:
+        client = clients.make(Backend(answer(body, 422)), BASE)
+        with pytest.raises(NavaiHTTPError) as caught:
+            client.create_client_secret()
+        assert (caught.value.error, caught.value.details) == (error, details)
+        assert caught.value.body == body.decode()
+
+    @pytest.mark.parametrize("status", [199, 300, 304, 400, 401, 403, 404, 500, 599])
+    def test_what_is_not_2xx_is_a_failure(self, clients: Clients, status: int) -> None:
+        client = clients.make(Backend(answer({"ok": True, "value": "ek", "result": 1}, status)), BASE)
+        for operation in RAISING:
+            with pytest.raises(NavaiHTTPError) as caught:
+                call(client, operation)
+            assert caught.value.status_code == status
+        assert client.list_functions() == FunctionList(
+            warnings=(f"[navai] Failed to load backend functions ({status}).",)
+        )
+
+    def test_an_unknown_function_comes_with_those_that_are_known(self, clients: Clients) -> None:
+        said = {"error": "Unknown or disallowed function.", "available_functions": ["a", 1, "b", None]}
+        client = clients.make(Backend(answer(said, 404)), BASE)
+        with pytest.raises(UnknownFunctionError) as caught:
+            client.execute_function("c")
+        error = caught.value
+        assert (error.function_name, error.available_functions) == ("c", ("a", "b"))
+        assert (error.status_code, error.error, error.details) == (
+            404,
+            "Unknown or disallowed function.",
+            None,
+        )
+        assert str(error) == error.body == json.dumps(said)
+
+    @pytest.mark.parametrize(
+        ("status", "said"),
+        [
+            (404, {"error": "No such page."}),
+            (403, {"available_functions": ["a"]}),
+            (404, ["available_functions"]),
+        ],
+    )
+    def test_other_refusals_are_no_unknown_function(
+        self, clients: Clients, status: int, said: object
+    ) -> None:
+        client = clients.make(Backend(answer(said, status)), BASE)
+        with pytest.raises(NavaiHTTPError) as caught:
+            client.execute_function("c")
+        assert type(caught.value) is NavaiHTTPError
+
+    def test_only_an_execution_knows_unknown_functions(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer({"available_functions": ["a"]}, 404)), BASE)
+        with pytest.raises(NavaiHTTPError) as caught:
+            client.create_client_secret()
+        assert type(caught.value) is NavaiHTTPError
+
+    @pytest.mark.parametrize(
+        ("said", "message"),
+        [
+            ({"ok": False, "error": "E", "details": "D"}, "D"),
+            ({"ok": False, "error": "E", "details": {"why": "D"}}, "E"),
+            ({"ok": False, "error": "E"}, "E"),
+            ({"ok": False, "error": "E", "details": ""}, ""),
+            ({"ok": False, "error": ["E"], "details": 5}, "Backend function failed."),
+            ({"ok": 1, "result": 1}, "Backend function failed."),
+            ({"ok": "true"}, "Backend function failed."),
+            ({"result": 1}, "Backend function failed."),
+            ({}, "Backend function failed."),
+        ],
+    )
+    def test_a_function_that_failed_says_why(
+        self, clients: Clients, said: dict[str, Any], message: str
+    ) -> None:
+        client = clients.make(Backend(answer(said)), BASE)
+        with pytest.raises(FunctionFailedError) as caught:
+            client.execute_function("get_weather")
+        assert str(caught.value) == message
+        assert caught.value.function_name == "get_weather"
+        assert (caught.value.error, caught.value.details) == (said.get("error"), said.get("details"))
+
+    def test_no_answer_to_a_list_is_a_warning(self, clients: Clients) -> None:
+        backend = Backend(httpx.ConnectError("refused"))
+        client = clients.make(backend, BASE, max_retries=0)
+        assert client.list_functions() == FunctionList(
+            warnings=(
+                (
+                    "[navai] Failed to load backend functions: "
+                    f"No answer from GET {BASE}/navai/functions: ConnectError: refused."
+                ),
+            )
+        )
+
+    @pytest.mark.parametrize("operation", RAISING)
+    def test_no_answer_names_the_place_and_the_reason(self, clients: Clients, operation: str) -> None:
+        options = {
+            "client_secret_path": "/p?key=1",
+            "functions_execute_path": "/p",
+            "speech_synthesize_path": "p",
+        }
+        client = clients.make(Backend(httpx.ReadError("reset by peer")), BASE, max_retries=0, **options)
+        with pytest.raises(NavaiTransportError) as caught:
+            call(client, operation)
+        assert str(caught.value) == f"No answer from POST {BASE}/p: ReadError: reset by peer."
+        assert caught.value.may_have_executed
+        assert isinstance(caught.value.__cause__, httpx.ReadError)
+
+
+class TestRedirects:
+    """Answers that point elsewhere."""
+
+    @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 399])
+    @pytest.mark.parametrize("operation", RAISING)
+    def test_they_are_not_followed_and_the_target_is_named(
+        self, clients: Clients, operation: str, status: int
+    ) -> None:
+        headers = {"Location": "https://user:pw@other.example:8443/api/x?token=t0p#frag"}
+        backend = Backend(answer({"error": "moved"}, status, headers))
+        with pytest.raises(NavaiHTTPError) as caught:
+            call(clients.make(backend, BASE), operation)
+        assert str(caught.value) == (
+            f"HTTP {status}: the redirect to https://other.example:8443/api/x was not followed; "
+            "if it is right, use it as the base URL."
+        )
+        assert (caught.value.status_code, caught.value.error) == (status, "moved")
+        assert len(backend.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("location", "named"),
+        [
+            ("/login?next=/x", "/login"),
+            ("//user@other.example/x", "//other.example/x"),
+            ("https://[bad", "an address that is none"),
+            ("https:user:pw@other.example", "an address that is none"),
+            ("/@name/x", "/@name/x"),
+        ],
+    )
+    def test_the_target_is_named_without_secrets(self, clients: Clients, location: str, named: str) -> None:
+        client = clients.make(Backend(answer(b"", 302, {"Location": location})), BASE)
+        with pytest.raises(NavaiHTTPError) as caught:
+            client.execute_function("f")
+        assert f"the redirect to {named} was not" in str(caught.value)
+
+    def test_a_list_warns_of_the_status(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer(b"", 301, {"Location": "/x"})), BASE)
+        assert client.list_functions().warnings == ("[navai] Failed to load backend functions (301).",)
+
+    def test_one_without_a_target_is_an_error_like_any(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer(b"", 302)), BASE)
+        with pytest.raises(NavaiHTTPError, match=r"^HTTP 302$"):
+            client.execute_function("f")
