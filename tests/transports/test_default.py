@@ -46,6 +46,14 @@ def test_calls_one_after_the_other_share_a_connection(kind: str, backend: FaultS
     assert backend.connections == 1
 
 
+def test_a_large_request_arrives_whole(kind: str, backend: FaultServer) -> None:
+    client = make_client(kind, base_url=backend.url, **FAST)
+    try:
+        assert client.execute_function("f", "x" * 100_000) == "x" * 100_000
+    finally:
+        client.close()
+
+
 def test_sixteen_threads_share_a_client(backend: FaultServer) -> None:
     with NavaiBackendClient(backend.url, **FAST) as client, ThreadPoolExecutor(16) as pool:
 
@@ -231,7 +239,7 @@ def test_forgetting_the_parent_drops_connections_and_frees_all_places(backend: F
         client.execute_function("f", 1)
         transport: Any = client._transport
         transport._places.acquire()
-        transport.forget_parent()
+        _httpx._forget_parents()
         assert not transport._lanes._idle
         assert client.execute_function("f", 2) == 2
     assert backend.connections == 2

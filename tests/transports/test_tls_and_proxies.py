@@ -146,6 +146,25 @@ def test_two_answers_over_tls_never_answer_the_next_call(
         assert {client.execute_function("f") for _ in range(10)} == {"done"}
 
 
+def test_an_end_of_tls_that_came_with_the_answer_is_noticed(
+    kind: str, authority: trustme.CA, authority_file: str
+) -> None:
+    def one_answer_each(peer: Peer) -> None:
+        encrypted = peer._connection
+        assert isinstance(encrypted, ssl.SSLSocket)
+        if peer.request() is not None:
+            encrypted.setsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_CORK", socket.TCP_NODELAY), 1)
+            peer.send(answer(OK))
+            encrypted.unwrap()
+
+    with (
+        tls_server(authority, one_answer_each) as server,
+        made(kind, server.url, verify=authority_file) as client,
+    ):
+        assert [client.execute_function("f") for _ in range(3)] == ["done"] * 3
+        assert server.connections == 3
+
+
 def test_there_is_one_tls_context_for_each_setting_and_none_without_tls(
     kind: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
