@@ -1,12 +1,13 @@
 """The hand on a connection, where no server can bring about what must be shown."""
 
 import socket
+import ssl
 from typing import Any
 
 import pytest
 
 from navai_client.transports import Call
-from navai_client.transports._tap import Tap, Trace
+from navai_client.transports._tap import Tap, Trace, _holds_more
 
 
 class Stream:
@@ -69,3 +70,11 @@ def test_a_connection_that_is_gone_can_be_cut_off() -> None:
         tap = Tap(Stream(socket=never_connected), None)
         tap.cut_off()
     tap.cut_off()
+
+
+def test_tls_that_is_damaged_holds_more_than_was_asked_for() -> None:
+    incoming = ssl.MemoryBIO()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(incoming, ssl.MemoryBIO(), server_hostname="x")
+    assert not _holds_more(tls)
+    incoming.write(b"this is not TLS")
+    assert _holds_more(tls)
