@@ -207,7 +207,6 @@ class _Sender:
 
     def handle(self, request: Request, call: Call, trace: Trace) -> Any:
         """Send *request* and return the response, its body unread (or an awaitable of it)."""
-        raise NotImplementedError
 
     def _build(self, request: Request, call: Call, trace: Trace) -> Any:
         prepared = self._prepared.get(request.endpoint)
@@ -551,7 +550,7 @@ def _forget_parents() -> None:
         transport.forget_parent()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
     os.register_at_fork(after_in_child=_forget_parents)
 
 

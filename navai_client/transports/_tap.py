@@ -5,6 +5,7 @@ there and look at what is read: no read waits past the call's deadline (their ti
 a peer that drips bytes would never trip one), and no byte after the end of a response reaches them.
 """
 
+import logging
 import socket
 import ssl
 from contextvars import ContextVar
@@ -26,6 +27,21 @@ _LONG_TLS_ANSWER: Final = 60_000  # bytes; the same where TLS is between
 
 
 under_way: Final[ContextVar[Call | None]] = ContextVar("under_way", default=None)  # the call of this context
+
+
+class _Discreet(logging.Filter):
+    """Keeps what a peer answers to our calls out of the logs of httpcore: it may repeat our keys."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if under_way.get() is not None and str(record.msg).startswith("receive_response"):
+            record.msg, _, rest = str(record.msg).partition(" ")
+            record.msg += " (not shown)" * bool(rest)
+        return True
+
+
+for _library in ("httpcore", "httpcore2"):
+    for _part in ("http11", "http2"):
+        logging.getLogger(f"{_library}.{_part}").addFilter(_Discreet())
 
 
 def _remaining(call: Call) -> float | None:

@@ -82,7 +82,7 @@ def _forget_workers() -> None:
     _idle.clear()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
     os.register_at_fork(after_in_child=_forget_workers)
 
 

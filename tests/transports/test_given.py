@@ -278,6 +278,48 @@ def test_a_client_that_refuses_an_url_has_sent_nothing(kind: str, library: Any) 
     assert not caught.value.may_have_executed
 
 
+def test_a_header_that_the_library_refuses_is_not_shown(kind: str, library: Any) -> None:
+    def handler(request: Any) -> Any:
+        raise library.LocalProtocolError("Illegal header value b'hidden'")
+
+    with (
+        made(kind, base_url=URL, transport=library.MockTransport(handler)) as client,
+        pytest.raises(NavaiTransportError, match="cannot be sent as it is") as caught,
+    ):
+        client.execute_function("f")
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_body_that_takes_too_long_is_left_between_two_pieces(library: Any) -> None:
+    class Slow(library.SyncByteStream):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[bytes]:
+            for _ in range(100):
+                yield b" "
+                threading.Event().wait(0.01)
+
+    transport = library.MockTransport(lambda _: library.Response(200, stream=Slow()))
+    with (
+        made("sync", base_url=URL, transport=transport, timeout=0.03) as client,
+        pytest.raises(NavaiTimeoutError),
+    ):
+        client.execute_function("f")
+
+
+def test_connections_of_a_given_client_serve_its_owner_too(kind: str, library: Any) -> None:
+    def good(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(answer(OK))
+
+    given = whole_client(kind, library)
+    with FaultServer(good) as server, made(kind, base_url=server.url, http_client=given) as client:
+        for _ in range(2):
+            assert client.execute_function("f") == "done"
+            own = given.get(server.url)
+            assert (own if kind == "sync" else client.run(own)).json()["result"] == "done"
+        given.close() if kind == "sync" else client.run(given.aclose())
+        assert server.connections == 1
+
+
 class Ours:
     """A transport as this package defines it."""
 
