@@ -7,6 +7,7 @@ import os
 import queue
 import shutil
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 from typing import IO, Any, Final, NoReturn, Self
@@ -58,12 +59,13 @@ class Node:
         if int(version.strip().lstrip("v").partition(".")[0]) < _OLDEST_NODE:
             _give_up(f"The published peers need Node.js {_OLDEST_NODE} or newer; this is {version.strip()}.")
         _install(npm)
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [node, str(HERE / "driver.mjs")],
             cwd=HERE,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._said,
             env={"PATH": os.environ.get("PATH", "")},
         )
         assert self._process.stdin is not None
@@ -78,7 +80,9 @@ class Node:
     def ask(self, command: str, **values: Any) -> Any:
         """Have the driver do *command*, and return what it answers."""
         self._id += 1
-        self._stdin.write(json.dumps({"id": self._id, "command": command, **values}).encode() + b"\n")
+        self._stdin.write(
+            json.dumps({"id": self._id, "command": command, **values}, allow_nan=False).encode() + b"\n"
+        )
         self._stdin.flush()
         return self._answer()
 
@@ -102,6 +106,7 @@ class Node:
         self._reader.join()
         assert self._process.stdout is not None
         self._process.stdout.close()
+        self._said.close()
 
     def _read(self, lines: IO[bytes]) -> None:
         for line in lines:
@@ -110,7 +115,9 @@ class Node:
 
     def _answer(self) -> Any:
         line = self._lines.get(timeout=_PATIENCE)
-        assert line, "The driver ended; run it by hand to see why: node tests/interop/driver.mjs"
+        if not line:
+            self._said.seek(0)
+            pytest.fail(f"The driver ended:\n{self._said.read().decode()[-3000:]}", pytrace=False)
         answer = json.loads(line)
         assert answer["id"] == self._id
         assert "error" not in answer, answer["error"]
