@@ -1,4 +1,7 @@
-"""The realtime agent of the JavaScript package over our server: it lists functions and runs them as tools."""
+"""The realtime agent of the JavaScript package over our server: it lists functions and runs them as tools.
+
+The packages that it needs are pinned to those of its day: openai 6.49 refuses the tools that it makes.
+"""
 
 from collections.abc import Iterator
 
