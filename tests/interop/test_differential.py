@@ -103,6 +103,14 @@ DIFFERENCES: Final = {
         "An answer that ends too early is no answer: a transport error, and not a broken body.",
         lambda case, js, ours: case.framing == "short" and message(ours).startswith("No answer from "),
     ),
+    "damaged": Difference(
+        "A body whose compression is damaged or ends too early is no whole answer either.",
+        lambda case, js, ours: (
+            case.encoding == "gzip"
+            and message(ours).startswith("No answer from ")
+            and message(ours).endswith(": the answer is compressed, and damaged or cut short.")
+        ),
+    ),
     "too-large": Difference(
         "Answers have a largest size.",
         lambda case, js, ours: (
