@@ -29,7 +29,7 @@ format: $(READY)  ## rewrite what ruff can put right
 	$(BIN)/ruff format .
 
 clean:  ## remove everything that the targets above made
-	rm -rf .venv node_modules dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv tests/interop/node_modules dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "navai-client needs Python 3.11 or newer; set PYTHON=")'

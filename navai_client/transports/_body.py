@@ -62,13 +62,25 @@ class Body:
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     def _decompress(self, chunk: bytes) -> bytes:
-        if self._decompressor is None:
-            chunk = self._start + chunk
-            if len(chunk) < 2:  # noqa: PLR2004 - the length of both headers
-                self._start = chunk
-                return b""
-            self._decompressor = zlib.decompressobj(self._window_bits(chunk))
-        return self._decompressor.decompress(chunk, self._left + 1)
+        parts = []
+        room = self._left + 1
+        while chunk and room > 0:
+            if self._decompressor is not None and self._decompressor.eof:
+                # gzip may go on with another member (RFC 1952), or with zeros, which Node.js passes over too
+                chunk = b"" if self._encoding == "deflate" else chunk.lstrip(b"\0")
+                if not chunk:
+                    break
+                self._decompressor = None
+            if self._decompressor is None:
+                self._start += chunk
+                if len(self._start) < 2:  # noqa: PLR2004 - the length of both headers
+                    break
+                chunk, self._start = self._start, b""
+                self._decompressor = zlib.decompressobj(self._window_bits(chunk))
+            parts.append(self._decompressor.decompress(chunk, room))
+            room -= len(parts[-1])
+            chunk = self._decompressor.unused_data
+        return b"".join(parts)
 
     def _window_bits(self, start: bytes) -> int:
         if self._encoding != "deflate":

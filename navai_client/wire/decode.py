@@ -25,6 +25,7 @@ __all__ = ["UNREADABLE_FUNCTION_LIST", "client_secret", "function_list", "functi
 
 UNREADABLE_FUNCTION_LIST: Final = "[navai] Failed to parse backend functions response."
 
+_RESET_CONTENT: Final = 205  # has no body by its definition; what comes with it is not read
 _INVALID: Final = object()  # what a body that is not JSON parses to
 
 
@@ -140,6 +141,8 @@ def _parse_success(response: Response, function_name: str | None = None) -> Any:
             f"The response is larger than max_response_bytes ({len(response.content)} bytes).",
             status_code=response.status,
         )
+    if response.status == _RESET_CONTENT:
+        return _INVALID
     return _parse(_text(response.content))
 
 

@@ -1,0 +1,29 @@
+"""As arguments.js."""
+
+
+def echo(*args):
+    return args
+
+
+def one(value):
+    return {"value": value}
+
+
+def two(first, second):
+    return {"first": first, "second": second}
+
+
+def none():
+    return "nothing was needed"
+
+
+async def later(value):
+    return {"later": value}
+
+
+def nothing():
+    pass
+
+
+def kindOf(context):
+    return "context" if hasattr(context, "request") else type(context).__name__

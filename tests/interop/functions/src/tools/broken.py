@@ -1,0 +1,3 @@
+"""As broken.js."""
+
+raise RuntimeError("this module is broken on purpose")

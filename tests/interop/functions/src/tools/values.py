@@ -1,0 +1,5 @@
+"""As values.js."""
+
+__all__ = ["answer"]
+
+answer = 42

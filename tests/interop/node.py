@@ -1,0 +1,147 @@
+"""The published JavaScript peers: installed once, run in one process of Node, asked by lines of JSON."""
+
+import hashlib
+import json
+import math
+import os
+import queue
+import shutil
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import IO, Any, Final, NoReturn, Self
+
+import pytest
+
+__all__ = ["Node", "is_absent", "revived"]
+
+HERE: Final = Path(__file__).parent
+_MODULES: Final = HERE / "node_modules"
+_STAMP: Final = _MODULES / ".installed"
+_OLDEST_NODE: Final = 20
+_PATIENCE: Final = 120  # seconds that one command may take before the process counts as stuck
+_INSTALL: Final = (
+    "install",
+    "--no-package-lock",
+    "--no-audit",
+    "--no-fund",
+    "--ignore-scripts",
+    "--loglevel=error",
+)
+
+
+def _give_up(reason: str) -> NoReturn:
+    """Skip what needs the peers; where CI runs, fail instead, so that nothing is skipped unnoticed."""
+    if os.environ.get("CI", "").lower() == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def _install(npm: str) -> None:
+    wanted = hashlib.sha256((HERE / "package.json").read_bytes()).hexdigest()
+    if _STAMP.is_file() and _STAMP.read_text(encoding="ascii") == wanted:
+        return
+    done = subprocess.run([npm, *_INSTALL], cwd=HERE, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        _give_up(f"npm could not install the published peers: {done.stderr.strip()[-500:]}")
+    _STAMP.write_text(wanted, encoding="ascii")
+
+
+class Node:
+    """One process of Node with the peers in it. A context manager."""
+
+    def __init__(self) -> None:
+        node, npm = shutil.which("node"), shutil.which("npm")
+        if node is None or npm is None:
+            _give_up("Node.js and npm are needed to run the published peers; they are not installed.")
+        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
+        if int(version.strip().lstrip("v").partition(".")[0]) < _OLDEST_NODE:
+            _give_up(f"The published peers need Node.js {_OLDEST_NODE} or newer; this is {version.strip()}.")
+        _install(npm)
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self._process = subprocess.Popen(
+            [node, str(HERE / "driver.mjs")],
+            cwd=HERE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            env={"PATH": os.environ.get("PATH", "")},
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin = self._process.stdin
+        self._lines: queue.Queue[bytes] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,))
+        self._reader.start()
+        self._id = 0
+        self.version: str = self._answer()
+
+    def ask(self, command: str, **values: Any) -> Any:
+        """Have the driver do *command*, and return what it answers."""
+        self._id += 1
+        self._stdin.write(
+            json.dumps({"id": self._id, "command": command, **values}, allow_nan=False).encode() + b"\n"
+        )
+        self._stdin.flush()
+        return self._answer()
+
+    def call(self, base_url: str, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call *method* of the JavaScript client: ``{"value": ...}`` or ``{"raised": message}``."""
+        call = {"options": {"apiBaseUrl": base_url, **options}, "method": method}
+        if arguments:
+            call["input"] = arguments[0]
+        return self.ask("calls", calls=[call])[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        self._said.close()
+
+    def _read(self, lines: IO[bytes]) -> None:
+        for line in lines:
+            self._lines.put(line)
+        self._lines.put(b"")
+
+    def _answer(self) -> Any:
+        line = self._lines.get(timeout=_PATIENCE)
+        if not line:
+            self._said.seek(0)
+            pytest.fail(f"The driver ended:\n{self._said.read().decode()[-3000:]}", pytrace=False)
+        answer = json.loads(line)
+        assert answer["id"] == self._id
+        assert "error" not in answer, answer["error"]
+        return answer["value"]
+
+
+_SPECIAL: Final = {
+    "undefined": None,
+    "NaN": math.nan,
+    "Infinity": math.inf,
+    "-Infinity": -math.inf,
+    "too deep": "too deep",
+}
+
+
+def is_absent(value: Any) -> bool:
+    """Return whether JavaScript had ``undefined`` there."""
+    return isinstance(value, dict) and value == {"$": "undefined"}
+
+
+def revived(value: Any) -> Any:
+    """Return what the driver sent as Python would have it: what is undefined is None."""
+    if isinstance(value, dict):
+        if set(value) == {"$"} and value["$"] in _SPECIAL:
+            return _SPECIAL[value["$"]]
+        return {key: revived(child) for key, child in value.items()}
+    return [revived(child) for child in value] if isinstance(value, list) else value

@@ -1,0 +1,62 @@
+"""Bodies of answers as the JavaScript clients read them: gzip of several members, and where there is none."""
+
+import gzip
+import zlib
+
+import httpx
+import pytest
+
+from navai_client import InvalidResponseError
+from navai_client.transports._body import Body
+from tests.clients import make_client
+
+WHOLE = b'{"ok": true, "result": "' + b"r" * 500 + b'"}'
+MEMBERS = gzip.compress(WHOLE[:20]) + gzip.compress(b"") + gzip.compress(WHOLE[20:])
+
+
+@pytest.mark.parametrize("step", [1, 7, 10_000])
+@pytest.mark.parametrize(
+    ("encoding", "sent"),
+    [
+        ("gzip", MEMBERS),
+        ("gzip", MEMBERS + b"\0" * 20),
+        ("deflate", zlib.compress(WHOLE) + b"surplus"),
+    ],
+)
+def test_a_compressed_body_is_read_to_its_end_and_not_beyond(encoding: str, sent: bytes, step: int) -> None:
+    body = Body(10_000, encoding)
+
+    for start in range(0, len(sent), step):
+        assert body.feed(sent[start : start + step])
+
+    assert body.content() == WHOLE
+    assert not body.truncated
+    assert not body.damaged()
+
+
+@pytest.mark.parametrize("surplus", [b"surplus", b"\x1f", gzip.compress(WHOLE)[:30]])
+def test_what_follows_gzip_and_is_no_whole_member_is_damage(surplus: bytes) -> None:
+    body = Body(10_000, "gzip")
+
+    body.feed(gzip.compress(WHOLE) + surplus)
+
+    assert body.damaged()
+
+
+def test_members_count_together_towards_the_limit() -> None:
+    body = Body(150, "gzip")
+
+    assert not body.feed(gzip.compress(b"a" * 100) * 3)
+
+    assert body.truncated
+    assert body.content() == b"a" * 150
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_what_comes_with_reset_content_is_not_read(kind: str) -> None:
+    transport = httpx.MockTransport(lambda request: httpx.Response(205, content=WHOLE))
+    client = make_client(kind, base_url="http://backend.test", transport=transport)
+
+    with pytest.raises(InvalidResponseError, match=r"^Invalid backend function response\.$"):
+        client.execute_function("f")
+    client.close()
