@@ -1,5 +1,6 @@
 """The hand on a connection, where no server can bring about what must be shown."""
 
+import asyncio
 import socket
 import ssl
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 
 from navai_client.transports import Call
-from navai_client.transports._tap import Tap, Trace, _holds_more
+from navai_client.transports._tap import AsyncTap, Tap, Trace, _holds_more
 
 
 class Stream:
@@ -15,15 +16,26 @@ class Stream:
 
     def __init__(self, **info: Any) -> None:
         self._info = info
+        self.written = b""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         return b"unasked"
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        raise AssertionError
+        self.written += buffer
 
     def get_extra_info(self, info: str) -> Any:
         return self._info.get(info)
+
+
+class AsyncStream(Stream):
+    """The same for the async world."""
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # type: ignore[override]
+        return super().read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # type: ignore[override]
+        super().write(buffer, timeout)
 
 
 class TLS:
@@ -43,6 +55,25 @@ def test_what_is_read_before_anything_was_asked_is_passed_on() -> None:
     tap = Tap(Stream(), None)
     assert tap.read(100) == b"unasked"
     assert not tap.clean()
+
+
+def test_a_head_without_a_body_leaves_before_the_answer_is_read() -> None:
+    stream = Stream()
+    tap = Tap(stream, None)
+    tap.write(b"GET")
+    tap.read(100)
+    assert stream.written == b"GET"
+
+
+def test_a_head_without_a_body_leaves_before_the_answer_is_read_in_the_async_world() -> None:
+    async def main() -> None:
+        stream = AsyncStream()
+        tap = AsyncTap(stream, None)
+        await tap.write(b"GET")
+        await tap.read(100)
+        assert stream.written == b"GET"
+
+    asyncio.run(main())
 
 
 def test_a_caller_who_leaves_at_the_moment_of_sending_stops_it() -> None:
