@@ -23,7 +23,7 @@ from navai_client.inflight import InFlight
 from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.retry import RetryPolicy
 from navai_client.transports import AsyncTransport, Call, Transport
-from navai_client.transports._httpx import async_transport, sync_transport
+from navai_client.transports._given import async_transport, sync_transport
 from navai_client.wire.exchange import Exchange
 from navai_client.wire.messages import Send
 from navai_client.wire.operations import Operation, Operations, SessionOptions, SpeechOptions

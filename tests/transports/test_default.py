@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from navai_client import NavaiBackendClient, NavaiTimeoutError, NavaiTransportError
-from navai_client.transports import Call, _httpx
-from navai_client.transports._httpx import HTTPXTransport
+from navai_client.transports import Call, _httpx, _lanes
+from navai_client.transports._lanes import HTTPXTransport
 from navai_client.wire.messages import Endpoint, Request, Response, TransportFailure
 from tests.clients import make_client
 from tests.faults.server import FaultServer, Peer, answer
@@ -69,7 +69,7 @@ def test_sixteen_threads_share_a_client(backend: FaultServer) -> None:
 def test_an_idle_connection_is_given_up_after_a_while(
     kind: str, backend: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_httpx, "_IDLE_FOR", 0.0)
+    monkeypatch.setattr(_lanes, "_IDLE_FOR", 0.0)
     client = make_client(kind, base_url=backend.url, **FAST)
     try:
         assert [client.execute_function("f", number) for number in range(3)] == [0, 1, 2]
@@ -81,7 +81,7 @@ def test_an_idle_connection_is_given_up_after_a_while(
 def test_no_more_idle_connections_than_allowed_are_kept(
     kind: str, backend: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_httpx, "_MAX_IDLE", 0)
+    monkeypatch.setattr(_lanes, "_MAX_IDLE", 0)
     client = make_client(kind, base_url=backend.url, **FAST)
     try:
         assert [client.execute_function("f", number) for number in range(3)] == [0, 1, 2]
@@ -93,7 +93,7 @@ def test_no_more_idle_connections_than_allowed_are_kept(
 def test_a_call_for_which_no_connection_is_free_has_not_been_sent(
     kind: str, backend: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_httpx, "_MAX_CONNECTIONS", 1)
+    monkeypatch.setattr(_lanes, "_MAX_CONNECTIONS", 1)
     client = make_client(kind, base_url=backend.url, **FAST)
     transport = (client.client if kind == "async" else client)._transport
     if kind == "async":
@@ -174,7 +174,7 @@ def test_a_call_interrupted_while_another_thread_works_for_it_is_cut_off(
         raise Stop
 
     threads: list[threading.Thread] = []
-    monkeypatch.setattr(_httpx, "run_within", run_within)
+    monkeypatch.setattr(_lanes, "run_within", run_within)
     with FaultServer(never) as server, NavaiBackendClient(server.url, timeout=None) as client:
         with pytest.raises(Stop):
             client.execute_function("f")
@@ -189,7 +189,7 @@ def test_a_name_that_is_looked_up_too_slowly_sends_nothing_when_it_is_found(
     backend: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, looked_up = threading.Event(), threading.Event()
-    original = _httpx._send
+    original = _httpx.send
 
     def slow(*args: Any) -> Any:
         found.wait()
@@ -198,7 +198,7 @@ def test_a_name_that_is_looked_up_too_slowly_sends_nothing_when_it_is_found(
         finally:
             looked_up.set()
 
-    monkeypatch.setattr(_httpx, "_send", slow)
+    monkeypatch.setattr(_lanes, "send", slow)
     with NavaiBackendClient(backend.url, timeout=0.05, max_retries=0) as client:
         with pytest.raises(NavaiTimeoutError) as caught:
             client.execute_function("f")
@@ -239,7 +239,7 @@ def test_forgetting_the_parent_drops_connections_and_frees_all_places(backend: F
         client.execute_function("f", 1)
         transport: Any = client._transport
         transport._places.acquire()
-        _httpx._forget_parents()
+        _lanes._forget_parents()
         assert not transport._lanes._idle
         assert client.execute_function("f", 2) == 2
     assert backend.connections == 2

@@ -203,7 +203,7 @@ def test_an_interrupt_leaves_a_given_transport(monkeypatch: pytest.MonkeyPatch, 
     def interrupted(timeout: float | None, work: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("navai_client.transports._httpx.run_within", interrupted)
+    monkeypatch.setattr("navai_client.transports._given.run_within", interrupted)
     with (
         made("sync", base_url=URL, transport=library.HTTPTransport()) as client,
         pytest.raises(KeyboardInterrupt),

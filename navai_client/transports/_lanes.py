@@ -1,0 +1,225 @@
+"""The default transports: lanes, each with one connection of httpx that serves one call after the other."""
+
+import asyncio
+import contextlib
+import functools
+import os
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+from weakref import WeakSet
+
+from navai_client.transports import Call
+from navai_client.transports._httpx import Sender, Settings, send, send_async, too_late
+from navai_client.transports._tap import AsyncTap
+from navai_client.transports._threads import run_within
+from navai_client.wire.messages import Request, Response, TransportFailure
+
+__all__ = ["AsyncHTTPXTransport", "HTTPXTransport"]
+
+_MAX_CONNECTIONS: Final = 100
+_MAX_IDLE: Final = 20
+_IDLE_FOR: Final = 55.0  # seconds; load balancers end connections after 60, and earlier ends are noticed
+
+
+class _Lane:
+    """A sender with one connection, which serves one call after the other.
+
+    One connection each, so that a call that ended badly takes nothing with it: its lane is thrown away.
+    (httpx 0.28.1 loses places in a shared pool when calls are cancelled; httpcore issue 1093.)
+    """
+
+    def __init__(self, sender: Sender) -> None:
+        self.sender = sender
+        self.trace = sender.trace_type()
+        self.idle_since = 0.0
+
+    def ready(self, now: float) -> bool:
+        """Return whether its connection stands and nothing came on it that nobody asked for."""
+        tap = self.trace.tap
+        return tap is not None and now - self.idle_since < _IDLE_FOR and not tap.get_extra_info("is_readable")
+
+    def usable(self, outcome: Response | TransportFailure) -> bool:
+        """Return whether another call may follow after *outcome*."""
+        tap = self.trace.tap  # there is none if a stand-in answered that opens no connections
+        self.trace.call = None
+        self.idle_since = time.monotonic()
+        return isinstance(outcome, Response) and not outcome.truncated and tap is not None and tap.clean()
+
+    async def aclose(self) -> None:
+        """Close what it has, in the async world."""
+        await self.sender.given.aclose()
+        if isinstance(self.trace.tap, AsyncTap):
+            await self.trace.tap.aclose()
+
+
+class _Lanes:
+    """The idle lanes, the latest first."""
+
+    def __init__(self, settings: Settings, *, is_async: bool) -> None:
+        self._settings = settings
+        self._is_async = is_async
+        self._idle: deque[_Lane] = deque()
+        self._closed = False
+
+    def take(self, request: Request, dead: list[_Lane]) -> tuple[_Lane, bool]:
+        """Return a lane and whether its connection stands; put those that must be closed into *dead*."""
+        now = time.monotonic()
+        while True:
+            try:
+                lane = self._idle.pop()
+            except IndexError:
+                scheme = request.endpoint.url.partition(":")[0].lower()
+                return _Lane(self._settings.sender(scheme, is_async=self._is_async)), False
+            if lane.ready(now):
+                return lane, True
+            dead.append(lane)
+
+    def give_back(self, lane: _Lane, outcome: Response | TransportFailure) -> bool:
+        """Take *lane* back; return whether it was kept."""
+        if self._closed or not lane.usable(outcome) or len(self._idle) >= _MAX_IDLE:
+            return False
+        self._idle.append(lane)
+        return True
+
+    def empty(self) -> Iterator[_Lane]:
+        """Give out all idle lanes for good."""
+        with contextlib.suppress(IndexError):
+            while True:
+                yield self._idle.pop()
+
+    def close(self) -> Iterator[_Lane]:
+        """Give out all idle lanes, and take none back from now on."""
+        self._closed = True
+        return self.empty()
+
+
+class HTTPXTransport:
+    """The default transport of ``NavaiBackendClient``.
+
+    Args:
+        verify: True for the usual certificate authorities, False for none, a file or folder of certificates,
+            or an ``ssl.SSLContext``.
+        proxy: The URL of a proxy, else what the environment says, as httpx reads it.
+    """
+
+    def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
+        self._lanes = _Lanes(Settings(verify, proxy), is_async=False)
+        self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        _sync_transports.add(self)
+
+    def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request*; see ``Transport``."""
+        if not self._places.acquire(timeout=call.remaining()):
+            return _all_busy()
+        dead: list[_Lane] = []
+        try:
+            lane, stands = self._lanes.take(request, dead)
+        except BaseException:
+            self._places.release()
+            raise
+        finally:
+            for other in dead:
+                other.sender.given.close()
+        work = functools.partial(self._send_on, lane, self._places, request, call)
+        if stands:
+            return work()
+        try:  # looking up the name and connecting can take longer than any timeout says
+            return run_within(call.remaining(), work)
+        except TimeoutError:
+            call.left = True
+            return too_late(call)
+        except BaseException:
+            call.left = True
+            if (tap := lane.trace.tap) is not None:
+                tap.cut_off()  # there may be no deadline for the other thread
+            raise
+
+    def _send_on(
+        self, lane: _Lane, places: threading.BoundedSemaphore, request: Request, call: Call
+    ) -> Response | TransportFailure:
+        outcome: Response | TransportFailure = TransportFailure("interrupted")
+        try:
+            outcome = send(lane.sender, request, call, lane.trace)
+            return outcome
+        finally:
+            if call.left or not self._lanes.give_back(lane, outcome):
+                lane.sender.given.close()
+            places.release()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for lane in self._lanes.close():
+            lane.sender.given.close()
+
+    def forget_parent(self) -> None:
+        """Drop what belongs to the process that this one was forked from."""
+        self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
+        for lane in self._lanes.empty():
+            lane.sender.given.close()
+
+
+_sync_transports: Final[WeakSet[HTTPXTransport]] = WeakSet()
+
+
+def _forget_parents() -> None:
+    """A child of fork() must not speak on its parent's connections."""
+    for transport in list(_sync_transports):
+        transport.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
+    os.register_at_fork(after_in_child=_forget_parents)
+
+
+def _all_busy() -> TransportFailure:
+    return TransportFailure(f"all {_MAX_CONNECTIONS} connections were busy", sent=False, timed_out=True)
+
+
+class AsyncHTTPXTransport:
+    """The default transport of ``AsyncNavaiBackendClient``; its arguments are those of ``HTTPXTransport``."""
+
+    def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
+        self._lanes = _Lanes(Settings(verify, proxy), is_async=True)
+        self._places = asyncio.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request*; see ``AsyncTransport``."""
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(call.remaining()):
+                    await self._places.acquire()
+            except TimeoutError:
+                return _all_busy()
+        else:
+            await self._places.acquire()
+        dead: list[_Lane] = []
+        outcome: Response | TransportFailure = TransportFailure("interrupted")
+        lane: _Lane | None = None
+        try:
+            lane, _ = self._lanes.take(request, dead)
+            outcome = await send_async(lane.sender, request, call, lane.trace)
+            return outcome
+        finally:
+            if lane is not None and not self._lanes.give_back(lane, outcome):
+                dead.append(lane)
+            for other in dead:
+                self._discard(other)
+            self._places.release()
+
+    def _discard(self, lane: _Lane) -> None:
+        """Close *lane* in a task of its own, which nobody cancels with the call."""
+        task = asyncio.get_running_loop().create_task(lane.aclose())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for lane in self._lanes.close():
+            self._discard(lane)
+        if self._closing:
+            await asyncio.wait(self._closing)
