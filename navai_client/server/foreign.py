@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from navai_client.server.redaction import message_of
+
 __all__ = ["convert_foreign", "describe_foreign", "represent_foreign"]
 
 
@@ -18,7 +20,11 @@ def convert_foreign(wanted: type, value: Any) -> Any:
     validate = getattr(wanted, "model_validate", None)
     if validate is None:
         raise TypeError(f"a {wanted.__name__} cannot be made from JSON")
-    return validate(value)
+    try:
+        return validate(value)
+    # The boundary to code that is not ours: a model may raise anything while it looks at a value.
+    except Exception as error:
+        raise ValueError(message_of(error)) from error
 
 
 def describe_foreign(wanted: type) -> dict[str, Any]:

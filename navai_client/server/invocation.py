@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from navai_client.server.context import FunctionContext
+from navai_client.server.redaction import message_of
 from navai_client.server.results import ResultError, encode_result
 from navai_client.server.signature import ArgumentsError, Signature, is_filled_list
 from navai_client.server.threads import CallThreads, NoThreadLeftError
@@ -179,16 +180,6 @@ class Invoker:
             return error
         _log.error("Function %s failed.", name, exc_info=error)
         return FunctionFailure(self._hide(message_of(error)))
-
-
-def message_of(error: BaseException) -> str:
-    """Return the message of *error*, or its type's name when it has none or cannot tell."""
-    try:
-        message = str(error)
-    # The boundary again: an exception's __str__ is code that is not ours.
-    except BaseException:  # noqa: BLE001
-        message = ""
-    return message or type(error).__name__
 
 
 def _guarded(make: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from navai_client.server.foreign import represent_foreign
+from navai_client.server.redaction import message_of
 
 __all__ = ["ResultError", "encode_result"]
 
@@ -29,16 +30,18 @@ def encode_result(result: Any) -> bytes:
     try:
         encoded = _encode(result)
         # msgspec writes NaN and the infinities as null. Only a text with a null in it can hide one.
-        if b"null" in encoded and _has_unwritable_number(
+        unwritable = b"null" in encoded and _has_unwritable_number(
             msgspec.to_builtins(result, enc_hook=represent_foreign)
-        ):
-            raise ResultError("The result holds a number that JSON cannot (NaN or Infinity).")
+        )
     except UnicodeEncodeError:
         return _encode_surrogates(result)
     except RecursionError:
         raise ResultError("The result is nested too deeply, or holds itself.") from None
-    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
-        raise ResultError(str(error)) from None
+    # The boundary to code that is not ours: a model that dumps itself may raise anything.
+    except Exception as error:  # noqa: BLE001
+        raise ResultError(message_of(error)) from None
+    if unwritable:
+        raise ResultError("The result holds a number that JSON cannot (NaN or Infinity).")
     return encoded
 
 

@@ -118,9 +118,10 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         # The system's own words; what Python adds to them repeats the address.
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number) if number and number > 0 else str(error)
         raise ServeError(f"Cannot listen on {host}:{port}: {reason}.") from None
     listener.set_inheritable(True)
     return listener
