@@ -55,6 +55,8 @@ class NavaiBackend(Backend):
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
+        else:
+            raise ValueError(f"A Navai backend does not serve {scope['type']!r}.")
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
@@ -131,7 +133,7 @@ class NavaiBackend(Backend):
             if message["type"] == "lifespan.startup":
                 self.start()
                 await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
+            else:
                 await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -28,13 +28,11 @@ def encode_result(result: Any) -> bytes:
         ResultError: It holds something without a form in JSON.
     """
     try:
-        encoded = _encode(result)
+        encoded = _encode_text(result)
         # msgspec writes NaN and the infinities as null. Only a text with a null in it can hide one.
         unwritable = b"null" in encoded and _has_unwritable_number(
             msgspec.to_builtins(result, enc_hook=represent_foreign)
         )
-    except UnicodeEncodeError:
-        return _encode_surrogates(result)
     except RecursionError:
         raise ResultError("The result is nested too deeply, or holds itself.") from None
     # The boundary to code that is not ours: a model that dumps itself may raise anything.
@@ -45,13 +43,13 @@ def encode_result(result: Any) -> bytes:
     return encoded
 
 
-def _encode_surrogates(result: Any) -> bytes:
-    r"""Write lone surrogates as ``\uXXXX``, as JavaScript does: UTF-8 has no form for them."""
+def _encode_text(result: Any) -> bytes:
     try:
+        return _encode(result)
+    except UnicodeEncodeError:
+        # Lone surrogates go as \uXXXX, as in JavaScript: UTF-8 has no form for them.
         plain = msgspec.to_builtins(result, enc_hook=represent_foreign, str_keys=True)
         return json.dumps(plain, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ResultError(str(error)) from None
 
 
 def _has_unwritable_number(value: Any) -> bool:

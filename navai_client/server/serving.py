@@ -50,15 +50,6 @@ class ServeOptions:
     grace: int = _GRACE_S
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and sockets:
-            _announce(sockets[0])
-
-
 def serve(options: ServeOptions) -> None:
     """Serve until told to stop; calls in flight are then let finish, up to the grace time.
 
@@ -84,14 +75,14 @@ def serve(options: ServeOptions) -> None:
         workers=options.workers,
         timeout_graceful_shutdown=options.grace,
     )
+    # For people and scripts alike: the one line on standard output. Whoever connects now waits for the start.
+    print(f"Navai backend listening on {url_of(listener)}", flush=True)  # noqa: T201
     if options.reload:
-        _announce(listener)
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
     elif options.workers > 1:
-        _announce(listener)
         Multiprocess(config, sockets=[listener]).run()
     else:
-        _Server(config).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def make_backend(options: ServeOptions) -> NavaiBackend:
@@ -131,8 +122,3 @@ def url_of(listener: socket.socket) -> str:
     """Return the URL under which *listener* is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _announce(listener: socket.socket) -> None:
-    # For people and scripts alike: the one line on standard output.
-    print(f"Navai backend listening on {url_of(listener)}", flush=True)  # noqa: T201

@@ -73,7 +73,9 @@ class FakeBackend:
             for name, value in (*request.endpoint.headers, *request.headers)
         }
         path = unquote(urlsplit(request.endpoint.url).path)
-        given = BackendRequest(request.endpoint.method, path, sent, sent.get(b"x-request-id", b"").decode())
+        given = BackendRequest(
+            request.endpoint.method, path, sent, sent.get(b"x-request-id", b"").decode("latin-1")
+        )
         core = self._backend.core
         body = request.content or b""
         answer = core.admit(given)
