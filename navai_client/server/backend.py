@@ -110,6 +110,7 @@ class Backend:
 
     async def aclose(self) -> None:
         """Give up what still runs and close the connections upstream."""
+        await self.core.aclose()
         await self.invoker.close()
         await self.services.aclose()
 

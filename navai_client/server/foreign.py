@@ -1,5 +1,6 @@
 """Types that msgspec does not know: read and written by what they offer themselves (Pydantic's models do)."""
 
+import typing
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ def convert_foreign(wanted: type, value: Any) -> Any:
         ValueError: The value does not fit.
         TypeError: Nothing tells how to make one.
     """
-    if isinstance(value, wanted):
+    if isinstance(value, typing.get_origin(wanted) or wanted):
         return value
     validate = getattr(wanted, "model_validate", None)
     if validate is None:

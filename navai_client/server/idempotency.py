@@ -77,6 +77,13 @@ class IdempotencyKeys:
         task.add_done_callback(lambda _: self._finished(key, entry))
         return await asyncio.shield(task)
 
+    async def aclose(self) -> None:
+        """Cancel what still runs."""
+        left = [entry.task for entry in self._running.values()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
     def _finished(self, key: str, entry: _Entry) -> None:
         del self._running[key]
         if entry.task.cancelled() or entry.task.exception() is not None:

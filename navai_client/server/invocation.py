@@ -129,6 +129,7 @@ class Invoker:
         except asyncio.CancelledError:
             context.cancelled.set()
             task.cancel()
+            self._leave(task)
             raise
         if not done:
             context.cancelled.set()
@@ -172,8 +173,11 @@ class Invoker:
         _, running = await asyncio.wait((task,), timeout=_GRACE_S)
         if running:
             _log.warning("Function %s goes on after its time was over and it was cancelled.", name)
-            self._left.add(task)
-            task.add_done_callback(self._left.discard)
+            self._leave(task)
+
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
 
     def _failure(self, name: str, error: BaseException) -> FunctionFailure:
         if isinstance(error, FunctionFailure):

@@ -70,14 +70,15 @@ def serve(options: ServeOptions) -> None:
         access_log=False,
         lifespan="on",
         log_config=None,
-        reload=options.reload,
-        reload_dirs=[str(base.resolve())] if options.reload else None,
         workers=options.workers,
         timeout_graceful_shutdown=options.grace,
     )
     # For people and scripts alike: the one line on standard output. Whoever connects now waits for the start.
     print(f"Navai backend listening on {url_of(listener)}", flush=True)  # noqa: T201
     if options.reload:
+        config.reload_dirs = [
+            base.resolve()
+        ]  # its own argument counts only for an application named by a text
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
     elif options.workers > 1:
         Multiprocess(config, sockets=[listener]).run()

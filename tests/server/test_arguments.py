@@ -1,6 +1,7 @@
 """Payloads become arguments for every kind of callable, and schemas for every kind of hint."""
 
 import asyncio
+import collections.abc
 import contextlib
 import functools
 import logging
@@ -179,12 +180,13 @@ def test_a_class_that_nothing_tells_how_to_make_is_the_callers_error(
     class Plain: ...
 
     @backend.function
-    def take(it: Plain) -> str:
-        return type(it).__name__
+    def take(some: collections.abc.Iterable[int], it: Plain | None = None) -> object:
+        return [some, it]
 
-    assert "cannot be made from JSON" in execute(backend, "take", {"it": {}})["details"]
+    assert execute(backend, "take", {"some": [1, 2]})["result"] == [[1, 2], None]
+    assert "cannot be made from JSON" in execute(backend, "take", {"some": [], "it": {}})["details"]
     (item,) = ask(backend, "GET", "/navai/functions").json()["items"]
-    assert item["parameters"]["properties"]["it"] == {}
+    assert item["parameters"]["properties"]["some"] == {}
 
 
 def test_docstrings_and_defaults_that_cannot_be_read_are_left_out(backend: NavaiBackend, ask: Any) -> None:
