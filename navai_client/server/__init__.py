@@ -67,8 +67,6 @@ def __getattr__(name: str) -> Any:
     try:
         module = import_module(f"{__name__}.{home}")
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "navai_client":
-            raise
         raise ModuleNotFoundError(
             f"The Navai server needs {error.name!r}: pip install 'navai-client[server]'", name=error.name
         ) from None

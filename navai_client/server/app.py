@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final, final
 
 from navai_client.server.access_log import AccessLog
@@ -43,11 +44,7 @@ class NavaiBackend(Backend):
             \"\"\"Get the current weather of a place.\"\"\"
     """
 
-    def __init__(self, *args: Any, **keywords: Any) -> None:
-        super().__init__(*args, **keywords)
-        self._log = AccessLog()
-        self._id_start = os.urandom(6).hex()
-        self._numbers = itertools.count(1)
+    _log: Final = AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, or the start and stop of the server."""
@@ -58,6 +55,8 @@ class NavaiBackend(Backend):
         elif scope["type"] == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
+        else:
+            raise ValueError(f"A Navai backend does not serve {scope['type']!r}.")
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
@@ -86,7 +85,13 @@ class NavaiBackend(Backend):
         given = headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given.decode()
-        return f"{self._id_start}-{next(self._numbers)}"
+        return next(self._own_ids)
+
+    @functools.cached_property
+    def _own_ids(self) -> Iterator[str]:
+        """Ids that no other process gives: made at the first request, and so after a server has forked."""
+        start = os.urandom(6).hex()
+        return (f"{start}-{number}" for number in itertools.count(1))
 
     async def _read(self, request: BackendRequest, receive: Receive) -> bytes | Answer:
         """Read the body, up to the limit, within its time."""
@@ -128,7 +133,7 @@ class NavaiBackend(Backend):
             if message["type"] == "lifespan.startup":
                 self.start()
                 await send({"type": "lifespan.startup.complete"})
-            elif message["type"] == "lifespan.shutdown":
+            else:
                 await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return

@@ -4,7 +4,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, Unpack, overload
 
 from navai_client.server.core import BackendCore, Services
 from navai_client.server.demo import DemoServices
@@ -14,7 +14,7 @@ from navai_client.server.options import BackendOptions
 from navai_client.server.redaction import Redactor
 from navai_client.server.registry import FunctionRegistry
 from navai_client.server.services import UpstreamServices
-from navai_client.server.settings import ServerSettings
+from navai_client.server.settings import ServerSettings, SettingsKeywords
 from navai_client.server.threads import CallThreads
 from navai_client.wire.text import trim
 
@@ -42,7 +42,7 @@ class Backend:
         demo: bool = False,
         discover: bool = True,
         services: Services | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsKeywords],
     ) -> None:
         """Put a backend together.
 
@@ -110,6 +110,7 @@ class Backend:
 
     async def aclose(self) -> None:
         """Give up what still runs and close the connections upstream."""
+        await self.core.aclose()
         await self.invoker.close()
         await self.services.aclose()
 

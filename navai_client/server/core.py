@@ -106,6 +106,10 @@ class BackendCore:
         """Answer *request*, which :meth:`admit` has let pass, with its *body*."""
         return await self._routes[request.path].methods[request.method](request, body)
 
+    async def aclose(self) -> None:
+        """Give up what still runs for nobody: keyed calls whose clients have left."""
+        await self._keys.aclose()
+
     def too_large(self) -> Answer:
         """Refuse a body that is over the limit."""
         return error_answer(413, f"Request body is larger than {self.settings.max_body_bytes} bytes.")

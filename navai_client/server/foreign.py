@@ -1,7 +1,10 @@
 """Types that msgspec does not know: read and written by what they offer themselves (Pydantic's models do)."""
 
+import typing
 from collections.abc import Mapping
 from typing import Any
+
+from navai_client.server.redaction import message_of
 
 __all__ = ["convert_foreign", "describe_foreign", "represent_foreign"]
 
@@ -13,12 +16,16 @@ def convert_foreign(wanted: type, value: Any) -> Any:
         ValueError: The value does not fit.
         TypeError: Nothing tells how to make one.
     """
-    if isinstance(value, wanted):
+    if isinstance(value, typing.get_origin(wanted) or wanted):
         return value
     validate = getattr(wanted, "model_validate", None)
     if validate is None:
         raise TypeError(f"a {wanted.__name__} cannot be made from JSON")
-    return validate(value)
+    try:
+        return validate(value)
+    # The boundary to code that is not ours: a model may raise anything while it looks at a value.
+    except Exception as error:
+        raise ValueError(message_of(error)) from error
 
 
 def describe_foreign(wanted: type) -> dict[str, Any]:

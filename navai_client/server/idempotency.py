@@ -31,7 +31,7 @@ class KeyReusedError(Exception):
 class _Entry:
     fingerprint: bytes
     task: "asyncio.Task[Answer]"
-    expires: float
+    expires: float = 0.0
     size: int = 0
 
 
@@ -51,7 +51,8 @@ class IdempotencyKeys:
         self._most_keys = most_keys
         self._most_bytes = most_bytes
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._running: dict[str, _Entry] = {}
+        self._answered: OrderedDict[str, _Entry] = OrderedDict()  # in the order in which they expire
         self._bytes = 0
 
     async def once(
@@ -64,7 +65,7 @@ class IdempotencyKeys:
         """
         self._drop_old()
         fingerprint = _fingerprint(function, payload)
-        entry = self._entries.get(key)
+        entry = self._running.get(key) or self._answered.get(key)
         if entry is not None:
             if entry.fingerprint != fingerprint:
                 raise KeyReusedError
@@ -72,32 +73,37 @@ class IdempotencyKeys:
             return attrs.evolve(answer, headers=(*answer.headers, (b"idempotent-replayed", b"true")))
         # A task of its own: the call goes on when the one who asked first is gone.
         task = asyncio.ensure_future(_run(call))
-        entry = self._entries[key] = _Entry(fingerprint, task, self._clock() + self._lifetime)
-        task.add_done_callback(lambda done: self._finished(key, entry, done))
+        entry = self._running[key] = _Entry(fingerprint, task)
+        task.add_done_callback(lambda _: self._finished(key, entry))
         return await asyncio.shield(task)
 
-    def _finished(self, key: str, entry: _Entry, task: "asyncio.Task[Answer]") -> None:
-        if self._entries.get(key) is not entry:
-            return
-        if task.cancelled() or task.exception() is not None:
-            del self._entries[key]
+    async def aclose(self) -> None:
+        """Cancel what still runs."""
+        left = [entry.task for entry in self._running.values()]
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _finished(self, key: str, entry: _Entry) -> None:
+        del self._running[key]
+        if entry.task.cancelled() or entry.task.exception() is not None:
             return
         entry.expires = self._clock() + self._lifetime
-        entry.size = len(task.result().body)
+        entry.size = len(entry.task.result().body)
         self._bytes += entry.size
-        self._entries.move_to_end(key)
+        self._answered[key] = entry
         self._drop_old()
 
     def _drop_old(self) -> None:
         """Forget, oldest first, what has expired or is too much; a call that still runs is kept."""
         now = self._clock()
-        for key, entry in list(self._entries.items()):
-            too_much = len(self._entries) > self._most_keys or self._bytes > self._most_bytes
-            if entry.expires > now and not too_much:
+        while self._answered:
+            key, oldest = next(iter(self._answered.items()))
+            too_much = len(self._answered) > self._most_keys or self._bytes > self._most_bytes
+            if oldest.expires > now and not too_much:
                 return
-            if entry.task.done():
-                del self._entries[key]
-                self._bytes -= entry.size
+            del self._answered[key]
+            self._bytes -= oldest.size
 
 
 async def _run(call: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import attrs
 
 from navai_client.server.context import FunctionContext
+from navai_client.server.redaction import message_of
 from navai_client.server.results import ResultError, encode_result
 from navai_client.server.signature import ArgumentsError, Signature, is_filled_list
 from navai_client.server.threads import CallThreads, NoThreadLeftError
@@ -128,6 +129,7 @@ class Invoker:
         except asyncio.CancelledError:
             context.cancelled.set()
             task.cancel()
+            self._leave(task)
             raise
         if not done:
             context.cancelled.set()
@@ -171,24 +173,17 @@ class Invoker:
         _, running = await asyncio.wait((task,), timeout=_GRACE_S)
         if running:
             _log.warning("Function %s goes on after its time was over and it was cancelled.", name)
-            self._left.add(task)
-            task.add_done_callback(self._left.discard)
+            self._leave(task)
+
+    def _leave(self, task: asyncio.Task[Any]) -> None:
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
 
     def _failure(self, name: str, error: BaseException) -> FunctionFailure:
         if isinstance(error, FunctionFailure):
             return error
         _log.error("Function %s failed.", name, exc_info=error)
         return FunctionFailure(self._hide(message_of(error)))
-
-
-def message_of(error: BaseException) -> str:
-    """Return the message of *error*, or its type's name when it has none or cannot tell."""
-    try:
-        message = str(error)
-    # The boundary again: an exception's __str__ is code that is not ours.
-    except BaseException:  # noqa: BLE001
-        message = ""
-    return message or type(error).__name__
 
 
 def _guarded(make: Callable[[], Any]) -> tuple[Any, BaseException | None]:

@@ -4,8 +4,8 @@ import itertools
 import sys
 import types
 from collections.abc import Callable
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Final
 
@@ -77,9 +77,9 @@ class ModuleTree:
         if not file.resolve().is_relative_to(self._base):
             raise ImportError(f"{file.name} is a link to a place outside the base directory")
         loader = SourceFileLoader(name, str(file))
-        spec = spec_from_file_location(name, file, loader=loader, submodule_search_locations=folders)
-        if spec is None:
-            raise ImportError(f"{file.name} cannot be imported")
+        spec = ModuleSpec(name, loader, origin=str(file))
+        spec.has_location = True
+        spec.submodule_search_locations = folders
         module = module_from_spec(spec)
         sys.modules[name] = module
         try:

@@ -18,6 +18,7 @@ def describe(settings: ServerSettings) -> dict[str, Any]:
         "/health": {
             "get": {
                 "summary": "Whether the backend is up",
+                "security": [],
                 "responses": _answers(_object(ok={"const": True})),
             }
         },
@@ -53,13 +54,13 @@ def _object(*required: str, **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(required or properties)}
 
 
-def _answers(schema: dict[str, Any], *statuses: int) -> dict[str, Any]:
+def _answers(schema: dict[str, Any], *statuses: int | str) -> dict[str, Any]:
     failed = {"description": "Refused", "content": {"application/json": {"schema": _ERROR}}}
     done = {"description": "Done", "content": {"application/json": {"schema": schema}}}
     return {"200": done, **{str(status): failed for status in statuses}}
 
 
-def _operation(summary: str, body: Any, result: Any, statuses: tuple[int, ...]) -> dict[str, Any]:
+def _operation(summary: str, body: Any, result: Any, statuses: tuple[int | str, ...]) -> dict[str, Any]:
     return {
         "summary": summary,
         "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
@@ -68,7 +69,8 @@ def _operation(summary: str, body: Any, result: Any, statuses: tuple[int, ...]) 
 
 
 _INFO = {"title": "Navai backend", "version": __version__}
-_MINTING = (401, 403, 404, 429, 502, 504)
+_MINTING = ("4XX", 502, 504)  # what OpenAI or ElevenLabs refuse is passed on with their status
+_FILLED = {"type": "string", "pattern": "[^\\s\ufeff]"}
 _SECRET = {
     "type": "object",
     "properties": dict.fromkeys(
@@ -84,7 +86,7 @@ _SECRET_GIVEN = _object(
 )
 _SPEECH = _object(
     "text",
-    text={"type": "string"},
+    text=_FILLED,
     voiceId=_TEXT,
     modelId=_TEXT,
     outputFormat=_TEXT,
@@ -111,5 +113,15 @@ _FUNCTION = _object(
 _LIST = _object(
     items={"type": "array", "items": _FUNCTION}, warnings={"type": "array", "items": {"type": "string"}}
 )
-_CALL = _object("function_name", function_name={"type": "string"}, payload={})
-_OUTCOME = _object("ok", "function_name", ok={"type": "boolean"}, function_name={"type": "string"})
+_CALL = _object("function_name", function_name=_FILLED, payload={})
+_OUTCOME = {
+    "oneOf": [
+        _object(ok={"const": True}, function_name={"type": "string"}, source={"type": "string"}, result={}),
+        _object(
+            ok={"const": False},
+            function_name={"type": "string"},
+            error={"const": "Function execution failed."},
+            details={"type": "string"},
+        ),
+    ]
+}

@@ -7,9 +7,10 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from navai_client.server.exports import Export, ExportError, exports_of_module, exports_of_value
-from navai_client.server.invocation import Target, message_of
+from navai_client.server.exports import Export, exports_of_module, exports_of_value
+from navai_client.server.invocation import Target
 from navai_client.server.modules import FunctionModule
+from navai_client.server.redaction import message_of
 from navai_client.server.schema import parameter_descriptions, parameters_schema
 
 __all__ = ["FunctionRegistry", "RegisteredFunction", "load_functions", "normalize_name"]
@@ -105,16 +106,12 @@ class FunctionRegistry:
     def add_module(self, module: FunctionModule) -> None:
         """Import *module* and take in what it exports; a module that fails is a warning."""
         try:
-            loaded = module.load()
-        # The boundary to code that is not ours: a module may raise anything while it is imported.
-        except (Exception, SystemExit) as error:  # noqa: BLE001
-            self._failed(module, error)
-            return
-        try:
-            for export in exports_of_module(module.path, loaded, self.warnings):
+            for export in exports_of_module(module.path, module.load(), self.warnings):
                 self.add(export)
-        except ExportError as error:
-            self._failed(module, error)
+        # The boundary to code that is not ours: a module may raise anything while it is imported and read.
+        except (Exception, SystemExit) as error:  # noqa: BLE001
+            failed = module.hide(message_of(error))
+            self.warnings.append(f"[navai] Failed to load {module.path}: {failed}")
 
     def listing(self) -> bytes:
         """Return the body of the list of functions."""
@@ -128,9 +125,6 @@ class FunctionRegistry:
             for each in self.functions
         ]
         return msgspec.json.encode({"items": items, "warnings": self.warnings})
-
-    def _failed(self, module: FunctionModule, error: BaseException) -> None:
-        self.warnings.append(f"[navai] Failed to load {module.path}: {module.hide(message_of(error))}")
 
     def _free(self, wanted: str) -> str:
         if wanted not in self._by_name:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from navai_client.server.foreign import represent_foreign
+from navai_client.server.redaction import message_of
 
 __all__ = ["ResultError", "encode_result"]
 
@@ -27,28 +28,28 @@ def encode_result(result: Any) -> bytes:
         ResultError: It holds something without a form in JSON.
     """
     try:
-        encoded = _encode(result)
+        encoded = _encode_text(result)
         # msgspec writes NaN and the infinities as null. Only a text with a null in it can hide one.
-        if b"null" in encoded and _has_unwritable_number(
+        unwritable = b"null" in encoded and _has_unwritable_number(
             msgspec.to_builtins(result, enc_hook=represent_foreign)
-        ):
-            raise ResultError("The result holds a number that JSON cannot (NaN or Infinity).")
-    except UnicodeEncodeError:
-        return _encode_surrogates(result)
+        )
     except RecursionError:
         raise ResultError("The result is nested too deeply, or holds itself.") from None
-    except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
-        raise ResultError(str(error)) from None
+    # The boundary to code that is not ours: a model that dumps itself may raise anything.
+    except Exception as error:  # noqa: BLE001
+        raise ResultError(message_of(error)) from None
+    if unwritable:
+        raise ResultError("The result holds a number that JSON cannot (NaN or Infinity).")
     return encoded
 
 
-def _encode_surrogates(result: Any) -> bytes:
-    r"""Write lone surrogates as ``\uXXXX``, as JavaScript does: UTF-8 has no form for them."""
+def _encode_text(result: Any) -> bytes:
     try:
+        return _encode(result)
+    except UnicodeEncodeError:
+        # Lone surrogates go as \uXXXX, as in JavaScript: UTF-8 has no form for them.
         plain = msgspec.to_builtins(result, enc_hook=represent_foreign, str_keys=True)
         return json.dumps(plain, allow_nan=False, separators=(",", ":")).encode()
-    except (TypeError, ValueError, RecursionError) as error:
-        raise ResultError(str(error)) from None
 
 
 def _has_unwritable_number(value: Any) -> bool:

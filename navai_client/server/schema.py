@@ -27,10 +27,7 @@ def parameter_descriptions(call: Callable[..., Any]) -> dict[str, str]:
     text = inspect.getdoc(call)
     if not text or "\n" not in text:
         return {}
-    try:
-        found = docstring_parser.parse(text).params
-    except docstring_parser.ParseError:
-        return {}
+    found = docstring_parser.parse(text).params
     return {each.arg_name: " ".join(each.description.split()) for each in found if each.description}
 
 

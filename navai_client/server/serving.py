@@ -50,15 +50,6 @@ class ServeOptions:
     grace: int = _GRACE_S
 
 
-class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started and sockets:
-            _announce(sockets[0])
-
-
 def serve(options: ServeOptions) -> None:
     """Serve until told to stop; calls in flight are then let finish, up to the grace time.
 
@@ -79,19 +70,20 @@ def serve(options: ServeOptions) -> None:
         access_log=False,
         lifespan="on",
         log_config=None,
-        reload=options.reload,
-        reload_dirs=[str(base.resolve())] if options.reload else None,
         workers=options.workers,
         timeout_graceful_shutdown=options.grace,
     )
+    # For people and scripts alike: the one line on standard output. Whoever connects now waits for the start.
+    print(f"Navai backend listening on {url_of(listener)}", flush=True)  # noqa: T201
     if options.reload:
-        _announce(listener)
+        config.reload_dirs = [
+            base.resolve()
+        ]  # its own argument counts only for an application named by a text
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
     elif options.workers > 1:
-        _announce(listener)
         Multiprocess(config, sockets=[listener]).run()
     else:
-        _Server(config).run(sockets=[listener])
+        uvicorn.Server(config).run(sockets=[listener])
 
 
 def make_backend(options: ServeOptions) -> NavaiBackend:
@@ -118,9 +110,10 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         # The system's own words; what Python adds to them repeats the address.
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+        number = error.errno if isinstance(error, OSError) else None
+        reason = os.strerror(number) if number and number > 0 else str(error)
         raise ServeError(f"Cannot listen on {host}:{port}: {reason}.") from None
     listener.set_inheritable(True)
     return listener
@@ -130,8 +123,3 @@ def url_of(listener: socket.socket) -> str:
     """Return the URL under which *listener* is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _announce(listener: socket.socket) -> None:
-    # For people and scripts alike: the one line on standard output.
-    print(f"Navai backend listening on {url_of(listener)}", flush=True)  # noqa: T201

@@ -1,8 +1,8 @@
 """How the HTTP side of a backend is set: routes, limits, origins, the access token."""
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypedDict
 
 import attrs
 
@@ -10,7 +10,7 @@ from navai_client.server.errors import BackendOptionsError
 from navai_client.wire import paths
 from navai_client.wire.text import trim
 
-__all__ = ["MAX_BODY_BYTES", "ServerSettings"]
+__all__ = ["MAX_BODY_BYTES", "ServerSettings", "SettingsKeywords"]
 
 MAX_BODY_BYTES: Final = 2**20
 FUNCTION_TIMEOUT_S: Final = 30.0
@@ -71,3 +71,19 @@ class ServerSettings:
         origins = (trim(each).rstrip("/").lower() for each in (env.get("NAVAI_CORS_ORIGIN") or "").split(","))
         token = trim(env.get("NAVAI_ACCESS_TOKEN") or "")
         return {"cors_origins": tuple(each for each in origins if each), "access_token": token or None}
+
+
+class SettingsKeywords(TypedDict, total=False):
+    """The fields of :class:`ServerSettings`, as the keywords that a backend takes."""
+
+    client_secret_path: str
+    functions_list_path: str
+    functions_execute_path: str
+    speech_synthesize_path: str
+    include_functions_routes: bool
+    function_timeout: float | None
+    threads_per_function: int
+    max_body_bytes: int
+    body_timeout: float
+    cors_origins: Iterable[str]
+    access_token: str | None

@@ -7,7 +7,6 @@ payload as a whole. Nothing here calls the function.
 import functools
 import inspect
 import logging
-import re
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +26,7 @@ _Kind = inspect.Parameter
 _NAMED: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)
 _POSITIONAL: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
 _RESERVED: Final = frozenset({"args", "arguments", "value"})
-_PLACE: Final = re.compile(r" - at `\$\.(?P<place>.+)`$", re.DOTALL)
+_PLACE: Final = " - at `$."
 _CHARACTERS_OF_A_NAME: Final = 100
 
 
@@ -185,12 +184,8 @@ def is_filled_list(value: Any) -> TypeGuard[list[Any]]:
 def _explain(
     error: msgspec.ValidationError, values: Mapping[str, Any], by_name: Mapping[str, Parameter]
 ) -> str:
-    message = str(error)
-    found = _PLACE.search(message)
-    if found is None:
-        return message
-    place = found["place"]
-    text = f'Argument "{place[:_CHARACTERS_OF_A_NAME]}": {message[: found.start()]}.'
+    message, _, place = str(error).removesuffix("`").rpartition(_PLACE)
+    text = f'Argument "{place[:_CHARACTERS_OF_A_NAME]}": {message}.'
     whole = values.get(place)
     strange = sorted(set(whole) - set(by_name)) if isinstance(whole, dict) and len(values) == 1 else []
     if strange:

@@ -26,12 +26,16 @@ class NoThreadLeftError(Exception):
 class CallThreads:
     """Runs synchronous calls in threads, a bounded number of them for each function."""
 
-    def __init__(self, per_function: int = 64) -> None:
-        """Give each function at most *per_function* threads at a time; further calls wait for one."""
+    def __init__(self, per_function: int = 64, *, idle: float = _IDLE_S) -> None:
+        """Give each function at most *per_function* threads at a time; further calls wait for one.
+
+        A thread that has had nothing to do for *idle* seconds ends.
+        """
         self._per_function = per_function
         self._lock = threading.Lock()
         self._lanes: dict[Hashable, _Lane] = {}
         self._idle: list[_Worker] = []
+        self._idle_s = idle
 
     async def run(self, function: Hashable, call: Callable[[], Any]) -> Any:
         """Run *call* as one of *function*'s and return what it returns; *call* raises nothing.
@@ -99,10 +103,10 @@ class CallThreads:
 
     def _submit(self, job: Job) -> None:
         with self._lock:
-            worker = self._idle.pop() if self._idle else None
-        if worker is None:
-            worker = _Worker(self._lock, self._idle)
-        worker.jobs.put(job)
+            if self._idle:
+                self._idle.pop().jobs.put(job)
+                return
+        _Worker(job, self._lock, self._idle, self._idle_s)
 
 
 class _Lane:
@@ -150,23 +154,26 @@ def _settle(future: asyncio.Future[Any], result: Any) -> None:
 class _Worker:
     """One daemon thread and its next job; it ends after some seconds without one."""
 
-    def __init__(self, lock: threading.Lock, idle: list["_Worker"]) -> None:
+    def __init__(self, first: Job, lock: threading.Lock, idle: list["_Worker"], idle_s: float) -> None:
         self.jobs: SimpleQueue[Job] = SimpleQueue()
+        self.jobs.put(first)
         self._lock = lock
         self._idle = idle
+        self._idle_s = idle_s
         threading.Thread(target=self._run, name="navai-function", daemon=True).start()
 
     def _run(self) -> None:
-        while True:
-            try:
-                job = self.jobs.get(timeout=_IDLE_S)
-            except Empty:
-                with self._lock:
-                    if self in self._idle:
-                        self._idle.remove(self)
-                        return
-                continue  # just taken for a job that is about to come
+        while (job := self._next()) is not None:
             job()
             del job
             with self._lock:
                 self._idle.append(self)
+
+    def _next(self) -> Job | None:
+        try:
+            return self.jobs.get(timeout=self._idle_s)
+        except Empty:
+            with self._lock:
+                # Taken off the list a moment ago, it has a job by now: both are done under the lock.
+                self._idle[:] = [each for each in self._idle if each is not self]
+                return None if self.jobs.empty() else self.jobs.get()

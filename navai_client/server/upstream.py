@@ -96,13 +96,10 @@ class Upstream:
         sending = asyncio.create_task(self._send(name, url, body, headers, seconds, query=query))
         self._sending.add(sending)
         sending.add_done_callback(self._forget)
-        try:
-            async with asyncio.timeout(seconds):
-                return await asyncio.shield(sending)
-        except TimeoutError as error:
-            if isinstance(error, UpstreamTimeoutError):
-                raise
-            raise UpstreamTimeoutError(f"{name} did not answer within {seconds:g} seconds.") from None
+        answered, _ = await asyncio.wait((sending,), timeout=seconds)
+        if not answered:
+            raise UpstreamTimeoutError(f"{name} did not answer within {seconds:g} seconds.")
+        return await sending
 
     def _forget(self, task: asyncio.Task[UpstreamAnswer]) -> None:
         self._sending.discard(task)

@@ -3,12 +3,13 @@
 import asyncio
 import threading
 from types import TracebackType
-from typing import Any, Final, Self, final
+from typing import Final, Self, Unpack, final
 from urllib.parse import unquote, urlsplit
 
 from navai_client.server.backend import Backend
 from navai_client.server.demo import DemoServices
 from navai_client.server.messages import Answer, BackendRequest
+from navai_client.server.settings import SettingsKeywords
 from navai_client.transports import Call
 from navai_client.wire.messages import Request, Response, TransportFailure
 
@@ -38,7 +39,7 @@ class FakeBackend:
         requests: Every request that arrived, in order.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
         """Make a backend with *settings*, fields of :class:`~navai_client.server.ServerSettings`."""
         self._backend = Backend(env={}, discover=False, services=DemoServices(), **settings)
         self.function = self._backend.function
@@ -72,7 +73,9 @@ class FakeBackend:
             for name, value in (*request.endpoint.headers, *request.headers)
         }
         path = unquote(urlsplit(request.endpoint.url).path)
-        given = BackendRequest(request.endpoint.method, path, sent, sent.get(b"x-request-id", b"").decode())
+        given = BackendRequest(
+            request.endpoint.method, path, sent, sent.get(b"x-request-id", b"").decode("latin-1")
+        )
         core = self._backend.core
         body = request.content or b""
         answer = core.admit(given)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from navai_client.server.__main__ import main
-from navai_client.server.serving import bind
+from navai_client.server.serving import ServeOptions, bind, make_backend
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,9 @@ from navai_client.server.serving import bind
         (["--bogus"], "unrecognized arguments"),
         (["--port", "x"], "invalid int value"),
         (["--port", "99999"], "Cannot listen on 127.0.0.1:99999"),
+        (["--port", "-1"], "ports are numbers from 0 to 65535"),
+        (["--host", "no such host"], "Cannot listen on no such host:3000"),
+        (["--host", "x" * 70], "Cannot listen on xxx"),
         (["--base-dir", "/not/there"], "The base directory /not/there is not there."),
         (["--workers", "0"], "--workers must be at least 1"),
         (["--workers", "2", "--reload"], "cannot be combined"),
@@ -96,3 +99,47 @@ def test_a_call_in_flight_is_let_finish_on_sigterm(tmp_path: Path, more: list[st
         calling.join()
         log.read()
     assert answers == ["done"]
+
+
+def test_the_base_directorys_modules_can_be_imported_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "beside_the_functions.py").write_text("NAME = 'Oslo'")
+    module = tmp_path / "src" / "city.py"
+    module.parent.mkdir()
+    module.write_text("from beside_the_functions import NAME\ndef city() -> str: return NAME")
+    options = ServeOptions(base_dir=str(tmp_path), functions_folders="src")
+    assert make_backend(options).functions().names == ["city"]
+    assert sys.path.count(str(tmp_path)) == 1
+    make_backend(options)
+    assert sys.path.count(str(tmp_path)) == 1
+
+
+def test_reload_serves_a_function_that_was_added_while_it_runs(tmp_path: Path) -> None:
+    module = tmp_path / "src" / "a.py"
+    module.parent.mkdir()
+    module.write_text("def first() -> int: return 1\n")
+    command = [sys.executable, "-m", "navai_client.server", "--port", "0", "--base-dir", str(tmp_path)]
+    command += ["--functions-folders", "src", "--reload"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().split()[-1]
+
+            def names() -> list[str]:
+                with urllib.request.urlopen(f"{url}/navai/functions", timeout=20) as answer:
+                    return [each["name"] for each in json.load(answer)["items"]]
+
+            assert names() == ["first"]
+            module.write_text("def first() -> int: return 1\ndef second() -> int: return 2\n")
+            pause, tries = threading.Event(), 0
+            while names() != ["first", "second"]:
+                tries += 1
+                assert tries < 200
+                if tries % 20 == 0:
+                    module.touch()  # the first change may have come before the first look at the files
+                pause.wait(0.05)
+        finally:
+            server.send_signal(signal.SIGTERM)
+    assert server.returncode == 0

@@ -4,7 +4,13 @@ import asyncio
 
 import pytest
 
-from navai_client import AsyncNavaiBackendClient, FunctionFailedError, NavaiBackendClient, NavaiTimeoutError
+from navai_client import (
+    AsyncNavaiBackendClient,
+    FunctionFailedError,
+    NavaiBackendClient,
+    NavaiHTTPError,
+    NavaiTimeoutError,
+)
 from navai_client.testing.fake_backend import FakeBackend
 
 
@@ -38,3 +44,29 @@ def test_the_async_client_runs_functions_in_memory() -> None:
         backend.close()
 
     asyncio.run(scenario())
+
+
+def test_a_call_without_an_end_and_a_body_over_the_limit_are_as_over_a_socket() -> None:
+    with (
+        FakeBackend(max_body_bytes=100) as backend,
+        NavaiBackendClient(transport=backend.transport) as client,
+    ):
+
+        @backend.function
+        async def hang() -> None:
+            await asyncio.Event().wait()
+
+        with pytest.raises(NavaiTimeoutError) as late:
+            client.execute_function("hang", timeout=0.05)
+        assert late.value.may_have_executed
+        with pytest.raises(NavaiHTTPError, match="larger than 100 bytes"):
+            client.execute_function("hang", "x" * 200)
+
+
+def test_a_path_that_is_not_there_is_404_in_memory_too() -> None:
+    with (
+        FakeBackend() as backend,
+        NavaiBackendClient(transport=backend.transport, functions_execute_path="/nope") as client,
+        pytest.raises(NavaiHTTPError, match=r"Not found\."),
+    ):
+        client.execute_function("x")

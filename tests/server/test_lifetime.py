@@ -9,7 +9,8 @@ import attrs
 import pytest
 
 import navai_client.server
-from navai_client.server import NavaiBackend
+from navai_client.server import BackendOptionsError, NavaiBackend, ServerSettings
+from navai_client.server.settings import SettingsKeywords
 
 
 def run(backend: NavaiBackend, scope: dict[str, Any], messages: list[dict[str, Any]]) -> list[Any]:
@@ -99,6 +100,27 @@ def test_a_model_that_validates_itself_is_understood(backend: NavaiBackend, exec
     assert item["parameters"]["properties"]["model"] == {"type": "object", "title": "Model"}
 
 
+def test_a_model_that_breaks_ends_only_its_own_call(backend: NavaiBackend, execute: Any) -> None:
+    class Broken:
+        @classmethod
+        def model_validate(cls, value: Any) -> Self:
+            """Break, or make one."""
+            if value == "in":
+                raise LookupError("broken in")
+            return cls()
+
+        def model_dump(self, *, mode: str) -> dict[str, Any]:
+            """Break."""
+            raise LookupError("broken out")
+
+    @backend.function
+    def pass_on(model: Broken) -> Broken:
+        return model
+
+    assert "broken in" in execute(backend, "pass_on", {"model": "in"})["details"]
+    assert execute(backend, "pass_on", {"model": "x"})["details"] == "broken out"
+
+
 @attrs.frozen
 class Node:
     """A type that holds itself."""
@@ -113,6 +135,16 @@ def test_a_type_that_holds_itself_has_a_schema_without_references(backend: Navai
         return len(node.children)
 
     assert "$ref" not in ask(backend, "GET", "/navai/functions").text
+
+
+def test_a_backend_takes_every_setting_by_its_name(tmp_path: Path) -> None:
+    names = {field.name for field in attrs.fields(ServerSettings)}
+    assert names == set(SettingsKeywords.__annotations__)
+    given: SettingsKeywords = {"max_body_bytes": 7, "cors_origins": ["https://a.example"]}
+    settings = NavaiBackend(env={}, functions_base_dir=tmp_path, **given).settings
+    assert (settings.max_body_bytes, settings.cors_origins) == (7, ("https://a.example",))
+    with pytest.raises(BackendOptionsError, match=r"max_body_bytes must be greater than 0\. Received: 0"):
+        NavaiBackend(env={}, functions_base_dir=tmp_path, max_body_bytes=0)
 
 
 def test_every_public_name_is_there_and_no_other() -> None:

@@ -22,6 +22,19 @@ def test_an_imported_name_is_never_a_tool(tmp_path: Path, write: Any) -> None:
     assert names(tmp_path) == ["mine"]
 
 
+def test_a_name_in_all_is_offered_on_purpose_wherever_it_was_defined(tmp_path: Path, write: Any) -> None:
+    write("src/a.py", "from math import sqrt, floor\n__all__ = ['sqrt']\ndef mine(): ...\n")
+    assert names(tmp_path) == ["sqrt"]
+
+
+def test_objects_are_offered_through_all_only(tmp_path: Path, write: Any) -> None:
+    text = "class _Box:\n    def open(self): ...\nbox = _Box()\ntools = {'run': print}\ndef mine(): ...\n"
+    write("src/a.py", text)
+    assert names(tmp_path) == ["mine"]
+    write("src/b.py", text + "__all__ = ['box', 'tools']\n")
+    assert names(tmp_path) == ["mine", "box_open", "tools_run"]
+
+
 @pytest.mark.parametrize("entry", ["../out", "/etc", "{out}", "src/../../out", "../out/...", "../**", "**"])
 def test_nothing_outside_the_base_directory_is_imported(tmp_path: Path, write: Any, entry: str) -> None:
     out = write("out/evil.py", "def evil(): ...\n").parent
@@ -82,6 +95,35 @@ def test_no_answer_holds_a_key_or_a_path_outside_the_base_directory(tmp_path: Pa
     details = execute(backend, "leak")["details"]
     assert details == "*** *** 'x.pem' data.txt"
     assert "secret-of-ours" not in repr(backend.options)
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        (
+            "[Errno 2] No such file or directory: '/etc/a/b.txt'",
+            "[Errno 2] No such file or directory: 'b.txt'",
+        ),
+        ("cat:/etc/a/b.txt", "cat:b.txt"),
+        ("see file:///etc/a/b.txt", "see b.txt"),
+        ("file:/etc/a/b.txt", "file:b.txt"),
+        (r"C:\Users\me\b.txt", "b.txt"),
+        ("https://example.com/etc/a", "https://example.com/etc/a"),
+        ("and/or, /nowhere-at-all/x", "and/or, /nowhere-at-all/x"),
+        ("/etc", "/etc"),
+        ("/etc{base}/a.py", "a.py"),
+        ("{base}/a.py", "a.py"),
+        ("Authorization: Bearer abcdefgh", "Authorization: Bearer ***"),
+    ],
+)
+def test_paths_are_cut_to_what_callers_may_see(tmp_path: Path, execute: Any, told: str, shown: str) -> None:
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path)
+
+    @backend.function
+    def fails() -> None:
+        raise OSError(told.replace("{base}", str(tmp_path)))
+
+    assert execute(backend, "fails")["details"] == shown
 
 
 def test_names_and_paths_cannot_inject_into_the_log(

@@ -1,0 +1,103 @@
+"""Threads of synchronous functions: who waits, who gives up, and what is left."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from navai_client.server.threads import CallThreads
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Block, the event loop too, until *condition* holds."""
+    pause = threading.Event()
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        pause.wait(0.001)
+
+
+def test_a_call_that_waits_can_give_up_its_turn() -> None:
+    async def scenario() -> None:
+        threads, release = CallThreads(per_function=1), threading.Event()
+        first = asyncio.create_task(threads.run("f", lambda: release.wait(5)))
+        second = asyncio.create_task(threads.run("f", lambda: "second"))
+        third = asyncio.create_task(threads.run("f", lambda: "third"))
+        await asyncio.sleep(0)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        release.set()
+        assert await first is True
+        assert await third == "third"
+        assert threads.running == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_turn_that_came_too_late_goes_to_the_next() -> None:
+    async def scenario() -> None:
+        threads, release = CallThreads(per_function=1), threading.Event()
+        first = asyncio.create_task(threads.run("f", lambda: release.wait(5)))
+        second = asyncio.create_task(threads.run("f", lambda: "second"))
+        third = asyncio.create_task(threads.run("f", lambda: "third"))
+        await asyncio.sleep(0)
+        release.set()
+        until(lambda: len(threads._lanes["f"].waiting) == 1)  # the second's turn has come
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        assert await first is True
+        assert await third == "third"
+        assert threads.running == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_call_that_returned_before_it_was_given_up_holds_no_thread() -> None:
+    async def scenario() -> None:
+        threads, begun = CallThreads(per_function=1), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        call = asyncio.create_task(threads.run("f", lambda: loop.call_soon_threadsafe(begun.set)))
+        await begun.wait()
+        until(lambda: not threads.running)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await threads.run("f", lambda: "next") == "next"
+
+    asyncio.run(scenario())
+
+
+def test_a_call_may_outlive_the_loop_that_began_it() -> None:
+    threads, begun, release = CallThreads(), threading.Event(), threading.Event()
+
+    def call() -> None:
+        begun.set()
+        release.wait(5)
+
+    async def scenario() -> None:
+        calling = asyncio.create_task(threads.run("f", call))
+        await asyncio.to_thread(begun.wait, 5)
+        calling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+    asyncio.run(scenario())
+    release.set()
+    until(lambda: not threads.running)
+
+
+def test_a_thread_without_work_ends_and_one_with_work_is_used_again() -> None:
+    async def scenario() -> set[Any]:
+        threads = CallThreads(idle=0.2)
+        return {await threads.run("f", threading.current_thread) for _ in range(50)}
+
+    used = asyncio.run(scenario())
+    assert len(used) < 50
+    for thread in used:
+        thread.join(5)
+        assert not thread.is_alive()

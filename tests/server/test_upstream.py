@@ -1,0 +1,189 @@
+"""Calls upstream: what ends them, what is refused, and what is sent, against a raw socket."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+from httpx import ASGITransport, AsyncClient
+
+from navai_client.server import (
+    BackendOptions,
+    NavaiBackend,
+    Upstream,
+    UpstreamError,
+    create_realtime_client_secret,
+    synthesize_speech,
+)
+from navai_client.server.errors import UpstreamTimeoutError
+
+Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def against(peer: Peer, scenario: Callable[[str], Coroutine[Any, Any, Any]]) -> Any:
+    """Run *scenario* with the URL of a server that does as *peer* does, and wait until it has done so."""
+
+    async def run() -> Any:
+        ends: list[asyncio.Future[None]] = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            end = asyncio.get_running_loop().create_future()
+            ends.append(end)
+            try:
+                await peer(reader, writer)
+            except ConnectionError:
+                pass
+            finally:
+                writer.close()
+                end.set_result(None)
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        try:
+            result = await scenario(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+            async with asyncio.timeout(5):
+                await asyncio.gather(*ends)
+        finally:
+            server.close()
+        return result
+
+    return asyncio.run(run())
+
+
+async def read_request(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    return await reader.readexactly(length)
+
+
+def answering(body: bytes, requests: list[bytes] | None = None) -> Peer:
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not reader.at_eof():
+            try:
+                request = await read_request(reader)
+            except asyncio.IncompleteReadError:
+                return
+            if requests is not None:
+                requests.append(request)
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+
+    return peer
+
+
+async def silent(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await reader.read()  # until the other side goes away
+
+
+async def dripping(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+    while not writer.is_closing():
+        writer.write(b"x")
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+
+async def post(upstream: Upstream, url: str, seconds: float = 5.0, body: object = None) -> bytes:
+    return (await upstream.post("OpenAI", url, body, headers={}, seconds=seconds)).body
+
+
+@pytest.mark.parametrize("peer", [silent, dripping])
+def test_a_peer_that_does_not_finish_is_given_up_and_its_connection_closed(peer: Peer) -> None:
+    async def scenario(url: str) -> None:
+        upstream = Upstream()
+        with pytest.raises(UpstreamTimeoutError, match=r"OpenAI did not answer within 0\.1 seconds\."):
+            await post(upstream, url, 0.1)
+
+    against(peer, scenario)
+
+
+def test_a_call_under_way_ends_when_the_upstream_is_closed() -> None:
+    async def scenario(url: str) -> None:
+        upstream = Upstream()
+        calling = asyncio.create_task(post(upstream, url, 5.0))
+        await asyncio.sleep(0)
+        await upstream.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await calling
+
+    against(silent, scenario)
+
+
+def test_a_caller_that_leaves_lets_its_call_end_by_itself() -> None:
+    async def scenario(url: str) -> None:
+        async with Upstream() as upstream:
+            calling = asyncio.create_task(post(upstream, url, 0.1))
+            await asyncio.sleep(0)
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+            assert await post(upstream, url, 5.0) == b"fine"
+
+    against(answering(b"fine"), scenario)
+
+
+def test_an_answer_that_is_too_large_is_refused_while_it_is_read() -> None:
+    async def scenario(url: str) -> None:
+        async with Upstream(max_answer_bytes=3) as upstream, Upstream(max_answer_bytes=4) as other:
+            assert await post(other, url) == b"four"
+            with pytest.raises(UpstreamError, match="too large") as caught:
+                await post(upstream, url)
+            assert caught.value.status_code == 502
+
+    against(answering(b"four"), scenario)
+
+
+def test_one_upstream_keeps_its_connection_and_sends_lone_surrogates() -> None:
+    requests: list[bytes] = []
+
+    async def scenario(url: str) -> None:
+        async with Upstream() as upstream:
+            await post(upstream, url, body={"a": "b"})
+            await post(upstream, url, body={"a": "\ud800"})
+
+    against(answering(b"{}", requests), scenario)
+    assert [json.loads(each) for each in requests] == [{"a": "b"}, {"a": "\ud800"}]
+
+
+def test_the_library_functions_need_no_upstream_of_the_callers() -> None:
+    async def mint(url: str) -> Any:
+        return await create_realtime_client_secret(BackendOptions(openai_api_key="k", openai_base_url=url))
+
+    async def speak(url: str) -> Any:
+        options = BackendOptions(
+            tts_provider="elevenlabs",
+            elevenlabs_api_key="k",
+            elevenlabs_voice_id="v",
+            elevenlabs_base_url=url,
+        )
+        return await synthesize_speech(options, {"text": "hi"})
+
+    secret = against(answering(b'{"value":"ek_1","expires_at":true}'), mint)
+    assert secret == {"value": "ek_1", "speech": {"provider": "openai"}}
+    requests: list[bytes] = []
+    assert against(answering(b"abc", requests), speak)["audioBase64"] == "YWJj"
+    assert json.loads(requests[0]) == {"text": "hi"}
+
+
+async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+
+
+@pytest.mark.parametrize(
+    ("peer", "status", "said"),
+    [
+        (silent, 504, "OpenAI did not answer within 0.1 seconds."),
+        (mute, 502, "OpenAI could not be reached (RemoteProtocolError)."),
+        (answering(b"[]"), 502, "OpenAI gave an answer that is no client secret."),
+    ],
+)
+def test_what_went_wrong_with_the_upstream_is_told_apart(peer: Peer, status: int, said: str) -> None:
+    async def scenario(url: str) -> Any:
+        backend: Any = NavaiBackend(
+            BackendOptions(openai_api_key="k", openai_base_url=url, timeout=0.1), env={}, discover=False
+        )
+        async with AsyncClient(transport=ASGITransport(app=backend), base_url="http://t") as client:
+            answer = await client.post("/navai/realtime/client-secret", json={})
+        await backend.aclose()
+        return answer.status_code, answer.json()
+
+    assert against(peer, scenario) == (status, {"error": said})
