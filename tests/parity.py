@@ -32,7 +32,7 @@ class Requirement:
         id: What tests call it.
         sentence: What it is.
         source: Whose behaviour it is.
-        tests: Tests that prove it without saying so, as ``file::function``.
+        tests: Tests that prove it without saying so, by the names of their functions.
     """
 
     id: str
