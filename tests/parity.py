@@ -1,0 +1,143 @@
+"""The requirements, the parity with the other Navai packages, and the page that is made of both.
+
+``python -m tests.parity`` writes docs/parity.md.
+"""
+
+import inspect
+import tomllib
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from attrs import frozen
+
+__all__ = ["PAGE", "STATES", "Requirement", "Row", "is_there", "page", "requirements", "systems"]
+
+ROOT: Final = Path(__file__).parents[1]
+PAGE: Final = ROOT / "docs" / "parity.md"
+STATES: Final = {
+    "same": "as there",
+    "extended": "as there, and more",
+    "different": "another way, on purpose",
+    "not needed": "has no place in Python",
+}
+
+
+@frozen(kw_only=True)
+class Requirement:
+    """One behaviour of the contract.
+
+    Attributes:
+        id: What tests call it.
+        sentence: What it is.
+        source: Whose behaviour it is.
+        tests: Tests that prove it without saying so, by the names of their functions.
+    """
+
+    id: str
+    sentence: str
+    source: str
+    tests: tuple[str, ...] = ()
+
+
+@frozen
+class Row:
+    """Something that another Navai package has."""
+
+    kind: str
+    theirs: str
+    default: str
+    ours: str
+    state: str
+    requirements: str
+    note: str
+
+
+def requirements() -> list[Requirement]:
+    """Return the requirements, in their order."""
+    read = tomllib.loads((ROOT / "tests" / "requirements.toml").read_text(encoding="utf-8"))
+    return [Requirement(**{**each, "tests": tuple(each.get("tests", ()))}) for each in read["requirement"]]
+
+
+def systems() -> dict[str, list[Row]]:
+    """Return what each of the other packages has."""
+    read = tomllib.loads((ROOT / "tests" / "parity.toml").read_text(encoding="utf-8"))
+    return {each["name"]: [Row(*row) for row in each["rows"]] for each in read["system"]}
+
+
+def is_there(ours: str) -> bool:
+    """Return whether the package has what *ours* names."""
+    if ours.startswith("text "):
+        text = ours.removeprefix("text ")
+        files = (ROOT / "navai_client").rglob("*.py")
+        return any(text in file.read_text(encoding="utf-8") for file in files)
+    name, _, parameter = ours.removesuffix(")").partition("(")
+    parts = name.split(".")
+    modules = 2 if parts[1] == "server" else 1
+    found: Any = import_module(".".join(parts[:modules]))
+    for part in parts[modules:]:
+        found = getattr(found, part, None)
+        if found is None:
+            return hasattr(_owner(parts, modules), "__attrs_attrs__") and part in _fields(parts, modules)
+    if not parameter:
+        return True
+    if isinstance(found, type) and hasattr(found, "__attrs_attrs__"):
+        return parameter in {field.name for field in found.__attrs_attrs__}
+    return parameter in set(_parameters(found))
+
+
+def _parameters(call: Any) -> Iterator[str]:
+    calls = [call]
+    if isinstance(call, type):  # a subclass may hand on what its base takes
+        calls = [vars(each)["__init__"] for each in call.__mro__[:-1] if "__init__" in vars(each)]
+    for each in calls:
+        for parameter in inspect.signature(each).parameters.values():
+            yield parameter.name
+            for options in get_args(parameter.annotation):  # Unpack[...] of a TypedDict
+                yield from getattr(options, "__annotations__", ())
+
+
+def _owner(parts: list[str], modules: int) -> Any:
+    return getattr(import_module(".".join(parts[:modules])), parts[modules])
+
+
+def _fields(parts: list[str], modules: int) -> set[str]:
+    return {field.name for field in _owner(parts, modules).__attrs_attrs__}
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{_cell(text)}`" if text else ""
+
+
+def page() -> str:
+    """Return the page."""
+    lines = [
+        "# Parity with the other Navai packages",
+        "",
+        "Made by `python -m tests.parity` of `tests/parity.toml` and `tests/requirements.toml`; a test holds",
+        "it up to date, looks for each of our names, and asks for a proof of each requirement.",
+        "",
+        "States: " + "; ".join(f"*{state}*: {meaning}" for state, meaning in STATES.items()) + ".",
+        "",
+    ]
+    for name, rows in systems().items():
+        lines += [f"## {name}", "", "| | theirs | default | ours | state | proof |", "| --- " * 6 + "|"]
+        for row in rows:
+            state = f"{row.state}: {_cell(row.note)}" if row.note else row.state
+            ours = _code(row.ours.removeprefix("text ").strip())
+            proof = ", ".join(f"[{each}](#requirements)" for each in row.requirements.split())
+            cells = (row.kind, _code(row.theirs), _cell(row.default), ours, state, proof)
+            lines.append("| " + " | ".join(cells) + " |")
+        lines.append("")
+    lines += ["## Requirements", "", "| id | requirement | source |", "| --- | --- | --- |"]
+    lines += [f"| {each.id} | {_cell(each.sentence)} | {_cell(each.source)} |" for each in requirements()]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

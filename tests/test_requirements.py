@@ -1,0 +1,75 @@
+"""Every requirement has a test, every test's requirements exist, and docs/parity.md says what is so."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parity import PAGE, ROOT, STATES, Row, is_there, page, requirements, systems
+
+IDS = [each.id for each in requirements()]
+ROWS = [row for rows in systems().values() for row in rows]
+
+
+def files_of_tests() -> list[Path]:
+    return [file for file in (ROOT / "tests").rglob("test_*.py") if "node_modules" not in file.parts]
+
+
+def functions_of(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            yield node
+
+
+def covered() -> set[str]:
+    """Return the ids that tests name in their markers."""
+    found = set()
+    for file in files_of_tests():
+        for function in functions_of(file):
+            for mark in function.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.covers":
+                    found |= {ast.literal_eval(argument) for argument in mark.args}
+    return found
+
+
+def test_each_requirement_is_proved_by_a_test() -> None:
+    proved = covered() | {each.id for each in requirements() if each.tests}
+
+    assert not set(IDS) - proved
+
+
+def test_no_test_names_a_requirement_that_there_is_not() -> None:
+    assert not covered() - set(IDS)
+
+
+def test_no_requirement_is_there_twice() -> None:
+    assert len(IDS) == len(set(IDS))
+
+
+def test_the_tests_that_requirements_name_are_there() -> None:
+    named = {name for each in requirements() for name in each.tests}
+
+    assert not named - {function.name for file in files_of_tests() for function in functions_of(file)}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.kind} {row.theirs}")
+def test_what_stands_for_theirs_is_there(row: Row) -> None:
+    assert row.state in STATES
+    assert not set(row.requirements.split()) - set(IDS)
+    if row.ours:
+        assert is_there(row.ours), f"The package has no {row.ours}."
+    else:
+        assert row.note, "What has no counterpart needs a note."
+
+
+def test_a_counterpart_that_is_not_there_is_noticed() -> None:
+    assert not is_there("navai_client.NavaiBackendClient(no_such)")
+    assert not is_there("navai_client.NavaiBackendClient.no_such")
+    assert not is_there("navai_client.ClientSecret.no_such")
+    assert not is_there("text no such" + " text")
+
+
+def test_the_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "Run: python -m tests.parity"
