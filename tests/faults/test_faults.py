@@ -9,7 +9,7 @@ from navai_client import NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTra
 from tests.clients import make_client
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer, closed_port
 
-TIMEOUT: Final = 0.15  # seconds
+TIMEOUT: Final = 0.6  # seconds: enough to connect and send on a busy machine
 LIMIT: Final = 2**20  # bytes
 TRANSPORTS: Final[dict[str, dict[str, Any]]] = {"httpx": {}}
 OPERATIONS: Final[dict[str, Any]] = {
