@@ -106,3 +106,21 @@ def test_a_path_that_exists_as_written_is_taken_only_by_us(
 ) -> None:
     assert by_us(tree, folders, agents) == (["outside/away#away"], [])
     assert by_express(node, tree, folders, agents)[1]
+
+
+@pytest.mark.covers("server.folders")
+def test_modules_come_in_the_order_of_code_points_and_in_express_in_that_of_a_dictionary(
+    tmp_path: Path, node: Node
+) -> None:
+    for name in ("Zeta", "alpha", "a_b", "ab"):
+        target = tmp_path / "src" / "tools" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.with_suffix(".js").write_text(f"export function {name}() {{}}\n", encoding="ascii")
+        target.with_suffix(".py").write_text(f"def {name}():\n    pass\n", encoding="ascii")
+    (tmp_path / "package.json").write_text('{"type": "module"}', encoding="ascii")
+
+    def names(listed: Any) -> list[str]:
+        return [source.partition("#")[2] for source in listed[0]]
+
+    assert names(by_us(tmp_path, "src/tools", None)) == ["Zeta", "a_b", "ab", "alpha"]
+    assert names(by_express(node, tmp_path, "src/tools", None)) == ["a_b", "ab", "alpha", "Zeta"]
