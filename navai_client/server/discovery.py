@@ -53,11 +53,12 @@ def discover_function_modules(
     agents = [
         each for each in (_clean(part).replace("/", "") for part in (agents_folders or "").split(",")) if each
     ]
-    entries = [entry for entry in map(_clean, wanted.split(",")) if entry]
+    configured = [part for part in wanted.split(",") if trim(part)]
+    entries = [entry for entry in map(_clean, configured or [DEFAULT_FUNCTIONS_FOLDER]) if entry]
     warnings: list[str] = []
     every = list(_walk(base, ""))
     found = _matching(every, entries, agents, base)
-    if not found:
+    if not found and configured:
         warnings.append(
             f'[navai] NAVAI_FUNCTIONS_FOLDERS did not match any module: "{wanted}". '
             f'Falling back to "{DEFAULT_FUNCTIONS_FOLDER}".'
