@@ -9,7 +9,7 @@ __all__ = ["describe"]
 
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _TEXT = {"type": ["string", "null"]}
-_NUMBER = {"type": ["number", "null"]}
+_NUMBER = {"type": ["number", "null"], "minimum": -1e9, "maximum": 1e9}
 
 
 def describe(settings: ServerSettings) -> dict[str, Any]:

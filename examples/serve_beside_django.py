@@ -1,0 +1,48 @@
+"""A Navai backend beside Django, in one process: ``uvicorn examples.serve_beside_django:app``.
+
+Needs ``pip install django a2wsgi``. Any other WSGI application can take Django's place.
+"""
+
+from typing import Any, cast
+
+from a2wsgi import WSGIMiddleware
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from navai_client.server import NavaiBackend
+
+
+def home(_request: HttpRequest) -> HttpResponse:
+    """Answer what is not Navai's."""
+    return HttpResponse("The shop's own pages.")
+
+
+urlpatterns = [path("", home)]
+# A real project has a settings module of its own.
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="only-for-this-example")  # noqa: S106
+
+backend = NavaiBackend()
+
+
+@backend.function
+def get_weather(location: str) -> dict[str, object]:
+    """Get the current weather of a place. Synchronous functions run in threads: they may use Django's models.
+
+    Args:
+        location: City or region.
+    """
+    return {"location": location, "temperature": 21}
+
+
+# The backend comes first: Django takes every path that is left.
+app = Starlette(
+    routes=[
+        Mount("/voice", app=cast("Any", backend)),
+        Mount("/", app=cast("Any", WSGIMiddleware(get_wsgi_application()))),
+    ],
+    lifespan=backend.lifespan,
+)

@@ -1,0 +1,72 @@
+"""The backend against schemathesis, which reads its own description and asks what it can think of."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import uvicorn
+
+from navai_client.server import NavaiBackend
+from navai_client.server.demo import DemoServices
+from navai_client.server.serving import bind, url_of
+
+TOKEN = "let-me-in"
+
+
+def make_backend() -> NavaiBackend:
+    backend = NavaiBackend(env={}, discover=False, services=DemoServices(), access_token=TOKEN)
+
+    @backend.function
+    def add(a: int, b: int = 1) -> int:
+        return a + b
+
+    @backend.function
+    async def echo(**values: Any) -> dict[str, Any]:
+        return values
+
+    @backend.function
+    def fail(reason: str = "") -> None:
+        raise LookupError(reason)
+
+    @backend.function
+    class Counter:
+        def __init__(self, start: int = 0) -> None:
+            self.start = start
+
+        def step(self, by: float) -> float:
+            return self.start + by
+
+    return backend
+
+
+@pytest.fixture(name="url")
+def _url() -> Iterator[str]:
+    config = uvicorn.Config(cast("Any", make_backend()), log_config=None, access_log=False, lifespan="on")
+    server = uvicorn.Server(config)
+    with bind("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        yield url_of(listener)
+        server.should_exit = True
+        thread.join()
+
+
+def test_nothing_that_is_asked_by_the_description_breaks_it(url: str, tmp_path: Path) -> None:
+    command = [
+        str(Path(sys.executable).with_name("schemathesis")),
+        "run",
+        f"{url}/navai/openapi.json",
+        "--checks",
+        "all",
+        "--seed",
+        "2026",
+    ]
+    command += ["--max-examples", "40", "--header", f"Authorization: Bearer {TOKEN}", "--no-color"]
+    command += ["--generation-database", "none"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "5 selected / 5 total" in ended.stdout
