@@ -100,14 +100,15 @@ class Exchange(Generic[T]):
 
     def _error(self, failure: TransportFailure) -> NavaiTransportError:
         where = _place(self._operation.request)
+        what = failure.message.rstrip(".")
         if failure.timed_out:
             limit = "in time" if self._timeout is None else f"within {self._timeout:g} s"
             return NavaiTimeoutError(
-                f"No answer from {where} {limit}: {failure.message}.",
+                f"No answer from {where} {limit}: {what}.",
                 may_have_executed=self._may_have_executed,
             )
         return NavaiTransportError(
-            f"No answer from {where}: {failure.message}.", may_have_executed=self._may_have_executed
+            f"No answer from {where}: {what}.", may_have_executed=self._may_have_executed
         )
 
 

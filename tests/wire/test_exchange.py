@@ -225,3 +225,10 @@ def test_an_error_of_the_caller_is_not_caught() -> None:
     exchange.start(0.0)
     with pytest.raises(ZeroDivisionError), contextlib.suppress(NavaiError):
         exchange.receive(GOOD, 0.0)
+
+
+def test_a_message_of_the_transport_that_ends_in_a_full_stop_gets_no_second() -> None:
+    exchange = Exchange(OPERATIONS.execute_function("f", None, None), RetryPolicy(max_retries=0), None)
+    exchange.start(0.0)
+    with pytest.raises(NavaiTransportError, match=r"execute: refused\.$"):
+        exchange.receive(TransportFailure("refused.", sent=False), 0.0)
