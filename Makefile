@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# The certificates that pip takes too, so that both work behind a company's proxy.
+export UV_SYSTEM_CERTS := 1
 
 .PHONY: demo test lint types bench format clean
 
