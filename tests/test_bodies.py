@@ -6,7 +6,7 @@ import zlib
 import httpx
 import pytest
 
-from navai_client import InvalidResponseError
+from navai_client import InvalidResponseError, NavaiHTTPError
 from navai_client.transports._body import Body
 from tests.clients import make_client
 
@@ -59,4 +59,17 @@ def test_what_comes_with_reset_content_is_not_read(kind: str) -> None:
 
     with pytest.raises(InvalidResponseError, match=r"^Invalid backend function response\.$"):
         client.execute_function("f")
+    client.close()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_an_error_whose_compression_is_damaged_keeps_its_status(kind: str) -> None:
+    def backend(_request: httpx.Request) -> httpx.Response:
+        stream = httpx.ByteStream(b"this is no gzip")
+        return httpx.Response(500, headers={"Content-Encoding": "gzip"}, stream=stream)
+
+    client = make_client(kind, base_url="http://navai.test", transport=httpx.MockTransport(backend))
+    with pytest.raises(NavaiHTTPError, match=r"^HTTP 500$"):
+        client.execute_function("f")
+    assert client.list_functions().warnings == ("[navai] Failed to load backend functions (500).",)
     client.close()

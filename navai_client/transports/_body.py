@@ -21,6 +21,7 @@ class Body:
 
     Attributes:
         truncated: Whether there was more than *limit*.
+        broken: Whether the compression made no sense at some point.
     """
 
     def __init__(self, limit: int, encoding: str | None) -> None:
@@ -30,7 +31,7 @@ class Body:
         self._compressed = self._encoding in {"gzip", "x-gzip", "deflate"}
         self._start = b""
         self._decompressor: zlib._Decompress | None = None
-        self._broken = False
+        self.broken = False
         self.truncated = False
 
     def feed(self, chunk: bytes) -> bool:
@@ -39,7 +40,7 @@ class Body:
             try:
                 chunk = self._decompress(chunk)
             except zlib.error:
-                self._broken = True
+                self.broken = True
                 return False
         if len(chunk) > self._left:
             self.truncated = True
@@ -51,7 +52,7 @@ class Body:
 
     def damaged(self) -> bool:
         """Return whether a compressed body was not one, or ended too early."""
-        if self._broken:
+        if self.broken:
             return True
         if self._decompressor is None:
             return bool(self._start)

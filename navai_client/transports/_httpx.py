@@ -209,9 +209,11 @@ def too_late(call: Call) -> TransportFailure:
 
 
 def _outcome(response: Any, body: Body) -> Response | TransportFailure:
-    if body.damaged():
+    status = response.status_code
+    if 200 <= status <= 299 and body.damaged():  # noqa: PLR2004 - what HTTP calls success
         return TransportFailure("the answer is compressed, and damaged or cut short")
-    return Response(response.status_code, response.headers, body.content(), body.truncated)
+    text = b"" if body.broken else body.content()  # an error keeps its status, and the text that can be read
+    return Response(status, response.headers, text, body.truncated)
 
 
 def _body_of(response: Any, call: Call) -> Body:
