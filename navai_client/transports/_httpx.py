@@ -132,16 +132,17 @@ class Sender:
             headers = self.library.Headers([*request.endpoint.headers, ("Accept-Encoding", ACCEPT_ENCODING)])
             prepared = self._prepared[request.endpoint] = (self.library.URL(request.endpoint.url), headers)
         url, headers = prepared
-        if request.headers:
-            headers = self.library.Headers([*headers.multi_items(), *request.headers])
         trace.call = call
-        return self.library.Request(
+        built = self.library.Request(
             request.endpoint.method,
             url,
-            headers=headers,
+            headers=headers,  # copied by it
             content=request.content,
             extensions={"timeout": Timeouts(call), "trace": trace},
         )
+        for name, value in request.headers:
+            built.headers[name] = value
+        return built
 
 
 class TransportSender(Sender):
