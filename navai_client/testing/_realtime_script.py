@@ -26,8 +26,12 @@ __all__ = [
 _SILENCE: Final = base64.b64encode(bytes(480)).decode()  # 10 ms of PCM at 24 kHz
 
 
+class Action:
+    """One thing that happens in a turn of a script."""
+
+
 @frozen
-class Say:
+class Say(Action):
     """The model says something, as sound with a transcript, or as text where the session wants text.
 
     Attributes:
@@ -38,7 +42,7 @@ class Say:
 
 
 @frozen
-class Call:
+class Call(Action):
     """The model calls a tool. Several in one turn are parallel calls.
 
     Attributes:
@@ -60,7 +64,7 @@ class Call:
 
 
 @frozen
-class BargeIn:
+class BargeIn(Action):
     """The person interrupts: the response is cancelled, and the next turn of the script follows.
 
     Attributes:
@@ -71,7 +75,7 @@ class BargeIn:
 
 
 @frozen
-class Raw:
+class Raw(Action):
     """The server sends something as it is: an event of your own, or what is none.
 
     Attributes:
@@ -82,7 +86,7 @@ class Raw:
 
 
 @frozen
-class Disconnect:
+class Disconnect(Action):
     """The server closes the connection.
 
     Attributes:
@@ -95,7 +99,7 @@ class Disconnect:
 
 
 @frozen
-class Until:
+class Until(Action):
     """The response stays open until the client has sent an event of this type, or cancels it.
 
     Attributes:
@@ -103,9 +107,6 @@ class Until:
     """
 
     kind: str
-
-
-Action = Say | Call | BargeIn | Raw | Disconnect | Until
 
 
 class Numbers:

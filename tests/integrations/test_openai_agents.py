@@ -241,8 +241,8 @@ async def test_a_specialist_takes_over_with_its_own_functions_and_hands_back() -
         Say("Soup it is."),
     ]
     async with stage(script, shop, specialists=[food]) as on:
-        main = on.api.sessions[-1]
         await on.api.wait_for_async("session.update")
+        main = on.api.sessions[-1]
         assert "- Food: Knows the menu." in main.instructions.splitlines()
         assert "transfer_to_food" in main.tool_names
         await on.session.send_message("What shall we eat?")

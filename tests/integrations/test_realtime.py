@@ -267,8 +267,10 @@ class TestOverAWebSocket:
                     async with RealtimeToolRunner(toolset, send) as runner:
                         await runner.offer(instructions="You know the weather.")
                         await connection.response.create()
-                        while not api.session.said:
+                        said: list[str] = []
+                        while not said:
                             await runner.receive(await connection.recv_bytes())
+                            said = api.session.said
                     assert api.session.instructions == "You know the weather."
                     assert api.session.model == "gpt-realtime"
                     assert json.loads(api.session.outputs["call_1"][0])["result"]["temperature"] == 21
