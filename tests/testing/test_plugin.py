@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -88,52 +89,12 @@ def test_the_fixtures_work_without_any_async_plugin(pytester: pytest.Pytester) -
 
 
 def test_the_async_client_works_in_tests_of_anyio(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import asyncio
-        import pytest
+    suite = Path(__file__).with_name("async_suite.py").read_text(encoding="utf-8")
+    pytester.makepyfile(test_async=suite)
 
-        pytestmark = pytest.mark.anyio
+    result = run(pytester, "-o", "anyio_mode=auto")
 
-        @pytest.fixture
-        def anyio_backend():
-            return "asyncio"
-
-        @pytest.fixture
-        async def listed(async_navai_client):
-            return await async_navai_client.list_functions()
-
-        async def test_in_the_loop_of_the_test(navai_backend, async_navai_client, listed):
-            let = asyncio.Event()
-
-            @navai_backend.function
-            async def wait() -> str:
-                await let.wait()
-                return "done"
-
-            call = asyncio.create_task(async_navai_client.execute_function("wait"))
-            while not navai_backend.calls:
-                await asyncio.sleep(0)
-            let.set()
-            assert await call == "done"
-            assert listed.warnings == ()
-
-        async def test_one_that_leaves_a_call_behind(navai_backend, async_navai_client):
-            navai_backend.delay_next(3600)
-            call = asyncio.create_task(async_navai_client.list_functions())
-            while not navai_backend.requests:
-                await asyncio.sleep(0)
-            call.cancel()
-
-        async def test_one_that_closes_it_itself(async_navai_client):
-            async with async_navai_client:
-                await async_navai_client.list_functions()
-        """
-    )
-
-    result = run(pytester)
-
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=5)
     assert result.stderr.str() == ""
 
 
