@@ -6,10 +6,10 @@ from typing import Any, Self, Unpack, final
 from navai_client.server.backend import Backend
 from navai_client.server.demo import DemoServices
 from navai_client.server.settings import SettingsKeywords
-from navai_client.testing.handlers import handle, handle_async
-from navai_client.testing.in_memory import InMemory
-from navai_client.testing.scripted_backend import ScriptedBackend
-from navai_client.testing.transports import AsyncInMemoryTransport, InMemoryTransport
+from navai_client.testing._handlers import handle, handle_async
+from navai_client.testing._in_memory import InMemory
+from navai_client.testing._scripted_backend import ScriptedBackend
+from navai_client.testing._transports import AsyncInMemoryTransport, InMemoryTransport
 
 __all__ = ["FakeBackend"]
 

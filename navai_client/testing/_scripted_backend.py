@@ -8,10 +8,10 @@ from unittest.mock import ANY
 from navai_client.errors import NavaiConfigError
 from navai_client.server.backend import Backend
 from navai_client.server.messages import JSON_HEADER, Answer, error_answer
-from navai_client.testing import explaining
+from navai_client.testing import _explaining as explaining
+from navai_client.testing._scenario import Scenario
+from navai_client.testing._script import Fault, Stage
 from navai_client.testing.recording import RecordedCall, RecordedRequest
-from navai_client.testing.scenario import Scenario
-from navai_client.testing.script import Fault, Stage
 from navai_client.wire.encode import encode_json
 from navai_client.wire.text import trim
 

@@ -13,8 +13,8 @@ from navai_client.server.invocation import Invoker
 from navai_client.server.messages import Answer, BackendRequest
 from navai_client.server.redaction import Redactor
 from navai_client.server.threads import CallThreads
-from navai_client.testing.own_loop import OwnLoop
-from navai_client.testing.scenario import Arrival, Scenario
+from navai_client.testing._own_loop import OwnLoop
+from navai_client.testing._scenario import Arrival, Scenario
 
 __all__ = ["InMemory"]
 

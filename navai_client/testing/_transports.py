@@ -4,7 +4,7 @@ import asyncio
 from typing import Final, final
 
 from navai_client.server.messages import Answer
-from navai_client.testing.in_memory import InMemory
+from navai_client.testing._in_memory import InMemory
 from navai_client.transports import Call
 from navai_client.wire.messages import Request, Response, TransportFailure
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from navai_client.testing.display import is_secret, shown
+from navai_client.testing._display import is_secret, shown
 
 __all__ = ["differences"]
 
