@@ -1,0 +1,38 @@
+"""How JSON values stand in messages for people: short, and without what is secret."""
+
+import json
+import re
+from typing import Any, Final
+
+from navai_client.server.redaction import mask_keys
+
+__all__ = ["is_secret", "shown"]
+
+_LONGEST: Final = 300  # characters
+_SECRET: Final = re.compile(
+    r"api[_-]?key|auth|bearer|cookie|credential|passphrase|passw(?:or)?d|secret|token", re.IGNORECASE
+)
+
+
+def is_secret(key: object) -> bool:
+    """Return whether what stands under *key* is kept out of messages."""
+    return isinstance(key, str) and _SECRET.search(key) is not None
+
+
+def shown(value: Any) -> str:
+    """Return *value* as JSON in one line, cut when it is long, secrets masked."""
+    text = mask_keys(json.dumps(_masked(value), ensure_ascii=False, default=repr))
+    if len(text) <= _LONGEST:
+        return text
+    return f"{text[:_LONGEST]}... ({len(text)} characters)"
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            str(key): "***" if is_secret(key) and child is not None else _masked(child)
+            for key, child in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_masked(child) for child in value]
+    return value
