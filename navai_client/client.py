@@ -80,6 +80,8 @@ class _Core:
 
     def carrying(self, operation: Operation[T], observation: Observation) -> Operation[T]:
         """Return *operation* with the headers that its *observation* wants to go with it."""
+        if not observation.headers:
+            return operation
         request = operation.request
         headers = (*request.headers, *observation.headers.items())
         return evolve(operation, request=evolve(request, headers=headers))
