@@ -35,6 +35,17 @@ async def served() -> AsyncIterator[tuple[LiveBackend, AsyncNavaiBackendClient]]
         yield live, client
 
 
+class Entering(Agent):
+    """An agent that says when it has the floor."""
+
+    def __init__(self, *, instructions: str) -> None:
+        super().__init__(instructions=instructions)
+        self.entered = asyncio.Event()
+
+    async def on_enter(self) -> None:
+        self.entered.set()
+
+
 def outputs(result: RunResult[Any]) -> list[llm.FunctionCallOutput]:
     return [event.item for event in result.events if isinstance(event, FunctionCallOutputEvent)]
 
@@ -243,9 +254,12 @@ class TestTheTools:
                 await session.start(Agent(instructions="One."))
                 await session.run(user_input="Hello")
                 loaded = tools.toolset
-                session.update_agent(Agent(instructions="Two."))
+                second = Entering(instructions="Two.")
+                session.update_agent(second)
+                await second.entered.wait()
                 await session.run(user_input="Hello")
                 assert tools.toolset is loaded
+                assert last_said(session) == "Second."
         assert model.offered[0] == model.offered[1]
         assert "get_weather" in model.offered[0]
 
