@@ -28,7 +28,8 @@ class FakeBackend(ScriptedBackend):
             client = NavaiBackendClient(transport=backend.transport)
 
     Secrets are demo secrets, and no folder is searched for functions. Any number of threads and event loops
-    may use one at the same time.
+    may use one at the same time; an ``Idempotency-Key`` is known where it came first: to all synchronous
+    callers, or on that event loop.
 
     Attributes:
         transport: For ``NavaiBackendClient``.

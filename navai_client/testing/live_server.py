@@ -24,6 +24,7 @@ _Send = Callable[[_Message], Awaitable[None]]
 
 _GRACE_S: Final = 1
 _STARTING_S: Final = 30.0
+_CLOSING_S: Final = 10.0
 
 
 @final
@@ -64,9 +65,12 @@ class LiveServer(ScriptedBackend):
         self._server.ready.wait(_STARTING_S)
 
     def close(self) -> None:
-        """Stop: no new connections, and a second for calls under way."""
+        """Stop: no new connections, and a second for calls under way.
+
+        What then still runs and cannot be cancelled is left to its thread, which keeps no process alive.
+        """
         self._server.should_exit = True
-        self._thread.join()
+        self._thread.join(_CLOSING_S)
 
     def __enter__(self) -> Self:
         return self
