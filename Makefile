@@ -24,7 +24,7 @@ types: $(READY)  ## check types
 	$(BIN)/mypy
 
 bench: $(READY)  ## measure against the peers (see benchmarks/README.md)
-	$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: $(READY)  ## rewrite what ruff can put right
 	$(BIN)/ruff check --fix .
