@@ -1,20 +1,29 @@
 """The pages on the contract and the check say what is so; their examples are what our server answers."""
 
 import asyncio
+import importlib
+import inspect
 import json
 import re
+import subprocess
+import sys
+import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from attrs import frozen
 
-from navai_client.conformance import PROFILES, requirements
+import navai_client.conformance
+from navai_client.conformance import PROFILES, check, requirements
 from navai_client.server import NavaiBackend
 from navai_client.server.demo import DemoServices
 from tests import parity
+from tests.conformance.in_memory import Asked, InMemory, Reply
 from tests.conformance.table import CONTRACT, PAGE, page
+from tests.test_public_api import defined_in
 
 IDS = {each.id for each in requirements()}
 TEXT = CONTRACT.read_text(encoding="utf-8")
@@ -83,6 +92,30 @@ def test_what_the_contract_shows_is_what_our_server_answers(asked: Message, show
     assert fits(json.loads(shown.body), came.json()) if shown.body else not came.content
 
 
+def test_the_example_of_the_check_runs(demo_server: str, capsys: pytest.CaptureFixture[str]) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    (example,) = re.findall(
+        r"```python\n(from navai_client.conformance import check\n.*?)```", text, re.DOTALL
+    )
+    exec(example.replace("http://localhost:3000", demo_server), {})
+    assert "client-secret: 11 passed" in capsys.readouterr().out
+
+
+def test_the_report_that_the_page_shows_is_what_one_looks_like() -> None:
+    def has_no_warnings(asked: Asked, reply: Reply) -> Reply:
+        if (asked.method, asked.path, reply.status) == ("GET", "/navai/functions", 200):
+            reply.record = {"items": reply.record["items"]}
+        return reply
+
+    backend = NavaiBackend(env={}, discover=False, services=DemoServices())
+    backend.function(get_weather)
+    with InMemory(backend, has_no_warnings) as transport:
+        text = check("http://navai.test", transport=transport, groups=["list"]).to_text()
+
+    (shown,) = re.findall(r"```\n(list: .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert shown in text
+
+
 def test_the_contract_has_examples_of_all_endpoints() -> None:
     assert {asked.first.split()[1].rpartition("/")[2] for asked, _ in exchanges()} == {
         "functions", "execute", "client-secret", "synthesize",
@@ -131,3 +164,43 @@ def test_sentences_are_sentences() -> None:
         for text in (each.sentence, each.change):
             assert re.fullmatch(r"\S.*[.]", text)
             assert "  " not in text
+
+
+ROOM = Path(navai_client.conformance.__file__).parent
+MODULES = sorted(
+    ".".join(("navai_client.conformance", *file.relative_to(ROOM).with_suffix("").parts))
+    for file in ROOM.rglob("*.py")
+    if file != ROOM / "__init__.py"
+)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_underscore_means_listed_in_all_and_described(name: str) -> None:
+    module = importlib.import_module(name.removesuffix(".__init__"))
+
+    assert set(module.__all__) == defined_in(module)
+    assert module.__doc__
+    for each in module.__all__:
+        member = getattr(module, each)
+        assert not isinstance(member, type | types.FunctionType) or member.__doc__
+
+
+def test_the_room_gives_what_is_public_of_it() -> None:
+    for name in navai_client.conformance.__all__:
+        assert getattr(navai_client.conformance, name) is not None
+
+
+def test_every_argument_of_the_check_is_described_and_on_the_page() -> None:
+    page_text, described = PAGE.read_text(encoding="utf-8"), inspect.getdoc(check) or ""
+    for name in inspect.signature(check).parameters:
+        assert f"\n    {name}: " in described
+        assert f"`{name}`" in page_text
+
+
+def test_what_is_imported_for_a_check_is_no_pytest_and_no_server() -> None:
+    code = "import sys, navai_client.conformance; print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+
+    assert loaded.isdisjoint({"pytest", "httpx", "httpx2", "anyio", "starlette", "msgspec"})
+    assert not {each for each in loaded if each.startswith(("navai_client.server", "navai_client.testing"))}

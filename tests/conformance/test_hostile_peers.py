@@ -119,6 +119,30 @@ def test_no_terminal_is_steered() -> None:
     assert "\\x1b]0;title\\x07" in report["LIST-01"].came
 
 
+@pytest.mark.parametrize(
+    ("text", "is_trace"),
+    [
+        ('Traceback (most recent call last):\n  File "a.py", line 3, in f', True),
+        ("TypeError: f is not a function\n    at handle (/srv/app/index.js:10:5)", True),
+        ("TypeError: no\n    at async node:internal/main:10:5", True),
+        ('Exception in thread "main"\n\tat com.shop.Cart.add(Cart.java:42)', True),
+        ("Failed.\n   at Shop.Cart.Add() in C:\\src\\Cart.cs:line 42", True),
+        ("Uncaught Error\n#0 /srv/app/Cart.php(42): add()\n#1 {main}", True),
+        ("undefined method in app/models/cart.rb:42:in `add'", True),
+        ("goroutine 1 [running]:\nmain.main()\n\t/srv/main.go:42 +0x1d", True),
+        ("The shop opens\n at 10:30, and closes at 18:00.", False),
+        ("Ask at https://shop.test:8443/help", False),
+        ("See rule #3 (2)", False),
+        ("There is no file notes.py", False),
+    ],
+)
+def test_traces_are_told_from_other_texts(text: str, is_trace: bool) -> None:
+    for body in (text.encode(), json.dumps({"error": text}).encode()):
+        finding = check_with(Response(500, {}, body), groups=["errors"])["ERR-08"]
+
+        assert (finding.verdict == "warned") == is_trace
+
+
 def test_an_interrupted_check_asks_no_further() -> None:
     sent: list[str] = []
 
