@@ -28,6 +28,12 @@ def make_parser(prog: str = "python -m navai_client.server") -> argparse.Argumen
     parser.add_argument("--reload", action="store_true", help="start anew when a file changes")
     parser.add_argument("--workers", type=int, default=1, help="how many processes (default: %(default)s)")
     parser.add_argument("--demo", action="store_true", help="serve sample functions and demo secrets")
+    parser.add_argument(
+        "--access-log",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write a line for each answer (default: yes)",
+    )
     return parser
 
 
@@ -65,6 +71,7 @@ def main(arguments: Sequence[str] | None = None, parser: argparse.ArgumentParser
                 reload=given.reload,
                 workers=given.workers,
                 demo=given.demo,
+                access_log=given.access_log,
             )
         )
     except ServeError as error:
