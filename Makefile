@@ -24,7 +24,7 @@ types: $(READY)  ## check types
 	$(BIN)/mypy
 
 bench: $(READY)  ## measure against the peers (see benchmarks/README.md)
-	$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 docs: $(READY)  ## build the documentation into site/; any warning fails
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs site

@@ -16,11 +16,13 @@ from navai_client.conformance.profiles import Profile, profile_of
 from navai_client.conformance.report import Finding, Report, Verdict
 from navai_client.conformance.requirement import ACTS, Evidence, Requirement, Unseen
 from navai_client.errors import NavaiConfigError
+from navai_client.retry import RetryPolicy
 from navai_client.transports import Call as TransportCall
 from navai_client.transports import Transport
 from navai_client.transports._given import sync_transport
 from navai_client.wire import paths as default_paths
 from navai_client.wire.encode import encode_json
+from navai_client.wire.messages import TransportFailure
 from navai_client.wire.text import trim
 
 __all__ = ["check"]
@@ -29,6 +31,7 @@ _AT_A_TIME: Final = 6  # as a browser has it
 _MOST_BYTES: Final = 2 * 2**20  # of an answer; all are kept until the rules have seen them
 _MOST_AUDIO: Final = 16 * 2**20
 _LEAST_LARGE: Final = 2**20
+_BUSY: Final = RetryPolicy(max_retries=2)  # for backends that say when they may be asked again
 _SECOND: Final = "unknown"  # the probe that shows whether the list alone is not answered
 
 
@@ -172,12 +175,13 @@ class _Check:
             return False  # nobody is there, or nobody who answers: the rest would take long and tell no more
         names = {name for each in asked for name in each.probes} - {first.name}
         probes = [probe for name, probe in self._probes.items() if name in names]
-        with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="navai-check") as pool:
-            looking = [probe for probe in probes if not probe.acts]
-            self._answers |= {
-                probe.name: answer
-                for probe, answer in zip(looking, pool.map(self._send, looking), strict=True)
-            }
+        looking = [probe for probe in probes if not probe.acts]
+        pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="navai-check")
+        try:
+            answers = pool.map(self._send, looking)
+            self._answers |= {probe.name: answer for probe, answer in zip(looking, answers, strict=True)}
+        finally:
+            pool.shutdown(cancel_futures=True)  # who interrupts the check does not wait for all the rest
         for probe in probes:
             if probe.acts:  # one after the other
                 self._answers[probe.name] = self._send(probe)
@@ -188,8 +192,14 @@ class _Check:
         most = _MOST_AUDIO if probe.acts == "speak" else config.max_response_bytes
         call = TransportCall(timeout=config.timeout, max_response_bytes=most)
         began = time.monotonic()
-        outcome = self._transport.send(probe.request, call)
-        return Answer(outcome, seconds=time.monotonic() - began, private=probe.private)
+        attempt = 0
+        while True:
+            attempt += 1
+            outcome = self._transport.send(probe.request, call)
+            delay = _BUSY.delay(outcome, attempt=attempt, replay_safe=False)
+            if isinstance(outcome, TransportFailure) or delay is None or delay >= (call.remaining() or 0):
+                return Answer(outcome, seconds=time.monotonic() - began, private=probe.private)
+            time.sleep(delay)
 
     def _judge(self, requirement: Requirement, evidence: Evidence, *, reached: bool) -> Finding:
         deviation = self._profile.deviations.get(requirement.id)
@@ -246,4 +256,7 @@ def _with_needs(wanted: Iterable[Requirement]) -> tuple[Requirement, ...]:
 
 
 def _without_secrets(finding: Finding, secrets: tuple[str, ...]) -> Finding:
-    return attrs.evolve(finding, came=shown(finding.came, secrets), asked=shown(finding.asked, secrets))
+    # What is asked is ours, but for the payloads of those who let the backend act.
+    asked = shown(finding.asked, secrets if finding.requirement.acts else ())
+    came = shown(finding.came, secrets) if finding.came else ""
+    return attrs.evolve(finding, asked=asked, came=came)

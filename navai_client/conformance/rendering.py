@@ -18,7 +18,8 @@ _MARKS: Final = {"passed": "ok", "failed": "FAIL", "warned": "warn", "skipped": 
 _COLORS: Final = {"passed": "32", "failed": "1;31", "warned": "33", "skipped": "2"}
 _NARROWEST: Final = 40
 _MARGIN: Final = 18  # where sentences begin
-_LABELS: Final = 26  # where what was asked and came begins
+_LABELS: Final = 8  # where the words asked, came and change begin
+_DETAILS: Final = 16  # and what follows them
 
 
 def finding_to_text(finding: "Finding") -> str:
@@ -53,7 +54,7 @@ def to_text(report: "Report", *, color: bool, width: int, verbose: bool) -> str:
                 skipped.setdefault(finding.reason, []).append(finding.id)
         for reason, ids in skipped.items():
             # What was skipped for one reason is one line: there may be many.
-            lines += _wrapped(_mark("skipped", color=color), f"{', '.join(ids)}: {reason}", 8, width)
+            lines += _wrapped(_mark("skipped", color=color), f"{', '.join(ids)}: {reason}", _LABELS, width)
     lines += ["", *textwrap.wrap(_summary(report), width)]
     return "\n".join(lines) + "\n"
 
@@ -62,7 +63,7 @@ def _finding_lines(finding: "Finding", *, color: bool, width: int) -> Iterator[s
     mark = _mark(finding.verdict, color=color)
     yield from _wrapped(mark + f"{finding.id:<10}", finding.expected, _MARGIN, width)
     for label, text in _details(finding):
-        yield from _wrapped(" " * _MARGIN + f"{label:<8}", text, _LABELS, width)
+        yield from _wrapped(" " * _LABELS + f"{label:<8}", text, _DETAILS, width)
 
 
 def _mark(verdict: str, *, color: bool) -> str:
@@ -129,7 +130,9 @@ def _time_of(report: "Report") -> str:
 
 def to_junit(report: "Report") -> str:
     """Return *report* as JUnit's XML: a suite for each group; what is warned of passes, and says so."""
-    root = ET.Element("testsuites", name="navai conformance", **_totals(report.findings))
+    totals = _totals(report.findings)
+    del totals["skipped"]  # the schema has it for suites alone
+    root = ET.Element("testsuites", name="navai conformance", **totals)
     for group, grouped in groupby(report.findings, key=lambda each: each.requirement.group):
         findings = tuple(grouped)
         suite = ET.SubElement(root, "testsuite", name=f"navai.{group}", **_totals(findings))

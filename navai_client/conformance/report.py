@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import field, frozen
 
 from navai_client.conformance import rendering
-from navai_client.conformance.requirement import Requirement
+from navai_client.conformance.requirement import Requirement, Severity
 
 __all__ = ["Finding", "Report", "Verdict"]
 
 Verdict = Literal["passed", "failed", "warned", "skipped"]
+
+_NO_ANSWER: Final = 3  # as the navai command has it
 
 
 @frozen(kw_only=True)
@@ -90,8 +92,19 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """The status for a process: 0 when the backend answers and nothing that must be is broken, else 1."""
-        return 1 if self.counts["failed"] or not self.reached else 0
+        """The status for a process: 0 when all that must be is, 1 when not, 3 when no answer came."""
+        return self.exit_status_at("must")
+
+    def exit_status_at(self, severity: Severity) -> int:
+        """Return the status for a process, as ``exit_status``.
+
+        Args:
+            severity: From which severity on a broken requirement counts: with ``should``, warnings do, too.
+        """
+        if not self.reached:
+            return _NO_ANSWER
+        counted: tuple[Verdict, ...] = ("failed",) if severity == "must" else ("failed", "warned")
+        return int(any(finding.verdict in counted for finding in self.findings))
 
     def to_text(self, *, color: bool = False, width: int = 80, verbose: bool = False) -> str:
         """Return the report for a person.

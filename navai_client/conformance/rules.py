@@ -14,8 +14,9 @@ _SERVER_ERRORS_FROM: Final = 400
 _LOOKED_AT: Final = 65_536  # characters in which traces are looked for
 _TRACE: Final = re.compile(
     r"Traceback \(most recent call last\)"  # Python
-    r"|(?:\n|\\n)[ \t]{0,20}at [^\n]{1,200}:\d+"  # JavaScript, Java and their like
-    r"|(?:\n|\\n)[ \t]{0,20}#\d+ [^\n]{1,200}\(\d+\)"  # PHP
+    # JavaScript, Java and their like; JSON writes line breaks and tabs out
+    r"|(?:\n|\\n)(?: |\t|\\t){0,20}at [^\n]{1,200}(?::\d+:\d+|\.(?:java|kt|scala):\d+|:line \d+)"
+    r"|(?:\n|\\n)(?: |\t|\\t){0,20}#\d+ [^\n]{1,200}\(\d+\)"  # PHP
     r"|[/\\][\w.@-]+\.(?:py|js|mjs|cjs|ts|php|rb|go|java|cs|ex):\d+"  # a file and its line
 )
 

@@ -1,6 +1,7 @@
 """Each requirement finds the backends that break it, and no other does."""
 
 import re
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from navai_client.conformance import PROFILES, Report, check, requirements
 from navai_client.server import NavaiBackend
 from tests.conformance.faults import FAULTS, Seeded
-from tests.conformance.in_memory import Fault, InMemory
+from tests.conformance.in_memory import Asked, Fault, InMemory, Reply
 
 TOKEN = "token-of-the-tests"
 
@@ -73,3 +74,59 @@ def test_express_may_not_answer_unknown_paths_either() -> None:
     answers_all = next(each for each in FAULTS if each.sentence == "has an answer for every path")
 
     assert "ERR-06" in broken_in(everything_of(answers_all.fault, profile="express"))
+
+
+def test_what_may_be_left_out_is_skipped_when_it_is() -> None:
+    def leaves_out(asked: Asked, reply: Reply) -> Reply:
+        if asked.path.endswith("/client-secret") and reply.status == 200:
+            reply.record = {"value": reply.record["value"]}
+        if (asked.method, asked.path) == ("GET", "/navai/functions") and reply.status == 200:
+            reply.headers.pop("etag")
+            items = [{"name": item["name"]} for item in reply.record["items"]]
+            reply.record = {"items": items, "warnings": []}
+        if asked.path.endswith("/synthesize"):
+            reply.status = 404
+        return reply
+
+    report = everything_of(leaves_out)
+
+    skipped = {finding.id: finding.reason for finding in report if finding.verdict == "skipped"}
+    assert skipped == {
+        "LIST-09": "no function has parameters",
+        "LIST-13": "the list has no ETag",
+        "SECRET-04": "the answer has no expires_at",
+        "SECRET-05": "it is judged only when SECRET-04 holds",
+        "SECRET-06": "the answer has no speech",
+        "SPEECH-01": "the backend does not speak",
+        "SPEECH-03": "it is judged only when SPEECH-02 holds",
+        "SPEECH-04": "it is judged only when SPEECH-03 holds",
+    }
+    assert broken_in(report) == {"SPEECH-02"}
+
+
+def test_the_backends_own_clock_counts() -> None:
+    def is_of_next_year(asked: Asked, reply: Reply) -> Reply:
+        if asked.path.endswith("/client-secret") and reply.status == 200:
+            reply.headers["date"] = "Fri, 15 Jan 2027 08:00:00 GMT"
+            reply.record = {**reply.record, "expires_at": 1_800_000_600}
+        return reply
+
+    assert broken_in(everything_of(is_of_next_year)) == set()
+
+
+def test_a_backend_that_says_when_it_may_be_asked_again_is_asked_again() -> None:
+    times: Counter[tuple[str, str, bytes]] = Counter()
+
+    def is_busy_once(asked: Asked, reply: Reply) -> Reply:
+        key = (asked.method, asked.path, asked.body)
+        times[key] += 1
+        return Reply(429, {"retry-after": "0"}) if times[key] == 1 else reply
+
+    assert everything_of(is_busy_once).exit_status_at("should") == 0
+
+
+def test_a_backend_that_is_busy_for_long_is_not_waited_for() -> None:
+    def is_busy(asked: Asked, reply: Reply) -> Reply:
+        return Reply(429, {"retry-after": "3600"})
+
+    assert everything_of(is_busy)["LIST-01"].came == "HTTP 429: (empty)"

@@ -13,7 +13,7 @@ from navai_client.conformance.catalogue.speech import SPEECH
 from navai_client.conformance.requirement import GROUPS, Group, Requirement
 from navai_client.errors import NavaiConfigError
 
-__all__ = ["requirements"]
+__all__ = ["checked_groups", "requirements"]
 
 _ALL: Final = (*LIST, *EXECUTE, *CLIENT_SECRET, *ERRORS, *CORS, *LIMITS, *SPEECH)
 
@@ -32,6 +32,11 @@ def requirements(groups: Iterable[str] | None = None) -> tuple[Requirement, ...]
 
 
 def checked_groups(groups: Iterable[str] | None) -> tuple[Group, ...]:
+    """Return *groups* in their order, all for None.
+
+    Raises:
+        NavaiConfigError: There is no such group.
+    """
     if groups is None:
         return GROUPS
     given = [groups] if isinstance(groups, str) else list(groups)

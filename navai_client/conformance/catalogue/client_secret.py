@@ -19,10 +19,8 @@ def _has_value(answer: Answer, _: Evidence) -> str | None:
     return None if isinstance(value, str) and value.strip() else answer.summary()
 
 
-def _expires_soon(answer: Answer, evidence: Evidence) -> str | Unseen | None:
-    expires_at = answer.record.get("expires_at")
-    if expires_at is None or not is_number(expires_at):
-        return Unseen("the answer has no expires_at that is a number")
+def _expires_soon(answer: Answer, evidence: Evidence) -> str | None:
+    expires_at: float = answer.record["expires_at"]
     left = expires_at - _clock_of(answer, evidence)
     if _SHORTEST - _SLACK <= left <= _LONGEST + _SLACK:
         return None

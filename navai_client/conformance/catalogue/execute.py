@@ -11,7 +11,16 @@ from navai_client.wire.text import trim
 __all__ = ["EXECUTE"]
 
 _NAMELESS: Final = refused(400, text="function_name is required.")
+_NOT_FOUND: Final = 404
 _ASK_FOR_NAME: Final = 'Answer 400 and {"error": "function_name is required."} '
+
+
+def _is_not_found(answer: Answer, evidence: Evidence) -> str | None:
+    if answer is not evidence.answers["no name"]:
+        return None if answer.status == _NOT_FOUND else answer.summary()
+    if answer.status != _NOT_FOUND:
+        return None
+    return f"no path, it seems: a call without a name is not found either; {answer.summary()}"
 
 
 def _offers_the_list(answer: Answer, evidence: Evidence) -> str | Unseen | None:
@@ -64,11 +73,12 @@ EXECUTE: Final = (
         group="execute",
         severity="must",
         sentence="A function that there is not is answered with 404.",
-        change="Look the name up among the functions that are listed, and answer 404 when it is not there.",
+        change="Look the name up among the functions that are listed, and answer 404 when it is not there. "
+        "If functions are executed on another path, give it.",
         source="documents, Express",
         relates=("server.statuses", "error.unknown-function"),
-        probes=("unknown",),
-        rule=status(404),
+        probes=("unknown", "no name"),
+        rule=_is_not_found,
     ),
     Requirement(
         id="EXEC-02",

@@ -41,6 +41,7 @@ LIMITS: Final = (
         "which size on they must be refused: large_body=.",
         source="the reference server",
         relates=("server.statuses",),
+        needs=("EXEC-01",),
         probes=("too large",),
         may_hang_up=True,  # nobody has to take the whole of what he refuses
         rule=refused(413),
@@ -53,6 +54,7 @@ LIMITS: Final = (
         change="Parse with a limit on depth, and answer 400 when it is reached.",
         source="the reference server",
         relates=("server.statuses",),
+        needs=("EXEC-01",),
         probes=("deep",),
         rule=status(*range(400, 500)),
     ),
