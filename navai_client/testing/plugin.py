@@ -87,7 +87,8 @@ def _load(name: str) -> Any:
     try:
         return getattr(testing, name)
     except ModuleNotFoundError as error:
-        pytest.fail(str(error), pytrace=False)
+        problem = str(error)
+    pytest.fail(problem, pytrace=False)  # out here it has no context, which pytest would show, too
 
 
 def _strictly(request: pytest.FixtureRequest, backend: Any) -> Iterator[Any]:
@@ -99,11 +100,15 @@ def _strictly(request: pytest.FixtureRequest, backend: Any) -> Iterator[Any]:
         yield backend
     finally:
         plugins.unregister(watch)
-    if watch.passed:
-        try:
-            backend.assert_failures_used()
-        except AssertionError as error:
-            pytest.fail(str(error), pytrace=False)
+    if not watch.passed:
+        return
+    try:
+        backend.assert_failures_used()
+    except AssertionError as error:
+        problem = str(error)
+    else:
+        return
+    pytest.fail(problem, pytrace=False)  # as in _load
 
 
 class _Watch:

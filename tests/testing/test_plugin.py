@@ -9,7 +9,8 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-ONLY_OURS = ("-p", "no:schemathesis", "-p", "no:hypothesispytest", "-p", "no:cacheprovider")
+OTHERS = ("anyio", "hypothesispytest", "pytest_httpx", "xdist", "xdist.looponfail", "cacheprovider")
+ONLY_OURS = [f"-pno:{name}" for name in OTHERS]
 
 TESTS = """
 import asyncio
@@ -61,19 +62,19 @@ def test_server(navai_server):
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """Run pytest with warnings as errors."""
-    return pytester.runpytest_inprocess(*ONLY_OURS, "-W", "error", *args)
+    """Run pytest in a process of its own, with our plugin and warnings as errors."""
+    return run_with_others(pytester, *ONLY_OURS, *args)
 
 
-def run_alone(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """Run pytest in a process of its own, too."""
-    return pytester.runpytest_subprocess(*ONLY_OURS, "-W", "error", *args, timeout=120)
+def run_with_others(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+    """Run it with all plugins that are there, but for one that warns of its own doing."""
+    return pytester.runpytest_subprocess("-p", "no:schemathesis", "-W", "error", *args, timeout=120)
 
 
 def test_the_fixtures_work(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
 
-    result = run_alone(pytester)
+    result = run_with_others(pytester)
 
     result.assert_outcomes(passed=5)
     assert "warning" not in result.stdout.str()
@@ -83,21 +84,21 @@ def test_the_fixtures_work(pytester: pytest.Pytester) -> None:
 def test_the_fixtures_work_in_several_processes(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_one=TESTS, test_two=TESTS)
 
-    run_alone(pytester, "-n", "2").assert_outcomes(passed=10)
+    run_with_others(pytester, "-n", "2").assert_outcomes(passed=10)
 
 
 def test_the_fixtures_work_without_any_async_plugin(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
-    pytester.makeconftest("import sys\nsys.modules['pytest_asyncio'] = None\n")
+    pytester.makeconftest("import sys\nassert 'anyio.pytest_plugin' not in sys.modules\n")
 
-    run_alone(pytester, "-p", "no:anyio").assert_outcomes(passed=5)
+    run(pytester).assert_outcomes(passed=5)
 
 
 def test_the_async_client_works_in_tests_of_anyio(pytester: pytest.Pytester) -> None:
     suite = Path(__file__).with_name("async_suite.py").read_text(encoding="utf-8")
     pytester.makepyfile(test_async=suite)
 
-    result = run_alone(pytester, "-o", "anyio_mode=auto")
+    result = run_with_others(pytester, "-o", "anyio_mode=auto")
 
     result.assert_outcomes(passed=5)
     assert result.stderr.str() == ""
@@ -183,6 +184,7 @@ def test_a_failure_that_did_not_come_to_pass_is_an_error(pytester: pytest.Pytest
             "If that is fine in this test, script them with optional=True.",
         ]
     )
+    assert result.stdout.str().count("No request came.") == 1
     assert "plugin.py" not in result.stdout.str()
 
 
@@ -268,7 +270,7 @@ def test_pytest_httpx_can_be_active_in_the_same_test(pytester: pytest.Pytester) 
         """
     )
 
-    run(pytester).assert_outcomes(passed=1)
+    run_with_others(pytester).assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
@@ -285,18 +287,18 @@ def test_without_the_extra_a_fixture_says_in_one_line_what_to_install(
     pytester.makeconftest(f"import sys\nsys.modules[{missing!r}] = None\n")
     pytester.makepyfile(f"def test_it({fixture}): pass")
 
-    result = run_alone(pytester)
+    result = run(pytester)
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"{name} needs '{missing}': pip install 'navai-client[[]testing]'"])
-    assert "Traceback" not in result.stdout.str()
+    assert "During handling" not in result.stdout.str()
     assert "plugin.py" not in result.stdout.str()
 
 
 def test_the_plugin_can_be_switched_off(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(navai_backend): pass")
 
-    result = run_alone(pytester, "-p", "no:navai_client")
+    result = run(pytester, "-p", "no:navai_client")
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*fixture 'navai_backend' not found*"])
