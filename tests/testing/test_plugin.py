@@ -230,6 +230,56 @@ def test_a_test_that_fails_or_is_skipped_is_not_blamed_twice(pytester: pytest.Py
     run(pytester).assert_outcomes(failed=1, skipped=1, xfailed=1, errors=1)
 
 
+REALTIME = """
+import json
+import pytest
+from navai_client.testing.realtime import Say
+from websockets.sync.client import connect
+
+said = pytest.mark.parametrize("navai_realtime_script", [[Say("Hello.")]])
+
+@said
+def test_played(navai_realtime_server):
+    navai_realtime_server.accept("ek_own")
+    headers = {"Authorization": "Bearer ek_own"}
+    with connect(navai_realtime_server.url, additional_headers=headers) as socket:
+        socket.send(json.dumps({"type": "response.create"}))
+        while json.loads(socket.recv(timeout=30))["type"] != "response.done":
+            pass
+"""
+
+
+def test_a_realtime_api_plays_its_script(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(REALTIME)
+
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_a_script_that_was_not_played_is_an_error_once(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        REALTIME
+        + """
+@said
+def test_not_played(navai_realtime_server):
+    pass
+
+@said
+def test_failing(navai_realtime_server):
+    assert False
+
+def test_without_a_script(navai_realtime_server):
+    pass
+"""
+    )
+
+    result = run(pytester)
+
+    result.assert_outcomes(passed=3, failed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_not_played*", "The script was not played as written:"]
+    )
+
+
 def test_a_failed_assertion_shows_the_line_of_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -274,15 +324,16 @@ def test_pytest_httpx_can_be_active_in_the_same_test(pytester: pytest.Pytester) 
 
 
 @pytest.mark.parametrize(
-    ("fixture", "name", "missing"),
+    ("fixture", "missing"),
     [
-        ("navai_backend", "FakeBackend", "msgspec"),
-        ("navai_client", "FakeBackend", "docstring_parser"),
-        ("navai_server", "LiveServer", "uvicorn"),
+        ("navai_backend", "msgspec"),
+        ("navai_client", "docstring_parser"),
+        ("navai_server", "uvicorn"),
+        ("navai_realtime_server", "websockets"),
     ],
 )
 def test_without_the_extra_a_fixture_says_in_one_line_what_to_install(
-    pytester: pytest.Pytester, fixture: str, name: str, missing: str
+    pytester: pytest.Pytester, fixture: str, missing: str
 ) -> None:
     pytester.makeconftest(f"import sys\nsys.modules[{missing!r}] = None\n")
     pytester.makepyfile(f"def test_it({fixture}): pass")
@@ -290,7 +341,7 @@ def test_without_the_extra_a_fixture_says_in_one_line_what_to_install(
     result = run(pytester)
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"{name} needs '{missing}': pip install 'navai-client[[]testing]'"])
+    result.stdout.fnmatch_lines([f"{missing} is not installed; run: pip install 'navai-client[[]testing]'"])
     assert "During handling" not in result.stdout.str()
     assert "plugin.py" not in result.stdout.str()
 
@@ -312,6 +363,8 @@ def test_the_fixtures_tell_what_they_are(pytester: pytest.Pytester) -> None:
         "navai_client_options",
         "navai_backend",
         "navai_server",
+        "navai_realtime_script",
+        "navai_realtime_server",
         "navai_client",
         "async_navai_client",
     ]:
