@@ -17,7 +17,15 @@ from navai_client.config import resolve_headers
 from navai_client.errors import NavaiConfigError, NavaiError
 from navai_client.wire.redact import redact_text
 
-__all__ = ["WORDS", "BackendCommand", "Connection", "connection_options", "expand", "parse_headers"]
+__all__ = [
+    "WORDS",
+    "BackendCommand",
+    "Connection",
+    "connection_options",
+    "expand",
+    "in_words_of_options",
+    "parse_headers",
+]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a header's: a token of RFC 9110, section 5.6.2
 _REFERENCE = re.compile(r"(?:^|(?<=\s))@(env|file):(.+)$", re.DOTALL)
@@ -155,14 +163,6 @@ _CONNECTION_OPTIONS = (
         help="Sent with every request, may be repeated; a value may end in @env:NAME or @file:PATH.",
     ),
     click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=30.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="For one whole call, retries included.",
-    ),
-    click.option(
         "--ca-file",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
@@ -172,12 +172,27 @@ _CONNECTION_OPTIONS = (
 )
 
 
-def connection_options(*, acts: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def connection_options(
+    *,
+    acts: bool = False,
+    timeout: float = 30.0,
+    bounds: str = "Seconds for one whole call, retries included.",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the options of a connection, as one ``Connection``, and an end for errors.
 
     Args:
         acts: Whether the command makes the backend do something that cannot be undone.
+        timeout: Seconds, by default.
+        bounds: What is bounded by them.
     """
+    patience = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=timeout,
+        show_default=True,
+        metavar="SECONDS",
+        help=bounds,
+    )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -199,7 +214,7 @@ def connection_options(*, acts: bool = False) -> Callable[[Callable[..., Any]], 
                 return explanation.status
 
         decorated: Callable[..., Any] = wrapper
-        for option in reversed(_CONNECTION_OPTIONS):
+        for option in (patience, *reversed(_CONNECTION_OPTIONS)):
             decorated = option(decorated)
         return decorated
 
