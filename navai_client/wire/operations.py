@@ -267,4 +267,5 @@ def _list_of_nothing(error: NavaiError) -> FunctionList:
         warning = str(error)
     else:
         warning = f"[navai] Failed to load backend functions: {error}"
-    return FunctionList(warnings=(warning,))
+    # Without the frames that it went through: the list may be kept, and they hold the whole exchange.
+    return FunctionList(warnings=(warning,), error=error.with_traceback(None))
