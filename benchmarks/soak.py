@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from benchmarks.__main__ import fixed_server
+from benchmarks.process import fixed_server
+from benchmarks.results import SMALL
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
 
 CALLS = 10_000
@@ -44,7 +45,8 @@ def one_after_the_other(call: Callable[[], object]) -> Iterator[int]:
 
 def main() -> None:
     print("| client | calls | open files | threads | memory, MiB |\n| --- | --- | --- | --- | --- |")
-    with fixed_server() as url:
+    with fixed_server() as server:
+        url = f"{server}/{SMALL}"
         with NavaiBackendClient(url) as client:
             client.execute_function("f")
             report("sync", one_after_the_other(lambda: client.execute_function("f", {"a": 1})))

@@ -1,15 +1,24 @@
-"""What tests of several rooms need."""
+"""What every test needs, and the pages whose Python blocks are tests: README and docs."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
 # A slow machine is no failure.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["README.md", "docs/*.md"],
+    fixtures=["readers_environment"],
+).pytest()
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +32,15 @@ def demo_server() -> Iterator[str]:
         finally:
             process.terminate()
             process.communicate()
+
+
+@pytest.fixture(scope="module")
+def readers_environment(demo_server: str) -> Iterator[None]:
+    """A reader's environment: the demo server runs, and ``NAVAI_API_URL`` says where."""
+    before = os.environ.get("NAVAI_API_URL")
+    os.environ["NAVAI_API_URL"] = demo_server
+    yield
+    if before is None:
+        del os.environ["NAVAI_API_URL"]
+    else:
+        os.environ["NAVAI_API_URL"] = before
