@@ -28,6 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reload", action="store_true", help="start anew when a file changes")
     parser.add_argument("--workers", type=int, default=1, help="how many processes (default: %(default)s)")
     parser.add_argument("--demo", action="store_true", help="serve sample functions and demo secrets")
+    parser.add_argument(
+        "--access-log",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write a line for each answer (default: yes)",
+    )
     given = parser.parse_args(arguments)
     if given.workers < 1:
         parser.error("--workers must be at least 1")
@@ -54,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 reload=given.reload,
                 workers=given.workers,
                 demo=given.demo,
+                access_log=given.access_log,
             )
         )
     except ServeError as error:

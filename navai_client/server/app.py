@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final, final
 
-from navai_client.server.access_log import AccessLog
 from navai_client.server.backend import Backend
 from navai_client.server.messages import Answer, BackendRequest, Header, error_answer
 
@@ -43,8 +42,6 @@ class NavaiBackend(Backend):
         def get_weather(location: str) -> str:
             \"\"\"Get the current weather of a place.\"\"\"
     """
-
-    _log: Final = AccessLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, or the start and stop of the server."""
@@ -79,7 +76,8 @@ class NavaiBackend(Backend):
                 return
             answer = body if isinstance(body, Answer) else await self.core.answer(request, body)
         await self._send(request, answer, send)
-        self._log.write(request, answer, time.perf_counter() - began)
+        if self.access_log is not None:
+            self.access_log.write(request, answer, time.perf_counter() - began)
 
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-request-id")
