@@ -19,7 +19,7 @@ import navai_client
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
 
 PACKAGE = Path(navai_client.__file__).parent
-ROOMS = ["caching", "client", "config", "errors", "models", "retry", "wire"]
+ROOMS = ["caching", "client", "config", "errors", "instrumentation", "models", "retry", "wire"]
 MODULES = sorted(
     name
     for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "navai_client.")
@@ -90,6 +90,7 @@ class TestTheTwoShells:
             "proxy": None,
             "transport": None,
             "http_client": None,
+            "instrumentation": None,
         }
         kinds = {parameter.kind for name, parameter in parameters.items() if name != "base_url"}
         assert kinds == {inspect.Parameter.KEYWORD_ONLY}

@@ -144,6 +144,16 @@ class TestWhatFailuresSay:
             )
         )
 
+    def test_a_list_that_could_not_be_had_carries_the_error(self, clients: Clients) -> None:
+        for what, kind in (
+            (httpx.ConnectError("refused"), NavaiTransportError),
+            (answer("", 500), NavaiHTTPError),
+        ):
+            listed = clients.make(Backend(what), BASE, max_retries=0).list_functions()
+            assert type(listed.error) is kind
+            assert listed.error.__traceback__ is None
+        assert clients.make(Backend(answer({"items": []})), BASE).list_functions().error is None
+
     @pytest.mark.parametrize("operation", RAISING)
     def test_no_answer_names_the_place_and_the_reason(self, clients: Clients, operation: str) -> None:
         options = {

@@ -1,0 +1,1 @@
+"""The way into voice agents: one file for each framework, one extra each; nothing loads one unasked."""

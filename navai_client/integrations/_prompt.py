@@ -1,0 +1,89 @@
+"""What a model is told in its instructions: the lines of the JavaScript agent.
+
+Left out on purpose: what a model cannot do (routes without ``navigate_to``) and the line about food, which
+belongs to the demonstration that the JavaScript agent comes from. Ours is the line about named parameters.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from navai_client.integrations.routes import NavaiRoute, route_prompt_lines
+
+__all__ = ["BASE_INSTRUCTIONS", "function_lines", "primary_instructions", "specialist_instructions"]
+
+BASE_INSTRUCTIONS: Final = "You are the main NAVAI voice agent embedded in a web app."
+_NONE: Final = "- none"
+
+
+def function_lines(functions: Iterable[tuple[str, str | None]]) -> list[str]:
+    """Return one line for each function, given as name and description."""
+    lines = [f"- {name}: {description or 'Execute backend function.'}" for name, description in functions]
+    return lines or [_NONE]
+
+
+def primary_instructions(
+    base: str | None,
+    *,
+    routes: Sequence[NavaiRoute] | None,
+    functions: Sequence[str],
+    specialists: Sequence[str],
+    generic: bool,
+    named: bool,
+) -> str:
+    """Return the instructions of the agent that people talk to.
+
+    Args:
+        base: Who the agent is; None for the JavaScript agent's words.
+        routes: The routes that it may open, or None if it cannot navigate.
+        functions: Lines about its functions.
+        specialists: Lines about the agents that it can hand over to.
+        generic: Whether it has ``execute_app_function``.
+        named: Whether some function says which parameters it has.
+    """
+    lines = [BASE_INSTRUCTIONS if base is None else base]
+    if routes is not None:
+        lines += ["Allowed routes:", *route_prompt_lines(routes)]
+    lines += ["Allowed app functions:", *functions]
+    lines += ["Available specialist agents:", *(specialists or [_NONE]), "Rules:"]
+    if routes is not None:
+        lines.append("- If user asks to go/open a section, always call navigate_to.")
+    lines += [
+        "- If user asks to run an internal action that belongs to you, call "
+        + ("execute_app_function or the matching direct function tool." if generic else "the matching tool."),
+        "- If the task clearly belongs to a specialist agent, hand off to that specialist agent.",
+    ]
+    if generic:
+        lines += [
+            "- Always include payload in execute_app_function. Use null when no arguments are needed.",
+            "- For execute_app_function, pass arguments using payload.args (array).",
+            "- For class methods, pass payload.constructorArgs and payload.methodArgs.",
+        ]
+    if generic and named:
+        lines.append("- For functions whose parameters have names, pass these names in payload instead.")
+    lines += [
+        "- Never invent routes or function names that are not listed.",
+        "- If destination/action is unclear, ask a brief clarifying question.",
+    ]
+    return "\n".join(lines)
+
+
+def specialist_instructions(base: str, *, functions: Sequence[str]) -> str:
+    """Return the instructions of an agent that is handed tasks of one kind.
+
+    Args:
+        base: Who the agent is.
+        functions: Lines about its functions.
+    """
+    return "\n".join(
+        (
+            base,
+            "Allowed app functions:",
+            *functions,
+            "Rules:",
+            "- Always use execute_app_function for app actions.",
+            "- When no arguments are needed, call execute_app_function with payload set to null.",
+            "- Use only the functions available to this specialist agent.",
+            "- Do not navigate unless one of your allowed functions explicitly does so.",
+            "- Return a concise result to the main NAVAI agent.",
+        )
+    )

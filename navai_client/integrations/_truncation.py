@@ -1,0 +1,91 @@
+"""Long JSON values -> shorter ones of the same shape, with a mark for the model where each was cut."""
+
+from typing import Any, Final
+
+from navai_client.integrations._jsonable import compact
+
+__all__ = ["truncate"]
+
+_SHORTEST_MARK: Final = "…"
+_ROOM_FOR_A_MARK: Final = 64  # characters; the longest mark with two numbers of 12 digits has fewer
+
+
+def truncate(value: Any, most: int) -> tuple[Any, bool]:
+    """Return *value*, cut so that its JSON has at most *most* characters, and whether it was cut.
+
+    Texts keep their beginning, lists their first items; the fields of an object share the room, and short
+    ones stay whole.
+    """
+    if _fits(value, most):
+        return value, False
+    cut = _cut(value, most)
+    return (cut if _fits(cut, most) else _cut_text(compact(value), most)), True
+
+
+def _fits(value: Any, most: int) -> bool:
+    return len(compact(value)) <= most
+
+
+def _cut(value: Any, most: int) -> Any:
+    if most >= _ROOM_FOR_A_MARK:
+        if isinstance(value, str):
+            return _cut_text(value, most)
+        if isinstance(value, list):
+            return _cut_list(value, most)
+        if isinstance(value, dict):
+            return _cut_object(value, most)
+    return _SHORTEST_MARK
+
+
+def _cut_text(text: str, most: int) -> str:
+    low, high = 0, min(len(text), most)
+    while low < high:  # the most characters that fit with the mark; escapes make some longer than one
+        middle = (low + high + 1) // 2
+        if len(compact(text[:middle] + _text_mark(middle, len(text)))) <= most:
+            low = middle
+        else:
+            high = middle - 1
+    return text[:low] + _text_mark(low, len(text))
+
+
+def _text_mark(shown: int, of: int) -> str:
+    return f"… [cut: {shown} of {of} characters shown]"
+
+
+def _cut_list(items: list[Any], most: int) -> list[Any]:
+    kept: list[Any] = []
+    left = most - _ROOM_FOR_A_MARK
+    for item in items:
+        size = len(compact(item)) + 1
+        if size > left:
+            break
+        kept.append(item)
+        left -= size
+    if not kept and left >= _ROOM_FOR_A_MARK:
+        kept.append(_cut(items[0], left))
+    if len(kept) < len(items):
+        kept.append(f"… [cut: {len(kept)} of {len(items)} items shown]")
+    return kept
+
+
+def _cut_object(fields: dict[str, Any], most: int) -> dict[str, Any]:
+    left = most - _ROOM_FOR_A_MARK
+    named: dict[str, int] = {}
+    for name, value in fields.items():
+        overhead = len(compact(name)) + 2  # the colon, the comma
+        if left < overhead + 3:
+            break
+        left -= overhead + 3  # a mark as short as it can be
+        named[name] = len(compact(value))
+    left += 3 * len(named)
+    room: dict[str, int] = {}
+    for count, (name, size) in enumerate(sorted(named.items(), key=lambda each: each[1])):
+        room[name] = min(size, left // (len(named) - count))
+        left -= room[name]
+    kept = {
+        name: fields[name] if size <= room[name] else _cut(fields[name], room[name])
+        for name, size in named.items()
+    }
+    if len(kept) < len(fields):
+        kept[_SHORTEST_MARK] = f"[cut: {len(kept)} of {len(fields)} fields shown]"
+    return kept

@@ -1,0 +1,28 @@
+"""Tests that are coroutines: each runs in an event loop of its own, and may leave no task behind."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec
+
+__all__ = ["in_a_loop"]
+
+P = ParamSpec("P")
+
+_LIMIT = 60  # seconds, after which a test counts as hanging
+
+
+def in_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run *test* in a loop; it fails if it hangs, or if a task is left when it is done."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **options: P.kwargs) -> None:
+        async def checked() -> None:
+            async with asyncio.timeout(_LIMIT):
+                await test(*args, **options)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, f"left behind: {left}"
+
+        asyncio.run(checked())
+
+    return run
