@@ -39,6 +39,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+def _number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python takes
+        return float(digits)
+
+
 @final
 class Answer:
     """What came of one probe.
@@ -61,7 +68,9 @@ class Answer:
         self._response = outcome if isinstance(outcome, Response) else None
         self._private = private
         self.seconds = seconds
-        self.failure = outcome.message if isinstance(outcome, TransportFailure) else None
+        self.failure = None
+        if isinstance(outcome, TransportFailure):
+            self.failure = outcome.message or "no reason was given"
         self.timed_out = isinstance(outcome, TransportFailure) and outcome.timed_out
         self.status = 0 if self._response is None else self._response.status
         self.content = b"" if self._response is None else self._response.content
@@ -82,7 +91,7 @@ class Answer:
         if self._response is None or self._response.truncated:
             return NOT_JSON
         try:
-            return json.loads(self.text, parse_constant=_refuse_constant)
+            return json.loads(self.text, parse_constant=_refuse_constant, parse_int=_number)
         except (ValueError, RecursionError):
             return NOT_JSON
 

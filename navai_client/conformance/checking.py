@@ -149,11 +149,11 @@ class _Check:
         started_at, began = time.time(), time.monotonic()
         wanted = requirements(groups)
         asked = _with_needs(wanted)
-        reached = self._ask(asked)
+        failure = self._ask(asked)
         asked_by = {name: probe.shown for name, probe in self._probes.items()}
         evidence = Evidence(subject=self._subject, answers=self._answers, asked=asked_by, now=time.time())
         for requirement in asked:
-            self._findings[requirement.id] = self._judge(requirement, evidence, reached=reached)
+            self._findings[requirement.id] = self._judge(requirement, evidence, reached=not failure)
         secrets = self._secrets()
         return Report(
             url=self._subject.config.base_url,
@@ -161,18 +161,20 @@ class _Check:
             version=__version__,
             started_at=started_at,
             seconds=time.monotonic() - began,
-            reached=reached,
+            failure=shown(failure, secrets),
             findings=tuple(_without_secrets(self._findings[each.id], secrets) for each in wanted),
         )
 
-    def _ask(self, asked: Iterable[Requirement]) -> bool:
-        """Send what *asked* needs; return whether there is anybody."""
+    def _ask(self, asked: Iterable[Requirement]) -> str:
+        """Send what *asked* needs; return why nobody answers, if nobody does."""
         first = first_probe(self._subject)
         listed = self._send(first)
         self._probes = {first.name: first} | further_probes(self._subject, listed)
         self._answers = {first.name: listed}
         if listed.failure is not None and self._send(self._probes[_SECOND]).failure is not None:
-            return False  # nobody is there, or nobody who answers: the rest would take long and tell no more
+            return (
+                listed.failure
+            )  # nobody is there, or nobody who answers: the rest would take long and tell no more
         names = {name for each in asked for name in each.probes} - {first.name}
         probes = [probe for name, probe in self._probes.items() if name in names]
         looking = [probe for probe in probes if not probe.acts]
@@ -185,7 +187,7 @@ class _Check:
         for probe in probes:
             if probe.acts:  # one after the other
                 self._answers[probe.name] = self._send(probe)
-        return True
+        return ""
 
     def _send(self, probe: Probe) -> Answer:
         config = self._subject.config
