@@ -109,6 +109,8 @@ def check(
         raise NavaiConfigError("timeout must be a number of seconds: a check has to end.")
     if large_body < _LEAST_LARGE:
         raise NavaiConfigError(f"large_body must be {_LEAST_LARGE:,} bytes or more; it is {large_body!r}.")
+    if speak is not None and not trim(speak):
+        raise NavaiConfigError("speak must be a text that is not blank.")
     subject = Subject(
         config=config,
         execute=_checked_call("execute", execute),
@@ -172,9 +174,7 @@ class _Check:
         self._probes = {first.name: first} | further_probes(self._subject, listed)
         self._answers = {first.name: listed}
         if listed.failure is not None and self._send(self._probes[_SECOND]).failure is not None:
-            return (
-                listed.failure
-            )  # nobody is there, or nobody who answers: the rest would take long and tell no more
+            return listed.failure  # nobody is there, or nobody who answers: the rest would tell no more
         names = {name for each in asked for name in each.probes} - {first.name}
         probes = [probe for name, probe in self._probes.items() if name in names]
         looking = [probe for probe in probes if not probe.acts]
