@@ -69,6 +69,7 @@ def cli() -> None:
             check("ek_***" in run("secret", *url).stdout, "navai secret masks")
             check(run("speak", "hello", "--out", "hello.wav", *url).returncode == 0, "navai speak")
             check(run("doctor", *url).returncode == 0, "navai doctor")
+            check(run("check", *url).returncode == 0, "navai check")
             check("get_weather?" in run("call", "get_wether", *url).stderr, "an unknown function")
         finally:
             process.terminate()

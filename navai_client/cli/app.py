@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import click
+from click.shell_completion import CompletionItem
 
 from navai_client._version import __version__
 from navai_client.cli.output import complain
@@ -13,7 +14,18 @@ from navai_client.cli.statuses import Status
 
 __all__ = ["run"]
 
-_COMMANDS = ("functions", "call", "secret", "speak", "serve", "doctor", "completion")
+# What help and completion show, so that neither loads the commands.
+_COMMANDS = {
+    "functions": "List the backend's functions.",
+    "call": "Execute a function.",
+    "secret": "Mint a client secret.",
+    "speak": "Turn text into sound.",
+    "serve": "Serve a backend (extra server).",
+    "check": "Check whether a backend keeps the contract.",
+    "mcp": "Offer the functions to hosts of MCP (extra mcp).",
+    "doctor": "Find out what is wrong.",
+    "completion": "Print a shell's completion script.",
+}
 
 
 class _Commands(click.Group):
@@ -27,6 +39,16 @@ class _Commands(click.Group):
             return None
         command: click.Command = import_module(f"navai_client.cli.{cmd_name}").command
         return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        commands = [
+            CompletionItem(name, help=text) for name, text in _COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(

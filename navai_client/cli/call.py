@@ -15,7 +15,7 @@ from navai_client.errors import NavaiTransportError
 __all__ = ["command"]
 
 
-@click.command("call", cls=BackendCommand, short_help="Execute a function.")
+@click.command("call", cls=BackendCommand)
 @click.argument("name", shell_complete=complete_function)
 @click.option("--payload", metavar="JSON", help="What to give the function.")
 @click.option(

@@ -22,12 +22,12 @@ from navai_client.errors import NavaiError
 __all__ = ["command", "complete_function", "complete_parameter"]
 
 _FRESH = 60.0  # seconds that a list is kept: several keystrokes, but not long after a function was added
-_PATIENCE = 1.0  # seconds that a shell waits for a backend
+_PATIENCE = 1.0  # seconds that a shell waits for a backend, unless NAVAI_COMPLETE_TIMEOUT says otherwise
 
 Known = list[dict[str, Any]]
 
 
-@click.command("completion", short_help="Print a shell's completion script.")
+@click.command("completion")
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 def command(shell: str) -> None:
     r"""Print the script that teaches SHELL to complete the commands, options and functions of navai.
@@ -78,9 +78,10 @@ def _known(ctx: click.Context) -> Known:
             kept: Known = json.loads(path.read_text(encoding="utf-8"))
             return kept
     try:
-        with connection.client(timeout=_PATIENCE, max_retries=0) as client:
+        patience = float(os.environ.get("NAVAI_COMPLETE_TIMEOUT") or _PATIENCE)
+        with connection.client(timeout=patience, max_retries=0) as client:
             listed = client.list_functions()
-    except (NavaiError, click.UsageError):  # the shell must not be told
+    except (NavaiError, click.UsageError, ValueError):  # the shell must not be told
         return []
     known: Known = [
         {

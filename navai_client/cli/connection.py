@@ -5,26 +5,42 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import click
 
 from navai_client.cli.output import complain
 from navai_client.cli.statuses import explain
-from navai_client.client import NavaiBackendClient
+from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import resolve_headers
 from navai_client.errors import NavaiConfigError, NavaiError
 from navai_client.wire.redact import redact_text
 
-__all__ = ["WORDS", "BackendCommand", "Connection", "connection_options", "expand", "parse_headers"]
+__all__ = [
+    "WORDS",
+    "BackendCommand",
+    "Connection",
+    "connection_options",
+    "expand",
+    "in_words_of_options",
+    "parse_headers",
+]
+
+Client = TypeVar("Client", NavaiBackendClient, AsyncNavaiBackendClient)
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a header's: a token of RFC 9110, section 5.6.2
 _REFERENCE = re.compile(r"(?:^|(?<=\s))@(env|file):(.+)$", re.DOTALL)
 _SECRET_FROM = 8  # shorter values are no secrets, and would mask too much
 # The client's arguments, as its errors name them, and the options that they come from.
-_OPTIONS = {"base_url": "--url", "headers": "--header", "proxy": "--proxy", "verify": "--ca-file"}
-_ARGUMENT = re.compile(r"^(?:base_url|headers|proxy)\b|\bverify(?==| names)")
+_OPTIONS = {
+    "allowed_hosts": "--allowed-host",
+    "base_url": "--url",
+    "headers": "--header",
+    "proxy": "--proxy",
+    "verify": "--ca-file",
+}
+_ARGUMENT = re.compile(r"^(?:base_url|headers|proxy)\b|\ballowed_hosts\b|\bverify(?==| names)")
 
 
 def expand(text: str, what: str) -> str:
@@ -98,7 +114,11 @@ class Connection:
         return True if self.ca_file is None else self.ca_file
 
     def client(self, **options: Any) -> NavaiBackendClient:
-        """Make a client; *options* win over what the command line says.
+        """Make a client, as ``make`` does."""
+        return self.make(NavaiBackendClient, **options)
+
+    def make(self, kind: type[Client], **options: Any) -> Client:
+        """Make a client of a *kind*; *options* win over what the command line says.
 
         Raises:
             click.UsageError: If it cannot work.
@@ -108,7 +128,7 @@ class Connection:
         if "transport" not in options:
             settings |= {"verify": self.verify, "proxy": self.proxy}
         try:
-            return NavaiBackendClient(self.url, **(settings | options))
+            return kind(self.url, **(settings | options))
         except NavaiConfigError as error:
             raise click.UsageError(in_words_of_options(str(error))) from None
 
@@ -155,14 +175,6 @@ _CONNECTION_OPTIONS = (
         help="Sent with every request, may be repeated; a value may end in @env:NAME or @file:PATH.",
     ),
     click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        default=30.0,
-        show_default=True,
-        metavar="SECONDS",
-        help="For one whole call, retries included.",
-    ),
-    click.option(
         "--ca-file",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
@@ -172,12 +184,27 @@ _CONNECTION_OPTIONS = (
 )
 
 
-def connection_options(*, acts: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def connection_options(
+    *,
+    acts: bool = False,
+    timeout: float = 30.0,
+    bounds: str = "Seconds for one whole call, retries included.",
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the options of a connection, as one ``Connection``, and an end for errors.
 
     Args:
         acts: Whether the command makes the backend do something that cannot be undone.
+        timeout: Seconds, by default.
+        bounds: What is bounded by them.
     """
+    patience = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=timeout,
+        show_default=True,
+        metavar="SECONDS",
+        help=bounds,
+    )
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -199,7 +226,7 @@ def connection_options(*, acts: bool = False) -> Callable[[Callable[..., Any]], 
                 return explanation.status
 
         decorated: Callable[..., Any] = wrapper
-        for option in reversed(_CONNECTION_OPTIONS):
+        for option in (patience, *reversed(_CONNECTION_OPTIONS)):
             decorated = option(decorated)
         return decorated
 

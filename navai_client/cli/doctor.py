@@ -18,7 +18,7 @@ __all__ = ["command"]
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-@click.command("doctor", cls=BackendCommand, short_help="Find out what is wrong.")
+@click.command("doctor", cls=BackendCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @connection_options()
 def command(connection: Connection, *, as_json: bool) -> int:

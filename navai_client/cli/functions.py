@@ -22,7 +22,7 @@ from navai_client.models import BackendFunction, FunctionList
 __all__ = ["command"]
 
 
-@click.command("functions", cls=BackendCommand, short_help="List the backend's functions.")
+@click.command("functions", cls=BackendCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, warnings included.")
 @connection_options()
 def command(connection: Connection, *, as_json: bool) -> None:

@@ -108,7 +108,7 @@ def _plain(address: Address) -> Finding:
 def _shake_hands(connection: Connection, there: Address, hop: Address | None) -> Finding:
     host, port = there
     try:
-        context = Settings(connection.verify, None)._context()  # noqa: SLF001 - the very one that calls use
+        context = Settings(connection.verify, None).tls()  # the very one that calls use
         way = HTTPConnection(*(hop or there), timeout=connection.timeout)
         if hop is not None:
             way.set_tunnel(host, port)

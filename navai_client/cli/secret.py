@@ -13,7 +13,7 @@ from navai_client.models import ClientSecret, mask
 __all__ = ["command"]
 
 
-@click.command("secret", cls=BackendCommand, short_help="Mint a client secret.")
+@click.command("secret", cls=BackendCommand)
 @click.option("--model", help="The realtime model.")
 @click.option("--voice", help="The voice.")
 @click.option("--instructions", metavar="TEXT", help="What the agent is told.")

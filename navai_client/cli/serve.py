@@ -24,7 +24,6 @@ class _Served(click.Command):
 @click.command(
     "serve",
     cls=_Served,
-    short_help="Serve a backend (extra server).",
     add_help_option=False,
     context_settings={"ignore_unknown_options": True},
 )

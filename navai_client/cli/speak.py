@@ -1,13 +1,12 @@
 """``navai speak``: turn text into sound, in a file."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import click
 
 from navai_client.cli.connection import BackendCommand, Connection, connection_options
-from navai_client.cli.output import complain, note, one_line, write_bytes, write_json
+from navai_client.cli.files import check_folder, save
+from navai_client.cli.output import note, one_line, write_bytes, write_json
 from navai_client.cli.payload import read_file
 from navai_client.cli.statuses import Status
 from navai_client.cli.waiting import waiting
@@ -17,7 +16,7 @@ __all__ = ["command"]
 _UNIT = click.FloatRange(0, 1)
 
 
-@click.command("speak", cls=BackendCommand, short_help="Turn text into sound.")
+@click.command("speak", cls=BackendCommand)
 @click.argument("text")
 @click.option(
     "--out",
@@ -40,9 +39,8 @@ def command(connection: Connection, *, text: str, out: str, as_json: bool, **voi
     """Turn TEXT into sound, where the backend speaks through ElevenLabs. With TEXT - it is standard input."""
     if out == "-" and as_json:
         raise click.UsageError("--json and --out - would both write to standard output.")
-    folder = Path(out).parent
-    if out != "-" and not os.access(folder, os.W_OK):  # each call costs: look before
-        raise click.UsageError(f"--out {out}: {folder} is no folder that can be written to.")
+    if out != "-":
+        check_folder(out, "--out")  # each call costs: look before
     if text == "-":
         text = read_file("-")
     given = {name: value for name, value in voice.items() if value is not None}
@@ -51,11 +49,9 @@ def command(connection: Connection, *, text: str, out: str, as_json: bool, **voi
     if out == "-":
         write_bytes(speech.audio)
         return Status.OK
-    try:
-        Path(out).write_bytes(speech.audio)
-    except OSError as error:
-        complain(f"{out} cannot be written: {error.strerror}.")
-        return Status.FAILED
+    status = save(out, speech.audio)
+    if status != Status.OK:
+        return status
     if as_json:
         write_json(
             {

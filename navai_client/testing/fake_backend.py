@@ -6,10 +6,10 @@ from typing import Any, Self, Unpack, final
 from navai_client.server.backend import Backend
 from navai_client.server.demo import DemoServices
 from navai_client.server.settings import SettingsKeywords
-from navai_client.testing.handlers import handle, handle_async
-from navai_client.testing.in_memory import InMemory
-from navai_client.testing.scripted_backend import ScriptedBackend
-from navai_client.testing.transports import AsyncInMemoryTransport, InMemoryTransport
+from navai_client.testing._handlers import handle, handle_async
+from navai_client.testing._in_memory import InMemory
+from navai_client.testing._scripted_backend import ScriptedBackend
+from navai_client.testing._transports import AsyncInMemoryTransport, InMemoryTransport
 
 __all__ = ["FakeBackend"]
 
@@ -28,7 +28,8 @@ class FakeBackend(ScriptedBackend):
             client = NavaiBackendClient(transport=backend.transport)
 
     Secrets are demo secrets, and no folder is searched for functions. Any number of threads and event loops
-    may use one at the same time.
+    may use one at the same time; an ``Idempotency-Key`` is known where it came first: to all synchronous
+    callers, or on that event loop.
 
     Attributes:
         transport: For ``NavaiBackendClient``.

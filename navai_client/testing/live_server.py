@@ -14,16 +14,17 @@ from navai_client.server.demo import DemoServices
 from navai_client.server.messages import Answer
 from navai_client.server.options import BackendOptions
 from navai_client.server.settings import SettingsKeywords
-from navai_client.testing.scripted_backend import ScriptedBackend
+from navai_client.testing._scripted_backend import ScriptedBackend
 
 __all__ = ["LiveServer"]
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
 
 _GRACE_S: Final = 1
 _STARTING_S: Final = 30.0
+_CLOSING_S: Final = 10.0
 
 
 @final
@@ -64,9 +65,12 @@ class LiveServer(ScriptedBackend):
         self._server.ready.wait(_STARTING_S)
 
     def close(self) -> None:
-        """Stop: no new connections, and a second for calls under way."""
+        """Stop: no new connections, and a second for calls under way.
+
+        What then still runs and cannot be cancelled is left to its thread, which keeps no process alive.
+        """
         self._server.should_exit = True
-        self._thread.join()
+        self._thread.join(_CLOSING_S)
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +80,7 @@ class LiveServer(ScriptedBackend):
     ) -> None:
         self.close()
 
-    async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -92,15 +96,15 @@ class LiveServer(ScriptedBackend):
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: Message, receive: Receive, body: bytes) -> Answer:
+    async def _answer(self, scope: _Message, receive: _Receive, body: bytes) -> Answer:
         """Return what the server answers to a request whose *body* has been read."""
-        unread: list[Message] = [{"type": "http.request", "body": body}]
-        sent: list[Message] = []
+        unread: list[_Message] = [{"type": "http.request", "body": body}]
+        sent: list[_Message] = []
 
-        async def replay() -> Message:
+        async def replay() -> _Message:
             return unread.pop() if unread else await receive()
 
-        async def collect(message: Message) -> None:
+        async def collect(message: _Message) -> None:
             sent.append(message)
 
         await self._app(scope, replay, collect)
@@ -120,7 +124,7 @@ class _Server(uvicorn.Server):
         self.ready.set()
 
 
-async def _whole_body(receive: Receive) -> bytes | None:
+async def _whole_body(receive: _Receive) -> bytes | None:
     """Return the body, or None if the client left before it was whole."""
     parts = bytearray()
     while True:

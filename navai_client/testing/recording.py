@@ -1,19 +1,14 @@
 """What a backend under test was asked: requests as they arrived, and the calls that they make up."""
 
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from navai_client.server.bodies import BodyError, decode_record
-from navai_client.server.settings import ServerSettings
-from navai_client.testing.display import shown
-from navai_client.wire.text import trim
+from navai_client.testing._display import shown
 
-__all__ = ["OPERATIONS", "Headers", "Journal", "RecordedCall", "RecordedRequest"]
-
-OPERATIONS: Final = ("create_client_secret", "list_functions", "execute_function", "synthesize_speech")
+__all__ = ["Headers", "RecordedCall", "RecordedRequest"]
 
 _PLAIN_HEADERS: Final = frozenset({"accept", "accept-encoding", "content-length", "content-type", "host"})
 
@@ -70,25 +65,6 @@ class RecordedRequest:
     status: int | None = None
     outcome: str = "no answer"
 
-    @classmethod
-    def received(
-        cls, settings: ServerSettings, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes
-    ) -> "RecordedRequest":
-        """Read what a request is about, as a backend with *settings* would."""
-        paths = {
-            settings.client_secret_path: "create_client_secret",
-            settings.functions_list_path: "list_functions",
-            settings.functions_execute_path: "execute_function",
-            settings.speech_synthesize_path: "synthesize_speech",
-        }
-        request = cls(method, path, Headers(headers), content, paths.get(path))
-        if request.operation == "execute_function":
-            record = request.json()
-            name = record.get("function_name")
-            request.function_name = trim(name).lower() if isinstance(name, str) else None
-            request.payload = record.get("payload")
-        return request
-
     def json(self) -> dict[str, Any]:
         """Return the body as the JSON object that it is; a body that is none gives an empty one."""
         try:
@@ -122,36 +98,3 @@ class RecordedCall:
     def outcome(self) -> str:
         """What came of each attempt, in words."""
         return ", then ".join(request.outcome for request in self.requests)
-
-
-class Journal:
-    """The requests that arrived, in order, from any number of threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requests: list[RecordedRequest] = []
-
-    def write(self, request: RecordedRequest) -> None:
-        """Note *request*."""
-        with self._lock:
-            self._requests.append(request)
-
-    @property
-    def requests(self) -> list[RecordedRequest]:
-        """Every request so far."""
-        with self._lock:
-            return list(self._requests)
-
-    @property
-    def calls(self) -> list[RecordedCall]:
-        """Every call so far, in the order of their first attempts."""
-        attempts: dict[object, list[RecordedRequest]] = {}
-        for request in self.requests:
-            if request.function_name is not None:
-                key = request.headers.get("idempotency-key")
-                same = request if key is None else (key, request.content)
-                attempts.setdefault(same, []).append(request)
-        return [
-            RecordedCall(each[0].function_name or "", each[0].payload, tuple(each))
-            for each in attempts.values()
-        ]

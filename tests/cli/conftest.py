@@ -35,6 +35,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONWARNINGS", "error")
+    monkeypatch.setenv("NAVAI_COMPLETE_TIMEOUT", "60")  # a slow machine is no failure
 
 
 @pytest.fixture(name="command")

@@ -116,7 +116,12 @@ def test_a_backend_that_is_not_there_completes_nothing_and_says_nothing(url: str
 )
 def test_a_backend_that_misbehaves_completes_nothing_and_says_nothing(fault: str, complete: Complete) -> None:
     with FaultServer(FAULTS[fault]) as server:
-        assert complete(f"navai call --url {server.url} g") == (0, "\n", "")
+        line = f"navai call --url {server.url} g"
+        assert complete(line, NAVAI_COMPLETE_TIMEOUT="0.5") == (0, "\n", "")
+
+
+def test_a_patience_that_is_no_number_completes_nothing_and_says_nothing(complete: Complete) -> None:
+    assert complete("navai call g", NAVAI_COMPLETE_TIMEOUT="long") == (0, "\n", "")
 
 
 @pytest.mark.parametrize("options", ["-H nonsense", "-H 'X-A: @env:NOT_SET'", "--ca-file /dev/null"])

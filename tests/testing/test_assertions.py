@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from navai_client import FunctionFailedError, NavaiBackendClient
 from navai_client.testing import FakeBackend
-from navai_client.testing.matching import differences
+from navai_client.testing._matching import differences
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -99,9 +99,9 @@ def test_another_payload_is_told_with_where_it_differs(
         "Expected a call of get_weather with the payload "
         '{"location": "Paris", "unit": "c", "api_key": "***"}, but one call of it came:\n'
         '  1. get_weather({"location": "Rome", "api_key": "***"}) -> 200\n'
-        '       payload[\'location\'] is "Rome" instead of "Paris"\n'
-        "       payload['unit'] is missing\n"
-        "       payload['api_key'] has another value (not shown, by its name it is secret)\n"
+        '       payload["location"] is "Rome" instead of "Paris"\n'
+        '       payload["unit"] is missing\n'
+        '       payload["api_key"] has another value (not shown, by its name it is secret)\n'
         "Calls of other functions:\n"
         "  1. list_orders(null) -> 200\n"
         "To loosen it:\n"
@@ -114,8 +114,8 @@ def test_surplus_keys_and_other_lengths_are_told(backend: FakeBackend, client: N
     client.execute_function("list_orders", {"a": [1, 2], "b": {"c": 1}})
 
     text = failure_of(backend.assert_called, "list_orders", {"a": [1], "b": {}})
-    assert "payload['a'] has 2 items instead of 1\n" in text
-    assert "payload['b']['c'] was not expected\n" in text
+    assert 'payload["a"] has 2 items instead of 1\n' in text
+    assert 'payload["b"]["c"] was not expected\n' in text
 
 
 def test_what_is_not_contained_is_told(backend: FakeBackend, client: NavaiBackendClient) -> None:
@@ -126,7 +126,7 @@ def test_what_is_not_contained_is_told(backend: FakeBackend, client: NavaiBacken
         'Expected a call of get_weather with a payload that contains {"location": "Paris"},'
         " but one call of it came:\n"
         '  1. get_weather({"location": "Rome", "api_key": "***"}) -> 200\n'
-        '       payload[\'location\'] is "Rome" instead of "Paris"\n'
+        '       payload["location"] is "Rome" instead of "Paris"\n'
         "To loosen it:\n"
         "  - put unittest.mock.ANY where any value will do, or name fewer keys"
     )
@@ -190,6 +190,34 @@ def test_requests_that_the_script_kept_away_are_told(
         "Expected a call of list_orders, but it was not called.\n"
         "Requests that never arrived, their connections dropped by the script: 3."
     )
+
+
+def test_values_that_look_the_same_are_told_apart(backend: FakeBackend, client: NavaiBackendClient) -> None:
+    client.execute_function("list_orders", {"n": "x" * 999 + "y", "m": "sk-abcdefgh1", "sk-abcdefgh2": 1})
+
+    text = failure_of(
+        backend.assert_called, "list_orders", {"n": "x" * 1000, "m": "sk-abcdefgh2", "sk-abcdefgh2": 2}
+    )
+    assert 'payload["n"] is another str that looks the same when it is masked or cut\n' in text
+    assert 'payload["m"] is another str that looks the same when it is masked or cut\n' in text
+    assert 'payload["***"] is 1 instead of 2\n' in text
+    assert "abcdefgh" not in text
+
+
+def test_words_that_only_resemble_keys_are_shown(backend: FakeBackend, client: NavaiBackendClient) -> None:
+    client.execute_function("list_orders", {"task_manager": "disk-usage-report"})
+
+    assert '{"task_manager": "disk-usage-report"}' in failure_of(backend.assert_not_called)
+
+
+def test_deep_payloads_are_cut(backend: FakeBackend, client: NavaiBackendClient) -> None:
+    payload: list[Any] = []
+    for _ in range(300):
+        payload = [payload]
+    client.execute_function("list_orders", payload)
+
+    backend.assert_called("list_orders", payload)
+    assert f'list_orders({"[" * 20}"..."{"]" * 20})' in failure_of(backend.assert_not_called)
 
 
 def test_many_calls_are_listed_in_part(backend: FakeBackend, client: NavaiBackendClient) -> None:
@@ -266,7 +294,7 @@ def test_a_payload_is_what_it_is(value: Any) -> None:
     assert not list(differences(value, value))
     assert not list(differences(ANY, value))
     assert not list(differences({"a": value}, {"a": value, "b": 1}, partial=True))
-    assert list(differences({"a": value}, {"a": value, "b": 1})) == ["payload['b'] was not expected"]
+    assert list(differences({"a": value}, {"a": value, "b": 1})) == ['payload["b"] was not expected']
 
 
 @given(json_values, json_values)

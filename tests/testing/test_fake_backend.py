@@ -4,6 +4,7 @@ import asyncio
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -168,6 +169,53 @@ def test_closing_ends_what_runs_on_an_event_loop_that_still_runs() -> None:
             await asyncio.wait_for(ended.wait(), 10)
 
     asyncio.run(scenario())
+
+
+def test_closing_ends_what_runs_on_an_event_loop_that_is_idle(caplog: pytest.LogCaptureFixture) -> None:
+    backend = FakeBackend()
+    begun = asyncio.Event()
+
+    @backend.function
+    async def hang() -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    async def leave_calls() -> list[asyncio.Task[Any]]:
+        client = AsyncNavaiBackendClient(transport=backend.async_transport)
+        backend.delay_next(3600, function="hang", operation="execute_function")
+        calls = [asyncio.create_task(client.execute_function("hang")) for _ in range(3)]
+        await begun.wait()
+        calls[0].cancel()
+        calls[1].cancel()
+        return calls
+
+    loop = asyncio.new_event_loop()
+    calls = loop.run_until_complete(leave_calls())
+    backend.close()
+    loop.close()
+
+    assert all(call.cancelled() for call in calls)
+    assert asyncio.all_tasks(loop) == set()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_idle_event_loops_do_not_hinder_closing(inside: bool) -> None:
+    async def list_functions(backend: FakeBackend) -> None:
+        async with AsyncNavaiBackendClient(transport=backend.async_transport) as client:
+            await client.list_functions()
+
+    async def close(backend: FakeBackend) -> None:
+        backend.close()
+
+    backend = FakeBackend()
+    idle = asyncio.new_event_loop()
+    idle.run_until_complete(list_functions(backend))
+    if inside:
+        asyncio.run(close(backend))
+    else:
+        backend.close()
+    idle.close()
 
 
 def test_a_backend_outlives_the_event_loops_that_asked_it() -> None:

@@ -72,7 +72,7 @@ def test_scripted_failures_are_errors_of_their_library(library: ModuleType, back
     backend.drop_next(before="sending")
     backend.drop_next(before="answering")
     backend.delay_next(3600)
-    backend.fail_next(429, retry_after=1.5)
+    backend.fail_next(429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")
 
     with sync_client(library, backend) as client:
         with pytest.raises(library.ConnectError) as caught:
@@ -83,7 +83,7 @@ def test_scripted_failures_are_errors_of_their_library(library: ModuleType, back
         with pytest.raises(library.ReadTimeout):
             client.post(EXECUTE, json=CALL, timeout=0.05)
         answer = client.post(EXECUTE, json=CALL)
-    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1.5")
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "Wed, 21 Oct 2026 07:28:00 GMT")
 
 
 @both_libraries

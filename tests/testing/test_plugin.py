@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -60,14 +61,19 @@ def test_server(navai_server):
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """Run pytest in a process of its own, with warnings as errors."""
+    """Run pytest with warnings as errors."""
+    return pytester.runpytest_inprocess(*ONLY_OURS, "-W", "error", *args)
+
+
+def run_alone(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+    """Run pytest in a process of its own, too."""
     return pytester.runpytest_subprocess(*ONLY_OURS, "-W", "error", *args, timeout=120)
 
 
 def test_the_fixtures_work(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
 
-    result = run(pytester)
+    result = run_alone(pytester)
 
     result.assert_outcomes(passed=5)
     assert "warning" not in result.stdout.str()
@@ -77,63 +83,23 @@ def test_the_fixtures_work(pytester: pytest.Pytester) -> None:
 def test_the_fixtures_work_in_several_processes(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_one=TESTS, test_two=TESTS)
 
-    run(pytester, "-n", "2").assert_outcomes(passed=10)
+    run_alone(pytester, "-n", "2").assert_outcomes(passed=10)
 
 
 def test_the_fixtures_work_without_any_async_plugin(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
     pytester.makeconftest("import sys\nsys.modules['pytest_asyncio'] = None\n")
 
-    run(pytester, "-p", "no:anyio").assert_outcomes(passed=5)
+    run_alone(pytester, "-p", "no:anyio").assert_outcomes(passed=5)
 
 
 def test_the_async_client_works_in_tests_of_anyio(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        """
-        import asyncio
-        import pytest
+    suite = Path(__file__).with_name("async_suite.py").read_text(encoding="utf-8")
+    pytester.makepyfile(test_async=suite)
 
-        pytestmark = pytest.mark.anyio
+    result = run_alone(pytester, "-o", "anyio_mode=auto")
 
-        @pytest.fixture
-        def anyio_backend():
-            return "asyncio"
-
-        @pytest.fixture
-        async def listed(async_navai_client):
-            return await async_navai_client.list_functions()
-
-        async def test_in_the_loop_of_the_test(navai_backend, async_navai_client, listed):
-            let = asyncio.Event()
-
-            @navai_backend.function
-            async def wait() -> str:
-                await let.wait()
-                return "done"
-
-            call = asyncio.create_task(async_navai_client.execute_function("wait"))
-            while not navai_backend.calls:
-                await asyncio.sleep(0)
-            let.set()
-            assert await call == "done"
-            assert listed.warnings == ()
-
-        async def test_one_that_leaves_a_call_behind(navai_backend, async_navai_client):
-            navai_backend.delay_next(3600)
-            call = asyncio.create_task(async_navai_client.list_functions())
-            while not navai_backend.requests:
-                await asyncio.sleep(0)
-            call.cancel()
-
-        async def test_one_that_closes_it_itself(async_navai_client):
-            async with async_navai_client:
-                await async_navai_client.list_functions()
-        """
-    )
-
-    result = run(pytester)
-
-    result.assert_outcomes(passed=3)
+    result.assert_outcomes(passed=5)
     assert result.stderr.str() == ""
 
 
@@ -283,7 +249,7 @@ def test_a_failed_assertion_shows_the_line_of_the_test(pytester: pytest.Pytester
             '>       navai_backend.assert_called_once_with("get_weather", {"location": "Paris"})',
             "E       AssertionError: Expected one call of get_weather with the payload *",
             'E         1. get_weather({"location": "Rome"}) -> 200',
-            """E              payload['location'] is "Rome" instead of "Paris\"""",
+            """E              payload["location"] is "Rome" instead of "Paris\"""",
             "E       To loosen it:",
         ]
     )
@@ -319,7 +285,7 @@ def test_without_the_extra_a_fixture_says_in_one_line_what_to_install(
     pytester.makeconftest(f"import sys\nsys.modules[{missing!r}] = None\n")
     pytester.makepyfile(f"def test_it({fixture}): pass")
 
-    result = run(pytester)
+    result = run_alone(pytester)
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines([f"{name} needs '{missing}': pip install 'navai-client[[]testing]'"])
@@ -330,7 +296,7 @@ def test_without_the_extra_a_fixture_says_in_one_line_what_to_install(
 def test_the_plugin_can_be_switched_off(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(navai_backend): pass")
 
-    result = run(pytester, "-p", "no:navai_client")
+    result = run_alone(pytester, "-p", "no:navai_client")
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*fixture 'navai_backend' not found*"])

@@ -1,5 +1,6 @@
 """Failures that a test scripts are seen by every kind of client as a real backend's would be."""
 
+import gzip
 import threading
 from collections.abc import Iterator
 
@@ -194,6 +195,20 @@ def test_an_answer_over_the_limit_is_refused(door: str, backend: FakeBackend) ->
         client.execute_function("double", {"n": 1})
 
 
+@every_door
+def test_compressed_answers_are_read_and_damaged_ones_told(door: str, backend: FakeBackend) -> None:
+    body = gzip.compress(b'{"ok": true, "result": 1}')
+    backend.answer_next(body, headers={"Content-Encoding": "gzip"})
+    backend.answer_next(body[:-9], headers={"Content-Encoding": "gzip"})
+
+    with entering(door, backend) as client:
+        assert client.execute_function("double", {"n": 1}) == 1
+        # MockTransport decompresses what it is given, and takes the part before the cut for all of it.
+        expected = NavaiTransportError if door in {"sync", "async"} else InvalidResponseError
+        with pytest.raises(expected):
+            client.execute_function("double", {"n": 1})
+
+
 def test_a_failure_is_for_the_requests_that_it_names(backend: FakeBackend) -> None:
     backend.fail_next(500, function=" Double ")
     backend.fail_next(400, operation="synthesize_speech")
@@ -258,6 +273,10 @@ def test_each_failure_comes_to_pass_once_among_many_threads(backend: FakeBackend
 def test_what_could_never_happen_is_refused_where_it_is_scripted(backend: FakeBackend) -> None:
     with pytest.raises(NavaiConfigError, match="takes a status from 400 to 599, answer_next"):
         backend.fail_next(200)
+    with pytest.raises(NavaiConfigError, match="takes a status from 200 to 599"):
+        backend.answer_next("", status=101)
+    with pytest.raises(NavaiConfigError, match="content and json were both given"):
+        backend.answer_next("", json=[])
     with pytest.raises(NavaiConfigError, match="operation is one of create_client_secret, list_functions"):
         backend.fail_next(operation="mint")
     with pytest.raises(NavaiConfigError, match="list_functions executes no function"):

@@ -8,16 +8,17 @@ from unittest.mock import ANY
 from navai_client.errors import NavaiConfigError
 from navai_client.server.backend import Backend
 from navai_client.server.messages import JSON_HEADER, Answer, error_answer
-from navai_client.testing import explaining
+from navai_client.testing import _explaining as explaining
+from navai_client.testing._scenario import Scenario
+from navai_client.testing._script import Fault, Stage
 from navai_client.testing.recording import RecordedCall, RecordedRequest
-from navai_client.testing.scenario import Scenario
-from navai_client.testing.script import Fault, Stage
 from navai_client.wire.encode import encode_json
 from navai_client.wire.text import trim
 
 __all__ = ["ScriptedBackend"]
 
 _ERRORS: Final = range(400, 600)
+_FINAL: Final = range(200, 600)
 
 
 class ScriptedBackend:
@@ -103,7 +104,7 @@ class ScriptedBackend:
         status: int = 503,
         *,
         error: str | None = None,
-        retry_after: float | None = None,
+        retry_after: int | str | None = None,
         function: str | None = None,
         operation: str | None = None,
         times: int | None = 1,
@@ -116,7 +117,7 @@ class ScriptedBackend:
         Args:
             status: The HTTP status, 400 to 599.
             error: The ``error`` of the answer, by default the status's name.
-            retry_after: Seconds that the answer's ``Retry-After`` asks to wait.
+            retry_after: The answer's ``Retry-After``: whole seconds, or a date as HTTP writes it.
             function: Only for requests that execute this function.
             operation: Only for requests of this method of the clients, such as ``"list_functions"``.
             times: For how many such requests; None for all of them.
@@ -132,7 +133,7 @@ class ScriptedBackend:
         names = {each.value: each.phrase for each in HTTPStatus}
         answer = error_answer(status, names.get(status, "Scripted failure") if error is None else error)
         if retry_after is not None:
-            header = (b"retry-after", f"{retry_after:g}".encode())
+            header = (b"retry-after", str(retry_after).encode("latin-1"))
             answer = Answer(status, answer.body, (*answer.headers, header))
         given = _call("fail_next", status=status, function=function, operation=operation)
         self._add(given, Fault(answer=answer), function, operation, times, optional=optional)
@@ -154,7 +155,7 @@ class ScriptedBackend:
         Args:
             content: The body as it is.
             json: The body as a JSON value instead.
-            status: The HTTP status.
+            status: The HTTP status, 200 to 599.
             headers: Headers of the answer; ``Content-Type`` is ``application/json`` where they have none.
             function: As for ``fail_next``, like all that follow.
             operation: See there.
@@ -165,6 +166,10 @@ class ScriptedBackend:
             NavaiConfigError: If no request could ever be answered so.
             NavaiPayloadError: If *json* is not JSON.
         """
+        if content is not None and json is not None:
+            raise NavaiConfigError("content and json were both given; an answer has one body.")
+        if status not in _FINAL:
+            raise NavaiConfigError(f"answer_next() takes a status from 200 to 599. Received: {status}")
         body = content.encode() if isinstance(content, str) else content
         if body is None:
             body = encode_json(json, name="json")

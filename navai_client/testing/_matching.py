@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from navai_client.testing.display import is_secret, shown
+from navai_client.testing._display import is_secret, shown
 
 __all__ = ["differences"]
 
@@ -29,12 +29,16 @@ def differences(expected: Any, came: Any, *, partial: bool = False, path: str = 
         for index, (wanted, value) in enumerate(zip(expected, came, strict=True)):
             yield from differences(wanted, value, partial=partial, path=f"{path}[{index}]")
     elif _is_mixed_up(expected, came) or not expected == came:  # noqa: SIM201 - ANY defines ==, for one
-        yield f"{path} is {shown(came)} instead of {shown(expected)}"
+        here, there = shown(came), shown(expected)
+        if here == there:
+            yield f"{path} is another {type(came).__name__} that looks the same when it is masked or cut"
+        else:
+            yield f"{path} is {here} instead of {there}"
 
 
 def _of_objects(expected: dict[str, Any], came: dict[str, Any], *, partial: bool, path: str) -> Iterator[str]:
     for key, wanted in expected.items():
-        where = f"{path}[{key!r}]"
+        where = f"{path}[{shown(key)}]"
         if key not in came:
             yield f"{where} is missing"
             continue
@@ -47,7 +51,7 @@ def _of_objects(expected: dict[str, Any], came: dict[str, Any], *, partial: bool
     if not partial:
         for key in came:
             if key not in expected:
-                yield f"{path}[{key!r}] was not expected"
+                yield f"{path}[{shown(key)}] was not expected"
 
 
 def _is_mixed_up(expected: Any, came: Any) -> bool:

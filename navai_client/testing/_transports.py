@@ -4,14 +4,17 @@ import asyncio
 from typing import Final, final
 
 from navai_client.server.messages import Answer
-from navai_client.testing.in_memory import InMemory
+from navai_client.testing._in_memory import InMemory
 from navai_client.transports import Call
+from navai_client.transports._body import Body
 from navai_client.wire.messages import Request, Response, TransportFailure
 
 __all__ = ["AsyncInMemoryTransport", "InMemoryTransport"]
 
 _REFUSED: Final = TransportFailure("connection refused (scripted)", sent=False)
 _DROPPED: Final = TransportFailure("connection dropped (scripted)")
+_DAMAGED: Final = TransportFailure("the answer is compressed, and damaged or cut short")
+_FIRST_REDIRECT: Final = 300
 _LATE: Final = TransportFailure("the backend took longer", timed_out=True)
 
 
@@ -69,5 +72,8 @@ def _outcome(answer: Answer | None, call: Call) -> Response | TransportFailure:
     if answer is None:
         return _DROPPED
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
-    most = call.max_response_bytes
-    return Response(answer.status, headers, answer.body[:most], truncated=len(answer.body) > most)
+    body = Body(call.max_response_bytes, headers.get("content-encoding"))
+    body.feed(answer.body)
+    if answer.status < _FIRST_REDIRECT and body.damaged():
+        return _DAMAGED
+    return Response(answer.status, headers, body.content(), body.truncated)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 _CLOSING_S: Final = 5.0
 
-Running = tuple[asyncio.AbstractEventLoop, asyncio.Event]
+_Running = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 
 class OwnLoop:
@@ -22,7 +22,7 @@ class OwnLoop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._running: Running | None = None
+        self._running: _Running | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
 
@@ -63,7 +63,7 @@ class OwnLoop:
             if self._closed:
                 raise NavaiStateError("This backend is closed; make a new one.")
             if self._running is None:
-                ready: Future[Running] = Future()
+                ready: Future[_Running] = Future()
                 self._thread = threading.Thread(
                     target=asyncio.run, args=(_live(ready),), name="navai-testing", daemon=True
                 )
@@ -72,7 +72,7 @@ class OwnLoop:
             return self._running[0]
 
 
-async def _live(ready: "Future[Running]") -> None:
+async def _live(ready: "Future[_Running]") -> None:
     stop = asyncio.Event()
     ready.set_result((asyncio.get_running_loop(), stop))
     await stop.wait()

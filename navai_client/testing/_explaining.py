@@ -7,8 +7,8 @@ from unittest.mock import ANY
 
 from attrs import frozen
 
-from navai_client.testing.display import shown
-from navai_client.testing.matching import differences
+from navai_client.testing._display import shown
+from navai_client.testing._matching import differences
 from navai_client.testing.recording import RecordedCall, RecordedRequest
 
 __all__ = ["Expectation", "called_after_all", "failures_left", "not_called"]

@@ -2,9 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import final
+from typing import Any, Final, final
 from urllib.parse import unquote, urlsplit
 
 from navai_client.server.backend import Backend
@@ -13,10 +14,12 @@ from navai_client.server.invocation import Invoker
 from navai_client.server.messages import Answer, BackendRequest
 from navai_client.server.redaction import Redactor
 from navai_client.server.threads import CallThreads
-from navai_client.testing.own_loop import OwnLoop
-from navai_client.testing.scenario import Arrival, Scenario
+from navai_client.testing._own_loop import OwnLoop
+from navai_client.testing._scenario import Arrival, Scenario
 
 __all__ = ["InMemory"]
+
+_GRACE_S: Final = 1.0
 
 
 @final
@@ -46,7 +49,9 @@ class InMemory:
 
     async def answer(self, arrival: Arrival) -> Answer | None:
         """Answer on the running loop; None when the script drops the connection."""
-        return await self._scenario.play(arrival, lambda: self._lane().answer(arrival))
+        lane = self._lane()
+        with lane.under_way():
+            return await self._scenario.play(arrival, lambda: lane.answer(arrival))
 
     def answer_blocking(self, arrival: Arrival, timeout: float | None) -> Answer | None:
         """Answer a caller without an event loop; None when the script drops the connection.
@@ -57,19 +62,21 @@ class InMemory:
         return self._own.run(self.answer(arrival), timeout)
 
     def close(self) -> None:
-        """Stop what still runs, as far as its event loop does."""
+        """Stop what still runs, also on loops that are open and idle, as after a test."""
         self._own.close(self._close_lane())
         with self._lock:
             lanes, self._lanes = self._lanes, {}
-        for loop in lanes:
-            if loop.is_running():  # else its calls end with it: whoever ends a loop cancels what is left
-                asyncio.run_coroutine_threadsafe(lanes[loop].close(), loop)
+        for loop, lane in lanes.items():
+            if loop.is_running():
+                asyncio.run_coroutine_threadsafe(lane.close(), loop)
+            elif not loop.is_closed() and not _is_inside_a_loop():
+                loop.run_until_complete(lane.end())
 
     async def _close_lane(self) -> None:
+        lane = self._lane()
         with self._lock:
-            lane = self._lanes.pop(asyncio.get_running_loop(), None)
-        if lane is not None:
-            await lane.close()
+            del self._lanes[asyncio.get_running_loop()]
+        await lane.close()
 
     def _lane(self) -> "_Lane":
         loop = asyncio.get_running_loop()
@@ -88,6 +95,18 @@ class _Lane:
     def __init__(self, backend: Backend, invoker: Invoker) -> None:
         self._invoker = invoker
         self._core = BackendCore(backend.settings, backend.functions, backend.services, invoker)
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Note that the current task waits for an answer."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for type checkers: a coroutine of asyncio runs in a task
+        self._under_way.add(task)
+        try:
+            yield
+        finally:
+            self._under_way.discard(task)
 
     async def answer(self, arrival: Arrival) -> Answer:
         request = arrival.request
@@ -105,3 +124,20 @@ class _Lane:
     async def close(self) -> None:
         await self._core.aclose()
         await self._invoker.close()
+
+    async def end(self) -> None:
+        """Cancel who still waits, as ``asyncio.run`` does with what is left, and close."""
+        waiting = list(self._under_way)
+        for task in waiting:
+            task.cancel()
+        if waiting:
+            await asyncio.wait(waiting, timeout=_GRACE_S)
+        await self.close()
+
+
+def _is_inside_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

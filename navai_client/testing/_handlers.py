@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 from navai_client.errors import NavaiStateError
 from navai_client.server.messages import Answer
-from navai_client.testing.in_memory import InMemory
-from navai_client.testing.scenario import Arrival
+from navai_client.testing._in_memory import InMemory
+from navai_client.testing._scenario import Arrival
 
 __all__ = ["handle", "handle_async"]
 

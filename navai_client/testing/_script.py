@@ -7,7 +7,8 @@ from attrs import define, field, frozen
 
 from navai_client.errors import NavaiConfigError
 from navai_client.server.messages import Answer
-from navai_client.testing.recording import OPERATIONS, RecordedRequest
+from navai_client.testing._journal import OPERATIONS
+from navai_client.testing.recording import RecordedRequest
 from navai_client.wire.text import trim
 
 __all__ = ["Fault", "Script", "Stage"]

@@ -8,8 +8,9 @@ from attrs import frozen
 
 from navai_client.server.messages import Answer
 from navai_client.server.settings import ServerSettings
-from navai_client.testing.recording import Journal, RecordedRequest
-from navai_client.testing.script import Fault, Script
+from navai_client.testing._journal import Journal, read_request
+from navai_client.testing._script import Fault, Script
+from navai_client.testing.recording import RecordedRequest
 
 __all__ = ["Arrival", "Scenario"]
 
@@ -43,7 +44,7 @@ class Scenario:
 
     def receive(self, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes) -> Arrival:
         """Note a request, and take from the script what shall happen to it."""
-        request = RecordedRequest.received(self._settings, method, path, headers, content)
+        request = read_request(self._settings, method, path, headers, content)
         arrival = Arrival(request, self.script.take(request))
         if not arrival.is_refused:
             self.journal.write(request)
