@@ -30,6 +30,10 @@ __all__ = ["check"]
 _AT_A_TIME: Final = 6  # as a browser has it
 _MOST_BYTES: Final = 2 * 2**20  # of an answer; all are kept until the rules have seen them
 _MOST_AUDIO: Final = 16 * 2**20
+_CONTRACT_INSTEAD: Final = (
+    "Do as this profile expects; or, if the backend keeps the contract here, "
+    "check it with the profile contract."
+)
 _LEAST_LARGE: Final = 2**20
 _BUSY: Final = RetryPolicy(max_retries=2)  # for backends that say when they may be asked again
 _SECOND: Final = "unknown"  # the probe that shows whether the list alone is not answered
@@ -228,7 +232,8 @@ class _Check:
                 return attrs.evolve(finding, reason=came.reason)
             if came is not None:
                 verdict: Verdict = "failed" if requirement.severity == "must" else "warned"
-                return attrs.evolve(finding, verdict=verdict, came=came, change=requirement.change)
+                change = requirement.change if deviation is None else _CONTRACT_INSTEAD
+                return attrs.evolve(finding, verdict=verdict, came=came, change=change)
         return attrs.evolve(finding, verdict="passed")
 
     def _why_not(self, requirement: Requirement, *, reached: bool) -> str:
