@@ -5,7 +5,7 @@ READY := .venv/.ready
 # The certificates that pip takes too, so that both work behind a company's proxy.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: demo test lint types bench format clean
+.PHONY: demo test lint types bench docs format clean
 
 demo: $(READY)  ## start the bundled server and run the main job against it
 	@$(BIN)/python examples/demo.py
@@ -24,18 +24,21 @@ types: $(READY)  ## check types
 	$(BIN)/mypy
 
 bench: $(READY)  ## measure against the peers (see benchmarks/README.md)
-	$(BIN)/python -m benchmarks
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(READY)  ## build the documentation into site/; any warning fails
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs site
 
 format: $(READY)  ## rewrite what ruff can put right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:  ## remove everything that the targets above made
-	rm -rf .venv tests/interop/node_modules dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv tests/interop/node_modules dist site .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "navai-client needs Python 3.11 or newer; set PYTHON=")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[all]' --group dev
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[all]' --group dev --group docs
 	@touch $(READY)

@@ -1,41 +1,107 @@
-"""Run all measurements and print their tables in Markdown."""
+"""``python -m benchmarks``: measure, print the tables, and with ``--write`` put them into README.md."""
 
-import asyncio
-import platform
-import subprocess
+import argparse
+import json
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
-from benchmarks.client import measure_async, measure_sync, row, versions
-from benchmarks.start import measure_start
+from benchmarks import client, growth, server, start
+from benchmarks.goals import goals
+from benchmarks.machine import describe
+from benchmarks.plot import draw
+from benchmarks.report import REPORTS
+from benchmarks.scale import FULL, QUICK
+from tests.interop.peers import PeersMissingError
+
+HERE = Path(__file__).parent
+README = HERE / "README.md"
+PLOT = HERE / "concurrency.svg"
+RESULTS = HERE / "results"  # what was measured last, a file for each part; not part of the repository
+BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
+PARTS = {"client": client.measure, "server": server.measure, "start": start.measure, "growth": growth.measure}
+TITLES = {
+    "client": "The clients",
+    "server": "The servers",
+    "start": "Starting",
+    "growth": "How cost grows",
+}
 
 
-@contextmanager
-def fixed_server() -> Iterator[str]:
-    """Run the fixed server in a process of its own and give its URL."""
-    command = [sys.executable, "-m", "benchmarks.fixed_server"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-        finally:
-            process.terminate()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is asked for; return 2 when the peers cannot be had."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure against the peers.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; by default all")
+    parser.add_argument("--quick", action="store_true", help="as little as shows that it runs; kept nowhere")
+    parser.add_argument("--write", action="store_true", help="put what was measured last into README.md")
+    parser.add_argument("--no-run", action="store_true", help="measure nothing, print what was measured last")
+    given = parser.parse_args(arguments)
+    unknown = set(given.parts) - set(PARTS)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    if given.quick and (given.write or given.no_run):
+        parser.error("--quick keeps nothing, so it goes with neither --write nor --no-run")
+    try:
+        measured = {} if given.no_run else run(given.parts or list(PARTS), quick=given.quick)
+    except PeersMissingError as missing:
+        print(missing, file=sys.stderr)
+        return 2
+    if not given.quick:
+        measured = {name: part for name in PARTS if (part := stored(name))}
+    text = rendered(measured)
+    print(text)
+    if given.write:
+        before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
+        README.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        if "client" in measured:
+            draw(measured["client"]["data"], PLOT)
+    return 0
 
 
-def main() -> None:
-    print(f"Python {platform.python_version()}, {versions()}\n")
-    print("| start | ms |\n| --- | --- |")
-    for what, milliseconds in measure_start(rounds=7).items():
-        print(f"| {what} | {milliseconds:.2f} |")
-    print("\n| execute, small result | contender | calls/s, median | min-max | ratio to httpx by hand |")
-    print("| --- | --- | --- | --- | --- |")
-    with fixed_server() as url:
-        print(*row("sync, sequential", measure_sync(url, calls=500, rounds=9)), sep="\n")
-        for concurrency in (1, 8, 32, 128):
-            rates = asyncio.run(measure_async(url, concurrency=concurrency, calls=1024, rounds=5))
-            print(*row(f"async, {concurrency} at once", rates), sep="\n", flush=True)
+def run(parts: Sequence[str], *, quick: bool) -> dict[str, Any]:
+    """Measure *parts*, and say so as it goes; keep the results, unless it is *quick*."""
+    scale = QUICK if quick else FULL
+    measured = {}
+    with tempfile.TemporaryDirectory() as bytecode:
+        # Bytecode is kept, as it is where packages are installed, but not beside the sources.
+        os.environ["PYTHONPYCACHEPREFIX"] = bytecode
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        for name in parts:
+            print(f"Measuring: {name}", file=sys.stderr, flush=True)
+            head = {
+                "date": datetime.now(UTC).date().isoformat(),
+                "machine": describe(),
+                "busy": os.getloadavg()[0],
+            }
+            measured[name] = {**head, "data": PARTS[name](scale)}
+            if not quick:
+                RESULTS.mkdir(exist_ok=True)
+                (RESULTS / f"{name}.json").write_text(json.dumps(measured[name], indent=1), encoding="utf-8")
+    return measured
+
+
+def stored(name: str) -> Any:
+    """Return what was measured last of the part *name*, or None."""
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def rendered(measured: dict[str, Any]) -> str:
+    """Return the tables of *measured* in Markdown."""
+    text = "## The goals\n\n" + goals({name: part["data"] for name, part in measured.items()})
+    for machine in {json.dumps(part["machine"]): part["machine"] for part in measured.values()}.values():
+        text += "\nMeasured on:\n\n" + "".join(f"- {what}: {said}\n" for what, said in machine.items())
+    for name, part in measured.items():
+        command = f"`python -m benchmarks {name}`, {part['date']}, load average before it {part['busy']:.1f}."
+        text += f"\n## {TITLES[name]}\n\n{command}\n{REPORTS[name](part['data'])}"
+        if name == "client":
+            text += f"\n![Calls per second over calls at once]({PLOT.name})\n"
+    return text
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

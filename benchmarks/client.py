@@ -1,81 +1,106 @@
-"""The client against the HTTP libraries used by hand: the same call, in turn, in one process."""
+"""The clients in turn, each in a process of its own on one core, against the fixed server on the other."""
 
-import asyncio
-import statistics
-import time
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
-import httpx
-import httpx2
+import attrs
 
-from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
+from benchmarks.contenders import CONTENDERS
+from benchmarks.load import Load, load
+from benchmarks.process import CORES, Running, fixed_server, started
+from benchmarks.results import EXECUTE, PAYLOAD
+from benchmarks.scale import Scale
+from tests.interop.peers import install
 
-__all__ = ["Rates", "measure_async", "measure_sync"]
+__all__ = ["JAVASCRIPT", "JAVASCRIPT_FREE", "Rates", "measure", "take_turns"]
 
-BODY = {"function_name": "f", "payload": {"location": "Bogotá"}}
-Rates = dict[str, list[float]]
-
-
-def measure_sync(url: str, *, calls: int, rounds: int) -> Rates:
-    """Return calls per second of sequential sync calls, by contender and round."""
-    endpoint = f"{url}/navai/functions/execute"
-    rates: Rates = {}
-    with NavaiBackendClient(url) as ours, httpx.Client() as old, httpx2.Client() as new:
-        contenders: dict[str, Callable[[], Any]] = {
-            "navai_client": lambda: ours.execute_function("f", BODY["payload"]),
-            "httpx by hand": lambda: old.post(endpoint, json=BODY).json(),
-            "httpx2 by hand": lambda: new.post(endpoint, json=BODY).json(),
-        }
-        for _ in range(rounds):
-            for name, call in contenders.items():
-                began = time.perf_counter()
-                for _ in range(calls):
-                    call()
-                rates.setdefault(name, []).append(calls / (time.perf_counter() - began))
-    return rates
+JAVASCRIPT = "JavaScript client"
+JAVASCRIPT_FREE = "JavaScript client, both cores"  # its compiler and collector have threads of their own
+LARGE = 64 * 2**10  # bytes of a result
+SEQUENTIAL = 0  # calls at once: sync, one after the other
 
 
-async def measure_async(url: str, *, concurrency: int, calls: int, rounds: int) -> Rates:
-    """Return calls per second of *concurrency* tasks, by contender and round."""
-    endpoint = f"{url}/navai/functions/execute"
-    rates: Rates = {}
+@attrs.define
+class Rates:
+    """What one client reached in one case, round by round.
 
-    def by_hand(client: Any) -> Callable[[], Awaitable[Any]]:
-        async def call() -> Any:
-            return (await client.post(endpoint, json=BODY)).json()
+    Attributes:
+        client: Its name.
+        size: Bytes of the result.
+        at_once: Calls under way; 0 for sync ones, one after the other.
+        rates: Calls per second.
+        cpu: Microseconds of processor time per call.
+    """
 
-        return call
-
-    async def worker(call: Callable[[], Awaitable[Any]]) -> None:
-        for _ in range(calls // concurrency):
-            await call()
-
-    async with AsyncNavaiBackendClient(url) as ours, httpx.AsyncClient() as old, httpx2.AsyncClient() as new:
-        contenders: dict[str, Callable[[], Awaitable[Any]]] = {
-            "navai_client": lambda: ours.execute_function("f", BODY["payload"]),
-            "httpx by hand": by_hand(old),
-            "httpx2 by hand": by_hand(new),
-        }
-        for _ in range(rounds):
-            for name, call in contenders.items():
-                began = time.perf_counter()
-                await asyncio.gather(*(worker(call) for _ in range(concurrency)))
-                rates.setdefault(name, []).append(calls / (time.perf_counter() - began))
-    return rates
+    client: str
+    size: int
+    at_once: int
+    rates: list[float] = attrs.Factory(list)
+    cpu: list[float] = attrs.Factory(list)
 
 
-def versions() -> str:
-    """Return what was measured."""
-    libraries = (httpx, httpx2)
-    return ", ".join(f"{library.__name__} {library.__version__}" for library in libraries)
+def can(client: str, at_once: int) -> bool:
+    """Return whether *client* has calls of that kind; the JavaScript client's are all asynchronous."""
+    if client not in CONTENDERS:
+        return True
+    contender = CONTENDERS[client]
+    return (contender.sync if at_once == SEQUENTIAL else contender.concurrent) is not None
 
 
-def row(what: str, rates: Rates) -> list[str]:
-    """Return the lines of a Markdown table for *rates*, each against httpx used by hand."""
-    base = statistics.median(rates["httpx by hand"])
-    return [
-        f"| {what} | {name} | {statistics.median(measured):,.0f} | {min(measured):,.0f}-{max(measured):,.0f} "
-        f"| {statistics.median(measured) / base:.2f} |"
-        for name, measured in rates.items()
-    ]
+@contextmanager
+def opened(names: Sequence[str]) -> Iterator[dict[str, Running]]:
+    """Start the processes of the clients *names*."""
+    script = str(Path(__file__).parent / "javascript_client.mjs")
+    with ExitStack() as stack:
+        processes = {}
+        for name in names:
+            command = [sys.executable, "-m", "benchmarks.runner", name]
+            if name not in CONTENDERS:
+                command = [install(), script]
+            core = None if name == JAVASCRIPT_FREE else CORES[0]
+            processes[name] = stack.enter_context(started(command, core=core))
+        yield processes
+
+
+def take_turns(processes: dict[str, Running], url: str, size: int, at_once: int, scale: Scale) -> list[Rates]:
+    """Let each client call for a while, again and again in turn.
+
+    Raises:
+        RuntimeError: A client did not get the result that the server gave.
+    """
+    cases = {name: Rates(name, size, at_once) for name in processes if can(name, at_once)}
+    for _ in range(scale.rounds if size < LARGE else scale.slow_rounds):
+        for name, case in cases.items():
+            outcome = processes[name].ask(url=f"{url}/{size}", at_once=at_once, seconds=scale.seconds)
+            if outcome["bytes"] != size:
+                raise RuntimeError(f"{name} got a result of {outcome['bytes']} bytes instead of {size}.")
+            case.rates.append(outcome["calls"] / outcome["seconds"])
+            case.cpu.append(outcome["cpu"] / outcome["calls"] * 1e6)
+    return list(cases.values())
+
+
+def measure(scale: Scale) -> dict[str, Any]:
+    """Measure every client in every case."""
+    names = [*CONTENDERS, JAVASCRIPT, JAVASCRIPT_FREE]
+    cases: list[Rates] = []
+    with fixed_server() as url, opened(names) as processes:
+        ceiling = {size: ceiling_of(f"{url}/{size}", scale) for size in scale.sizes}
+        for size in scale.sizes:
+            for process in processes.values():
+                process.ask(url=f"{url}/{size}", at_once=scale.at_once[-1], seconds=scale.warm_up)
+            for at_once in (SEQUENTIAL, *scale.at_once):
+                cases += take_turns(processes, url, size, at_once, scale)
+    return {
+        "ceiling": [{"size": size, **attrs.asdict(each)} for size, each in ceiling.items()],
+        "cases": [attrs.asdict(case) for case in cases],
+    }
+
+
+def ceiling_of(url: str, scale: Scale) -> Load:
+    """Return what the fixed server itself can do."""
+    body = {"function_name": "f", "payload": PAYLOAD}
+    seconds, connections = scale.load_seconds, scale.connections
+    return load(url, "POST", EXECUTE, body, connections=connections, seconds=seconds, core=CORES[0])

@@ -1,45 +1,68 @@
-"""An HTTP server that is no bottleneck: it answers every request with the same prepared bytes."""
+"""An HTTP server that is no bottleneck: it answers every request with bytes that were prepared before.
+
+``/SIZE/...`` is answered as an executed function whose result has that many bytes, anything else as OpenAI
+answers a request for a client secret. Run ``python -m benchmarks.fixed_server``: it prints its URL.
+"""
 
 import asyncio
-import json
+from functools import cache
+from typing import cast
+
+import uvloop
+
+from benchmarks.results import compact, result_of
 
 __all__ = ["main"]
 
-RESULT = {"temperature": 21, "condition": "sunny"}
+MINTED = {"value": "ek_minted", "expires_at": 4102444800, "session": {"type": "realtime"}}
+HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{}"
+
+
+@cache
+def answer_to(path: str) -> bytes:
+    """Return the whole answer to a request for *path*."""
+    size = path.split("/", 2)[1]
+    result = (
+        {"ok": True, "function_name": "f", "source": "s", "result": result_of(int(size))}
+        if size.isdecimal()
+        else MINTED
+    )
+    body = compact(result)
+    return HEAD.format(len(body), body).encode()
+
+
+@cache
+def read_head(head: bytes) -> tuple[int, bytes]:
+    """Return the length of the body that follows *head*, and the answer. Clients repeat their heads."""
+    _, found, rest = head.lower().partition(b"content-length:")
+    return int(rest.split(b"\r\n", 1)[0]) if found else 0, answer_to(head.split(b" ", 2)[1].decode())
 
 
 class Answering(asyncio.Protocol):
-    """One connection: reads requests and writes the answer, parsing no more than it must."""
+    """One connection: reads requests and writes the answers, parsing no more than it must."""
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
+    def __init__(self) -> None:
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class says nothing of it
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = self._buffer[:end].lower()
-            _, found, rest = head.partition(b"content-length:")
-            length = int(rest.split(b"\r\n", 1)[0]) if found else 0
+            length, answer = read_head(self._buffer[:end])
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
-            self._transport.write(self._answer)
+            self._transport.write(answer)
 
 
 async def main() -> None:
-    """Serve on a free port of this machine, and print it."""
-    body = json.dumps({"ok": True, "function_name": "f", "source": "s", "result": RESULT}).encode()
-    answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Answering(answer % (len(body), body)), "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    """Serve on a free port of this machine."""
+    server = await asyncio.get_running_loop().create_server(Answering, "127.0.0.1", 0)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    uvloop.run(main())

@@ -1,42 +1,55 @@
-"""What it takes to start: importing the package, and making a client."""
+"""What it takes to start: importing the package, and making a client, each in fresh processes in turn."""
 
-import statistics
-import subprocess
+import json
 import sys
+from typing import Any
 
-__all__ = ["measure_start"]
+import attrs
 
+from benchmarks.process import CORES, started
+from benchmarks.scale import Scale
+
+__all__ = ["STATEMENTS", "measure"]
+
+
+@attrs.frozen
+class Statement:
+    """What is timed, and what comes before it in the same process."""
+
+    timed: str
+    before: str = "pass"
+
+
+OURS = "from navai_client import NavaiBackendClient as Client"
 STATEMENTS = {
-    "import navai_client": "import navai_client",
-    "import httpx": "import httpx",
-    "the first client": "from navai_client import NavaiBackendClient; NavaiBackendClient",
-    "a further client": "from navai_client import NavaiBackendClient; NavaiBackendClient()",
-    "a further httpx.Client": "import httpx; httpx.Client()",
+    "import navai_client": Statement("import navai_client"),
+    "import httpx": Statement("import httpx"),
+    "import attrs": Statement("import attrs"),
+    "from navai_client import NavaiBackendClient": Statement(OURS),
+    "the first client": Statement("Client()", OURS),
+    "a further client": Statement("Client()", f"{OURS}; Client()"),
+    "a further client, for https": Statement("Client('https://a')", f"{OURS}; Client('https://a')"),
+    "the first httpx.Client": Statement("httpx.Client()", "import httpx"),
+    "a further httpx.Client": Statement("httpx.Client()", "import httpx; httpx.Client()"),
 }
-TIMED = {
-    "the first client": "NavaiBackendClient()",
-    "a further client": "NavaiBackendClient()",
-    "a further httpx.Client": "httpx.Client()",
-}
+PROGRAM = """
+import json, time
+{before}
+cpu, began = time.process_time(), time.perf_counter()
+{timed}
+took = time.perf_counter() - began
+print(json.dumps({{"ms": took * 1e3, "cpu": (time.process_time() - cpu) * 1e3}}))
+"""
 
 
-def measure_start(rounds: int) -> dict[str, float]:
-    """Return milliseconds, the median of *rounds* fresh processes, by what was done."""
-    return {
-        what: statistics.median(_milliseconds(statement, TIMED.get(what)) for _ in range(rounds))
-        for what, statement in STATEMENTS.items()
-    }
-
-
-def _milliseconds(statement: str, timed: str | None) -> float:
-    before, measured = ("pass", statement) if timed is None else (statement, timed)
-    program = (
-        "import time, sys\n"
-        f"{before}\n"
-        "began = time.perf_counter()\n"
-        f"{measured}\n"
-        "print((time.perf_counter() - began) * 1000)"
-    )
-    return float(
-        subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout
-    )
+def measure(scale: Scale) -> dict[str, Any]:
+    """Time each statement in fresh processes."""
+    cases: dict[str, list[dict[str, float]]] = {name: [] for name in STATEMENTS}
+    for turn in range(-1, scale.starts):  # the first leaves the bytecode, as an installation does
+        for name, statement in STATEMENTS.items():
+            program = PROGRAM.format(before=statement.before, timed=statement.timed)
+            with started([sys.executable, "-c", program], core=CORES[0]) as process:
+                figures = json.loads(process.line())
+            if turn >= 0:
+                cases[name].append(figures)
+    return {"cases": [{"what": name, "turns": turns} for name, turns in cases.items()]}

@@ -1,14 +1,16 @@
-"""How a test suite looks that injects a mock transport. Run it with ``pytest examples/04_test_suite.py``.
+"""How a test suite looks. Run it with ``pytest examples/04_test_suite.py``.
 
-The code under test takes a client; the test gives it one whose transport answers from memory.
+The code under test takes a client; the tests give it one that reaches a backend in memory. The fixtures come
+with the package: pip install 'navai-client[testing]'.
 """
 
-import json
+import asyncio
 
 import httpx
 import pytest
 
-from navai_client import FunctionFailedError, NavaiBackendClient
+from navai_client import AsyncNavaiBackendClient, FunctionFailedError, NavaiBackendClient, NavaiTransportError
+from navai_client.testing import FakeBackend, LiveServer
 
 
 def weather_sentence(client: NavaiBackendClient, city: str) -> str:
@@ -17,23 +19,74 @@ def weather_sentence(client: NavaiBackendClient, city: str) -> str:
     return f"It is {weather['temperature']} degrees in {city}."
 
 
-def backend(request: httpx.Request) -> httpx.Response:
-    """Stand for the backend."""
-    call = json.loads(request.content)
-    if call["payload"]["location"] == "Atlantis":
-        return httpx.Response(200, json={"ok": False, "error": "Failed.", "details": "No such city."})
-    return httpx.Response(200, json={"ok": True, "result": {"temperature": 21}})
+async def total(client: AsyncNavaiBackendClient, orders: list[str]) -> float:
+    """Stand for asynchronous code under test."""
+    calls = [client.execute_function("get_price", {"order": order}) for order in orders]
+    prices: list[float] = await asyncio.gather(*calls)
+    return sum(prices)
 
 
 @pytest.fixture
-def client() -> NavaiBackendClient:
-    return NavaiBackendClient("https://navai.test", transport=httpx.MockTransport(backend))
+def backend(navai_backend: FakeBackend) -> FakeBackend:
+    @navai_backend.function
+    def get_weather(location: str) -> dict[str, int]:
+        if location == "Atlantis":
+            raise LookupError("No such city.")
+        return {"temperature": 21}
+
+    return navai_backend
 
 
-def test_the_weather_becomes_a_sentence(client: NavaiBackendClient) -> None:
-    assert weather_sentence(client, "Paris") == "It is 21 degrees in Paris."
+def test_the_weather_becomes_a_sentence(backend: FakeBackend, navai_client: NavaiBackendClient) -> None:
+    assert weather_sentence(navai_client, "Paris") == "It is 21 degrees in Paris."
+    backend.assert_called_once_with("get_weather", {"location": "Paris"})
 
 
-def test_an_unknown_city_is_an_error(client: NavaiBackendClient) -> None:
+def test_an_unknown_city_is_an_error(backend: FakeBackend, navai_client: NavaiBackendClient) -> None:
     with pytest.raises(FunctionFailedError, match="No such city"):
-        weather_sentence(client, "Atlantis")
+        weather_sentence(navai_client, "Atlantis")
+    backend.assert_called("get_weather", times=1)
+
+
+def test_a_busy_backend_is_asked_again(backend: FakeBackend, navai_client: NavaiBackendClient) -> None:
+    backend.fail_next(503, retry_after=0, function="get_weather")
+
+    assert weather_sentence(navai_client, "Paris") == "It is 21 degrees in Paris."
+
+
+def test_a_lost_answer_is_not_asked_for_again(backend: FakeBackend, navai_client: NavaiBackendClient) -> None:
+    backend.drop_next(before="answering")
+
+    with pytest.raises(NavaiTransportError) as caught:
+        weather_sentence(navai_client, "Paris")
+    assert caught.value.may_have_executed
+
+
+def test_prices_are_asked_for_at_the_same_time(
+    navai_backend: FakeBackend, async_navai_client: AsyncNavaiBackendClient
+) -> None:
+    at_once = asyncio.Barrier(2)
+
+    @navai_backend.function
+    async def get_price(order: str) -> float:
+        await at_once.wait()
+        return len(order) * 1.5
+
+    assert asyncio.run(total(async_navai_client, ["a1", "b22"])) == pytest.approx(7.5)
+
+
+def test_the_sentence_over_real_sockets(navai_server: LiveServer) -> None:
+    @navai_server.function
+    def get_weather(location: str) -> dict[str, int]:
+        return {"temperature": len(location)}
+
+    with NavaiBackendClient(navai_server.url) as client:
+        assert weather_sentence(client, "Rome") == "It is 4 degrees in Rome."
+
+
+def test_the_sentence_with_a_mock_transport_of_httpx() -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"ok": True, "result": {"temperature": 3}})
+
+    with NavaiBackendClient("https://navai.test", transport=httpx.MockTransport(answer)) as client:
+        assert weather_sentence(client, "Oslo") == "It is 3 degrees in Oslo."

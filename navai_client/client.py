@@ -10,6 +10,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar, Unpack, final
 
+from attrs import evolve
+
 from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets
 from navai_client.config import (
     ClientConfig,
@@ -20,6 +22,7 @@ from navai_client.config import (
 )
 from navai_client.errors import NavaiConfigError, NavaiStateError
 from navai_client.inflight import InFlight
+from navai_client.instrumentation import Instrumentation, Observation, ObservedCall, current_tool_call
 from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.retry import RetryPolicy
 from navai_client.transports import AsyncTransport, Call, Transport
@@ -47,8 +50,9 @@ _log: Final = logging.getLogger("navai_client")
 class _Core:
     """What both clients have in common: settings checked, operations made, whether they are closed."""
 
-    def __init__(self, config: ClientConfig) -> None:
+    def __init__(self, config: ClientConfig, instrumentation: Instrumentation | None) -> None:
         self.config = config
+        self.instrumentation = instrumentation
         self.operations = Operations(
             config.base_url, config.paths, config.headers, config.secrets, new_key=lambda: str(uuid.uuid4())
         )
@@ -63,6 +67,24 @@ class _Core:
 
     def call(self, step: Send) -> Call:
         return Call(timeout=step.timeout, max_response_bytes=self.config.max_response_bytes)
+
+    def observed(self, operation: Operation[Any]) -> ObservedCall:
+        return ObservedCall(
+            operation.name,
+            operation.request.endpoint.url.partition("?")[0],
+            operation.function_name,
+            operation.payload,
+            current_tool_call(),
+            operation.secrets,
+        )
+
+    def carrying(self, operation: Operation[T], observation: Observation) -> Operation[T]:
+        """Return *operation* with the headers that its *observation* wants to go with it."""
+        if not observation.headers:
+            return operation
+        request = operation.request
+        headers = (*request.headers, *observation.headers.items())
+        return evolve(operation, request=evolve(request, headers=headers))
 
     def log_retry(self, operation: Operation[Any], step: Send) -> None:
         _log.info(
@@ -104,6 +126,7 @@ class NavaiBackendClient:
         transport: Sends the requests instead of the default: a transport of this package, of httpx or of
             httpx2 (such as ``httpx.MockTransport``). It is closed with the client.
         http_client: A whole client of httpx or httpx2 to send through. It is yours to close.
+        instrumentation: Watches the calls, for tracing for example.
 
     Raises:
         NavaiConfigError: If any of it cannot work.
@@ -126,6 +149,7 @@ class NavaiBackendClient:
         proxy: str | None = None,
         transport: Any = None,
         http_client: Any = None,
+        instrumentation: Instrumentation | None = None,
     ) -> None:
         try:
             self._core = _Core(
@@ -141,7 +165,8 @@ class NavaiBackendClient:
                     timeout=timeout,
                     max_retries=max_retries,
                     max_response_bytes=max_response_bytes,
-                )
+                ),
+                instrumentation,
             )
             self._make = self._core.operations
             self._transport: Transport = sync_transport(transport, http_client, verify, proxy)
@@ -257,6 +282,14 @@ class NavaiBackendClient:
             self._transport.close()
 
     def _run(self, operation: Operation[T], timeout: float | None) -> T:
+        if self._core.instrumentation is None:
+            return self._exchange(operation, timeout)
+        with self._core.instrumentation.observe(self._core.observed(operation)) as observation:
+            value = self._exchange(self._core.carrying(operation, observation), timeout)
+            observation.succeeded(value)
+        return value
+
+    def _exchange(self, operation: Operation[T], timeout: float | None) -> T:
         exchange = self._core.exchange(operation, timeout)
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
@@ -306,6 +339,7 @@ class AsyncNavaiBackendClient:
         transport: Sends the requests instead of the default: a transport of this package, of httpx or of
             httpx2 (such as ``httpx.MockTransport``). It is closed with the client.
         http_client: A whole client of httpx or httpx2 to send through. It is yours to close.
+        instrumentation: Watches the calls, for tracing for example.
 
     Raises:
         NavaiConfigError: If any of it cannot work.
@@ -328,6 +362,7 @@ class AsyncNavaiBackendClient:
         proxy: str | None = None,
         transport: Any = None,
         http_client: Any = None,
+        instrumentation: Instrumentation | None = None,
     ) -> None:
         try:
             self._core = _Core(
@@ -343,7 +378,8 @@ class AsyncNavaiBackendClient:
                     timeout=timeout,
                     max_retries=max_retries,
                     max_response_bytes=max_response_bytes,
-                )
+                ),
+                instrumentation,
             )
             self._in_flight = InFlight()
             self._make = self._core.operations
@@ -463,6 +499,14 @@ class AsyncNavaiBackendClient:
             await self._transport.close()
 
     async def _run(self, operation: Operation[T], timeout: float | None) -> T:
+        if self._core.instrumentation is None:
+            return await self._exchange(operation, timeout)
+        with self._core.instrumentation.observe(self._core.observed(operation)) as observation:
+            value = await self._exchange(self._core.carrying(operation, observation), timeout)
+            observation.succeeded(value)
+        return value
+
+    async def _exchange(self, operation: Operation[T], timeout: float | None) -> T:
         exchange = self._core.exchange(operation, timeout)
         self._in_flight.check_loop()
         step = exchange.start(time.monotonic())

@@ -7,6 +7,8 @@ from typing import Any
 
 from attrs import field, frozen
 
+from navai_client.errors import NavaiError
+
 __all__ = ["BackendFunction", "ClientSecret", "FunctionList", "SpeechAudio", "mask"]
 
 _SHOWN_IN_FULL_AT_MOST = 7  # the three first and four last characters that a mask may show
@@ -89,10 +91,13 @@ class FunctionList:
         functions: In the order of the backend.
         warnings: What the backend warns of. When the backend could not be asked, the reason stands here and
             there are no functions.
+        error: What ``list_functions`` would have raised, if it raised: why the backend could not be asked, or
+            None when it could. Two lists that differ in nothing else are equal.
     """
 
     functions: tuple[BackendFunction, ...] = ()
     warnings: tuple[str, ...] = ()
+    error: NavaiError | None = field(default=None, eq=False, repr=False)
 
     def __iter__(self) -> Iterator[BackendFunction]:
         return iter(self.functions)

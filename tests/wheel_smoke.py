@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 
@@ -26,6 +27,14 @@ def bare() -> None:
     )
     check("navai-client[server]" in finished.stderr, f"the missing extra is named: {finished.stderr!r}")
     check("Traceback" not in finished.stderr, "a missing extra shows no traceback")
+    navai = subprocess.run(
+        [Path(sys.executable).with_name("navai"), "functions"], capture_output=True, text=True, check=False
+    )
+    check(navai.returncode == 2, "the command without its extra ends with status 2")
+    check(
+        "navai-client[cli]" in navai.stderr and navai.stderr.count("\n") == 1,
+        f"it is named: {navai.stderr!r}",
+    )
 
 
 def server() -> None:
@@ -42,6 +51,33 @@ def server() -> None:
             process.terminate()
 
 
+def cli() -> None:
+    """The installed command, with its extra: each command once, right and wrong."""
+    navai = str(Path(sys.executable).with_name("navai"))
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([navai, *arguments], capture_output=True, text=True, check=False, timeout=60)
+
+    with subprocess.Popen(
+        [navai, "serve", "--demo", "--port", "0"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line = process.stdout.readline() if process.stdout else ""
+            url = ("--url", line.split()[-1])
+            check("get_weather" in run("functions", *url).stdout, "navai functions")
+            check("119.0" in run("call", "calculator_add_tax", "-p", "amount=100", *url).stdout, "navai call")
+            check("ek_***" in run("secret", *url).stdout, "navai secret masks")
+            check(run("speak", "hello", "--out", "hello.wav", *url).returncode == 0, "navai speak")
+            check(run("doctor", *url).returncode == 0, "navai doctor")
+            check(run("check", *url).returncode == 0, "navai check")
+            check("get_weather?" in run("call", "get_wether", *url).stderr, "an unknown function")
+        finally:
+            process.terminate()
+    nobody = run("functions", *url)
+    check(nobody.returncode == 3 and nobody.stderr.count("\n") == 1, f"nobody there: {nobody.stderr!r}")
+    check(run("bogus").returncode == 2, "an unknown command")
+
+
 if __name__ == "__main__":
-    {"bare": bare, "server": server}[sys.argv[1]]()
+    {"bare": bare, "server": server, "cli": cli}[sys.argv[1]]()
     print(f"wheel smoke test: {sys.argv[1]} passed")

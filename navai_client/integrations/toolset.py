@@ -17,6 +17,7 @@ import attrs
 
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import checked_timeout
+from navai_client.instrumentation import tool_call
 from navai_client.integrations import _prompt
 from navai_client.integrations._catalog import build_catalog
 from navai_client.integrations._local import local_functions
@@ -204,7 +205,10 @@ class Toolset:
         work = self._work(call, found, key)
 
         async def run(begun: Begun) -> ToolOutcome:
-            return await self._pipeline.run(call, attrs.evolve(blank, path=found.path), work, limit, begun)
+            with tool_call(call_id):  # for who watches the client
+                return await self._pipeline.run(
+                    call, attrs.evolve(blank, path=found.path), work, limit, begun
+                )
 
         return await self._running.once(call.call_id, key, run)
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-__all__ = ["main"]
+__all__ = ["main", "make_parser"]
 
 
 class _Parser(argparse.ArgumentParser):
@@ -16,9 +16,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Read the command line and serve; return 2 when that cannot be."""
-    parser = _Parser(prog="python -m navai_client.server", description="Serve a Navai backend.")
+def make_parser(prog: str = "python -m navai_client.server") -> argparse.ArgumentParser:
+    """Return the parser of the command line; *prog* is what its messages call the program."""
+    parser = _Parser(prog=prog, description="Serve a Navai backend.")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument(
         "--port", type=int, default=None, help="0 takes a free one (default: PORT, else 3000)"
@@ -28,6 +28,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reload", action="store_true", help="start anew when a file changes")
     parser.add_argument("--workers", type=int, default=1, help="how many processes (default: %(default)s)")
     parser.add_argument("--demo", action="store_true", help="serve sample functions and demo secrets")
+    parser.add_argument(
+        "--access-log",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="write a line for each answer (default: yes)",
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None, parser: argparse.ArgumentParser | None = None) -> int:
+    """Read the command line and serve; end with status 2 when that cannot be.
+
+    Args:
+        arguments: The command line, by default the process's own.
+        parser: What ``make_parser`` made, for a program of another name.
+    """
+    parser = make_parser() if parser is None else parser
     given = parser.parse_args(arguments)
     if given.workers < 1:
         parser.error("--workers must be at least 1")
@@ -54,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 reload=given.reload,
                 workers=given.workers,
                 demo=given.demo,
+                access_log=given.access_log,
             )
         )
     except ServeError as error:

@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final, final
 
-from navai_client.server.access_log import AccessLog
 from navai_client.server.backend import Backend
 from navai_client.server.messages import Answer, BackendRequest, Header, error_answer
 
@@ -44,30 +43,11 @@ class NavaiBackend(Backend):
             \"\"\"Get the current weather of a place.\"\"\"
     """
 
-    _log: Final = AccessLog()
-
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, or the start and stop of the server."""
-        if scope["type"] == "http":
-            await self._serve(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
-        else:
-            raise ValueError(f"A Navai backend does not serve {scope['type']!r}.")
-
-    @contextlib.asynccontextmanager
-    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
-        """Start and stop with the application that this one is mounted into: ``Starlette(lifespan=...)``."""
-        self.start()
-        try:
-            yield
-        finally:
-            await self.aclose()
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._serve_other(scope["type"], receive, send)
+            return
         began = time.perf_counter()
         headers = dict(scope["headers"])
         request = BackendRequest(scope["method"], _path_of(scope), headers, self._request_id(headers))
@@ -79,7 +59,26 @@ class NavaiBackend(Backend):
                 return
             answer = body if isinstance(body, Answer) else await self.core.answer(request, body)
         await self._send(request, answer, send)
-        self._log.write(request, answer, time.perf_counter() - began)
+        if self.access_log is not None:
+            self.access_log.write(request, answer, time.perf_counter() - began)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """Start and stop with the application that this one is mounted into: ``Starlette(lifespan=...)``."""
+        self.start()
+        try:
+            yield
+        finally:
+            await self.aclose()
+
+    async def _serve_other(self, protocol: str, receive: Receive, send: Send) -> None:
+        if protocol == "lifespan":
+            await self._live(receive, send)
+        elif protocol == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            raise ValueError(f"A Navai backend does not serve {protocol!r}.")
 
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-request-id")

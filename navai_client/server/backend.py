@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, Unpack, overload
 
+from navai_client.server.access_log import AccessLog, AccessRecords
 from navai_client.server.core import BackendCore, Services
 from navai_client.server.demo import DemoServices
 from navai_client.server.discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
@@ -42,6 +43,7 @@ class Backend:
         demo: bool = False,
         discover: bool = True,
         services: Services | None = None,
+        access_log: AccessLog | None = AccessRecords(),  # noqa: B008 - it holds nothing
         **settings: Unpack[SettingsKeywords],
     ) -> None:
         """Put a backend together.
@@ -55,6 +57,8 @@ class Backend:
             demo: Whether sample functions are offered, and secrets that open nothing are minted.
             discover: Whether folders are searched for functions at all.
             services: What mints and speaks instead of OpenAI and ElevenLabs.
+            access_log: Where answers are recorded, by default in the logger
+                ``navai_client.server.access``; None records nothing.
             settings: Fields of :class:`~navai_client.server.ServerSettings`, such as ``access_token``.
 
         Raises:
@@ -63,6 +67,7 @@ class Backend:
         env = os.environ if env is None else env
         self.options = BackendOptions.from_env(env) if options is None else options
         self.settings = ServerSettings(**{**ServerSettings.from_env(env), **settings})
+        self.access_log = access_log
         self._base = Path(
             functions_base_dir or trim(env.get("NAVAI_FUNCTIONS_BASE_DIR") or "") or "."
         ).resolve()
@@ -111,8 +116,9 @@ class Backend:
     async def aclose(self) -> None:
         """Give up what still runs and close the connections upstream."""
         await self.core.aclose()
-        await self.invoker.close()
         await self.services.aclose()
+        if self.access_log is not None:
+            self.access_log.flush()
 
     @overload
     def function(self, call: _F, /) -> _F: ...

@@ -3,19 +3,21 @@
 Routes, statuses and texts are the contract's; how they travel is the business of whoever calls this.
 """
 
+import asyncio
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 import attrs
+import msgspec
 
 from navai_client.server.bodies import BodyError, decode_record
-from navai_client.server.context import FunctionContext
+from navai_client.server.calls import Outcome, RunningCall
 from navai_client.server.errors import BackendError
 from navai_client.server.idempotency import IdempotencyKeys, KeyReusedError
-from navai_client.server.invocation import FunctionFailure, Invoker
+from navai_client.server.invocation import Invoker
 from navai_client.server.messages import JSON_HEADER, Answer, BackendRequest, error_answer, json_answer
 from navai_client.server.openapi import describe
 from navai_client.server.registry import FunctionRegistry, RegisteredFunction
@@ -30,8 +32,9 @@ OPENAPI_PATH: Final = "/navai/openapi.json"
 
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 _FAILED: Final = "Function execution failed."
+_REPLAYED: Final = (b"idempotent-replayed", b"true")
 
-Handler = Callable[[BackendRequest, bytes], Awaitable[Answer]]
+Handler = Callable[[BackendRequest, bytes], Coroutine[Any, Any, Answer]]
 
 
 class Services(Protocol):
@@ -102,13 +105,13 @@ class BackendCore:
             return self._refuse_body(request.raw_headers)
         return None
 
-    async def answer(self, request: BackendRequest, body: bytes) -> Answer:
+    def answer(self, request: BackendRequest, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Answer *request*, which :meth:`admit` has let pass, with its *body*."""
-        return await self._routes[request.path].methods[request.method](request, body)
+        return self._routes[request.path].methods[request.method](request, body)
 
     async def aclose(self) -> None:
-        """Give up what still runs for nobody: keyed calls whose clients have left."""
-        await self._keys.aclose()
+        """Give up the calls that still run."""
+        await self._invoker.close()
 
     def too_large(self) -> Answer:
         """Refuse a body that is over the limit."""
@@ -148,12 +151,11 @@ class BackendCore:
         )
 
     def _refuse_body(self, headers: Mapping[bytes, bytes]) -> Answer | None:
-        media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-        if media_type != b"application/json" and not (
-            media_type.startswith(b"application/") and media_type.endswith(b"+json")
-        ):
+        content_type = headers.get(b"content-type", b"")
+        if content_type != b"application/json" and not _is_json(content_type):
             return error_answer(415, "Content-Type must be application/json.")
-        if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":
+        encoding = headers.get(b"content-encoding")
+        if encoding is not None and encoding.strip().lower() != b"identity":
             return error_answer(415, "Content-Encoding is not supported: send the body as it is.")
         length = headers.get(b"content-length", b"")
         if length.isdigit() and (len(length) > _DIGITS or int(length) > self.settings.max_body_bytes):
@@ -220,9 +222,14 @@ class BackendCore:
             )
         payload = record.get("payload")
         key = request.raw_headers.get(b"idempotency-key")
-        if key is None:
-            return await self._call(request, function, payload)
-        return await self._call_once(key, request, function, payload)
+        if key is not None:
+            return await self._call_once(key, request, function, payload)
+        running = self._begin(request, function, payload)
+        try:
+            return _told(function, await running.wait())
+        except asyncio.CancelledError:
+            running.cancel()  # the one who asked has left
+            raise
 
     async def _call_once(
         self, key: bytes, request: BackendRequest, function: RegisteredFunction, payload: Any
@@ -230,20 +237,29 @@ class BackendCore:
         if not _KEY.fullmatch(key):
             return error_answer(400, "Idempotency-Key must be 1 to 255 printable ASCII characters.")
         try:
-            return await self._keys.once(
-                key.decode(), function.name, payload, lambda: self._call(request, function, payload)
+            running, replayed = self._keys.once(
+                key.decode(), function.name, payload, lambda: self._begin(request, function, payload)
             )
         except KeyReusedError:
             return error_answer(422, "Idempotency-Key was used before with another function or payload.")
+        # Who asked may leave: the call goes on, and its answer is there for who asks again.
+        answer = _told(function, await running.wait())
+        return msgspec.structs.replace(answer, headers=(*answer.headers, _REPLAYED)) if replayed else answer
 
-    async def _call(self, request: BackendRequest, function: RegisteredFunction, payload: Any) -> Answer:
-        name = function.name
+    def _begin(self, request: BackendRequest, function: RegisteredFunction, payload: Any) -> RunningCall:
         timeout = self.settings.function_timeout if function.timeout is None else function.timeout or None
-        try:
-            result = await self._invoker.invoke(
-                name, function.target, payload, FunctionContext(request), timeout
-            )
-        except FunctionFailure as failure:
-            failed = {"ok": False, "function_name": name, "error": _FAILED, "details": str(failure)}
-            return attrs.evolve(json_answer(200, failed), function=name)
-        return Answer(200, function.opening + result + b"}", function=name)
+        return self._invoker.begin(function.name, function.target, payload, request, timeout)
+
+
+def _is_json(content_type: bytes) -> bool:
+    media_type = content_type.partition(b";")[0].strip().lower()
+    return media_type == b"application/json" or (
+        media_type.startswith(b"application/") and media_type.endswith(b"+json")
+    )
+
+
+def _told(function: RegisteredFunction, outcome: Outcome) -> Answer:
+    if isinstance(outcome, bytes):
+        return Answer(200, function.opening + outcome + b"}", function=function.name)
+    failed = {"ok": False, "function_name": function.name, "error": _FAILED, "details": str(outcome)}
+    return Answer(200, msgspec.json.encode(failed), function=function.name)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from navai_client.server.client_secrets import ClientSecretRequest
 from navai_client.server.errors import RequestFieldError
 from navai_client.server.speech import SpeechRequest
+from navai_client.wire.text import trim
 
 __all__ = ["DemoServices"]
 
@@ -43,7 +44,7 @@ class DemoServices:
 
     async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Give a moment of silence."""
-        if not SpeechRequest.from_json(request).text:
+        if not trim(SpeechRequest.from_json(request).text):
             raise RequestFieldError("text is required.")
         return {
             "provider": "elevenlabs",

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import attrs
 
-from navai_client.server.invocation import FunctionTarget, MethodTarget, Target
 from navai_client.server.schema import first_paragraph
+from navai_client.server.targets import FunctionTarget, MethodTarget, Target
 
 __all__ = ["Export", "ExportError", "exports_of_module", "exports_of_value"]
 

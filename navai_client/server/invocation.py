@@ -7,91 +7,23 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import attrs
-
+from navai_client.server.calls import FunctionFailure, Outcome, RunningCall
 from navai_client.server.context import FunctionContext
+from navai_client.server.messages import BackendRequest
 from navai_client.server.redaction import message_of
 from navai_client.server.results import ResultError, encode_result
-from navai_client.server.signature import ArgumentsError, Signature, is_filled_list
+from navai_client.server.signature import ArgumentsError
+from navai_client.server.targets import Target
 from navai_client.server.threads import CallThreads, NoThreadLeftError
 
-__all__ = ["FunctionFailure", "FunctionTarget", "Invoker", "MethodTarget", "Target"]
+__all__ = ["Invoker"]
 
 _log = logging.getLogger("navai_client.server")
 
 _GRACE_S: Final = 1.0
 """How long a cancelled asynchronous function may take to clean up before its caller is answered anyway."""
-
-
-class FunctionFailure(Exception):  # noqa: N818 - it is no error of the server
-    """A call did not give a result; the message is what its caller may know."""
-
-
-@attrs.frozen
-class Call:
-    """A call ready to be made: *make* gives the result or, when *is_async*, an awaitable of it."""
-
-    make: Callable[[], Any]
-    is_async: bool
-
-
-class Target(Protocol):
-    """What a registered function calls."""
-
-    signature: Signature
-
-    def prepare(self, payload: Any, context: FunctionContext) -> Call:
-        """Bind *payload*; raise :class:`ArgumentsError` when it does not fit."""
-        ...
-
-
-class FunctionTarget:
-    """A function, a bound method or any other callable."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
-        self._call = call
-        self._is_async = _is_async(call)
-        self.signature = Signature(call)
-
-    def prepare(self, payload: Any, context: FunctionContext) -> Call:
-        """Bind *payload* to the function's parameters."""
-        positional, keywords = self.signature.bind(payload, context)
-        return Call(lambda: self._call(*positional, **keywords), self._is_async)
-
-
-class MethodTarget:
-    """A method of a class: each call makes an instance first, as the Express backend does."""
-
-    def __init__(self, cls: type, method: str) -> None:
-        call = getattr(cls, method)
-        self._class = cls
-        self._method = method
-        self._is_async = _is_async(call)
-        self._constructor = Signature(cls)
-        self._plain = _has_no_constructor(cls)
-        self.signature = Signature(call, is_method=True)
-
-    def prepare(self, payload: Any, context: FunctionContext) -> Call:
-        """Bind ``constructorArgs`` to the class, ``methodArgs`` or the rest of *payload* to the method."""
-        record = payload if isinstance(payload, dict) else {}
-        given = record.get("constructorArgs")
-        made = self._constructor.bind_positional(given if is_filled_list(given) else [], context)
-        given = record.get("methodArgs")
-        if is_filled_list(given):
-            called = self.signature.bind_positional(given, context)
-        else:
-            rest = {
-                key: value for key, value in record.items() if key not in ("constructorArgs", "methodArgs")
-            }
-            called = self.signature.bind(rest if record else payload, context)
-
-        def call() -> Any:
-            return getattr(self._class(*made[0], **made[1]), self._method)(*called[0], **called[1])
-
-        # A constructor of its own may block: then even an asynchronous method is begun in a thread.
-        return Call(call, self._is_async and self._plain)
 
 
 class Invoker:
@@ -101,87 +33,117 @@ class Invoker:
         """Use *threads* for synchronous functions; *hide* takes out of a failure what callers may not see."""
         self._threads = threads
         self._hide = hide
-        self._left: set[asyncio.Task[Any]] = set()
+        self._running: set[RunningCall] = set()
+        self._left: set[asyncio.Task[None]] = set()
 
-    async def invoke(
-        self, name: str, target: Target, payload: Any, context: FunctionContext, limit: float | None
-    ) -> bytes:
-        """Call *target* with *payload* and return its result as JSON.
+    def begin(
+        self, name: str, target: Target, payload: Any, request: BackendRequest, limit: float | None
+    ) -> RunningCall:
+        """Begin a call of *target* with *payload*.
+
+        It ends with the result as JSON, or with a failure: arguments that do not fit, an exception, no end in
+        time, or a result without a form in JSON.
 
         Args:
             name: The function's name, for the log and for its share of the threads.
             target: What to call.
             payload: What the caller sent.
-            context: What the function may know of its call.
+            request: What the function may know of its call.
             limit: Seconds until the call is given up; None means never.
-
-        Raises:
-            FunctionFailure: Arguments that do not fit, an exception, no end in time, or a result without a
-                form in JSON.
         """
+        context = FunctionContext(request) if target.takes_context else None
+        running = RunningCall(name, context, self._running)
         try:
-            call = target.prepare(payload, context)
+            make = target.prepare(payload, context)
+            if target.is_async:
+                self._await(running, make)
+            else:
+                self._call_in_thread(running, make)
         except ArgumentsError as error:
-            raise FunctionFailure(str(error)) from None
-        task = asyncio.get_running_loop().create_task(self._run(name, call))
-        try:
-            done, _ = await asyncio.wait((task,), timeout=limit)
-        except asyncio.CancelledError:
-            context.cancelled.set()
-            task.cancel()
-            self._leave(task)
-            raise
-        if not done:
-            context.cancelled.set()
-            await self._stop(name, task)
-            raise FunctionFailure(f"The function did not finish within {limit:g} seconds.")
-        result, raised = task.result()
-        if raised is not None:
-            raise self._failure(name, raised)
-        try:
-            return encode_result(result)
-        except ResultError as failure:
-            _log.warning("Function %s gave a result without a form in JSON: %s", name, failure)
-            raise FunctionFailure(self._hide(str(failure))) from None
+            running.end(FunctionFailure(str(error)))
+        except NoThreadLeftError:
+            running.end(FunctionFailure("Too many earlier calls of this function have not returned."))
+        else:
+            if limit is not None:
+                loop = asyncio.get_running_loop()
+                # After the first step of an asynchronous function: most end with it, and need no timer.
+                loop.call_soon(self._limit, running, limit, loop.time() + limit)
+        return running
 
     async def close(self) -> None:
-        """Cancel what was given up and is still running."""
+        """Cancel what still runs, and wait a moment for it."""
         for task in self._left:
             task.cancel()
+        for running in tuple(self._running):
+            if running.task is not None:
+                self._leave(running.task)
+            running.cancel()
         if self._left:
             await asyncio.wait(self._left, timeout=_GRACE_S)
 
-    async def _run(self, name: str, call: Call) -> tuple[Any, BaseException | None]:
+    def _await(self, running: RunningCall, make: Callable[[], Awaitable[Any]]) -> None:
+        # A task of its own: a function that ignores its cancellation keeps nobody, and what it sets up for
+        # "the current task" (time limits, task groups) is its own.
+        running.task = asyncio.get_running_loop().create_task(self._run(running, make))
+
+    async def _run(self, running: RunningCall, make: Callable[[], Awaitable[Any]]) -> None:
+        running.ends_itself = True
         try:
-            if call.is_async:
-                return await call.make(), None
-            result, error = await self._threads.run(name, lambda: _guarded(call.make))
-            if error is None and inspect.isawaitable(result):
-                return await result, None
-        except NoThreadLeftError:
-            return None, FunctionFailure("Too many earlier calls of this function have not returned.")
+            outcome = self._outcome(running.name, await make())
         # The boundary to code that is not ours: whatever it raises ends its own call only.
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                running.end(None)
                 raise
-            return None, error
-        return result, error
+            outcome = self._failure(running.name, error)
+        running.end(outcome)
 
-    async def _stop(self, name: str, task: asyncio.Task[Any]) -> None:
-        task.cancel()
-        _, running = await asyncio.wait((task,), timeout=_GRACE_S)
-        if running:
-            _log.warning("Function %s goes on after its time was over and it was cancelled.", name)
-            self._leave(task)
+    def _call_in_thread(self, running: RunningCall, make: Callable[[], Any]) -> None:
+        running.let_go = self._threads.submit(
+            running.name, lambda: _guarded(make), lambda came: self._returned(running, *came)
+        )
 
-    def _leave(self, task: asyncio.Task[Any]) -> None:
+    def _returned(self, running: RunningCall, result: Any, error: BaseException | None) -> None:
+        if running.ended:
+            return
+        if error is not None:
+            running.end(self._failure(running.name, error))
+        elif inspect.isawaitable(result):
+            self._await(running, lambda: result)
+        else:
+            running.end(self._outcome(running.name, result))
+
+    def _limit(self, running: RunningCall, limit: float, end: float) -> None:
+        if not running.ended:
+            loop = asyncio.get_running_loop()
+            running.timer = loop.call_at(end, self._end_in_time, running, limit)
+
+    def _end_in_time(self, running: RunningCall, limit: float) -> None:
+        """Stop a call whose time is over, and end it now or, when it has to clean up, after a moment."""
+        running.late = FunctionFailure(f"The function did not finish within {limit:g} seconds.")
+        running.cancel()
+        task = running.task
+        if task is not None:  # what runs in a thread has ended with that
+            running.timer = asyncio.get_running_loop().call_later(_GRACE_S, self._end_anyway, running, task)
+
+    def _end_anyway(self, running: RunningCall, task: asyncio.Task[None]) -> None:
+        _log.warning("Function %s goes on after its time was over and it was cancelled.", running.name)
+        self._leave(task)
+        running.end(None)
+
+    def _leave(self, task: asyncio.Task[None]) -> None:
         self._left.add(task)
         task.add_done_callback(self._left.discard)
 
+    def _outcome(self, name: str, result: Any) -> Outcome:
+        try:
+            return encode_result(result)
+        except ResultError as failure:
+            _log.warning("Function %s gave a result without a form in JSON: %s", name, failure)
+            return FunctionFailure(self._hide(str(failure)))
+
     def _failure(self, name: str, error: BaseException) -> FunctionFailure:
-        if isinstance(error, FunctionFailure):
-            return error
         _log.error("Function %s failed.", name, exc_info=error)
         return FunctionFailure(self._hide(message_of(error)))
 
@@ -192,12 +154,3 @@ def _guarded(make: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     # The boundary to code that is not ours, here in its thread.
     except BaseException as error:  # noqa: BLE001
         return None, error
-
-
-def _has_no_constructor(cls: type) -> bool:
-    return all(base is object or "__init__" not in vars(base) for base in cls.__mro__)
-
-
-def _is_async(call: Any) -> bool:
-    found: Callable[..., Awaitable[Any]] | Any = call
-    return inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(getattr(found, "__call__", None))  # noqa: B004

@@ -1,9 +1,12 @@
-"""What goes into the server's core and what comes out of it: one request, one answer, no framework."""
+"""What goes into the server's core and what comes out of it: one request, one answer, no framework.
+
+Both are structs of msgspec, because one of each is made for every request, at a quarter of what attrs takes.
+No repr shows headers or bodies.
+"""
 
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
 import msgspec
 
 __all__ = ["Answer", "BackendRequest", "error_answer", "json_answer"]
@@ -13,8 +16,7 @@ Header = tuple[bytes, bytes]
 JSON_HEADER: Final[Header] = (b"content-type", b"application/json; charset=utf-8")
 
 
-@attrs.frozen
-class BackendRequest:
+class BackendRequest(msgspec.Struct, frozen=True):
     """A request as far as the core sees it before its body.
 
     Attributes:
@@ -26,8 +28,11 @@ class BackendRequest:
 
     method: str
     path: str
-    raw_headers: Mapping[bytes, bytes] = attrs.field(repr=False)
+    raw_headers: Mapping[bytes, bytes]
     request_id: str = ""
+
+    def __repr__(self) -> str:
+        return f"BackendRequest({self.method!r}, {self.path!r}, request_id={self.request_id!r})"
 
     @property
     def headers(self) -> dict[str, str]:
@@ -35,14 +40,16 @@ class BackendRequest:
         return {name.decode("latin-1"): value.decode("latin-1") for name, value in self.raw_headers.items()}
 
 
-@attrs.frozen
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What is sent back; *function* is the called function's name, for the access log."""
 
     status: int
-    body: bytes = attrs.field(default=b"", repr=False)
+    body: bytes = b""
     headers: tuple[Header, ...] = (JSON_HEADER,)
     function: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Answer({self.status}, {len(self.body)} bytes, function={self.function!r})"
 
 
 def json_answer(status: int, value: object, *headers: Header) -> Answer:

@@ -8,10 +8,10 @@ import attrs
 import msgspec
 
 from navai_client.server.exports import Export, exports_of_module, exports_of_value
-from navai_client.server.invocation import Target
 from navai_client.server.modules import FunctionModule
 from navai_client.server.redaction import message_of
 from navai_client.server.schema import parameter_descriptions, parameters_schema
+from navai_client.server.targets import Target
 
 __all__ = ["FunctionRegistry", "RegisteredFunction", "load_functions", "normalize_name"]
 

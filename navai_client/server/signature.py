@@ -78,9 +78,15 @@ class Signature:
             and all(each.kind is _Kind.POSITIONAL_OR_KEYWORD for each in self.parameters)
         )
         self._checked = [each for each in self.parameters if each.type is not Any]
+        self._converted = [(each.name, f"p{index}") for index, each in enumerate(self._checked)]
         self._struct = _checking_struct(self._checked) if self._checked else None
 
-    def bind(self, payload: Any, context: FunctionContext) -> tuple[list[Any], dict[str, Any]]:
+    @property
+    def takes_context(self) -> bool:
+        """Whether a parameter gets the function context."""
+        return self._context is not None
+
+    def bind(self, payload: Any, context: FunctionContext | None) -> tuple[list[Any], dict[str, Any]]:
         """Turn *payload* into positional and keyword arguments, converted and checked.
 
         Raises:
@@ -94,7 +100,7 @@ class Signature:
         return self._assemble(values, context)
 
     def bind_positional(
-        self, values: list[Any], context: FunctionContext
+        self, values: list[Any], context: FunctionContext | None
     ) -> tuple[list[Any], dict[str, Any]]:
         """Take *values* in the order of the parameters, whatever is in them.
 
@@ -104,31 +110,25 @@ class Signature:
         return self._assemble(self._in_order(values), context)
 
     def _values(self, payload: dict[str, Any]) -> dict[str, Any]:
+        all_named = payload.keys() <= self._by_name.keys()
         # A function whose own parameters are called "value" or "args", among others that are given too, is
         # meant by name: read the other way, what the caller said of the others would be lost.
-        if len(payload) > 1 and not _RESERVED.isdisjoint(payload) and payload.keys() <= self._by_name.keys():
-            return self._named(payload)
-        for name in ("args", "arguments"):
-            given = payload.get(name)
-            if is_filled_list(given):
-                return self._in_order(given)
+        if not _RESERVED.isdisjoint(payload) and not (len(payload) > 1 and all_named):
+            given = _in_reserved(payload)
             if given is not None:
-                break
-        if "value" in payload:
-            return self._in_order([payload["value"]])
-        if not payload:
-            return {}
-        if self._others is not None or payload.keys() <= self._by_name.keys():
+                return self._in_order(given)
+        if all_named or self._others is not None:
             return self._named(payload)
         return self._in_order([payload])
 
     def _named(self, payload: dict[str, Any]) -> dict[str, Any]:
+        if self._others is None:
+            return payload.copy()
         values = {name: value for name, value in payload.items() if name in self._by_name}
-        if self._others is not None:
-            others = {name: value for name, value in payload.items() if name not in self._by_name}
-            if self._context is not None:
-                others.pop(self._context.name, None)
-            values[self._others.name] = others
+        others = {name: value for name, value in payload.items() if name not in self._by_name}
+        if self._context is not None:
+            others.pop(self._context.name, None)
+        values[self._others.name] = others
         return values
 
     def _in_order(self, given: list[Any]) -> dict[str, Any]:
@@ -137,7 +137,9 @@ class Signature:
             values[self._rest.name] = given[len(self._positional) :]
         return values
 
-    def _assemble(self, values: dict[str, Any], context: FunctionContext) -> tuple[list[Any], dict[str, Any]]:
+    def _assemble(
+        self, values: dict[str, Any], context: FunctionContext | None
+    ) -> tuple[list[Any], dict[str, Any]]:
         for name in self._required:
             if name not in values:
                 raise ArgumentsError(f'Missing argument "{name}".')
@@ -171,14 +173,24 @@ class Signature:
             raise ArgumentsError(_explain(error, values, self._by_name)) from None
         except RecursionError:
             raise ArgumentsError("The arguments are nested too deeply.") from None
-        for index, each in enumerate(self._checked):
-            if each.name in values:
-                values[each.name] = getattr(converted, f"p{index}")
+        for name, field in self._converted:
+            if name in values:
+                values[name] = getattr(converted, field)
 
 
 def is_filled_list(value: Any) -> TypeGuard[list[Any]]:
     """Whether *value* is a list with something in it."""
     return isinstance(value, list) and bool(value)
+
+
+def _in_reserved(payload: dict[str, Any]) -> list[Any] | None:
+    for name in ("args", "arguments"):
+        given = payload.get(name)
+        if is_filled_list(given):
+            return given
+        if given is not None:
+            break
+    return [payload["value"]] if "value" in payload else None
 
 
 def _explain(

@@ -2,6 +2,10 @@
 
 A thread cannot be stopped from outside. A call that was given up keeps its place until its function returns;
 the threads are daemons, so that such a call does not keep the process alive either.
+
+Calls wait in one queue. As long as one waits there, a thread is free and about to take it: a thread that
+takes a call and leaves others behind sees to it that there is one more. So quick calls that come together are
+made by one thread, one after the other, and a slow one holds up none of them.
 """
 
 import asyncio
@@ -13,8 +17,6 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 __all__ = ["CallThreads", "NoThreadLeftError"]
-
-Job = Callable[[], None]
 
 _IDLE_S: Final = 10.0
 
@@ -32,38 +34,46 @@ class CallThreads:
         A thread that has had nothing to do for *idle* seconds ends.
         """
         self._per_function = per_function
+        self._idle_s = idle
         self._lock = threading.Lock()
         self._lanes: dict[Hashable, _Lane] = {}
-        self._idle: list[_Worker] = []
-        self._idle_s = idle
+        self._queue: SimpleQueue[_Ticket] = SimpleQueue()
+        self._queued = 0
+        self._free = 0
 
-    async def run(self, function: Hashable, call: Callable[[], Any]) -> Any:
-        """Run *call* as one of *function*'s and return what it returns; *call* raises nothing.
+    def submit(
+        self, function: Hashable, call: Callable[[], Any], tell: Callable[[Any], object]
+    ) -> Callable[[], None]:
+        """Have *call* made as one of *function*'s; *tell* gets on this event loop what it returned.
 
-        Cancelled (as by a timeout), it lets go of the call; its thread stays counted until the call returns.
+        Args:
+            function: Whose share of the threads it takes.
+            call: Made in a thread, in a copy of this context; it raises nothing.
+            tell: Called on the running event loop, unless the call was given up before it returned.
+
+        Returns:
+            What gives the call up: it is not made any more or, when it runs already, its thread stays counted
+            until it returns.
 
         Raises:
             NoThreadLeftError: No thread is free, and none will be until a call returns that was given up.
         """
-        lane = self._enter(function)
-        ticket = _Ticket(asyncio.get_running_loop())
+        ticket = _Ticket(asyncio.get_running_loop(), contextvars.copy_context(), call, tell)
         with self._lock:
+            lane = ticket.lane = self._lanes.setdefault(function, _Lane())
             if lane.running < self._per_function:
                 lane.running += 1
-                ticket.started.set_result(None)
+                self._put(ticket)
+                alone = not self._free
+                self._free += alone
             elif lane.given_up >= self._per_function:
                 raise NoThreadLeftError
             else:
                 lane.waiting.append(ticket)
-        try:
-            await ticket.started
-            copied = contextvars.copy_context()
-            ticket.submitted = True
-            self._submit(lambda: self._work(lane, ticket, lambda: copied.run(call)))
-            return await ticket.finished
-        except asyncio.CancelledError:
-            self._give_up(lane, ticket)
-            raise
+                alone = False
+        if alone:
+            self._start()
+        return lambda: self._give_up(ticket)
 
     @property
     def running(self) -> int:
@@ -71,42 +81,63 @@ class CallThreads:
         with self._lock:
             return sum(lane.running for lane in self._lanes.values())
 
-    def _enter(self, function: Hashable) -> "_Lane":
+    def _give_up(self, ticket: "_Ticket") -> None:
         with self._lock:
-            return self._lanes.setdefault(function, _Lane())
+            lane = ticket.lane
+            if ticket in lane.waiting:
+                lane.waiting.remove(ticket)
+            elif not ticket.given_up and not ticket.returned:
+                lane.given_up += 1
+            ticket.given_up = True
 
-    def _work(self, lane: "_Lane", ticket: "_Ticket", call: Callable[[], Any]) -> None:
-        result = call()
+    def _put(self, ticket: "_Ticket") -> None:
+        """Queue what has its place; the lock is held."""
+        self._queued += 1
+        self._queue.put(ticket)
+
+    def _start(self) -> None:
+        """Start a thread, which has been counted as free."""
+        threading.Thread(target=self._work, name="navai-function", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            try:
+                ticket = self._queue.get(timeout=self._idle_s)
+            except Empty:
+                if self._may_end():
+                    return
+                continue
+            with self._lock:
+                self._queued -= 1
+                self._free -= 1
+                alone = bool(self._queued) and not self._free
+                self._free += alone
+            if alone:
+                self._start()
+            self._make(ticket)
+            # Nothing of the call is kept while this thread waits for the next one.
+            del ticket
+
+    def _may_end(self) -> bool:
         with self._lock:
+            if self._queued:
+                return False
+            self._free -= 1
+            return True
+
+    def _make(self, ticket: "_Ticket") -> None:
+        result = None if ticket.given_up else ticket.context.run(ticket.call)
+        with self._lock:
+            lane = ticket.lane
             ticket.returned = True
             if ticket.given_up:
                 lane.given_up -= 1
-            self._next(lane)
+            if lane.waiting:
+                self._put(lane.waiting.popleft())
+            else:
+                lane.running -= 1
+            self._free += 1
         ticket.finish(result)
-
-    def _give_up(self, lane: "_Lane", ticket: "_Ticket") -> None:
-        with self._lock:
-            if ticket in lane.waiting:
-                lane.waiting.remove(ticket)
-            elif not ticket.submitted:
-                self._next(lane)
-            elif not ticket.returned:
-                ticket.given_up = True
-                lane.given_up += 1
-
-    def _next(self, lane: "_Lane") -> None:
-        """Hand a place in *lane* to whoever has waited longest; the lock is held."""
-        if lane.waiting:
-            lane.waiting.popleft().start()
-        else:
-            lane.running -= 1
-
-    def _submit(self, job: Job) -> None:
-        with self._lock:
-            if self._idle:
-                self._idle.pop().jobs.put(job)
-                return
-        _Worker(job, self._lock, self._idle, self._idle_s)
 
 
 class _Lane:
@@ -123,57 +154,28 @@ class _Lane:
 class _Ticket:
     """One call on its way through a lane."""
 
-    __slots__ = ("_loop", "finished", "given_up", "returned", "started", "submitted")
+    __slots__ = ("_loop", "_tell", "call", "context", "given_up", "lane", "returned")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    lane: _Lane
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context,
+        call: Callable[[], Any],
+        tell: Callable[[Any], object],
+    ) -> None:
         self._loop = loop
-        self.started: asyncio.Future[None] = loop.create_future()
-        self.finished: asyncio.Future[Any] = loop.create_future()
-        self.submitted = False
-        self.returned = False
+        self._tell = tell
+        self.context = context
+        self.call = call
         self.given_up = False
-
-    def start(self) -> None:
-        self._tell(self.started, None)
+        self.returned = False
 
     def finish(self, result: Any) -> None:
-        self._tell(self.finished, result)
-
-    def _tell(self, future: asyncio.Future[Any], result: Any) -> None:
+        if self.given_up:
+            return
         try:
-            self._loop.call_soon_threadsafe(_settle, future, result)
+            self._loop.call_soon_threadsafe(self._tell, result)
         except RuntimeError:
             return  # the loop has closed: nobody is left to hear it
-
-
-def _settle(future: asyncio.Future[Any], result: Any) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-class _Worker:
-    """One daemon thread and its next job; it ends after some seconds without one."""
-
-    def __init__(self, first: Job, lock: threading.Lock, idle: list["_Worker"], idle_s: float) -> None:
-        self.jobs: SimpleQueue[Job] = SimpleQueue()
-        self.jobs.put(first)
-        self._lock = lock
-        self._idle = idle
-        self._idle_s = idle_s
-        threading.Thread(target=self._run, name="navai-function", daemon=True).start()
-
-    def _run(self) -> None:
-        while (job := self._next()) is not None:
-            job()
-            del job
-            with self._lock:
-                self._idle.append(self)
-
-    def _next(self) -> Job | None:
-        try:
-            return self.jobs.get(timeout=self._idle_s)
-        except Empty:
-            with self._lock:
-                # Taken off the list a moment ago, it has a job by now: both are done under the lock.
-                self._idle[:] = [each for each in self._idle if each is not self]
-                return None if self.jobs.empty() else self.jobs.get()

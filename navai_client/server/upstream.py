@@ -4,8 +4,11 @@ The only file of the server that knows its HTTP library, which is loaded at the 
 """
 
 import asyncio
+import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import attrs
 import msgspec
@@ -13,7 +16,7 @@ import msgspec
 from navai_client.server.errors import UpstreamError, UpstreamTimeoutError
 
 if TYPE_CHECKING:
-    import httpx
+    import aiohttp
 
 __all__ = ["Upstream", "UpstreamAnswer"]
 
@@ -42,14 +45,18 @@ class UpstreamAnswer:
 class Upstream:
     """Sends JSON and returns what came back; redirects are answers like others, and never followed.
 
-    To be used within one event loop, and closed with :meth:`aclose` or ``async with``.
+    Connections belong to the event loop that they were made in: used in another one, it makes new ones. To be
+    closed with :meth:`aclose` or ``async with``; what nobody closed is closed when it is forgotten.
     """
 
     def __init__(self, *, max_answer_bytes: int = _MAX_ANSWER_BYTES) -> None:
         """Refuse answers of more than *max_answer_bytes*, decompressed."""
         self._max_answer_bytes = max_answer_bytes
-        self._client: httpx.AsyncClient | None = None
-        self._sending: set[asyncio.Task[UpstreamAnswer]] = set()
+        self._session: aiohttp.ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._abandon: weakref.finalize[..., Any] | None = None
+        self._sending: set[asyncio.Task[Any]] = set()
+        self._proxies: dict[tuple[str, str], str | None] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -58,14 +65,20 @@ class Upstream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Give up what is under way and close the connections."""
-        for task in self._sending:
+        """Cancel the tasks of those who still wait for an answer, and close the connections."""
+        session, self._session = self._session, None
+        if session is None or self._abandon is None:
+            return
+        if self._loop is not asyncio.get_running_loop():
+            self._abandon()
+            return
+        self._abandon.detach()
+        sending = tuple(self._sending)
+        for task in sending:
             task.cancel()
-        if self._sending:
-            await asyncio.wait(self._sending)
-        client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        if sending:
+            await asyncio.wait(sending)
+        await session.close()
 
     async def post(
         self,
@@ -91,58 +104,73 @@ class Upstream:
             UpstreamTimeoutError: No whole answer in that time.
             UpstreamError: No answer at all, or one that is too large.
         """
-        # Cancelling a request can leave its place in the connection pool taken for good. So the request is a
-        # task that ends by itself, and a caller whose time is over only lets go of it.
-        sending = asyncio.create_task(self._send(name, url, body, headers, seconds, query=query))
-        self._sending.add(sending)
-        sending.add_done_callback(self._forget)
-        answered, _ = await asyncio.wait((sending,), timeout=seconds)
-        if not answered:
-            raise UpstreamTimeoutError(f"{name} did not answer within {seconds:g} seconds.")
-        return await sending
+        import aiohttp  # noqa: PLC0415 - a backend that never calls upstream does not load it
 
-    def _forget(self, task: asyncio.Task[UpstreamAnswer]) -> None:
-        self._sending.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen: whoever still waits for it is told by the task itself
-
-    async def _send(
-        self,
-        name: str,
-        url: str,
-        body: object,
-        headers: Mapping[str, str],
-        seconds: float,
-        *,
-        query: Mapping[str, str] | None,
-    ) -> UpstreamAnswer:
-        import httpx  # noqa: PLC0415 - a backend that never calls upstream does not load it
-
-        if self._client is None:
-            self._client = httpx.AsyncClient(follow_redirects=False)
-        loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
+        session = self._connected(aiohttp)
         parts = bytearray()
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+        self._sending.add(task)
         try:
-            async with self._client.stream(
-                "POST",
+            async with session.post(
                 url,
-                content=_encode(body),
+                data=_encode(body),
                 headers={"content-type": "application/json", **headers},
                 params=query,
-                timeout=seconds,
+                proxy=self._proxy(url),
+                timeout=aiohttp.ClientTimeout(total=seconds),
+                allow_redirects=False,
             ) as answer:
-                async for part in answer.aiter_bytes():
+                async for part in answer.content.iter_any():
                     parts += part
                     if len(parts) > self._max_answer_bytes:
                         raise UpstreamError(f"{name} gave an answer that is too large.")
-                    if loop.time() > end:
-                        raise UpstreamTimeoutError(f"{name} did not answer within {seconds:g} seconds.")
-                return UpstreamAnswer(answer.status_code, dict(answer.headers), bytes(parts))
-        except httpx.TimeoutException:
+                names = {each.lower(): value for each, value in answer.headers.items()}
+                return UpstreamAnswer(answer.status, names, bytes(parts))
+        except TimeoutError:
             raise UpstreamTimeoutError(f"{name} did not answer within {seconds:g} seconds.") from None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (aiohttp.ClientError, ValueError) as error:
+            # A ValueError is a URL that cannot be: no answer either.
             raise UpstreamError(f"{name} could not be reached ({type(error).__name__}).") from None
+        finally:
+            self._sending.discard(task)
+
+    def _connected(self, aiohttp: Any) -> "aiohttp.ClientSession":
+        """Return the pool of this loop: as many connections as there are calls, no cookies."""
+        loop = asyncio.get_running_loop()
+        if self._session is None or self._loop is not loop:
+            if self._abandon is not None:
+                self._abandon()
+            self._loop = loop
+            connector = aiohttp.TCPConnector(limit=0)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+            self._abandon = weakref.finalize(self, _abandon, self._session, connector, loop)
+        return self._session
+
+    def _proxy(self, url: str) -> str | None:
+        """Return the proxy that the environment names for *url*: looked up once, because that takes long."""
+        parts = urlsplit(url)
+        place = (parts.scheme, parts.netloc)
+        if place not in self._proxies:
+            found = getproxies()
+            direct = proxy_bypass(parts.netloc)
+            self._proxies[place] = None if direct else found.get(parts.scheme) or found.get("all")
+        return self._proxies[place]
+
+
+def _abandon(
+    session: "aiohttp.ClientSession", connector: "aiohttp.TCPConnector", loop: asyncio.AbstractEventLoop
+) -> None:
+    """Close what nobody closed, from wherever it was forgotten."""
+    session.detach()
+    if loop.is_closed():
+        _shut(connector)
+    else:
+        loop.call_soon_threadsafe(_shut, connector)
+
+
+def _shut(connector: "aiohttp.TCPConnector") -> None:
+    # Closing happens at the call; what it gives is only there to wait for the sockets' end.
+    next(connector.close().__await__(), None)
 
 
 def _encode(body: Any) -> bytes:

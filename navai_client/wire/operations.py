@@ -95,6 +95,8 @@ class Operation(Generic[T]):
         recover: Makes a value of an error, where the operation does not raise.
         recall: Gives the value from memory, if the time it is given allows.
         remember: Keeps a value that was read from a response, with the time.
+        function_name: The function that is executed, if one is.
+        payload: What the function is given.
     """
 
     name: str
@@ -105,6 +107,8 @@ class Operation(Generic[T]):
     recover: Callable[[NavaiError], T] | None = field(default=None, repr=False)
     recall: Callable[[float], T | None] | None = field(default=None, repr=False)
     remember: Callable[[T, Response, float], None] | None = field(default=None, repr=False)
+    function_name: str | None = None
+    payload: Any = field(default=None, repr=False)
 
 
 class Operations:
@@ -211,6 +215,8 @@ class Operations:
             Request(self._functions_execute, content, (("Idempotency-Key", key),)),
             partial(decode.function_result, function_name),
             secrets=self._secrets,
+            function_name=function_name,
+            payload=payload,
         )
 
     def synthesize_speech(self, text: str, voice: SpeechOptions) -> Operation[SpeechAudio]:
@@ -261,4 +267,5 @@ def _list_of_nothing(error: NavaiError) -> FunctionList:
         warning = str(error)
     else:
         warning = f"[navai] Failed to load backend functions: {error}"
-    return FunctionList(warnings=(warning,))
+    # Without the frames that it went through: the list may be kept, and they hold the whole exchange.
+    return FunctionList(warnings=(warning,), error=error.with_traceback(None))

@@ -1,34 +1,21 @@
-"""The published JavaScript peers: installed once, run in one process of Node, asked by lines of JSON."""
+"""The published JavaScript peers, run in one process of Node, asked by lines of JSON."""
 
-import hashlib
 import json
 import math
 import os
 import queue
-import shutil
 import subprocess
 import tempfile
 import threading
-from pathlib import Path
 from typing import IO, Any, Final, NoReturn, Self
 
 import pytest
 
+from tests.interop.peers import HERE, PeersMissingError, install
+
 __all__ = ["Node", "is_absent", "revived"]
 
-HERE: Final = Path(__file__).parent
-_MODULES: Final = HERE / "node_modules"
-_STAMP: Final = _MODULES / ".installed"
-_OLDEST_NODE: Final = 20
 _PATIENCE: Final = 120  # seconds that one command may take before the process counts as stuck
-_INSTALL: Final = (
-    "install",
-    "--no-package-lock",
-    "--no-audit",
-    "--no-fund",
-    "--ignore-scripts",
-    "--loglevel=error",
-)
 
 
 def _give_up(reason: str) -> NoReturn:
@@ -38,27 +25,14 @@ def _give_up(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _install(npm: str) -> None:
-    wanted = hashlib.sha256((HERE / "package.json").read_bytes()).hexdigest()
-    if _STAMP.is_file() and _STAMP.read_text(encoding="ascii") == wanted:
-        return
-    done = subprocess.run([npm, *_INSTALL], cwd=HERE, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        _give_up(f"npm could not install the published peers: {done.stderr.strip()[-500:]}")
-    _STAMP.write_text(wanted, encoding="ascii")
-
-
 class Node:
     """One process of Node with the peers in it. A context manager."""
 
     def __init__(self) -> None:
-        node, npm = shutil.which("node"), shutil.which("npm")
-        if node is None or npm is None:
-            _give_up("Node.js and npm are needed to run the published peers; they are not installed.")
-        version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout
-        if int(version.strip().lstrip("v").partition(".")[0]) < _OLDEST_NODE:
-            _give_up(f"The published peers need Node.js {_OLDEST_NODE} or newer; this is {version.strip()}.")
-        _install(npm)
+        try:
+            node = install()
+        except PeersMissingError as missing:
+            _give_up(str(missing))
         self._said = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
             [node, str(HERE / "driver.mjs")],

@@ -5,7 +5,8 @@ from typing import Final
 
 import pytest
 
-from tests.interop.node import HERE, Node
+from tests.interop.node import Node
+from tests.interop.peers import HERE
 from tests.parity import systems
 
 TYPES: Final = {

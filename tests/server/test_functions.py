@@ -12,9 +12,9 @@ import pytest
 
 from navai_client.server import NavaiBackend, discover_function_modules, load_functions
 from navai_client.server.idempotency import IdempotencyKeys, KeyReusedError
-from navai_client.server.messages import Answer
 from navai_client.server.registry import FunctionRegistry, normalize_name
 from navai_client.server.threads import CallThreads, NoThreadLeftError
+from tests.server.running import once, run
 
 
 def load(base: Path, folders: str | None = None, agents: str | None = None) -> FunctionRegistry:
@@ -176,14 +176,14 @@ def test_a_function_that_never_returns_takes_no_other_functions_thread() -> None
         threads, release = CallThreads(per_function=1), threading.Event()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await threads.run("stuck", lambda: release.wait(10))
-        assert await threads.run("other", lambda: 7) == 7
+                await run(threads, "stuck", lambda: release.wait(10))
+        assert await run(threads, "other", lambda: 7) == 7
         with pytest.raises(NoThreadLeftError):
-            await threads.run("stuck", lambda: 1)
+            await run(threads, "stuck", lambda: 1)
         release.set()
         while threads.running:  # noqa: ASYNC110 - a thread cannot set an event of the loop
             await asyncio.sleep(0)
-        assert await threads.run("stuck", lambda: 8) == 8
+        assert await run(threads, "stuck", lambda: 8) == 8
 
     asyncio.run(scenario())
 
@@ -191,7 +191,7 @@ def test_a_function_that_never_returns_takes_no_other_functions_thread() -> None
 def test_calls_of_one_function_wait_their_turn() -> None:
     async def scenario() -> list[Any]:
         threads = CallThreads(per_function=1)
-        return await asyncio.gather(*(threads.run("f", functools.partial(int, n)) for n in range(5)))
+        return await asyncio.gather(*(run(threads, "f", functools.partial(int, n)) for n in range(5)))
 
     assert asyncio.run(scenario()) == [0, 1, 2, 3, 4]
 
@@ -199,21 +199,21 @@ def test_calls_of_one_function_wait_their_turn() -> None:
 def test_keys_are_kept_for_their_time_and_in_bounded_number() -> None:
     now, ran = [0.0], [0]
 
-    async def call() -> Answer:
+    async def call() -> bytes:
         ran[0] += 1
-        return Answer(200, b"%d" % ran[0])
+        return b"%d" % ran[0]
 
     async def scenario() -> None:
         keys = IdempotencyKeys(lifetime=10, most_keys=2, clock=lambda: now[0])
-        assert (await keys.once("a", "f", {"x": 1}, call)).body == b"1"
-        assert (await keys.once("a", "f", {"x": 1}, call)).body == b"1"
+        assert await once(keys, "a", "f", {"x": 1, "y": "\ud800"}, call) == (b"1", False)
+        assert await once(keys, "a", "f", {"y": "\ud800", "x": 1}, call) == (b"1", True)
         with pytest.raises(KeyReusedError):
-            await keys.once("a", "g", {"x": 1}, call)
+            await once(keys, "a", "g", {"x": 1, "y": "\ud800"}, call)
         now[0] = 10
-        assert (await keys.once("a", "f", {"x": 1}, call)).body == b"2"
+        assert await once(keys, "a", "f", {"x": 1}, call) == (b"2", False)
         for key in "bc":
-            await keys.once(key, "f", None, call)
-        assert (await keys.once("a", "f", {"x": 1}, call)).body == b"5"
+            await once(keys, key, "f", None, call)
+        assert await once(keys, "a", "f", {"x": 1}, call) == (b"5", False)
 
     asyncio.run(scenario())
 

@@ -1,6 +1,7 @@
 """Calls upstream: what ends them, what is refused, and what is sent, against a raw socket."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -164,6 +165,50 @@ def test_the_library_functions_need_no_upstream_of_the_callers() -> None:
     assert json.loads(requests[0]) == {"text": "hi"}
 
 
+def test_an_upstream_may_be_used_in_one_event_loop_after_another() -> None:
+    upstream = Upstream()
+
+    async def ask(url: str) -> bytes:
+        return await post(upstream, url)
+
+    async def leave_open(url: str) -> bytes:
+        return await post(Upstream(), url)  # forgotten without being closed: nothing complains
+
+    async def ask_in_another(url: str) -> bytes:
+        answer = await post(upstream, url)
+        await asyncio.to_thread(asyncio.run, ask(url))
+        await upstream.aclose()
+        return answer
+
+    for scenario in (ask, ask, leave_open, ask_in_another, leave_open):
+        assert against(once_answering(b"fine"), scenario) == b"fine"
+    asyncio.run(upstream.aclose())
+    gc.collect()
+
+
+def once_answering(body: bytes) -> Peer:
+    """Answer once and hang up."""
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+
+    return peer
+
+
+def test_the_proxy_that_the_environment_names_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(url: str) -> Any:
+        monkeypatch.setenv("http_proxy", url)
+        monkeypatch.setenv("no_proxy", "direct.example")
+        async with Upstream() as upstream:
+            through = await post(upstream, "http://upstream.example/v1")
+            with pytest.raises(UpstreamError):
+                await post(upstream, "http://direct.example:1/", 0.2)
+            return through
+
+    assert against(once_answering(b"from the proxy"), scenario) == b"from the proxy"
+
+
 async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
     await read_request(reader)
 
@@ -172,7 +217,7 @@ async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> N
     ("peer", "status", "said"),
     [
         (silent, 504, "OpenAI did not answer within 0.1 seconds."),
-        (mute, 502, "OpenAI could not be reached (RemoteProtocolError)."),
+        (mute, 502, "OpenAI could not be reached (ServerDisconnectedError)."),
         (answering(b"[]"), 502, "OpenAI gave an answer that is no client secret."),
     ],
 )

@@ -1,0 +1,99 @@
+"""The servers that are compared, started as their documentation says, and the requests that load them."""
+
+import json
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from benchmarks.functions import FOLDER
+from benchmarks.load import Load, load
+from benchmarks.process import CORES, Running, started
+from benchmarks.results import EXECUTE, LIST, SECRET
+from tests.interop.peers import install
+
+__all__ = ["EXPRESS", "OURS", "REQUESTS", "Backend", "Loaded", "opened"]
+
+OURS = "navai_client.server"
+EXPRESS = "Express"
+WEATHER = {"location": "Bogotá", "unit": "celsius"}
+REQUESTS: dict[str, tuple[str, str, Any]] = {
+    "list": ("GET", LIST, None),
+    "execute": ("POST", EXECUTE, {"function_name": "weather_0", "payload": WEATHER}),
+    "execute, not async": ("POST", EXECUTE, {"function_name": "weather_sync", "payload": WEATHER}),
+    "client secret": ("POST", SECRET, {"voice": "marin", "language": "Spanish"}),
+}
+
+
+@attrs.frozen
+class Loaded:
+    """What a server did under a load.
+
+    Attributes:
+        load: What the load tool saw.
+        cpu: Microseconds of processor time per request.
+    """
+
+    load: Load
+    cpu: float
+
+
+@attrs.frozen
+class Backend:
+    """A server that runs.
+
+    Attributes:
+        url: Where it is.
+        process: Its process.
+        start: Seconds from its start to its first list of functions.
+        listed: Bytes of that list.
+    """
+
+    url: str
+    process: Running
+    start: float
+    listed: int
+
+    def load(
+        self,
+        request: tuple[str, str, Any],
+        *,
+        connections: int,
+        seconds: float,
+        core: list[int] | None = CORES[1],
+    ) -> Loaded:
+        """Load it with *request*."""
+        before = self.process.cpu()
+        method, path, body = request
+        came = load(self.url, method, path, body, connections=connections, seconds=seconds, core=core)
+        return Loaded(came, (self.process.cpu() - before) / came.requests * 1e6)
+
+
+@contextmanager
+def opened(
+    name: str, base: Path, upstream: str, *, core: list[int] | None = CORES[0], workers: int = 1
+) -> Iterator[Backend]:
+    """Start the server *name* with the functions below *base*, and wait for its first list."""
+    if name == OURS:
+        command = [sys.executable, "-m", "navai_client.server", "--port", "0", "--base-dir", str(base)]
+        command += ["--functions-folders", FOLDER, "--workers", str(workers)]
+    else:
+        command = [install(), str(Path(__file__).parent / "express_backend.mjs"), str(base), FOLDER, upstream]
+    env = {
+        "NODE_ENV": "production",
+        "OPENAI_API_KEY": "sk-of-the-backend",
+        "OPENAI_BASE_URL": f"{upstream}/v1",
+    }
+    began = time.perf_counter()
+    with started(command, core=core, env=env) as process:
+        url = process.line().split()[-1]
+        with urllib.request.urlopen(url + LIST, timeout=120) as answer:
+            body = answer.read()
+        start = time.perf_counter() - began
+        assert json.loads(body)["items"], f"{name} has no functions"
+        yield Backend(url, process, start, len(body))

@@ -1,0 +1,143 @@
+"""How cost grows with the size of a result, with the number of functions, and with a second worker.
+
+How it grows with the number of calls at once is told by what client.py measures.
+"""
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import contenders, functions
+from benchmarks.backends import EXPRESS, OURS, REQUESTS, opened
+from benchmarks.client import SEQUENTIAL, take_turns
+from benchmarks.client import opened as opened_clients
+from benchmarks.process import fixed_server
+from benchmarks.results import EXECUTE
+from benchmarks.scale import Scale
+
+__all__ = ["measure"]
+
+CONNECTIONS = 4  # of a server whose cost per request is asked for, not its rate under pressure
+
+
+def measure(scale: Scale) -> dict[str, Any]:
+    """Measure all growth."""
+    return {
+        "client_results": client_results(scale),
+        "server_results": server_results(scale),
+        "connections": connections(scale),
+        "functions": many_functions(scale),
+        "workers": workers(scale),
+    }
+
+
+def client_results(scale: Scale) -> list[dict[str, Any]]:
+    """Call one after the other, with results that grow."""
+    rows = []
+    with fixed_server() as url, opened_clients(contenders.OURS) as processes:
+        for size in scale.growing:
+            for at_once in (SEQUENTIAL, 1):
+                for case in take_turns(processes, url, size, at_once, scale):
+                    kind = "sync" if at_once == SEQUENTIAL else "async"
+                    rows.append({"what": f"{case.client}, {kind}", "x": size, "cost": median(case.cpu) / 1e3})
+    return rows
+
+
+def server_results(scale: Scale) -> list[dict[str, Any]]:
+    """Execute a function whose result grows."""
+    with tempfile.TemporaryDirectory() as folder, fixed_server() as upstream, ExitStack() as stack:
+        base = Path(folder)
+        functions.write(base, scale.functions[0])
+        servers = {name: stack.enter_context(opened(name, base, upstream)) for name in (OURS, EXPRESS)}
+        rows = []
+        for size in scale.growing:
+            body = {"function_name": "sized", "payload": {"size": size}}
+            turns: dict[str, list[float]] = {name: [] for name in servers}
+            for turn in range(-1, scale.rounds):  # the first makes the result
+                for name, server in servers.items():
+                    seen = server.load(
+                        ("POST", EXECUTE, body), connections=CONNECTIONS, seconds=scale.load_seconds / 2
+                    )
+                    if turn >= 0:
+                        turns[name].append(seen.cpu / 1e3)
+            rows += [{"what": name, "x": size, "cost": median(costs)} for name, costs in turns.items()]
+    return rows
+
+
+def connections(scale: Scale) -> list[dict[str, Any]]:
+    """Execute over more and more connections."""
+    with tempfile.TemporaryDirectory() as folder, fixed_server() as upstream, ExitStack() as stack:
+        base = Path(folder)
+        functions.write(base, scale.functions[0])
+        servers = {name: stack.enter_context(opened(name, base, upstream)) for name in (OURS, EXPRESS)}
+        for server in servers.values():
+            server.load(
+                REQUESTS["execute"], connections=CONNECTIONS, seconds=scale.load_seconds
+            )  # to warm up
+        rows = []
+        for count in scale.at_once:
+            turns: dict[str, list[float]] = {name: [] for name in servers}
+            for _ in range(scale.rounds):
+                for name, server in servers.items():
+                    seen = server.load(REQUESTS["execute"], connections=count, seconds=scale.load_seconds / 2)
+                    turns[name].append(seen.cpu)
+            rows += [{"what": name, "x": count, "cost": median(costs)} for name, costs in turns.items()]
+    return rows
+
+
+def many_functions(scale: Scale) -> list[dict[str, Any]]:
+    """Start servers with more and more functions, one to a module, and ask for the list."""
+    rows = []
+    with fixed_server() as upstream:
+        for count in scale.functions:
+            with tempfile.TemporaryDirectory() as folder:
+                base = Path(folder)
+                functions.write(base, count)
+                rows += [functions_of(name, base, upstream, count, scale) for name in (OURS, EXPRESS)]
+    return rows
+
+
+def functions_of(name: str, base: Path, upstream: str, count: int, scale: Scale) -> dict[str, Any]:
+    """Start the server *name* again and again, and load it with requests for the list."""
+    with opened(name, base, upstream) as server:
+        first = server.start  # without bytecode, as after an upload
+        server.load(REQUESTS["list"], connections=CONNECTIONS, seconds=scale.load_seconds)  # to warm up
+        seen = server.load(REQUESTS["list"], connections=CONNECTIONS, seconds=scale.load_seconds)
+    starts = []
+    for _ in range(scale.rounds):
+        with opened(name, base, upstream) as server:
+            starts.append(server.start * 1e3)
+    return {
+        "what": name,
+        "x": count,
+        "first_start": first * 1e3,
+        "start": median(starts),
+        "list": seen.cpu / 1e3,
+        "bytes": server.listed,
+    }
+
+
+def workers(scale: Scale) -> list[dict[str, Any]]:
+    """Execute with one and with two workers, on all cores, which the load tool shares."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder, fixed_server() as upstream:
+        base = Path(folder)
+        functions.write(base, scale.functions[0])
+        turns: dict[int, list[tuple[float, float, float]]] = {1: [], 2: []}
+        for _ in range(scale.rounds):
+            for count, seen in turns.items():
+                with opened(OURS, base, upstream, core=None, workers=count) as server:
+                    memory = server.process.memory()
+                    came = server.load(
+                        REQUESTS["execute"],
+                        connections=scale.connections,
+                        seconds=scale.load_seconds,
+                        core=None,
+                    )
+                seen.append((came.load.rate, came.cpu, memory))
+        for count, seen in turns.items():
+            rates, cpus, memories = zip(*seen, strict=True)
+            rows.append({"workers": count, "rates": rates, "cpu": median(cpus), "memory": median(memories)})
+    return rows

@@ -1,0 +1,51 @@
+"""What the figures were measured on: processor, interpreter and versions, to be printed beside them."""
+
+import json
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.load import tool
+from benchmarks.process import CORES
+from tests.interop.peers import HERE, install
+
+__all__ = ["describe"]
+
+PACKAGES = ("httpx", "httpx2", "aiohttp", "attrs", "starlette", "uvicorn", "uvloop", "httptools", "msgspec")
+PEERS = ("@navai/voice-frontend", "@navai/voice-backend", "express")
+
+
+def describe() -> dict[str, Any]:
+    """Return the machine and the versions, each as a text under its name."""
+    node = subprocess.run([install(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    pinned = "each process on one core" if CORES[0] else "no process is pinned to a core"
+    return {
+        "processor": f"{processor()}, {os.cpu_count()} cores, {pinned}",
+        "system": f"{platform.system()} {platform.release()}",
+        "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "Node.js": node,
+        "Python packages": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "npm packages": ", ".join(f"{name} {installed(name)}" for name in PEERS),
+        "load tool": tool(),
+    }
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    told = Path("/proc/cpuinfo")
+    if told.is_file():
+        for line in told.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def installed(name: str) -> str:
+    """Return the version of the npm package *name*."""
+    told: str = json.loads((HERE / "node_modules" / name / "package.json").read_text(encoding="utf-8"))[
+        "version"
+    ]
+    return told

@@ -1,0 +1,178 @@
+"""The tables of each part, in Markdown, made of what the part has measured."""
+
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+from benchmarks.client import JAVASCRIPT, SEQUENTIAL
+from benchmarks.figures import exponents, number, spread, table
+
+__all__ = ["REPORTS"]
+
+HTTPX = "httpx by hand"
+
+
+def kib(size: int) -> str:
+    """Return a number of bytes as it is said."""
+    if size < 2**10:
+        return f"{size} bytes"
+    return f"{size // 2**10:,} KiB" if size < 2**20 else f"{size // 2**20:,} MiB"
+
+
+def mode(at_once: int) -> str:
+    """Return what that many calls at once are."""
+    return "sync" if at_once == SEQUENTIAL else f"async, {at_once} at once"
+
+
+def client(data: dict[str, Any]) -> str:
+    """Return the tables of the clients."""
+    cases = data["cases"]
+    rates = {(case["size"], case["at_once"], case["client"]): median(case["rates"]) for case in cases}
+    names = list(dict.fromkeys(case["client"] for case in cases))
+    every = list(dict.fromkeys(case["at_once"] for case in cases))
+    text = ""
+    for size in dict.fromkeys(case["size"] for case in cases):
+        text += f"\nCalls per second as a multiple of the {JAVASCRIPT}'s, result of {kib(size)}:\n\n"
+        text += table(
+            ["client", *map(mode, every)],
+            [
+                [
+                    name,
+                    *(
+                        f"{rates[size, at, name] / rates[size, at, JAVASCRIPT]:.2f}"
+                        if (size, at, name) in rates
+                        else ""
+                        for at in every
+                    ),
+                ]
+                for name in names
+            ],
+        )
+    small = [case for case in cases if case["size"] == cases[0]["size"] and case["at_once"] != SEQUENTIAL]
+    costs = [{"what": case["client"], "x": case["at_once"], "cost": median(case["cpu"])} for case in small]
+    text += (
+        f"\nCPU us per call by calls at once, result of {kib(cases[0]['size'])}. Exponent 0: a call costs "
+    )
+    text += f"the same, however many are under way:\n\n{grown(costs, 'cost', str)}"
+    rows = [
+        [
+            kib(case["size"]),
+            mode(case["at_once"]),
+            case["client"],
+            spread(case["rates"]),
+            f"{median(case['rates']) / rates[case['size'], case['at_once'], JAVASCRIPT]:.2f}",
+            f"{median(case['rates']) / rates[case['size'], case['at_once'], HTTPX]:.2f}",
+            spread(case["cpu"]),
+        ]
+        for case in cases
+    ]
+    head = [
+        "result",
+        "calls",
+        "client",
+        "calls/s (min-max)",
+        "x JavaScript",
+        "x httpx",
+        "CPU us/call (min-max)",
+    ]
+    ceilings = ", ".join(
+        f"{number(each['rate'])} requests/s for {kib(each['size'])}" for each in data["ceiling"]
+    )
+    text += f"\nThe fixed server itself, under the load tool: {ceilings}.\n"
+    return text + _folded("All figures of the clients", table(head, rows))
+
+
+def server(data: dict[str, Any]) -> str:
+    """Return the tables of the servers."""
+    found = {(case["request"], case["server"]): case["turns"] for case in data["cases"]}
+    names = list(dict.fromkeys(case["server"] for case in data["cases"]))
+    rows = []
+    for what in dict.fromkeys(case["request"] for case in data["cases"]):
+        base = median(turn["rate"] for turn in found[what, names[-1]])
+        for name in names:
+            turns = found[what, name]
+            figures = {key: [turn[key] for turn in turns] for key in ("rate", "p50", "p99", "cpu")}
+            ratio = f"{median(figures['rate']) / base:.2f}"
+            rows.append(
+                [
+                    what,
+                    name,
+                    spread(figures["rate"]),
+                    ratio,
+                    *(spread(figures[key]) for key in ("p50", "p99", "cpu")),
+                ]
+            )
+    head = [
+        "request",
+        "server",
+        "requests/s (min-max)",
+        f"x {names[-1]}",
+        "p50 ms",
+        "p99 ms",
+        "CPU us/request",
+    ]
+    memory = [[each["server"], number(each["rest"]), number(each["loaded"])] for each in data["memory"]]
+    return f"\n{data['connections']} connections, {data['tool']}:\n\n{table(head, rows)}\n" + table(
+        ["server", "MiB at rest", "MiB after the load"], memory
+    )
+
+
+def start(data: dict[str, Any]) -> str:
+    """Return the table of imports and constructions."""
+    rows = [
+        [case["what"], *(spread([turn[key] for turn in case["turns"]]) for key in ("ms", "cpu"))]
+        for case in data["cases"]
+    ]
+    return "\n" + table(["in a fresh process", "ms (min-max)", "CPU ms (min-max)"], rows)
+
+
+def growth(data: dict[str, Any]) -> str:
+    """Return the tables of growth."""
+    text = "\nAn exponent says how a cost grows from one column to the next: 0 not at all, 1 in proportion.\n"
+    for caption, key, field, unit in GROWN:
+        text += f"\n{caption}:\n\n{grown(data[key], field, unit)}"
+    rows = [
+        [str(row["workers"]), spread(row["rates"]), number(row["cpu"]), number(row["memory"])]
+        for row in data["workers"]
+    ]
+    head = ["workers", "requests/s (min-max)", "CPU us/request", "MiB at rest, all processes"]
+    text += "\nWorkers of our server, execute, on all cores, which the load tool shares:\n"
+    return f"{text}\n{table(head, rows)}"
+
+
+GROWN: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
+    ("Clients, result that grows, CPU ms/call", "client_results", "cost", kib),
+    ("Servers, result that grows, CPU ms/request", "server_results", "cost", kib),
+    ("Servers, connections that grow, CPU us/request of execute", "connections", "cost", str),
+    ("Servers, functions that grow, ms from start to the first list", "functions", "start", "{:,}".format),
+    ("The same without bytecode, as after an upload", "functions", "first_start", "{:,}".format),
+    ("Servers, functions that grow, CPU ms/request of list", "functions", "list", "{:,}".format),
+    ("Servers, functions that grow, bytes of the list", "functions", "bytes", "{:,}".format),
+)
+
+
+def grown(rows: list[dict[str, Any]], field: str, unit: Callable[[int], str]) -> str:
+    """Return a table with a column for each ``x`` of *rows*, and the exponents of *field*."""
+    every = list(dict.fromkeys(row["x"] for row in rows))
+    lines = []
+    for what in dict.fromkeys(row["what"] for row in rows):
+        points = [(row["x"], row[field]) for row in rows if row["what"] == what]
+        steps = exponents(points)
+        overall = exponents([points[0], points[-1]])
+        lines.append(
+            [
+                what,
+                *(number(cost) for _, cost in points),
+                f"{overall[0]:.2f}",
+                f"{steps[-1]:.2f}",
+                f"{max(steps):.2f}",
+            ]
+        )
+    return table(["", *map(unit, every), "exponent", "last step", "largest step"], lines)
+
+
+def _folded(title: str, text: str) -> str:
+    return f"\n<details><summary>{title}</summary>\n\n{text}\n</details>\n"
+
+
+REPORTS = {"client": client, "server": server, "start": start, "growth": growth}

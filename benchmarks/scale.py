@@ -1,0 +1,64 @@
+"""How much is measured: all of it, or as little as shows that it runs."""
+
+import attrs
+
+__all__ = ["FULL", "QUICK", "Scale"]
+
+
+@attrs.frozen(kw_only=True)
+class Scale:
+    """How much is measured.
+
+    Attributes:
+        rounds: How often the contenders take turns.
+        slow_rounds: The same with results that take so long that the clock's part in it is small.
+        seconds: How long a client calls in each round.
+        load_seconds: How long a server is loaded in each round.
+        warm_up: How long each client or server runs before it counts: just-in-time compilers need that.
+        at_once: How many calls are under way at the same time.
+        connections: How many connections load a server.
+        sizes: Bytes of the results that clients are compared with.
+        growing: Bytes of the results with which growth is measured.
+        functions: How many functions a server has when growth is measured.
+        starts: How many fresh processes import a package.
+    """
+
+    rounds: int
+    slow_rounds: int
+    seconds: float
+    load_seconds: float
+    warm_up: float
+    at_once: tuple[int, ...]
+    connections: int
+    sizes: tuple[int, ...]
+    growing: tuple[int, ...]
+    functions: tuple[int, ...]
+    starts: int
+
+
+FULL = Scale(
+    rounds=5,
+    slow_rounds=3,
+    seconds=0.3,
+    load_seconds=2,
+    warm_up=2.0,
+    at_once=(1, 8, 32, 128),
+    connections=32,
+    sizes=(64, 256 * 2**10),
+    growing=(2**10, 2**13, 2**16, 2**19, 2**22, 2**23),
+    functions=(10, 50, 250, 1000, 2000),
+    starts=15,
+)
+QUICK = Scale(
+    rounds=1,
+    slow_rounds=1,
+    seconds=0.02,
+    load_seconds=0.1,
+    warm_up=0.05,
+    at_once=(1, 32),
+    connections=4,
+    sizes=(64,),
+    growing=(2**10, 2**13),
+    functions=(10, 50),
+    starts=1,
+)

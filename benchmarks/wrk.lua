@@ -1,0 +1,12 @@
+-- What wrk sends (method, path and body stand after "--" on its command line), and its figures as JSON.
+function init(args)
+  wrk.method, wrk.path, wrk.body = args[1], args[2], args[3]
+  if wrk.body then wrk.headers["Content-Type"] = "application/json" end
+end
+
+function done(summary, latency)
+  local wrong = 0
+  for _, count in pairs(summary.errors) do wrong = wrong + count end
+  io.write(string.format('\n{"requests": %d, "seconds": %f, "p50": %f, "p99": %f, "wrong": %d}\n',
+    summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3, wrong))
+end

@@ -1,0 +1,152 @@
+"""What came of a probe: the answer as rules read it, and as a person may see it. No I/O."""
+
+import functools
+import json
+import re
+from collections.abc import Iterable
+from typing import Any, Final, NoReturn, final
+
+from navai_client.wire.messages import Response, TransportFailure
+from navai_client.wire.redact import redact_text
+
+__all__ = ["NOT_JSON", "Answer", "kind_of", "shown"]
+
+NOT_JSON: Final = object()  # what a body that is not JSON parses to
+
+_EXCERPT: Final = 300  # characters of a body that a person gets to see
+_LOOKED_AT: Final = 16_384  # characters in which secrets are looked for; more are never shown
+_KEYS: Final = re.compile(r"(?:sk|ek|rk|pk|xi)[-_][A-Za-z0-9_-]{6,}|(?i:(?<=bearer ))[A-Za-z0-9._~+/=-]{6,}")
+_MEMBERS: Final = 12  # of an object that may hold a secret
+_SUCCESS: Final = range(200, 300)
+_SECRET_LENGTHS: Final = range(8, 512)  # shorter ones are words, such as openai
+_MOST_SECRETS: Final = 2  # of one answer; a peer must not make work for minutes of looking for more
+
+
+def shown(text: str, secrets: Iterable[str] = ()) -> str:
+    """Return *text* fit to be shown: on one line, not long, without control characters, secrets and keys."""
+    text = _KEYS.sub("***", redact_text(text[:_LOOKED_AT], tuple(secrets)))
+    text = " ".join(text.split())
+    if len(text) > _EXCERPT:
+        text = f"{text[:_EXCERPT]}..."
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+def _number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python takes
+        return float(digits)
+
+
+@final
+class Answer:
+    """What came of one probe.
+
+    Args:
+        outcome: The response, or why there is none.
+        seconds: How long it took.
+        private: Whether its body may hold a secret, so that only its shape is shown.
+
+    Attributes:
+        failure: Why there is no answer, or None.
+        timed_out: Whether there is none because time ran out.
+        status: The HTTP status; 0 without an answer.
+        content: The body.
+    """
+
+    def __init__(
+        self, outcome: Response | TransportFailure, *, seconds: float = 0.0, private: bool = False
+    ) -> None:
+        self._response = outcome if isinstance(outcome, Response) else None
+        self._private = private
+        self.seconds = seconds
+        self.failure = None
+        if isinstance(outcome, TransportFailure):
+            self.failure = outcome.message or "no reason was given"
+        self.timed_out = isinstance(outcome, TransportFailure) and outcome.timed_out
+        self.status = 0 if self._response is None else self._response.status
+        self.content = b"" if self._response is None else self._response.content
+
+    @property
+    def success(self) -> bool:
+        """Whether the status is one of 200 to 299."""
+        return self.status in _SUCCESS
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The body, read as the clients do: UTF-8, bad bytes replaced, a byte order mark dropped."""
+        return self.content.decode("utf-8-sig", "replace")
+
+    @functools.cached_property
+    def json(self) -> Any:
+        """The body as strict JSON, or ``NOT_JSON``."""
+        if self._response is None or self._response.truncated:
+            return NOT_JSON
+        try:
+            return json.loads(self.text, parse_constant=_refuse_constant, parse_int=_number)
+        except (ValueError, RecursionError):
+            return NOT_JSON
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The body if it is a JSON object, else an empty one."""
+        return self.json if isinstance(self.json, dict) else {}
+
+    def header(self, name: str) -> str:
+        """Return the header *name*, empty when there is none."""
+        return "" if self._response is None else self._response.headers.get(name.lower(), "").strip()
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return what must not be shown of a private answer: its longest texts, however deep."""
+        if not self._private or not self.success or self.json is NOT_JSON:
+            return ()
+        found, left = set(), [self.json]
+        while left:
+            each = left.pop()
+            if isinstance(each, dict):
+                left += each.values()
+            elif isinstance(each, list):
+                left += each
+            elif isinstance(each, str) and len(each) in _SECRET_LENGTHS:
+                found.add(each)
+        return tuple(sorted(found, key=len, reverse=True)[:_MOST_SECRETS])
+
+    def summary(self) -> str:
+        """Return what came, for a person."""
+        if self._response is None:
+            return f"no answer: {self.failure}"
+        parts = [f"HTTP {self.status}"]
+        if location := self.header("location"):
+            parts.append(f"to {re.split('[?#]', location)[0]}")
+        if self._private and self.success:
+            return f"{' '.join(parts)}: {self._shape()}"
+        if kind := self.header("content-type"):
+            parts.append(f"({kind})")
+        if self._response.truncated:
+            parts.append(f"with more than {len(self.content):,} bytes")
+        return f"{' '.join(parts)}: {self.text or '(empty)'}"
+
+    def _shape(self) -> str:
+        if not isinstance(self.json, dict):
+            return f"a body of {len(self.content)} bytes, not shown because it may hold a secret"
+        members = [f"{json.dumps(key)}: {kind_of(each)}" for key, each in self.json.items()]
+        return "{" + ", ".join(members[:_MEMBERS]) + (", ..." if len(members) > _MEMBERS else "") + "}"
+
+
+def kind_of(value: Any) -> str:
+    """Return what kind of JSON *value* is, without what it says, but for numbers and constants."""
+    if isinstance(value, str):
+        return f"a text of {len(value)} characters" if value else '""'
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    return json.dumps(value)

@@ -1,0 +1,269 @@
+"""The check: sends the probes, each with a deadline, and lets the rules judge what came."""
+
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import attrs
+
+from navai_client._version import __version__
+from navai_client.config import ClientConfig, resolve_base_url, resolve_headers, resolve_paths
+from navai_client.conformance.answers import Answer, shown
+from navai_client.conformance.catalogue import checked_groups, requirements
+from navai_client.conformance.probes import Call, Probe, Subject, first_probe, further_probes
+from navai_client.conformance.profiles import Profile, profile_of
+from navai_client.conformance.report import Finding, Report, Verdict
+from navai_client.conformance.requirement import ACTS, Evidence, Requirement, Unseen
+from navai_client.errors import NavaiConfigError
+from navai_client.retry import RetryPolicy
+from navai_client.transports import Call as TransportCall
+from navai_client.transports import Transport
+from navai_client.transports._given import sync_transport
+from navai_client.wire import paths as default_paths
+from navai_client.wire.encode import encode_json
+from navai_client.wire.messages import TransportFailure
+from navai_client.wire.text import trim
+
+__all__ = ["check"]
+
+_AT_A_TIME: Final = 6  # as a browser has it
+_MOST_BYTES: Final = 2 * 2**20  # of an answer; all are kept until the rules have seen them
+_MOST_AUDIO: Final = 16 * 2**20
+_CONTRACT_INSTEAD: Final = (
+    "Do as this profile expects; or, if the backend keeps the contract here, "
+    "check it with the profile contract."
+)
+_LEAST_LARGE: Final = 2**20
+_BUSY: Final = RetryPolicy(max_retries=2)  # for backends that say when they may be asked again
+_SECOND: Final = "unknown"  # the probe that shows whether the list alone is not answered
+
+
+def check(
+    url: str | None = None,
+    *,
+    profile: str = "contract",
+    groups: Iterable[str] | None = None,
+    execute: Call | None = None,
+    execute_failing: Call | None = None,
+    mint: bool = False,
+    speak: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float = 10.0,
+    origin: str = "http://localhost:3000",
+    large_body: int = 2 * 2**20,
+    client_secret_path: str = default_paths.CLIENT_SECRET_PATH,
+    functions_list_path: str = default_paths.FUNCTIONS_LIST_PATH,
+    functions_execute_path: str = default_paths.FUNCTIONS_EXECUTE_PATH,
+    speech_synthesize_path: str = default_paths.SPEECH_SYNTHESIZE_PATH,
+    verify: Any = True,
+    proxy: str | None = None,
+    transport: Any = None,
+) -> Report:
+    """Check whether a backend keeps the contract of Navai, as far as that can be seen from outside.
+
+    It only looks, unless it is allowed to act: it asks for what is there, and sends what every backend must
+    refuse, such as calls of a function that there is not. No answer is waited for longer than *timeout*,
+    and the whole check ends within some 20 times that, whatever the backend does.
+
+    Args:
+        url: The backend's base URL; else ``NAVAI_API_URL``; else ``http://localhost:3000``.
+        profile: ``contract`` for what the documents say, ``express`` for what the published backend does.
+        groups: Which groups of requirements to check; None means all.
+        execute: A function's name and a payload with which it succeeds. It is executed twice.
+        execute_failing: A function's name and a payload with which it fails. It is executed once.
+        mint: Whether client secrets may be minted: two, and up to four more by a backend that does not refuse
+            what it should.
+        speak: A text to let the backend speak, once.
+        headers: Sent with all requests but preflights, for example Authorization.
+        timeout: Seconds that an answer may take.
+        origin: The origin of pages that the backend must let in.
+        large_body: How many bytes a request's body must have to be refused; 1 MiB or more.
+        client_secret_path: Where client secrets are minted.
+        functions_list_path: Where functions are listed.
+        functions_execute_path: Where functions are executed.
+        speech_synthesize_path: Where speech is synthesized.
+        verify: True for the usual certificate authorities, False for none, a file or folder of certificates,
+            or an ``ssl.SSLContext``.
+        proxy: The URL of a proxy; else what the environment says.
+        transport: A transport that ``NavaiBackendClient`` takes, such as ``httpx.WSGITransport``, to check an
+            application without a socket.
+
+    Raises:
+        NavaiConfigError: An argument cannot work. Whatever the backend does is a finding instead.
+        NavaiPayloadError: A payload is not JSON.
+    """
+    expected = profile_of(profile)
+    chosen = checked_groups(groups)
+    base_url = resolve_base_url(url, None)
+    config = ClientConfig(
+        base_url=base_url,
+        paths=resolve_paths(
+            client_secret=client_secret_path,
+            functions_list=functions_list_path,
+            functions_execute=functions_execute_path,
+            speech_synthesize=speech_synthesize_path,
+        ),
+        headers=resolve_headers(headers),
+        timeout=timeout,
+        max_retries=0,
+        max_response_bytes=_MOST_BYTES,
+    )
+    if config.timeout is None:
+        raise NavaiConfigError("timeout must be a number of seconds: a check has to end.")
+    if large_body < _LEAST_LARGE:
+        raise NavaiConfigError(f"large_body must be {_LEAST_LARGE:,} bytes or more; it is {large_body!r}.")
+    if speak is not None and not trim(speak):
+        raise NavaiConfigError("speak must be a text that is not blank.")
+    subject = Subject(
+        config=config,
+        execute=_checked_call("execute", execute),
+        execute_failing=_checked_call("execute_failing", execute_failing),
+        mint=mint,
+        speak=speak,
+        origin=origin,
+        large_body=large_body,
+    )
+    sender = sync_transport(transport, None, verify, proxy)
+    try:
+        return _Check(subject, expected, sender).run(chosen)
+    finally:
+        sender.close()
+
+
+def _checked_call(name: str, call: Call | None) -> Call | None:
+    if call is None:
+        return None
+    if len(call) != 2 or not isinstance(call[0], str) or not trim(call[0]):  # noqa: PLR2004 - a pair
+        raise NavaiConfigError(f"{name} must be the name of a function and a payload.")
+    encode_json(call[1], name=f"the payload of {name}")
+    return call
+
+
+class _Check:
+    """One check of one backend."""
+
+    def __init__(self, subject: Subject, profile: Profile, transport: Transport) -> None:
+        self._subject = subject
+        self._profile = profile
+        self._transport = transport
+        self._probes: dict[str, Probe] = {}
+        self._answers: dict[str, Answer] = {}
+        self._findings: dict[str, Finding] = {}
+
+    def run(self, groups: Iterable[str]) -> Report:
+        started_at, began = time.time(), time.monotonic()
+        wanted = requirements(groups)
+        asked = _with_needs(wanted)
+        failure = self._ask(asked)
+        asked_by = {name: probe.shown for name, probe in self._probes.items()}
+        evidence = Evidence(subject=self._subject, answers=self._answers, asked=asked_by, now=time.time())
+        for requirement in asked:
+            self._findings[requirement.id] = self._judge(requirement, evidence, reached=not failure)
+        secrets = self._secrets()
+        return Report(
+            url=self._subject.config.base_url,
+            profile=self._profile.name,
+            version=__version__,
+            started_at=started_at,
+            seconds=time.monotonic() - began,
+            failure=shown(failure, secrets),
+            findings=tuple(_without_secrets(self._findings[each.id], secrets) for each in wanted),
+        )
+
+    def _ask(self, asked: Iterable[Requirement]) -> str:
+        """Send what *asked* needs; return why nobody answers, if nobody does."""
+        first = first_probe(self._subject)
+        listed = self._send(first)
+        self._probes = {first.name: first} | further_probes(self._subject, listed)
+        self._answers = {first.name: listed}
+        if listed.failure is not None and self._send(self._probes[_SECOND]).failure is not None:
+            return listed.failure  # nobody is there, or nobody who answers: the rest would tell no more
+        names = {name for each in asked for name in each.probes} - {first.name}
+        probes = [probe for name, probe in self._probes.items() if name in names]
+        looking = [probe for probe in probes if not probe.acts]
+        pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="navai-check")
+        try:
+            answers = pool.map(self._send, looking)
+            self._answers |= {probe.name: answer for probe, answer in zip(looking, answers, strict=True)}
+        finally:
+            pool.shutdown(cancel_futures=True)  # who interrupts the check does not wait for all the rest
+        for probe in probes:
+            if probe.acts:  # one after the other
+                self._answers[probe.name] = self._send(probe)
+        return ""
+
+    def _send(self, probe: Probe) -> Answer:
+        config = self._subject.config
+        most = _MOST_AUDIO if probe.acts == "speak" else config.max_response_bytes
+        call = TransportCall(timeout=config.timeout, max_response_bytes=most)
+        began = time.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
+            outcome = self._transport.send(probe.request, call)
+            delay = _BUSY.delay(outcome, attempt=attempt, replay_safe=False)
+            if isinstance(outcome, TransportFailure) or delay is None or delay >= (call.remaining() or 0):
+                return Answer(outcome, seconds=time.monotonic() - began, private=probe.private)
+            time.sleep(delay)
+
+    def _judge(self, requirement: Requirement, evidence: Evidence, *, reached: bool) -> Finding:
+        deviation = self._profile.deviations.get(requirement.id)
+        expected = requirement.sentence if deviation is None else deviation.sentence
+        rule = requirement.rule if deviation is None else deviation.rule
+        finding = Finding(requirement=requirement, verdict="skipped", expected=expected)
+        if rule is None:
+            reason = f"the profile {self._profile.name} does not ask it: {expected}"
+            return attrs.evolve(finding, expected=requirement.sentence, reason=reason)
+        if reason := self._why_not(requirement, reached=reached):
+            return attrs.evolve(finding, reason=reason)
+        for name in requirement.probes:
+            if name not in self._answers:
+                return attrs.evolve(finding, reason=requirement.unseen)
+            answer, asked = self._answers[name], self._probes[name].shown
+            finding = attrs.evolve(finding, asked=asked, seconds=finding.seconds + answer.seconds)
+            came: str | Unseen | None
+            if answer.failure is None:
+                came = rule(answer, evidence)
+            else:
+                fine = requirement.may_hang_up and not answer.timed_out
+                came = None if fine else answer.summary()
+            if isinstance(came, Unseen):
+                return attrs.evolve(finding, reason=came.reason)
+            if came is not None:
+                verdict: Verdict = "failed" if requirement.severity == "must" else "warned"
+                change = requirement.change if deviation is None else _CONTRACT_INSTEAD
+                return attrs.evolve(finding, verdict=verdict, came=came, change=change)
+        return attrs.evolve(finding, verdict="passed")
+
+    def _why_not(self, requirement: Requirement, *, reached: bool) -> str:
+        """Return why *requirement* cannot be judged, if it cannot."""
+        if not reached and requirement.id != "LIST-01":
+            return "the backend gave no answer"
+        if requirement.acts and not self._subject.lets(requirement.acts):
+            return f"it acts on the backend; allow it with {ACTS[requirement.acts]}"
+        for needed in requirement.needs:
+            if self._findings[needed].verdict != "passed":
+                return f"it is judged only when {needed} holds"
+        return ""
+
+    def _secrets(self) -> tuple[str, ...]:
+        minted = (secret for answer in self._answers.values() for secret in answer.secrets())
+        return (*self._subject.config.secrets, *minted)
+
+
+def _with_needs(wanted: Iterable[Requirement]) -> tuple[Requirement, ...]:
+    """Return *wanted* and what they need, in the order of all; what is needed always comes before."""
+    ids = {each.id for each in wanted}
+    every = requirements()
+    for requirement in reversed(every):
+        if requirement.id in ids:
+            ids |= set(requirement.needs)
+    return tuple(each for each in every if each.id in ids)
+
+
+def _without_secrets(finding: Finding, secrets: tuple[str, ...]) -> Finding:
+    # What is asked is ours, but for the payloads of those who let the backend act.
+    asked = shown(finding.asked, secrets if finding.requirement.acts else ())
+    came = shown(finding.came, secrets) if finding.came else ""
+    return attrs.evolve(finding, asked=asked, came=came)

@@ -1,0 +1,156 @@
+"""A backend's functions as tools of LiveKit Agents. Needs the extra ``livekit``.
+
+LiveKit cancels no running tool when somebody speaks over the agent, only when the agent or the session ends:
+a call that was begun is then let finish.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Self, Unpack, final
+
+from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client.errors import NavaiConfigError, NavaiStateError
+from navai_client.integrations._missing import needs_extra
+from navai_client.integrations._options import Settings, ToolsetOptions
+from navai_client.integrations.tools import Tool, ToolOutcome, ToolsetChanges
+from navai_client.integrations.toolset import Toolset
+
+with needs_extra("livekit", "livekit"):
+    from livekit.agents import Agent, RunContext, ToolError, function_tool, llm
+
+__all__ = ["NavaiToolset"]
+
+
+@final
+class NavaiToolset(llm.Toolset):
+    """The tools of a Navai backend, for the ``tools`` of an ``Agent`` or of an ``AgentSession``.
+
+    LiveKit calls ``setup()`` when an agent starts, which asks the backend for its functions, and ``aclose()``
+    at its end, which lets calls that were begun finish. A backend that cannot be asked leaves the agent
+    without its functions; ``toolset.warnings`` say why.
+
+    Args:
+        given: The backend's client, which stays yours to close; or what makes one, such as the class
+            ``AsyncNavaiBackendClient``: it is called in ``setup()``, its client closed in ``aclose()``; or a
+            ``Toolset`` that is already loaded, which stays yours too.
+        id: What LiveKit calls these tools.
+        filler: What the agent says while a tool takes long.
+        filler_after: Seconds of silence before it does.
+        options: As for ``Toolset.load``; none beside a ``Toolset``.
+
+    Raises:
+        NavaiConfigError: If an option cannot work.
+    """
+
+    def __init__(
+        self,
+        given: AsyncNavaiBackendClient
+        | NavaiBackendClient
+        | Toolset
+        | Callable[[], AsyncNavaiBackendClient] = AsyncNavaiBackendClient,
+        *,
+        id: str = "navai",  # noqa: A002 - LiveKit's name for it
+        filler: str | None = None,
+        filler_after: float = 2.0,
+        **options: Unpack[ToolsetOptions],
+    ) -> None:
+        super().__init__(id=id)
+        if isinstance(given, Toolset) and options:
+            raise NavaiConfigError(f"A Toolset has its own options; give it {', '.join(sorted(options))}.")
+        if "routes" in options:
+            options["routes"] = tuple(options["routes"])  # they are read here, and again in each setup()
+        Settings(**options)  # what cannot work is told here: LiveKit only logs what setup() raises
+        self._given = given
+        self._filler = filler
+        self._filler_after = filler_after
+        self._options = options
+        self._own_client: AsyncNavaiBackendClient | None = None
+        self._toolset: Toolset | None = None
+        self._offered: dict[str, tuple[Tool, llm.Tool]] = {}
+
+    @property
+    def toolset(self) -> Toolset:
+        """What runs the calls: its ``warnings`` and ``instructions()`` are for you.
+
+        Raises:
+            NavaiStateError: Before ``setup()`` and after ``aclose()``.
+        """
+        if self._toolset is None:
+            raise NavaiStateError("The tools are there from the start of the agent to its end, and not now.")
+        return self._toolset
+
+    async def setup(self) -> Self:
+        """Ask the backend for its functions, unless that was done."""
+        if self._toolset is None:
+            self._toolset = await self._load()
+            self._offer(self._toolset.tools)
+        return self
+
+    async def aclose(self) -> None:
+        """Let calls that were begun finish, and close what ``setup()`` made; it can be set up again after."""
+        toolset, self._toolset = self._toolset, None
+        client, self._own_client = self._own_client, None
+        self._offer(())
+        if toolset is not None and toolset is not self._given:
+            await toolset.close()
+        if client is not None:
+            await client.close()
+
+    async def refresh(self, agent: Agent) -> ToolsetChanges:
+        """Ask the backend again, offer what there is now, and return what changed.
+
+        Args:
+            agent: The agent that is running; its model is told of the change, in the middle of the session.
+
+        Raises:
+            NavaiStateError: Before ``setup()`` and after ``aclose()``.
+        """
+        changes = await self.toolset.refresh()
+        if changes:
+            self._offer(self.toolset.tools)
+            await agent.update_tools(agent.tools)
+        return changes
+
+    async def _load(self) -> Toolset:
+        if isinstance(self._given, Toolset):
+            return self._given
+        if isinstance(self._given, AsyncNavaiBackendClient | NavaiBackendClient):
+            return await Toolset.load(self._given, **self._options)
+        self._own_client = self._given()
+        return await Toolset.load(self._own_client, **self._options)
+
+    def _offer(self, tools: Iterable[Tool]) -> None:
+        """Make LiveKit's tools of *tools*; those that did not change stay the same objects."""
+        known = self._offered
+        self._offered = {
+            tool.name: known[tool.name]
+            if tool.name in known and known[tool.name][0] == tool
+            else (tool, self._function_tool(tool))
+            for tool in tools
+        }
+        self._tools = [offered for _, offered in self._offered.values()]
+
+    def _function_tool(self, tool: Tool) -> llm.Tool:
+        # LiveKit gives the context by the annotation, and knows no RunContext | None.
+        async def call(
+            raw_arguments: dict[str, object],
+            context: RunContext[Any] = None,  # type: ignore[assignment]
+        ) -> str:
+            outcome = await self._call(tool.name, raw_arguments, context)
+            if not outcome.ok:
+                raise ToolError(outcome.to_json())
+            return outcome.to_json()
+
+        # Providers refuse a schema with any other key.
+        schema = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+        return function_tool(call, raw_schema=schema)
+
+    async def _call(
+        self, name: str, arguments: dict[str, object], context: RunContext[Any] | None
+    ) -> ToolOutcome:
+        if context is None:  # called without a session, by a test for example
+            return await self.toolset.call(name, arguments)
+        call_id = context.function_call.call_id
+        if self._filler is None:
+            return await self.toolset.call(name, arguments, call_id=call_id)
+        async with context.with_filler(self._filler, delay=self._filler_after):
+            return await self.toolset.call(name, arguments, call_id=call_id)

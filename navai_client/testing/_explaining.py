@@ -1,0 +1,129 @@
+"""What failed assertions about a backend say: what was expected, what came, and how to loosen it."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+from unittest.mock import ANY
+
+from attrs import frozen
+
+from navai_client.testing._display import shown
+from navai_client.testing._matching import differences
+from navai_client.testing.recording import RecordedCall, RecordedRequest
+
+__all__ = ["Expectation", "called_after_all", "failures_left", "not_called"]
+
+_MOST_LISTED = 10
+_MOST_DIFFERENCES = 5
+
+
+@frozen
+class Expectation:
+    """A call that is expected.
+
+    Attributes:
+        function_name: The function.
+        payload: What it is given, or ANY.
+        containing: What its payload contains, or ANY.
+        times: How often, or None for at least once.
+        only: Whether there is no call of the function but these.
+    """
+
+    function_name: str
+    payload: Any
+    containing: Any
+    times: int | None
+    only: bool
+
+    def differences(self, payload: Any) -> Iterator[str]:
+        """Say where *payload* is not what is expected."""
+        yield from differences(self.payload, payload)
+        yield from differences(self.containing, payload, partial=True)
+
+    def __str__(self) -> str:
+        often = {None: "a call", 1: "one call"}.get(self.times, f"{self.times} calls")
+        text = f"{often} of {self.function_name}"
+        if self.payload is not ANY:
+            text += f" with the payload {shown(self.payload)}"
+        if self.containing is not ANY:
+            text += f" with a payload that contains {shown(self.containing)}"
+        return text
+
+
+def not_called(
+    expected: Expectation, calls: Sequence[RecordedCall], registered: Sequence[str], refused: int
+) -> str:
+    """Say that what was *expected* is not among *calls*."""
+    name = expected.function_name
+    own = [call for call in calls if call.function_name == name]
+    lines = [f"Expected {expected}, but "]
+    if own:
+        count = "one call of it" if len(own) == 1 else f"{len(own)} calls of it"
+        lines[0] += f"{count} came:"
+        lines += _numbered(own, expected)
+    else:
+        lines[0] += "it was not called."
+        if name not in registered:
+            lines.append(f"No function has that name; registered: {', '.join(registered) or 'none'}.")
+    others = [call for call in calls if call.function_name != name]
+    if others:
+        lines.append("Calls of other functions:")
+        lines += _numbered(others)
+    if refused:
+        lines.append(f"Requests that never arrived, their connections dropped by the script: {refused}.")
+    remedies = list(_remedies(expected, own))
+    if remedies:
+        lines += ["To loosen it:", *(f"  - {each}" for each in remedies)]
+    return "\n".join(lines)
+
+
+def called_after_all(name: str | None, calls: Sequence[RecordedCall]) -> str:
+    """Say that *calls* came where none should have."""
+    what = "any function" if name is None else name
+    count = "one" if len(calls) == 1 else str(len(calls))
+    lines = [f"Expected no call of {what}, but {count} came:", *_numbered(calls)]
+    if name is None:
+        lines += ["To loosen it:", "  - assert_not_called('name') where only one must not be called"]
+    return "\n".join(lines)
+
+
+def failures_left(left: Sequence[str], requests: Sequence[RecordedRequest]) -> str:
+    """Say that failures which were scripted did not come to pass."""
+    lines = ["Scripted failures that did not come to pass:", *(f"  {each}" for each in left)]
+    if requests:
+        lines.append("Requests that came:")
+        lines += _limited([request.summary() for request in requests])
+    else:
+        lines.append("No request came.")
+    lines.append("If that is fine in this test, script them with optional=True.")
+    return "\n".join(lines)
+
+
+def _numbered(calls: Sequence[RecordedCall], expected: Expectation | None = None) -> Iterator[str]:
+    texts = []
+    for call in calls:
+        text = f"{call.function_name}({shown(call.payload)}) -> {call.outcome}"
+        found = (
+            [] if expected is None else list(islice(expected.differences(call.payload), _MOST_DIFFERENCES))
+        )
+        texts.append("".join([text, *(f"\n       {each}" for each in found)]))
+    return _limited(texts)
+
+
+def _limited(texts: Sequence[str]) -> Iterator[str]:
+    for number, text in enumerate(texts[:_MOST_LISTED], 1):
+        yield f"  {number}. {text}"
+    if len(texts) > _MOST_LISTED:
+        yield f"  ... and {len(texts) - _MOST_LISTED} more"
+
+
+def _remedies(expected: Expectation, own: Sequence[RecordedCall]) -> Iterator[str]:
+    fitting = [call for call in own if not any(expected.differences(call.payload))]
+    if len(fitting) < len(own):
+        if expected.payload is not ANY:
+            yield "put unittest.mock.ANY where any value will do"
+            yield f"assert_called({expected.function_name!r}, containing={{...}}) where more keys may come"
+        else:
+            yield "put unittest.mock.ANY where any value will do, or name fewer keys"
+    if fitting and expected.times is not None:
+        yield f"assert_called({expected.function_name!r}, ...) without times, where any number will do"

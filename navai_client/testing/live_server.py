@@ -1,0 +1,136 @@
+"""The reference server on a free port of this machine, in a thread of the test's own process."""
+
+import functools
+import socket
+import threading
+from collections.abc import Awaitable, Callable, MutableMapping
+from types import TracebackType
+from typing import Any, Final, Self, Unpack, final
+
+import uvicorn
+
+from navai_client.server.app import NavaiBackend
+from navai_client.server.demo import DemoServices
+from navai_client.server.messages import Answer
+from navai_client.server.options import BackendOptions
+from navai_client.server.settings import SettingsKeywords
+from navai_client.testing._scripted_backend import ScriptedBackend
+
+__all__ = ["LiveServer"]
+
+_Message = MutableMapping[str, Any]
+_Receive = Callable[[], Awaitable[_Message]]
+_Send = Callable[[_Message], Awaitable[None]]
+
+_GRACE_S: Final = 1
+_STARTING_S: Final = 30.0
+_CLOSING_S: Final = 10.0
+
+
+@final
+class LiveServer(ScriptedBackend):
+    """A real server: what a client's sockets, proxies and timeouts do can be seen.
+
+    Attributes:
+        url: Where it is, such as ``http://127.0.0.1:49152``.
+    """
+
+    _can_refuse = False
+
+    def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
+        """Start a server with *settings*, fields of :class:`~navai_client.server.ServerSettings`.
+
+        Raises:
+            OSError: If it cannot listen.
+        """
+        options = BackendOptions.from_env({}, default_model="demo")  # one that is not about to be shut down
+        self._app = NavaiBackend(options, env={}, discover=False, services=DemoServices(), **settings)
+        super().__init__(self._app)
+        listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        config = uvicorn.Config(
+            self._serve,
+            interface="asgi3",
+            ws="none",
+            lifespan="on",
+            access_log=False,
+            log_config=None,
+            timeout_graceful_shutdown=_GRACE_S,
+        )
+        self._server = _Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, args=([listener],), name="navai-live-server", daemon=True
+        )
+        self._thread.start()
+        self._server.ready.wait(_STARTING_S)
+
+    def close(self) -> None:
+        """Stop: no new connections, and a second for calls under way.
+
+        What then still runs and cannot be cancelled is left to its thread, which keeps no process alive.
+        """
+        self._server.should_exit = True
+        self._thread.join(_CLOSING_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    async def _serve(self, scope: _Message, receive: _Receive, send: _Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = await _whole_body(receive)
+        if body is None:
+            return
+        arrival = self._scenario.receive(scope["method"], scope["path"], dict(scope["headers"]), body)
+        answer = await self._scenario.play(arrival, functools.partial(self._answer, scope, receive, body))
+        if answer is None:
+            # To end an answer before its end is the one way to make a server cut a connection.
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
+            return
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(self, scope: _Message, receive: _Receive, body: bytes) -> Answer:
+        """Return what the server answers to a request whose *body* has been read."""
+        unread: list[_Message] = [{"type": "http.request", "body": body}]
+        sent: list[_Message] = []
+
+        async def replay() -> _Message:
+            return unread.pop() if unread else await receive()
+
+        async def collect(message: _Message) -> None:
+            sent.append(message)
+
+        await self._app(scope, replay, collect)
+        start, end = sent
+        return Answer(start["status"], end["body"], tuple(start["headers"]))
+
+
+class _Server(uvicorn.Server):
+    """Tells when it listens."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+
+async def _whole_body(receive: _Receive) -> bytes | None:
+    """Return the body, or None if the client left before it was whole."""
+    parts = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        parts += message.get("body", b"")
+        if not message.get("more_body"):
+            return bytes(parts)

@@ -1,0 +1,153 @@
+"""The pytest plugin: fixtures, and nothing that a test run without them would pay for.
+
+pytest loads this file in every run of an environment where the package is installed. So it imports nothing
+but pytest, which is there already; what a fixture needs is imported when a test asks for it.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
+    from navai_client.testing import FakeBackend, FakeRealtimeServer, LiveServer
+
+__all__ = [
+    "async_navai_client",
+    "navai_backend",
+    "navai_backend_settings",
+    "navai_client",
+    "navai_client_options",
+    "navai_realtime_script",
+    "navai_realtime_server",
+    "navai_server",
+]
+
+_BASE_URL = "https://navai.test"  # by RFC 6761 nobody's
+
+
+@pytest.fixture
+def navai_backend_settings() -> dict[str, Any]:
+    """Settings of ``navai_backend`` and ``navai_server``, fields of ServerSettings; override it."""
+    return {}
+
+
+@pytest.fixture
+def navai_client_options() -> dict[str, Any]:
+    """Options of ``navai_client`` and ``async_navai_client``, such as ``timeout``; override it."""
+    return {}
+
+
+@pytest.fixture
+def navai_backend(
+    request: pytest.FixtureRequest, navai_backend_settings: dict[str, Any]
+) -> Iterator["FakeBackend"]:
+    """A Navai backend in memory: register functions on it, assert what was called, script failures."""
+    with _load("FakeBackend")(**navai_backend_settings) as backend:
+        yield from _strictly(request, backend, backend.assert_failures_used)
+
+
+@pytest.fixture
+def navai_server(
+    request: pytest.FixtureRequest, navai_backend_settings: dict[str, Any]
+) -> Iterator["LiveServer"]:
+    """A Navai server on a free port, at ``navai_server.url``; otherwise as ``navai_backend``."""
+    with _load("LiveServer")(**navai_backend_settings) as server:
+        yield from _strictly(request, server, server.assert_failures_used)
+
+
+@pytest.fixture
+def navai_realtime_script() -> list[Any]:
+    """The turns that ``navai_realtime_server`` plays, by default none; override it, or parametrize by it."""
+    return []
+
+
+@pytest.fixture
+def navai_realtime_server(
+    request: pytest.FixtureRequest, navai_realtime_script: list[Any]
+) -> Iterator["FakeRealtimeServer"]:
+    """A fake of OpenAI's Realtime API that plays a script; that it was played to its end is checked."""
+    with _load("FakeRealtimeServer")(navai_realtime_script, strict=False) as api:
+        yield from _strictly(request, api, api.check)
+
+
+@pytest.fixture
+def navai_client(
+    navai_backend: "FakeBackend", navai_client_options: dict[str, Any]
+) -> Iterator["NavaiBackendClient"]:
+    """A client of ``navai_backend``, closed after the test."""
+    from navai_client import NavaiBackendClient  # noqa: PLC0415 - see the top of this file
+
+    options = {"base_url": _BASE_URL, **navai_client_options}
+    with NavaiBackendClient(transport=navai_backend.transport, **options) as client:
+        yield client
+
+
+@pytest.fixture
+def async_navai_client(
+    navai_backend: "FakeBackend", navai_client_options: dict[str, Any]
+) -> Iterator["AsyncNavaiBackendClient"]:
+    """An async client of ``navai_backend``, for whichever event loop the test uses it in first."""
+    from navai_client import AsyncNavaiBackendClient  # noqa: PLC0415 - see the top of this file
+
+    options = {"base_url": _BASE_URL, **navai_client_options}
+    client = AsyncNavaiBackendClient(transport=navai_backend.async_transport, **options)
+    yield client
+    _close_without_loop(client)
+
+
+def _load(name: str) -> Any:
+    """Return a name of ``navai_client.testing``, or fail with the one line that says what is missing."""
+    from navai_client import testing  # noqa: PLC0415 - see the top of this file
+
+    try:
+        return getattr(testing, name)
+    except ImportError as error:
+        problem = str(error)
+    pytest.fail(problem, pytrace=False)  # out here it has no context, which pytest would show, too
+
+
+def _strictly(request: pytest.FixtureRequest, backend: Any, check: Callable[[], None]) -> Iterator[Any]:
+    """Give *backend* to the test; if that passes, see that all came to pass that was scripted."""
+    watch = _Watch(request.node.nodeid)
+    plugins = request.config.pluginmanager
+    plugins.register(watch)
+    try:
+        yield backend
+    finally:
+        plugins.unregister(watch)
+    if not watch.passed:
+        return
+    try:
+        check()
+    except AssertionError as error:
+        problem = str(error)
+    else:
+        return
+    pytest.fail(problem, pytrace=False)  # as in _load
+
+
+class _Watch:
+    """Notes whether one test passed; registered with pytest for as long as that runs."""
+
+    def __init__(self, nodeid: str) -> None:
+        self._nodeid = nodeid
+        self.passed = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.nodeid == self._nodeid:
+            self.passed = report.passed
+
+
+def _close_without_loop(client: "AsyncNavaiBackendClient") -> None:
+    """Close a client in memory: it waits for nothing, but for calls whose callers have left.
+
+    Those run in the test's event loop, which is over by now or soon will be, and it is not ours to run. They
+    end with it.
+    """
+    closing = client.close()
+    try:
+        closing.send(None)
+    except (StopIteration, RuntimeError):  # done, or "no running event loop"
+        return

@@ -1,0 +1,277 @@
+"""``navai call``: what becomes the payload, what is printed, and how calls fail."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navai_client.cli.payload import parse_json, parse_pairs
+from navai_client.testing.fake_backend import FakeBackend
+from tests.cli.conftest import Navai
+from tests.faults.server import FAULTS, FaultServer, closed_port
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "text": {"type": "string"},
+        "maybe": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "count": {"type": "integer"},
+        "price": {"type": "number"},
+        "flag": {"type": "boolean"},
+        "items": {"type": "array"},
+        "either": {"type": ["integer", "string"]},
+        "unit": {"enum": ["1", "2"]},
+        "level": {"enum": [1, 2.5, None]},
+        "open": {},
+        "half": {"anyOf": [{"type": "integer"}, True]},
+    },
+}
+
+
+@pytest.fixture(name="echo")
+def _echo(backend: FakeBackend) -> None:
+    @backend.function
+    def echo(payload: Any) -> Any:
+        return payload
+
+
+def test_a_result_is_json_and_nothing_else(command: Navai, demo_server: str) -> None:
+    result = command("call", "get_weather", "-p", "location=Paris", "--url", demo_server)
+    assert result.status == 0
+    assert json.loads(result.out)["location"] == "Paris"
+    assert result.err == ""
+
+
+def test_with_json_a_result_is_one_line(command: Navai, demo_server: str) -> None:
+    result = command(
+        "call", "get_weather", "--json", "--payload", '{"location": "Bogotá"}', NAVAI_API_URL=demo_server
+    )
+    assert result.out.count("\n") == 1
+    assert json.loads(result.out)["location"] == "Bogotá"
+
+
+def test_a_payload_comes_from_a_file_or_from_standard_input(
+    command: Navai, demo_server: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "payload.json"
+    file.write_text('\ufeff{"amount": 100}')
+    call = ("call", "calculator_add_tax", "--url", demo_server, "--payload-file")
+    assert command(*call, str(file)).out == "119.0\n"
+    assert command(*call, "-", stdin='{"amount": 10}').out == "11.9\n"
+
+
+@pytest.mark.parametrize(
+    ("pair", "value"),
+    [
+        ("text=1", "1"),
+        ("text=", ""),
+        ("text=a=b", "a=b"),
+        ("text:=1", 1),
+        ("maybe=null", "null"),
+        ("maybe:=null", None),
+        ("count=3", 3),
+        ("count=3.0", 3.0),
+        ("price=3", 3),
+        ("price=2.5", 2.5),
+        ("flag=true", True),
+        ('items=["a", 1]', ["a", 1]),
+        ("either=3", 3),
+        ("either=three", "three"),
+        ("either=true", "true"),
+        ("unit=1", "1"),
+        ("level=2.5", 2.5),
+        ("level=null", None),
+        ("open=3", 3),
+        ("open=three", "three"),
+        ("half=[1]", [1]),
+        ("unknown=3", 3),
+        ('unknown="3"', "3"),
+        ("unknown=0123", "0123"),
+        ("unknown=NaN", "NaN"),
+        ("unknown={", "{"),
+    ],
+)
+def test_a_value_is_typed_by_the_schema(pair: str, value: Any) -> None:
+    (found,) = parse_pairs([pair], SCHEMA).values()
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("pair", "wanted"),
+    [
+        ("count=three", "integer"),
+        ("count=3.5", "integer"),
+        ("count=true", "integer"),
+        ("flag=1", "boolean"),
+        ("flag=yes", "boolean"),
+        ("items=a", "array"),
+        ("items={}", "array"),
+        ("level=x", "integer or null or number"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_without_showing_it(
+    pair: str, wanted: str, navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    server = reply(json.dumps({"items": [{"name": "f", "parameters": SCHEMA}]}))
+    result = navai("call", "f", "-p", pair, "--url", server.url)
+    key, _, value = pair.partition("=")
+    assert result.status == 2
+    assert f"-p {key} must be {wanted} in JSON, says the function's schema." in result.err
+    assert server.count("execute") == 0
+    assert f"={value}" not in result.err
+
+
+@given(value=JSON)
+def test_any_json_can_be_given_and_comes_as_it_is(value: Any) -> None:
+    text = json.dumps(value)
+    assert parse_json(text, "it") == value
+    assert parse_pairs([f"key:={text}"], None) == {"key": value}
+
+
+@given(text=st.text())
+def test_a_string_by_the_schema_is_never_read_as_anything_else(text: str) -> None:
+    assert parse_pairs([f"text={text}"], SCHEMA) == {"text": text}
+
+
+@given(text=st.text())
+def test_without_a_schema_every_value_is_json_or_a_string(text: str) -> None:
+    (value,) = parse_pairs([f"key={text}"], None).values()
+    assert value == text or json.loads(text) == value
+
+
+@pytest.mark.usefixtures("echo")
+@pytest.mark.parametrize("text", ["null", "[1, 2]", '"x"', "12345678901234567890123"])
+def test_a_payload_may_be_any_json(text: str, navai: Navai) -> None:
+    result = navai("call", "echo", "--json", "--payload", json.dumps({"payload": json.loads(text)}))
+    assert json.loads(result.out) == json.loads(text)
+
+
+@pytest.mark.usefixtures("echo")
+def test_a_lone_surrogate_is_printed_as_json_spells_it(navai: Navai) -> None:
+    result = navai("call", "echo", "--json", "-p", r'payload:="\ud800 \u009b é"')
+    assert result.out == '"\\ud800 \\u009b é"\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--payload", "{"], "--payload is not JSON: Expecting property name"),
+        (["--payload", "NaN"], "--payload is not JSON: NaN is no value of JSON."),
+        (["--payload", "[" * 100_000], "--payload is not JSON: it is nested too deep."),
+        (["-p", "x:={"], "-p x is not JSON"),
+        (["-p", "x"], "-p takes KEY=VALUE or KEY:=JSON (what was given is not shown)."),
+        (["-p", "=x"], "-p takes KEY=VALUE"),
+        (["-p", "x=1", "-p", "x=2"], "-p x is given twice; a list goes as x:='[...]'."),
+        (["-p", "x=1", "--payload", "1"], "--payload, --payload-file and -p exclude each other."),
+        (["--payload-file", "/not/there"], "'/not/there' does not exist"),
+        (["--payload-file", "/proc/self/mem"], "--payload-file /proc/self/mem: "),
+        (["--payload", "1e999"], "payload is inf; JSON has only finite numbers."),
+        (["--idempotency-key", "a b"], "idempotency_key must be"),
+        (["too", "many"], "2 arguments too many (not shown). Values with blanks need quotes."),
+        (["many"], "1 argument too many (not shown)."),
+        (["--timeout", "0"], "0.0 is not in the range x>0"),
+    ],
+)
+@pytest.mark.usefixtures("echo")
+def test_what_cannot_be_sent_is_status_2_and_one_line(arguments: list[str], said: str, navai: Navai) -> None:
+    result = navai("call", "echo", *arguments)
+    assert result.status == 2
+    assert result.out == ""
+    assert said in result.err
+    assert result.err.startswith("navai call: ")
+    assert result.err.count("\n") == 1
+
+
+def test_a_file_that_is_no_text_is_refused(navai: Navai, tmp_path: Path) -> None:
+    file = tmp_path / "payload.json"
+    file.write_bytes(b"\xff\xfe")
+    result = navai("call", "f", "--payload-file", str(file))
+    assert (result.status, result.out) == (2, "")
+    assert f"--payload-file {file}: it is not text in UTF-8." in result.err
+
+
+def test_a_function_that_fails_is_status_1(command: Navai, demo_server: str) -> None:
+    result = command("call", "cancel_order", "-p", "order_id=7", "--url", demo_server)
+    assert result == (1, "", "navai call: cancel_order failed: There is no order '7'.\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("get_wether", "Did you mean get_weather?"),
+        (
+            "xyz",
+            "There are: calculator_add_tax, cancel_order, create_order, get_weather, make_report, tell_time.",
+        ),
+    ],
+)
+def test_an_unknown_function_is_status_1_with_what_there_is(
+    name: str, said: str, command: Navai, demo_server: str
+) -> None:
+    result = command("call", name, "-p", "a=1", "--url", demo_server)
+    assert result == (1, "", f"navai call: The backend has no function {name}. {said}\n")
+
+
+@pytest.mark.parametrize(("names", "said"), [(0, "The backend has no functions."), (12, "name9, ...")])
+def test_names_are_told_up_to_ten(
+    names: int, said: str, navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    body = {"error": "Unknown", "available_functions": [f"name{each}" for each in range(names)]}
+    server = reply(json.dumps(body), status="404 Not Found")
+    assert navai("call", "xyz", "--url", server.url).err.endswith(f"{said}\n")
+
+
+def test_a_backend_that_lists_no_functions_still_executes_them(
+    navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    server = reply('{"ok": true, "result": "done"}')
+    assert navai("call", "f", "-p", "a=1", "--url", server.url).out == '"done"\n'
+    assert json.loads(server.arrived[-1][2]) == {"function_name": "f", "payload": {"a": 1}}
+
+
+def test_a_list_that_cannot_be_had_leaves_values_untyped(
+    navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    server = reply("{}", status="404 Not Found")
+    result = navai("call", "f", "-p", "a=1", "--url", server.url)
+    assert result.status == 1
+    assert server.count("execute") == 1
+
+
+def test_an_idempotency_key_goes_with_the_call(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+    server = reply('{"ok": true, "result": null}')
+    assert navai("call", "f", "--idempotency-key", "mine", "--url", server.url).out == "null\n"
+    assert b"Idempotency-Key: mine" in server.arrived[0][1]
+
+
+def test_nobody_there_is_status_3(navai: Navai) -> None:
+    with closed_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        assert navai("call", "f", "--timeout", "1", "--url", url).status == 3
+        assert navai("call", "f", "-p", "a=1", "--timeout", "1", "--url", url).status == 3
+
+
+def test_an_answer_that_was_lost_is_status_4(command: Navai) -> None:
+    with FaultServer(FAULTS["closes after the request"]) as server:
+        result = command("call", "f", "--url", server.url)
+        assert result.status == 4
+        assert "It may have been done all the same: look before you ask again." in result.err
+        assert server.count("execute") == 1
+        # Asking for the schema does nothing: a list that was lost leaves nothing open.
+        assert command("call", "f", "-p", "a=1", "--url", server.url).status == 3
+
+
+def test_a_call_that_takes_too_long_is_status_4(command: Navai) -> None:
+    with FaultServer(FAULTS["never answers"]) as server:
+        result = command("call", "f", "--timeout", "3", "--url", server.url)
+    assert result.status == 4
+    assert "within 3 s" in result.err

@@ -1,0 +1,138 @@
+"""The options of every command: URL, headers, time, certificates, proxies; nothing secret is shown."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from navai_client.cli.connection import Connection
+from tests.cli.conftest import Navai, Result
+from tests.faults.server import FaultServer
+from tests.transports.test_tls_and_proxies import tls_server
+
+TOKEN = "token-0123456789abcdef"
+LIST = '{"items": [{"name": "f"}]}'
+
+
+def test_a_flag_wins_over_the_environment(
+    navai: Navai, reply: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAVAI_API_URL", "http://127.0.0.1:1")
+    assert navai("functions", "--url", f" {reply(LIST).url}/ ").out == "f\t\t\n"
+
+
+def test_headers_are_sent_and_their_values_can_come_from_elsewhere(
+    navai: Navai, reply: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TOKEN", f"{TOKEN}\n")
+    file = tmp_path / "a key"
+    file.write_text(f"{TOKEN}\n")
+    server = reply(LIST)
+    headers = [
+        "-H",
+        "Authorization: Bearer @env:TOKEN",
+        "--header",
+        f"X-Key: @file:{file}",
+        "-H",
+        "X-Mail: a@env:b",
+    ]
+    assert navai("functions", *headers, "--url", server.url).status == 0
+    head = server.arrived[0][1].decode()
+    assert f"Authorization: Bearer {TOKEN}\r\n" in head
+    assert f"X-Key: {TOKEN}\r\n" in head
+    assert "X-Mail: a@env:b" in head
+
+
+WRONG = [
+    (["--header", TOKEN], "--header takes 'Name: value' in quotes (what was given is not shown)."),
+    (["--header", f"{TOKEN} x: y"], "--header takes 'Name: value' in quotes"),
+    (["--header", "Authorization:", "Bearer", TOKEN], "2 arguments too many (not shown)"),
+    (["-H", "X-A: 1", "-H", f"x-a: {TOKEN}"], "--header x-a is given twice."),
+    (
+        ["-H", "X-A: @env:NOT_SET"],
+        "--header X-A asks for the variable NOT_SET, which is not set or empty.",
+    ),
+    (["-H", "X-A: @file:/not/there"], "--header X-A asks for the file /not/there: No such file"),
+    (
+        ["-H", "X-A: @file:/dev/null"],
+        "--header X-A asks for the file /dev/null, which is not set or empty.",
+    ),
+    (["-H", f"X-A: a\n{TOKEN}"], "The header X-A holds a line break"),
+    (["-H", f"Content-Type: {TOKEN}"], "--header must not set Content-Type"),
+    (["--url", "localhost"], "--url must begin with http:// or https://; it is 'localhost'."),
+    (["--url", f"http://me:{TOKEN}@x"], "--url holds a user or password; send them with --header"),
+    (["--proxy", f"://{TOKEN}"], "--proxy is not a proxy's URL"),
+    (["--ca-file", "/not/there"], "'/not/there' does not exist"),
+    (["--ca-file", "/dev/null"], "--ca-file='/dev/null'"),
+    (["--timeout", "soon"], "'soon' is not a valid float"),
+    (["--tiemout", "3"], "Did you mean '--timeout'?"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "said"), WRONG)
+@pytest.mark.parametrize("command", ["functions", "call f", "secret"])
+def test_options_that_cannot_work_are_status_2_one_line_and_show_no_secret(
+    command: str, arguments: list[str], said: str, navai: Navai
+) -> None:
+    check_refusal(navai(*command.split(), *arguments), said)
+
+
+FOUND_BY_THE_DOCTOR = ("--url", "--proxy", "--ca-file")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [each for each in WRONG if each[0][0] not in FOUND_BY_THE_DOCTOR]
+)
+def test_a_slip_of_the_command_line_is_no_finding_of_the_doctor(
+    arguments: list[str], said: str, navai: Navai
+) -> None:
+    check_refusal(navai("doctor", *arguments), said)
+
+
+def check_refusal(result: Result, said: str) -> None:
+    assert (result.status, result.out) == (2, "")
+    assert said in result.err
+    assert result.err.count("\n") == 1
+    assert TOKEN not in result.err
+
+
+def test_a_file_of_a_header_that_is_no_text_is_refused(navai: Navai, tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"\xff")
+    result = navai("functions", "--header", f"X-A: @file:{file}")
+    assert result.status == 2
+    assert "it is not text in UTF-8." in result.err
+
+
+@pytest.mark.parametrize("name", ["Authorization", "X-Anything"])
+def test_a_backend_that_repeats_our_headers_is_not_repeated(
+    name: str, navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    server = reply(json.dumps({"error": f"Refused: {TOKEN}"}), status="403 Forbidden")
+    result = navai("functions", "--header", f"{name}: Bearer {TOKEN}", "--url", server.url)
+    assert result.status == 1
+    assert TOKEN not in result.err
+    assert "***" in result.err
+
+
+def test_no_repr_of_a_connection_shows_a_header_or_a_proxy() -> None:
+    connection = Connection(headers=(f"Authorization: {TOKEN}",), proxy=f"http://me:{TOKEN}@proxy")
+    assert TOKEN not in repr(connection)
+
+
+def test_an_own_authority_is_trusted_when_its_file_is_given(command: Navai, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    file = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    with tls_server(authority) as server:
+        assert command("functions", "--url", server.url).status == 3
+        assert command("functions", "--url", server.url, "--ca-file", str(file)).status == 0
+
+
+def test_a_proxy_is_asked(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+    proxy = reply(LIST)
+    result = navai("functions", "--url", "http://backend.test", "--proxy", proxy.url)
+    assert result.out == "f\t\t\n"
+    assert proxy.arrived[0][0] == "http://backend.test/navai/functions"

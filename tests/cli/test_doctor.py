@@ -1,0 +1,405 @@
+"""``navai doctor``: each way in which a backend can be out of reach is found, and has its remedy."""
+
+import datetime as dt
+import json
+import socket
+import ssl
+import sys
+from collections.abc import Callable
+from email.utils import format_datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from navai_client.cli import probes
+from navai_client.cli.findings import proxy_of
+from tests.cli.conftest import Navai
+from tests.faults.server import FAULTS, FaultServer, Peer, answer, closed_port
+from tests.transports.test_tls_and_proxies import tls_server
+
+LIST = '{"items": [{"name": "f"}], "warnings": []}'
+Look = Callable[..., dict[str, dict[str, Any]]]
+
+
+@pytest.fixture(name="look")
+def _look(navai: Navai) -> Look:
+    """Let the doctor look; give what it found by what it looked at."""
+
+    def look(*arguments: str) -> dict[str, dict[str, Any]]:
+        result = navai("doctor", "--json", *arguments)
+        told = json.loads(result.out)
+        assert result.status == (0 if told["healthy"] else 1)
+        assert told["healthy"] == all(each["level"] != "fail" for each in told["checks"])
+        assert result.err == ""
+        return {each["check"]: each for each in told["checks"]}
+
+    return look
+
+
+@pytest.fixture(name="authority")
+def _authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture(name="ca_file")
+def _ca_file(authority: trustme.CA, tmp_path: Path) -> str:
+    path = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+def test_a_healthy_backend_is_status_0(command: Navai, demo_server: str) -> None:
+    result = command("doctor", NAVAI_API_URL=demo_server)
+    assert result.status == 0
+    assert result.err == ""
+    assert f"ok   base URL: {demo_server} (from NAVAI_API_URL)\n" in result.out
+    assert "ok   backend: a Navai backend\n" in result.out
+    assert "ok   functions: 6 functions\n" in result.out
+    assert "ok   clock: the server's and this machine's agree\n" in result.out
+    assert all(line.startswith("ok   ") for line in result.out.splitlines())
+
+
+def test_versions_and_extras_are_told(look: Look, demo_server: str) -> None:
+    found = look("--url", demo_server)
+    assert "navai-client " in found["versions"]["message"]
+    assert "httpx 0." in found["versions"]["message"]
+    assert "OpenSSL" in found["versions"]["message"]
+    assert "server" in found["extras"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("needed", "told"),
+    [
+        (["attrs", "rich"], "installed: a, b, c"),
+        (["attrs", "not-there"], "installed: b; not installed: a, c (pip install 'navai-client[a]')"),
+        (
+            ["not-there", "nor-this"],
+            "installed: none; not installed: a, b, c (pip install 'navai-client[a]')",
+        ),
+    ],
+)
+def test_an_extra_is_installed_when_all_that_it_needs_is(
+    needed: list[str], told: str, look: Look, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requires = [
+        "attrs>=23",
+        f"{needed[1]}>=1; extra == 'a'",
+        f"{needed[0]}>=1; extra == 'b'",
+        "only-here>=1; (sys_platform == 'other') and extra == 'b'",
+        "navai-client[a,b]; extra == 'c'",
+        "navai-client[a,b,c]; extra == 'all'",
+    ]
+    monkeypatch.setattr(metadata, "requires", lambda _: requires)
+    assert look("--url", "nonsense")["extras"]["message"] == told
+
+
+def test_the_default_url_is_named_as_such(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAVAI_API_URL", " ")
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    found = look()
+    assert "http://localhost:3000 (from the default" in found["base URL"]["message"]
+    assert found["connection"]["level"] == "fail"
+
+
+def refuse(*_: object) -> None:
+    raise ConnectionRefusedError(111, "Connection refused")
+
+
+def test_a_url_that_is_none_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAVAI_API_URL", "localhost:3000")
+    found = look()["settings"]
+    assert "must begin with http:// or https://" in found["message"]
+    assert found["remedy"] == "The base URL comes from NAVAI_API_URL."
+
+
+def test_a_password_in_the_url_is_never_shown(navai: Navai) -> None:
+    result = navai("doctor", "--url", "http://me:hunter2hunter2@localhost")
+    assert result.status == 1
+    assert "hunter2" not in result.out + result.err
+
+
+def test_a_name_that_nobody_knows_is_found(look: Look) -> None:
+    found = look("--url", "http://nowhere.invalid")["name"]
+    assert found["level"] == "fail"
+    assert "nowhere.invalid: " in found["message"]
+    assert found["remedy"]
+
+
+def test_a_host_that_can_be_no_name_is_found(look: Look) -> None:
+    assert look("--url", f"http://{'x' * 70}.test")["name"]["message"].endswith("it is no host name")
+
+
+def test_a_name_server_that_does_not_answer_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*_: object) -> Any:
+        raise TimeoutError
+
+    monkeypatch.setattr(probes, "run_within", slow)
+    found = look("--url", "http://backend.test")["name"]
+    assert found["message"] == "backend.test: no answer within 30 s"
+
+
+def test_a_port_where_nobody_listens_is_found(look: Look) -> None:
+    with closed_port() as port:
+        found = look("--url", f"http://127.0.0.1:{port}")["connection"]
+    assert found["message"] == f"127.0.0.1:{port}: Connection refused"
+    assert "navai serve --demo" in found["remedy"]
+
+
+def test_packets_that_are_dropped_are_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    def drop(*_: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", drop)
+    found = look("--url", "http://127.0.0.1:9")["connection"]
+    assert "does not answer within 30 s" in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("host", "level"),
+    [
+        ("8.8.8.8", "warn"),
+        ("2001:4860:4860::8888", "warn"),
+        ("10.0.0.1", "ok"),
+        ("fe80::1", "ok"),
+        ("::1", "ok"),
+    ],
+)
+def test_a_public_backend_without_encryption_is_warned_of(host: str, level: str) -> None:
+    assert probes._plain((host, 80)).level == level
+
+
+def test_a_good_certificate_is_described(look: Look, authority: trustme.CA, ca_file: str) -> None:
+    with tls_server(authority) as server:
+        found = look("--url", server.url, "--ca-file", ca_file)
+    assert found["TLS"]["level"] == "ok"
+    assert "TLSv1.3, certificate by trustme" in found["TLS"]["message"]
+    assert found["backend"]["level"] == "ok"
+
+
+def test_an_authority_that_nobody_knows_is_found(look: Look, authority: trustme.CA) -> None:
+    with tls_server(authority) as server:
+        found = look("--url", server.url)["TLS"]
+    assert found["level"] == "fail"
+    assert "--ca-file" in found["remedy"]
+
+
+def test_a_certificate_for_another_name_is_found(look: Look, authority: trustme.CA, ca_file: str) -> None:
+    with tls_server(authority) as server:
+        found = look("--url", server.url.replace("127.0.0.1", "localhost"), "--ca-file", ca_file)["TLS"]
+    assert "certificate is not valid for 'localhost'" in found["message"]
+    assert "for another name" in found["remedy"]
+
+
+def serving(authority: trustme.CA, **options: Any) -> Callable[[Peer], None]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", **options).configure_cert(context)
+
+    def treat(peer: Peer) -> None:
+        with context.wrap_socket(peer._connection, server_side=True) as encrypted:
+            peer._connection = encrypted
+            while peer.request() is not None:
+                peer.send(answer(LIST))
+
+    return treat
+
+
+@pytest.mark.parametrize(("days", "level"), [(-1, "fail"), (3, "warn")])
+def test_a_certificate_that_expires_is_found(
+    days: int, level: str, look: Look, authority: trustme.CA, ca_file: str
+) -> None:
+    expires = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
+    begins = expires - dt.timedelta(days=30)
+    with FaultServer(serving(authority, not_before=begins, not_after=expires)) as server:
+        found = look("--url", server.url.replace("http:", "https:"), "--ca-file", ca_file)["TLS"]
+    assert found["level"] == level
+    assert "Renew the server's certificate" in found["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "said"),
+    [
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "wrong version number"),
+        (b"", "eof"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "alert"),
+    ],
+)
+def test_a_port_that_does_not_speak_tls_is_found(sent: bytes, said: str, look: Look) -> None:
+    def greet(peer: Peer) -> None:
+        peer._receive()  # what was not read would end the connection with a reset
+        peer.send(sent)
+
+    with FaultServer(greet) as server:
+        found = look("--url", server.url.replace("http:", "https:"))["TLS"]
+    assert found["level"] == "fail"
+    assert said in found["message"]
+
+
+def test_certificates_that_cannot_be_read_are_found(
+    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "none.pem"
+    file.write_text("nothing")
+    assert look("--ca-file", str(file))["settings"]["level"] == "fail"
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with FaultServer(FAULTS["never answers"]) as server:
+        found = look("--url", server.url.replace("http:", "https:"))["TLS"]
+    assert found["level"] == "fail"
+    assert "SSL_CERT_FILE" in found["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said", "remedy"),
+    [
+        ("<html>", "200 OK", "HTTP 200 with application/json, which is no list", "Something else answers"),
+        ("no", "404 Not Found", "HTTP 404", "Something else answers here"),
+        ("no", "401 Unauthorized", "HTTP 401", "--header"),
+        ("", "500 Internal Server Error", "HTTP 500", "None"),
+    ],
+)
+def test_something_that_is_no_navai_backend_is_found(  # noqa: PLR0917 - a case, and what it needs
+    body: str, status: str, said: str, remedy: str, look: Look, reply: Callable[..., FaultServer]
+) -> None:
+    found = look("--url", reply(body, status=status).url)["backend"]
+    assert found["level"] == "fail"
+    assert said in found["message"]
+    assert remedy in str(found["remedy"])
+
+
+def test_a_redirect_is_found_with_its_target(look: Look, reply: Callable[..., FaultServer]) -> None:
+    server = reply("", "Location: https://there/?a=1", status="307 Temporary Redirect")
+    found = look("--url", server.url)["backend"]
+    assert found["message"] == "HTTP 307, a redirect to https://there/"
+    assert found["remedy"] == "Redirects are not followed: give the URL that it leads to."
+
+
+def test_json_that_has_no_list_is_warned_of(look: Look, reply: Callable[..., FaultServer]) -> None:
+    found = look("--url", reply('{"hello": 1}').url)
+    assert found["backend"]["level"] == "warn"
+    assert found["functions"]["message"] == "no functions"
+
+
+def test_no_answer_is_found(look: Look) -> None:
+    with FaultServer(FAULTS["never answers"]) as server:
+        found = look("--url", server.url, "--timeout", "0.5")["backend"]
+    assert found["level"] == "fail"
+    assert "within 0.5 s" in found["message"]
+
+
+def test_warnings_of_the_backend_are_told(look: Look, reply: Callable[..., FaultServer]) -> None:
+    found = look("--url", reply('{"items": [], "warnings": ["[navai] Ignored x.py."]}').url)["functions"]
+    assert (found["level"], found["message"]) == ("warn", "no functions; [navai] Ignored x.py.")
+
+
+@pytest.mark.parametrize(("hours", "said"), [(2, "ahead of this machine"), (-2, "behind this machine")])
+def test_a_clock_that_is_wrong_is_warned_of(
+    hours: int, said: str, look: Look, reply: Callable[..., FaultServer]
+) -> None:
+    date = format_datetime(dt.datetime.now(dt.UTC) + dt.timedelta(hours=hours), usegmt=True)
+    found = look("--url", reply(LIST, f"Date: {date}").url)["clock"]
+    assert found["level"] == "warn"
+    assert said in found["message"]
+    assert abs(int(found["message"].split()[3]) - 7200) < 60
+
+
+@pytest.mark.parametrize("headers", [[], ["Date: today"]])
+def test_a_server_that_tells_no_time_is_not_compared(
+    headers: list[str], look: Look, reply: Callable[..., FaultServer]
+) -> None:
+    assert "not compared" in look("--url", reply(LIST, *headers).url)["clock"]["message"]
+
+
+def test_a_proxy_is_named_without_its_password(
+    look: Look, reply: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = reply(LIST)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url.replace("//", "//me:hunter2@"))
+    found = look("--url", "http://backend.test")
+    assert found["proxy"]["message"] == f"{proxy.url} (from HTTP_PROXY)"
+    assert found["connection"]["message"].startswith(proxy.url.removeprefix("http://"))
+    assert found["backend"]["level"] == "ok"
+    assert "hunter2" not in json.dumps(found)
+
+
+def test_a_proxy_that_is_not_there_is_found(look: Look) -> None:
+    with closed_port() as port:
+        found = look("--url", "http://backend.test", "--proxy", f"http://127.0.0.1:{port}")["connection"]
+    assert found["remedy"] == "Is the proxy right?"
+
+
+def test_encryption_is_looked_at_through_a_proxy(look: Look, authority: trustme.CA, ca_file: str) -> None:
+    treat = serving(authority)
+
+    def proxy(peer: Peer) -> None:
+        peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        treat(peer)
+
+    with FaultServer(proxy) as server:
+        found = look("--url", "https://127.0.0.1:1", "--proxy", server.url, "--ca-file", ca_file)
+    assert found["TLS"]["level"] == "ok"
+    assert found["backend"]["level"] == "ok"
+
+
+def test_a_proxy_that_refuses_is_found(look: Look, reply: Callable[..., FaultServer]) -> None:
+    proxy = reply("", status="407 Proxy Authentication Required")
+    found = look("--url", "https://backend.test", "--proxy", proxy.url)["TLS"]
+    assert found["level"] == "fail"
+    assert "407" in found["message"]
+
+
+def test_a_proxy_is_told_its_password(look: Look, reply: Callable[..., FaultServer]) -> None:
+    proxy = reply("", status="403 Forbidden")
+    found = look("--url", "https://backend.test", "--proxy", proxy.url.replace("//", "//me:hunt%20er@"))
+    assert b"Proxy-Authorization: Basic bWU6aHVudCBlcg==" in proxy.arrived[0][1]
+    assert "hunt" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("proxy", ["http://", "http://me:hunter2@:1", "http://a:hunter2"])
+def test_a_proxy_that_is_none_is_found(proxy: str, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    found = look("--url", "http://backend.test")
+    assert found["proxy"]["message"] == "HTTP_PROXY is not a proxy's URL"
+    assert "hunter2" not in json.dumps(found)
+
+
+def test_a_proxy_that_needs_another_package_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "socksio", None)  # as if it was not installed
+    found = look("--url", "http://backend.test")["backend"]
+    assert found["level"] == "fail"
+    assert "socks" in found["message"]
+
+
+def test_other_kinds_of_proxies_are_left_to_httpx(look: Look) -> None:
+    with closed_port() as port:
+        found = look("--url", "http://backend.test", "--proxy", f"https://127.0.0.1:{port}")
+    assert "connection" not in found
+    assert found["backend"]["level"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({}, None),
+        ({"HTTPS_PROXY": "http://a:1"}, ("http://a:1", "HTTPS_PROXY")),
+        ({"ALL_PROXY": "a:1"}, ("http://a:1", "ALL_PROXY")),
+        ({"HTTP_PROXY": "http://a:1"}, None),
+        ({"ALL_PROXY": "http://a:1", "NO_PROXY": "backend.test"}, None),
+    ],
+)
+def test_the_environment_says_which_proxy(
+    environment: dict[str, str], found: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert proxy_of("https://backend.test", None) == found
+
+
+def test_what_the_backend_says_steers_no_terminal(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+    body = json.dumps({"items": [], "warnings": ["\x1b[31mred\nline"]})
+    told = navai("doctor", "--url", reply(body).url).out
+    assert "\\x1b[31mred line" in told
+    assert "\x1b" not in told

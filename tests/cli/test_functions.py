@@ -1,0 +1,137 @@
+"""``navai functions``: lines and JSON for scripts, warnings, and what is said when there are none."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from navai_client.testing.fake_backend import FakeBackend
+from tests.cli.conftest import Navai, Result
+from tests.faults.server import FaultServer, closed_port
+
+
+def listing(*items: dict[str, Any], warnings: list[str] | None = None) -> str:
+    return json.dumps({"items": list(items), "warnings": warnings or []})
+
+
+def test_scripts_get_a_line_for_each_function(command: Navai, demo_server: str) -> None:
+    result = command("functions", "--url", demo_server)
+    assert result.status == 0
+    assert result.err == ""
+    rows = [line.split("\t") for line in result.out.splitlines()]
+    assert ["get_weather", 'location: string, unit?: "celsius"|"fahrenheit"'] in [row[:2] for row in rows]
+    assert all(len(row) == 3 for row in rows)
+
+
+def test_json_has_all_that_the_backend_said(command: Navai, demo_server: str) -> None:
+    result = command("functions", "--json", NAVAI_API_URL=demo_server)
+    told = json.loads(result.out)
+    assert result.out.count("\n") == 1
+    weather = next(each for each in told["functions"] if each["name"] == "get_weather")
+    assert weather["parameters"]["required"] == ["location"]
+    assert told["warnings"] == []
+
+
+def test_warnings_go_to_standard_error(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+    server = reply(listing({"name": "f"}, warnings=["[navai] Failed to load x.py: no\n\x1b[31m"]))
+    assert navai("functions", "--url", server.url) == Result(
+        0, "f\t\t\n", "warning: [navai] Failed to load x.py: no \\x1b[31m\n"
+    )
+    told = navai("functions", "--json", "--url", server.url)
+    assert json.loads(told.out)["warnings"] == ["[navai] Failed to load x.py: no\n\x1b[31m"]
+    assert told.err == ""
+
+
+def test_a_backend_without_functions_is_no_failure(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+    server = reply(listing())
+    assert navai("functions", "--url", server.url) == (0, "", "The backend offers no functions.\n")
+
+
+def test_what_a_backend_says_steers_no_terminal(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+    name, description = "f\x1b]0;title\x07", "one\ttwo\nthree \x9b31m \u202eevil"
+    server = reply(listing({"name": name, "description": description}))
+    assert navai("functions", "--url", server.url).out == (
+        "f\\x1b]0;title\\x07\t\tone two three \\x9b31m \\u202eevil\n"
+    )
+    told = navai("functions", "--json", "--url", server.url).out
+    assert "\x9b" not in told
+    assert json.loads(told)["functions"][0]["description"] == description
+
+
+@pytest.mark.parametrize(
+    ("schema", "shown"),
+    [
+        ({"type": "string"}, "string"),
+        ({"type": ["string", "null"]}, "null|string"),
+        ({"type": "array", "items": {"type": "number"}}, "number[]"),
+        ({"type": "array"}, "any[]"),
+        ({"enum": list(range(9))}, "0|1|2|3|4|5|..."),
+        ({"const": "x"}, '"x"'),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "integer|null"),
+        ({"oneOf": [{"type": "integer"}, {"type": "integer"}]}, "integer"),
+        ({"type": 7}, "any"),
+        (True, "any"),
+    ],
+)
+def test_a_parameter_is_shown_with_its_type(
+    schema: Any, shown: str, navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    parameters = {"type": "object", "properties": {"a": schema}, "required": ["a"]}
+    server = reply(listing({"name": "f", "parameters": parameters}))
+    assert navai("functions", "--url", server.url).out == f"f\ta: {shown}\t\n"
+
+
+def test_schemas_that_make_no_sense_are_shown_as_none(
+    navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    server = reply(listing({"name": "f", "parameters": {"properties": 3, "required": 4}}))
+    assert navai("functions", "--url", server.url).out == "f\t\t\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "said"),
+    [
+        (("{}", "500 Internal Server Error"), 1, "HTTP 500: {}"),
+        (("", "502 Bad Gateway"), 1, "HTTP 502"),
+        (('{"error": "No.", "details": "why"}', "400 Bad Request"), 1, "HTTP 400: No: why"),
+        (("no", "401 Unauthorized"), 1, "--header 'Authorization: Bearer @env:NAME'"),
+        (("no", "404 Not Found"), 1, "Is there a Navai backend at this --url?"),
+        (("<html>", "200 OK"), 1, "Is this a Navai backend?"),
+    ],
+)
+def test_a_backend_that_fails_is_status_1_and_one_line(
+    answer: tuple[str, str], status: int, said: str, navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    result = navai("functions", "--timeout", "1", "--url", reply(answer[0], status=answer[1]).url)
+    assert result.status == status
+    assert result.out == ""
+    assert result.err.startswith("navai functions: ")
+    assert said in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_a_page_as_an_error_is_cut_to_one_line(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+    server = reply("<html>\n" + "<p>long</p>\n" * 1000, status="500 Internal Server Error")
+    result = navai("functions", "--url", server.url)
+    assert result.err.count("\n") == 1
+    assert len(result.err) < 700
+
+
+def test_nobody_there_is_status_3_with_the_remedy(command: Navai) -> None:
+    with closed_port() as port:
+        result = command("functions", "--url", f"http://127.0.0.1:{port}")
+    assert result.status == 3
+    assert result.out == ""
+    assert "Connection refused" in result.err
+    assert "`navai doctor` says why." in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_the_list_is_asked_for_in_memory_too(navai: Navai, backend: FakeBackend) -> None:
+    @backend.function
+    def greet(name: str) -> str:
+        """Say hello."""
+        return f"hello {name}"
+
+    assert navai("functions").out == "greet\tname: string\tSay hello.\n"

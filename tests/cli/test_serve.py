@@ -1,0 +1,63 @@
+"""``navai serve``: the options of ``python -m navai_client.server``, and nothing said twice."""
+
+import os
+import signal
+import subprocess
+
+import pytest
+
+from navai_client.server.__main__ import make_parser
+from tests.cli.conftest import COMMAND, Navai
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_told_to_stop(how: signal.Signals, command: Navai) -> None:
+    with subprocess.Popen(
+        [COMMAND, "serve", "--demo", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        assert line.startswith("Navai backend listening on http://127.0.0.1:")
+        assert command("functions", "--url", line.split()[-1]).status == 0
+        server.send_signal(how)
+        _, err = server.communicate(timeout=60)
+    assert server.returncode == (130 if how == signal.SIGINT else -signal.SIGTERM)
+    assert "Traceback" not in err
+    assert "Application shutdown complete" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--bogus"], "unrecognized arguments: --bogus"),
+        (["--port", "x"], "invalid int value"),
+        (["--base-dir", "/not/there"], "The base directory /not/there is not there."),
+        (["--reload", "--workers", "2"], "cannot be combined"),
+    ],
+)
+def test_what_cannot_be_served_is_one_line_and_status_2(
+    arguments: list[str], said: str, navai: Navai
+) -> None:
+    result = navai("serve", *arguments)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith("navai serve: ")
+    assert said in result.err
+    assert result.err.count("\n") == 1
+
+
+def test_its_help_is_the_servers_own(navai: Navai) -> None:
+    told = navai("serve", "--help").out
+    for option in ("--demo", "--reload", "--base-dir", "--workers", "--port"):
+        assert option in told
+
+
+def test_its_options_are_completed(command: Navai) -> None:
+    line = "navai serve --"
+    environment = {"_NAVAI_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_POINT": str(len(line))}
+    told = command(**environment).out.split()
+    options = [option for action in make_parser()._actions for option in action.option_strings]
+    assert told == [f"plain,{option}" for option in options if option.startswith("--")]
+    assert os.environ.get("_NAVAI_COMPLETE") is None

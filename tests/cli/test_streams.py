@@ -1,0 +1,280 @@
+"""Terminals, pipes and ends: colour and spinners for people only, Ctrl-C, readers that leave, extras."""
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from navai_client._version import __version__
+from navai_client.cli import __main__ as entry
+from tests.cli.conftest import COMMAND, Navai, Result
+from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
+
+ESCAPE = "\x1b["
+
+
+def on_a_terminal(*arguments: str, **environment: str) -> Result:
+    """Run the command where standard output and error are one terminal."""
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"} | environment
+    process = subprocess.Popen(
+        [COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    chunks = []
+    while True:
+        assert select.select([ours], [], [], 60)[0]
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # how Linux says that nobody writes any more
+            break
+        if not chunk:
+            break
+        chunks.append(chunk)
+    os.close(ours)
+    return Result(process.wait(60), b"".join(chunks).decode().replace("\r\n", "\n"), "")
+
+
+def test_people_see_a_table_in_colour(demo_server: str) -> None:
+    told = on_a_terminal("functions", "--url", demo_server).out
+    assert "Parameters" in told
+    assert ESCAPE in told
+    assert "\t" not in told
+
+
+def test_people_see_no_table_of_nothing(reply: Callable[..., FaultServer]) -> None:
+    told = on_a_terminal("functions", "--url", reply('{"items": []}').url).out
+    assert "Parameters" not in told
+    assert "The backend offers no functions." in told
+
+
+def test_people_see_findings_in_colour(demo_server: str) -> None:
+    assert f"{ESCAPE}32m" in on_a_terminal("doctor", "--url", demo_server).out
+
+
+def test_people_see_results_in_colour(demo_server: str) -> None:
+    told = on_a_terminal("call", "calculator_add_tax", "-p", "amount=100", "--url", demo_server).out
+    assert "119.0" in told
+    assert ESCAPE in told
+
+
+@pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+@pytest.mark.parametrize("command", [["functions"], ["call", "xyz"], ["doctor"]], ids=lambda c: c[0])
+def test_colour_can_be_refused(command: list[str], environment: dict[str, str], demo_server: str) -> None:
+    told = on_a_terminal(*command, "--url", demo_server, **environment).out
+    assert f"{ESCAPE}1m" not in told
+    assert f"{ESCAPE}3" not in told
+
+
+def test_errors_are_red_for_people_only(demo_server: str, command: Navai) -> None:
+    assert on_a_terminal("call", "xyz", "--url", demo_server).out.startswith(ESCAPE)
+    assert ESCAPE not in command("call", "xyz", "--url", demo_server).err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["functions"], ["call", "tell_time"], ["doctor"], ["secret"]], ids=lambda c: c[0]
+)
+def test_pipes_get_no_colour(arguments: list[str], command: Navai, demo_server: str) -> None:
+    result = command(*arguments, "--url", demo_server, FORCE_COLOR="1")
+    assert ESCAPE not in result.out + result.err
+
+
+def test_people_see_that_it_works_on_something_slow() -> None:
+    shown = threading.Event()
+
+    def slow(peer: Peer) -> None:
+        peer.request()
+        shown.wait(30)
+        peer.send(answer(OK))
+
+    with FaultServer(slow) as server:
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [COMMAND, "call", "slow_one", "--url", server.url],
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+            env=os.environ | {"TERM": "xterm"},
+        )
+        os.close(theirs)
+        seen = b""
+        while b"Calling slow_one" not in seen:
+            assert select.select([ours], [], [], 60)[0]
+            seen += os.read(ours, 65536)
+        shown.set()
+        out, _ = process.communicate(timeout=60)
+        os.close(ours)
+    assert out == b'"done"\n'
+
+
+def test_ctrl_c_is_status_130_and_no_traceback() -> None:
+    with FaultServer(FAULTS["never answers"]) as server:
+        process = subprocess.Popen(
+            [COMMAND, "call", "f", "--url", server.url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        pause = threading.Event()
+        while not server.arrived:
+            pause.wait(0.01)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.strip() == ""
+
+
+def test_ctrl_c_before_the_command_runs_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(entry, "find_spec", interrupted)
+    assert entry.main([]) == 130
+
+
+def test_a_reader_that_leaves_is_status_141_and_silent(demo_server: str) -> None:
+    ours, theirs = os.pipe()
+    os.close(ours)
+    finished = subprocess.run(
+        [COMMAND, "functions", "--json", "--url", demo_server],
+        stdout=theirs,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(theirs)
+    assert finished.returncode == 141
+    assert finished.stderr == b""
+
+
+def test_a_full_disk_is_one_line(demo_server: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        finished = subprocess.run(
+            [COMMAND, "functions", "--url", demo_server],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert finished.returncode == 1
+    assert finished.stderr == "navai functions: standard output cannot be written: No space left on device.\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_failure(closed: str, demo_server: str) -> None:
+    line = f"'{COMMAND}' functions --url {demo_server} {closed}"
+    finished = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 0
+    assert "Traceback" not in finished.stderr
+
+
+def test_help_and_version_go_to_standard_output(command: Navai) -> None:
+    assert command("--version") == (0, f"navai, version {__version__}\n", "")
+    told = command("--help")
+    assert told.status == 0
+    assert told.err == ""
+    assert "Exit statuses: 0 done" in " ".join(told.out.split())
+
+
+@pytest.mark.parametrize("name", ["functions", "call", "secret", "speak", "serve", "doctor", "completion"])
+def test_every_command_has_help(name: str, navai: Navai) -> None:
+    assert f"  {name} " in navai("--help").out
+    told = navai(name, "--help")
+    assert told.status == 0
+    assert told.out.lower().startswith(f"usage: navai {name}")
+    assert told.err == ""
+
+
+def test_without_a_command_there_is_help_and_status_2(command: Navai) -> None:
+    result = command()
+    assert (result.status, result.out) == (2, "")
+    assert "Commands:" in result.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bogus"], "navai: No such command 'bogus'. See `navai --help`.\n"),
+        (["--bogus"], "navai: No such option '--bogus'. See `navai --help`.\n"),
+        (["call"], "navai call: Missing argument 'NAME'. See `navai call --help`.\n"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_2(arguments: list[str], said: str, navai: Navai) -> None:
+    assert navai(*arguments) == (2, "", said)
+
+
+def without(tmp_path: Path, *modules: str) -> dict[str, str]:
+    """Return an environment in which *modules* seem not to be installed."""
+    (tmp_path / "sitecustomize.py").write_text(
+        f"import importlib.util, sys\nmissing = {modules!r}\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in missing: raise ModuleNotFoundError('No module named ' + name, name=name)\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name in missing else found(name, *more)\n"
+    )
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+def test_without_the_extra_one_line_says_what_to_install(command: Navai, tmp_path: Path) -> None:
+    line = "navai: click and rich missing: pip install 'navai-client[cli]'\n"
+    environment = without(tmp_path, "click", "rich")
+    assert command("functions", **environment) == (2, "", line)
+    assert command(**environment, _NAVAI_COMPLETE="bash_complete") == (2, "", "")
+
+
+def test_serving_without_its_extra_says_what_to_install(command: Navai, tmp_path: Path) -> None:
+    result = command("serve", **without(tmp_path, "uvicorn"))
+    assert result == (2, "", "navai serve: uvicorn is missing: pip install 'navai-client[server]'\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unneeded"),
+    [
+        (["--version"], ["httpx", "rich", "asyncio", "navai_client.client"]),
+        (
+            ["functions", "--url", "http://127.0.0.1:1"],
+            ["rich", "uvicorn", "starlette", "navai_client.server"],
+        ),
+        (["serve", "--help"], ["httpx", "rich", "uvicorn", "starlette", "navai_client.client"]),
+        (["completion", "bash"], ["httpx", "rich", "uvicorn"]),
+    ],
+    ids=lambda value: value[0],
+)
+def test_a_command_imports_only_what_it_needs(arguments: list[str], unneeded: list[str]) -> None:
+    program = (
+        "import sys\nfrom navai_client.cli.__main__ import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        f"print('loaded:', [name for name in {unneeded!r} if name in sys.modules])"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert finished.stdout.endswith("loaded: []\n")
+
+
+def test_python_minus_m_is_the_same_command(demo_server: str, command: Navai) -> None:
+    arguments = ["functions", "--url", demo_server]
+    finished = subprocess.run(
+        [sys.executable, "-m", "navai_client.cli", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert finished.stdout == command(*arguments).out
+
+
+def test_output_in_another_encoding_is_still_json(reply: Callable[..., FaultServer], command: Navai) -> None:
+    server = reply('{"ok": true, "result": "Bogotá 🌄"}'.encode())
+    result = command("call", "f", "--url", server.url, PYTHONIOENCODING="ascii")
+    assert result.out == '"Bogot\\u00e1 \\ud83c\\udf04"\n'

@@ -1,0 +1,65 @@
+"""Unless it is allowed to act, a check asks for nothing that a backend could act on, however lax it is."""
+
+import asyncio
+import json
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from navai_client.conformance import check
+from navai_client.server import NavaiBackend
+from tests.conformance.in_memory import Asked, InMemory
+
+EXECUTE = "/navai/functions/execute"
+SECRET = "/navai/realtime/client-secret"
+
+
+def asked_of(**allowed: Any) -> list[Asked]:
+    with InMemory(NavaiBackend(env={}, demo=True, discover=False)) as transport:
+        check("http://navai.test", transport=transport, **allowed)
+    return transport.asked
+
+
+def test_no_function_that_there_is_is_called() -> None:
+    names = set(NavaiBackend(env={}, demo=True, discover=False).functions().names)
+
+    for asked in asked_of():
+        for name in names:
+            assert name.encode() not in asked.body
+
+
+def test_nothing_is_posted_to_where_secrets_are_minted() -> None:
+    assert {asked.method for asked in asked_of() if asked.path == SECRET} == {"GET"}
+
+
+def test_nothing_is_spoken() -> None:
+    spoken = [asked.record for asked in asked_of() if asked.path.endswith("/synthesize")]
+
+    assert spoken == [{"text": " "}]
+
+
+def test_what_is_allowed_is_done_as_often_as_it_is_said() -> None:
+    asked = asked_of(
+        mint=True, execute=("tell_time", None), execute_failing=("cancel_order", {}), speak="Hello."
+    )
+
+    called = [str(each.record.get("function_name")).strip().lower() for each in asked if each.path == EXECUTE]
+    assert (called.count("tell_time"), called.count("cancel_order")) == (2, 1)
+    assert [each.method for each in asked if each.path == SECRET] == ["GET", *["POST"] * 6]
+    assert [each.record for each in asked if each.path.endswith("/synthesize")][1:] == [{"text": "Hello."}]
+
+
+@given(st.integers(min_value=0, max_value=4))
+def test_a_function_that_is_called_as_ours_is_not_called(surplus: int) -> None:
+    backend = NavaiBackend(env={}, discover=False)
+    ran = []
+    for number in range(surplus):
+        backend.function(name="navai_check_no_such_function" + "_" * number)(lambda: ran.append(1))
+    with InMemory(backend) as transport:
+        report = check("http://navai.test", transport=transport, groups=["execute"])
+    asyncio.run(backend.aclose())
+
+    assert not ran
+    assert report["EXEC-03"].verdict == "passed"
+    assert json.loads(transport.asked[0].body or b"{}") == {}

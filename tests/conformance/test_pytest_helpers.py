@@ -1,0 +1,104 @@
+"""The check as tests of pytest, in a project of its user's."""
+
+from pathlib import Path
+
+import pytest
+
+from navai_client.conformance import requirements
+
+pytest_plugins = ["pytester"]
+
+PROJECT = """
+    import pytest
+
+    from navai_client.conformance import check
+    from navai_client.conformance.pytest import every_requirement, verify
+
+    @pytest.fixture(scope="session")
+    def report():
+        return check({url!r}, {arguments})
+
+    @every_requirement({groups})
+    def test_the_backend_keeps_the_contract(requirement, report):
+        verify(report, requirement)
+"""
+
+
+def run(
+    pytester: pytest.Pytester, *options: str, url: str, arguments: str = "", groups: str = ""
+) -> pytest.RunResult:
+    pytester.makepyfile(PROJECT.format(url=url, arguments=arguments, groups=groups))
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:schemathesis", *options)
+
+
+def test_each_requirement_is_a_test_with_its_id(pytester: pytest.Pytester, demo_server: str) -> None:
+    result = run(pytester, "-v", url=demo_server)
+
+    acting = sum(bool(each.acts) for each in requirements())
+    result.assert_outcomes(passed=len(requirements()) - acting - 1, skipped=acting + 1)
+    result.stdout.fnmatch_lines(["*test_the_backend_keeps_the_contract[[]EXEC-04[]] PASSED*"])
+
+
+def test_a_test_that_fails_says_what_was_asked_what_came_and_what_to_change(
+    pytester: pytest.Pytester, demo_server: str
+) -> None:
+    result = run(pytester, url=demo_server, arguments="functions_list_path='/nothing'")
+
+    result.stdout.fnmatch_lines(
+        [
+            "LIST-01 failed: The list of functions is answered with a status of 200 to 299.",
+            "  asked:   GET /nothing",
+            '  came:    HTTP 404 (application/json; charset=utf-8): {"error":"Not found."}',
+            "  change:  Answer GET on this path with 200.*",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*def test_the_backend*")
+
+
+def test_a_skipped_test_says_why(pytester: pytest.Pytester, demo_server: str) -> None:
+    result = run(
+        pytester, "-rs", url=demo_server, arguments="groups='client-secret'", groups="'client-secret'"
+    )
+
+    result.assert_outcomes(passed=1, skipped=10)
+    result.stdout.fnmatch_lines(["SKIPPED * it acts on the backend; allow it with mint=True"])
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_only_should_be_is_a_warning_or_a_failure_as_pytest_is_told(
+    pytester: pytest.Pytester, demo_server: str, strict: bool
+) -> None:
+    options = (
+        ["-W", "error::navai_client.conformance.pytest.ConformanceWarning"] if strict else ["-W", "always"]
+    )
+    given = "groups='cors', origin='https://app.example.com'"
+    result = run(pytester, *options, url=demo_server, arguments=given, groups="'cors'")
+
+    assert result.ret == (1 if strict else 0)
+    result.stdout.fnmatch_lines(
+        [
+            "*CORS-04 warned: A preflight from an origin that may call is granted, without credentials.",
+            "*came: *HTTP 204 with Access-Control-Allow-Methods:*",
+        ]
+    )
+    result.assert_outcomes(passed=3 + (not strict), skipped=4, failed=int(strict), warnings=int(not strict))
+
+
+def test_a_report_of_fewer_groups_is_an_error_that_says_so(
+    pytester: pytest.Pytester, demo_server: str
+) -> None:
+    result = run(pytester, "-k", "EXEC-01", url=demo_server, arguments="groups='list'")
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*KeyError: 'EXEC-01 was not checked.'*"])
+
+
+def test_the_tests_of_the_documentation_run(pytester: pytest.Pytester, demo_server: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "conformance.md").read_text(encoding="utf-8")
+    (example,) = (each for each in page.split("```")[1::2] if "every_requirement" in each)
+    pytester.makepyfile(example.removeprefix("python\n").replace("http://localhost:3000", demo_server))
+
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:schemathesis")
+
+    assert result.ret == 0
+    assert result.parseoutcomes()["passed"] > 30

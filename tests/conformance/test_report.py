@@ -1,0 +1,194 @@
+"""A report as text, as JSON and as JUnit's XML."""
+
+import json
+import re
+import xml.etree.ElementTree as ET
+from typing import Final
+
+import attrs
+import pytest
+
+from navai_client.conformance import Finding, Report, check, requirements
+from tests.conformance.table import PAGE
+
+BY_ID: Final = {each.id: each for each in requirements()}
+
+
+def finding(id_: str, **given: str) -> Finding:
+    return Finding(**{"requirement": BY_ID[id_], "expected": BY_ID[id_].sentence, "asked": "GET /x", **given})  # type: ignore[arg-type]
+
+
+PASSED: Final = finding("LIST-01", verdict="passed")
+FAILED: Final = finding("LIST-08", verdict="failed", came="no <warnings> & none", change="Add them.")
+WARNED: Final = finding("LIST-10", verdict="warned", came='Content-Type: "text"', change="Send it.")
+SKIPPED: Final = finding("EXEC-10", verdict="skipped", reason="it acts")
+SKIPPED_TOO: Final = finding("EXEC-11", verdict="skipped", reason="it acts")
+REPORT: Final = Report(
+    url="http://navai.test",
+    profile="contract",
+    version="1.2.3",
+    started_at=1_800_000_000.0,
+    seconds=1.23456,
+    findings=(PASSED, FAILED, WARNED, SKIPPED, SKIPPED_TOO),
+)
+
+TEXT: Final = """\
+Navai conformance of http://navai.test (profile: contract)
+
+list: 1 passed, 1 failed, 1 warned
+  FAIL  LIST-08   It has warnings, an array of texts.
+        asked   GET /x
+        came    no <warnings> & none
+        change  Add them.
+  warn  LIST-10   Its Content-Type is application/json.
+        asked   GET /x
+        came    Content-Type: "text"
+        change  Send it.
+
+execute: 2 skipped
+  skip  EXEC-10, EXEC-11: it acts
+
+1 passed, 1 failed, 1 warned, 2 skipped in 1.2 s.
+"""
+
+
+def test_the_text_shows_what_needs_attention() -> None:
+    assert REPORT.to_text() == TEXT
+
+
+def test_the_text_can_show_everything() -> None:
+    text = REPORT.to_text(verbose=True)
+
+    assert "  ok    LIST-01   The list of functions is answered" in text
+    assert "  skip  EXEC-11   It then has a result" in text
+    assert "        because it acts\n" in text
+
+
+def test_without_colour_the_text_has_no_control_characters_and_with_it_says_the_same() -> None:
+    colored = REPORT.to_text(color=True)
+
+    assert "\x1b[1;31mFAIL\x1b[0m" in colored
+    assert re.sub(r"\x1b\[[\d;]*m", "", colored) == TEXT
+
+
+@pytest.mark.parametrize("width", [1, 40, 80, 120])
+def test_no_line_is_wider_than_there_is_room(width: int) -> None:
+    long = attrs.evolve(FAILED, came="word " * 50 + "w" * 200)
+    report = attrs.evolve(REPORT, findings=(long, *REPORT.findings), url="http://n")
+
+    longest = max(len(line) for line in report.to_text(width=width, verbose=True).splitlines()[1:])
+    assert longest <= max(width, 40)
+
+
+def test_json_has_the_members_that_are_promised() -> None:
+    read = json.loads(REPORT.to_json())
+
+    assert read == {
+        "url": "http://navai.test",
+        "profile": "contract",
+        "version": "1.2.3",
+        "started_at": "2027-01-15T08:00:00+00:00",
+        "seconds": 1.235,
+        "reached": True,
+        "failure": "",
+        "exit_status": 1,
+        "counts": {"passed": 1, "failed": 1, "warned": 1, "skipped": 2},
+        "findings": read["findings"],
+    }
+    assert read["findings"][1] == {
+        "id": "LIST-08",
+        "group": "list",
+        "severity": "must",
+        "verdict": "failed",
+        "expected": "It has warnings, an array of texts.",
+        "asked": "GET /x",
+        "came": "no <warnings> & none",
+        "change": "Add them.",
+        "reason": "",
+        "source": "documents",
+        "seconds": 0.0,
+    }
+
+
+def test_the_page_says_what_each_member_of_the_json_is() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    read = json.loads(REPORT.to_json())
+
+    for name in read:
+        assert f"`{name}`" in page or f"`{name}[]" in page
+    for name in read["findings"][0]:
+        assert f"`findings[].{name}`" in page or f"`.{name}`" in page
+
+
+# The schema that Jenkins and GitLab read by: the attributes and children that each element may have.
+ATTRIBUTES: Final = {
+    "testsuites": {"name", "tests", "failures", "errors", "disabled", "time"},
+    "testsuite": {"name", "tests", "failures", "errors", "skipped", "disabled", "time", "timestamp"},
+    "properties": set(),
+    "property": {"name", "value"},
+    "testcase": {"name", "classname", "time", "assertions", "status"},
+    "failure": {"message", "type"},
+    "skipped": {"message", "type"},
+    "system-out": set(),
+}
+CHILDREN: Final = {
+    "testsuites": ["testsuite"],
+    "testsuite": ["properties", "testcase", "system-out"],
+    "properties": ["property"],
+    "testcase": ["skipped", "failure", "system-out"],
+}
+NUMBER: Final = re.compile(r"\d+(\.\d+)?")
+
+
+def assert_is_junit(text: str) -> ET.Element:
+    root = ET.fromstring(text)
+    assert root.tag == "testsuites"
+    for element in root.iter():
+        assert set(element.attrib) <= ATTRIBUTES[element.tag]
+        order = [CHILDREN.get(element.tag, []).index(child.tag) for child in element]
+        assert order == sorted(order)
+        for name in {"tests", "failures", "errors", "skipped", "time"} & set(element.attrib):
+            assert NUMBER.fullmatch(element.attrib[name])
+    for suite in root:
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d", suite.attrib["timestamp"])
+        counted = {"tests": "testcase", "failures": ".//failure", "skipped": ".//skipped"}
+        for name, path in counted.items():
+            assert int(suite.attrib[name]) == len(suite.findall(path))
+    for name in ("tests", "failures", "errors"):
+        assert int(root.attrib[name]) == sum(int(suite.attrib[name]) for suite in root)
+    return root
+
+
+def test_junit_is_what_ci_reads() -> None:
+    root = assert_is_junit(REPORT.to_junit())
+
+    assert [suite.attrib["name"] for suite in root] == ["navai.list", "navai.execute"]
+    cases = {case.attrib["name"].split()[0]: case for case in root.iter("testcase")}
+    assert list(cases["LIST-01"]) == []
+    (failure,) = cases["LIST-08"]
+    assert (failure.tag, failure.attrib["message"]) == ("failure", "no <warnings> & none")
+    assert failure.text == FAILED.to_text()
+    (warned,) = cases["LIST-10"]
+    assert (warned.tag, warned.text) == ("system-out", WARNED.to_text())
+    (skipped,) = cases["EXEC-10"]
+    assert (skipped.tag, skipped.attrib["message"]) == ("skipped", "it acts")
+
+
+def test_junit_of_a_real_check_is_so_too(demo_server: str) -> None:
+    assert_is_junit(check(demo_server).to_junit())
+
+
+def test_exit_statuses_go_by_severity() -> None:
+    def statuses(report: Report) -> tuple[int, int]:
+        return report.exit_status, report.exit_status_at("should")
+
+    assert statuses(REPORT) == (1, 1)
+    assert statuses(attrs.evolve(REPORT, findings=(PASSED, SKIPPED))) == (0, 0)
+    assert statuses(attrs.evolve(REPORT, findings=(PASSED, WARNED))) == (0, 1)
+    assert statuses(attrs.evolve(REPORT, failure="nobody there")) == (3, 3)
+
+
+def test_a_finding_is_had_by_its_id_or_requirement() -> None:
+    assert REPORT["LIST-08"] is FAILED is REPORT[BY_ID["LIST-08"]]
+    with pytest.raises(KeyError, match=r"CORS-01 was not checked\."):
+        REPORT["CORS-01"]

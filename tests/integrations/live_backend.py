@@ -1,0 +1,94 @@
+"""A real backend for the integrations' tests: the bundled server on a free port, in the test's event loop.
+
+Its functions tell what happened to them, and wait for what a test decides: no test waits by the clock.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import uvicorn
+
+from navai_client.server import FunctionContext, NavaiBackend
+from navai_client.server.serving import bind, url_of
+
+__all__ = ["LiveBackend", "live_backend"]
+
+_CROWD = 10
+
+
+class LiveBackend:
+    """A backend that is being served.
+
+    Attributes:
+        url: Where it is.
+        backend: To register more functions with.
+        booked: What ``book_table`` was asked for and has done.
+        waiting: Set when a call of ``book_table`` has begun.
+        release: Lets the calls of ``book_table`` finish.
+        done: Set when one has.
+        traces: The ``traceparent`` of each call of ``get_weather``.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.backend = NavaiBackend(env={})
+        self.booked: list[str] = []
+        self.waiting = asyncio.Event()
+        self.release = asyncio.Event()
+        self.done = asyncio.Event()
+        self.traces: list[str | None] = []
+        self._together = asyncio.Barrier(_CROWD)
+        for function in (self.get_weather, self.book_table, self.break_down, self.meet):
+            self.backend.function(function)
+
+    async def get_weather(self, context: FunctionContext, location: str) -> dict[str, Any]:
+        """Get the current weather of a place.
+
+        Args:
+            context: The call.
+            location: City or region.
+        """
+        self.traces.append(context.request.headers.get("traceparent"))
+        return {"location": location, "temperature": 21}
+
+    async def book_table(self, name: str) -> str:
+        """Book a table."""
+        self.waiting.set()
+        await self.release.wait()
+        self.booked.append(name)
+        self.done.set()
+        return f"booked for {name}"
+
+    async def break_down(self) -> None:
+        """Fail."""
+        raise RuntimeError("the oven is out of order")
+
+    async def meet(self, guest: int) -> int:
+        """Return when ten are here, and not before."""
+        await self._together.wait()
+        return guest
+
+
+@asynccontextmanager
+async def live_backend(port: int = 0) -> AsyncIterator[LiveBackend]:
+    """Serve a backend while the block runs, on *port* or a free one."""
+    with bind("127.0.0.1", port) as listener:
+        live = LiveBackend(url_of(listener))
+        config = uvicorn.Config(
+            cast("Any", live.backend),
+            log_config=None,
+            access_log=False,
+            lifespan="on",
+            ws="none",
+            timeout_graceful_shutdown=5,
+        )
+        server = uvicorn.Server(config)
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            yield live
+        finally:
+            live.release.set()
+            server.should_exit = True
+            await serving

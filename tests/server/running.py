@@ -1,0 +1,51 @@
+"""Calls in threads and keyed calls, as coroutines: how tests wait for them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any
+
+from navai_client.server.calls import Outcome, RunningCall
+from navai_client.server.idempotency import IdempotencyKeys
+from navai_client.server.threads import CallThreads
+
+__all__ = ["begun", "once", "run"]
+
+
+async def run(threads: CallThreads, function: Hashable, call: Callable[[], Any]) -> Any:
+    """Run *call* in a thread and return what it returned; cancelled, give it up."""
+    returned = asyncio.get_running_loop().create_future()
+
+    def tell(result: Any) -> None:
+        if not returned.done():
+            returned.set_result(result)
+
+    give_up = threads.submit(function, call, tell)
+    try:
+        return await returned
+    except asyncio.CancelledError:
+        give_up()
+        raise
+
+
+def begun(work: Callable[[], Awaitable[bytes]]) -> RunningCall:
+    """Begin a call that ends with what *work* gives; when it is cancelled, so is the call."""
+    running = RunningCall("f", None, set())
+
+    async def go() -> None:
+        try:
+            running.end(await work())
+        except asyncio.CancelledError:
+            running.end(None)
+            raise
+
+    running.task = asyncio.get_running_loop().create_task(go())
+    running.ends_itself = True
+    return running
+
+
+async def once(
+    keys: IdempotencyKeys, key: str, function: str, payload: Any, work: Callable[[], Awaitable[bytes]]
+) -> tuple[Outcome, bool]:
+    """Make a keyed call and wait for it: what it ended with, and whether it was replayed."""
+    running, replayed = keys.once(key, function, payload, lambda: begun(work))
+    return await running.wait(), replayed

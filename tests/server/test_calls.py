@@ -1,0 +1,164 @@
+"""Calls under way: who leaves, what is given up, and what the server's end does to them."""
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from navai_client.server import FunctionContext, NavaiBackend
+from navai_client.server.messages import BackendRequest
+from tests.server.test_threads import until
+
+EXECUTE = "/navai/functions/execute"
+REQUEST = BackendRequest("POST", EXECUTE, {})
+
+
+def call(backend: NavaiBackend, name: str, **headers: str) -> "asyncio.Task[Any]":
+    """Begin to ask for the execution of a function."""
+    given = {key.encode(): value.encode() for key, value in headers.items()}
+    request = BackendRequest("POST", EXECUTE, given)
+    return asyncio.create_task(backend.core.answer(request, b'{"function_name":"%s"}' % name.encode()))
+
+
+async def left(calling: "asyncio.Task[Any]") -> None:
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+
+
+def test_a_function_is_cancelled_when_the_one_who_called_it_leaves() -> None:
+    backend = NavaiBackend(env={}, discover=False, function_timeout=None)
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    @backend.function
+    async def wait() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def scenario() -> None:
+        calling = call(backend, "wait")
+        await began.wait()
+        await left(calling)
+        await ended.wait()
+        await left(call(backend, "wait"))
+
+    asyncio.run(scenario())
+
+
+def test_a_keyed_call_goes_on_when_the_one_who_called_leaves_and_answers_the_next() -> None:
+    backend = NavaiBackend(env={}, discover=False)
+    began, release, ran = asyncio.Event(), asyncio.Event(), [0]
+
+    @backend.function
+    async def wait() -> str:
+        ran[0] += 1
+        began.set()
+        await release.wait()
+        return "done"
+
+    async def scenario() -> Any:
+        key = {"idempotency-key": "k"}
+        calling = call(backend, "wait", **key)
+        await began.wait()
+        await left(calling)
+        release.set()
+        return await call(backend, "wait", **key)
+
+    answer = asyncio.run(scenario())
+    assert b'"result":"done"' in answer.body
+    assert (b"idempotent-replayed", b"true") in answer.headers
+    assert ran == [1]
+
+
+def test_the_end_of_the_server_ends_every_call() -> None:
+    backend = NavaiBackend(env={}, discover=False)
+    seen: list[Any] = []
+
+    all_wait = asyncio.Event()
+
+    @backend.function
+    def work(context: FunctionContext) -> None:
+        seen.append("begun")
+        seen.append(context.cancelled.wait(5))
+
+    @backend.function
+    async def wait() -> None:
+        seen.append("waits")
+        if seen.count("waits") == 2:
+            all_wait.set()
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        keyed = {"idempotency-key": "k"}
+        calls = [call(backend, "work"), call(backend, "wait"), call(backend, "wait", **keyed)]
+        await all_wait.wait()
+        until(lambda: "begun" in seen)  # in its thread
+        await backend.aclose()
+        for each in calls:
+            with pytest.raises(asyncio.CancelledError):
+                await each
+
+    asyncio.run(scenario())
+    until(lambda: True in seen)
+
+
+def test_a_call_that_is_cancelled_before_it_began_has_ended() -> None:
+    backend = NavaiBackend(env={}, discover=False)
+    ran: list[int] = []
+
+    @backend.function
+    async def work() -> None:
+        ran.append(1)
+
+    async def scenario() -> None:
+        (function,) = backend.functions().functions
+        running = backend.invoker.begin("work", function.target, None, REQUEST, None)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running.wait()
+
+    asyncio.run(scenario())
+    assert ran == []
+
+
+def test_what_returned_after_it_was_given_up_is_not_told() -> None:
+    backend = NavaiBackend(env={}, discover=False)
+    returned = threading.Event()
+
+    @backend.function
+    def work() -> str:
+        returned.set()
+        return "late"
+
+    async def scenario() -> None:
+        (function,) = backend.functions().functions
+        running = backend.invoker.begin("work", function.target, None, REQUEST, None)
+        until(lambda: returned.is_set() and not backend.invoker._threads.running)
+        running.cancel()  # what it returned waits for this loop already
+        await asyncio.sleep(0)
+        with pytest.raises(asyncio.CancelledError):
+            await running.wait()
+
+    asyncio.run(scenario())
+
+
+def test_a_time_limit_is_one_for_the_current_task_of_the_function_alone() -> None:
+    backend = NavaiBackend(env={}, discover=False)
+
+    @backend.function
+    async def limited() -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "its own limit"
+        return "none"
+
+    async def scenario() -> Any:
+        return await call(backend, "limited")
+
+    assert b"its own limit" in asyncio.run(scenario()).body

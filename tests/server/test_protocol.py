@@ -1,0 +1,53 @@
+"""Connections of the command-line server: answers in one piece, in order, of every size."""
+
+import asyncio
+from typing import Any, cast
+
+import uvicorn
+from uvicorn.server import ServerState
+
+from navai_client.server import NavaiBackend
+from navai_client.server.protocol import OneWriteProtocol
+
+
+async def ask(requests: bytes, end: bytes) -> bytes:
+    """Send *requests* over one connection and return what comes, up to and with *end*."""
+    backend = NavaiBackend(env={}, discover=False, access_log=None)
+    backend.function(name="long")(lambda: "x" * 200_000)
+    backend.function(name="short")(lambda: "y")
+    config = uvicorn.Config(
+        cast("Any", backend), http=OneWriteProtocol, lifespan="off", log_config=None, access_log=False
+    )
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: OneWriteProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+    )
+    async with server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=2**20)
+        writer.write(requests)
+        answers = await reader.readuntil(end)
+        writer.close()
+        await writer.wait_closed()
+        while state.connections:  # noqa: ASYNC110 - uvicorn sets no event
+            await asyncio.sleep(0)
+        return answers
+
+
+def post(name: bytes) -> bytes:
+    body = b'{"function_name":"%s"}' % name
+    head = b"POST /navai/functions/execute HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n"
+    return head + b"content-length: %d\r\n\r\n%s" % (len(body), body)
+
+
+def test_pipelined_answers_of_every_size_come_in_order_and_whole() -> None:
+    head = b"HEAD /health HTTP/1.1\r\nhost: t\r\n\r\n"
+    last = b"GET /health HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
+    got = asyncio.run(ask(post(b"short") + post(b"long") + head + last, b'{"ok":true}'))
+    assert got.count(b"HTTP/1.1 200 OK\r\n") == 4
+    assert got.index(b'"y"') < got.index(b"x" * 200_000) < got.index(b'{"ok":true}')
+
+
+def test_what_is_no_http_is_400_and_the_connection_closed() -> None:
+    assert asyncio.run(ask(b"nonsense\r\n\r\n", b"HTTP request received.")).startswith(b"HTTP/1.1 400 ")

@@ -1,0 +1,142 @@
+"""The benchmarks run, and print what they promise. How fast anything is, is not tested: machines differ."""
+
+import math
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.contenders import CONTENDERS
+from benchmarks.figures import exponents, number, spread, table
+from benchmarks.goals import goals
+from benchmarks.load import load
+from benchmarks.process import fixed_server
+from benchmarks.results import compact, result_of
+from tests.interop.peers import PeersMissingError, install
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def _peers() -> None:
+    try:
+        install()
+    except PeersMissingError as missing:
+        if os.environ.get("CI", "").lower() == "true":
+            raise
+        pytest.skip(str(missing))
+
+
+def run(*arguments: str) -> str:
+    """Run ``python -m benchmarks`` and return what it prints."""
+    command = [sys.executable, "-m", "benchmarks", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.usefixtures("_peers")
+@pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        ("client", [*CONTENDERS, "JavaScript client", "JavaScript client, both cores"]),
+        (
+            "server",
+            ["list", "execute", "execute, not async", "client secret", "navai_client.server", "Express"],
+        ),
+        ("start", ["import navai_client", "import httpx", "a further client", "a further httpx.Client"]),
+        (
+            "growth",
+            ["navai_client, sync", "navai_client, fast, async", "navai_client.server", "Express", "1", "2"],
+        ),
+    ],
+)
+def test_each_part_runs_and_prints_a_row_for_all_that_it_compares(part: str, shown: list[str]) -> None:
+    printed = run(part, "--quick")
+    assert "| goal | wanted | measured | by CPU time | reached |" in printed
+    assert "- Python: " in printed
+    cells = {cell.strip() for line in printed.splitlines() for cell in line.strip("|").split("|")}
+    assert cells.issuperset(shown)
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--quick", "--write"], ["--quick", "--no-run"]])
+def test_what_cannot_be_measured_is_said_before_anything_starts(arguments: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        capture_output=True,
+        cwd=ROOT,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert b"error: " in done.stderr
+
+
+@pytest.mark.parametrize("size", [64, 1000, 2**18])
+def test_a_result_has_exactly_the_bytes_that_are_asked_for(size: int) -> None:
+    assert len(compact(result_of(size))) == size
+
+
+@pytest.mark.parametrize("seconds", [1, 0.1], ids=["wrk", "own"])
+def test_both_load_tools_count_what_a_server_answered(seconds: float) -> None:
+    if seconds == 1 and shutil.which("wrk") is None:
+        pytest.skip("wrk is not installed; the benchmarks then use their own tool.")
+    with fixed_server() as url:
+        came = load(f"{url}/1000", "POST", "/any", {"a": 1}, connections=3, seconds=seconds)
+    assert came.requests >= 3
+    assert 0 < came.p50 <= came.p99
+
+
+@pytest.mark.parametrize("seconds", [1, 0.1], ids=["wrk", "own"])
+def test_answers_that_are_no_success_are_not_counted_but_refused(seconds: float, demo_server: str) -> None:
+    with pytest.raises(RuntimeError, match="wrong answers"):
+        load(demo_server, "GET", "/no/such", connections=2, seconds=seconds)
+
+
+def test_the_plot_shows_every_client_by_its_name(tmp_path: Path) -> None:
+    from benchmarks.plot import draw  # noqa: PLC0415 - matplotlib is slow to import, and only needed here
+
+    case = {"size": 64, "rates": [900.0, 1000.0, 1200.0]}
+    cases = [{**case, "client": name, "at_once": at} for name in ("one", "two & three") for at in (0, 1, 8)]
+    draw({"cases": cases}, tmp_path / "plot.svg")
+    drawn = (tmp_path / "plot.svg").read_text()
+    assert ">one</text>" in drawn
+    assert ">two &amp; three</text>" in drawn
+    assert "prefers-color-scheme: dark" in drawn
+
+
+def test_goals_say_what_was_reached_and_what_was_not() -> None:
+    turns = [{"rate": 900.0, "p99": 5.0, "cpu": 80.0}]
+    slow = [{"rate": 300.0, "p99": 4.0, "cpu": 200.0}]
+    requests = ("list", "execute", "client secret")
+    cases = [{"request": each, "server": "navai_client.server", "turns": turns} for each in requests]
+    cases += [{"request": each, "server": "Express", "turns": slow} for each in requests]
+    memory = [{"server": "navai_client.server", "rest": 30.0}, {"server": "Express", "rest": 60.0}]
+    told = goals({"server": {"cases": cases, "memory": memory}})
+    assert "| client secret: requests/s by those of Express | ≥ 3 x | 3.00 x | 2.50 x | yes |" in told
+    assert "| list: requests/s by those of Express | ≥ 4 x | 3.00 x | 2.50 x | **no** |" in told
+    assert "| list: p99 by that of Express | ≤ 1 x | 1.25 x |  | **no** |" in told
+    assert "| memory at rest by that of Express | ≤ 1 x | 0.50 x |  | yes |" in told
+    assert told.count("not measured") == 5
+
+
+def test_an_exponent_of_one_is_linear_and_of_zero_is_constant() -> None:
+    assert exponents([(10, 3.0), (100, 30.0)]) == pytest.approx([1])
+    assert exponents([(1, 5.0), (8, 5.0), (16, 20.0)]) == pytest.approx([0, 2])
+    assert exponents([(1, 0.0), (2, 1.0)]) == [pytest.approx(math.nan, nan_ok=True)]
+
+
+def test_figures_are_said_with_the_digits_that_count() -> None:
+    assert [number(each) for each in (0, 0.01234, 1.5, 99.4, 12345.6)] == [
+        "0",
+        "0.0123",
+        "1.50",
+        "99.4",
+        "12,346",
+    ]
+    assert spread([3.0, 1.0, 2.0]) == "2.00 (1.00-3.00)"
+    assert spread([2.0]) == "2.00"
+    assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
