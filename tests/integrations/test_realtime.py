@@ -5,8 +5,8 @@ import json
 from typing import Any
 
 import pytest
-import websockets
 from openai import AsyncOpenAI
+from websockets.asyncio.client import connect
 
 from navai_client import AsyncNavaiBackendClient
 from navai_client.integrations.realtime import (
@@ -220,7 +220,7 @@ class TestOverAWebSocket:
                     secret = await client.create_client_secret()
                     headers = {"Authorization": f"Bearer {secret.value}"}
                     async with (
-                        websockets.connect(api.url, additional_headers=headers) as socket,
+                        connect(api.url, additional_headers=headers) as socket,
                         RealtimeToolRunner(toolset, socket.send) as runner,
                     ):
 

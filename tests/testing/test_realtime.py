@@ -77,7 +77,8 @@ class TestWhomItLetsIn:
             with pytest.raises(InvalidStatus, match="401"):
                 connected(api)
             api.accept("another")
-            connected(api, "another").close()
+            with connected(api, "another"):
+                pass
             assert len(api.refused) == 1
             assert SECRET not in api.refused[0]
 
