@@ -77,6 +77,7 @@ class AccessLines:
         self._stream = stream
         self._lines: list[str] = []
         self._bytes = 0
+        self._timed = False
         self._second = -1
         self._stamp = ""
 
@@ -95,12 +96,17 @@ class AccessLines:
             request.request_id,
             answer.function or "-",
         )
-        if not self._lines:
-            asyncio.get_running_loop().call_later(_DELAY_S, self.flush)
+        if not self._timed:
+            self._timed = True
+            asyncio.get_running_loop().call_later(_DELAY_S, self._flush_in_time)
         self._lines.append(line)
         self._bytes += len(line)
         if self._bytes > _MOST_BYTES:
             self.flush()
+
+    def _flush_in_time(self) -> None:
+        self._timed = False
+        self.flush()
 
     def flush(self) -> None:
         """Write what is held back."""

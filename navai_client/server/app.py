@@ -45,26 +45,9 @@ class NavaiBackend(Backend):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request, or the start and stop of the server."""
-        if scope["type"] == "http":
-            await self._serve(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await self._live(receive, send)
-        elif scope["type"] == "websocket":
-            await receive()
-            await send({"type": "websocket.close", "code": 1000})
-        else:
-            raise ValueError(f"A Navai backend does not serve {scope['type']!r}.")
-
-    @contextlib.asynccontextmanager
-    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
-        """Start and stop with the application that this one is mounted into: ``Starlette(lifespan=...)``."""
-        self.start()
-        try:
-            yield
-        finally:
-            await self.aclose()
-
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._serve_other(scope["type"], receive, send)
+            return
         began = time.perf_counter()
         headers = dict(scope["headers"])
         request = BackendRequest(scope["method"], _path_of(scope), headers, self._request_id(headers))
@@ -78,6 +61,24 @@ class NavaiBackend(Backend):
         await self._send(request, answer, send)
         if self.access_log is not None:
             self.access_log.write(request, answer, time.perf_counter() - began)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
+        """Start and stop with the application that this one is mounted into: ``Starlette(lifespan=...)``."""
+        self.start()
+        try:
+            yield
+        finally:
+            await self.aclose()
+
+    async def _serve_other(self, protocol: str, receive: Receive, send: Send) -> None:
+        if protocol == "lifespan":
+            await self._live(receive, send)
+        elif protocol == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1000})
+        else:
+            raise ValueError(f"A Navai backend does not serve {protocol!r}.")
 
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-request-id")

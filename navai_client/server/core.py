@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import hmac
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 import attrs
@@ -34,7 +34,7 @@ _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
 _FAILED: Final = "Function execution failed."
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 
-Handler = Callable[[BackendRequest, bytes], Awaitable[Answer]]
+Handler = Callable[[BackendRequest, bytes], Coroutine[Any, Any, Answer]]
 
 
 class Services(Protocol):
@@ -105,9 +105,9 @@ class BackendCore:
             return self._refuse_body(request.raw_headers)
         return None
 
-    async def answer(self, request: BackendRequest, body: bytes) -> Answer:
+    def answer(self, request: BackendRequest, body: bytes) -> Coroutine[Any, Any, Answer]:
         """Answer *request*, which :meth:`admit` has let pass, with its *body*."""
-        return await self._routes[request.path].methods[request.method](request, body)
+        return self._routes[request.path].methods[request.method](request, body)
 
     async def aclose(self) -> None:
         """Give up the calls that still run."""
