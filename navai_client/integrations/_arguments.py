@@ -1,6 +1,5 @@
 """What a model gave as arguments -> an object, or what is wrong in words that the model can act on."""
 
-import copy
 import json
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn
@@ -16,7 +15,7 @@ class ArgumentsProblemError(Exception):
 
 
 def read_arguments(given: Mapping[str, Any] | str | bytes | None) -> dict[str, Any] | None:
-    """Return the arguments *given* as a dict of their own, or None for none.
+    """Return the arguments *given* as a dict, or None for none.
 
     Args:
         given: An object, the JSON text of one (which may be empty), or None.
@@ -30,7 +29,7 @@ def read_arguments(given: Mapping[str, Any] | str | bytes | None) -> dict[str, A
         return None
     if not isinstance(given, Mapping):
         raise ArgumentsProblemError(f"an object is needed, not {_kind(given)}")
-    return copy.deepcopy(dict(given))
+    return dict(given)
 
 
 def is_by_position(payload: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:

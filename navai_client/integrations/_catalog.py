@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
+from navai_client.integrations._arguments import is_by_position
 from navai_client.integrations._local import LocalFunction
 from navai_client.integrations._options import Settings, normalized
 from navai_client.integrations._schema import (
@@ -50,10 +51,6 @@ NAVIGATE_SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-def _no_problems(_: dict[str, Any]) -> list[str]:
-    return []
-
-
 @frozen
 class Function:
     """One function that can be called, by its normalised name.
@@ -64,7 +61,7 @@ class Function:
         source: Where it is.
         kind: ``backend`` or ``local``.
         parameters: Its schema, inlined, or None if nothing is known.
-        problems: Lists what arguments do wrong by that schema.
+        problems: Lists what arguments do wrong by that schema, if it is the one that tells.
         local: The Python function.
     """
 
@@ -73,7 +70,7 @@ class Function:
     source: str
     kind: Literal["backend", "local"]
     parameters: dict[str, Any] | None = field(default=None, repr=False)
-    problems: Callable[[dict[str, Any]], list[str]] = field(default=_no_problems, repr=False)
+    problems: Callable[[dict[str, Any]], list[str]] | None = field(default=None, repr=False)
     local: LocalFunction | None = field(default=None, repr=False)
 
 
@@ -137,7 +134,12 @@ def _from_backend(name: str, given: BackendFunction, warnings: list[str]) -> Fun
     except SchemaProblemError as problem:
         warnings.append(f'[navai] Ignored the parameters of backend function "{given.name}": {problem}.')
         return Function(name, given.description, source, "backend")
-    return Function(name, given.description, source, "backend", schema, checker(schema))
+    return Function(name, given.description, source, "backend", schema, _problems_by(schema))
+
+
+def _problems_by(schema: dict[str, Any]) -> Callable[[dict[str, Any]], list[str]]:
+    check = checker(schema)
+    return lambda payload: [] if is_by_position(payload, schema) else check(payload)
 
 
 def _may_be_direct(name: str, settings: Settings, warnings: list[str]) -> bool:

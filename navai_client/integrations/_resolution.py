@@ -7,7 +7,7 @@ from typing import Any, Literal
 from attrs import field, frozen
 
 from navai_client.integrations import _failures
-from navai_client.integrations._arguments import ArgumentsProblemError, is_by_position, read_arguments
+from navai_client.integrations._arguments import ArgumentsProblemError, read_arguments
 from navai_client.integrations._catalog import GENERIC_SCHEMA, NAVIGATE_SCHEMA, Catalog, Function
 from navai_client.integrations._local import InvalidArgumentsError
 from navai_client.integrations._options import Navigate, Settings, normalized
@@ -102,7 +102,7 @@ def _checked(function: Function, payload: dict[str, Any] | None) -> Resolved:
             bound = function.local.bind(payload or {})
         except InvalidArgumentsError as error:
             problems = list(error.args)
-    elif function.parameters is not None and not is_by_position(payload or {}, function.parameters):
+    elif function.problems is not None:
         problems = function.problems(payload or {})
     if problems:
         return _invalid("; ".join(problems), function, payload)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import attrs
 
-from navai_client.integrations.tools import ToolCall, ToolOutcome
+from navai_client.integrations.tools import ToolOutcome
 
 __all__ = ["Begun", "Running"]
 
@@ -27,7 +27,7 @@ class Begun:
 
 @attrs.define(eq=False)
 class _Record:
-    call: ToolCall
+    key: str
     begun: Begun
     task: "asyncio.Task[ToolOutcome]"
     waiting: int = 0
@@ -41,19 +41,24 @@ class Running:
         self._tasks: set[asyncio.Future[Any]] = set()
 
     async def once(
-        self, call: ToolCall, work: Callable[[Begun], Coroutine[Any, Any, ToolOutcome]]
+        self, call_id: str, key: str, work: Callable[[Begun], Coroutine[Any, Any, ToolOutcome]]
     ) -> ToolOutcome:
         """Return what comes of *work*, or what came of it when this call was made before.
 
         A call that did not run, and certainly not, may be made again.
+
+        Args:
+            call_id: The id of the call.
+            key: What tells it from another call of the same id.
+            work: Makes the call.
         """
-        record = self._records.get(call.call_id)
-        if record is None or record.call != call:
+        record = self._records.get(call_id)
+        if record is None or record.key != key:
             begun = Begun()
-            record = _Record(call, begun, asyncio.get_running_loop().create_task(work(begun)))
-            self._records[call.call_id] = record
+            record = _Record(key, begun, asyncio.get_running_loop().create_task(work(begun)))
+            self._records[call_id] = record
             self.keep(record.task)
-            record.task.add_done_callback(lambda _: self._done(record))
+            record.task.add_done_callback(lambda _: self._done(call_id, record))
         record.waiting += 1
         try:
             return await asyncio.shield(record.task)
@@ -79,14 +84,14 @@ class Running:
                 await asyncio.wait(late)
         self._records.clear()
 
-    def _done(self, record: _Record) -> None:
-        if record.task.cancelled():
+    def _done(self, call_id: str, record: _Record) -> None:
+        if record.task.cancelled():  # before its first step
             ran = False
         else:
             outcome = record.task.result()
             ran = outcome.ok or outcome.may_have_executed
-        if not ran and self._records.get(record.call.call_id) is record:
-            del self._records[record.call.call_id]
+        if not ran and self._records.get(call_id) is record:
+            del self._records[call_id]
         while len(self._records) > _MOST_REMEMBERED:
             oldest = next(iter(self._records))
             if not self._records[oldest].task.done():

@@ -55,7 +55,7 @@ def _text_mark(shown: int, of: int) -> str:
 def _cut_list(items: list[Any], most: int) -> list[Any]:
     kept: list[Any] = []
     left = most - _ROOM_FOR_A_MARK
-    for item in items:
+    for item in items:  # pragma: no branch - not all fit, or nothing would be cut
         size = len(compact(item)) + 1
         if size > left:
             break

@@ -201,7 +201,8 @@ class Toolset:
             return outcome
         if limit is None:
             limit = self._settings.timeout_of(call.function_name)
-        work = self._work(call, found)
+        key = self._idempotency_key(call)
+        work = self._work(call, found, key)
 
         async def run(begun: Begun) -> ToolOutcome:
             with tool_call(call_id):  # for who watches the client
@@ -209,7 +210,7 @@ class Toolset:
                     call, attrs.evolve(blank, path=found.path), work, limit, begun
                 )
 
-        return await self._running.once(call, run)
+        return await self._running.once(call.call_id, key, run)
 
     async def refresh(self) -> ToolsetChanges:
         """Ask the backend again, and return what changed.
@@ -243,13 +244,13 @@ class Toolset:
         self._catalog = build_catalog(listed.functions, self._local, self._local_warnings, self._settings)
         self._told = listed.warnings
 
-    def _work(self, call: ToolCall, found: Resolved) -> Work:
+    def _work(self, call: ToolCall, found: Resolved, key: str) -> Work:
         async def ask_backend(left: float | None) -> Any:
             ask = partial(
                 self._client.execute_function,
                 call.function_name,
                 call.arguments,
-                idempotency_key=self._idempotency_key(call),
+                idempotency_key=key,
                 timeout=left,
             )
             return await (ask() if self._client_is_async else self._in_thread(ask))
@@ -269,7 +270,11 @@ class Toolset:
 
     def _idempotency_key(self, call: ToolCall) -> str:
         """Return the same key for the same call: a backend that knows keys then runs it once, too."""
-        return str(uuid.uuid5(self._namespace, f"{call.call_id}\n{call.function_name}\n{call.arguments!r}"))
+        try:
+            arguments = repr(call.arguments)
+        except RecursionError:  # which the backend's client refuses afterwards
+            arguments = ""
+        return str(uuid.uuid5(self._namespace, f"{call.call_id}\n{call.function_name}\n{arguments}"))
 
 
 async def _list(client: Any) -> FunctionList:

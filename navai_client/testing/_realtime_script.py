@@ -10,7 +10,18 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-__all__ = ["Action", "BargeIn", "Call", "Disconnect", "Numbers", "Raw", "Say", "call_events", "say_events"]
+__all__ = [
+    "Action",
+    "BargeIn",
+    "Call",
+    "Disconnect",
+    "Numbers",
+    "Raw",
+    "Say",
+    "Until",
+    "call_events",
+    "say_events",
+]
 
 _SILENCE: Final = base64.b64encode(bytes(480)).decode()  # 10 ms of PCM at 24 kHz
 
@@ -83,7 +94,18 @@ class Disconnect:
     reason: str = "the script ends the connection here"
 
 
-Action = Say | Call | BargeIn | Raw | Disconnect
+@frozen
+class Until:
+    """The response stays open until the client has sent an event of this type, or cancels it.
+
+    Attributes:
+        kind: Such as ``conversation.item.create``.
+    """
+
+    kind: str
+
+
+Action = Say | Call | BargeIn | Raw | Disconnect | Until
 
 
 class Numbers:

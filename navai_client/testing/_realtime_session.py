@@ -13,6 +13,7 @@ from navai_client.testing._realtime_script import (
     Numbers,
     Raw,
     Say,
+    Until,
     call_events,
     say_events,
 )
@@ -86,6 +87,7 @@ class FakeRealtimeSession:
         self.hung_up = False
         self._playing: asyncio.Task[None] | None = None
         self._response: str | None = None
+        self._heard = asyncio.Condition()
         self._handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "session.update": self._update,
             "conversation.item.create": self._create_item,
@@ -141,6 +143,8 @@ class FakeRealtimeSession:
         audio = {"audio": "..."} if kind == "input_audio_buffer.append" else {}
         self.received.append({**event, **audio})
         self._script.note()
+        async with self._heard:
+            self._heard.notify_all()
 
     async def speak(self, text: str) -> None:
         """Have the person say *text*: an active response is cancelled, and the next turn follows."""
@@ -152,7 +156,7 @@ class FakeRealtimeSession:
         content = [{"type": "input_audio", "transcript": text}]
         await self._tell_item({"id": item, "type": "message", "role": "user", "content": content})
         if self._server_answers:
-            self._play()
+            await self._play()
 
     async def finish(self) -> None:
         """Stop playing: the connection is gone."""
@@ -211,7 +215,7 @@ class FakeRealtimeSession:
             text = f"Conversation already has an active response in progress: {self._response}."
             await self._refuse("conversation_already_has_active_response", text, event)
             return
-        self._play()
+        await self._play()
 
     async def _cancel_response(self, event: dict[str, Any]) -> None:
         if not await self._stop("client_cancelled"):
@@ -229,13 +233,14 @@ class FakeRealtimeSession:
     async def _nothing(self, _: dict[str, Any]) -> None:
         """Answer nothing, as the API does."""
 
-    def _play(self) -> None:
-        self._response = self._script.numbers.next("resp")
-        self._playing = asyncio.get_running_loop().create_task(self._play_turn(self._response))
-
-    async def _play_turn(self, response: str) -> None:
+    async def _play(self) -> None:
+        response = self._response = self._script.numbers.next("resp")
+        turn = self._script.next_turn()
         await self._tell("response.created", response=_response(response, "in_progress"))
-        for index, action in enumerate(self._script.next_turn()):
+        self._playing = asyncio.get_running_loop().create_task(self._play_turn(response, turn))
+
+    async def _play_turn(self, response: str, turn: Sequence[Action]) -> None:
+        for index, action in enumerate(turn):
             if isinstance(action, BargeIn):
                 self._playing = None  # this very task is not to be cancelled
                 await self.speak(action.text)
@@ -261,7 +266,11 @@ class FakeRealtimeSession:
                     await self._tell(**event)
             case Raw(event):
                 await self._socket.send(event if isinstance(event, str) else json.dumps(event))
-            case Disconnect(code, reason):
+            case Until(kind):
+                before = len(self.sent(kind))
+                async with self._heard:
+                    await self._heard.wait_for(lambda: len(self.sent(kind)) > before)
+            case Disconnect(code, reason):  # pragma: no branch - a BargeIn is played by _play_turn
                 self.hung_up = True
                 await self._socket.close(code, reason)
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from navai_client.integrations._missing import needs_extra
 from navai_client.models import mask
 from navai_client.testing._realtime_mint import MintedSecret, MintServer
-from navai_client.testing._realtime_script import Action, BargeIn, Call, Disconnect, Numbers, Raw, Say
+from navai_client.testing._realtime_script import Action, BargeIn, Call, Disconnect, Numbers, Raw, Say, Until
 from navai_client.testing._realtime_session import FakeRealtimeSession
 
 with needs_extra("testing", "websockets"):
@@ -33,6 +33,7 @@ __all__ = [
     "MintedSecret",
     "Raw",
     "Say",
+    "Until",
 ]
 
 _PATH: Final = "/v1/realtime"

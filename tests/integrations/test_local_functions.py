@@ -55,7 +55,7 @@ SENTINEL = object()
 
 def everything(  # noqa: D417 - of the others nothing is said
     location: Annotated[str, "A city."],
-    when: dt.date | None = None,
+    when: Annotated[dt.date | None, pydantic.Field()] = None,
     *more: int,
     order: Order | None = None,
     schema: int = 3,
@@ -166,6 +166,9 @@ def test_a_name_that_is_wrong_is_told_rather_than_given_as_the_argument() -> Non
     assert call(weather, {"place": "Rome"}).error == (
         "Invalid arguments: city: Field required; place: Extra inputs are not permitted."
     )
+
+    extra = call(weather, {"city": "Rome", "zip": 1})
+    assert extra.error == "Invalid arguments: zip: Extra inputs are not permitted."
 
     def keywords(*, city: str) -> str:
         return city

@@ -7,11 +7,19 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from agents.realtime import RealtimeRunner, RealtimeSession
+from agents.realtime import RealtimeAgent, RealtimeRunner, RealtimeSession
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosedError
 
-from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client import (
+    AsyncNavaiBackendClient,
+    NavaiBackendClient,
+    NavaiError,
+    NavaiHTTPError,
+    NavaiTransportError,
+)
 from navai_client.integrations.openai_agents import (
+    BackendSession,
     Specialist,
     build_navai_agent,
     read_backend_session,
@@ -310,3 +318,110 @@ async def test_events_that_are_none_hurt_nothing() -> None:
         await on.session.send_message("The weather?")
         await on.api.wait_async()
         assert on.output("call_w")["ok"] is True
+
+
+class TestFindingOutWhatTheBackendPutsIntoItsSecrets:
+    """One session is opened, looked at and closed; what goes wrong is an error of ours."""
+
+    @in_a_loop
+    async def test_a_session_says_its_model_voice_and_instructions(self) -> None:
+        async with FakeRealtimeServer() as api:
+            with served(Shop(), api.openai_base_url, **BACKEND) as url:
+                async with AsyncNavaiBackendClient(url) as client:
+                    found = await read_backend_session(client, url=api.url, model="another", voice="marin")
+        assert found == BackendSession(
+            model="another",
+            voice="marin",
+            instructions="You are the voice of a shop.\nAlways reply in Spanish.",
+        )
+
+    @in_a_loop
+    async def test_where_somebody_else_speaks_it_stays_text(self) -> None:
+        async with FakeRealtimeServer() as api:
+            elevenlabs = {
+                "NAVAI_TTS_PROVIDER": "elevenlabs",
+                "ELEVENLABS_API_KEY": "x",
+                "ELEVENLABS_VOICE_ID": "v",
+            }
+            with served(Shop(), api.openai_base_url, **BACKEND, **elevenlabs) as url:
+                async with AsyncNavaiBackendClient(url) as client:
+                    found = await read_backend_session(client, url=api.url)
+                    config = realtime_model_config(client, found, url=api.url)
+        assert found.output_modalities == ("text",)
+        assert config["initial_model_settings"]["output_modalities"] == ["text"]
+
+    @in_a_loop
+    async def test_a_secret_that_is_refused_is_said(self) -> None:
+        async with FakeRealtimeServer() as minting, FakeRealtimeServer() as refusing:
+            with served(Shop(), minting.openai_base_url) as url:
+                async with AsyncNavaiBackendClient(url) as client:
+                    with pytest.raises(NavaiHTTPError, match="HTTP 401") as refused:
+                        await read_backend_session(client, url=refusing.url)
+                    assert refused.value.status_code == 401
+                    with pytest.raises(NavaiTransportError, match="could not be read"):
+                        await read_backend_session(client, url="ws://127.0.0.1:9/v1/realtime")
+
+    @pytest.mark.parametrize("event", ["{", "7", '{"session": 7}', '{"session": {}}', None])
+    @in_a_loop
+    async def test_a_session_that_says_nothing_of_use_is_an_error(
+        self, event: str | None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("navai_client.integrations.openai_agents._PATIENCE", 10 if event else 0.2)
+
+        async def greet(connection: ServerConnection) -> None:
+            if event is not None:
+                await connection.send(event)
+            await connection.wait_closed()
+
+        async with FakeRealtimeServer() as minting, serve(greet, "127.0.0.1", 0) as server:
+            port = next(iter(server.sockets)).getsockname()[1]
+            with served(Shop(), minting.openai_base_url) as url:
+                async with AsyncNavaiBackendClient(url) as client:
+                    with pytest.raises(NavaiError):
+                        await read_backend_session(client, url=f"ws://127.0.0.1:{port}")
+
+    @in_a_loop
+    async def test_what_is_known_need_not_be_found_out(self) -> None:
+        client = AsyncNavaiBackendClient("http://127.0.0.1:9")
+        config = realtime_model_config(client, BackendSession(model="gpt-realtime-2.1"))
+        assert "url" not in config
+        assert config["initial_model_settings"] == {
+            "model_name": "gpt-realtime-2.1",
+            "output_modalities": ["audio"],
+        }
+        await client.close()
+
+
+@in_a_loop
+async def test_a_backend_that_mints_nothing_fails_the_connection_with_its_reason() -> None:
+    with served(Shop(), OPENAI_API_KEY="") as url:
+        async with AsyncNavaiBackendClient(url) as client, await Toolset.load(client) as toolset:
+            config = realtime_model_config(client, BackendSession(model="m"), url="ws://127.0.0.1:9")
+            session = await RealtimeRunner(build_navai_agent(toolset)).run(model_config=config)
+            with pytest.raises(NavaiHTTPError, match="Missing API key"):
+                await session.enter()
+
+
+def test_a_specialist_may_stay_and_have_tools_of_its_own() -> None:
+    def dish() -> str:
+        """Suggest a dish."""
+        return "soup"
+
+    async def agent() -> RealtimeAgent[Any]:
+        async with AsyncNavaiBackendClient("http://127.0.0.1:9", max_retries=0) as client:
+            toolset = await Toolset.load(client)
+            food = Specialist(
+                name="Food", functions=[dish], direct_tools=True, instructions="You cook.", hands_back=False
+            )
+            return build_navai_agent(toolset, specialists=[food])
+
+    (specialist,) = asyncio.run(agent()).handoffs
+    assert isinstance(specialist, RealtimeAgent)
+    assert specialist.handoff_description == "Delegate specialist work to Food."
+    assert [tool.name for tool in specialist.tools] == ["execute_app_function", "dish"]
+    assert specialist.handoffs == []
+    assert str(specialist.instructions).splitlines()[:3] == [
+        "You cook.",
+        "Allowed app functions:",
+        "- dish: Suggest a dish.",
+    ]

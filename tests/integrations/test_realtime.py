@@ -277,7 +277,10 @@ class TestOverAWebSocket:
     async def test_leaving_releases_calls_and_a_socket_that_is_gone_hurts_nobody(self) -> None:
         shop = Shop()
 
+        sending = asyncio.Event()
+
         async def send(_: str) -> None:
+            sending.set()
             raise ConnectionError
 
         with served(shop) as url:
@@ -287,6 +290,7 @@ class TestOverAWebSocket:
                     await runner.receive(called("c1", arguments='{"location": "Rome"}'))
                     await runner.receive(called("c2", name="book", arguments='{"table": 7}'))
                     assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
+                    await sending.wait()
                 shop.may_end.set()
         assert sorted(shop.ran) == ["book", "get_weather"]
 

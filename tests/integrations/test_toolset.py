@@ -256,6 +256,19 @@ async def test_arguments_that_are_none_are_refused_in_words(tool: str, arguments
 
 
 @in_a_loop
+async def test_no_arguments_are_no_payload_and_an_unknown_route_is_not_gone_to() -> None:
+    client = Scripted(f=1)
+    async with await load(client, navigate=client.functions.get) as toolset:
+        for arguments in (None, "", b" ", "null"):
+            await toolset.call("f", arguments)
+        assert [payload for _, payload, *_ in client.asked] == [None] * 4
+        assert (await toolset.call("navigate_to", {"target": "x"})).as_dict() == {
+            "ok": False,
+            "error": "Unknown or disallowed route.",
+        }
+
+
+@in_a_loop
 async def test_without_a_generic_tool_a_function_without_a_tools_name_is_not_available() -> None:
     async with await load(Scripted(**{"a b": 1}), generic_tool=False) as toolset:
         assert toolset.tools == ()
@@ -488,6 +501,37 @@ class TestAskingAgain:
             assert len(client.asked) == 200
             await toolset.call("f", call_id="c0")
             assert len(client.asked) == 201
+
+    @in_a_loop
+    async def test_a_call_that_still_runs_is_never_forgotten(self) -> None:
+        go_on = asyncio.Event()
+        client = Scripted(slow=go_on.wait, f=1)
+        async with await load(client) as toolset:
+            slow = asyncio.create_task(toolset.call("slow", call_id="slow"))
+            for number in range(200):
+                await toolset.call("f", call_id=f"c{number}")
+            again = asyncio.create_task(toolset.call("slow", call_id="slow"))
+            go_on.set()
+            assert (await slow).ok
+            assert (await again).ok
+        assert [name for name, *_ in client.asked].count("slow") == 1
+
+    @in_a_loop
+    async def test_a_call_that_is_cancelled_before_its_first_step_can_be_made_again(self) -> None:
+        client = Scripted(f=1)
+        before = asyncio.all_tasks()
+
+        def cancel() -> None:  # as asyncio.run() does at its end
+            (made,) = asyncio.all_tasks() - before - {calling}
+            made.cancel()
+
+        async with await load(client) as toolset:
+            calling = asyncio.create_task(toolset.call("f", call_id="c1"))
+            asyncio.get_running_loop().call_soon(cancel)
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+            assert client.asked == []
+            assert (await toolset.call("f", call_id="c1")).ok
 
 
 class TestRefreshing:

@@ -24,7 +24,9 @@ globalThis.fetch = async (target, init = {}) => {
 };
 
 const { registerNavaiExpressRoutes, getNavaiVoiceBackendOptionsFromEnv } = await import('@navai/voice-backend');
-const { buildNavaiAgent, createNavaiBackendClient } = await import('@navai/voice-frontend');
+const { buildNavaiAgent, createNavaiBackendClient, getNavaiRoutePromptLines, resolveNavaiRoute } = await import(
+  '@navai/voice-frontend'
+);
 const { default: express } = await import('express');
 
 const plain = (value) => {
@@ -123,6 +125,54 @@ const commands = {
     };
   },
 };
+
+// Functions that exist only here: each returns what it was given, or throws if its name says so.
+const loadersOf = (names) => ({
+  'tools.ts': async () =>
+    Object.fromEntries(names.map((name) => [name, (payload) => (/fail/i.test(name) ? fail(name) : payload ?? null)])),
+});
+const fail = (name) => {
+  throw new Error(`${name} failed`);
+};
+
+Object.assign(commands, {
+  // Which route is meant, for each of many: [{spoken, routes}].
+  routes: ({ asked }) => asked.map(({ spoken, routes }) => resolveNavaiRoute(spoken, routes)),
+
+  routeLines: ({ routes }) => getNavaiRoutePromptLines(routes),
+
+  // Build the realtime agent of given functions, and call its tools.
+  async toolset({ listed, local = [], routes = [], agents = [], uses = [] }) {
+    const went = [];
+    const built = await buildNavaiAgent({
+      navigate: (path) => went.push(path),
+      routes,
+      backendFunctions: listed,
+      executeBackendFunction: ({ functionName, payload }) => (/fail/i.test(functionName) ? fail(functionName) : payload),
+      ...(agents.length
+        ? { agents: agents.map(({ functions, ...agent }) => ({ ...agent, functionModuleLoaders: loadersOf(functions) })) }
+        : { functionModuleLoaders: local.length ? loadersOf(local) : {} }),
+    });
+    const results = [];
+    for (const { tool, input } of uses) {
+      const found = built.agent.tools.find((each) => each.name === tool);
+      results.push(found ? plain(await found.invoke({}, JSON.stringify(input))) : 'no such tool');
+    }
+    return {
+      instructions: built.agent.instructions,
+      tools: built.agent.tools.map((tool) => tool.name),
+      warnings: built.warnings,
+      handoffs: built.agent.handoffs.map(({ name, instructions, handoffDescription, tools }) => ({
+        name,
+        instructions,
+        handoffDescription,
+        tools: tools.map((tool) => tool.name),
+      })),
+      results,
+      went,
+    };
+  },
+});
 
 const answer = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
 

@@ -1,0 +1,68 @@
+"""What is said when an extra is not installed, and that nothing here is loaded unasked."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+BLOCKED = """
+import importlib.abc, sys
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == {package!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Blocker())
+"""
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "extra"),
+    [
+        ("integrations.toolset", "jsonschema", "tools"),
+        ("integrations.toolset", "pydantic", "tools"),
+        ("integrations.toolset", "docstring_parser", "tools"),
+        ("integrations.realtime", "jsonschema", "tools"),
+        ("integrations.openai_agents", "agents", "agents"),
+        ("integrations.openai_agents", "websockets", "agents"),
+        ("testing.realtime", "websockets", "testing"),
+    ],
+)
+def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
+    module: str, package: str, extra: str
+) -> None:
+    finished = run(BLOCKED.format(package=package) + f"import navai_client.{module}")
+    assert finished.returncode == 1
+    assert finished.stderr.count("Traceback") == 1
+    assert finished.stderr.splitlines()[-1] == (
+        f"ImportError: {package} is not installed; run: pip install 'navai-client[{extra}]'"
+    )
+
+
+def test_what_is_missing_inside_of_an_installed_package_is_its_own_affair() -> None:
+    finished = run(BLOCKED.format(package="referencing") + "import navai_client.integrations.toolset")
+    assert "No module named 'referencing" in finished.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("module", ["navai_client", "navai_client.integrations", "navai_client.testing"])
+def test_nothing_of_it_is_loaded_unasked(module: str) -> None:
+    finished = run(f"import json, sys, {module}; print(json.dumps([*sys.modules]))")
+    loaded = set(json.loads(finished.stdout))
+    rooms = ("navai_client.integrations.", "navai_client.testing.")
+    assert not [name for name in loaded if name.startswith(rooms)]
+    heavy = {"agents", "livekit", "pipecat", "mcp", "openai", "websockets", "jsonschema", "pydantic", "attr"}
+    assert loaded.isdisjoint(heavy)
+
+
+def test_a_toolset_and_routes_load_no_framework() -> None:
+    code = "import json, sys, navai_client.integrations.realtime; print(json.dumps([*sys.modules]))"
+    loaded = set(json.loads(run(code).stdout))
+    assert loaded.isdisjoint(
+        {"agents", "livekit", "pipecat", "mcp", "openai", "websockets", "httpx", "anyio"}
+    )
