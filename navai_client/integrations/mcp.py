@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
@@ -85,7 +85,6 @@ def build_mcp_server(
         version=__version__,
         instructions=instructions,
         lifespan=bridge.lifespan,
-        get_tool_input_schema=bridge.parameters,
         on_list_tools=bridge.list_tools,
         on_call_tool=bridge.call_tool,
         on_subscriptions_listen=bridge.listen,
@@ -277,11 +276,6 @@ class _Bridge:
         toolset, self._toolset = self._toolset, None
         if toolset is not None:
             await toolset.close()
-
-    def parameters(self, name: str) -> Mapping[str, Any] | None:
-        """Return the schema of a tool's arguments, if it is known."""
-        tools = () if self._toolset is None else self._toolset.tools
-        return next((tool.parameters for tool in tools if tool.name == name), None)
 
     async def list_tools(
         self, context: ServerRequestContext[None], params: types.PaginatedRequestParams | None

@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import mcp_types as types
 import pytest
-from mcp import Client, MCPError, StdioServerParameters
+from mcp import Client, MCPError, StdioServerParameters, stdio_client
 
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiConfigError
 from navai_client.integrations.mcp import build_mcp_server, serve_http, serve_stdio
@@ -43,8 +43,10 @@ asyncio.run(main())
 async def served_over_http(backend: AsyncNavaiBackendClient, **options: Any) -> AsyncIterator[str]:
     listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve_http(backend, port=0, on_listening=listening.set_result, **options))
+    either: list[asyncio.Future[Any]] = [serving, listening]
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     try:
-        yield await listening
+        yield listening.result()
     finally:
         serving.cancel()
         await asyncio.wait([serving])
@@ -72,7 +74,7 @@ async def connected(
         url = repr(backend).split("'")[1]
         arguments = ["-c", STDIO, url, json.dumps(options)]
         command = StdioServerParameters(command=sys.executable, args=arguments, env={**os.environ})
-        async with Client(command, **given) as host:
+        async with Client(stdio_client(command), **given) as host:
             yield host
 
 
