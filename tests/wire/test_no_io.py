@@ -63,7 +63,8 @@ def test_what_the_wire_room_leans_on_does_no_io_either(name: str) -> None:
 
 
 def test_the_values_know_the_clock_only_to_ask_a_secret_whether_it_is_good() -> None:
-    assert imported(PACKAGE / "models.py") <= COMPUTES | {"attrs", "time"}
+    # A list carries the error that it stands for; that errors do no I/O either is tested above.
+    assert imported(PACKAGE / "models.py") <= COMPUTES | {"attrs", "time", "navai_client.errors"}
     source = (PACKAGE / "models.py").read_text()
     assert source.count("time.") == 1
 
