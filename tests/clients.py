@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Self
 
-from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client import AsyncNavaiBackendClient, ClientSecret, NavaiBackendClient
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 
-__all__ = ["KINDS", "THROUGH", "Client", "make_client"]
+__all__ = ["KINDS", "THROUGH", "Client", "Secrets", "make_client"]
 
 KINDS: Final = ("sync", "async")
 THROUGH: Final = ("default", "fast")  # the transports of this package, each of which keeps every promise
@@ -61,6 +61,10 @@ class Client:
         self.run(leave(*error))
         self.close()
 
+    def client_secrets(self, **options: Any) -> "Secrets":
+        """Return a source of client secrets that blocks as this client does."""
+        return Secrets(self.real.client_secrets(**options), self.run)
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self.real, name)
         return lambda *args, **options: self.run(method(*args, **options))
@@ -69,13 +73,30 @@ class Client:
         return repr(self.real)
 
 
+class Secrets:
+    """A source of client secrets of either kind, whose methods block."""
+
+    def __init__(self, real: Any, run: Callable[[Any], Any]) -> None:
+        self._real = real
+        self._run = run
+
+    def get(self) -> ClientSecret:
+        """Return a secret that is good."""
+        secret: ClientSecret = self._run(self._real.get())
+        return secret
+
+    def __call__(self) -> str:
+        value: str = self._run(self._real())
+        return value
+
+
 async def _made(*args: Any, **options: Any) -> AsyncNavaiBackendClient:
     return AsyncNavaiBackendClient(*args, **options)
 
 
-def make_client(kind: str, *, through: str = "default", **options: Any) -> Client:
+def make_client(kind: str, *args: Any, through: str = "default", **options: Any) -> Client:
     """Return a client of *kind*, ``sync`` or ``async``, which sends *through* one of our transports."""
     if through == "fast":
         given = {name: options.pop(name) for name in _OF_THE_TRANSPORT if name in options}
         options["transport"] = FastTransport(**given) if kind == "sync" else AsyncFastTransport(**given)
-    return Client(kind, **options)
+    return Client(kind, *args, **options)

@@ -6,10 +6,11 @@ a proxy is in the way, they send through the default transports, which know prox
 
 import asyncio
 import contextlib
+import re
 import ssl
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from navai_client.transports import AsyncTransport, Call, Transport, _pool
@@ -29,6 +30,8 @@ except ModuleNotFoundError as error:
 __all__ = ["AsyncFastTransport", "FastTransport"]
 
 T = TypeVar("T")
+
+_LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*")  # RFC 9110, section 5, in ASCII
 
 
 class _Ways(Generic[T]):
@@ -76,20 +79,34 @@ def _head(endpoint: Endpoint) -> tuple[Place, bytes] | TransportFailure:
     target = Target.of(endpoint.url)
     if isinstance(target, TransportFailure):
         return target
-    headers = [f"{name}: {value}\r\n" for name, value in endpoint.headers]
-    if not any(name.lower() == "host" for name, _ in endpoint.headers):
-        headers.insert(0, f"Host: {target.authority.decode('ascii')}\r\n")
-    headers.append(f"Accept-Encoding: {ACCEPT_ENCODING}\r\n")
+    headers = endpoint.headers
+    if not any(name.lower() == "host" for name, _ in headers):
+        headers = (("Host", target.authority.decode("ascii")), *headers)
+    lines = _lines((*headers, ("Accept-Encoding", ACCEPT_ENCODING)))
+    if lines is None:
+        return _bad_header()
     first = b"%b %b HTTP/1.1\r\n" % (endpoint.method.encode("ascii"), target.path)
-    return target.place, first + "".join(headers).encode("ascii")
+    return target.place, first + lines
 
 
-def _whole(head: bytes, request: Request) -> bytes:
+def _whole(head: bytes, request: Request) -> bytes | TransportFailure:
     """Return *request* as it leaves, in one piece."""
-    own = "".join([f"{name}: {value}\r\n" for name, value in request.headers]).encode("ascii")
+    lines = _lines(request.headers)
+    if lines is None:
+        return _bad_header()
     if request.content is None:
-        return b"%b%b\r\n" % (head, own)
-    return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, own, len(request.content), request.content)
+        return b"%b%b\r\n" % (head, lines)
+    return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, lines, len(request.content), request.content)
+
+
+def _lines(headers: tuple[tuple[str, str], ...]) -> bytes | None:
+    """Return *headers* as they leave, or None if one would not be a header of its own."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return lines.encode("ascii") if _LINES.fullmatch(lines) and lines.count("\n") == len(headers) else None
+
+
+def _bad_header() -> TransportFailure:
+    return TransportFailure("the request has a header that cannot be sent as it is", sent=False)
 
 
 def _failure(error: OSError | UnicodeError, call: Call) -> TransportFailure:
@@ -128,6 +145,9 @@ class FastTransport:
         if isinstance(head, TransportFailure):
             return head
         place, first = head
+        whole = _whole(first, request)
+        if isinstance(whole, TransportFailure):
+            return whole
         places = self._places
         if not places.acquire(timeout=call.remaining()):
             return all_busy()
@@ -135,7 +155,7 @@ class FastTransport:
             connection = self._take(place)
             if connection is None and (way := self._ways.way_past(place)) is not None:
                 return way.send(request, call)
-            return self._send_on(connection, place, _whole(first, request), call)
+            return self._send_on(connection, place, whole, call)
         finally:
             places.release()
 
@@ -203,6 +223,9 @@ class AsyncFastTransport:
         if isinstance(head, TransportFailure):
             return head
         place, first = head
+        whole = _whole(first, request)
+        if isinstance(whole, TransportFailure):
+            return whole
         if self._places.locked():
             try:
                 async with asyncio.timeout(call.remaining()):
@@ -215,7 +238,7 @@ class AsyncFastTransport:
             connection = self._take(place)
             if connection is None and (way := self._ways.way_past(place)) is not None:
                 return await way.send(request, call)
-            return await self._send_on(connection, place, _whole(first, request), call)
+            return await self._send_on(connection, place, whole, call)
         finally:
             self._places.release()
 

@@ -202,3 +202,24 @@ def test_two_places_never_share_a_connection(kind: str, through: str, backend: F
             request = Request(Endpoint("POST", f"{server.url}/navai/functions/execute", ()), b"1")
             client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
         assert (backend.count("execute"), other.count("execute")) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("X-Own", "a\r\nX-Other: b"), ("X-Own", "a\nb"), ("X-\nOwn", "a"), ("X Own", "a"), ("X-Own", "a\0")],
+)
+def test_a_header_that_would_be_more_than_one_is_not_sent(
+    kind: str, through: str, header: tuple[str, str], backend: FaultServer
+) -> None:
+    url = f"{backend.url}/navai/functions/execute"
+    requests = [
+        Request(Endpoint("POST", url, ()), b"{}", (header,)),
+        Request(Endpoint("POST", url, (header,)), b"{}"),
+    ]
+    with make_client(kind, through=through) as client:
+        for request in requests:
+            transport = client.real._transport
+            outcome = client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
+            assert isinstance(outcome, TransportFailure)
+            assert header[1] not in outcome.message or header[1] == "a"
+    assert not backend.arrived
