@@ -55,12 +55,14 @@ class Backend:
         url: Where it is.
         process: Its process.
         start: Seconds from its start to its first list of functions.
+        start_cpu: Seconds of processor time that it took until then.
         listed: Bytes of that list.
     """
 
     url: str
     process: Running
     start: float
+    start_cpu: float
     listed: int
 
     def load(
@@ -119,4 +121,4 @@ def opened(
             body = answer.read()
         start = time.perf_counter() - began
         assert json.loads(body)["items"], f"{name} has no functions"
-        yield Backend(url, process, start, len(body))
+        yield Backend(url, process, start, process.cpu(), len(body))

@@ -143,7 +143,8 @@ GROWN: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
     ("Servers, result that grows, CPU ms/request", "server_results", "cost", kib),
     ("Servers, connections that grow, CPU us/request of execute", "connections", "cost", str),
     ("Servers, functions that grow, ms from start to the first list", "functions", "start", "{:,}".format),
-    ("The same without bytecode, as after an upload", "functions", "first_start", "{:,}".format),
+    ("The same, CPU ms", "functions", "start_cpu", "{:,}".format),
+    ("The same, CPU ms without bytecode, as after an upload", "functions", "first_start", "{:,}".format),
     ("Servers, functions that grow, CPU ms/request of list", "functions", "list", "{:,}".format),
     ("Servers, functions that grow, bytes of the list", "functions", "bytes", "{:,}".format),
 )
