@@ -1,26 +1,30 @@
 """The servers that are compared, started as their documentation says, and the requests that load them."""
 
+import http.client
 import json
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
 from benchmarks.functions import FOLDER
 from benchmarks.load import Load, load
 from benchmarks.process import CORES, Running, started
-from benchmarks.results import EXECUTE, LIST, SECRET
+from benchmarks.results import EXECUTE, LIST, SECRET, compact
 from tests.interop.peers import install
 
 __all__ = ["EXPRESS", "OURS", "REQUESTS", "Backend", "Loaded", "opened"]
 
 OURS = "navai_client.server"
 EXPRESS = "Express"
+FEWEST = 3  # requests of which the cost is the mean
 WEATHER = {"location": "Bogotá", "unit": "celsius"}
 REQUESTS: dict[str, tuple[str, str, Any]] = {
     "list": ("GET", LIST, None),
@@ -51,12 +55,14 @@ class Backend:
         url: Where it is.
         process: Its process.
         start: Seconds from its start to its first list of functions.
+        start_cpu: Seconds of processor time that it took until then.
         listed: Bytes of that list.
     """
 
     url: str
     process: Running
     start: float
+    start_cpu: float
     listed: int
 
     def load(
@@ -72,6 +78,25 @@ class Backend:
         method, path, body = request
         came = load(self.url, method, path, body, connections=connections, seconds=seconds, core=core)
         return Loaded(came, (self.process.cpu() - before) / came.requests * 1e6)
+
+    def cost(self, request: tuple[str, str, Any], *, seconds: float) -> float:
+        """Send *request* again and again over one connection, and return microseconds of CPU time for one.
+
+        Other than under a load, which ends while requests are under way, each is paid for whole.
+        """
+        method, path, body = request
+        headers = {} if body is None else {"content-type": "application/json"}
+        entity = None if body is None else compact(body)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc)
+        with closing(connection):
+            before, end, count = self.process.cpu(), time.perf_counter() + seconds, 0
+            while count < FEWEST or time.perf_counter() < end:
+                connection.request(method, path, entity, headers)
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.status == HTTPStatus.OK
+                count += 1
+            return (self.process.cpu() - before) / count * 1e6
 
 
 @contextmanager
@@ -96,4 +121,4 @@ def opened(
             body = answer.read()
         start = time.perf_counter() - began
         assert json.loads(body)["items"], f"{name} has no functions"
-        yield Backend(url, process, start, len(body))
+        yield Backend(url, process, start, process.cpu(), len(body))

@@ -23,6 +23,7 @@ from navai_client.transports.fast import AsyncFastTransport, FastTransport
 
 __all__ = ["CONTENDERS", "OURS", "Contender"]
 
+PATIENCE = 30.0  # seconds, as ours have; httpx's 5 are too few on a busy machine
 BODY = {"function_name": "f", "payload": PAYLOAD}
 Sync = Callable[[str], AbstractContextManager[Callable[[], Any]]]
 Async = Callable[[str], AbstractAsyncContextManager[Callable[[], Awaitable[Any]]]]
@@ -62,7 +63,7 @@ async def ours_async(
 @contextmanager
 def by_hand(url: str, library: Any) -> Iterator[Callable[[], Any]]:
     """Open a sync client of *library*, httpx or httpx2."""
-    with library.Client() as client:
+    with library.Client(timeout=PATIENCE) as client:
         yield lambda: client.post(url + EXECUTE, json=BODY).json()["result"]
 
 
@@ -73,7 +74,7 @@ async def by_hand_async(url: str, library: Any) -> AsyncIterator[Callable[[], Aw
     async def call() -> Any:
         return (await client.post(url + EXECUTE, json=BODY)).json()["result"]
 
-    async with library.AsyncClient() as client:
+    async with library.AsyncClient(timeout=PATIENCE) as client:
         yield call
 
 

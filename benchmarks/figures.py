@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-__all__ = ["exponents", "number", "spread", "table"]
+__all__ = ["exponents", "number", "ratio", "spread", "table"]
 
 
 def number(value: float) -> str:
@@ -14,6 +14,11 @@ def number(value: float) -> str:
         return f"{value:g}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{digits}f}"
+
+
+def ratio(value: float, by: float) -> float:
+    """Return *value* by *by*; not a number where less was measured than the clock can tell."""
+    return value / by if by else math.nan
 
 
 def spread(values: Sequence[float]) -> str:

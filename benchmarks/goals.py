@@ -9,7 +9,7 @@ import attrs
 
 from benchmarks.backends import EXPRESS, OURS
 from benchmarks.client import JAVASCRIPT, JAVASCRIPT_FREE, SEQUENTIAL
-from benchmarks.figures import table
+from benchmarks.figures import ratio, table
 from benchmarks.results import SMALL
 
 __all__ = ["goals"]
@@ -72,7 +72,7 @@ def by_express(data: Any, request: str) -> Found:
     """Return the requests per second of our server by those of Express."""
     rate, cpu = (_of_server(data, request, OURS, key) for key in ("rate", "cpu"))
     their_rate, their_cpu = (_of_server(data, request, EXPRESS, key) for key in ("rate", "cpu"))
-    return rate / their_rate, their_cpu / cpu
+    return rate / their_rate, ratio(their_cpu, cpu)
 
 
 def p99_by_express(data: Any, request: str) -> Found:

@@ -53,15 +53,13 @@ def server_results(scale: Scale) -> list[dict[str, Any]]:
         servers = {name: stack.enter_context(opened(name, base, upstream)) for name in (OURS, EXPRESS)}
         rows = []
         for size in scale.growing:
-            body = {"function_name": "sized", "payload": {"size": size}}
+            request = ("POST", EXECUTE, {"function_name": "sized", "payload": {"size": size}})
             turns: dict[str, list[float]] = {name: [] for name in servers}
-            for turn in range(-1, scale.rounds):  # the first makes the result
+            for turn in range(-1, scale.slow_rounds):  # the first makes the result
                 for name, server in servers.items():
-                    seen = server.load(
-                        ("POST", EXECUTE, body), connections=CONNECTIONS, seconds=scale.load_seconds / 2
-                    )
+                    cost = server.cost(request, seconds=scale.load_seconds / 4)
                     if turn >= 0:
-                        turns[name].append(seen.cpu / 1e3)
+                        turns[name].append(cost / 1e3)
             rows += [{"what": name, "x": size, "cost": median(costs)} for name, costs in turns.items()]
     return rows
 
@@ -102,19 +100,21 @@ def many_functions(scale: Scale) -> list[dict[str, Any]]:
 def functions_of(name: str, base: Path, upstream: str, count: int, scale: Scale) -> dict[str, Any]:
     """Start the server *name* again and again, and load it with requests for the list."""
     with opened(name, base, upstream) as server:
-        first = server.start  # without bytecode, as after an upload
-        server.load(REQUESTS["list"], connections=CONNECTIONS, seconds=scale.load_seconds)  # to warm up
-        seen = server.load(REQUESTS["list"], connections=CONNECTIONS, seconds=scale.load_seconds)
-    starts = []
+        first = server.start_cpu  # without bytecode, as after an upload
+        server.cost(REQUESTS["list"], seconds=scale.load_seconds / 2)  # to warm up
+        cost = server.cost(REQUESTS["list"], seconds=scale.load_seconds / 2)
+    starts, costs = [], []
     for _ in range(scale.rounds):
         with opened(name, base, upstream) as server:
             starts.append(server.start * 1e3)
+            costs.append(server.start_cpu * 1e3)
     return {
         "what": name,
         "x": count,
         "first_start": first * 1e3,
         "start": median(starts),
-        "list": seen.cpu / 1e3,
+        "start_cpu": median(costs),
+        "list": cost / 1e3,
         "bytes": server.listed,
     }
 

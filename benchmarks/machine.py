@@ -8,11 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.load import tool
 from benchmarks.process import CORES
 from tests.interop.peers import HERE, install
 
-__all__ = ["describe"]
+__all__ = ["cpu_of_others", "describe"]
 
 PACKAGES = ("httpx", "httpx2", "aiohttp", "attrs", "starlette", "uvicorn", "uvloop", "httptools", "msgspec")
 PEERS = ("@navai/voice-frontend", "@navai/voice-backend", "express")
@@ -31,6 +33,15 @@ def describe() -> dict[str, Any]:
         "npm packages": ", ".join(f"{name} {installed(name)}" for name in PEERS),
         "load tool": tool(),
     }
+
+
+def cpu_of_others() -> float:
+    """Return the processor's seconds that other processes, and other machines of its host, have taken."""
+    every = psutil.cpu_times()
+    idle = every.idle + getattr(every, "iowait", 0.0)
+    twice = getattr(every, "guest", 0.0) + getattr(every, "guest_nice", 0.0)  # is in user and nice already
+    own = os.times()
+    return sum(every) - idle - twice - (own.user + own.system + own.children_user + own.children_system)
 
 
 def processor() -> str:

@@ -31,7 +31,7 @@ LINES = (
 )
 COLOURS = {**PAGE, **{f"line-{index}": pair for index, pair in enumerate(LINES)}}
 INK, PAPER, GRID = (light for light, _ in PAGE.values())
-TICKS = (200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
+TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
 
 def draw(data: dict[str, Any], path: Path) -> None:

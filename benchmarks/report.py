@@ -27,27 +27,23 @@ def mode(at_once: int) -> str:
 def client(data: dict[str, Any]) -> str:
     """Return the tables of the clients."""
     cases = data["cases"]
-    rates = {(case["size"], case["at_once"], case["client"]): median(case["rates"]) for case in cases}
-    names = list(dict.fromkeys(case["client"] for case in cases))
+    found = {(case["size"], case["at_once"], case["client"]): case for case in cases}
     every = list(dict.fromkeys(case["at_once"] for case in cases))
+    names = list(dict.fromkeys(case["client"] for case in cases if case["at_once"] != SEQUENTIAL))
+
+    def ratio(size: int, at_once: int, name: str, by: str, key: str) -> str:
+        case = found.get((size, at_once, name))
+        if case is None:
+            return ""
+        ours, theirs = median(case[key]), median(found[size, at_once, by][key])
+        return f"{ours / theirs:.2f}" if key == "rates" else f"{theirs / ours:.2f}"
+
     text = ""
     for size in dict.fromkeys(case["size"] for case in cases):
-        text += f"\nCalls per second as a multiple of the {JAVASCRIPT}'s, result of {kib(size)}:\n\n"
-        text += table(
-            ["client", *map(mode, every)],
-            [
-                [
-                    name,
-                    *(
-                        f"{rates[size, at, name] / rates[size, at, JAVASCRIPT]:.2f}"
-                        if (size, at, name) in rates
-                        else ""
-                        for at in every
-                    ),
-                ]
-                for name in names
-            ],
-        )
+        for what, key in (("Calls per second", "rates"), ("The same by CPU time", "cpu")):
+            text += f"\n{what}, as a multiple of the {JAVASCRIPT}'s, result of {kib(size)}:\n\n"
+            rows = [[name, *(ratio(size, at, name, JAVASCRIPT, key) for at in every)] for name in names]
+            text += table(["client", *map(mode, every)], rows)
     small = [case for case in cases if case["size"] == cases[0]["size"] and case["at_once"] != SEQUENTIAL]
     costs = [{"what": case["client"], "x": case["at_once"], "cost": median(case["cpu"])} for case in small]
     text += (
@@ -60,8 +56,10 @@ def client(data: dict[str, Any]) -> str:
             mode(case["at_once"]),
             case["client"],
             spread(case["rates"]),
-            f"{median(case['rates']) / rates[case['size'], case['at_once'], JAVASCRIPT]:.2f}",
-            f"{median(case['rates']) / rates[case['size'], case['at_once'], HTTPX]:.2f}",
+            *(
+                ratio(case["size"], case["at_once"], case["client"], by, "rates")
+                for by in (JAVASCRIPT, HTTPX)
+            ),
             spread(case["cpu"]),
         ]
         for case in cases
@@ -145,7 +143,8 @@ GROWN: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
     ("Servers, result that grows, CPU ms/request", "server_results", "cost", kib),
     ("Servers, connections that grow, CPU us/request of execute", "connections", "cost", str),
     ("Servers, functions that grow, ms from start to the first list", "functions", "start", "{:,}".format),
-    ("The same without bytecode, as after an upload", "functions", "first_start", "{:,}".format),
+    ("The same, CPU ms", "functions", "start_cpu", "{:,}".format),
+    ("The same, CPU ms without bytecode, as after an upload", "functions", "first_start", "{:,}".format),
     ("Servers, functions that grow, CPU ms/request of list", "functions", "list", "{:,}".format),
     ("Servers, functions that grow, bytes of the list", "functions", "bytes", "{:,}".format),
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import exponents, number, spread, table
+from benchmarks.figures import exponents, number, ratio, spread, table
 from benchmarks.goals import goals
 from benchmarks.load import load
 from benchmarks.process import fixed_server
@@ -126,6 +126,7 @@ def test_goals_say_what_was_reached_and_what_was_not() -> None:
 def test_an_exponent_of_one_is_linear_and_of_zero_is_constant() -> None:
     assert exponents([(10, 3.0), (100, 30.0)]) == pytest.approx([1])
     assert exponents([(1, 5.0), (8, 5.0), (16, 20.0)]) == pytest.approx([0, 2])
+    assert math.isnan(ratio(1.0, 0.0))
     assert exponents([(1, 0.0), (2, 1.0)]) == [pytest.approx(math.nan, nan_ok=True)]
 
 
