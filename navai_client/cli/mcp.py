@@ -72,7 +72,7 @@ def command(
     try:
         from navai_client.integrations.mcp import serve_http, serve_stdio  # noqa: PLC0415 - may be missing
     except ImportError as error:
-        complain(str(error))
+        complain(f"{error.name} is missing: pip install 'navai-client[mcp]'")
         return Status.USAGE
     options |= {"only": only or None, "timeout": connection.timeout}
 
@@ -94,9 +94,11 @@ def command(
         asyncio.run(serve())
     except NavaiConfigError as error:
         raise click.UsageError(in_words_of_options(str(error))) from None
-    except OSError as error:
-        if not http:
+    except BaseExceptionGroup as group:  # of the tasks that speak with a host
+        if group.split(BrokenPipeError)[1] is not None:
             raise
+        return Status.PIPE_CLOSED
+    except OSError as error:
         # The system's own words; what Python adds to them repeats the address.
         complain(f"Cannot listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}.")
         return Status.USAGE

@@ -18,8 +18,8 @@ _LOOKED_AT: Final = 16_384  # characters in which secrets are looked for; more a
 _KEYS: Final = re.compile(r"(?:sk|ek|rk|pk|xi)[-_][A-Za-z0-9_-]{6,}|(?i:(?<=bearer ))[A-Za-z0-9._~+/=-]{6,}")
 _MEMBERS: Final = 12  # of an object that may hold a secret
 _SUCCESS: Final = range(200, 300)
-_SECRET_LENGTHS: Final = range(8, 4096)  # shorter ones are words, such as openai
-_MOST_SECRETS: Final = 100  # looked for in all that is shown: a bound on work that a peer can cause
+_SECRET_LENGTHS: Final = range(8, 512)  # shorter ones are words, such as openai
+_MOST_SECRETS: Final = 2  # of one answer; a peer must not make work for minutes of looking for more
 
 
 def shown(text: str, secrets: Iterable[str] = ()) -> str:
@@ -105,7 +105,7 @@ class Answer:
         return "" if self._response is None else self._response.headers.get(name.lower(), "").strip()
 
     def secrets(self) -> tuple[str, ...]:
-        """Return what must not be shown of a private answer: its texts, however deep."""
+        """Return what must not be shown of a private answer: its longest texts, however deep."""
         if not self._private or not self.success or self.json is NOT_JSON:
             return ()
         found, left = set(), [self.json]

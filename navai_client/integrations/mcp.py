@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import signal
 import socket
+import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
@@ -102,7 +104,8 @@ async def serve_stdio(
     """Serve one host over standard input and output, until it closes them.
 
     Standard output belongs to the protocol meanwhile: what functions of this process print goes to standard
-    error.
+    error. In the main thread, Ctrl-C ends the process meanwhile, because nothing can interrupt what reads
+    standard input.
 
     Args:
         client: As for ``build_mcp_server``, and so are all others.
@@ -115,8 +118,9 @@ async def serve_stdio(
     server = build_mcp_server(
         client, name=name, instructions=instructions, max_age=max_age, poll=poll, **options
     )
-    async with stdio_server() as (received, sent):
-        await server.run(received, sent, server.create_initialization_options())
+    with _ended_by_ctrl_c():
+        async with stdio_server() as (received, sent):
+            await server.run(received, sent, server.create_initialization_options())
 
 
 async def serve_http(
@@ -177,6 +181,18 @@ async def serve_http(
         finally:
             server.should_exit = True  # uvicorn itself would leave everything as it is when it is cancelled
             await serving
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # others hear of no signal
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySettings | None:

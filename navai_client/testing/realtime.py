@@ -24,6 +24,7 @@ with needs_extra("testing", "websockets"):
     from websockets.http11 import Request, Response
 
 __all__ = [
+    "Action",
     "BargeIn",
     "Call",
     "Disconnect",

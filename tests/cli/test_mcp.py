@@ -1,6 +1,7 @@
 """``navai mcp``: hosts of the Model Context Protocol connect over both ways, and it ends as it should."""
 
 import asyncio
+import json
 import os
 import pty
 import select
@@ -82,6 +83,49 @@ def test_it_ends_when_the_host_closes_its_input(demo_server: str) -> None:
     assert (process.returncode, out, err) == (0, "", "")
 
 
+def test_a_host_that_has_gone_is_status_141_and_silent(demo_server: str) -> None:
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    greeting = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "x", "version": "1"},
+    }
+    finished = subprocess.run(
+        [COMMAND, "mcp", "--url", demo_server],
+        input=json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": greeting}) + "\n",
+        stdout=ours,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(ours)
+    assert (finished.returncode, finished.stderr) == (141, "")
+
+
+def test_what_else_goes_wrong_is_not_hidden(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object, **__: object) -> None:
+        raise ExceptionGroup("of tasks", [BrokenPipeError(), LookupError("a bug")])
+
+    monkeypatch.setattr("navai_client.integrations.mcp.serve_stdio", fail)
+    with pytest.raises(ExceptionGroup):
+        navai("mcp")
+
+
+def test_a_host_is_told_nothing_that_is_for_people(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def end(*_: object, **__: object) -> None:
+        """Serve a host that has nothing to say."""
+
+    monkeypatch.setattr("navai_client.integrations.mcp.serve_stdio", end)
+    for people, said in ((False, ""), (True, "Ctrl-C ends it.\n")):
+        monkeypatch.setattr("navai_client.cli.mcp.is_terminal", lambda _, people=people: people)
+        result = navai("mcp")
+        assert (result.status, result.out) == (0, "")
+        assert result.err.endswith(said)
+        assert bool(result.err) == people
+
+
 def test_a_person_is_told_what_it_waits_for_and_ends_it_with_ctrl_c(demo_server: str) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -128,9 +172,9 @@ def test_what_cannot_be_served_is_status_2_and_one_line(
 
 
 def test_without_its_extra_one_line_says_what_to_install(command: Navai, tmp_path: Any) -> None:
-    result = command("mcp", **without(tmp_path, "mcp"))
-    assert result.status == 2
-    assert result.err == "navai mcp: mcp is not installed; run: pip install 'navai-client[mcp]'\n"
+    for missing in ("mcp", "pydantic"):
+        said = f"navai mcp: {missing} is missing: pip install 'navai-client[mcp]'\n"
+        assert command("mcp", **without(tmp_path, missing)) == (2, "", said)
 
 
 def test_a_backend_that_is_not_there_yet_is_a_warning(demo_server: str) -> None:

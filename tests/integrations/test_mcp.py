@@ -3,11 +3,14 @@
 import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -16,17 +19,13 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters
 
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiConfigError
-from navai_client.integrations.mcp import build_mcp_server, serve_http
+from navai_client.integrations.mcp import build_mcp_server, serve_http, serve_stdio
 from navai_client.integrations.routes import NavaiRoute
 from tests.integrations.live_backend import LiveBackend, live_backend
 from tests.integrations.loop import in_a_loop
 
 IN_PROCESS = ["memory", "memory, legacy", "http", "http, legacy"]
-WAYS = [
-    *IN_PROCESS,
-    "stdio",
-    "stdio, legacy",
-]  # each host over stdio is a process of its own, which takes time
+WAYS = [*IN_PROCESS, "stdio"]  # there a process of its own, which takes time
 STDIO = """
 import asyncio, json, sys
 from navai_client import AsyncNavaiBackendClient
@@ -378,6 +377,42 @@ class TestTheTools:
     def test_with_options_that_cannot_work_are_refused_at_once(self) -> None:
         with NavaiBackendClient() as client, pytest.raises(NavaiConfigError, match="timeout"):
             build_mcp_server(client, timeout=-1)
+
+
+class TestTheServerOverStdio:
+    """How it ends."""
+
+    def test_is_ended_by_ctrl_c_though_it_waits_for_its_host(self) -> None:
+        hello = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        }
+        request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        command = [sys.executable, "-c", STDIO, "http://127.0.0.1:9", "{}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "navai"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == -signal.SIGINT
+
+    def test_can_serve_in_a_thread(self) -> None:
+        ended = threading.Event()
+
+        async def serve() -> None:
+            async with AsyncNavaiBackendClient() as client:
+                await serve_stdio(client, poll=None)
+            ended.set()
+
+        with Path(os.devnull).open() as nothing, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", nothing)
+            thread = threading.Thread(target=asyncio.run, args=[serve()])
+            thread.start()
+            thread.join(60)
+        assert ended.is_set()
 
 
 class TestTheHttpServer:
