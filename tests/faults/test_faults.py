@@ -3,6 +3,8 @@
 import time
 from typing import Any, Final
 
+import httpx
+import httpx2
 import pytest
 
 from navai_client import NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
@@ -72,6 +74,26 @@ def test_every_fault_ends_in_time_as_an_error_and_executes_once_at_most(
             assert len(server.arrived) == expected
         else:
             assert len(server.arrived) <= 2
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_fault_ends_in_time_through_a_transport_of_the_users_too(
+    fault: str, kind: str, library: Any
+) -> None:
+    options = {
+        "transport": library.HTTPTransport() if kind == "sync" else library.AsyncHTTPTransport(),
+        "timeout": TIMEOUT,
+        "max_retries": 1,
+        "max_response_bytes": LIMIT,
+    }
+    with FaultServer(FAULTS[fault]) as server:
+        outcome = attempt(kind, server.url, "execute", options)
+        check_failed("execute", outcome)
+        if isinstance(outcome, NavaiTransportError):
+            assert outcome.may_have_executed or fault == "resets on accept"  # a reset may come first
+        expected = 0 if fault in {"resets on accept", "closes on accept", "never reads"} else 1
+        assert len(server.arrived) == expected
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)

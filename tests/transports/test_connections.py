@@ -223,3 +223,9 @@ def test_a_header_that_would_be_more_than_one_is_not_sent(
             assert isinstance(outcome, TransportFailure)
             assert header[1] not in outcome.message or header[1] == "a"
     assert not backend.arrived
+
+
+def test_calls_without_a_timeout_are_answered_too(kind: str, through: str, backend: FaultServer) -> None:
+    with make_client(kind, through=through, base_url=backend.url, timeout=None) as client:
+        assert [client.execute_function("f", number) for number in range(3)] == [0, 1, 2]
+    assert backend.connections == 1

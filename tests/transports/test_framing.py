@@ -97,3 +97,11 @@ def test_blank_lines_before_a_response_are_passed_over() -> None:
     response = b"\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n"
     assert framing.feed(response + b"HTTP/1.1") == len(response)
     assert framing.complete
+
+
+def test_a_response_that_comes_byte_by_byte_is_consumed_exactly() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    response = head + b"2;a=b\r\nhi\r\n1\r\n!\r\n0\r\nTrailer: x\r\n\r\n"
+    framing, taken = fed(response + b"HTTP/1.1", list(range(len(response) + 8)))
+    assert framing.complete
+    assert taken == len(response)
