@@ -38,11 +38,11 @@ _FLAGS: Final = (
 
 
 @contextlib.contextmanager
-def serving(backend: NavaiBackend) -> Iterator[str]:
-    """Serve *backend* on a free port and give its URL."""
+def serving(backend: NavaiBackend, port: int = 0) -> Iterator[str]:
+    """Serve *backend*, by default on a free port, and give its URL."""
     config = uvicorn.Config(backend, log_config=None, access_log=False, lifespan="on")
     server = uvicorn.Server(config)
-    with bind("127.0.0.1", 0) as listener:
+    with bind("127.0.0.1", port) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -10,7 +10,7 @@ from selenium.webdriver.support.select import Select
 
 from navai_client.server import NavaiBackend
 from navai_client.server.messages import BackendRequest
-from tests.inspector.conftest import Page
+from tests.inspector.conftest import Page, serving
 
 STRANGE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
@@ -289,6 +289,36 @@ class TestToken:
         page.wait(lambda: page.find("#state").text == "An access token is needed", "word of it")
         assert names(page) == []
         assert page.all("#calls li") == []
+
+
+def test_a_backend_that_goes_away_and_comes_back_is_noticed(driver: Any) -> None:
+    def backend() -> NavaiBackend:
+        return NavaiBackend(env={}, discover=False, demo=True)
+
+    with serving(backend()) as url:
+        page = Page(driver, url)
+        page.open("get_weather")
+        page.field("location").send_keys("Oslo")
+    page.wait(lambda: page.find("#state").text == "The backend does not answer", "word of its absence")
+    page.button("Run").click()
+    assert page.outcome()[0] == "No answer"
+    with serving(backend(), int(url.rpartition(":")[2])):
+        page.wait(lambda: page.find("#state").text == "6 functions", "word of its return")
+        page.button("Run").click()  # what was typed is still there
+        page.wait(lambda: page.outcome()[0] == "Done", "result")
+        assert page.result()["location"] == "Oslo"
+        driver.get("about:blank")
+
+
+def test_the_latest_calls_stand_still_while_they_are_paused(page: Page) -> None:
+    page.open("tell_time")
+    page.button("Pause").click()
+    before = len(page.all("#calls li"))
+    page.button("Run").click()
+    assert page.outcome()[0] == "Done"
+    assert len(page.all("#calls li")) == before
+    page.button("Go on").click()
+    page.wait(lambda: page.all("#calls .name")[0].text == "tell_time", "call of tell_time")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

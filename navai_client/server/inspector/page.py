@@ -2,7 +2,6 @@
 
 import hashlib
 import html
-from importlib import resources
 from typing import Final
 
 from navai_client.server.messages import Answer
@@ -45,6 +44,8 @@ def page_answers(settings: ServerSettings) -> dict[str, Answer]:
 
     Routes are told relative to the page, so that it works wherever the backend is mounted.
     """
+    from importlib import resources  # noqa: PLC0415 - loads much that a backend without the page has no use for
+
     folder = resources.files("navai_client.server.inspector")
     answers = {}
     for name, media_type in _FILES.items():
