@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 
+from tests.clients import KINDS, THROUGH
+
 # A slow machine is no failure.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
@@ -19,6 +21,18 @@ pytest_collect_file = Sybil(
     patterns=["README.md", "docs/*.md"],
     fixtures=["readers_environment"],
 ).pytest()
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """The kind of a client: sync or async."""
+    return str(request.param)
+
+
+@pytest.fixture(params=THROUGH)
+def through(request: pytest.FixtureRequest) -> str:
+    """Which of our transports a client sends through."""
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The clients in turn, each in a process of its own on one core, against the fixed server on the other."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ __all__ = ["JAVASCRIPT", "JAVASCRIPT_FREE", "Rates", "measure", "take_turns"]
 
 JAVASCRIPT = "JavaScript client"
 JAVASCRIPT_FREE = "JavaScript client, both cores"  # its compiler and collector have threads of their own
+LARGE = 64 * 2**10  # bytes of a result
 SEQUENTIAL = 0  # calls at once: sync, one after the other
 
 
@@ -50,7 +51,7 @@ def can(client: str, at_once: int) -> bool:
 
 
 @contextmanager
-def opened(names: list[str]) -> Iterator[dict[str, Running]]:
+def opened(names: Sequence[str]) -> Iterator[dict[str, Running]]:
     """Start the processes of the clients *names*."""
     script = str(Path(__file__).parent / "javascript_client.mjs")
     with ExitStack() as stack:
@@ -71,7 +72,7 @@ def take_turns(processes: dict[str, Running], url: str, size: int, at_once: int,
         RuntimeError: A client did not get the result that the server gave.
     """
     cases = {name: Rates(name, size, at_once) for name in processes if can(name, at_once)}
-    for _ in range(scale.rounds):
+    for _ in range(scale.rounds if size < LARGE else scale.slow_rounds):
         for name, case in cases.items():
             outcome = processes[name].ask(url=f"{url}/{size}", at_once=at_once, seconds=scale.seconds)
             if outcome["bytes"] != size:

@@ -15,11 +15,13 @@ import aiohttp
 import attrs
 import httpx
 import httpx2
+import uvloop
 
 from benchmarks.results import EXECUTE, PAYLOAD
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client.transports.fast import AsyncFastTransport, FastTransport
 
-__all__ = ["CONTENDERS", "Contender"]
+__all__ = ["CONTENDERS", "OURS", "Contender"]
 
 BODY = {"function_name": "f", "payload": PAYLOAD}
 Sync = Callable[[str], AbstractContextManager[Callable[[], Any]]]
@@ -88,8 +90,15 @@ async def aiohttp_by_hand(url: str) -> AsyncIterator[Callable[[], Awaitable[Any]
 
 
 CONTENDERS = {
+    "navai_client, fast": Contender(
+        partial(ours, transport=FastTransport), partial(ours_async, transport=AsyncFastTransport)
+    ),
+    "navai_client, fast, uvloop": Contender(
+        None, partial(ours_async, transport=AsyncFastTransport), uvloop.new_event_loop
+    ),
     "navai_client": Contender(ours, ours_async),
     "httpx by hand": Contender(partial(by_hand, library=httpx), partial(by_hand_async, library=httpx)),
     "httpx2 by hand": Contender(partial(by_hand, library=httpx2), partial(by_hand_async, library=httpx2)),
     "aiohttp by hand": Contender(None, aiohttp_by_hand),
 }
+OURS = tuple(name for name in CONTENDERS if name.startswith("navai_client"))

@@ -9,11 +9,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import functions
+from benchmarks import contenders, functions
 from benchmarks.backends import EXPRESS, OURS, REQUESTS, opened
 from benchmarks.client import SEQUENTIAL, take_turns
 from benchmarks.client import opened as opened_clients
-from benchmarks.contenders import CONTENDERS
 from benchmarks.process import fixed_server
 from benchmarks.results import EXECUTE
 from benchmarks.scale import Scale
@@ -36,9 +35,8 @@ def measure(scale: Scale) -> dict[str, Any]:
 
 def client_results(scale: Scale) -> list[dict[str, Any]]:
     """Call one after the other, with results that grow."""
-    ours = [name for name in CONTENDERS if name.startswith("navai_client")]
     rows = []
-    with fixed_server() as url, opened_clients(ours) as processes:
+    with fixed_server() as url, opened_clients(contenders.OURS) as processes:
         for size in scale.growing:
             for at_once in (SEQUENTIAL, 1):
                 for case in take_turns(processes, url, size, at_once, scale):

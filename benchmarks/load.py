@@ -63,7 +63,18 @@ def load(
     """
     request = [method, urlsplit(url).path + path, *([] if body is None else [compact(body)])]
     if shutil.which("wrk") and seconds >= 1:  # it counts whole seconds
-        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:.0f}s", "-s", LUA, url, "--", *request]
+        command = [
+            "wrk",
+            "--timeout=30s",
+            "-t1",
+            f"-c{connections}",
+            f"-d{seconds:.0f}s",
+            "-s",
+            LUA,
+            url,
+            "--",
+            *request,
+        ]
     else:
         generator = [sys.executable, "-m", "benchmarks.load_generator"]
         command = [*generator, str(connections), str(seconds), url, *request]
@@ -72,7 +83,7 @@ def load(
             pass
     said = json.loads(line)
     if said["wrong"] or not said["requests"]:
-        raise RuntimeError(f"{method} {path} had {said['wrong']} wrong answers of {said['requests']}.")
+        raise RuntimeError(f"{method} {url}{path} had {said['wrong']} wrong answers of {said['requests']}.")
     return Load(
         rate=said["requests"] / said["seconds"], p50=said["p50"], p99=said["p99"], requests=said["requests"]
     )

@@ -1,66 +1,85 @@
-"""A load generator for machines without wrk: sockets and a selector in one thread, and no more than that.
+"""A load generator for machines without wrk: one process, with no more work per request than it must.
 
 ``python -m benchmarks.load_generator CONNECTIONS SECONDS URL METHOD PATH [BODY]`` prints its figures as JSON.
 """
 
+import asyncio
 import json
-import selectors
-import socket
 import sys
 import time
+from functools import cache
+from typing import cast
 from urllib.parse import urlsplit
+
+import uvloop
 
 __all__ = ["main"]
 
-BUFFER = 2**18
-PATIENCE = 60  # seconds without any answer
+PATIENCE = 60  # seconds that the last answers are waited for
 
 
-class Connection:
-    """One connection, with at most one request under way.
+@cache
+def read_head(head: bytes) -> tuple[int, bool]:
+    """Return the length of the body that follows *head*, and whether its status is one of success."""
+    _, _, rest = head.lower().partition(b"\r\ncontent-length:")
+    return int(rest.partition(b"\r\n")[0]), head.startswith(b"HTTP/1.1 2")
+
+
+class Loading(asyncio.Protocol):
+    """One connection, with one request under way at a time.
 
     Attributes:
-        socket: What the selector watches.
         times: Seconds that each answer took.
         wrong: How many answers had no status of success.
+        done: Is set when the last answer has come, or the connection was lost.
     """
 
-    def __init__(self, address: tuple[str, int], request: bytes) -> None:
-        self.socket = socket.create_connection(address)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, request: bytes, end: float) -> None:
         self.times: list[float] = []
         self.wrong = 0
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._request = request
-
-    def send(self) -> None:
-        """Send the request."""
+        self._end = end
         self._head = b""
-        self._missing: int | None = None
-        self._began = time.perf_counter()
-        self.socket.sendall(self._request)
+        self._missing: int | None = None  # bytes of the answer, once its head has been read
+        self._began = 0.0
 
-    def receive(self) -> bool:
-        """Read what has come, and return whether that was the end of the answer."""
-        data = self.socket.recv(BUFFER)
-        if not data:
-            raise ConnectionError("The server closed a connection.")
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class says nothing of it
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
         if self._missing is None:
             self._head += data
             end = self._head.find(b"\r\n\r\n")
             if end < 0:
-                return False
-            _, _, rest = self._head[:end].lower().partition(b"\r\ncontent-length:")
-            self._missing = int(rest.partition(b"\r\n")[0]) + end + 4 - len(self._head)
+                return
+            length, success = read_head(self._head[:end])
+            self.wrong += not success
+            self._missing = length + end + 4 - len(self._head)
         else:
             self._missing -= len(data)
         if self._missing > 0:
-            return False
-        self.times.append(time.perf_counter() - self._began)
-        self.wrong += not self._head.startswith(b"HTTP/1.1 2")
-        return True
+            return
+        now = time.perf_counter()
+        self.times.append(now - self._began)
+        if now < self._end:
+            self._send()
+        elif not self.done.done():
+            self.done.set_result(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self.done.done():
+            self.done.set_exception(exc or ConnectionError("The server closed a connection."))
+
+    def _send(self) -> None:
+        self._head = b""
+        self._missing = None
+        self._began = time.perf_counter()
+        self._transport.write(self._request)
 
 
-def main(connections: int, seconds: float, url: str, *request_line: str) -> None:
+async def main(connections: int, seconds: float, url: str, *request_line: str) -> None:
     """Load, and print the figures."""
     method, path, body = (*request_line, "")[:3]
     parts = urlsplit(url)
@@ -70,28 +89,17 @@ def main(connections: int, seconds: float, url: str, *request_line: str) -> None
     kind = "Content-Type: application/json\r\n" if body else ""
     head = f"{method} {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{kind}Content-Length: {len(entity)}\r\n\r\n"
     request = head.encode() + entity
-    every = [Connection((parts.hostname, parts.port), request) for _ in range(connections)]
-    selector = selectors.DefaultSelector()
-    for each in every:
-        selector.register(each.socket, selectors.EVENT_READ, each)
+    loop = asyncio.get_running_loop()
     began = time.perf_counter()
-    for each in every:
-        each.send()
-    end, waiting = began + seconds, connections
-    while waiting:
-        ready = selector.select(PATIENCE)
-        if not ready:
-            raise TimeoutError(f"The server has not answered for {PATIENCE} seconds.")
-        for key, _ in ready:
-            if not key.data.receive():
-                continue
-            if time.perf_counter() < end:
-                key.data.send()
-            else:
-                waiting -= 1
+    every = []
+    for _ in range(connections):
+        _, protocol = await loop.create_connection(
+            lambda: Loading(request, began + seconds), parts.hostname, parts.port
+        )
+        every.append(protocol)
+    async with asyncio.timeout(seconds + PATIENCE):
+        await asyncio.gather(*(each.done for each in every))
     took = time.perf_counter() - began
-    for each in every:
-        each.socket.close()
     times = sorted(took for each in every for took in each.times)
     figures = {
         "requests": len(times),
@@ -104,4 +112,4 @@ def main(connections: int, seconds: float, url: str, *request_line: str) -> None
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:])
+    uvloop.run(main(int(sys.argv[1]), float(sys.argv[2]), *sys.argv[3:]))

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
 from benchmarks.client import SEQUENTIAL
+from benchmarks.contenders import OURS
 from benchmarks.results import SMALL
 
 __all__ = ["draw"]
@@ -60,7 +61,7 @@ def draw(data: dict[str, Any], path: Path) -> None:
             middle = [median(rates) for _, rates in points]
             below = [median(rates) - min(rates) for _, rates in points]
             above = [max(rates) - median(rates) for _, rates in points]
-            width = 2.8 if name.startswith("navai_client") else 1.5
+            width = 2.8 if name in OURS else 1.5
             axes.errorbar(at, middle, [below, above], color=colour, marker="o", linewidth=width, capsize=3)
             ends[name] = (middle[-1], colour)
         every = sorted({x for points in lines.values() for x, _ in points})

@@ -11,6 +11,7 @@ class Scale:
 
     Attributes:
         rounds: How often the contenders take turns.
+        slow_rounds: The same with results that take so long that the clock's part in it is small.
         seconds: How long a client calls in each round.
         load_seconds: How long a server is loaded in each round.
         warm_up: How long each client or server runs before it counts: just-in-time compilers need that.
@@ -23,6 +24,7 @@ class Scale:
     """
 
     rounds: int
+    slow_rounds: int
     seconds: float
     load_seconds: float
     warm_up: float
@@ -36,6 +38,7 @@ class Scale:
 
 FULL = Scale(
     rounds=5,
+    slow_rounds=3,
     seconds=0.3,
     load_seconds=2,
     warm_up=2.0,
@@ -48,6 +51,7 @@ FULL = Scale(
 )
 QUICK = Scale(
     rounds=1,
+    slow_rounds=1,
     seconds=0.02,
     load_seconds=0.1,
     warm_up=0.05,

@@ -7,72 +7,62 @@ import asyncio
 import gc
 import os
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks.contenders import CONTENDERS, OURS, Contender
+from benchmarks.figures import number
 from benchmarks.process import fixed_server
 from benchmarks.results import SMALL
-from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
 
 CALLS = 10_000
-STEPS = 5
+STEPS = 2
 AT_ONCE = 32
 
 
-def held() -> tuple[int, int, float]:
-    """Return the open files, the threads and the resident memory in MiB."""
+def report(what: str, step: int) -> None:
+    """Print what this process holds after *step* steps: files, threads, and resident memory in MiB."""
     gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    memory = pages * os.sysconf("SC_PAGE_SIZE") / 2**20
     files = len(list(Path("/proc/self/fd").iterdir()))
-    return files, threading.active_count(), pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    cells = [f"{step * CALLS // STEPS:,}", str(files), str(threading.active_count()), number(memory)]
+    print(f"| {what} | {' | '.join(cells)} |", flush=True)
 
 
-def report(what: str, steps: Iterator[int]) -> None:
-    """Print a row for each step that *steps* has made."""
-    for calls in steps:
-        files, threads, memory = held()
-        print(f"| {what} | {calls:,} | {files} | {threads} | {memory:.1f} |", flush=True)
+def sequential(what: str, contender: Contender, url: str) -> None:
+    """Make the calls one after the other."""
+    assert contender.sync is not None
+    with contender.sync(url) as call:
+        call()
+        for step in range(STEPS + 1):
+            report(what, step)
+            if step < STEPS:
+                for _ in range(CALLS // STEPS):
+                    call()
 
 
-def one_after_the_other(call: Callable[[], object]) -> Iterator[int]:
-    """Make the calls, and give how many were made, again and again."""
-    for step in range(STEPS + 1):
-        yield step * CALLS // STEPS
-        if step < STEPS:
-            for _ in range(CALLS // STEPS):
-                call()
+async def concurrent(what: str, contender: Contender, url: str) -> None:
+    """Make the calls by 32 at once."""
+    assert contender.concurrent is not None
+    async with contender.concurrent(url) as call:
+        await asyncio.gather(*(call() for _ in range(AT_ONCE)))
+        for step in range(STEPS + 1):
+            report(what, step)
+            if step < STEPS:
+                for _ in range(CALLS // STEPS // AT_ONCE):
+                    await asyncio.gather(*(call() for _ in range(AT_ONCE)))
 
 
 def main() -> None:
     print("| client | calls | open files | threads | memory, MiB |\n| --- | --- | --- | --- | --- |")
     with fixed_server() as server:
         url = f"{server}/{SMALL}"
-        with NavaiBackendClient(url) as client:
-            client.execute_function("f")
-            report("sync", one_after_the_other(lambda: client.execute_function("f", {"a": 1})))
-        with asyncio.Runner() as runner:
-            asynchronous = AsyncNavaiBackendClient(url)
-
-            async def at_once() -> None:
-                await asyncio.gather(*(asynchronous.execute_function("f", {"a": 1}) for _ in range(AT_ONCE)))
-
-            runner.run(at_once())
-            steps = one_after_the_other(_every(AT_ONCE, lambda: runner.run(at_once())))
-            report(f"async, {AT_ONCE} at once", steps)
-            runner.run(asynchronous.close())
-
-
-def _every(times: int, call: Callable[[], object]) -> Callable[[], None]:
-    """Return a function that makes *call* at each *times*-th of its own calls."""
-    count = 0
-
-    def counted() -> None:
-        nonlocal count
-        count += 1
-        if count % times == 0:
-            call()
-
-    return counted
+        for name in OURS:
+            contender = CONTENDERS[name]
+            if contender.sync is not None:
+                sequential(f"{name}, sync", contender, url)
+            with asyncio.Runner(loop_factory=contender.loop) as runner:
+                runner.run(concurrent(f"{name}, async, {AT_ONCE} at once", contender, url))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!navai_client\.).*"),
     # Names of this package that a signature shows and that are no public names.
     (r"py:.*", r"navai_client\.(.+\.)?_.*"),
+    # What stands behind a public class and is not to be used by itself.
+    (r"py:.*", r"navai_client\.(conformance\.requirement\.Rule|server\.targets\.Target)"),
 ]
 
 html_theme = "furo"

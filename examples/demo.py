@@ -19,7 +19,7 @@ from navai_client import FunctionFailedError, NavaiBackendClient, UnknownFunctio
 def demo_server() -> Iterator[str]:
     """Run the bundled server on a free port and give its URL."""
     command = [sys.executable, "-m", "navai_client.server", "--demo", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own server
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()

@@ -54,10 +54,12 @@ class RetryPolicy:
         if isinstance(outcome, TransportFailure):
             may = not outcome.sent or (replay_safe and not outcome.timed_out)
             return self._backoff(attempt) if may else None
+        if outcome.status not in _PASSING_STATUSES:
+            return None
         retry_after = self._retry_after(outcome)
         if retry_after is not None and retry_after > _LONGEST_RETRY_AFTER:
             return None
-        if replay_safe and outcome.status in _PASSING_STATUSES:
+        if replay_safe:
             return self._backoff(attempt) if retry_after is None else retry_after
         return retry_after if outcome.status in _NOT_DONE_STATUSES else None
 

@@ -1,44 +1,102 @@
 """Both clients behind one face, so that each test of their behaviour is written once."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final, Self
 
-from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client import AsyncNavaiBackendClient, ClientSecret, NavaiBackendClient
+from navai_client.transports.fast import AsyncFastTransport, FastTransport
 
-__all__ = ["Blocking", "make_client"]
+__all__ = ["KINDS", "THROUGH", "Client", "Secrets", "make_client"]
+
+KINDS: Final = ("sync", "async")
+THROUGH: Final = ("default", "fast")  # the transports of this package, each of which keeps every promise
+
+_OF_THE_TRANSPORT: Final = ("verify", "proxy")
 
 
-class Blocking:
-    """An async client whose methods block, each in the same event loop."""
+class Client:
+    """A client of either kind whose methods block; those of an async one run in an event loop of its own.
 
-    def __init__(self, **options: Any) -> None:
-        self._runner = asyncio.Runner()
-        self.client = self.run(_made(options))
+    Attributes:
+        real: The client itself.
+    """
 
-    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run *work* in the client's event loop."""
+    def __init__(self, kind: str, *args: Any, **options: Any) -> None:
+        self._runner: asyncio.Runner | None = None
+        made = NavaiBackendClient if kind == "sync" else _made
+        try:
+            self.real: Any = self.run(made(*args, **options))
+        except BaseException:
+            self._close_loop()
+            raise
+
+    def run(self, work: Any) -> Any:
+        """Return what *work* gives, awaited in the client's event loop if it must be."""
+        if not asyncio.iscoroutine(work):
+            return work
+        if self._runner is None:
+            self._runner = asyncio.Runner()
         return self._runner.run(work)
 
     def close(self) -> None:
         """Close the client, then its event loop."""
-        self.run(self.client.close())
-        self._runner.close()
+        try:
+            self.run(self.real.close())
+        finally:
+            self._close_loop()
+
+    def _close_loop(self) -> None:
+        if self._runner is not None:
+            self._runner.close()
+            self._runner = None
+
+    def __enter__(self) -> Self:
+        enter = getattr(self.real, "__aenter__", None) or self.real.__enter__
+        assert self.run(enter()) is self.real
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        leave = getattr(self.real, "__aexit__", None) or self.real.__exit__
+        self.run(leave(*error))
+        self.close()
+
+    def client_secrets(self, **options: Any) -> "Secrets":
+        """Return a source of client secrets that blocks as this client does."""
+        return Secrets(self.real.client_secrets(**options), self.run)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self.client, name)
+        method = getattr(self.real, name)
+        return lambda *args, **options: self.run(method(*args, **options))
 
-        def blocking(*args: Any, **options: Any) -> Any:
-            result = method(*args, **options)
-            return self.run(result) if asyncio.iscoroutine(result) else result
-
-        return blocking
+    def __repr__(self) -> str:
+        return repr(self.real)
 
 
-async def _made(options: dict[str, Any]) -> AsyncNavaiBackendClient:
-    return AsyncNavaiBackendClient(**options)
+class Secrets:
+    """A source of client secrets of either kind, whose methods block."""
+
+    def __init__(self, real: Any, run: Callable[[Any], Any]) -> None:
+        self._real = real
+        self._run = run
+
+    def get(self) -> ClientSecret:
+        """Return a secret that is good."""
+        secret: ClientSecret = self._run(self._real.get())
+        return secret
+
+    def __call__(self) -> str:
+        value: str = self._run(self._real())
+        return value
 
 
-def make_client(kind: str, **options: Any) -> Any:
-    """Return a client of the *kind* ``sync`` or ``async``."""
-    return NavaiBackendClient(**options) if kind == "sync" else Blocking(**options)
+async def _made(*args: Any, **options: Any) -> AsyncNavaiBackendClient:
+    return AsyncNavaiBackendClient(*args, **options)
+
+
+def make_client(kind: str, *args: Any, through: str = "default", **options: Any) -> Client:
+    """Return a client of *kind*, ``sync`` or ``async``, which sends *through* one of our transports."""
+    if through == "fast":
+        given = {name: options.pop(name) for name in _OF_THE_TRANSPORT if name in options}
+        options["transport"] = FastTransport(**given) if kind == "sync" else AsyncFastTransport(**given)
+    return Client(kind, *args, **options)

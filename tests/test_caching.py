@@ -19,7 +19,7 @@ from navai_client import (
 from navai_client.client_secrets import AsyncClientSecrets
 from navai_client.errors import NavaiConfigError
 from navai_client.inflight import InFlight
-from tests.clients import Blocking, make_client
+from tests.clients import make_client
 
 VALUE = "ek_0123456789012345678901234567"
 
@@ -293,11 +293,12 @@ def test_a_clients_source_passes_the_session_on_and_hides_its_key() -> None:
 
 def test_an_async_clients_source_can_be_the_api_key_of_a_library_that_calls_for_it() -> None:
     answer = {"value": VALUE, "expires_at": time.time() + 600}
-    blocking = Blocking(
+    blocking = make_client(
+        "async",
         base_url="http://navai.test",
         transport=httpx.MockTransport(lambda request: httpx.Response(200, json=answer)),
     )
-    client: AsyncNavaiBackendClient = blocking.client
+    client: AsyncNavaiBackendClient = blocking.real
     source = client.client_secrets()
     assert blocking.run(source()) == VALUE
     blocking.close()

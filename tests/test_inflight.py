@@ -17,6 +17,7 @@ from navai_client.inflight import InFlight
 from navai_client.transports import AsyncTransport, Call
 from navai_client.transports._given import async_transport
 from navai_client.transports._lanes import AsyncHTTPXTransport
+from navai_client.transports.fast import AsyncFastTransport
 from navai_client.wire.messages import Request, Response, TransportFailure
 from tests.faults.backend import LoopBackend
 
@@ -27,6 +28,7 @@ PLACES = 10  # connections of the pools that users give
 
 TRANSPORTS: dict[str, tuple[Callable[[], Any], int]] = {
     "default": (AsyncHTTPXTransport, 100),
+    "fast": (AsyncFastTransport, 100),
     "httpx": (lambda: httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=PLACES)), PLACES),
     "httpx2": (lambda: httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=PLACES)), PLACES),
 }
@@ -70,10 +72,9 @@ def test_cancelled_calls_cost_no_connection_task_socket_or_thread(name: str, kee
     async def main() -> None:
         threads, files = threading.active_count(), open_files()
         async with LoopBackend(short, keeps_connections=keeps_connections) as backend:
-            made = make()
-            recorder = Recorder(made if isinstance(made, AsyncHTTPXTransport) else _wrapped(made))
+            recorder = Recorder(async_transport(make(), None, verify=True, proxy=None))
             async with AsyncNavaiBackendClient(backend.url, transport=recorder, timeout=20) as client:
-                calls = CALLS if name == "default" else CALLS_OF_GIVEN
+                calls = CALLS_OF_GIVEN if name.startswith("httpx") else CALLS
                 await _call_and_cancel(
                     client, rng, calls, *((200, 0.05) if keeps_connections else (20, 0.008))
                 )
@@ -89,10 +90,6 @@ def test_cancelled_calls_cost_no_connection_task_socket_or_thread(name: str, kee
         assert open_files() == files
 
     asyncio.run(main())
-
-
-def _wrapped(transport: Any) -> AsyncTransport:
-    return async_transport(transport, None, verify=True, proxy=None)
 
 
 async def _call_and_cancel(

@@ -7,5 +7,5 @@
     pytest examples/restaurant                         # its tests
 
 For real: ``OPENAI_API_KEY=... uvicorn --factory examples.restaurant.backend:main --port 3000``, then
-``python -m examples.restaurant.agent``.
+``python -m examples.restaurant.agent`` in another terminal.
 """

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from examples.restaurant.database import SEATINGS, Booking, Dish, Seating, Table, open_database
-from navai_client.server import NavaiBackend
+from navai_client.server import BackendOptions, NavaiBackend
 
 
 class Confirmation(TypedDict):
@@ -97,10 +97,10 @@ class Restaurant:
         return session.scalars(fits.order_by(Table.seats)).first()
 
 
-def make_app(database: str, *, demo: bool = False) -> FastAPI:
-    """Return the application. With *demo*, client secrets are minted that open nothing."""
+def make_app(database: str, options: BackendOptions | None = None) -> FastAPI:
+    """Return the application; without *options*, the environment says how client secrets are minted."""
     restaurant = Restaurant(open_database(database))
-    backend = NavaiBackend(demo=demo)
+    backend = NavaiBackend(options)
     for call in (restaurant.menu, restaurant.free_seatings, restaurant.book, restaurant.cancel):
         backend.function(call)
     app = FastAPI(title="Restaurant", lifespan=backend.lifespan)

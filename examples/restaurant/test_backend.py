@@ -17,7 +17,7 @@ DINNER = {"day": "2030-05-17", "seating": "20:00", "party": 4}
 @asynccontextmanager
 async def restaurant(folder: Path) -> AsyncIterator[AsyncNavaiBackendClient]:
     """A client of a new restaurant, whose database is in *folder*."""
-    app = make_app(f"sqlite:///{folder}/restaurant.db", demo=True)
+    app = make_app(f"sqlite:///{folder}/restaurant.db")
     async with (
         app.router.lifespan_context(app),
         AsyncNavaiBackendClient("http://test", transport=httpx.ASGITransport(app)) as client,
@@ -82,7 +82,7 @@ def test_what_cannot_be_booked_is_told_so_that_a_model_can_ask_again(
 
 def test_the_restaurants_own_page_stands_beside_the_functions(tmp_path: Path) -> None:
     async def main() -> None:
-        app = make_app(f"sqlite:///{tmp_path}/restaurant.db", demo=True)
+        app = make_app(f"sqlite:///{tmp_path}/restaurant.db")
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as browser:
             assert (await browser.get("/menu")).json()["lemon tart"] == "6.5"
 

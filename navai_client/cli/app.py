@@ -22,6 +22,7 @@ _COMMANDS = {
     "speak": "Turn text into sound.",
     "serve": "Serve a backend (extra server).",
     "check": "Check whether a backend keeps the contract.",
+    "mcp": "Offer the functions to hosts of MCP (extra mcp).",
     "doctor": "Find out what is wrong.",
     "completion": "Print a shell's completion script.",
 }

@@ -5,14 +5,14 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 import click
 
 from navai_client.cli.output import complain
 from navai_client.cli.statuses import explain
-from navai_client.client import NavaiBackendClient
+from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import resolve_headers
 from navai_client.errors import NavaiConfigError, NavaiError
 from navai_client.wire.redact import redact_text
@@ -27,12 +27,20 @@ __all__ = [
     "parse_headers",
 ]
 
+Client = TypeVar("Client", NavaiBackendClient, AsyncNavaiBackendClient)
+
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a header's: a token of RFC 9110, section 5.6.2
 _REFERENCE = re.compile(r"(?:^|(?<=\s))@(env|file):(.+)$", re.DOTALL)
 _SECRET_FROM = 8  # shorter values are no secrets, and would mask too much
 # The client's arguments, as its errors name them, and the options that they come from.
-_OPTIONS = {"base_url": "--url", "headers": "--header", "proxy": "--proxy", "verify": "--ca-file"}
-_ARGUMENT = re.compile(r"^(?:base_url|headers|proxy)\b|\bverify(?==| names)")
+_OPTIONS = {
+    "allowed_hosts": "--allowed-host",
+    "base_url": "--url",
+    "headers": "--header",
+    "proxy": "--proxy",
+    "verify": "--ca-file",
+}
+_ARGUMENT = re.compile(r"^(?:base_url|headers|proxy)\b|\ballowed_hosts\b|\bverify(?==| names)")
 
 
 def expand(text: str, what: str) -> str:
@@ -106,7 +114,11 @@ class Connection:
         return True if self.ca_file is None else self.ca_file
 
     def client(self, **options: Any) -> NavaiBackendClient:
-        """Make a client; *options* win over what the command line says.
+        """Make a client, as ``make`` does."""
+        return self.make(NavaiBackendClient, **options)
+
+    def make(self, kind: type[Client], **options: Any) -> Client:
+        """Make a client of a *kind*; *options* win over what the command line says.
 
         Raises:
             click.UsageError: If it cannot work.
@@ -116,7 +128,7 @@ class Connection:
         if "transport" not in options:
             settings |= {"verify": self.verify, "proxy": self.proxy}
         try:
-            return NavaiBackendClient(self.url, **(settings | options))
+            return kind(self.url, **(settings | options))
         except NavaiConfigError as error:
             raise click.UsageError(in_words_of_options(str(error))) from None
 

@@ -1,5 +1,6 @@
 """What ``navai doctor`` finds, and what it can tell without the network: settings, versions, extras."""
 
+import base64
 import os
 import platform
 import re
@@ -7,8 +8,8 @@ import ssl
 import urllib.request
 from collections.abc import Mapping
 from importlib import metadata
-from typing import Any, Literal
-from urllib.parse import urlsplit
+from typing import Literal, Self
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -16,9 +17,10 @@ from navai_client._version import __version__
 from navai_client.config import DEFAULT_BASE_URL
 from navai_client.wire.text import trim
 
-__all__ = ["Finding", "Level", "base_url_source", "extras", "proxy_of", "versions"]
+__all__ = ["Finding", "Hop", "Level", "base_url_source", "extras", "proxy_of", "versions"]
 
 Level = Literal["ok", "warn", "fail"]
+_PORT = 80  # of a proxy whose URL has none, as httpx has it
 _PACKAGE = "navai-client"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[([^]]*)\])?")
 _EXTRA = re.compile(r"^extra == ['\"]([^'\"]+)['\"]$")
@@ -113,7 +115,36 @@ def proxy_of(url: str, given: str | None) -> tuple[str, str] | None:
     return None
 
 
-def without_password(url: str) -> str:
-    """Return *url* without the user and password that it may hold."""
-    parts: Any = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else url
+@attrs.frozen(str=False)
+class Hop:
+    """A proxy on the way.
+
+    Attributes:
+        scheme: How it is spoken to.
+        address: Its host and port.
+        headers: What it must be told, its password for example.
+    """
+
+    scheme: str
+    address: tuple[str, int]
+    headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+    @classmethod
+    def from_url(cls, url: str) -> Self:
+        """Read a proxy's URL.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        parts = urlsplit(url)
+        if not parts.hostname:
+            raise ValueError("a proxy's URL has a host")
+        headers = {}
+        if parts.username is not None:
+            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["Proxy-Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+        return cls(parts.scheme.lower(), (parts.hostname, parts.port or _PORT), headers)
+
+    def __str__(self) -> str:
+        host, port = self.address
+        return f"{self.scheme}://[{host}]:{port}" if ":" in host else f"{self.scheme}://{host}:{port}"

@@ -14,7 +14,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from navai_client.cli.connection import Connection
-from navai_client.cli.findings import Finding, proxy_of, without_password
+from navai_client.cli.findings import Finding, Hop, proxy_of
 from navai_client.cli.statuses import explain
 from navai_client.errors import InvalidResponseError, NavaiConfigError
 from navai_client.models import FunctionList
@@ -43,17 +43,22 @@ def probe(connection: Connection, base_url: str) -> Iterator[Finding]:
     """Go the way to the backend and tell of each step, until one fails."""
     url = urlsplit(base_url)
     there = (url.hostname or "", url.port or _PORTS[url.scheme.lower()])
-    proxy = proxy_of(base_url, connection.proxy)
-    hop: Address | None = None
-    if proxy is not None:
-        yield Finding("proxy", "ok", f"{without_password(proxy[0])} (from {proxy[1]})")
-        parts = urlsplit(proxy[0])
-        hop = (parts.hostname or "", parts.port or _PORTS["http"])
+    hop: Hop | None = None
     steps: list[Callable[[], Finding]] = []
-    if proxy is None or proxy[0].startswith("http://"):  # httpx alone knows how to speak to the others
+    if (proxy := proxy_of(base_url, connection.proxy)) is not None:
+        try:
+            hop = Hop.from_url(proxy[0])
+        except ValueError:  # its text can hold a password
+            yield Finding(
+                "proxy", "fail", f"{proxy[1]} is not a proxy's URL", "It is like http://proxy:8080."
+            )
+            return
+        yield Finding("proxy", "ok", f"{hop} (from {proxy[1]})")
+    if hop is None or hop.scheme == "http":  # httpx alone knows how to speak to the others
+        first = there if hop is None else hop.address
         steps = [
-            functools.partial(_look_up, hop or there, connection.timeout),
-            functools.partial(_connect, hop or there, connection.timeout, is_proxy=hop is not None),
+            functools.partial(_look_up, first, connection.timeout),
+            functools.partial(_connect, first, connection.timeout, is_proxy=hop is not None),
         ]
         if url.scheme.lower() == "https":
             steps.append(functools.partial(_shake_hands, connection, there, hop))
@@ -97,21 +102,20 @@ def _connect(address: Address, timeout: float, *, is_proxy: bool) -> Finding:
 
 def _plain(address: Address) -> Finding:
     """Say what travels unencrypted, and how far."""
-    with contextlib.suppress(OSError, ValueError):
-        ip = ipaddress.ip_address(socket.gethostbyname(address[0]))
-        if ip.is_global:
-            message = "not encrypted: everybody on the way can read headers and client secrets"
-            return Finding("TLS", "warn", message, "Use an https:// URL.")
+    found = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    if any(ipaddress.ip_address(each[4][0]).is_global for each in found):
+        message = "not encrypted: everybody on the way can read headers and client secrets"
+        return Finding("TLS", "warn", message, "Use an https:// URL.")
     return Finding("TLS", "ok", "not used, within a private network")
 
 
-def _shake_hands(connection: Connection, there: Address, hop: Address | None) -> Finding:
+def _shake_hands(connection: Connection, there: Address, hop: Hop | None) -> Finding:
     host, port = there
     try:
-        context = Settings(connection.verify, None)._context()  # noqa: SLF001 - the very one that calls use
-        way = HTTPConnection(*(hop or there), timeout=connection.timeout)
+        context = Settings(connection.verify, None).tls()  # the very one that calls use
+        way = HTTPConnection(*(hop.address if hop else there), timeout=connection.timeout)
         if hop is not None:
-            way.set_tunnel(host, port)
+            way.set_tunnel(host, port, hop.headers)
         with contextlib.closing(way):
             way.connect()
             assert way.sock is not None  # noqa: S101 - connect() raises otherwise
@@ -170,7 +174,11 @@ def _ask(connection: Connection) -> Iterator[Finding]:
     """Ask for the functions, and see from the answer who is there."""
     recorder = _Recorder(HTTPXTransport(connection.verify, connection.proxy))
     with connection.client(transport=recorder, max_retries=0) as client:
-        listed = client.list_functions()
+        try:
+            listed = client.list_functions()
+        except NavaiConfigError as error:  # what the environment says, and only the first call finds
+            yield Finding("backend", "fail", str(error))
+            return
     yield _answer(listed, recorder)
     if listed.error is None:
         names = f"{len(listed)} functions" if listed.functions else "no functions"

@@ -18,8 +18,8 @@ _LOOKED_AT: Final = 16_384  # characters in which secrets are looked for; more a
 _KEYS: Final = re.compile(r"(?:sk|ek|rk|pk|xi)[-_][A-Za-z0-9_-]{6,}|(?i:(?<=bearer ))[A-Za-z0-9._~+/=-]{6,}")
 _MEMBERS: Final = 12  # of an object that may hold a secret
 _SUCCESS: Final = range(200, 300)
-_SECRET_LENGTHS: Final = range(8, 4096)  # shorter ones are words, such as openai
-_MOST_SECRETS: Final = 100  # looked for in all that is shown: a bound on work that a peer can cause
+_SECRET_LENGTHS: Final = range(8, 512)  # shorter ones are words, such as openai
+_MOST_SECRETS: Final = 2  # of one answer; a peer must not make work for minutes of looking for more
 
 
 def shown(text: str, secrets: Iterable[str] = ()) -> str:
@@ -37,6 +37,13 @@ def _escape(character: str) -> str:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+def _number(digits: str) -> int | float:
+    try:
+        return int(digits)
+    except ValueError:  # more digits than Python takes
+        return float(digits)
 
 
 @final
@@ -61,7 +68,9 @@ class Answer:
         self._response = outcome if isinstance(outcome, Response) else None
         self._private = private
         self.seconds = seconds
-        self.failure = outcome.message if isinstance(outcome, TransportFailure) else None
+        self.failure = None
+        if isinstance(outcome, TransportFailure):
+            self.failure = outcome.message or "no reason was given"
         self.timed_out = isinstance(outcome, TransportFailure) and outcome.timed_out
         self.status = 0 if self._response is None else self._response.status
         self.content = b"" if self._response is None else self._response.content
@@ -82,7 +91,7 @@ class Answer:
         if self._response is None or self._response.truncated:
             return NOT_JSON
         try:
-            return json.loads(self.text, parse_constant=_refuse_constant)
+            return json.loads(self.text, parse_constant=_refuse_constant, parse_int=_number)
         except (ValueError, RecursionError):
             return NOT_JSON
 
@@ -96,7 +105,7 @@ class Answer:
         return "" if self._response is None else self._response.headers.get(name.lower(), "").strip()
 
     def secrets(self) -> tuple[str, ...]:
-        """Return what must not be shown of a private answer: its texts, however deep."""
+        """Return what must not be shown of a private answer: its longest texts, however deep."""
         if not self._private or not self.success or self.json is NOT_JSON:
             return ()
         found, left = set(), [self.json]

@@ -30,6 +30,10 @@ __all__ = ["check"]
 _AT_A_TIME: Final = 6  # as a browser has it
 _MOST_BYTES: Final = 2 * 2**20  # of an answer; all are kept until the rules have seen them
 _MOST_AUDIO: Final = 16 * 2**20
+_CONTRACT_INSTEAD: Final = (
+    "Do as this profile expects; or, if the backend keeps the contract here, "
+    "check it with the profile contract."
+)
 _LEAST_LARGE: Final = 2**20
 _BUSY: Final = RetryPolicy(max_retries=2)  # for backends that say when they may be asked again
 _SECOND: Final = "unknown"  # the probe that shows whether the list alone is not answered
@@ -109,6 +113,8 @@ def check(
         raise NavaiConfigError("timeout must be a number of seconds: a check has to end.")
     if large_body < _LEAST_LARGE:
         raise NavaiConfigError(f"large_body must be {_LEAST_LARGE:,} bytes or more; it is {large_body!r}.")
+    if speak is not None and not trim(speak):
+        raise NavaiConfigError("speak must be a text that is not blank.")
     subject = Subject(
         config=config,
         execute=_checked_call("execute", execute),
@@ -149,11 +155,11 @@ class _Check:
         started_at, began = time.time(), time.monotonic()
         wanted = requirements(groups)
         asked = _with_needs(wanted)
-        reached = self._ask(asked)
+        failure = self._ask(asked)
         asked_by = {name: probe.shown for name, probe in self._probes.items()}
         evidence = Evidence(subject=self._subject, answers=self._answers, asked=asked_by, now=time.time())
         for requirement in asked:
-            self._findings[requirement.id] = self._judge(requirement, evidence, reached=reached)
+            self._findings[requirement.id] = self._judge(requirement, evidence, reached=not failure)
         secrets = self._secrets()
         return Report(
             url=self._subject.config.base_url,
@@ -161,18 +167,18 @@ class _Check:
             version=__version__,
             started_at=started_at,
             seconds=time.monotonic() - began,
-            reached=reached,
+            failure=shown(failure, secrets),
             findings=tuple(_without_secrets(self._findings[each.id], secrets) for each in wanted),
         )
 
-    def _ask(self, asked: Iterable[Requirement]) -> bool:
-        """Send what *asked* needs; return whether there is anybody."""
+    def _ask(self, asked: Iterable[Requirement]) -> str:
+        """Send what *asked* needs; return why nobody answers, if nobody does."""
         first = first_probe(self._subject)
         listed = self._send(first)
         self._probes = {first.name: first} | further_probes(self._subject, listed)
         self._answers = {first.name: listed}
         if listed.failure is not None and self._send(self._probes[_SECOND]).failure is not None:
-            return False  # nobody is there, or nobody who answers: the rest would take long and tell no more
+            return listed.failure  # nobody is there, or nobody who answers: the rest would tell no more
         names = {name for each in asked for name in each.probes} - {first.name}
         probes = [probe for name, probe in self._probes.items() if name in names]
         looking = [probe for probe in probes if not probe.acts]
@@ -185,7 +191,7 @@ class _Check:
         for probe in probes:
             if probe.acts:  # one after the other
                 self._answers[probe.name] = self._send(probe)
-        return True
+        return ""
 
     def _send(self, probe: Probe) -> Answer:
         config = self._subject.config
@@ -226,7 +232,8 @@ class _Check:
                 return attrs.evolve(finding, reason=came.reason)
             if came is not None:
                 verdict: Verdict = "failed" if requirement.severity == "must" else "warned"
-                return attrs.evolve(finding, verdict=verdict, came=came, change=requirement.change)
+                change = requirement.change if deviation is None else _CONTRACT_INSTEAD
+                return attrs.evolve(finding, verdict=verdict, came=came, change=change)
         return attrs.evolve(finding, verdict="passed")
 
     def _why_not(self, requirement: Requirement, *, reached: bool) -> str:

@@ -80,7 +80,7 @@ def _wrapped(start: str, text: str, indent: int, width: int) -> list[str]:
 def _summary(report: "Report") -> str:
     counts = _counts(report.findings)
     if not report.reached:
-        return f"The backend gave no answer: {counts}."
+        return f"The backend gave no answer ({report.failure}): {counts}."
     return f"{counts} in {report.seconds:.1f} s."
 
 
@@ -99,6 +99,7 @@ def to_json(report: "Report") -> str:
             "started_at": _time_of(report),
             "seconds": round(report.seconds, 3),
             "reached": report.reached,
+            "failure": report.failure,
             "exit_status": report.exit_status,
             "counts": dict(report.counts),
             "findings": [_finding_as_record(each) for each in report.findings],

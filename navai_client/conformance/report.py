@@ -61,7 +61,7 @@ class Report:
         version: The version of this package.
         started_at: When the check began, in Unix seconds.
         seconds: How long it took.
-        reached: Whether any answer came.
+        failure: Why no answer came; empty when any did.
         findings: One for each requirement, in their order.
     """
 
@@ -70,8 +70,13 @@ class Report:
     version: str
     started_at: float
     seconds: float
-    reached: bool
+    failure: str = ""
     findings: tuple[Finding, ...] = field(repr=False)
+
+    @property
+    def reached(self) -> bool:
+        """Whether any answer came."""
+        return not self.failure
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)

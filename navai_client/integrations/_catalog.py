@@ -17,12 +17,11 @@ from navai_client.integrations._schema import (
     open_object,
     presentable,
 )
-from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, NAVIGATE_TO, Tool
+from navai_client.integrations.tools import BUILT_IN, EXECUTE_APP_FUNCTION, NAVIGATE_TO, Tool
 from navai_client.models import BackendFunction
 
 __all__ = ["GENERIC_SCHEMA", "NAVIGATE_SCHEMA", "Catalog", "Function", "build_catalog"]
 
-_RESERVED: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _PAYLOAD: Final = (
     "An object with the function's arguments, by name or as a list called args; for methods of a class "
@@ -113,8 +112,6 @@ def build_catalog(
     warnings += local_warnings
     direct = {name: each for name, each in functions.items() if _may_be_direct(name, settings, warnings)}
     warnings += schema_warnings
-    for name in sorted({*settings.timeouts, *settings.read_only} - {*functions, *_RESERVED}):
-        warnings.append(f'[navai] Options are given for "{name}", but there is no such function.')
     tools: list[Tool] = []
     if settings.navigate is not None:
         tools.append(_navigate_tool(settings))
@@ -146,15 +143,14 @@ def _from_backend(name: str, given: BackendFunction, warnings: list[str]) -> Fun
 def _may_be_direct(name: str, settings: Settings, warnings: list[str]) -> bool:
     if not settings.direct_tools:
         return False
-    if name in _RESERVED:
+    if name in BUILT_IN:
         reason = "conflicts with a built-in tool"
     elif not _TOOL_NAME.fullmatch(name):
         reason = "is not a valid tool id"
     else:
         return True
-    warnings.append(
-        f'[navai] Function "{name}" is available only via execute_app_function because its name {reason}.'
-    )
+    where = "available only via execute_app_function" if settings.generic_tool else "not available"
+    warnings.append(f'[navai] Function "{name}" is {where} because its name {reason}.')
     return False
 
 

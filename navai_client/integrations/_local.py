@@ -8,7 +8,9 @@ import functools
 import inspect
 import re
 import typing
+import warnings
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from attrs import field, frozen
@@ -19,7 +21,9 @@ from navai_client.integrations._missing import needs_extra
 with needs_extra("tools", "docstring_parser", "pydantic"):
     import docstring_parser
     import pydantic
+    from pydantic.errors import PydanticUserError
     from pydantic.json_schema import GenerateJsonSchema
+    from pydantic.warnings import ArbitraryTypeWarning
 
 __all__ = ["InvalidArgumentsError", "LocalFunction", "local_functions"]
 
@@ -28,6 +32,7 @@ _NAMED: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWO
 _CAMEL: Final = re.compile(r"([a-z0-9])([A-Z])")
 _OTHERS: Final = re.compile(r"[^a-zA-Z0-9]+")
 _CONFIG: Final = pydantic.ConfigDict(arbitrary_types_allowed=True)
+_UNUSABLE: Final = (PydanticUserError, ArbitraryTypeWarning)
 
 
 class InvalidArgumentsError(Exception):
@@ -84,16 +89,16 @@ def local_functions(
     """
     pairs = given.items() if isinstance(given, Mapping) else ((_name_of(each), each) for each in given)
     found: dict[str, LocalFunction] = {}
-    warnings: list[str] = []
+    told: list[str] = []
     for raw, call in pairs:
         if not callable(call):
             raise NavaiConfigError(f"functions: {raw} is not callable.")
         wanted = _normalized(raw)
         name = _free(wanted or "fn", found)
         if name != wanted:
-            warnings.append(f'[navai] Renamed duplicated function "{raw}" to "{name}".')
+            told.append(f'[navai] Renamed duplicated function "{raw}" to "{name}".')
         found[name] = _described(name, raw, call)
-    return tuple(found.values()), tuple(warnings)
+    return tuple(found.values()), tuple(told)
 
 
 def _name_of(call: Any) -> str:
@@ -158,24 +163,20 @@ class _Signature:
         if rest is not None:
             fields["rest"] = (_list_of(_usable(hints.get(rest.name, Any))), pydantic.Field([], alias="args"))
         self._model: type[pydantic.BaseModel] = pydantic.create_model(
-            "Arguments",
-            __config__={**_CONFIG, "extra": "allow" if self._takes_others else "forbid"},
-            **fields,
+            "Arguments", __config__=_CONFIG, **fields
         )
 
     def schema(self) -> dict[str, Any]:
         described = self._model.model_json_schema(schema_generator=_Schema)
         described.pop("title", None)
         described.setdefault("properties", {})
+        described["additionalProperties"] = self._takes_others
         return described
 
     def bind(self, payload: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-        try:
-            filled = self._filled(payload)
-        except pydantic.ValidationError as error:
-            raise InvalidArgumentsError(*map(_problem, error.errors(include_url=False))) from None
+        filled, others = self._filled(payload)
         positional: list[Any] = []
-        named: dict[str, Any] = dict(filled.model_extra or {})
+        named: dict[str, Any] = dict(others)
         for index, each in enumerate(self._parameters):
             value = getattr(filled, f"p{index}")
             if each.kind is _Kind.KEYWORD_ONLY:
@@ -184,24 +185,36 @@ class _Signature:
                 positional.append(value)
         return [*positional, *getattr(filled, "rest", ())], named
 
-    def _filled(self, payload: dict[str, Any]) -> pydantic.BaseModel:
-        by_name = payload.keys() <= self._names
-        if not (len(payload) > 1 and by_name):
+    def _filled(self, payload: dict[str, Any]) -> tuple[pydantic.BaseModel, dict[str, Any]]:
+        """Return the values of the parameters, and those of ``**``."""
+        if not (len(payload) > 1 and payload.keys() <= self._names):
             for name in ("args", "arguments"):
                 if isinstance(payload.get(name), list) and payload[name]:
-                    return self._model.model_validate(self._in_order(payload[name]))
+                    return self._validated(self._in_order(payload[name]))
             if "value" in payload:
-                return self._model.model_validate(self._in_order([payload["value"]]))
+                return self._validated(self._in_order([payload["value"]]))
         try:
-            return self._model.model_validate(payload)
-        except pydantic.ValidationError:
-            if by_name or not self._positional:
+            return self._validated(payload)
+        except InvalidArgumentsError:
+            if payload.keys() <= self._names or not self._positional:
                 raise
-            try:
-                return self._model.model_validate(self._in_order([payload]))
-            except pydantic.ValidationError:
-                pass  # what is wrong with the names tells a model more
+            with suppress(InvalidArgumentsError):  # what is wrong with the names tells a model more
+                return self._validated(self._in_order([payload]))
             raise
+
+    def _validated(self, given: dict[str, Any]) -> tuple[pydantic.BaseModel, dict[str, Any]]:
+        others = {name: value for name, value in given.items() if name not in self._names}
+        problems = (
+            [] if self._takes_others else [f"{name}: Extra inputs are not permitted" for name in others]
+        )
+        try:
+            filled = self._model.model_validate(given)
+        except pydantic.ValidationError as error:
+            problems = [*map(_problem, error.errors(include_url=False)), *problems]
+            raise InvalidArgumentsError(*problems) from None
+        if problems:
+            raise InvalidArgumentsError(*problems)
+        return filled, others
 
     def _in_order(self, values: list[Any]) -> dict[str, Any]:
         filled = dict(zip(self._positional, values, strict=False))
@@ -226,14 +239,12 @@ def _usable(hint: Any) -> Any:
         text = next((each for each in get_args(hint)[1:] if isinstance(each, str)), None)
         if text is not None:
             hint = Annotated[hint, pydantic.Field(description=text)]
-    try:
-        pydantic.TypeAdapter(hint, config=_CONFIG).json_schema(schema_generator=_Schema)
-    except pydantic.errors.PydanticUserError:
-        try:  # a configuration is refused where a model brings its own
-            pydantic.TypeAdapter(hint).json_schema(schema_generator=_Schema)
-        except pydantic.errors.PydanticUserError:
-            return Any
-    return hint
+    for config in (_CONFIG, None):  # a configuration is refused where a type brings its own
+        with warnings.catch_warnings(), suppress(*_UNUSABLE):
+            warnings.simplefilter("error", ArbitraryTypeWarning)
+            pydantic.TypeAdapter(hint, config=config).json_schema(schema_generator=_Schema)
+            return hint
+    return Any
 
 
 def _field(parameter: inspect.Parameter, said: str | None) -> Any:

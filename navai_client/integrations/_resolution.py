@@ -13,7 +13,7 @@ from navai_client.integrations._local import InvalidArgumentsError
 from navai_client.integrations._options import Navigate, Settings, normalized
 from navai_client.integrations._schema import checker
 from navai_client.integrations.routes import NavaiRoute, resolve_navai_route
-from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, NAVIGATE_TO
+from navai_client.integrations.tools import BUILT_IN, EXECUTE_APP_FUNCTION, NAVIGATE_TO
 
 __all__ = ["Resolved", "resolve"]
 
@@ -55,7 +55,7 @@ def resolve(
         return _generic(catalog, given)
     if wanted == NAVIGATE_TO and settings.navigate is not None:
         return _navigation(settings.navigate, settings.routes, given)
-    function = None if wanted in (NAVIGATE_TO, EXECUTE_APP_FUNCTION) else catalog.functions.get(wanted)
+    function = None if wanted in BUILT_IN else catalog.functions.get(wanted)
     if function is None:
         return _unknown(catalog)
     try:

@@ -8,6 +8,7 @@ from navai_client.integrations._jsonable import compact, to_jsonable
 from navai_client.integrations._truncation import truncate
 
 __all__ = [
+    "BUILT_IN",
     "DEFAULT_MAX_RESULT_CHARS",
     "EXECUTE_APP_FUNCTION",
     "NAVIGATE_TO",
@@ -20,6 +21,7 @@ __all__ = [
 
 NAVIGATE_TO: Final = "navigate_to"
 EXECUTE_APP_FUNCTION: Final = "execute_app_function"
+BUILT_IN: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
 DEFAULT_MAX_RESULT_CHARS: Final = 16_000
 
 ErrorType = Literal[

@@ -25,7 +25,7 @@ from navai_client.integrations._options import Settings, ToolsetOptions, normali
 from navai_client.integrations._pipeline import Pipeline, Work
 from navai_client.integrations._resolution import Resolved, resolve
 from navai_client.integrations._running import Begun, Running
-from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolsetChanges
+from navai_client.integrations.tools import BUILT_IN, Tool, ToolCall, ToolOutcome, ToolsetChanges
 from navai_client.models import FunctionList
 
 __all__ = ["Toolset"]
@@ -56,6 +56,7 @@ class Toolset:
     def __init__(self, client: Client, listed: FunctionList, **options: Unpack[ToolsetOptions]) -> None:
         self._client: Any = client
         self._client_is_async = inspect.iscoroutinefunction(client.execute_function)
+        self._options = options
         self._settings = Settings(**options)
         self._local, self._local_warnings = local_functions(self._settings.functions)
         self._blank = ToolOutcome(
@@ -67,6 +68,7 @@ class Toolset:
         self._pipeline = Pipeline(self._settings.hooks(), self._running)
         self._namespace = uuid.uuid4()
         self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="navai-tool")
+        self._derived: dict[str, Toolset] = {}
         self._take(listed)
 
     @classmethod
@@ -111,7 +113,17 @@ class Toolset:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was odd, in the words of the JavaScript agent where it has some."""
-        return self._warnings
+        settings = self._settings
+        options = {*settings.timeouts, *settings.read_only} - {*self._catalog.functions, *BUILT_IN}
+        return (
+            *self._told,
+            *self._catalog.warnings,
+            *(
+                f'[navai] An option names "{name}", but there is no such function.'
+                for name in sorted(options)
+            ),
+            *(each for derived in self._derived.values() for each in derived._catalog.warnings),  # noqa: SLF001 - its own class
+        )
 
     @property
     def function_lines(self) -> list[str]:
@@ -134,6 +146,21 @@ class Toolset:
             generic=self._settings.generic_tool,
             named=any(each.parameters is not None for each in self._catalog.functions.values()),
         )
+
+    def derive(self, name: str, **options: Unpack[ToolsetOptions]) -> "Toolset":
+        """Return the toolset of another agent of the same application: same client, hooks and limits.
+
+        It is closed with this one, and this one's ``warnings`` tell of it, too.
+
+        Args:
+            name: Who it is for. A second one of the same name takes the place of the first.
+            options: What differs, as for ``load``.
+        """
+        given: ToolsetOptions = {**self._options, "routes": self._settings.routes, "functions": (), **options}
+        made = Toolset(self._client, self.listed, **given)
+        made._running, made._pipeline, made._threads = self._running, self._pipeline, self._threads
+        self._derived[name] = made
+        return made
 
     async def call(
         self,
@@ -191,10 +218,11 @@ class Toolset:
         """
         listed = await _list(self._client)
         if not listed.functions and any(each.startswith(_FAILED_TO_LIST) for each in listed.warnings):
-            self._warnings = (*self._catalog.warnings, *listed.warnings)
+            self._told = listed.warnings
             return ToolsetChanges()
         before = self.tools
-        self._take(listed)
+        for toolset in (self, *self._derived.values()):
+            toolset._take(listed)  # noqa: SLF001 - its own class
         return ToolsetChanges.between(before, self.tools)
 
     async def close(self) -> None:
@@ -213,7 +241,7 @@ class Toolset:
     def _take(self, listed: FunctionList) -> None:
         self.listed = listed
         self._catalog = build_catalog(listed.functions, self._local, self._local_warnings, self._settings)
-        self._warnings = (*listed.warnings, *self._catalog.warnings)
+        self._told = listed.warnings
 
     def _work(self, call: ToolCall, found: Resolved) -> Work:
         async def ask_backend(left: float | None) -> Any:

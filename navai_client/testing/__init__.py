@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from navai_client.testing.fake_backend import FakeBackend
     from navai_client.testing.live_server import LiveServer
+    from navai_client.testing.realtime import FakeRealtimeServer
     from navai_client.testing.recording import RecordedCall, RecordedRequest
 
-__all__ = ["FakeBackend", "LiveServer", "RecordedCall", "RecordedRequest"]
+__all__ = ["FakeBackend", "FakeRealtimeServer", "LiveServer", "RecordedCall", "RecordedRequest"]
 
 _HOMES = {
     "FakeBackend": "fake_backend",
+    "FakeRealtimeServer": "realtime",
     "LiveServer": "live_server",
     "RecordedCall": "recording",
     "RecordedRequest": "recording",
@@ -26,12 +28,10 @@ def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
+    from navai_client.integrations._missing import needs_extra  # noqa: PLC0415 - see the top of this file
+
+    with needs_extra("testing", "docstring_parser", "msgspec", "uvicorn"):
         module = import_module(f"{__name__}.{home}")
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{name} needs {error.name!r}: pip install 'navai-client[testing]'", name=error.name
-        ) from None
     return getattr(module, name)
 
 

@@ -4,14 +4,14 @@ pytest loads this file in every run of an environment where the package is insta
 but pytest, which is there already; what a fixture needs is imported when a test asks for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
     from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
-    from navai_client.testing import FakeBackend, LiveServer
+    from navai_client.testing import FakeBackend, FakeRealtimeServer, LiveServer
 
 __all__ = [
     "async_navai_client",
@@ -19,6 +19,8 @@ __all__ = [
     "navai_backend_settings",
     "navai_client",
     "navai_client_options",
+    "navai_realtime_script",
+    "navai_realtime_server",
     "navai_server",
 ]
 
@@ -43,7 +45,7 @@ def navai_backend(
 ) -> Iterator["FakeBackend"]:
     """A Navai backend in memory: register functions on it, assert what was called, script failures."""
     with _load("FakeBackend")(**navai_backend_settings) as backend:
-        yield from _strictly(request, backend)
+        yield from _strictly(request, backend, backend.assert_failures_used)
 
 
 @pytest.fixture
@@ -52,7 +54,22 @@ def navai_server(
 ) -> Iterator["LiveServer"]:
     """A Navai server on a free port, at ``navai_server.url``; otherwise as ``navai_backend``."""
     with _load("LiveServer")(**navai_backend_settings) as server:
-        yield from _strictly(request, server)
+        yield from _strictly(request, server, server.assert_failures_used)
+
+
+@pytest.fixture
+def navai_realtime_script() -> list[Any]:
+    """The turns that ``navai_realtime_server`` plays, by default none; override it, or parametrize by it."""
+    return []
+
+
+@pytest.fixture
+def navai_realtime_server(
+    request: pytest.FixtureRequest, navai_realtime_script: list[Any]
+) -> Iterator["FakeRealtimeServer"]:
+    """A fake of OpenAI's Realtime API that plays a script; that it was played to its end is checked."""
+    with _load("FakeRealtimeServer")(navai_realtime_script, strict=False) as api:
+        yield from _strictly(request, api, api.check)
 
 
 @pytest.fixture
@@ -86,12 +103,13 @@ def _load(name: str) -> Any:
 
     try:
         return getattr(testing, name)
-    except ModuleNotFoundError as error:
-        pytest.fail(str(error), pytrace=False)
+    except ImportError as error:
+        problem = str(error)
+    pytest.fail(problem, pytrace=False)  # out here it has no context, which pytest would show, too
 
 
-def _strictly(request: pytest.FixtureRequest, backend: Any) -> Iterator[Any]:
-    """Give *backend* to the test; if that passes, see that every scripted failure came to pass."""
+def _strictly(request: pytest.FixtureRequest, backend: Any, check: Callable[[], None]) -> Iterator[Any]:
+    """Give *backend* to the test; if that passes, see that all came to pass that was scripted."""
     watch = _Watch(request.node.nodeid)
     plugins = request.config.pluginmanager
     plugins.register(watch)
@@ -99,11 +117,15 @@ def _strictly(request: pytest.FixtureRequest, backend: Any) -> Iterator[Any]:
         yield backend
     finally:
         plugins.unregister(watch)
-    if watch.passed:
-        try:
-            backend.assert_failures_used()
-        except AssertionError as error:
-            pytest.fail(str(error), pytrace=False)
+    if not watch.passed:
+        return
+    try:
+        check()
+    except AssertionError as error:
+        problem = str(error)
+    else:
+        return
+    pytest.fail(problem, pytrace=False)  # as in _load
 
 
 class _Watch:

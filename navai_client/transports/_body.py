@@ -1,9 +1,12 @@
 """A response body on its way in: decompressed and counted as it comes. No I/O."""
 
 import zlib
+from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["ACCEPT_ENCODING", "Body"]
+from navai_client.wire.messages import Response, TransportFailure
+
+__all__ = ["ACCEPT_ENCODING", "Body", "outcome"]
 
 ACCEPT_ENCODING: Final = "gzip, deflate"
 
@@ -89,3 +92,11 @@ class Body:
         # Some servers send deflate without the zlib header that RFC 9110 asks for, and browsers take it.
         is_zlib = start[0] & 0x0F == 8 and int.from_bytes(start[:2]) % 31 == 0  # noqa: PLR2004 - RFC 1950
         return _ZLIB if is_zlib else _RAW
+
+
+def outcome(status: int, headers: Mapping[str, str], body: Body) -> Response | TransportFailure:
+    """Return the response that *body* belongs to, or why it is none."""
+    if 200 <= status <= 299 and body.damaged():  # noqa: PLR2004 - what HTTP calls success
+        return TransportFailure("the answer is compressed, and damaged or cut short")
+    text = b"" if body.broken else body.content()  # an error keeps its status, and the text that can be read
+    return Response(status, headers, text, body.truncated)

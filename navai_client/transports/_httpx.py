@@ -15,15 +15,29 @@ from types import ModuleType
 from typing import Any, Final, NoReturn
 from weakref import WeakKeyDictionary
 
+from attrs import field, frozen
+
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import Call
-from navai_client.transports._body import ACCEPT_ENCODING, Body
+from navai_client.transports._body import ACCEPT_ENCODING, Body, outcome
 from navai_client.transports._tap import AsyncTrace, Timeouts, Trace, under_way
 from navai_client.wire.messages import Endpoint, Request, Response, TransportFailure
 
-__all__ = ["ClientSender", "Sender", "Settings", "TransportSender", "send", "send_async", "too_late"]
+__all__ = [
+    "ClientSender",
+    "Place",
+    "Sender",
+    "Settings",
+    "Target",
+    "TransportSender",
+    "send",
+    "send_async",
+    "too_late",
+    "without_frames",
+]
 
 _QUOTED: Final = re.compile(r"[:,]? *(?:bytearray\(|b?['\"])")
+_PORTS: Final = {"http": 80, "https": 443}
 _NEVER_SENT: Final = ("ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol")
 
 
@@ -54,6 +68,51 @@ def _no_tls() -> ssl.SSLContext:
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
+@frozen
+class Place:
+    """Where connections lead.
+
+    Attributes:
+        scheme: ``http`` or ``https``.
+        host: A name or an address, as it is looked up.
+        port: The TCP port.
+    """
+
+    scheme: str
+    host: str
+    port: int
+
+
+@frozen(eq=False)
+class Target:
+    """What a URL says, as httpx reads it.
+
+    Attributes:
+        place: Where to connect to.
+        authority: The value of ``Host``.
+        path: The path and query, encoded. It can hold a key.
+    """
+
+    place: Place
+    authority: bytes
+    path: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, url: str) -> "Target | TransportFailure":
+        """Return what *url* says, or why nothing can be sent there."""
+        import httpx  # noqa: PLC0415 - `import navai_client` must not load it
+
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL:  # its text can hold the URL
+            return TransportFailure("the URL cannot be read", sent=False)
+        port = parsed.port or _PORTS.get(parsed.scheme)
+        if port is None or not parsed.host:
+            return TransportFailure(f"there is no way to {parsed.scheme}:// URLs", sent=False)
+        place = Place(parsed.scheme, parsed.raw_host.decode("ascii"), port)
+        return cls(place, parsed.netloc, parsed.raw_path)
+
+
 class Settings:
     """What the default transports are told."""
 
@@ -73,7 +132,17 @@ class Settings:
             except (httpx.InvalidURL, ValueError):
                 raise NavaiConfigError("proxy is not a proxy's URL, such as http://proxy:8080.") from None
         if isinstance(verify, str):
-            self._context()
+            self.tls()
+
+    def proxied(self, place: Place) -> bool:
+        """Return whether requests to *place* may go through a proxy; when in doubt, they may."""
+        if self._proxy is not None:
+            return True
+        proxies = urllib.request.getproxies()
+        if not proxies.get(place.scheme) and not proxies.get("all"):
+            return False
+        spared = {name.strip().lower() for name in proxies.get("no", "").split(",")}
+        return spared.isdisjoint({"*", place.host})
 
     def sender(self, scheme: str, *, is_async: bool) -> "Sender":
         """Return a sender with one connection of its own.
@@ -82,7 +151,7 @@ class Settings:
             NavaiConfigError: If the certificates or proxies that the environment names cannot be used.
         """
         options: dict[str, Any] = {
-            "verify": self._context() if scheme == "https" else _no_tls(),
+            "verify": self.tls() if scheme == "https" else _no_tls(),
             "limits": self.httpx.Limits(
                 max_connections=1, max_keepalive_connections=1, keepalive_expiry=None
             ),
@@ -100,7 +169,12 @@ class Settings:
             _refuse("One of HTTP_PROXY, HTTPS_PROXY and ALL_PROXY is not a proxy's URL.")
         return _ProxySender(client, trace_type)
 
-    def _context(self) -> ssl.SSLContext:
+    def tls(self) -> ssl.SSLContext:
+        """Return the TLS context of these settings.
+
+        Raises:
+            NavaiConfigError: If the certificates that the environment names cannot be used.
+        """
         environment = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
         try:
             return _tls_context(self._verify, environment)
@@ -192,10 +266,10 @@ def _failure(sender: Sender, error: BaseException, call: Call, trace: Trace) -> 
     text = " ".join(str(error).split()) or ("time ran out" if timed_out else "no reason was given")
     if "RemoteProtocolError" in names and (quoted := _QUOTED.search(text)):  # the peer may repeat our key
         return TransportFailure(f"{kind}: {text[: quoted.start()]}", sent=sent)
-    return TransportFailure(f"{kind}: {text}", sent=sent, timed_out=timed_out, cause=_without_frames(error))
+    return TransportFailure(f"{kind}: {text}", sent=sent, timed_out=timed_out, cause=without_frames(error))
 
 
-def _without_frames(error: BaseException) -> BaseException:
+def without_frames(error: BaseException) -> BaseException:
     """Return *error* without the frames that it went through, whose variables hold headers and bodies."""
     current: BaseException | None = error
     while current is not None:
@@ -207,14 +281,6 @@ def _without_frames(error: BaseException) -> BaseException:
 
 def too_late(call: Call) -> TransportFailure:
     return TransportFailure("time ran out", sent=call.sent, timed_out=True)
-
-
-def _outcome(response: Any, body: Body) -> Response | TransportFailure:
-    status = response.status_code
-    if 200 <= status <= 299 and body.damaged():  # noqa: PLR2004 - what HTTP calls success
-        return TransportFailure("the answer is compressed, and damaged or cut short")
-    text = b"" if body.broken else body.content()  # an error keeps its status, and the text that can be read
-    return Response(status, response.headers, text, body.truncated)
 
 
 def _body_of(response: Any, call: Call) -> Body:
@@ -244,7 +310,7 @@ def send(sender: Sender, request: Request, call: Call, trace: Trace) -> Response
         return _failure(sender, error, call, trace)
     finally:
         under_way.reset(token)
-    return _outcome(response, body)
+    return outcome(response.status_code, response.headers, body)
 
 
 async def send_async(
@@ -267,4 +333,4 @@ async def send_async(
         return _failure(sender, error, call, trace)
     finally:
         under_way.reset(token)
-    return _outcome(response, body)
+    return outcome(response.status_code, response.headers, body)

@@ -1,28 +1,18 @@
 """The default transports: lanes, each with one connection of httpx that serves one call after the other."""
 
 import asyncio
-import contextlib
 import functools
-import os
 import ssl
 import threading
-import time
-from collections import deque
-from collections.abc import Iterator
-from typing import Final
-from weakref import WeakSet
 
-from navai_client.transports import Call
+from navai_client.transports import Call, _pool
 from navai_client.transports._httpx import Sender, Settings, send, send_async, too_late
+from navai_client.transports._pool import Idle, all_busy, forget_after_fork
 from navai_client.transports._tap import AsyncTap
 from navai_client.transports._threads import run_within
 from navai_client.wire.messages import Request, Response, TransportFailure
 
 __all__ = ["AsyncHTTPXTransport", "HTTPXTransport"]
-
-_MAX_CONNECTIONS: Final = 100
-_MAX_IDLE: Final = 20
-_IDLE_FOR: Final = 55.0  # seconds; load balancers end connections after 60, and earlier ends are noticed
 
 
 class _Lane:
@@ -37,16 +27,15 @@ class _Lane:
         self.trace = sender.trace_type()
         self.idle_since = 0.0
 
-    def ready(self, now: float) -> bool:
+    def stands(self) -> bool:
         """Return whether its connection stands and nothing came on it that nobody asked for."""
         tap = self.trace.tap
-        return tap is not None and now - self.idle_since < _IDLE_FOR and not tap.get_extra_info("is_readable")
+        return tap is not None and not tap.get_extra_info("is_readable")
 
     def usable(self, outcome: Response | TransportFailure) -> bool:
         """Return whether another call may follow after *outcome*."""
         tap = self.trace.tap  # there is none if a stand-in answered that opens no connections
         self.trace.call = None
-        self.idle_since = time.monotonic()
         return isinstance(outcome, Response) and not outcome.truncated and tap is not None and tap.clean()
 
     async def aclose(self) -> None:
@@ -57,44 +46,24 @@ class _Lane:
 
 
 class _Lanes:
-    """The idle lanes, the latest first."""
+    """The lanes of one transport. Each serves any place, because httpx opens what it needs."""
 
     def __init__(self, settings: Settings, *, is_async: bool) -> None:
         self._settings = settings
         self._is_async = is_async
-        self._idle: deque[_Lane] = deque()
-        self._closed = False
+        self.idle: Idle[_Lane] = Idle()
 
     def take(self, request: Request, dead: list[_Lane]) -> tuple[_Lane, bool]:
         """Return a lane and whether its connection stands; put those that must be closed into *dead*."""
-        now = time.monotonic()
-        while True:
-            try:
-                lane = self._idle.pop()
-            except IndexError:
-                scheme = request.endpoint.url.partition(":")[0].lower()
-                return _Lane(self._settings.sender(scheme, is_async=self._is_async)), False
-            if lane.ready(now):
-                return lane, True
-            dead.append(lane)
+        lane = self.idle.take("", dead)
+        if lane is not None:
+            return lane, True
+        scheme = request.endpoint.url.partition(":")[0].lower()
+        return _Lane(self._settings.sender(scheme, is_async=self._is_async)), False
 
     def give_back(self, lane: _Lane, outcome: Response | TransportFailure) -> bool:
         """Take *lane* back; return whether it was kept."""
-        if self._closed or not lane.usable(outcome) or len(self._idle) >= _MAX_IDLE:
-            return False
-        self._idle.append(lane)
-        return True
-
-    def empty(self) -> Iterator[_Lane]:
-        """Give out all idle lanes for good."""
-        with contextlib.suppress(IndexError):
-            while True:
-                yield self._idle.pop()
-
-    def close(self) -> Iterator[_Lane]:
-        """Give out all idle lanes, and take none back from now on."""
-        self._closed = True
-        return self.empty()
+        return lane.usable(outcome) and self.idle.give_back("", lane)
 
 
 class HTTPXTransport:
@@ -108,13 +77,13 @@ class HTTPXTransport:
 
     def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
         self._lanes = _Lanes(Settings(verify, proxy), is_async=False)
-        self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
-        _sync_transports.add(self)
+        self._places = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        forget_after_fork(self)
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request*; see ``Transport``."""
         if not self._places.acquire(timeout=call.remaining()):
-            return _all_busy()
+            return all_busy()
         dead: list[_Lane] = []
         try:
             lane, stands = self._lanes.take(request, dead)
@@ -152,31 +121,14 @@ class HTTPXTransport:
 
     def close(self) -> None:
         """Close all connections."""
-        for lane in self._lanes.close():
+        for lane in self._lanes.idle.close():
             lane.sender.given.close()
 
     def forget_parent(self) -> None:
         """Drop what belongs to the process that this one was forked from."""
-        self._places = threading.BoundedSemaphore(_MAX_CONNECTIONS)
-        for lane in self._lanes.empty():
+        self._places = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        for lane in self._lanes.idle.empty():
             lane.sender.given.close()
-
-
-_sync_transports: Final[WeakSet[HTTPXTransport]] = WeakSet()
-
-
-def _forget_parents() -> None:
-    """A child of fork() must not speak on its parent's connections."""
-    for transport in list(_sync_transports):
-        transport.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
-    os.register_at_fork(after_in_child=_forget_parents)
-
-
-def _all_busy() -> TransportFailure:
-    return TransportFailure(f"all {_MAX_CONNECTIONS} connections were busy", sent=False, timed_out=True)
 
 
 class AsyncHTTPXTransport:
@@ -184,7 +136,7 @@ class AsyncHTTPXTransport:
 
     def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
         self._lanes = _Lanes(Settings(verify, proxy), is_async=True)
-        self._places = asyncio.BoundedSemaphore(_MAX_CONNECTIONS)
+        self._places = asyncio.BoundedSemaphore(_pool.MAX_CONNECTIONS)
         self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
@@ -194,7 +146,7 @@ class AsyncHTTPXTransport:
                 async with asyncio.timeout(call.remaining()):
                     await self._places.acquire()
             except TimeoutError:
-                return _all_busy()
+                return all_busy()
         else:
             await self._places.acquire()
         dead: list[_Lane] = []
@@ -219,7 +171,7 @@ class AsyncHTTPXTransport:
 
     async def close(self) -> None:
         """Close all connections."""
-        for lane in self._lanes.close():
+        for lane in self._lanes.idle.close():
             self._discard(lane)
         if self._closing:
             await asyncio.wait(self._closing)

@@ -5,15 +5,19 @@ thread can be interrupted. Whoever waits leaves in time; the thread ends when it
 """
 
 import contextvars
+import math
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["run_within"]
 
 T = TypeVar("T")
+
+_GLANCE: Final = 0.5  # seconds; Python sees a signal that comes just before it waits only when that wait ends
 
 
 class _Job(Generic[T]):
@@ -105,6 +109,8 @@ def run_within(timeout: float | None, work: Callable[[], T]) -> T:
         worker.start()
     else:
         worker.give(job)
-    if not job.done.acquire(timeout=-1 if timeout is None else timeout):
-        raise TimeoutError
+    until = math.inf if timeout is None else time.monotonic() + timeout
+    while not job.done.acquire(timeout=max(0.0, min(until - time.monotonic(), _GLANCE))):
+        if time.monotonic() >= until:
+            raise TimeoutError
     return job.result()

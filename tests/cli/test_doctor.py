@@ -4,6 +4,7 @@ import datetime as dt
 import json
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from email.utils import format_datetime
 from importlib import metadata
@@ -156,26 +157,18 @@ def test_packets_that_are_dropped_are_found(look: Look, monkeypatch: pytest.Monk
     assert "does not answer within 30 s" in found["message"]
 
 
-@pytest.mark.parametrize(("address", "level"), [("8.8.8.8", "warn"), ("10.0.0.1", "ok")])
-def test_a_public_backend_without_encryption_is_warned_of(
-    address: str,
-    level: str,
-    look: Look,
-    reply: Callable[..., FaultServer],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(socket, "gethostbyname", lambda _: address)
-    assert look("--url", reply(LIST).url)["TLS"]["level"] == level
-
-
-def test_a_name_that_is_gone_meanwhile_is_no_reason_to_fail(
-    look: Look, reply: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gone(_: str) -> str:
-        raise OSError
-
-    monkeypatch.setattr(socket, "gethostbyname", gone)
-    assert look("--url", reply(LIST).url)["TLS"]["level"] == "ok"
+@pytest.mark.parametrize(
+    ("host", "level"),
+    [
+        ("8.8.8.8", "warn"),
+        ("2001:4860:4860::8888", "warn"),
+        ("10.0.0.1", "ok"),
+        ("fe80::1", "ok"),
+        ("::1", "ok"),
+    ],
+)
+def test_a_public_backend_without_encryption_is_warned_of(host: str, level: str) -> None:
+    assert probes._plain((host, 80)).level == level
 
 
 def test_a_good_certificate_is_described(look: Look, authority: trustme.CA, ca_file: str) -> None:
@@ -355,6 +348,29 @@ def test_a_proxy_that_refuses_is_found(look: Look, reply: Callable[..., FaultSer
     found = look("--url", "https://backend.test", "--proxy", proxy.url)["TLS"]
     assert found["level"] == "fail"
     assert "407" in found["message"]
+
+
+def test_a_proxy_is_told_its_password(look: Look, reply: Callable[..., FaultServer]) -> None:
+    proxy = reply("", status="403 Forbidden")
+    found = look("--url", "https://backend.test", "--proxy", proxy.url.replace("//", "//me:hunt%20er@"))
+    assert b"Proxy-Authorization: Basic bWU6aHVudCBlcg==" in proxy.arrived[0][1]
+    assert "hunt" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("proxy", ["http://", "http://me:hunter2@:1", "http://a:hunter2"])
+def test_a_proxy_that_is_none_is_found(proxy: str, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", proxy)
+    found = look("--url", "http://backend.test")
+    assert found["proxy"]["message"] == "HTTP_PROXY is not a proxy's URL"
+    assert "hunter2" not in json.dumps(found)
+
+
+def test_a_proxy_that_needs_another_package_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "socksio", None)  # as if it was not installed
+    found = look("--url", "http://backend.test")["backend"]
+    assert found["level"] == "fail"
+    assert "socks" in found["message"]
 
 
 def test_other_kinds_of_proxies_are_left_to_httpx(look: Look) -> None:

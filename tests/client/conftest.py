@@ -1,12 +1,30 @@
-"""The clients of either kind."""
+"""The clients of either kind, with a mock of httpx and through each of our transports."""
 
 from collections.abc import Iterator
 
 import pytest
 
-from tests.both_clients import Clients, either_client
+from tests.backends import Clients, OnTheWire
+from tests.clients import THROUGH
 
 
-@pytest.fixture(params=["sync", "async"])
-def clients(request: pytest.FixtureRequest) -> Iterator[Clients]:
-    yield from either_client(request.param)
+@pytest.fixture
+def mocked(kind: str) -> Iterator[Clients]:
+    """The clients with a mock: for what only a mock can do, such as to raise an error of httpx."""
+    made = Clients(kind)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["mock", *THROUGH])
+def clients(request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
+    """The clients with a mock, and with the same backend on a socket."""
+    if request.param == "mock":
+        made = Clients(kind)
+        yield made
+        made.close()
+        return
+    with OnTheWire(monkeypatch) as wire:
+        made = Clients(kind, request.param, wire)
+        yield made
+        made.close()

@@ -13,15 +13,15 @@ from navai_client import (
     InvalidResponseError,
     NavaiHTTPError,
 )
-from tests.both_clients import BASE, SPEECH, Backend, Clients, answer
+from tests.backends import BASE, SPEECH, Backend, Clients, answer
 
 
 class TestHowAnswersAreRead:
     """The rules of reading, and what each operation makes of a good answer."""
 
     @pytest.mark.parametrize("status", [200, 201, 204, 226, 299])
-    def test_any_status_of_2xx_is_success(self, clients: Clients, status: int) -> None:
-        client = clients.make(Backend(answer({"ok": True, "result": 1}, status)), BASE)
+    def test_any_status_of_2xx_is_success(self, mocked: Clients, status: int) -> None:
+        client = mocked.make(Backend(answer({"ok": True, "result": 1}, status)), BASE)
         assert client.execute_function("f") == 1
 
     @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from navai_client import (
     NavaiConfigError,
     NavaiPayloadError,
 )
-from tests.both_clients import BASE, SECRET, SPEECH, Backend, Clients, answer
+from tests.backends import BASE, SECRET, SPEECH, Backend, Clients, answer
 
 
 def _cycle() -> dict[str, Any]:

@@ -20,7 +20,7 @@ from navai_client import (
     NavaiTimeoutError,
     NavaiTransportError,
 )
-from tests.both_clients import (
+from tests.backends import (
     BASE,
     OPERATIONS,
     Backend,
@@ -53,7 +53,7 @@ class TestLifecycle:
             call(client, operation)
         assert backend.requests == []
 
-    def test_closing_closes_a_transport_that_was_given_once(self, clients: Clients) -> None:
+    def test_closing_closes_a_transport_that_was_given_once(self, mocked: Clients) -> None:
         closed = []
 
         class Watched(httpx.MockTransport):
@@ -63,7 +63,7 @@ class TestLifecycle:
             async def aclose(self) -> None:
                 closed.append("async")
 
-        client = clients.make(Backend(answer({})), BASE, transport=Watched(Backend(answer({}))))
+        client = mocked.make(Backend(answer({})), BASE, transport=Watched(Backend(answer({}))))
         client.list_functions()
         client.close()
         client.close()
@@ -92,12 +92,12 @@ class TestTimeouts:
     def seen(self) -> list[float | None]:
         return []
 
-    def client(self, clients: Clients, seen: list[float | None], **options: Any) -> Any:
+    def client(self, mocked: Clients, seen: list[float | None], **options: Any) -> Any:
         def backend(request: httpx.Request) -> httpx.Response:
             seen.append(request.extensions["timeout"].get("read"))
             return answer(b"", 418)
 
-        return clients.make(backend, BASE, **options)
+        return mocked.make(backend, BASE, **options)
 
     @pytest.mark.parametrize("operation", OPERATIONS)
     @pytest.mark.parametrize(
@@ -117,14 +117,14 @@ class TestTimeouts:
     )
     def test_that_of_the_call_wins_over_that_of_the_client(
         self,
-        clients: Clients,
+        mocked: Clients,
         seen: list[float | None],
         operation: str,
         given: tuple[dict[str, Any], dict[str, Any]],
         expected: float | None,
     ) -> None:
         of_client, of_call = given
-        client = self.client(clients, seen, **of_client)
+        client = self.client(mocked, seen, **of_client)
         with contextlib.suppress(NavaiHTTPError):
             call(client, operation, **of_call)
         (timeout,) = seen
@@ -136,17 +136,17 @@ class TestTimeouts:
     @pytest.mark.parametrize("timeout", [0, -1, -1.0, 0.0, math.nan, -math.inf, True, "5", [5]])
     @pytest.mark.parametrize("operation", OPERATIONS)
     def test_a_bad_one_is_refused(
-        self, clients: Clients, seen: list[float | None], operation: str, timeout: object
+        self, mocked: Clients, seen: list[float | None], operation: str, timeout: object
     ) -> None:
         with pytest.raises(NavaiConfigError, match=r"^timeout \(seconds\) must be a number above 0; it is"):
-            self.client(clients, seen, timeout=timeout)
+            self.client(mocked, seen, timeout=timeout)
         with pytest.raises(NavaiConfigError, match=r"^timeout \(seconds\) must be a number above 0; it is"):
-            call(self.client(clients, seen), operation, timeout=timeout)
+            call(self.client(mocked, seen), operation, timeout=timeout)
         assert seen == []
 
-    def test_running_out_of_time_is_its_own_error(self, clients: Clients) -> None:
+    def test_running_out_of_time_is_its_own_error(self, mocked: Clients) -> None:
         backend = Backend(httpx.ReadTimeout(""))
-        client = clients.make(backend, BASE, timeout=12.5)
+        client = mocked.make(backend, BASE, timeout=12.5)
         with pytest.raises(NavaiTimeoutError) as caught:
             client.execute_function("f")
         place = f"POST {BASE}/navai/functions/execute"
@@ -228,9 +228,9 @@ class TestRetries:
         assert first.content == second.content
         assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
 
-    def test_what_never_left_is_sent_again_and_did_not_happen(self, clients: Clients) -> None:
+    def test_what_never_left_is_sent_again_and_did_not_happen(self, mocked: Clients) -> None:
         backend = Backend(httpx.ConnectError("refused"))
-        client = clients.make(backend, BASE)
+        client = mocked.make(backend, BASE)
         with pytest.raises(NavaiTransportError) as caught:
             client.execute_function("f")
         assert len(backend.requests) == 3

@@ -13,7 +13,7 @@ from navai_client import (
     NavaiTransportError,
     UnknownFunctionError,
 )
-from tests.both_clients import BASE, RAISING, Backend, Clients, answer, call
+from tests.backends import BASE, RAISING, Backend, Clients, answer, call
 
 
 class TestWhatFailuresSay:
@@ -62,8 +62,8 @@ class TestWhatFailuresSay:
         assert caught.value.body == body.decode()
 
     @pytest.mark.parametrize("status", [199, 300, 304, 400, 401, 403, 404, 500, 599])
-    def test_what_is_not_2xx_is_a_failure(self, clients: Clients, status: int) -> None:
-        client = clients.make(Backend(answer({"ok": True, "value": "ek", "result": 1}, status)), BASE)
+    def test_what_is_not_2xx_is_a_failure(self, mocked: Clients, status: int) -> None:
+        client = mocked.make(Backend(answer({"ok": True, "value": "ek", "result": 1}, status)), BASE)
         for operation in RAISING:
             with pytest.raises(NavaiHTTPError) as caught:
                 call(client, operation)
@@ -132,9 +132,9 @@ class TestWhatFailuresSay:
         assert caught.value.function_name == "get_weather"
         assert (caught.value.error, caught.value.details) == (said.get("error"), said.get("details"))
 
-    def test_no_answer_to_a_list_is_a_warning(self, clients: Clients) -> None:
+    def test_no_answer_to_a_list_is_a_warning(self, mocked: Clients) -> None:
         backend = Backend(httpx.ConnectError("refused"))
-        client = clients.make(backend, BASE, max_retries=0)
+        client = mocked.make(backend, BASE, max_retries=0)
         assert client.list_functions() == FunctionList(
             warnings=(
                 (
@@ -144,24 +144,24 @@ class TestWhatFailuresSay:
             )
         )
 
-    def test_a_list_that_could_not_be_had_carries_the_error(self, clients: Clients) -> None:
+    def test_a_list_that_could_not_be_had_carries_the_error(self, mocked: Clients) -> None:
         for what, kind in (
             (httpx.ConnectError("refused"), NavaiTransportError),
             (answer("", 500), NavaiHTTPError),
         ):
-            listed = clients.make(Backend(what), BASE, max_retries=0).list_functions()
+            listed = mocked.make(Backend(what), BASE, max_retries=0).list_functions()
             assert type(listed.error) is kind
             assert listed.error.__traceback__ is None
-        assert clients.make(Backend(answer({"items": []})), BASE).list_functions().error is None
+        assert mocked.make(Backend(answer({"items": []})), BASE).list_functions().error is None
 
     @pytest.mark.parametrize("operation", RAISING)
-    def test_no_answer_names_the_place_and_the_reason(self, clients: Clients, operation: str) -> None:
+    def test_no_answer_names_the_place_and_the_reason(self, mocked: Clients, operation: str) -> None:
         options = {
             "client_secret_path": "/p?key=1",
             "functions_execute_path": "/p",
             "speech_synthesize_path": "p",
         }
-        client = clients.make(Backend(httpx.ReadError("reset by peer")), BASE, max_retries=0, **options)
+        client = mocked.make(Backend(httpx.ReadError("reset by peer")), BASE, max_retries=0, **options)
         with pytest.raises(NavaiTransportError) as caught:
             call(client, operation)
         assert str(caught.value) == f"No answer from POST {BASE}/p: ReadError: reset by peer."

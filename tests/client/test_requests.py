@@ -10,7 +10,7 @@ import navai_client
 from navai_client import (
     NavaiHTTPError,
 )
-from tests.both_clients import BASE, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call
+from tests.backends import BASE, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call
 
 
 class TestWhereRequestsGo:

@@ -14,7 +14,7 @@ from navai_client import (
     NavaiHTTPError,
     NavaiTransportError,
 )
-from tests.both_clients import BASE, RAISING, SECRET, Backend, Clients, answer, call, shown_by
+from tests.backends import BASE, RAISING, SECRET, Backend, Clients, answer, call, shown_by
 
 
 class TestSecrets:
@@ -114,11 +114,11 @@ class TestSecrets:
         assert key not in shown_by(caught.value)
 
     def test_a_failure_to_send_cannot_show_them(
-        self, clients: Clients, caplog: pytest.LogCaptureFixture
+        self, mocked: Clients, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
         backend = Backend(httpx.ReadError(f"cannot send {self.KEY}"))
-        client = clients.make(backend, BASE, headers={"X-Api-Key": self.KEY})
+        client = mocked.make(backend, BASE, headers={"X-Api-Key": self.KEY})
         for operation in RAISING:
             with pytest.raises(NavaiTransportError, match=r"cannot send \*\*\*") as caught:
                 call(client, operation)
@@ -184,15 +184,15 @@ class TestSecrets:
             {"env": {"NAVAI_API_URL": f"ftp://user:{KEY}@backend.example"}},
         ],
     )
-    def test_nor_when_a_client_cannot_be_made(self, clients: Clients, options: dict[str, Any]) -> None:
+    def test_nor_when_a_client_cannot_be_made(self, mocked: Clients, options: dict[str, Any]) -> None:
         with pytest.raises(NavaiConfigError) as caught:
-            clients.make(Backend(answer({})), **options)
+            mocked.make(Backend(answer({})), **options)
         assert "sk-proj" not in shown_by(caught.value)
         assert "0123456789" not in shown_by(caught.value)
 
     def test_the_repr_of_a_client_shows_where_it_goes_and_no_header(self, clients: Clients) -> None:
         client = clients.make(Backend(answer({})), f"{BASE}/api/", headers={"Authorization": self.KEY})
-        name = clients.cls.__name__
+        name = type(client.real).__name__
         assert repr(client) == f"<{name} base_url='{BASE}/api'>"
         assert self.KEY not in repr(client.real._core.config)
         client.close()

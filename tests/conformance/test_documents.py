@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import re
+import shlex
 import subprocess
 import sys
 import types
@@ -99,6 +100,28 @@ def test_the_example_of_the_check_runs(demo_server: str, capsys: pytest.CaptureF
     )
     exec(example.replace("http://localhost:3000", demo_server), {})
     assert "client-secret: 11 passed" in capsys.readouterr().out
+
+
+COMMANDS = re.findall(
+    r"^(?:    - |      - run: )?(navai check .*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_of_the_page_runs(line: str, demo_server: str, tmp_path: Path) -> None:
+    arguments = [re.sub("^http://.*:3000$", demo_server, each) for each in shlex.split(line)[1:]]
+    command = [sys.executable, "-m", "navai_client.cli", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, demo_server in " ".join(arguments)) == (0, True), done.stderr
+    if "--output" in arguments:
+        assert (tmp_path / "navai.xml").read_text(encoding="utf-8").count("<testcase ") == len(IDS)
+    else:
+        assert done.stdout.startswith(f"Navai conformance of {demo_server} (profile: contract)")
+
+
+def test_the_page_has_commands() -> None:
+    assert len(COMMANDS) == 4
 
 
 def test_the_report_that_the_page_shows_is_what_one_looks_like() -> None:

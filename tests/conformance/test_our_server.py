@@ -89,6 +89,7 @@ def test_the_environment_says_where_the_backend_is(demo_server: str, monkeypatch
         ({"execute": "get_weather"}, "execute must be the name of a function and a payload."),
         ({"execute_failing": (" ", None)}, "execute_failing must be the name of a function and a payload."),
         ({"url": "ftp://x"}, "base_url must begin with http:// or https://"),
+        ({"speak": " "}, "speak must be a text that is not blank."),
         ({"verify": "/no/such/file"}, "verify names '/no/such/file', where there is no file"),
         ({"proxy": "no proxy"}, "proxy is not a proxy's URL"),
         ({"headers": {"X": "a\nb"}}, "The header X holds a line break"),

@@ -9,6 +9,7 @@ import attrs
 import pytest
 
 from navai_client.conformance import Finding, Report, check, requirements
+from tests.conformance.table import PAGE
 
 BY_ID: Final = {each.id: each for each in requirements()}
 
@@ -28,7 +29,6 @@ REPORT: Final = Report(
     version="1.2.3",
     started_at=1_800_000_000.0,
     seconds=1.23456,
-    reached=True,
     findings=(PASSED, FAILED, WARNED, SKIPPED, SKIPPED_TOO),
 )
 
@@ -90,6 +90,7 @@ def test_json_has_the_members_that_are_promised() -> None:
         "started_at": "2027-01-15T08:00:00+00:00",
         "seconds": 1.235,
         "reached": True,
+        "failure": "",
         "exit_status": 1,
         "counts": {"passed": 1, "failed": 1, "warned": 1, "skipped": 2},
         "findings": read["findings"],
@@ -107,6 +108,16 @@ def test_json_has_the_members_that_are_promised() -> None:
         "source": "documents",
         "seconds": 0.0,
     }
+
+
+def test_the_page_says_what_each_member_of_the_json_is() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    read = json.loads(REPORT.to_json())
+
+    for name in read:
+        assert f"`{name}`" in page or f"`{name}[]" in page
+    for name in read["findings"][0]:
+        assert f"`findings[].{name}`" in page or f"`.{name}`" in page
 
 
 # The schema that Jenkins and GitLab read by: the attributes and children that each element may have.
@@ -174,7 +185,7 @@ def test_exit_statuses_go_by_severity() -> None:
     assert statuses(REPORT) == (1, 1)
     assert statuses(attrs.evolve(REPORT, findings=(PASSED, SKIPPED))) == (0, 0)
     assert statuses(attrs.evolve(REPORT, findings=(PASSED, WARNED))) == (0, 1)
-    assert statuses(attrs.evolve(REPORT, reached=False)) == (3, 3)
+    assert statuses(attrs.evolve(REPORT, failure="nobody there")) == (3, 3)
 
 
 def test_a_finding_is_had_by_its_id_or_requirement() -> None:

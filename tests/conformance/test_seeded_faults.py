@@ -66,6 +66,8 @@ def test_what_express_does_is_not_what_we_do() -> None:
 
     asked = {each for each, deviation in deviations.items() if deviation.rule is not None}
     assert broken_in(report) == asked - {"ERR-06"}  # any 404 will do there, ours too
+    assert report["ERR-01"].expected == deviations["ERR-01"].sentence
+    assert report["ERR-01"].change.endswith("check it with the profile contract.")
     for each in set(deviations) - asked:
         assert re.match("the profile express does not ask it: ", report[each].reason)
 

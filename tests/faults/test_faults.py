@@ -11,7 +11,6 @@ from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer, closed_po
 
 TIMEOUT: Final = 0.6  # seconds: enough to connect and send on a busy machine
 LIMIT: Final = 2**20  # bytes
-TRANSPORTS: Final[dict[str, dict[str, Any]]] = {"httpx": {}}
 OPERATIONS: Final[dict[str, Any]] = {
     "list": lambda client: client.list_functions(),
     "secret": lambda client: client.create_client_secret(api_key="sk-hidden-0123456789"),
@@ -27,15 +26,9 @@ def retries_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("navai_client.retry._BASE_DELAY", 0.01)
 
 
-@pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=TRANSPORTS)
-def options(request: pytest.FixtureRequest) -> dict[str, Any]:
-    common = {"timeout": TIMEOUT, "max_retries": 1, "max_response_bytes": LIMIT}
-    return {**common, **TRANSPORTS[request.param]}
+@pytest.fixture
+def options(through: str) -> dict[str, Any]:
+    return {"through": through, "timeout": TIMEOUT, "max_retries": 1, "max_response_bytes": LIMIT}
 
 
 def attempt(kind: str, url: str, operation: str, options: dict[str, Any]) -> Any:

@@ -27,6 +27,7 @@ class LiveBackend:
         booked: What ``book_table`` was asked for and has done.
         waiting: Set when a call of ``book_table`` has begun.
         release: Lets the calls of ``book_table`` finish.
+        done: Set when one has.
         traces: The ``traceparent`` of each call of ``get_weather``.
     """
 
@@ -36,6 +37,7 @@ class LiveBackend:
         self.booked: list[str] = []
         self.waiting = asyncio.Event()
         self.release = asyncio.Event()
+        self.done = asyncio.Event()
         self.traces: list[str | None] = []
         self._together = asyncio.Barrier(_CROWD)
         for function in (self.get_weather, self.book_table, self.break_down, self.meet):
@@ -56,6 +58,7 @@ class LiveBackend:
         self.waiting.set()
         await self.release.wait()
         self.booked.append(name)
+        self.done.set()
         return f"booked for {name}"
 
     async def break_down(self) -> None:
@@ -69,9 +72,9 @@ class LiveBackend:
 
 
 @asynccontextmanager
-async def live_backend() -> AsyncIterator[LiveBackend]:
-    """Serve a backend while the block runs."""
-    with bind("127.0.0.1", 0) as listener:
+async def live_backend(port: int = 0) -> AsyncIterator[LiveBackend]:
+    """Serve a backend while the block runs, on *port* or a free one."""
+    with bind("127.0.0.1", port) as listener:
         live = LiveBackend(url_of(listener))
         config = uvicorn.Config(
             cast("Any", live.backend),

@@ -3,33 +3,29 @@
 import asyncio
 import dataclasses
 import json
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-with warnings.catch_warnings():
-    # Pipecat uses a module of Python that 3.13 no longer has, and brings a copy of it for there.
-    warnings.filterwarnings("ignore", "'audioop' is deprecated", DeprecationWarning)
-    from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
-    from pipecat.adapters.llm.services.open_ai_adapter import OpenAILLMAdapter
-    from pipecat.frames.frames import (
-        EndFrame,
-        Frame,
-        FunctionCallFromLLM,
-        LLMContextFrame,
-        LLMFullResponseEndFrame,
-        LLMFullResponseStartFrame,
-        LLMTextFrame,
-    )
-    from pipecat.pipeline.pipeline import Pipeline
-    from pipecat.pipeline.worker import PipelineWorker
-    from pipecat.processors.aggregators.llm_context import LLMContext
-    from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
-    from pipecat.processors.frame_processor import FrameDirection
-    from pipecat.services.llm_service import LLMService
-    from pipecat.services.settings import LLMSettings
-    from pipecat.workers.runner import WorkerRunner
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.adapters.llm.services.open_ai_adapter import OpenAILLMAdapter
+from pipecat.frames.frames import (
+    EndFrame,
+    Frame,
+    FunctionCallFromLLM,
+    LLMContextFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    LLMTextFrame,
+)
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.llm_service import LLMService
+from pipecat.services.settings import LLMSettings
+from pipecat.workers.runner import WorkerRunner
 
 __all__ = ["Conversation", "ScriptedLLM", "Wanted", "conversation", "wants"]
 

@@ -25,7 +25,7 @@ from navai_client.instrumentation import tool_call
 from navai_client.integrations.opentelemetry import OpenTelemetryInstrumentation
 from navai_client.integrations.toolset import Toolset
 from navai_client.testing.fake_backend import FakeBackend
-from tests.both_clients import SPEECH, Backend, Clients, answer, call, either_client
+from tests.backends import SPEECH, Backend, Clients, answer, call
 from tests.integrations.live_backend import live_backend
 
 
@@ -56,9 +56,11 @@ def tracing() -> Tracing:
     return Tracing()
 
 
-@pytest.fixture(params=["sync", "async"])
-def clients(request: pytest.FixtureRequest) -> Iterator[Clients]:
-    yield from either_client(request.param)
+@pytest.fixture
+def clients(kind: str) -> Iterator[Clients]:
+    made = Clients(kind)
+    yield made
+    made.close()
 
 
 def traceparent(span: ReadableSpan) -> str:

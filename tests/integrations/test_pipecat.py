@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 import pytest
+from pipecat.frames.frames import InterruptionFrame, LLMSetToolsFrame
+from pipecat.services.llm_service import FunctionCallParams
 
 from navai_client import AsyncNavaiBackendClient
 from navai_client.integrations._options import ToolsetOptions
@@ -17,9 +19,6 @@ from navai_client.integrations.toolset import Toolset
 from tests.integrations.live_backend import LiveBackend, live_backend
 from tests.integrations.loop import in_a_loop
 from tests.integrations.scripted_pipecat import ScriptedLLM, Wanted, conversation, wants
-
-from pipecat.frames.frames import InterruptionFrame, LLMSetToolsFrame  # isort: skip - after its noise is filtered
-from pipecat.services.llm_service import FunctionCallParams  # isort: skip
 
 
 @asynccontextmanager

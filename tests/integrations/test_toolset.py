@@ -1,12 +1,29 @@
 """The tools of an agent: what is offered, and what comes of calling it."""
 
+import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 
-from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client import (
+    AsyncNavaiBackendClient,
+    BackendFunction,
+    FunctionFailedError,
+    FunctionList,
+    InvalidResponseError,
+    NavaiBackendClient,
+    NavaiConfigError,
+    NavaiHTTPError,
+    NavaiPayloadError,
+    NavaiStateError,
+    NavaiTimeoutError,
+    NavaiTransportError,
+    UnknownFunctionError,
+)
 from navai_client.integrations.routes import NavaiRoute
+from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset
 from navai_client.testing.fake_backend import FakeBackend
 from tests.integrations.loop import in_a_loop
@@ -82,3 +99,449 @@ async def test_a_backends_functions_are_tools_of_either_client(kind: str) -> Non
             client.close()
         else:
             await client.close()
+
+
+class Scripted:
+    """A client whose functions are coroutines of the test; it keeps what it was asked."""
+
+    def __init__(self, **functions: Any) -> None:
+        self.functions = functions
+        self.listed = FunctionList(functions=tuple(BackendFunction(name=name) for name in functions))
+        self.asked: list[tuple[str, Any, str | None, float | None]] = []
+
+    async def list_functions(self) -> FunctionList:
+        return self.listed
+
+    async def execute_function(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        self.asked.append((function_name, payload, idempotency_key, timeout))
+        result = self.functions[function_name]
+        if isinstance(result, BaseException):
+            raise result
+        return await result() if callable(result) else result
+
+
+def load(client: Any, **options: Any) -> Any:
+    return Toolset.load(client, **options)
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "error_type"),
+    [
+        (
+            FunctionFailedError("no table left", function_name="f", details="no table left"),
+            {"error": "Function execution failed."},
+            "failed",
+        ),
+        (NavaiHTTPError("gone wrong", status_code=500), {"error": "Function execution failed."}, "failed"),
+        (NavaiHTTPError("who are you", status_code=401), {"error": "Function execution failed."}, "failed"),
+        (InvalidResponseError("Invalid."), {"error": "Function execution failed."}, "failed"),
+        (
+            UnknownFunctionError("no", function_name="f", available_functions=("g",)),
+            {"error": "Unknown or disallowed function.", "available_functions": ["g"]},
+            "unknown_function",
+        ),
+        (
+            NavaiTimeoutError("late"),
+            {
+                "error": "The function did not answer in time. It may have been executed nevertheless: "
+                "do not repeat it before you have checked.",
+                "may_have_executed": True,
+            },
+            "timeout",
+        ),
+        (
+            NavaiTransportError("refused", may_have_executed=False),
+            {"error": "The backend gave no answer. It was not executed."},
+            "unavailable",
+        ),
+        (NavaiPayloadError("x is a set"), {"error": "Invalid arguments: x is a set"}, "invalid_arguments"),
+        (NavaiStateError("closed"), {"error": "Function execution failed."}, "unavailable"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@in_a_loop
+async def test_each_failure_of_a_backend_is_an_answer(error: Exception, told: Any, error_type: str) -> None:
+    async with await load(Scripted(f=error)) as toolset:
+        outcome = await toolset.call("f", {"a": 1}, call_id="c1")
+        assert outcome.as_dict() == {"ok": False, "function_name": "f", **told}
+        assert (outcome.error_type, outcome.details, outcome.call_id) == (error_type, str(error), "c1")
+        detailed = await load(Scripted(f=error), show_details=True)
+        assert json.loads((await detailed.call("f")).to_json())["details"] == str(error)
+
+
+@in_a_loop
+async def test_a_local_function_that_fails_is_an_answer_and_not_an_exception() -> None:
+    def fails() -> None:
+        raise TimeoutError("of its own")
+
+    async def navigate(_: str) -> None:
+        raise NavaiStateError("nowhere")
+
+    routes = [NavaiRoute(name="a", path="/a")]
+    async with await load(Scripted(), functions=[fails], routes=routes, navigate=navigate) as toolset:
+        outcome = await toolset.call("fails")
+        assert (outcome.error, outcome.details) == ("Function execution failed.", "of its own")
+        assert (outcome.error_type, outcome.may_have_executed) == ("failed", True)
+        assert not (await toolset.call("navigate_to", {"target": "a"})).ok
+
+
+@in_a_loop
+async def test_ten_calls_run_at_once_with_a_blocking_client_too() -> None:
+    barrier = threading.Barrier(10)
+    with FakeBackend() as backend:
+
+        @backend.function
+        def meet() -> str:
+            barrier.wait(30)
+            return "met"
+
+        with NavaiBackendClient("https://navai.test", transport=backend.transport) as client:
+            async with await Toolset.load(client) as toolset:
+                outcomes = await asyncio.gather(*(toolset.call("meet") for _ in range(10)))
+                assert [outcome.result for outcome in outcomes] == ["met"] * 10
+
+
+@in_a_loop
+async def test_names_are_found_however_they_are_written_and_reserved_ones_only_through_the_generic_tool() -> (
+    None
+):
+    client = Scripted(get_x=1, navigate_to=2, execute_app_function=3, mañana=4)
+    async with await load(client) as toolset:
+        assert [tool.name for tool in toolset.tools] == ["execute_app_function", "get_x"]
+        only = "is available only via execute_app_function because its name"
+        assert toolset.warnings == (
+            f'[navai] Function "navigate_to" {only} conflicts with a built-in tool.',
+            f'[navai] Function "execute_app_function" {only} conflicts with a built-in tool.',
+            f'[navai] Function "mañana" {only} is not a valid tool id.',
+        )
+        assert (await toolset.call(" Get_X ")).result == 1
+        for name, result in (("navigate_to", 2), ("EXECUTE_APP_FUNCTION", 3), ("Mañana", 4)):
+            asked = {"function_name": name, "payload": '{"a": 1}'}
+            assert (await toolset.call("execute_app_function", asked)).result == result
+        assert (await toolset.call("navigate_to", {"target": "x"})).error_type == "unknown_function"
+        assert client.asked[-1][:2] == ("mañana", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "problem"),
+    [
+        ("execute_app_function", None, "'function_name' is a required property"),
+        ("execute_app_function", {"function_name": ""}, "function_name: '' should be non-empty"),
+        ("execute_app_function", {"function_name": "f", "payload": [1]}, "an object is needed, not a list"),
+        ("execute_app_function", "7", "an object is needed, not a int"),
+        ("execute_app_function", '"text"', "an object is needed, not a text"),
+        ("navigate_to", {"target": 7}, "target: 7 is not of type 'string'"),
+        ("navigate_to", "{", "they are not JSON"),
+        ("f", '{"a": NaN}', "NaN is no JSON"),
+        ("f", b'{"a": ', "they are not JSON"),
+        ("f", 7, "an object is needed, not a int"),
+    ],
+    ids=str,
+)
+@in_a_loop
+async def test_arguments_that_are_none_are_refused_in_words(tool: str, arguments: Any, problem: str) -> None:
+    client = Scripted(f=1)
+    async with await load(client, navigate=lambda _: None) as toolset:
+        outcome = await toolset.call(tool, arguments)
+        assert outcome.error_type == "invalid_arguments"
+        assert problem in (outcome.error or "")
+        assert client.asked == []
+
+
+@in_a_loop
+async def test_without_a_generic_tool_a_function_without_a_tools_name_is_not_available() -> None:
+    async with await load(Scripted(**{"a b": 1}), generic_tool=False) as toolset:
+        assert toolset.tools == ()
+        (warning,) = toolset.warnings
+        assert warning == '[navai] Function "a b" is not available because its name is not a valid tool id.'
+        assert "execute_app_function" not in toolset.instructions()
+        assert (await toolset.call("execute_app_function", {"function_name": "a b"})).error_type == (
+            "unknown_function"
+        )
+
+
+@in_a_loop
+async def test_the_generic_tool_describes_functions_that_have_no_tool_of_their_own() -> None:
+    client = Scripted(**{"a b": 1, "c": 2})
+    schema = {"type": "object", "properties": {"x": {"type": "integer"}}}
+    client.listed = FunctionList(
+        functions=(BackendFunction(name="a b", parameters=schema), BackendFunction(name="c d"))
+    )
+    async with await load(client) as toolset:
+        (tool,) = toolset.tools
+        assert tool.description.endswith(f" a b takes {json.dumps(schema)}.")
+
+
+class TestHooks:
+    """They are asked before, told when it takes long, and told after."""
+
+    @in_a_loop
+    async def test_a_call_is_refused_with_the_reason_that_before_gives(self) -> None:
+        told: list[Any] = []
+        client = Scripted(pay=1, look=2)
+
+        async def before(call: ToolCall) -> str | None:
+            return "Ask the person to confirm first." if not call.read_only else None
+
+        options = {"before": before, "after": lambda call, outcome: told.append((call, outcome))}
+        async with await load(client, read_only=["LOOK"], **options) as toolset:
+            refused = await toolset.call("pay", {"a": 1}, call_id="c1")
+            assert refused.as_dict() == {
+                "ok": False,
+                "function_name": "pay",
+                "error": "Ask the person to confirm first.",
+            }
+            assert (await toolset.call("look")).result == 2
+            assert [name for name, *_ in client.asked] == ["look"]
+            await toolset.call("nothing")
+        assert [(call.function_name, outcome.error_type) for call, outcome in told] == [
+            ("pay", "refused"),
+            ("look", None),
+            ("nothing", "unknown_function"),
+        ]
+        assert told[0][0] == ToolCall(
+            call_id="c1",
+            tool_name="pay",
+            function_name="pay",
+            arguments={"a": 1},
+            source="backend",
+            kind="backend",
+            read_only=False,
+        )
+
+    @in_a_loop
+    async def test_one_that_fails_before_refuses_and_elsewhere_hurts_nothing(self) -> None:
+        def fails(*_: Any) -> None:
+            raise ValueError("a hook of mine")
+
+        client = Scripted(f=lambda: asyncio.sleep(0.05, 1))
+        async with await load(client, before=fails) as toolset:
+            outcome = await toolset.call("f")
+            assert (outcome.error_type, outcome.may_have_executed, client.asked) == ("refused", False, [])
+        async with await load(client, slow=fails, slow_after=0.001, after=fails) as toolset:
+            assert (await toolset.call("f")).result == 1
+
+    @in_a_loop
+    async def test_one_that_takes_too_long_before_is_not_waited_for(self) -> None:
+        client = Scripted(f=1)
+
+        async def before(_: ToolCall) -> None:
+            await asyncio.Event().wait()
+
+        async with await load(client, before=before, timeout=0.01) as toolset:
+            outcome = await toolset.call("f")
+            assert outcome.error == "The function did not answer in time. It was not executed."
+            assert client.asked == []
+
+    @in_a_loop
+    async def test_slow_is_told_once_while_the_call_goes_on(self) -> None:
+        told = asyncio.Event()
+        names: list[str] = []
+
+        async def slow(call: ToolCall) -> None:
+            names.append(call.function_name)
+            told.set()
+
+        client = Scripted(f=told.wait, quick=1)
+        async with await load(client, slow=slow, slow_after=0.001, timeout=None) as toolset:
+            assert (await toolset.call("f")).result is True
+            assert client.asked[0][3] is None
+        async with await load(client, slow=slow, slow_after=30) as toolset:
+            await toolset.call("quick")
+        assert names == ["f"]
+
+
+class TestTime:
+    """Each call ends in its own time; what was begun goes on."""
+
+    @in_a_loop
+    async def test_a_function_has_its_own_limit_and_a_call_may_have_another(self) -> None:
+        client = Scripted(f=1, g=2)
+        async with await load(client, timeout=30, timeouts={"G": 5, "h": 1}) as toolset:
+            assert [tool.timeout for tool in toolset.tools] == [30, 30, 5]
+            assert toolset.warnings == ('[navai] An option names "h", but there is no such function.',)
+            await toolset.call("f")
+            await toolset.call("g")
+            await toolset.call("g", timeout=3)
+        limits = [limit for *_, limit in client.asked]
+        assert [round(limit or 0) for limit in limits] == [30, 5, 3]
+
+    @in_a_loop
+    async def test_what_has_not_ended_in_time_goes_on_and_its_result_is_lost_quietly(self) -> None:
+        go_on = asyncio.Event()
+        ended: list[str] = []
+
+        async def works() -> None:
+            await go_on.wait()
+            ended.append("works")
+
+        async def fails() -> None:
+            await go_on.wait()
+            ended.append("fails")
+            raise ValueError
+
+        async with await load(Scripted(), functions=[works, fails], timeout=0.01) as toolset:
+            for name in ("works", "fails"):
+                outcome = await toolset.call(name)
+                assert (outcome.error_type, outcome.may_have_executed) == ("timeout", True)
+            go_on.set()
+        assert sorted(ended) == ["fails", "works"]
+
+    @in_a_loop
+    async def test_closing_cancels_what_does_not_end_and_its_caller_gets_an_answer(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("navai_client.integrations.toolset._GRACE", 0.01)
+        entered = asyncio.Event()
+
+        async def never() -> None:
+            entered.set()
+            await asyncio.Event().wait()
+
+        toolset = await load(Scripted(), functions=[never], timeout=None)
+        calling = asyncio.create_task(toolset.call("never"))
+        await entered.wait()
+        await toolset.close()
+        outcome = await calling
+        assert (outcome.error_type, outcome.may_have_executed) == ("cancelled", True)
+        await toolset.close()
+
+    @in_a_loop
+    async def test_a_function_that_cancels_itself_is_answered_too(self) -> None:
+        async def cancels() -> None:
+            raise asyncio.CancelledError
+
+        async with await load(Scripted(), functions=[cancels]) as toolset:
+            assert (await toolset.call("cancels")).error_type == "cancelled"
+
+
+class TestAskingAgain:
+    """The same call id is the same call."""
+
+    @in_a_loop
+    async def test_a_call_whose_caller_left_is_let_finish_and_not_made_twice(self) -> None:
+        entered, go_on = asyncio.Event(), asyncio.Event()
+
+        async def book() -> str:
+            entered.set()
+            await go_on.wait()
+            return "booked"
+
+        client = Scripted(book=book)
+        async with await load(client) as toolset:
+            calling = asyncio.create_task(toolset.call("book", {"table": 7}, call_id="c1"))
+            await entered.wait()
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+            again = asyncio.create_task(toolset.call("book", {"table": 7}, call_id="c1"))
+            go_on.set()
+            assert (await again).result == "booked"
+            assert (await toolset.call("book", {"table": 7}, call_id="c1")).result == "booked"
+            assert len(client.asked) == 1
+            other = await toolset.call("book", {"table": 8}, call_id="c1")
+            assert (other.ok, len(client.asked)) == (True, 2)
+            keys = {key for _, _, key, _ in client.asked}
+            assert len(keys) == 2
+
+    @in_a_loop
+    async def test_a_call_that_certainly_did_not_run_is_made_again_with_the_same_key(self) -> None:
+        client = Scripted(f=NavaiTransportError("refused", may_have_executed=False))
+        async with await load(client) as toolset:
+            assert not (await toolset.call("f", call_id="c1")).ok
+            client.functions["f"] = 1
+            assert (await toolset.call("f", call_id="c1")).ok
+            (first, second) = client.asked
+            assert first[2] == second[2] is not None
+
+    @in_a_loop
+    async def test_a_caller_that_leaves_before_it_was_begun_takes_the_call_with_it(self) -> None:
+        asked = asyncio.Event()
+        client = Scripted(f=1)
+
+        async def before(_: ToolCall) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        async with await load(client, before=before) as toolset:
+            calling = asyncio.create_task(toolset.call("f", call_id="c1"))
+            await asked.wait()
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+        assert client.asked == []
+
+    @in_a_loop
+    async def test_only_so_many_are_remembered(self) -> None:
+        client = Scripted(f=1)
+        async with await load(client) as toolset:
+            for number in range(200):
+                await toolset.call("f", call_id=f"c{number}")
+            await toolset.call("f", call_id="c199")
+            assert len(client.asked) == 200
+            await toolset.call("f", call_id="c0")
+            assert len(client.asked) == 201
+
+
+class TestRefreshing:
+    """The tools follow the backend; one that cannot be asked changes nothing."""
+
+    @in_a_loop
+    async def test_what_changed_is_said(self) -> None:
+        client = Scripted(a=1, b=2)
+        async with await load(client) as toolset:
+            assert not await toolset.refresh()
+            specialist = toolset.derive("Food", only=["b"], direct_tools=False)
+            client.listed = FunctionList(
+                functions=(BackendFunction(name="b", description="New."), BackendFunction(name="c")),
+                warnings=("[navai] Something is odd.",),
+            )
+            changes = await toolset.refresh()
+            assert (changes.added, changes.removed, changes.changed) == (("c",), ("a",), ("b",))
+            assert [tool.name for tool in toolset.tools] == ["execute_app_function", "b", "c"]
+            assert toolset.warnings == ("[navai] Something is odd.",)
+            assert specialist.function_lines == ["- b: New."]
+
+    @in_a_loop
+    async def test_a_backend_that_cannot_be_asked_takes_no_tool_away(self) -> None:
+        client = Scripted(a=1)
+        async with await load(client) as toolset:
+            client.listed = FunctionList(warnings=("[navai] Failed to load backend functions (503).",))
+            assert not await toolset.refresh()
+            assert [tool.name for tool in toolset.tools] == ["execute_app_function", "a"]
+            assert toolset.warnings == ("[navai] Failed to load backend functions (503).",)
+            client.listed = FunctionList()
+            assert (await toolset.refresh()).removed == ("a",)
+            assert toolset.function_lines == ["- none"]
+
+    @in_a_loop
+    async def test_a_derived_toolset_warns_through_its_first(self) -> None:
+        def b() -> None: ...
+
+        async with await load(Scripted(a=1, b=2)) as toolset:
+            toolset.derive("Food", functions=[b])
+            (warning,) = toolset.warnings
+            assert warning == '[navai] Ignored backend function "b": name conflicts with a frontend function.'
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_result_chars": 10}, "max_result_chars must be 200 or more; it is 10."),
+        ({"timeout": -1}, "timeout"),
+        ({"only": "abc"}, "A collection of names is needed, not the one text 'abc'."),
+        ({"read_only": "abc"}, "A collection of names is needed, not the one text 'abc'."),
+    ],
+    ids=str,
+)
+@in_a_loop
+async def test_an_option_that_cannot_work_is_refused_at_once(options: Any, message: str) -> None:
+    with pytest.raises(NavaiConfigError, match=message):
+        await load(Scripted(), **options)

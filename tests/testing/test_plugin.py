@@ -9,7 +9,8 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-ONLY_OURS = ("-p", "no:schemathesis", "-p", "no:hypothesispytest", "-p", "no:cacheprovider")
+OTHERS = ("anyio", "hypothesispytest", "pytest_httpx", "xdist", "xdist.looponfail", "cacheprovider")
+ONLY_OURS = [f"-pno:{name}" for name in OTHERS]
 
 TESTS = """
 import asyncio
@@ -61,19 +62,19 @@ def test_server(navai_server):
 
 
 def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """Run pytest with warnings as errors."""
-    return pytester.runpytest_inprocess(*ONLY_OURS, "-W", "error", *args)
+    """Run pytest in a process of its own, with our plugin and warnings as errors."""
+    return run_with_others(pytester, *ONLY_OURS, *args)
 
 
-def run_alone(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """Run pytest in a process of its own, too."""
-    return pytester.runpytest_subprocess(*ONLY_OURS, "-W", "error", *args, timeout=120)
+def run_with_others(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
+    """Run it with all plugins that are there, but for one that warns of its own doing."""
+    return pytester.runpytest_subprocess("-p", "no:schemathesis", "-W", "error", *args, timeout=120)
 
 
 def test_the_fixtures_work(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
 
-    result = run_alone(pytester)
+    result = run_with_others(pytester)
 
     result.assert_outcomes(passed=5)
     assert "warning" not in result.stdout.str()
@@ -83,21 +84,21 @@ def test_the_fixtures_work(pytester: pytest.Pytester) -> None:
 def test_the_fixtures_work_in_several_processes(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_one=TESTS, test_two=TESTS)
 
-    run_alone(pytester, "-n", "2").assert_outcomes(passed=10)
+    run_with_others(pytester, "-n", "2").assert_outcomes(passed=10)
 
 
 def test_the_fixtures_work_without_any_async_plugin(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
-    pytester.makeconftest("import sys\nsys.modules['pytest_asyncio'] = None\n")
+    pytester.makeconftest("import sys\nassert 'anyio.pytest_plugin' not in sys.modules\n")
 
-    run_alone(pytester, "-p", "no:anyio").assert_outcomes(passed=5)
+    run(pytester).assert_outcomes(passed=5)
 
 
 def test_the_async_client_works_in_tests_of_anyio(pytester: pytest.Pytester) -> None:
     suite = Path(__file__).with_name("async_suite.py").read_text(encoding="utf-8")
     pytester.makepyfile(test_async=suite)
 
-    result = run_alone(pytester, "-o", "anyio_mode=auto")
+    result = run_with_others(pytester, "-o", "anyio_mode=auto")
 
     result.assert_outcomes(passed=5)
     assert result.stderr.str() == ""
@@ -183,6 +184,7 @@ def test_a_failure_that_did_not_come_to_pass_is_an_error(pytester: pytest.Pytest
             "If that is fine in this test, script them with optional=True.",
         ]
     )
+    assert result.stdout.str().count("No request came.") == 1
     assert "plugin.py" not in result.stdout.str()
 
 
@@ -228,6 +230,56 @@ def test_a_test_that_fails_or_is_skipped_is_not_blamed_twice(pytester: pytest.Py
     run(pytester).assert_outcomes(failed=1, skipped=1, xfailed=1, errors=1)
 
 
+REALTIME = """
+import json
+import pytest
+from navai_client.testing.realtime import Say
+from websockets.sync.client import connect
+
+said = pytest.mark.parametrize("navai_realtime_script", [[Say("Hello.")]])
+
+@said
+def test_played(navai_realtime_server):
+    navai_realtime_server.accept("ek_own")
+    headers = {"Authorization": "Bearer ek_own"}
+    with connect(navai_realtime_server.url, additional_headers=headers) as socket:
+        socket.send(json.dumps({"type": "response.create"}))
+        while json.loads(socket.recv(timeout=30))["type"] != "response.done":
+            pass
+"""
+
+
+def test_a_realtime_api_plays_its_script(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(REALTIME)
+
+    run(pytester).assert_outcomes(passed=1)
+
+
+def test_a_script_that_was_not_played_is_an_error_once(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        REALTIME
+        + """
+@said
+def test_not_played(navai_realtime_server):
+    pass
+
+@said
+def test_failing(navai_realtime_server):
+    assert False
+
+def test_without_a_script(navai_realtime_server):
+    pass
+"""
+    )
+
+    result = run(pytester)
+
+    result.assert_outcomes(passed=3, failed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        ["*ERROR at teardown of test_not_played*", "The script was not played as written:"]
+    )
+
+
 def test_a_failed_assertion_shows_the_line_of_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
@@ -268,35 +320,36 @@ def test_pytest_httpx_can_be_active_in_the_same_test(pytester: pytest.Pytester) 
         """
     )
 
-    run(pytester).assert_outcomes(passed=1)
+    run_with_others(pytester).assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
-    ("fixture", "name", "missing"),
+    ("fixture", "missing"),
     [
-        ("navai_backend", "FakeBackend", "msgspec"),
-        ("navai_client", "FakeBackend", "docstring_parser"),
-        ("navai_server", "LiveServer", "uvicorn"),
+        ("navai_backend", "msgspec"),
+        ("navai_client", "docstring_parser"),
+        ("navai_server", "uvicorn"),
+        ("navai_realtime_server", "websockets"),
     ],
 )
 def test_without_the_extra_a_fixture_says_in_one_line_what_to_install(
-    pytester: pytest.Pytester, fixture: str, name: str, missing: str
+    pytester: pytest.Pytester, fixture: str, missing: str
 ) -> None:
     pytester.makeconftest(f"import sys\nsys.modules[{missing!r}] = None\n")
     pytester.makepyfile(f"def test_it({fixture}): pass")
 
-    result = run_alone(pytester)
+    result = run(pytester)
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines([f"{name} needs '{missing}': pip install 'navai-client[[]testing]'"])
-    assert "Traceback" not in result.stdout.str()
+    result.stdout.fnmatch_lines([f"{missing} is not installed; run: pip install 'navai-client[[]testing]'"])
+    assert "During handling" not in result.stdout.str()
     assert "plugin.py" not in result.stdout.str()
 
 
 def test_the_plugin_can_be_switched_off(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(navai_backend): pass")
 
-    result = run_alone(pytester, "-p", "no:navai_client")
+    result = run(pytester, "-p", "no:navai_client")
 
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*fixture 'navai_backend' not found*"])
@@ -310,6 +363,8 @@ def test_the_fixtures_tell_what_they_are(pytester: pytest.Pytester) -> None:
         "navai_client_options",
         "navai_backend",
         "navai_server",
+        "navai_realtime_script",
+        "navai_realtime_server",
         "navai_client",
         "async_navai_client",
     ]:

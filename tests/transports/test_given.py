@@ -28,11 +28,6 @@ URL = "http://backend.test"
 FAST = {"timeout": 5.0, "max_retries": 0}
 
 
-@pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(params=[httpx, httpx2], ids=["httpx", "httpx2"])
 def library(request: pytest.FixtureRequest) -> Any:
     return request.param
@@ -148,11 +143,11 @@ def test_a_given_transport_is_bounded_too(kind: str, library: Any, fault: str) -
     began = time.monotonic()
     with FaultServer(FAULTS[fault]) as server:
         with (
-            made(kind, base_url=server.url, transport=real_transport(kind, library), timeout=0.15) as client,
+            made(kind, base_url=server.url, transport=real_transport(kind, library), timeout=0.6) as client,
             pytest.raises(NavaiTimeoutError) as caught,
         ):
             client.execute_function("f")
-        assert time.monotonic() - began < 1.15
+        assert time.monotonic() - began < 1.6
         assert caught.value.may_have_executed
         assert server.count("execute") == 1
 
@@ -161,7 +156,7 @@ def test_a_given_transport_that_never_shakes_hands_leaves_nothing(kind: str, lib
     with FaultServer(Peer.silence) as server:
         url = server.url.replace("http:", "https:")
         with (
-            made(kind, base_url=url, transport=real_transport(kind, library), timeout=0.15) as client,
+            made(kind, base_url=url, transport=real_transport(kind, library), timeout=0.6) as client,
             pytest.raises(NavaiTimeoutError) as caught,
         ):
             client.execute_function("f")
@@ -190,12 +185,12 @@ def test_a_transport_that_blocks_forever_is_left_in_time(library: Any) -> None:
 
     began = time.monotonic()
     with (
-        made("sync", base_url=URL, transport=Blocks(), timeout=0.15) as client,
+        made("sync", base_url=URL, transport=Blocks(), timeout=0.6) as client,
         pytest.raises(NavaiTimeoutError) as caught,
     ):
         client.execute_function("f")
     release.set()
-    assert time.monotonic() - began < 1.15
+    assert time.monotonic() - began < 1.6
     assert caught.value.may_have_executed  # nothing is known of it
 
 
@@ -246,9 +241,9 @@ def test_a_given_client_keeps_its_own_ways_and_stays_open(
     with made(kind, base_url=backend.url, http_client=given, headers={"X-Ours": "2"}) as client:
         assert client.execute_function("f") == "done"
         assert client.execute_function("f") == "done"
-        client.close() if kind == "sync" else client.run(client.client.close())
+        client.run(client.real.close())
         assert not given.is_closed
-        given.close() if kind == "sync" else client.run(given.aclose())
+        client.run(given.close() if kind == "sync" else given.aclose())
     assert len(seen) == 4  # and a hook that reads the body takes it from nobody
     first, second = (head.decode().lower() for _, head, _ in backend.arrived)
     assert "x-own: 1" in first
@@ -316,7 +311,7 @@ def test_connections_of_a_given_client_serve_its_owner_too(kind: str, library: A
             assert client.execute_function("f") == "done"
             own = given.get(server.url)
             assert (own if kind == "sync" else client.run(own)).json()["result"] == "done"
-        given.close() if kind == "sync" else client.run(given.aclose())
+        client.run(given.close() if kind == "sync" else given.aclose())
         assert server.connections == 1
 
 
@@ -351,7 +346,7 @@ def test_a_transport_of_this_packages_kind_answers_and_is_closed_once(kind: str)
     transport = Ours() if kind == "sync" else OursAsync()
     with made(kind, base_url=URL, transport=transport, timeout=None) as client:
         assert client.execute_function("f") == "done"
-        client.close() if kind == "sync" else client.run(client.client.close())
+        client.run(client.real.close())
     assert transport.closed == 1
 
 

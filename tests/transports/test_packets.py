@@ -3,15 +3,12 @@
 import socket
 import threading
 
-import pytest
-
 from tests.clients import make_client
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{"ok":true,"result":1}'
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
-def test_the_head_and_the_body_of_a_request_leave_together(kind: str) -> None:
+def test_the_head_and_the_body_of_a_request_leave_together(kind: str, through: str) -> None:
     first_reads: list[bytes] = []
 
     def serve(server: socket.socket) -> None:
@@ -24,7 +21,7 @@ def test_the_head_and_the_body_of_a_request_leave_together(kind: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=serve, args=(server,))
         thread.start()
-        client = make_client(kind, base_url=f"http://127.0.0.1:{server.getsockname()[1]}")
+        client = make_client(kind, through=through, base_url=f"http://127.0.0.1:{server.getsockname()[1]}")
         assert [client.execute_function("f", {"a": 1}), client.execute_function("f", {"a": 2})] == [1, 1]
         client.close()
         thread.join()

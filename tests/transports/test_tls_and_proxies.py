@@ -1,4 +1,4 @@
-"""Encrypted connections and proxies: whom the default transport trusts, and which way it goes."""
+"""Encrypted connections and proxies: whom our transports trust, and which way they go."""
 
 import contextlib
 import re
@@ -7,7 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -15,16 +15,11 @@ import trustme
 
 from navai_client import NavaiConfigError, NavaiTransportError
 from navai_client.transports import _httpx
-from tests.clients import make_client
+from tests.clients import Client, make_client
 from tests.faults.server import OK, FaultServer, Peer, answer
 
 FAST = {"timeout": 5.0, "max_retries": 0}
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-
-
-@pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -76,19 +71,21 @@ def tls_server(authority: trustme.CA, fault: Callable[[Peer], object] = good) ->
         yield server
 
 
-@contextlib.contextmanager
-def made(kind: str, url: str, **options: Any) -> Iterator[Any]:
-    client = make_client(kind, base_url=url, **{**FAST, **options})
-    try:
-        yield client
-    finally:
-        client.close()
+class Make(Protocol):
+    """Makes a client of the kind and through the transport that a test is run with."""
+
+    def __call__(self, url: str, **options: Any) -> Client: ...
 
 
-def test_a_certificate_that_nobody_vouches_for_is_rejected(kind: str, authority: trustme.CA) -> None:
+@pytest.fixture
+def made(kind: str, through: str) -> Make:
+    return lambda url, **options: make_client(kind, through=through, base_url=url, **{**FAST, **options})
+
+
+def test_a_certificate_that_nobody_vouches_for_is_rejected(made: Make, authority: trustme.CA) -> None:
     with (
         tls_server(authority) as server,
-        made(kind, server.url) as client,
+        made(server.url) as client,
         pytest.raises(NavaiTransportError, match="CERTIFICATE_VERIFY_FAILED") as caught,
     ):
         client.execute_function("f")
@@ -98,7 +95,7 @@ def test_a_certificate_that_nobody_vouches_for_is_rejected(kind: str, authority:
 
 @pytest.mark.parametrize("way", ["file", "context", "nothing", "SSL_CERT_FILE"])
 def test_a_certificate_is_accepted_if_told_so(
-    way: str, kind: str, authority: trustme.CA, authority_file: str, monkeypatch: pytest.MonkeyPatch
+    way: str, made: Make, authority: trustme.CA, authority_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verify: Any = True
     if way == "file":
@@ -109,17 +106,17 @@ def test_a_certificate_is_accepted_if_told_so(
         verify = False
     else:
         monkeypatch.setenv("SSL_CERT_FILE", authority_file)
-    with tls_server(authority) as server, made(kind, server.url, verify=verify) as client:
+    with tls_server(authority) as server, made(server.url, verify=verify) as client:
         assert [client.execute_function("f") for _ in range(3)] == ["done"] * 3
         assert server.connections == 1
 
 
 def test_a_folder_of_certificates_is_all_that_is_trusted(
-    kind: str, authority: trustme.CA, tmp_path: Path
+    made: Make, authority: trustme.CA, tmp_path: Path
 ) -> None:
     with (
         tls_server(authority) as server,
-        made(kind, server.url, verify=str(tmp_path)) as client,
+        made(server.url, verify=str(tmp_path)) as client,
         pytest.raises(NavaiTransportError, match="CERTIFICATE_VERIFY_FAILED"),
     ):
         client.execute_function("f")
@@ -127,7 +124,7 @@ def test_a_folder_of_certificates_is_all_that_is_trusted(
 
 @pytest.mark.parametrize("records", [1, 2])
 def test_two_answers_over_tls_never_answer_the_next_call(
-    records: int, kind: str, authority: trustme.CA, authority_file: str
+    records: int, made: Make, authority: trustme.CA, authority_file: str
 ) -> None:
     other = answer('{"ok": true, "result": "a stranger\'s"}')
 
@@ -142,12 +139,12 @@ def test_two_answers_over_tls_never_answer_the_next_call(
                 peer.send(other)
                 raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_CORK", socket.TCP_NODELAY), 0)
 
-    with tls_server(authority, twice) as server, made(kind, server.url, verify=authority_file) as client:
+    with tls_server(authority, twice) as server, made(server.url, verify=authority_file) as client:
         assert {client.execute_function("f") for _ in range(10)} == {"done"}
 
 
 def test_an_end_of_tls_that_came_with_the_answer_is_noticed(
-    kind: str, authority: trustme.CA, authority_file: str
+    made: Make, authority: trustme.CA, authority_file: str
 ) -> None:
     def one_answer_each(peer: Peer) -> None:
         encrypted = peer._connection
@@ -159,14 +156,14 @@ def test_an_end_of_tls_that_came_with_the_answer_is_noticed(
 
     with (
         tls_server(authority, one_answer_each) as server,
-        made(kind, server.url, verify=authority_file) as client,
+        made(server.url, verify=authority_file) as client,
     ):
         assert [client.execute_function("f") for _ in range(3)] == ["done"] * 3
         assert server.connections == 3
 
 
 def test_there_is_one_tls_context_for_each_setting_and_none_without_tls(
-    kind: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+    made: Make, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built: list[Any] = []
     original = httpx.create_ssl_context
@@ -177,22 +174,22 @@ def test_there_is_one_tls_context_for_each_setting_and_none_without_tls(
 
     monkeypatch.setattr(httpx, "create_ssl_context", counted)
     _httpx._tls_context.cache_clear()
-    with FaultServer(good) as plain, made(kind, plain.url) as client:
+    with FaultServer(good) as plain, made(plain.url) as client:
         client.execute_function("f")
     assert not built
     with tls_server(authority) as server:
         for _ in range(3):
             for verify in (True, False):
-                with made(kind, server.url, verify=verify) as client:
+                with made(server.url, verify=verify) as client:
                     client.list_functions()
     assert len(built) == 2
 
 
 def test_certificates_of_the_environment_that_cannot_be_read_are_a_mistake_in_the_settings(
-    kind: str, monkeypatch: pytest.MonkeyPatch
+    made: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", __file__)
-    with made(kind, "https://127.0.0.1:1") as client:
+    with made("https://127.0.0.1:1") as client:
         for _ in range(101):  # and no place among the connections is lost
             with pytest.raises(NavaiConfigError, match="SSL_CERT_FILE"):
                 client.execute_function("f")
@@ -243,7 +240,7 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
 @pytest.mark.parametrize("way", ["argument", "environment"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_is_used(
-    way: str, scheme: str, kind: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+    way: str, scheme: str, made: Make, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
         FaultServer(good if scheme == "http" else over_tls(authority, good)) as server,
@@ -254,7 +251,7 @@ def test_a_proxy_is_used(
             monkeypatch.setenv(f"{scheme.upper()}_PROXY", address)
         url = server.url.replace("http:", f"{scheme}:")
         options = {"proxy": address} if way == "argument" else {}
-        with made(kind, url, verify=False, **options) as client:
+        with made(url, verify=False, **options) as client:
             assert [client.execute_function("f") for _ in range(3)] == ["done"] * 3
         verb = "CONNECT" if scheme == "https" else "POST"
         assert [line.partition(" ")[0] for line in proxy.asked] == [verb]
@@ -262,30 +259,30 @@ def test_a_proxy_is_used(
         assert server.count("execute") == 3
 
 
-def test_no_proxy_is_obeyed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_proxy_is_obeyed(made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultServer(good) as server, Proxy() as proxy:
         monkeypatch.setenv("HTTP_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        with made(kind, server.url) as client:
+        with made(server.url) as client:
             assert client.execute_function("f") == "done"
         assert not proxy.asked
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_refuses_is_an_error_without_its_password(scheme: str, kind: str) -> None:
+def test_a_proxy_that_refuses_is_an_error_without_its_password(scheme: str, made: Make) -> None:
     refusal = answer("no", status="407 Proxy Authentication Required")
     with Proxy(refusal) as proxy:
         address = proxy.url.replace("//", "//user:hidden-word@")
-        with made(kind, f"{scheme}://backend.test", proxy=address) as client:
+        with made(f"{scheme}://backend.test", proxy=address) as client:
             warning = client.list_functions().warnings[0]
     assert "407" in warning
     assert "hidden-word" not in warning
     assert "aGlkZGVu" not in warning
 
 
-def test_a_proxy_that_cannot_be_reached_has_let_nothing_through(kind: str) -> None:
+def test_a_proxy_that_cannot_be_reached_has_let_nothing_through(made: Make) -> None:
     with (
-        made(kind, "https://backend.test", proxy="http://user:hidden-word@127.0.0.1:1") as client,
+        made("https://backend.test", proxy="http://user:hidden-word@127.0.0.1:1") as client,
         pytest.raises(NavaiTransportError) as caught,
     ):
         client.execute_function("f")
@@ -301,10 +298,10 @@ def test_a_proxy_that_cannot_be_reached_has_let_nothing_through(kind: str) -> No
     ],
 )
 def test_a_proxy_of_the_environment_that_cannot_work_is_a_mistake_in_the_settings(
-    address: str, message: str, kind: str, monkeypatch: pytest.MonkeyPatch
+    address: str, message: str, made: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", address)
-    with made(kind, "http://backend.test") as client:
+    with made("http://backend.test") as client:
         with pytest.raises(NavaiConfigError, match=message) as caught:
             client.execute_function("f")
         assert "hidden-word" not in str(caught.value)

@@ -21,10 +21,11 @@ def _has_value(answer: Answer, _: Evidence) -> str | None:
 
 def _expires_soon(answer: Answer, evidence: Evidence) -> str | None:
     expires_at: float = answer.record["expires_at"]
-    left = expires_at - _clock_of(answer, evidence)
-    if _SHORTEST - _SLACK <= left <= _LONGEST + _SLACK:
+    now = _clock_of(answer, evidence)
+    # It can be an integer beyond all doubles, with which no arithmetic is possible.
+    if now + _SHORTEST - _SLACK <= expires_at <= now + _LONGEST + _SLACK:
         return None
-    return f"expires_at is {expires_at}, which is {left:,.0f} seconds from now"
+    return f"expires_at is {expires_at}; now it is {now:.0f}"
 
 
 def _clock_of(answer: Answer, evidence: Evidence) -> float:

@@ -1,0 +1,76 @@
+"""A bot of Pipecat whose tools are the functions of a Navai backend.
+
+It reads a question from the command line, and writes its answer; put a transport, speech recognition and
+speech synthesis around the model, and it talks. Start a backend (``python -m navai_client.server --demo``),
+set OPENAI_API_KEY, and ask::
+
+    python examples/pipecat_agent.py "How is the weather in Bogotá?"
+"""
+
+import asyncio
+import os
+import sys
+
+from pipecat.frames.frames import EndFrame, Frame, LLMFullResponseEndFrame, LLMRunFrame, LLMTextFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.openai.llm import OpenAILLMService
+from pipecat.workers.runner import WorkerRunner
+
+from navai_client import AsyncNavaiBackendClient
+from navai_client.integrations.pipecat import tools_schema
+from navai_client.integrations.toolset import Toolset
+
+
+class Printer(FrameProcessor):
+    """Prints what the model says, and knows when it has said something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.text = ""
+        self.answered = asyncio.Event()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Take text out of the stream of frames, and pass each frame on."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, LLMTextFrame):
+            self.text += frame.text
+        elif isinstance(frame, LLMFullResponseEndFrame) and self.text:
+            print(self.text)
+            self.answered.set()
+        await self.push_frame(frame, direction)
+
+
+async def main(question: str) -> None:
+    model = OpenAILLMService(
+        api_key=os.environ["OPENAI_API_KEY"], settings=OpenAILLMService.Settings(model="gpt-4.1-mini")
+    )
+    # What only reads is cancelled when somebody interrupts; everything else is finished.
+    async with (
+        AsyncNavaiBackendClient() as client,
+        await Toolset.load(client, read_only=["get_weather"]) as tools,
+    ):
+        context = LLMContext(
+            [
+                {"role": "developer", "content": "You help customers of a shop. Be brief."},
+                {"role": "user", "content": question},
+            ],
+            tools=tools_schema(tools),
+        )
+        pair = LLMContextAggregatorPair(context)
+        printer = Printer()
+        worker = PipelineWorker(Pipeline([pair.user(), model, printer, pair.assistant()]))
+        runner = WorkerRunner()
+        await runner.add_workers(worker)
+        running = asyncio.create_task(runner.run())
+        await worker.queue_frame(LLMRunFrame())
+        await printer.answered.wait()
+        await worker.queue_frame(EndFrame())
+        await running
+
+
+if __name__ == "__main__":
+    asyncio.run(main(" ".join(sys.argv[1:]) or "How is the weather in Bogotá?"))

@@ -1,0 +1,108 @@
+"""The restaurant's voice agent, on the OpenAI Agents SDK; its tools are the functions of the backend.
+
+python -m examples.restaurant.agent              # against NAVAI_API_URL; write what you want to say
+python -m examples.restaurant.agent --offline    # a scripted caller books a table; no API key, no network
+"""
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+
+import httpx
+from agents.realtime import RealtimeRunner, RealtimeSession
+from agents.realtime.items import RealtimeItem
+
+from examples.restaurant.backend import make_app
+from navai_client import AsyncNavaiBackendClient
+from navai_client.integrations.openai_agents import (
+    build_navai_agent,
+    read_backend_session,
+    realtime_model_config,
+)
+from navai_client.integrations.toolset import Toolset
+from navai_client.server import BackendOptions
+from navai_client.testing.realtime import Call, FakeRealtimeServer, Say
+
+WHO = "You take bookings for a small restaurant. Ask for day, time, number of people and a name; be brief."
+
+CALLER = [
+    "A table for four on the 17th of May, please. And have you something vegetarian?",
+    "At eight, for Ana.",
+]
+MODEL: list[Call | Say] = [
+    Call("free_seatings", {"day": "2030-05-17", "party": 4}),
+    Call("menu", {"vegetarian": True}),
+    Say("We have tables at six and at eight, and a mushroom risotto. When, and for whom?"),
+    Call("book", {"day": "2030-05-17", "seating": "20:00", "party": 4, "guest": "Ana"}),
+    Say("Your table is booked, Ana: eight o'clock on the 17th of May."),
+]
+
+
+async def listen(session: RealtimeSession) -> str:
+    """Return what the agent says next; show the tools that it calls until then."""
+    said = ""
+    async for event in session:
+        if event.type == "tool_end":
+            print(f"  [{event.tool.name} -> {event.output}]")
+        elif event.type == "history_updated" and event.history:
+            said = spoken(event.history[-1])
+        elif event.type == "agent_end" and said:
+            break
+    return said
+
+
+def spoken(item: RealtimeItem) -> str:
+    """Return the text of *item* if the agent said it, else nothing."""
+    if item.type != "message" or item.role != "assistant":
+        return ""
+    return "".join(part.text or "" if part.type == "text" else part.transcript or "" for part in item.content)
+
+
+async def talk(client: AsyncNavaiBackendClient, caller: AsyncIterator[str], url: str | None = None) -> None:
+    """Answer *caller* until there is nothing more to say."""
+    known = await (read_backend_session(client, url=url) if url else read_backend_session(client))
+    async with await Toolset.load(client, generic_tool=False) as tools:
+        agent = build_navai_agent(tools, name="Restaurant", instructions=WHO)
+        config = realtime_model_config(client, known, url=url)
+        runner = RealtimeRunner(agent, config={"tracing_disabled": True, "async_tool_calls": True})
+        async with await runner.run(model_config=config) as session:
+            async for line in caller:
+                print(f"caller: {line}")
+                await session.send_message(line)
+                print(f"agent:  {await listen(session)}")
+
+
+async def offline() -> None:
+    """Play a whole call with nothing but this machine: caller, model, backend and database."""
+
+    async def caller() -> AsyncIterator[str]:
+        for line in CALLER:
+            yield line
+
+    with tempfile.TemporaryDirectory() as folder:
+        async with FakeRealtimeServer(MODEL) as api:
+            options = BackendOptions(openai_api_key="sk-offline", openai_base_url=api.openai_base_url)
+            app = make_app(f"sqlite:///{folder}/restaurant.db", options)
+            async with (
+                app.router.lifespan_context(app),
+                AsyncNavaiBackendClient("http://restaurant", transport=httpx.ASGITransport(app)) as client,
+            ):
+                await talk(client, caller(), api.url)
+
+
+async def online() -> None:
+    """Answer whoever writes to this terminal."""
+
+    async def caller() -> AsyncIterator[str]:
+        while line := (await asyncio.to_thread(input, "> ")).strip():
+            yield line
+
+    async with AsyncNavaiBackendClient() as client:
+        await talk(client, caller())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="The restaurant's voice agent.")
+    parser.add_argument("--offline", action="store_true", help="play a scripted call, without any key")
+    asyncio.run(offline() if parser.parse_args().offline else online())

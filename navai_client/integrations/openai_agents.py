@@ -1,0 +1,259 @@
+"""Realtime agents of the OpenAI Agents SDK whose tools are a backend's functions.
+
+The SDK sends a ``session.update`` when it connects, with a model, a voice and instructions of its own where
+it is told none. What the backend put into its client secret would be lost; ``read_backend_session`` finds out
+what that is, so that the SDK can be told.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, Unpack
+from urllib.parse import urlencode
+
+from attrs import field, frozen
+
+from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
+from navai_client.integrations._missing import needs_extra
+from navai_client.integrations._prompt import specialist_instructions
+from navai_client.integrations.tools import Tool
+from navai_client.integrations.toolset import Toolset
+from navai_client.wire.operations import SessionOptions
+
+with needs_extra("agents", "agents", "websockets"):
+    from agents import FunctionTool
+    from agents.realtime import RealtimeAgent, RealtimeModelConfig, RealtimeSessionModelSettings
+    from agents.tool_context import ToolContext
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import InvalidStatus, WebSocketException
+
+__all__ = [
+    "BackendSession",
+    "Specialist",
+    "build_navai_agent",
+    "function_tools",
+    "read_backend_session",
+    "realtime_model_config",
+]
+
+_REALTIME_URL: Final = "wss://api.openai.com/v1/realtime"
+_DEFAULT_NAME: Final = "Navai Voice Agent"
+_OURS_FIRST: Final = 10.0  # seconds that the SDK's limit comes after ours, which knows what to say
+_PATIENCE: Final = 10.0  # seconds that the first event of a session may take
+
+
+@frozen(kw_only=True)
+class BackendSession:
+    """What a backend's client secrets make of a Realtime session.
+
+    Attributes:
+        model: The model, such as ``gpt-realtime``.
+        voice: The voice, such as ``marin``; None where somebody else speaks.
+        instructions: What the backend tells the model, language and accent included.
+        output_modalities: ``("audio",)``, or ``("text",)`` where somebody else speaks.
+    """
+
+    model: str
+    voice: str | None = None
+    instructions: str | None = None
+    output_modalities: tuple[Literal["text", "audio"], ...] = ("audio",)
+
+
+@frozen(kw_only=True)
+class Specialist:
+    """An agent that the main agent hands tasks of one kind to.
+
+    Attributes:
+        name: What it is called.
+        description: What it is for: told to the main agent.
+        functions: Python functions of its own, as for ``Toolset.load``.
+        only: Names of the backend's functions that it may call; None for all.
+        instructions: Who it is; ``You are the {name} specialist agent for this web app.`` by default.
+        handoff_description: When to hand over to it, instead of *description*.
+        direct_tools: Whether it has a tool for each function, beside ``execute_app_function``.
+        hands_back: Whether it can hand back to the main agent.
+    """
+
+    name: str
+    description: str | None = None
+    functions: Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]] = field(default=(), hash=False)
+    only: Collection[str] | None = None
+    instructions: str | None = None
+    handoff_description: str | None = None
+    direct_tools: bool = False
+    hands_back: bool = True
+
+
+def function_tools(toolset: Toolset) -> list[FunctionTool]:
+    """Return the tools of *toolset* for an agent of the SDK.
+
+    Each call gives the model one JSON text, whatever happens; nothing of it raises into the session.
+    """
+    return [_function_tool(toolset, tool) for tool in toolset.tools]
+
+
+def build_navai_agent(
+    toolset: Toolset,
+    *,
+    name: str = _DEFAULT_NAME,
+    instructions: str | None = None,
+    specialists: Sequence[Specialist] = (),
+    tools: Iterable[FunctionTool] = (),
+) -> RealtimeAgent[Any]:
+    """Return the agent of the JavaScript package: its tools, its instructions, specialists as handoffs.
+
+    After ``toolset.refresh()``, build it again and give it to ``session.update_agent()``.
+
+    Args:
+        toolset: What it can do. Warnings about a specialist's functions appear in its ``warnings``.
+        name: What it is called.
+        instructions: Who it is: the lines before those about its tools, such as those of the backend
+            (``BackendSession.instructions``).
+        specialists: Agents to hand over to.
+        tools: Tools of the SDK besides.
+    """
+    agents = [_specialist(toolset, each) for each in specialists]
+    lines = [
+        f"- {each.name}: "
+        + (each.description or each.handoff_description or "Specialist agent available by delegation.")
+        for each in specialists
+    ]
+    main: RealtimeAgent[Any] = RealtimeAgent(
+        name=name,
+        instructions=toolset.instructions(instructions, specialists=lines),
+        tools=[*function_tools(toolset), *tools],
+        handoffs=[*agents],
+    )
+    for each, agent in zip(specialists, agents, strict=True):
+        if each.hands_back:
+            agent.handoffs.append(main)
+    return main
+
+
+async def read_backend_session(
+    client: NavaiBackendClient | AsyncNavaiBackendClient,
+    *,
+    url: str = _REALTIME_URL,
+    **secret: Unpack[SessionOptions],
+) -> BackendSession:
+    """Find out what the backend puts into its client secrets: open a session with one, look, and close it.
+
+    A Navai backend does not say it otherwise. It costs one connection and nothing of the model; what it finds
+    is good until the backend is configured differently.
+
+    Args:
+        client: The backend's client, of either kind.
+        url: Where Realtime sessions are opened.
+        secret: As for ``create_client_secret``.
+
+    Raises:
+        NavaiError: If there is no secret, or the session cannot be opened or read within 10 seconds.
+    """
+    value = await _mint(client, secret)
+    address = f"{url}?{urlencode({'model': secret['model']})}" if secret.get("model") else url
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            async with connect(address, additional_headers={"Authorization": f"Bearer {value}"}) as socket:
+                created = json.loads(await socket.recv())
+    except InvalidStatus as error:
+        status = error.response.status_code
+        raise NavaiHTTPError(f"The Realtime session was refused: HTTP {status}", status_code=status) from None
+    except TimeoutError:
+        raise NavaiTimeoutError(
+            "The Realtime session could not be read in time.", may_have_executed=False
+        ) from None
+    except (OSError, WebSocketException, ValueError) as error:
+        text = f"The Realtime session could not be read: {type(error).__name__}"
+        raise NavaiTransportError(text, may_have_executed=False) from None
+    return _session_in(created)
+
+
+def realtime_model_config(
+    client: NavaiBackendClient | AsyncNavaiBackendClient,
+    session: BackendSession,
+    *,
+    url: str | None = None,
+    settings: RealtimeSessionModelSettings | None = None,
+    **secret: Unpack[SessionOptions],
+) -> RealtimeModelConfig:
+    """Return the ``model_config`` of ``RealtimeRunner.run``: a fresh client secret at each connect.
+
+    Args:
+        client: The backend's client, of either kind; it must be open when the session connects.
+        session: What the SDK is to keep: from ``read_backend_session``, or what you know.
+        url: Where to connect to, instead of OpenAI, without ``?model=``.
+        settings: More settings of the SDK, which win over *session*.
+        secret: As for ``create_client_secret``.
+    """
+
+    async def api_key() -> str:
+        return await _mint(client, secret)
+
+    known: RealtimeSessionModelSettings = {
+        "model_name": session.model,
+        "output_modalities": list(session.output_modalities),
+    }
+    if session.voice is not None:
+        known["voice"] = session.voice
+    known.update(settings or {})
+    config: RealtimeModelConfig = {"api_key": api_key, "initial_model_settings": known}
+    if url is not None:
+        config["url"] = f"{url}?{urlencode({'model': known['model_name']})}"
+    return config
+
+
+def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
+    async def invoke(context: ToolContext[Any], arguments: str) -> str:
+        outcome = await toolset.call(tool.name, arguments, call_id=context.tool_call_id)
+        return outcome.to_json()
+
+    return FunctionTool(
+        name=tool.name,
+        description=tool.description,
+        params_json_schema=tool.parameters,
+        on_invoke_tool=invoke,
+        strict_json_schema=False,  # strict makes every parameter required, and refuses open objects
+        timeout_seconds=None if tool.timeout is None else tool.timeout + _OURS_FIRST,
+    )
+
+
+def _specialist(toolset: Toolset, given: Specialist) -> RealtimeAgent[Any]:
+    own = toolset.derive(
+        given.name, functions=given.functions, only=given.only, direct_tools=given.direct_tools, navigate=None
+    )
+    base = given.instructions
+    if base is None:
+        base = f"You are the {given.name} specialist agent for this web app."
+    said = given.handoff_description or given.description or f"Delegate specialist work to {given.name}."
+    return RealtimeAgent(
+        name=given.name,
+        handoff_description=said,
+        instructions=specialist_instructions(base, functions=own.function_lines),
+        tools=[*function_tools(own)],
+    )
+
+
+async def _mint(client: NavaiBackendClient | AsyncNavaiBackendClient, secret: SessionOptions) -> str:
+    if isinstance(client, NavaiBackendClient):
+        made = await asyncio.to_thread(client.create_client_secret, **secret)
+    else:
+        made = await client.create_client_secret(**secret)
+    return made.value
+
+
+def _session_in(event: Any) -> BackendSession:
+    """Return what a ``session.created`` says."""
+    session = event.get("session") if isinstance(event, Mapping) else None
+    if not isinstance(session, Mapping) or not isinstance(session.get("model"), str):
+        raise InvalidResponseError("The Realtime session did not say which model it has.")
+    audio = session.get("audio")
+    spoken = audio.get("output") if isinstance(audio, Mapping) else None
+    voice = spoken.get("voice") if isinstance(spoken, Mapping) else None
+    instructions = session.get("instructions")
+    return BackendSession(
+        model=session["model"],
+        voice=voice if isinstance(voice, str) else None,
+        instructions=instructions if isinstance(instructions, str) else None,
+        output_modalities=("text",) if session.get("output_modalities") == ["text"] else ("audio",),
+    )

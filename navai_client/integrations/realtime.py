@@ -1,0 +1,321 @@
+"""Tools in an OpenAI Realtime session without a framework, for whoever has the WebSocket.
+
+``RealtimeTools`` knows the protocol and does no I/O: events go in, what is to be called and sent comes out.
+``RealtimeToolRunner`` adds the little that runs the calls of a toolset and sends the answers.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import TracebackType
+from typing import Any, Final, Self, final
+
+import attrs
+from attrs import field, frozen
+
+from navai_client.integrations._jsonable import compact
+from navai_client.integrations.tools import Tool
+from navai_client.integrations.toolset import Toolset
+
+__all__ = ["FunctionCall", "RealtimeStep", "RealtimeToolRunner", "RealtimeTools", "session_update"]
+
+_ACTIVE_RESPONSE: Final = "conversation_already_has_active_response"
+_UNKNOWN_RESPONSE: Final = ""  # one that the server says is active, but that was not seen to begin
+_OUR_EVENTS: Final = "navai_response_"
+_log: Final = logging.getLogger("navai_client")
+
+
+def session_update(tools: Iterable[Tool], **session: Any) -> dict[str, Any]:
+    """Return the ``session.update`` that gives a session *tools*, and leaves the rest as the backend made it.
+
+    Args:
+        tools: Such as ``toolset.tools``.
+        session: Other fields of the session to set, such as ``instructions``.
+    """
+    described = [
+        {
+            "type": "function",
+            "name": tool.name,
+            "description": tool.description,
+            "parameters": tool.parameters,
+        }
+        for tool in tools
+    ]
+    return {"type": "session.update", "session": {"type": "realtime", **session, "tools": described}}
+
+
+@frozen(kw_only=True)
+class FunctionCall:
+    """One call that a model made, whole.
+
+    Attributes:
+        call_id: What its result is told by.
+        name: The tool.
+        arguments: JSON text.
+        response_id: The response that it is part of.
+    """
+
+    call_id: str
+    name: str
+    arguments: str
+    response_id: str
+
+
+@frozen(kw_only=True)
+class RealtimeStep:
+    """What is to be done next.
+
+    Attributes:
+        calls: Calls to run, all at once.
+        send: Events to send, in this order.
+    """
+
+    calls: tuple[FunctionCall, ...] = ()
+    send: tuple[dict[str, Any], ...] = ()
+
+
+@attrs.define(eq=False)
+class _Batch:
+    """The calls of one response."""
+
+    open: set[str] = field(factory=set)
+    done: bool = False
+    cancelled: bool = False
+
+
+@final
+class RealtimeTools:
+    """The tool calls of one Realtime session.
+
+    A call is taken from ``response.output_item.done`` alone, when its status is ``completed``: what a model
+    had not finished saying is never run. Each call id is run once. When every call of a response is answered,
+    and the response is done, one ``response.create`` follows: not while another response is active, not while
+    the person speaks, and not if the response was cancelled, because then the person has the word.
+    """
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._batches: dict[str, _Batch] = {}
+        self._batch_of: dict[str, str] = {}
+        self._active: set[str] = set()  # responses that have begun and are not done
+        self._wanted = False  # whether results were told that no response has read
+        self._asked: str | None = None  # our own response.create that has not been answered
+        self._count = 0
+        self._speaking = False
+        self._server_answers_speech = True
+        self._handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "error": self._error,
+            "input_audio_buffer.speech_started": self._speech_started,
+            "input_audio_buffer.speech_stopped": self._speech_stopped,
+            "response.created": self._response_created,
+            "response.done": self._response_done,
+            "session.created": self._session,
+            "session.updated": self._session,
+        }
+
+    def receive(self, event: Mapping[str, Any] | str | bytes) -> RealtimeStep:
+        """Take in one event of the server, as JSON text or parsed, and return what is to be done.
+
+        What is no event, or not one about tools, is passed over.
+        """
+        known = _parsed(event)
+        kind = known.get("type")
+        calls: tuple[FunctionCall, ...] = ()
+        if kind == "response.output_item.done":
+            calls = self._item(known)
+        elif isinstance(kind, str) and kind in self._handlers:
+            self._handlers[kind](known)
+        return RealtimeStep(calls=calls, send=self._create())
+
+    def answer(self, call: FunctionCall, output: str) -> RealtimeStep:
+        """Take in what came of *call*, and return what is to be sent. A second answer is passed over.
+
+        Args:
+            call: One that ``receive`` returned.
+            output: What the model is told, usually ``ToolOutcome.to_json()``.
+        """
+        response = self._batch_of.pop(call.call_id, None)
+        if response is None:
+            return RealtimeStep()
+        self._batches[response].open.discard(call.call_id)
+        self._finish(response)
+        told = {
+            "type": "conversation.item.create",
+            "item": {"type": "function_call_output", "call_id": call.call_id, "output": output},
+        }
+        return RealtimeStep(send=(told, *self._create()))
+
+    def _item(self, event: Mapping[str, Any]) -> tuple[FunctionCall, ...]:
+        item = event.get("item")
+        if not isinstance(item, Mapping) or item.get("type") != "function_call":
+            return ()
+        call_id, name = item.get("call_id"), item.get("name")
+        if item.get("status") != "completed":
+            return ()
+        if not isinstance(call_id, str) or not call_id or not isinstance(name, str):
+            _log.warning("Passed over a function call without an id or a name.")
+            return ()
+        if call_id in self._seen:
+            return ()
+        self._seen.add(call_id)
+        arguments, response = item.get("arguments"), str(event.get("response_id", ""))
+        self._batches.setdefault(response, _Batch()).open.add(call_id)
+        self._batch_of[call_id] = response
+        said = arguments if isinstance(arguments, str) else ""
+        return (FunctionCall(call_id=call_id, name=name, arguments=said, response_id=response),)
+
+    def _response_created(self, event: Mapping[str, Any]) -> None:
+        self._active.add(_id(event))
+        # What was answered before is in what this response reads.
+        self._wanted = False
+        self._asked = None
+
+    def _response_done(self, event: Mapping[str, Any]) -> None:
+        response = _id(event)
+        self._active -= {response, _UNKNOWN_RESPONSE}
+        if response in self._batches:
+            batch = self._batches[response]
+            batch.done = True
+            told = event.get("response")
+            batch.cancelled = isinstance(told, Mapping) and told.get("status") == "cancelled"
+            self._finish(response)
+
+    def _finish(self, response: str) -> None:
+        batch = self._batches[response]
+        if batch.done and not batch.open:
+            del self._batches[response]
+            self._wanted = self._wanted or not batch.cancelled
+
+    def _session(self, event: Mapping[str, Any]) -> None:
+        """Learn whether the server answers a person's speech by itself."""
+        session = event.get("session")
+        heard = session.get("audio") if isinstance(session, Mapping) else None
+        heard = heard.get("input") if isinstance(heard, Mapping) else None
+        if isinstance(heard, Mapping) and "turn_detection" in heard:
+            detection = heard["turn_detection"]
+            self._server_answers_speech = (
+                isinstance(detection, Mapping) and detection.get("create_response") is not False
+            )
+
+    def _speech_started(self, _: Mapping[str, Any]) -> None:
+        self._speaking = True
+
+    def _speech_stopped(self, _: Mapping[str, Any]) -> None:
+        self._speaking = False
+        if self._server_answers_speech:
+            self._wanted = False  # its answer reads what was sent until now
+
+    def _error(self, event: Mapping[str, Any]) -> None:
+        error = event.get("error")
+        if not isinstance(error, Mapping) or not str(error.get("event_id")).startswith(_OUR_EVENTS):
+            return
+        self._asked = None
+        if error.get("code") == _ACTIVE_RESPONSE:  # it began before it had read our results: ask after it
+            self._wanted = True
+            self._active = self._active or {_UNKNOWN_RESPONSE}
+
+    def _create(self) -> tuple[dict[str, Any], ...]:
+        if not self._wanted or self._asked is not None or self._active or self._speaking:
+            return ()
+        self._wanted = False
+        self._count += 1
+        self._asked = f"{_OUR_EVENTS}{self._count}"
+        return ({"type": "response.create", "event_id": self._asked},)
+
+
+def _parsed(event: Mapping[str, Any] | str | bytes) -> Mapping[str, Any]:
+    """Return *event* as a mapping, an empty one if it is no event."""
+    found: Any = event
+    if isinstance(event, str | bytes | bytearray):
+        try:
+            found = json.loads(event)
+        except (ValueError, RecursionError):
+            found = None
+    if isinstance(found, Mapping):
+        return found
+    _log.warning("Passed over something that is no Realtime event.")
+    return {}
+
+
+def _id(event: Mapping[str, Any]) -> str:
+    response = event.get("response")
+    return str(response.get("id", "")) if isinstance(response, Mapping) else ""
+
+
+@final
+class RealtimeToolRunner:
+    """Runs the tool calls of one Realtime session with a toolset, all of a response at once.
+
+    ::
+
+        async with RealtimeToolRunner(toolset, socket.send) as runner:
+            async for message in socket:
+                await runner.receive(message)
+
+    An async context manager: leaving it releases the calls that run. What was begun is let finish by the
+    toolset, but nothing more is sent.
+
+    Args:
+        toolset: What the model may call.
+        send: Sends one event, given as JSON text.
+    """
+
+    def __init__(self, toolset: Toolset, send: Callable[[str], Awaitable[Any]]) -> None:
+        self.tools = RealtimeTools()
+        self._toolset = toolset
+        self._send = send
+        self._calls: set[asyncio.Task[None]] = set()
+        self._sending = asyncio.Lock()
+
+    async def offer(self, **session: Any) -> None:
+        """Send the ``session.update`` with the toolset's tools: at the start, and after each ``refresh()``.
+
+        Args:
+            session: As for ``session_update``.
+        """
+        await self._send_all((session_update(self._toolset.tools, **session),))
+
+    async def receive(self, event: Mapping[str, Any] | str | bytes) -> None:
+        """Take in one event of the server; calls are run in the background.
+
+        Args:
+            event: JSON text, or parsed.
+        """
+        step = self.tools.receive(event)
+        for call in step.calls:
+            task = asyncio.get_running_loop().create_task(self._run(call))
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+        await self._send_all(step.send)
+
+    async def close(self) -> None:
+        """Release the calls that run. Can be called more than once."""
+        for task in self._calls:
+            task.cancel()
+        if self._calls:
+            await asyncio.wait(self._calls)
+
+    async def _run(self, call: FunctionCall) -> None:
+        outcome = await self._toolset.call(call.name, call.arguments, call_id=call.call_id)
+        try:
+            # Under the lock, so that no response.create overtakes the results that it is about.
+            async with self._sending:
+                for event in self.tools.answer(call, outcome.to_json()).send:
+                    await self._send(compact(event))
+        # The boundary to the socket: a connection that is gone is found out by who reads from it.
+        except Exception as error:  # noqa: BLE001
+            _log.warning("The result of %s could not be sent: %s", call.name, type(error).__name__)
+
+    async def _send_all(self, events: Iterable[dict[str, Any]]) -> None:
+        async with self._sending:
+            for event in events:
+                await self._send(compact(event))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()

@@ -1,0 +1,93 @@
+"""The HTTP side of the fake Realtime API: ``POST /v1/realtime/client_secrets``, for a backend under test."""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from navai_client.models import mask
+
+__all__ = ["MintServer", "MintedSecret"]
+
+_PATH: Final = "/v1/realtime/client_secrets"
+_SECONDS: Final = 600
+
+
+@frozen(kw_only=True)
+class MintedSecret:
+    """One client secret that the fake API gave to a backend.
+
+    Attributes:
+        value: The secret.
+        api_key: The key that the backend asked with.
+        session: The session that the backend asked for: model, instructions, voice.
+        expires_at: Seconds since the Unix epoch.
+    """
+
+    value: str = field(repr=mask)
+    api_key: str = field(repr=mask)
+    session: dict[str, Any] = field(hash=False)
+    expires_at: int
+
+
+class MintServer:
+    """Serves the one path, in threads, until it is closed."""
+
+    def __init__(self, mint: Callable[[str, dict[str, Any], int], MintedSecret]) -> None:
+        """Have *mint* make each secret, from the key, the session and when it expires."""
+
+        class Handler(_Handler):
+            pass
+
+        Handler.mint = staticmethod(mint)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    @property
+    def base_url(self) -> str:
+        """What a backend takes for ``OPENAI_BASE_URL``."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    mint: Callable[[str, dict[str, Any], int], MintedSecret]
+
+    def do_POST(self) -> None:
+        """Mint a secret."""
+        length = int(self.headers.get("content-length") or 0)
+        try:
+            asked = json.loads(self.rfile.read(length) or b"{}")
+            session = dict(asked.get("session") or {})
+            seconds = int((asked.get("expires_after") or {}).get("seconds") or _SECONDS)
+        except (AttributeError, TypeError, ValueError):
+            return self._answer(400, {"error": {"message": "The body is no client secret request."}})
+        scheme, _, key = self.headers.get("authorization", "").partition(" ")
+        if self.path != _PATH:
+            return self._answer(404, {"error": {"message": f"There is only {_PATH}."}})
+        if scheme.lower() != "bearer" or not key:
+            return self._answer(401, {"error": {"message": "A Bearer key is needed."}})
+        made = type(self).mint(key, session, int(time.time()) + seconds)
+        return self._answer(200, {"value": made.value, "expires_at": made.expires_at, "session": session})
+
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Be quiet."""

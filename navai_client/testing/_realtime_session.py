@@ -1,0 +1,306 @@
+"""One connection to the fake Realtime API: what it was sent, and the playing of the script's turns."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from navai_client.testing._realtime_script import (
+    Action,
+    BargeIn,
+    Call,
+    Disconnect,
+    Numbers,
+    Raw,
+    Say,
+    call_events,
+    say_events,
+)
+
+__all__ = ["FakeRealtimeSession", "Script", "merged"]
+
+_DEFAULTS: Final[dict[str, Any]] = {
+    "type": "realtime",
+    "object": "realtime.session",
+    "output_modalities": ["audio"],
+    "tools": [],
+    "tool_choice": "auto",
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 24000},
+            "turn_detection": {"type": "server_vad", "create_response": True, "interrupt_response": True},
+        },
+        "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "alloy"},
+    },
+}
+
+
+class Script(Protocol):
+    """What sessions share: the turns that are left, and who is told when something happened."""
+
+    numbers: Numbers
+
+    def next_turn(self) -> Sequence[Action]:
+        """Return the next turn of the script."""
+        ...
+
+    def note(self) -> None:
+        """Wake who waits for something."""
+        ...
+
+
+class Socket(Protocol):
+    """The little of a WebSocket that is needed."""
+
+    async def send(self, message: str) -> None:
+        """Send *message*."""
+        ...
+
+    async def close(self, code: int = ..., reason: str = ...) -> None:
+        """Close the connection."""
+        ...
+
+
+class FakeRealtimeSession:
+    """One connection, as the server saw it.
+
+    Attributes:
+        config: The session as it is now: what the secret was minted with, and every ``session.update`` since.
+        model: The ``model`` of the URL, or None.
+        received: Every event of the client, in order; of audio only that it came.
+        calls: The calls that the model made and finished, by call id.
+        outputs: The results that the client sent, by call id; each call should have one.
+        said: What the model said.
+        hung_up: Whether the script ended the connection, so that what is open stays unanswered.
+    """
+
+    def __init__(self, script: Script, socket: Socket, config: Mapping[str, Any], model: str | None) -> None:
+        self._script = script
+        self._socket = socket
+        self.config: dict[str, Any] = merged(_DEFAULTS, config)
+        self.model = model
+        self.received: list[dict[str, Any]] = []
+        self.calls: dict[str, Call] = {}
+        self.outputs: dict[str, list[str]] = {}
+        self.said: list[str] = []
+        self.hung_up = False
+        self._playing: asyncio.Task[None] | None = None
+        self._response: str | None = None
+        self._handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "session.update": self._update,
+            "conversation.item.create": self._create_item,
+            "conversation.item.truncate": self._truncate,
+            "conversation.item.delete": self._delete,
+            "conversation.item.retrieve": self._retrieve,
+            "response.create": self._create_response,
+            "response.cancel": self._cancel_response,
+            "input_audio_buffer.append": self._nothing,
+            "input_audio_buffer.commit": self._commit,
+            "input_audio_buffer.clear": self._clear,
+        }
+
+    @property
+    def playing(self) -> bool:
+        """Whether the model is saying something."""
+        return self._response is not None
+
+    def sent(self, kind: str) -> list[dict[str, Any]]:
+        """Return the client's events of type *kind*."""
+        return [event for event in self.received if event.get("type") == kind]
+
+    @property
+    def instructions(self) -> str:
+        """The instructions that the model has now."""
+        return str(self.config.get("instructions", ""))
+
+    @property
+    def tool_names(self) -> list[str]:
+        """The tools that the model has now."""
+        return [str(tool.get("name")) for tool in self.config["tools"]]
+
+    async def begin(self) -> None:
+        """Say hello, as the API does."""
+        await self._tell("session.created", session=self.config)
+
+    async def receive(self, message: str | bytes) -> None:
+        """Take in one message of the client."""
+        try:
+            event = json.loads(message)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict):
+            await self._refuse("invalid_json", "A message must be a JSON object.")
+            return
+        kind = event.get("type")
+        handler = self._handlers.get(kind) if isinstance(kind, str) else None
+        if handler is None:
+            await self._refuse("invalid_event", f"There is no event {kind!r}.", event)
+        else:
+            await handler(event)
+        # Only now, so that who waits for an event sees what it did.
+        audio = {"audio": "..."} if kind == "input_audio_buffer.append" else {}
+        self.received.append({**event, **audio})
+        self._script.note()
+
+    async def speak(self, text: str) -> None:
+        """Have the person say *text*: an active response is cancelled, and the next turn follows."""
+        item = self._script.numbers.next("item")
+        await self._tell("input_audio_buffer.speech_started", audio_start_ms=0, item_id=item)
+        await self._stop("turn_detected")
+        await self._tell("input_audio_buffer.speech_stopped", audio_end_ms=500, item_id=item)
+        await self._tell("input_audio_buffer.committed", previous_item_id=None, item_id=item)
+        content = [{"type": "input_audio", "transcript": text}]
+        await self._tell_item({"id": item, "type": "message", "role": "user", "content": content})
+        if self._server_answers:
+            self._play()
+
+    async def finish(self) -> None:
+        """Stop playing: the connection is gone."""
+        self._response = None
+        if self._playing is not None:
+            self._playing.cancel()
+            await asyncio.wait((self._playing,))
+
+    @property
+    def _server_answers(self) -> bool:
+        detection = self.config["audio"]["input"].get("turn_detection")
+        return isinstance(detection, Mapping) and detection.get("create_response") is not False
+
+    async def _update(self, event: dict[str, Any]) -> None:
+        given = event.get("session")
+        if not isinstance(given, Mapping) or given.get("type") not in ("realtime", None):
+            await self._refuse("invalid_value", "session.type must be realtime.", event)
+            return
+        self.config = merged(self.config, given)
+        await self._tell("session.updated", session=self.config)
+
+    async def _create_item(self, event: dict[str, Any]) -> None:
+        item = event.get("item")
+        if not isinstance(item, Mapping):
+            await self._refuse("invalid_value", "An item is needed.", event)
+            return
+        if item.get("type") == "function_call_output":
+            call_id, output = item.get("call_id"), item.get("output")
+            if not isinstance(output, str) or not isinstance(call_id, str):
+                await self._refuse("invalid_value", "A call_id and an output, both texts, are needed.", event)
+                return
+            if call_id not in self.calls:
+                await self._refuse("invalid_call_id", f"There is no call {call_id!r}.", event)
+                return
+            self.outputs.setdefault(call_id, []).append(output)
+        await self._tell_item({"id": self._script.numbers.next("item"), **item})
+
+    async def _truncate(self, event: dict[str, Any]) -> None:
+        where = {key: event.get(key) for key in ("item_id", "content_index", "audio_end_ms")}
+        await self._tell("conversation.item.truncated", **where)
+
+    async def _delete(self, event: dict[str, Any]) -> None:
+        await self._tell("conversation.item.deleted", item_id=event.get("item_id"))
+
+    async def _retrieve(self, event: dict[str, Any]) -> None:
+        item: dict[str, Any] = {
+            "id": event.get("item_id"),
+            "type": "message",
+            "role": "assistant",
+            "content": [],
+        }
+        await self._tell("conversation.item.retrieved", item=item)
+
+    async def _create_response(self, event: dict[str, Any]) -> None:
+        if self._response is not None:
+            text = f"Conversation already has an active response in progress: {self._response}."
+            await self._refuse("conversation_already_has_active_response", text, event)
+            return
+        self._play()
+
+    async def _cancel_response(self, event: dict[str, Any]) -> None:
+        if not await self._stop("client_cancelled"):
+            await self._refuse("response_cancel_not_active", "There is no active response.", event)
+
+    async def _commit(self, _: dict[str, Any]) -> None:
+        item = self._script.numbers.next("item")
+        await self._tell("input_audio_buffer.committed", previous_item_id=None, item_id=item)
+        content = [{"type": "input_audio"}]
+        await self._tell_item({"id": item, "type": "message", "role": "user", "content": content})
+
+    async def _clear(self, _: dict[str, Any]) -> None:
+        await self._tell("input_audio_buffer.cleared")
+
+    async def _nothing(self, _: dict[str, Any]) -> None:
+        """Answer nothing, as the API does."""
+
+    def _play(self) -> None:
+        self._response = self._script.numbers.next("resp")
+        self._playing = asyncio.get_running_loop().create_task(self._play_turn(self._response))
+
+    async def _play_turn(self, response: str) -> None:
+        await self._tell("response.created", response=_response(response, "in_progress"))
+        for index, action in enumerate(self._script.next_turn()):
+            if isinstance(action, BargeIn):
+                self._playing = None  # this very task is not to be cancelled
+                await self.speak(action.text)
+                return
+            await self._act(action, response, index)
+        self._response = None
+        await self._tell("response.done", response=_response(response, "completed"))
+        self._script.note()
+
+    async def _act(self, action: Action, response: str, index: int) -> None:
+        item = self._script.numbers.next("item")
+        match action:
+            case Say(text):
+                self.said.append(text)
+                spoken = "audio" in self.config["output_modalities"]
+                for event in say_events(action, response, index, item, spoken=spoken):
+                    await self._tell(**event)
+            case Call(call_id=given, status=status):
+                call_id = given or self._script.numbers.next("call")
+                if status == "completed":
+                    self.calls[call_id] = action
+                for event in call_events(action, response, index, item, call_id):
+                    await self._tell(**event)
+            case Raw(event):
+                await self._socket.send(event if isinstance(event, str) else json.dumps(event))
+            case Disconnect(code, reason):
+                self.hung_up = True
+                await self._socket.close(code, reason)
+
+    async def _stop(self, reason: str) -> bool:
+        """End the active response, if there is one, and return whether there was."""
+        response, self._response = self._response, None
+        if response is None:
+            return False
+        if self._playing is not None:
+            self._playing.cancel()
+            await asyncio.wait((self._playing,))
+        details = {"type": "cancelled", "reason": reason}
+        await self._tell("response.done", response=_response(response, "cancelled", status_details=details))
+        return True
+
+    async def _tell_item(self, item: dict[str, Any]) -> None:
+        whole = {"object": "realtime.item", "status": "completed", **item}
+        await self._tell("conversation.item.added", previous_item_id=None, item=whole)
+        await self._tell("conversation.item.done", previous_item_id=None, item=whole)
+
+    async def _refuse(self, code: str, message: str, event: Mapping[str, Any] | None = None) -> None:
+        error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
+        await self._tell("error", error={**error, "event_id": (event or {}).get("event_id")})
+
+    async def _tell(self, type: str, **fields: Any) -> None:  # noqa: A002 - what the protocol calls it
+        numbered = {"event_id": self._script.numbers.next("event"), "type": type, **fields}
+        await self._socket.send(json.dumps(numbered))
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *old* with what *new* says otherwise, object by object."""
+    result = dict(old)
+    for key, value in new.items():
+        before = result.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            value = merged(before, value)  # noqa: PLW2901 - the value as it becomes
+        result[key] = value
+    return result
+
+
+def _response(response: str, status: str, **more: Any) -> dict[str, Any]:
+    return {"id": response, "object": "realtime.response", "status": status, "output": [], **more}

@@ -1,0 +1,118 @@
+"""One answer after the other on a connection: bytes in, responses out, read by llhttp. No I/O."""
+
+from typing import Final
+
+import httptools
+
+from navai_client.transports._body import Body, outcome
+from navai_client.wire.messages import Response, TransportFailure
+
+__all__ = ["Answer"]
+
+_HEAD_LIMIT: Final = 64 * 1024  # bytes of headers, or of anything else without a byte of the body
+_SWITCHING: Final = 101
+
+
+class Answer:
+    """Reads the answers of one connection. Call ``begin()`` for each, then ``feed()`` until it is ``over``.
+
+    Attributes:
+        over: Whether no more bytes are wanted: the answer is whole, too large, or none at all.
+        reusable: Whether it ended where it said, nothing followed, and the peer keeps the connection.
+    """
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self.begin(0)
+
+    def begin(self, limit: int) -> None:
+        """Expect another answer, with a body of at most *limit* decompressed bytes."""
+        self._limit = limit
+        self._body: Body | None = None
+        self._headers: dict[str, str] = {}
+        self._status = 0
+        self._quiet = 0
+        self._progress = False
+        self._complete = False
+        self._failure = ""
+        self.over = False
+        self.reusable = False
+
+    def feed(self, data: bytes) -> None:
+        """Take what the peer has sent."""
+        self._progress = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            raise
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.reusable = False
+            if not self._complete:  # what follows a whole answer takes nothing from it
+                self._fail(f"the answer is not proper HTTP ({error})")
+            return
+        self._quiet = 0 if self._progress else self._quiet + len(data)
+        if self._quiet > _HEAD_LIMIT and not self.over:
+            self._fail(f"more than {_HEAD_LIMIT // 1024} KiB came without any of the body")
+
+    def end(self) -> None:
+        """Take note that the peer has ended the connection."""
+        self.reusable = False
+        if self.over:
+            return
+        if self._body is not None and self._ends_with_connection():
+            self._complete = self.over = True
+        elif self._quiet or self._body is not None:
+            self._fail("the connection was closed in the middle of the answer")
+        else:
+            self._fail("the connection was closed without an answer")
+
+    def outcome(self) -> Response | TransportFailure:
+        """Return what came of it. Only once it is over."""
+        if self._failure or self._body is None:
+            return TransportFailure(self._failure)
+        return outcome(self._status, self._headers, self._body)
+
+    def _fail(self, message: str) -> None:
+        self._failure = message
+        self.over = True
+
+    def _ends_with_connection(self) -> bool:
+        """Return whether nothing else says where the answer ends (RFC 9112, section 6.3)."""
+        coding = self._headers.get("transfer-encoding", "")
+        return "content-length" not in self._headers and not coding.lower().endswith("chunked")
+
+    def on_message_begin(self) -> None:
+        """Notice an answer that nobody asked for."""
+        if self._complete:
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header; those that follow the body say nothing that is needed."""
+        if self._body is None:
+            key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+            known = self._headers.get(key)
+            self._headers[key] = text if known is None else f"{known}, {text}"
+
+    def on_headers_complete(self) -> None:
+        """Get ready for the body, unless the answer is yet to come."""
+        if self._complete:
+            return
+        status = self._parser.get_status_code()
+        if status < 200 and status != _SWITCHING:  # noqa: PLR2004 - RFC 9110, section 15.2
+            self._headers = {}
+            return
+        self._status = status
+        self._body = Body(self._limit, self._headers.get("content-encoding"))
+
+    def on_body(self, data: bytes) -> None:
+        """Keep a part of the body, up to the limit."""
+        self._progress = True
+        if self._body is not None and not self.over and not self._body.feed(data):
+            self.over = True
+
+    def on_message_complete(self) -> None:
+        """Note that the answer is whole."""
+        if self._body is not None and not self._complete:
+            self._complete = True
+            self.reusable = not self.over and self._parser.should_keep_alive()
+            self.over = True

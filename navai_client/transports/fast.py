@@ -1,0 +1,284 @@
+"""The fast transports (extra ``fast``): sockets of our own, with the HTTP parser of Node.js, llhttp.
+
+They keep every promise of the default ones and skip the objects of httpx between a call and its socket. Where
+a proxy is in the way, they send through the default transports, which know proxies.
+"""
+
+import asyncio
+import contextlib
+import re
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from navai_client.transports import AsyncTransport, Call, Transport, _pool
+from navai_client.transports._body import ACCEPT_ENCODING
+from navai_client.transports._httpx import Place, Settings, Target, without_frames
+from navai_client.transports._lanes import AsyncHTTPXTransport, HTTPXTransport
+from navai_client.transports._pool import Idle, all_busy, forget_after_fork
+from navai_client.wire.messages import Endpoint, Request, Response, TransportFailure
+
+try:
+    from navai_client.transports import _sockets, _streams
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"The fast transport needs {error.name!r}: pip install 'navai-client[fast]'", name=error.name
+    ) from None
+
+__all__ = ["AsyncFastTransport", "FastTransport"]
+
+T = TypeVar("T")
+
+_LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*")  # RFC 9110, section 5, in ASCII
+
+
+class _Ways(Generic[T]):
+    """How requests get where they go.
+
+    Args:
+        verify: As for the transports.
+        proxy: As for the transports.
+        default: Makes the transport for requests that go through a proxy.
+    """
+
+    def __init__(
+        self,
+        verify: bool | str | ssl.SSLContext,
+        proxy: str | None,
+        default: Callable[[bool | str | ssl.SSLContext, str | None], T],
+    ) -> None:
+        self._settings = Settings(verify, proxy)
+        self._default = default
+        self._given = (verify, proxy)
+        self._heads: WeakKeyDictionary[Endpoint, tuple[Place, bytes] | TransportFailure] = WeakKeyDictionary()
+        self.by_proxy: T | None = None
+
+    def head(self, endpoint: Endpoint) -> tuple[Place, bytes] | TransportFailure:
+        """Return where requests to *endpoint* go and how their heads begin; made once for each endpoint."""
+        known = self._heads.get(endpoint)
+        if known is None:
+            known = self._heads[endpoint] = _head(endpoint)
+        return known
+
+    def way_past(self, place: Place) -> T | None:
+        """Return the default transport if requests to *place* may go through a proxy."""
+        if not self._settings.proxied(place):
+            return None
+        if self.by_proxy is None:
+            self.by_proxy = self._default(*self._given)
+        return self.by_proxy
+
+    def tls(self, place: Place) -> ssl.SSLContext | None:
+        """Return the TLS context for connections to *place*, or None if they are not encrypted."""
+        return self._settings.tls() if place.scheme == "https" else None
+
+
+def _head(endpoint: Endpoint) -> tuple[Place, bytes] | TransportFailure:
+    target = Target.of(endpoint.url)
+    if isinstance(target, TransportFailure):
+        return target
+    headers = endpoint.headers
+    if not any(name.lower() == "host" for name, _ in headers):
+        headers = (("Host", target.authority.decode("ascii")), *headers)
+    lines = _lines((*headers, ("Accept-Encoding", ACCEPT_ENCODING)))
+    if lines is None:
+        return _bad_header()
+    first = b"%b %b HTTP/1.1\r\n" % (endpoint.method.encode("ascii"), target.path)
+    return target.place, first + lines
+
+
+def _whole(head: bytes, request: Request) -> bytes | TransportFailure:
+    """Return *request* as it leaves, in one piece."""
+    lines = _lines(request.headers)
+    if lines is None:
+        return _bad_header()
+    if request.content is None:
+        return b"%b%b\r\n" % (head, lines)
+    return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, lines, len(request.content), request.content)
+
+
+def _lines(headers: tuple[tuple[str, str], ...]) -> bytes | None:
+    """Return *headers* as they leave, or None if one would not be a header of its own."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return lines.encode("ascii") if _LINES.fullmatch(lines) and lines.count("\n") == len(headers) else None
+
+
+def _bad_header() -> TransportFailure:
+    return TransportFailure("the request has a header that cannot be sent as it is", sent=False)
+
+
+def _failure(error: OSError | UnicodeError, call: Call) -> TransportFailure:
+    """Return what *error* says. No error of a socket holds anything of a request or an answer."""
+    if isinstance(error, TimeoutError):
+        return TransportFailure("time ran out", sent=call.sent, timed_out=True)
+    text = " ".join(str(error).split()) or "no reason was given"
+    return TransportFailure(f"{type(error).__name__}: {text}", sent=call.sent, cause=without_frames(error))
+
+
+class FastTransport:
+    """A transport for ``NavaiBackendClient`` that does less for each call than the default one.
+
+    Give it as ``transport=FastTransport()``. It is closed with the client. Any number of threads may use it.
+
+    Args:
+        verify: True for the usual certificate authorities (and those that ``SSL_CERT_FILE`` and
+            ``SSL_CERT_DIR`` name), False for none, a file or folder of certificates, or an
+            ``ssl.SSLContext``.
+        proxy: The URL of a proxy, else what the environment says; calls through a proxy take the way of the
+            default transport.
+
+    Raises:
+        NavaiConfigError: If any of it cannot work.
+    """
+
+    def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
+        self._ways: _Ways[Transport] = _Ways(verify, proxy, HTTPXTransport)
+        self._idle: Idle[_sockets.SocketConnection] = Idle()
+        self._places = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        forget_after_fork(self)
+
+    def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request*; see ``Transport``."""
+        head = self._ways.head(request.endpoint)
+        if isinstance(head, TransportFailure):
+            return head
+        place, first = head
+        whole = _whole(first, request)
+        if isinstance(whole, TransportFailure):
+            return whole
+        places = self._places
+        if not places.acquire(timeout=call.remaining()):
+            return all_busy()
+        try:
+            connection = self._take(place)
+            if connection is None and (way := self._ways.way_past(place)) is not None:
+                return way.send(request, call)
+            return self._send_on(connection, place, whole, call)
+        finally:
+            places.release()
+
+    def _take(self, place: Place) -> "_sockets.SocketConnection | None":
+        dead: list[_sockets.SocketConnection] = []
+        connection = self._idle.take(place, dead)
+        for other in dead:
+            other.close()
+        return connection
+
+    def _send_on(
+        self, connection: "_sockets.SocketConnection | None", place: Place, request: bytes, call: Call
+    ) -> Response | TransportFailure:
+        try:
+            if connection is None:
+                connection = _sockets.connect(place, self._ways.tls(place), call)
+            outcome = connection.ask(request, call)
+        except (OSError, UnicodeError) as error:
+            outcome = _failure(error, call)
+        except BaseException:
+            if connection is not None:
+                connection.close()
+            raise
+        if connection is not None and not (connection.clean() and self._idle.give_back(place, connection)):
+            connection.close()
+        return outcome
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._idle.close():
+            connection.close()
+        if self._ways.by_proxy is not None:
+            self._ways.by_proxy.close()
+
+    def forget_parent(self) -> None:
+        """Drop what belongs to the process that this one was forked from."""
+        self._places = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        for connection in self._idle.empty():
+            connection.close()
+
+
+class AsyncFastTransport:
+    """A transport for ``AsyncNavaiBackendClient``, as ``FastTransport`` is for the other client.
+
+    Give it as ``transport=AsyncFastTransport()``. It belongs to the event loop of its first call, be it of
+    asyncio or of uvloop.
+
+    Args:
+        verify: As for ``FastTransport``.
+        proxy: As for ``FastTransport``.
+
+    Raises:
+        NavaiConfigError: If any of it cannot work.
+    """
+
+    def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
+        self._ways: _Ways[AsyncTransport] = _Ways(verify, proxy, AsyncHTTPXTransport)
+        self._idle: Idle[_streams.StreamConnection] = Idle()
+        self._places = asyncio.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        self._ending: set[asyncio.Future[None]] = set()
+
+    async def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request*; see ``AsyncTransport``."""
+        head = self._ways.head(request.endpoint)
+        if isinstance(head, TransportFailure):
+            return head
+        place, first = head
+        whole = _whole(first, request)
+        if isinstance(whole, TransportFailure):
+            return whole
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(call.remaining()):
+                    await self._places.acquire()
+            except TimeoutError:
+                return all_busy()
+        else:
+            await self._places.acquire()
+        try:
+            connection = self._take(place)
+            if connection is None and (way := self._ways.way_past(place)) is not None:
+                return await way.send(request, call)
+            return await self._send_on(connection, place, whole, call)
+        finally:
+            self._places.release()
+
+    def _take(self, place: Place) -> "_streams.StreamConnection | None":
+        dead: list[_streams.StreamConnection] = []
+        connection = self._idle.take(place, dead)
+        for other in dead:
+            self._end(other)
+        return connection
+
+    async def _send_on(
+        self, connection: "_streams.StreamConnection | None", place: Place, request: bytes, call: Call
+    ) -> Response | TransportFailure:
+        try:
+            if connection is None:
+                connection = await _streams.connect(place, self._ways.tls(place), call)
+            outcome = await connection.ask(request, call)
+        except (OSError, UnicodeError) as error:
+            outcome = _failure(error, call)
+        except BaseException:
+            if connection is not None:
+                self._end(connection)
+            raise
+        if connection is not None and not (connection.clean() and self._idle.give_back(place, connection)):
+            self._end(connection)
+        return outcome
+
+    def _end(self, connection: "_streams.StreamConnection") -> None:
+        connection.abort()
+        if not connection.closed.done():
+            self._ending.add(connection.closed)
+            connection.closed.add_done_callback(self._ending.discard)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for connection in self._idle.close():
+            connection.close()
+            self._ending.add(connection.closed)
+        with contextlib.suppress(TimeoutError):
+            if self._ending:
+                await asyncio.wait(self._ending)
+        if self._ways.by_proxy is not None:
+            await self._ways.by_proxy.close()

@@ -1,0 +1,198 @@
+"""Backends to play with: in memory, or on a socket behind each of our transports."""
+
+import base64
+import contextlib
+import json
+import socket
+import ssl
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Self
+
+import httpx
+import pytest
+import trustme
+
+from navai_client.errors import NavaiError
+from navai_client.retry import RetryPolicy
+from tests.clients import Client, make_client
+from tests.faults.server import FaultServer, Peer
+
+__all__ = [
+    "BASE",
+    "OPERATIONS",
+    "RAISING",
+    "SECRET",
+    "SPEECH",
+    "Backend",
+    "Clients",
+    "OnTheWire",
+    "answer",
+    "call",
+    "shown_by",
+]
+
+BASE = "https://backend.example"
+SECRET = {"value": "ek_abc", "expires_at": 1_900_000_000}
+SPEECH = {
+    "provider": "elevenlabs",
+    "mimeType": "audio/mpeg",
+    "audioBase64": base64.b64encode(b"ID3").decode(),
+}
+OPERATIONS: dict[str, tuple[Any, ...]] = {
+    "create_client_secret": (),
+    "list_functions": (),
+    "execute_function": ("get_weather",),
+    "synthesize_speech": ("Hello",),
+}
+RAISING = ["create_client_secret", "execute_function", "synthesize_speech"]
+
+
+class Backend:
+    """Answers each request with the next of *answers*, the last one for ever, and keeps the requests."""
+
+    def __init__(self, *answers: httpx.Response | Exception) -> None:
+        self.answers = list(answers)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    @property
+    def request(self) -> httpx.Request:
+        """The only request."""
+        assert len(self.requests) == 1
+        return self.requests[0]
+
+    @property
+    def body(self) -> Any:
+        """The JSON of the only request."""
+        return json.loads(self.request.content)
+
+
+class OnTheWire:
+    """A server that answers for whatever name is looked up, plain or encrypted, as *backend* says."""
+
+    _TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.backend: Callable[[httpx.Request], httpx.Response] = Backend()
+        self._server = FaultServer(self._serve)
+        there = ("127.0.0.1", self._server.port)
+        original = socket.socket.connect
+
+        def look_up(host: Any, port: int, *_: Any, **__: Any) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        def connect(connection: socket.socket, address: Any) -> None:
+            original(connection, there if connection.family == socket.AF_INET else address)
+
+        patch.setattr(socket, "getaddrinfo", look_up)
+        patch.setattr(socket.socket, "connect", connect)
+
+    def _serve(self, peer: Peer) -> None:
+        scheme = "http"
+        if peer._connection.recv(1, socket.MSG_PEEK) == b"\x16":  # how TLS begins
+            scheme = "https"
+            peer._connection = self._TLS.wrap_socket(peer._connection, server_side=True)
+            self._server._open.add(peer._connection)
+        with peer._connection, contextlib.suppress(httpx.TransportError):  # then it ends without an answer
+            while peer.request() is not None:
+                peer.send(self._answer(scheme, *self._server.arrived[-1][1:]))
+
+    def _answer(self, scheme: str, head: bytes, body: bytes) -> bytes:
+        first, *lines = head.decode().split("\r\n")
+        method, target, _ = first.split(" ")
+        headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+        host = next(value for name, value in headers if name.lower() == "host")
+        url = f"{scheme}://{host}{target}"
+        answer = self.backend(httpx.Request(method, url, headers=headers, content=body))
+        kept = [(name, value) for name, value in answer.headers.raw if name.lower() != b"content-length"]
+        kept.append((b"Content-Length", b"%d" % len(answer.content)))
+        told = b"".join(b"%b: %b\r\n" % pair for pair in kept)
+        content = b"" if answer.status_code in {204, 304} else answer.content
+        return b"HTTP/1.1 %d Status\r\n%b\r\n%b" % (answer.status_code, told, content)
+
+    def __enter__(self) -> Self:
+        self._server.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._server.__exit__(*error)
+
+
+trustme.CA().issue_cert("backend.example").configure_cert(OnTheWire._TLS)
+
+
+class Clients:
+    """Makes clients of one kind for backends, and closes them at the end.
+
+    Args:
+        kind: ``sync`` or ``async``.
+        through: The transport of ours to send through; None for a mock of httpx.
+        wire: Where the backend answers, unless it is mocked.
+    """
+
+    def __init__(self, kind: str, through: str | None = None, wire: OnTheWire | None = None) -> None:
+        self.kind = kind
+        self._through = through
+        self._wire = wire
+        self._made = contextlib.ExitStack()
+
+    def make(self, backend: Callable[[httpx.Request], httpx.Response], *args: Any, **options: Any) -> Client:
+        """Make a client of *backend*; the environment of the process does not matter to it."""
+        if self._wire is None or self._through is None:
+            options = {"transport": httpx.MockTransport(backend), **options}
+        else:
+            self._wire.backend = backend
+            options = {"through": self._through, "verify": False, **options}
+        client = make_client(self.kind, *args, **{"env": {}, **options})
+        client.real._core.policy = RetryPolicy(
+            max_retries=client.real._core.config.max_retries, jitter=lambda: 0.0
+        )
+        self._made.callback(client.close)
+        return client
+
+    def close(self) -> None:
+        """Close all that were made."""
+        self._made.close()
+
+
+def answer(value: Any = None, status: int = 200, headers: dict[str, str] | None = None) -> httpx.Response:
+    """Return a response with *value* as JSON, or as it is if it is bytes."""
+    content = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return httpx.Response(status, content=content, headers=headers)
+
+
+def frames_of_ours(error: BaseException | None) -> Iterator[types.FrameType]:
+    """Give the frames of the package that *error*, its causes and contexts keep alive."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        trace = error.__traceback__
+        while trace is not None:
+            if trace.tb_frame.f_globals.get("__name__", "").startswith("navai_client"):
+                yield trace.tb_frame
+            trace = trace.tb_next
+        error = error.__cause__ or error.__context__
+
+
+def shown_by(error: NavaiError) -> str:
+    """Return all that a traceback with local variables could show of *error* and of our frames."""
+    shown = [str(error), repr(error), repr(error.__cause__), repr(vars(error))]
+    for frame in frames_of_ours(error):
+        for name, value in frame.f_locals.items():
+            try:
+                shown.append(f"{frame.f_code.co_qualname}: {name} = {value!r}")
+            except AttributeError:  # a client whose construction failed
+                assert name == "self"
+    return "\n".join(shown)
+
+
+def call(client: Any, operation: str, **options: Any) -> Any:
+    """Call *operation* with arguments that will do."""
+    return getattr(client, operation)(*OPERATIONS[operation], **options)

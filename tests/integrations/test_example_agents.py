@@ -1,0 +1,124 @@
+"""The examples of agents run against the bundled server; only the model is played."""
+
+import asyncio
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from livekit.agents import AgentSession, llm
+from mcp import Client, StdioServerParameters
+from mcp_types import TextContent
+
+from tests.integrations.loop import in_a_loop
+from tests.integrations.scripted_livekit import ScriptedLLM, wants
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def example(name: str) -> ModuleType:
+    """Import an example as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_livekit_agent_answers_with_the_backends_functions(
+    demo_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAVAI_API_URL", demo_server)
+
+    @in_a_loop
+    async def talk() -> None:
+        model = ScriptedLLM([wants("get_weather", arguments='{"location": "Bogotá"}')], "It is warm.")
+        async with AgentSession[None](llm=model) as session:
+            await session.start(example("livekit_agent").make_agent())
+            await session.run(user_input="How is the weather?")
+        (output,) = [item for item in model.contexts[-1] if isinstance(item, llm.FunctionCallOutput)]
+        assert json.loads(output.output)["result"]["location"] == "Bogotá"
+
+    talk()
+
+
+def test_the_livekit_agent_starts_from_the_command_line() -> None:
+    command = [sys.executable, str(EXAMPLES / "livekit_agent.py"), "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    assert "console" in shown
+
+
+class OpenAI:
+    """Plays OpenAI's chat completions on a loopback port: first a call of a tool, then what the tool said."""
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer one request."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        (length,) = (
+            int(line[15:]) for line in head.lower().splitlines() if line.startswith(b"content-length")
+        )
+        messages = json.loads(await reader.readexactly(length))["messages"]
+        results = [message["content"] for message in messages if message["role"] == "tool"]
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for data in (json.dumps(self._chunk(results)), "[DONE]"):
+            writer.write(f"data: {data}\n\n".encode())
+        writer.close()
+
+    def _chunk(self, results: list[str]) -> dict[str, Any]:
+        call = {"name": "get_weather", "arguments": '{"location": "Bogotá"}'}
+        delta = (
+            {"content": f"The tool said {results[0]}"}
+            if results
+            else {"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": call}]}
+        )
+        choice = {"index": 0, "delta": {"role": "assistant", **delta}, "finish_reason": None}
+        return {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+
+
+def test_the_pipecat_agent_answers_with_the_backends_functions(demo_server: str) -> None:
+    async def ask() -> str:
+        async with await asyncio.start_server(OpenAI(), "127.0.0.1", 0) as server:
+            host, port = server.sockets[0].getsockname()
+            environment = {
+                **os.environ,
+                "NAVAI_API_URL": demo_server,
+                "OPENAI_API_KEY": "sk-test",
+                "OPENAI_BASE_URL": f"http://{host}:{port}/v1",
+                "NO_PROXY": host,
+            }
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(EXAMPLES / "pipecat_agent.py"),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=environment,
+            )
+            out, log = await asyncio.wait_for(process.communicate(), 60)
+            assert process.returncode == 0, log.decode()
+            return out.decode()
+
+    said = asyncio.run(ask())
+    assert said.startswith('The tool said {"ok": true, "function_name": "get_weather"')
+    assert "Bogotá" in said
+
+
+def test_the_mcp_server_offers_the_backends_functions(demo_server: str) -> None:
+    @in_a_loop
+    async def ask() -> None:
+        environment = {**os.environ, "NAVAI_API_URL": demo_server}
+        command = StdioServerParameters(
+            command=sys.executable, args=[str(EXAMPLES / "mcp_server.py")], env=environment
+        )
+        async with Client(command) as host:
+            assert "create_order" in {tool.name for tool in (await host.list_tools()).tools}
+            (content,) = (await host.call_tool("get_weather", {"location": "Bogotá"})).content
+        assert isinstance(content, TextContent)
+        assert json.loads(content.text)["result"]["location"] == "Bogotá"
+
+    ask()

@@ -1,0 +1,242 @@
+"""Python functions of this process as tools: names, schemas, arguments."""
+
+import asyncio
+import dataclasses
+import datetime as dt
+import functools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import pydantic
+import pytest
+
+from navai_client import BackendFunction, FunctionList, NavaiConfigError
+from navai_client.integrations.tools import ToolOutcome
+from navai_client.integrations.toolset import Toolset
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+
+class Nobody:
+    """A client of a backend without functions."""
+
+    async def execute_function(self, *_: Any, **__: Any) -> None:
+        raise AssertionError
+
+    async def list_functions(self) -> FunctionList:
+        return FunctionList()
+
+
+def toolset_with(functions: Any, *listed: str, **options: Any) -> Toolset:
+    backend = FunctionList(functions=tuple(BackendFunction(name=name) for name in listed))
+    return Toolset(Nobody(), backend, functions=functions, **options)  # type: ignore[arg-type]
+
+
+def call(function: Callable[..., Any], arguments: Any) -> ToolOutcome:
+    async def run() -> ToolOutcome:
+        async with toolset_with({"f": function}) as toolset:
+            return await toolset.call("f", arguments)
+
+    return asyncio.run(run())
+
+
+@dataclasses.dataclass
+class Order:
+    """What is ordered."""
+
+    product: Literal["tea", "coffee"]
+    quantity: Annotated[int, pydantic.Field(ge=1)] = 1
+
+
+SENTINEL = object()
+
+
+def everything(  # noqa: D417 - of the others nothing is said
+    location: Annotated[str, "A city."],
+    when: dt.date | None = None,
+    *more: int,
+    order: Order | None = None,
+    schema: int = 3,
+    sentinel: object = SENTINEL,
+    **others: Any,
+) -> Any:
+    """Do everything.
+
+    And say more.
+
+    Args:
+        when: The
+            day.
+    """
+    return location, when, more, order, schema, sentinel is SENTINEL, others
+
+
+def test_a_function_is_described_by_its_hints_and_its_docstring() -> None:
+    tool = toolset_with([everything]).tools[-1]
+    assert (tool.name, tool.description, tool.kind) == ("everything", "Do everything.", "local")
+    assert tool.source.endswith("test_local_functions#everything")
+    assert tool.parameters == {
+        "type": "object",
+        "properties": {
+            "location": {"type": "string", "description": "A city."},
+            "when": {
+                "anyOf": [{"type": "string", "format": "date"}, {"type": "null"}],
+                "default": None,
+                "description": "The day.",
+            },
+            "args": {"type": "array", "items": {"type": "integer"}, "default": []},
+            "order": {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "title": "Order",
+                        "description": "What is ordered.",
+                        "properties": {
+                            "product": {"type": "string", "enum": ["tea", "coffee"]},
+                            "quantity": {"type": "integer", "minimum": 1, "default": 1},
+                        },
+                        "required": ["product"],
+                    },
+                    {"type": "null"},
+                ],
+                "default": None,
+            },
+            "schema": {"type": "integer", "default": 3},
+            "sentinel": {},
+        },
+        "required": ["location"],
+        "additionalProperties": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "result"),
+    [
+        ({"location": "Rome"}, ("Rome", None, (), None, 3, True, {})),
+        (
+            {"location": "Rome", "when": "2026-01-02", "order": {"product": "tea"}, "x": 1},
+            ("Rome", dt.date(2026, 1, 2), (), Order("tea"), 3, True, {"x": 1}),
+        ),
+        ({"location": "Rome", "args": [1, "2"]}, ("Rome", None, (1, 2), None, 3, True, {})),
+        ({"args": ["Rome", None, 1, 2]}, ("Rome", None, (1, 2), None, 3, True, {})),
+        ({"arguments": ["Rome"]}, ("Rome", None, (), None, 3, True, {})),
+        ({"value": "Rome"}, ("Rome", None, (), None, 3, True, {})),
+        ('{"location": "Rome", "schema": 4}', ("Rome", None, (), None, 4, True, {})),
+    ],
+    ids=str,
+)
+def test_arguments_reach_it_as_they_would_reach_a_backend(arguments: Any, result: Any) -> None:
+    assert call(everything, arguments).result == result
+
+
+def test_a_payload_that_is_meant_as_one_argument_is_given_whole() -> None:
+    def takes_a_dict(order: dict[str, Any]) -> Any:
+        return order
+
+    assert call(takes_a_dict, {"product": "tea"}).result == {"product": "tea"}
+    assert call(takes_a_dict, {"order": {"product": "tea"}}).result == {"product": "tea"}
+    assert call(lambda: "none", None).result == "none"
+    assert call(lambda *, only: only, {"only": 1}).result == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "problems"),
+    [
+        (lambda city: city, None, ["city: Field required"]),
+        (everything, {"location": 7, "when": "soon"}, ["location: Input should be a valid string", "when: "]),
+        (everything, {"location": "", "order": {"product": "x"}}, ["order.product: Input should be 'tea'"]),
+    ],
+    ids=["missing", "types", "nested"],
+)
+def test_what_does_not_fit_is_told_field_by_field(
+    function: Callable[..., Any], arguments: Any, problems: list[str]
+) -> None:
+    outcome = call(function, arguments)
+    assert (outcome.ok, outcome.error_type) == (False, "invalid_arguments")
+    for problem in problems:
+        assert problem in (outcome.error or "")
+
+
+def test_a_name_that_is_wrong_is_told_rather_than_given_as_the_argument() -> None:
+    def weather(city: str) -> str:
+        return city
+
+    assert call(weather, {"place": "Rome"}).error == (
+        "Invalid arguments: city: Field required; place: Extra inputs are not permitted."
+    )
+
+    def keywords(*, city: str) -> str:
+        return city
+
+    assert "place: Extra inputs are not permitted" in (call(keywords, {"place": "Rome"}).error or "")
+
+
+def test_hints_that_cannot_be_used_are_no_hints() -> None:
+    class Odd:
+        pass
+
+    def unresolved(x: "Fraction") -> Any:
+        return x
+
+    def foreign(x: Callable[[int], int], y: threading.Lock, z: Odd) -> Any:
+        return x
+
+    assert toolset_with([unresolved]).tools[-1].parameters["properties"] == {"x": {}}
+    assert set(toolset_with([foreign]).tools[-1].parameters["properties"]) == {"x", "y", "z"}
+
+
+def test_names_are_made_as_the_javascript_agent_makes_them() -> None:
+    class Callable_:  # noqa: N801 - what it is
+        async def __call__(self, x: int) -> int:
+            """Call it."""
+            return x
+
+    def get_x() -> None: ...
+
+    given = [get_x, get_x, functools.partial(get_x), Callable_(), lambda: 0]
+    toolset = toolset_with(given)
+    assert [tool.name for tool in toolset.tools[1:]] == ["get_x", "get_x_2", "get_x_3", "callable", "lambda"]
+    assert toolset.warnings == (
+        '[navai] Renamed duplicated function "get_x" to "get_x_2".',
+        '[navai] Renamed duplicated function "get_x" to "get_x_3".',
+    )
+    renamed = toolset_with({"getHTMLPage2You": get_x, "¡!": get_x})
+    assert [tool.name for tool in renamed.tools[1:]] == ["get_htmlpage2_you", "fn"]
+    assert renamed.tools[1].description == "Call exported function getHTMLPage2You."
+    assert renamed.warnings == ('[navai] Renamed duplicated function "¡!" to "fn".',)
+
+
+def test_a_local_function_wins_over_the_backends() -> None:
+    def weather() -> str:
+        return "local"
+
+    toolset = toolset_with([weather], " Weather ", "other", "OTHER", " ")
+    assert [(tool.name, tool.kind) for tool in toolset.tools[1:]] == [
+        ("weather", "local"),
+        ("other", "backend"),
+    ]
+    assert toolset.warnings == (
+        '[navai] Ignored backend function " Weather ": name conflicts with a frontend function.',
+        '[navai] Ignored duplicated backend function "OTHER".',
+    )
+
+
+def test_what_is_not_callable_is_refused_at_once() -> None:
+    with pytest.raises(NavaiConfigError, match=r"^functions: x is not callable\.$"):
+        toolset_with({"x": 1})
+
+
+def test_blocking_functions_run_in_threads_and_coroutines_in_the_loop() -> None:
+    async def run() -> list[Any]:
+        def here() -> bool:
+            return threading.current_thread() is threading.main_thread()
+
+        async def there() -> bool:
+            return here()
+
+        async with toolset_with({"a": here, "b": there, "c": lambda: there()}) as toolset:  # noqa: PLW0108
+            return [(await toolset.call(name)).result for name in "abc"]
+
+    assert asyncio.run(run()) == [False, True, True]

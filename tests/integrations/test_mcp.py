@@ -1,0 +1,481 @@
+"""Clients of MCP's own package, connected in every way, call functions of a backend that is really served."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import mcp_types as types
+import pytest
+from mcp import Client, MCPError, StdioServerParameters
+
+from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiConfigError
+from navai_client.integrations.mcp import build_mcp_server, serve_http, serve_stdio
+from navai_client.integrations.routes import NavaiRoute
+from tests.integrations.live_backend import LiveBackend, live_backend
+from tests.integrations.loop import in_a_loop
+
+IN_PROCESS = ["memory", "memory, legacy", "http", "http, legacy"]
+WAYS = [*IN_PROCESS, "stdio"]  # there a process of its own, which takes time
+STDIO = """
+import asyncio, json, sys
+from navai_client import AsyncNavaiBackendClient
+from navai_client.integrations.mcp import serve_stdio
+
+async def main():
+    async with AsyncNavaiBackendClient(sys.argv[1]) as client:
+        await serve_stdio(client, functions=[print], **json.loads(sys.argv[2]))
+
+asyncio.run(main())
+"""
+
+
+@asynccontextmanager
+async def served_over_http(backend: AsyncNavaiBackendClient, **options: Any) -> AsyncIterator[str]:
+    listening: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(serve_http(backend, port=0, on_listening=listening.set_result, **options))
+    try:
+        yield await listening
+    finally:
+        serving.cancel()
+        await asyncio.wait([serving])
+        # The package for event streams keeps a task that waits for the end of the process, one for each loop.
+        watchers = [task for task in asyncio.all_tasks() if "_shutdown_watcher" in repr(task.get_coro())]
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+
+
+@asynccontextmanager
+async def connected(
+    way: str, backend: AsyncNavaiBackendClient, *, handler: Any = None, **options: Any
+) -> AsyncIterator[Client]:
+    """Connect a host to *backend* in one *way*."""
+    how, _, era = way.partition(", ")
+    given: Any = {"mode": era or "auto", "message_handler": handler}
+    if how == "memory":
+        async with Client(build_mcp_server(backend, **options), **given) as host:
+            yield host
+    elif how == "http":
+        async with served_over_http(backend, **options) as url, Client(url, **given) as host:
+            yield host
+    else:
+        url = repr(backend).split("'")[1]
+        arguments = ["-c", STDIO, url, json.dumps(options)]
+        command = StdioServerParameters(command=sys.executable, args=arguments, env={**os.environ})
+        async with Client(command, **given) as host:
+            yield host
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[tuple[LiveBackend, AsyncNavaiBackendClient]]:
+    async with live_backend() as live, AsyncNavaiBackendClient(live.url) as client:
+        yield live, client
+
+
+def text(result: types.CallToolResult) -> str:
+    (content,) = result.content
+    assert isinstance(content, types.TextContent)
+    return content.text
+
+
+class TestACall:
+    """What a host hears of it."""
+
+    @pytest.mark.parametrize("way", WAYS)
+    @in_a_loop
+    async def test_runs_the_function_and_gives_its_result(self, way: str) -> None:
+        async with served() as (_, backend), connected(way, backend) as host:
+            result = await host.call_tool("get_weather", {"location": "Bogotá"})
+        assert not result.is_error
+        assert result.structured_content == {
+            "ok": True,
+            "function_name": "get_weather",
+            "source": "tests.integrations.live_backend#get_weather",
+            "result": {"location": "Bogotá", "temperature": 21},
+        }
+        assert json.loads(text(result)) == result.structured_content
+
+    @pytest.mark.parametrize("way", WAYS)
+    @in_a_loop
+    async def test_that_fails_has_one_result_that_says_so_and_the_session_goes_on(self, way: str) -> None:
+        async with served() as (_, backend), connected(way, backend) as host:
+            for name, arguments, said in (
+                ("break_down", {}, "failed"),
+                ("get_weather", {}, "location"),
+                ("get_weather", {"location": 7}, "location"),
+                ("nowhere", {}, "get_weather"),
+            ):
+                result = await host.call_tool(name, arguments)
+                assert result.is_error
+                assert result.structured_content is not None
+                assert result.structured_content["ok"] is False
+                assert said in text(result)
+            assert not (await host.call_tool("get_weather", {"location": "Lima"})).is_error
+
+    @pytest.mark.parametrize("way", IN_PROCESS)
+    @in_a_loop
+    async def test_that_takes_too_long_says_that_it_may_have_run(self, way: str) -> None:
+        async with served() as (live, backend), connected(way, backend, timeouts={"book_table": 1.0}) as host:
+            result = await host.call_tool("book_table", {"name": "Ada"})
+            assert live.waiting.is_set()
+            live.release.set()
+        assert result.is_error
+        assert json.loads(text(result))["may_have_executed"] is True
+
+    @pytest.mark.parametrize("way", IN_PROCESS)
+    @in_a_loop
+    async def test_is_made_at_the_same_time_as_nine_others(self, way: str) -> None:
+        async with served() as (_, backend), connected(way, backend) as host:
+            guests = range(10)
+            results = await asyncio.gather(*(host.call_tool("meet", {"guest": guest}) for guest in guests))
+        assert [json.loads(text(result))["result"] for result in results] == [*guests]
+
+    @pytest.mark.parametrize("way", WAYS)
+    @in_a_loop
+    async def test_that_is_cancelled_lets_what_was_begun_finish_and_the_session_goes_on(
+        self, way: str
+    ) -> None:
+        async with served() as (live, backend), connected(way, backend) as host:
+            task = asyncio.create_task(host.call_tool("book_table", {"name": "Ada"}))
+            await live.waiting.wait()
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert not (await host.call_tool("get_weather", {"location": "Lima"})).is_error
+            live.release.set()
+            await live.done.wait()
+        assert live.booked == ["Ada"]
+
+    @pytest.mark.parametrize("way", ["memory", "http, legacy", "stdio"])
+    @in_a_loop
+    async def test_of_a_host_that_goes_lets_what_was_begun_finish(self, way: str) -> None:
+        async with served() as (live, backend):
+            async with connected(way, backend) as host:
+                task = asyncio.create_task(host.call_tool("book_table", {"name": "Ada"}))
+                await live.waiting.wait()
+                asyncio.get_running_loop().call_later(0.1, live.release.set)
+            await asyncio.wait([task])
+            await live.done.wait()
+        assert live.booked == ["Ada"]
+
+    @pytest.mark.parametrize("way", ["stdio"])
+    @in_a_loop
+    async def test_that_prints_does_not_disturb_the_protocol(self, way: str) -> None:
+        async with served() as (_, backend), connected(way, backend) as host:
+            result = await host.call_tool("print", {"args": ["hello"]})
+            assert json.loads(text(result))["result"] is None
+            assert not (await host.call_tool("get_weather", {"location": "Lima"})).is_error
+
+    @in_a_loop
+    async def test_of_a_synchronous_client_will_do(self) -> None:
+        async with live_backend() as live:
+            with NavaiBackendClient(live.url) as backend:
+                async with Client(build_mcp_server(backend)) as host:
+                    result = await host.call_tool("get_weather", {"location": "Lima"})
+        assert not result.is_error
+
+
+class TestTheTools:
+    """What a host is shown."""
+
+    @pytest.mark.parametrize("way", IN_PROCESS)
+    @in_a_loop
+    async def test_are_those_of_the_backend(self, way: str) -> None:
+        async with served() as (_, backend), connected(way, backend, read_only=["get_weather"]) as host:
+            listed = await host.list_tools()
+        tools = {tool.name: tool for tool in listed.tools}
+        assert set(tools) - {"print"} == {"get_weather", "book_table", "break_down", "meet"}
+        assert tools["get_weather"].description == "Get the current weather of a place."
+        assert tools["get_weather"].input_schema == {
+            "type": "object",
+            "properties": {"location": {"type": "string", "description": "City or region."}},
+            "required": ["location"],
+            "additionalProperties": False,
+        }
+        assert tools["get_weather"].annotations is not None
+        assert tools["get_weather"].annotations.read_only_hint is True
+        assert tools["book_table"].annotations is None
+
+    @pytest.mark.parametrize("way", IN_PROCESS)
+    @in_a_loop
+    async def test_are_on_one_page(self, way: str) -> None:
+        async with served() as (_, backend), connected(way, backend) as host:
+            assert (await host.list_tools()).next_cursor is None
+            with pytest.raises(MCPError, match="no such page"):
+                await host.list_tools(cursor="2")
+
+    @pytest.mark.parametrize("way", IN_PROCESS)
+    @in_a_loop
+    async def test_are_asked_for_again_when_their_age_is_over(self, way: str) -> None:
+        async with served() as (live, backend), connected(way, backend, max_age=0.0) as host:
+            before = {tool.name for tool in (await host.list_tools()).tools}
+
+            @live.backend.function
+            def sing() -> str:
+                return "la"
+
+            after = {tool.name for tool in (await host.list_tools()).tools}
+        assert after - before == {"sing"}
+
+    @pytest.mark.parametrize("way", IN_PROCESS)
+    @in_a_loop
+    async def test_are_not_asked_for_again_before(self, way: str) -> None:
+        async with served() as (live, backend), connected(way, backend, max_age=3600.0, poll=None) as host:
+            before = await host.list_tools()
+
+            @live.backend.function
+            def sing() -> str:
+                return "la"
+
+            assert (await host.list_tools()).tools == before.tools
+
+    @pytest.mark.parametrize("way", ["memory, legacy", "stdio, legacy"])
+    @in_a_loop
+    async def test_that_changed_are_told_to_hosts_of_the_older_protocol(self, way: str) -> None:
+        told = asyncio.Event()
+
+        async def handler(message: object) -> None:
+            assert isinstance(message, types.ToolListChangedNotification)
+            told.set()
+
+        async with (
+            served() as (live, backend),
+            connected(way, backend, handler=handler, poll=0.01) as host,
+        ):
+            assert host.server_capabilities.tools == types.ToolsCapability(list_changed=True)
+            await host.list_tools()
+
+            @live.backend.function
+            def sing() -> str:
+                return "la"
+
+            await told.wait()
+            assert "sing" in {tool.name for tool in (await host.list_tools()).tools}
+
+    @in_a_loop
+    async def test_that_changed_are_told_to_the_others_when_a_host_has_gone(self) -> None:
+        told = asyncio.Event()
+
+        async def handler(message: object) -> None:
+            told.set()
+
+        async with served() as (live, backend):
+            server = build_mcp_server(backend, poll=0.01)
+            async with Client(server, mode="legacy", message_handler=handler) as stays:
+                async with Client(server, mode="legacy") as goes:
+                    await goes.list_tools()
+                await stays.list_tools()
+
+                @live.backend.function
+                def sing() -> str:
+                    return "la"
+
+                await told.wait()
+
+    @in_a_loop
+    async def test_that_changed_keep_nobody_waiting_for_a_host_that_does_not_read(self) -> None:
+        async def reads_no_more(message: object) -> None:
+            await asyncio.Event().wait()
+
+        async with served() as (live, backend):
+            server = build_mcp_server(backend, max_age=0.0, poll=None)
+            async with (
+                Client(server, mode="legacy", message_handler=reads_no_more) as deaf,
+                Client(server, mode="legacy") as host,
+            ):
+                await deaf.list_tools()
+                for number in range(3):
+                    live.backend.function(name=f"sing_{number}")(lambda: "la")
+                    assert len((await host.list_tools()).tools) == 5 + number
+
+    @in_a_loop
+    async def test_that_changed_are_told_to_the_hosts_that_listed_them_last(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("navai_client.integrations.mcp._MOST_SESSIONS", 1)
+        told: list[str] = []
+        done = asyncio.Event()
+
+        async def first(message: object) -> None:
+            told.append("first")
+
+        async def last(message: object) -> None:
+            told.append("last")
+            done.set()
+
+        async with served() as (live, backend):
+            server = build_mcp_server(backend, poll=0.01)
+            async with (
+                Client(server, mode="legacy", message_handler=first) as early,
+                Client(server, mode="legacy", message_handler=last) as late,
+            ):
+                await early.list_tools()
+                await late.list_tools()
+
+                @live.backend.function
+                def sing() -> str:
+                    return "la"
+
+                await done.wait()
+                await early.list_tools()
+        assert told == ["last"]
+
+    @in_a_loop
+    async def test_open_routes_too(self) -> None:
+        opened: list[str] = []
+        routes = iter([NavaiRoute(name="help", path="/help")])
+        async with served() as (_, backend):
+            server = build_mcp_server(backend, routes=routes, navigate=opened.append)
+            for _ in range(2):
+                async with Client(server) as host:
+                    assert not (await host.call_tool("navigate_to", {"target": "help"})).is_error
+        assert opened == ["/help", "/help"]
+
+    @pytest.mark.parametrize("way", ["memory", "http", "stdio"])
+    @in_a_loop
+    async def test_that_changed_are_told_to_hosts_that_listen(self, way: str) -> None:
+        async with served() as (live, backend), connected(way, backend, poll=0.01) as host:
+            await host.list_tools()
+            async with host.listen(tools_list_changed=True) as changes:
+
+                @live.backend.function
+                def sing() -> str:
+                    return "la"
+
+                async for _ in changes:
+                    break
+            assert "sing" in {tool.name for tool in (await host.list_tools()).tools}
+
+    @pytest.mark.parametrize("way", IN_PROCESS)
+    @in_a_loop
+    async def test_of_a_backend_that_is_down_are_none_until_it_is_back(
+        self, way: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as unused:
+            port = unused.getsockname()[1]
+        async with (
+            AsyncNavaiBackendClient(f"http://127.0.0.1:{port}", max_retries=0) as backend,
+            connected(way, backend, max_age=0.0) as host,
+        ):
+            assert (await host.list_tools()).tools == []
+            assert "Failed to load backend functions" in caplog.text
+            result = await host.call_tool("get_weather", {"location": "Lima"})
+            assert result.is_error
+            async with live_backend(port):
+                assert len((await host.list_tools()).tools) == 4
+
+    def test_with_options_that_cannot_work_are_refused_at_once(self) -> None:
+        with NavaiBackendClient() as client, pytest.raises(NavaiConfigError, match="timeout"):
+            build_mcp_server(client, timeout=-1)
+
+
+class TestTheServerOverStdio:
+    """How it ends."""
+
+    def test_is_ended_by_ctrl_c_though_it_waits_for_its_host(self) -> None:
+        hello = {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        }
+        request = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        command = [sys.executable, "-c", STDIO, "http://127.0.0.1:9", "{}"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["result"]["serverInfo"]["name"] == "navai"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == -signal.SIGINT
+
+    def test_can_serve_in_a_thread(self) -> None:
+        ended = threading.Event()
+
+        async def serve() -> None:
+            async with AsyncNavaiBackendClient() as client:
+                await serve_stdio(client, poll=None)
+            ended.set()
+
+        with Path(os.devnull).open() as nothing, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", nothing)
+            thread = threading.Thread(target=asyncio.run, args=[serve()])
+            thread.start()
+            thread.join(60)
+        assert ended.is_set()
+
+
+class TestTheHttpServer:
+    """Who is let in."""
+
+    @in_a_loop
+    async def test_refuses_pages_that_come_under_another_name(self) -> None:
+        async with served() as (_, backend), served_over_http(backend) as url, httpx2.AsyncClient() as web:
+            answer = await web.post(url, json={}, headers={"Host": "evil.example"})
+            assert answer.status_code == 421
+            answer = await web.post(url, json={}, headers={"Origin": "https://evil.example"})
+            assert answer.status_code == 403
+
+    @in_a_loop
+    async def test_is_reached_by_the_names_that_it_was_given(self) -> None:
+        async with (
+            served() as (_, backend),
+            served_over_http(backend, host="0.0.0.0", allowed_hosts=["mcp.example"]) as url,
+            httpx2.AsyncClient() as web,
+        ):
+            local = url.replace("0.0.0.0", "127.0.0.1")
+            statuses = [
+                (await web.post(local, json={}, headers={"Host": name})).status_code
+                for name in ("evil.example", "mcp.example", "mcp.example:8443", "localhost:1")
+            ]
+        assert statuses == [421, 400, 400, 400]
+
+    @in_a_loop
+    async def test_wants_to_know_its_names_before_it_listens_to_others(self) -> None:
+        async with AsyncNavaiBackendClient() as client:
+            with pytest.raises(NavaiConfigError, match="allowed_hosts"):
+                await serve_http(client, host="0.0.0.0")
+
+    @in_a_loop
+    async def test_lets_only_those_in_who_know_the_token(self) -> None:
+        async with (
+            served() as (_, backend),
+            served_over_http(backend, access_token="sesame") as url,
+            httpx2.AsyncClient() as web,
+        ):
+            statuses = [
+                (await web.post(url, json={}, headers=httpx2.Headers(headers, "latin-1"))).status_code
+                for headers in ({}, {"Authorization": "Bearer \xff"}, {"Authorization": "Bearer sesame"})
+            ]
+        assert statuses == [401, 401, 400]
+
+    @in_a_loop
+    async def test_listens_on_ipv6_too(self) -> None:
+        async with (
+            served() as (_, backend),
+            served_over_http(backend, host="::1") as url,
+            Client(url) as host,
+        ):
+            assert url.startswith("http://[::1]:")
+            assert not (await host.call_tool("get_weather", {"location": "Lima"})).is_error
+
+
+def test_what_is_missing_is_told_in_one_line() -> None:
+    code = (
+        "import sys\n"
+        "sys.modules['mcp'] = None\n"
+        "try: import navai_client.integrations.mcp\n"
+        "except ImportError as error: print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "mcp is not installed; run: pip install 'navai-client[mcp]'\n"

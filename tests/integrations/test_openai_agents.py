@@ -1,0 +1,312 @@
+"""The OpenAI Agents SDK, whole: a backend over HTTP, its secret, a fake Realtime API, a real session."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from agents.realtime import RealtimeRunner, RealtimeSession
+from websockets.exceptions import ConnectionClosedError
+
+from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client.integrations.openai_agents import (
+    Specialist,
+    build_navai_agent,
+    read_backend_session,
+    realtime_model_config,
+)
+from navai_client.integrations.routes import NavaiRoute
+from navai_client.integrations.toolset import Toolset
+from navai_client.testing.realtime import BargeIn, Call, Disconnect, FakeRealtimeServer, Raw, Say
+from tests.integrations.backends import Shop, served
+from tests.integrations.loop import in_a_loop
+
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
+BACKEND = {
+    "OPENAI_REALTIME_MODEL": "gpt-realtime-2.1-of-the-backend",
+    "OPENAI_REALTIME_VOICE": "cedar",
+    "OPENAI_REALTIME_INSTRUCTIONS": "You are the voice of a shop.",
+    "OPENAI_REALTIME_LANGUAGE": "Spanish",
+}
+
+
+class Stage:
+    """What a test plays on: the API, the toolset, the session, and what the session told."""
+
+    def __init__(self, api: FakeRealtimeServer, toolset: Toolset, session: RealtimeSession) -> None:
+        self.api = api
+        self.toolset = toolset
+        self.session = session
+        self.told: list[Any] = []
+
+    async def listen(self) -> None:
+        """Iterate as every application does; what is wrong with a tool would be raised here."""
+        async for event in self.session:
+            self.told.append(event)
+
+    def output(self, call_id: str) -> dict[str, Any]:
+        """Return the only result that the model got for a call."""
+        (text,) = self.api.sessions[-1].outputs[call_id]
+        output: dict[str, Any] = json.loads(text)
+        return output
+
+
+@asynccontextmanager
+async def stage(
+    script: list[Any],
+    shop: Shop,
+    *,
+    specialists: list[Specialist] | None = None,
+    sync: bool = False,
+    strict: bool = True,
+    **options: Any,
+) -> AsyncIterator[Stage]:
+    """Set up everything from the backend to a session that is connected and listened to."""
+    async with FakeRealtimeServer(script, strict=strict) as api:
+        with served(shop, api.openai_base_url, **BACKEND) as url:
+            client: Any = NavaiBackendClient(url) if sync else AsyncNavaiBackendClient(url)
+            found = await read_backend_session(client, url=api.url)
+            async with await Toolset.load(client, **options) as toolset:
+                agent = build_navai_agent(
+                    toolset, instructions=found.instructions, specialists=specialists or []
+                )
+                runner = RealtimeRunner(agent, config={"tracing_disabled": True})
+                session = await runner.run(model_config=realtime_model_config(client, found, url=api.url))
+                async with session:
+                    ready = Stage(api, toolset, session)
+                    listening = asyncio.create_task(ready.listen())
+                    yield ready
+                    await session.close()
+                    await asyncio.wait_for(listening, 30)
+            closing = client.close()
+            if closing is not None:
+                await closing
+
+
+@pytest.mark.parametrize("sync", [False, True], ids=["async", "sync"])
+@in_a_loop
+async def test_a_tool_call_reaches_the_backends_function_and_its_result_the_model(sync: bool) -> None:
+    shop = Shop()
+    script = [Call("get_weather", {"location": "Bogotá"}, "call_w"), Say("It is 21 degrees.")]
+    async with stage(script, shop, sync=sync) as on:
+        await on.session.send_message("What is the weather in Bogotá?")
+        await on.api.wait_async()
+
+        assert on.output("call_w") == {
+            "ok": True,
+            "function_name": "get_weather",
+            "source": "tests.integrations.backends#get_weather",
+            "result": {"location": "Bogotá", "temperature": 21},
+        }
+        assert shop.ran == ["get_weather"]
+        assert on.api.sessions[-1].said == ["It is 21 degrees."]
+        assert [minted.api_key for minted in on.api.minted] == ["sk-of-the-backend"] * 2
+        assert on.api.refused == []
+    assert not [event for event in on.told if event.type == "error"]
+
+
+@in_a_loop
+async def test_the_backends_model_voice_and_instructions_are_kept() -> None:
+    async with stage([], Shop()) as on:
+        await on.api.wait_for_async("session.update")
+        config = on.api.sessions[-1].config
+        assert config["model"] == on.api.sessions[-1].model == "gpt-realtime-2.1-of-the-backend"
+        assert config["audio"]["output"]["voice"] == "cedar"
+        assert config["output_modalities"] == ["audio"]
+        assert config["instructions"].startswith(
+            "You are the voice of a shop.\nAlways reply in Spanish.\nAllowed app functions:\n- get_weather: "
+        )
+        assert on.api.sessions[-1].tool_names == [
+            "execute_app_function",
+            "get_weather",
+            "fails",
+            "book",
+            "meet",
+        ]
+
+
+@in_a_loop
+async def test_whatever_goes_wrong_with_a_call_the_model_gets_one_result_and_the_session_goes_on() -> None:
+    shop = Shop()
+    wrong = [
+        Call("fails", {}, "call_fails"),
+        Call("get_weather", '{"location": ', "call_cut_off"),
+        Call("get_weather", {"place": "Bogotá"}, "call_misnamed"),
+        Call("execute_app_function", {"function_name": "fly", "payload": None}, "call_unknown"),
+        Call("book", {"table": 4}, "call_slow"),
+        Call("get_weather", {"location": "Lima"}, "call_never_finished", status="incomplete"),
+    ]
+    script = [wrong, Say("One moment.")]
+    async with stage(script, shop, timeouts={"book": 0.05}) as on:
+        await on.session.send_message("Do everything.")
+        await on.api.wait_async()
+
+        assert on.output("call_fails") == {
+            "ok": False,
+            "function_name": "fails",
+            "error": "Function execution failed.",
+        }
+        assert "not JSON" in on.output("call_cut_off")["error"]
+        misnamed = on.output("call_misnamed")["error"]
+        assert "'location' is a required property" in misnamed
+        assert "'place' was unexpected" in misnamed
+        assert on.output("call_unknown") == {
+            "ok": False,
+            "error": "Unknown or disallowed function.",
+            "available_functions": ["get_weather", "fails", "book", "meet"],
+        }
+        assert "did not answer in time" in on.output("call_slow")["error"]
+        assert "call_never_finished" not in on.api.sessions[-1].outputs
+
+        said = len(on.api.sessions[-1].sent("conversation.item.create"))
+        await on.session.send_message("Are you still there?")
+        await on.api.wait_for_async("conversation.item.create", said + 1)
+        await on.api.wait_async()
+    assert not [event for event in on.told if event.type == "error"]
+
+
+@in_a_loop
+async def test_ten_parallel_calls_run_at_once() -> None:
+    shop = Shop(crowd=10)
+    calls = [Call("meet", {"who": f"guest {number}"}, f"call_{number}") for number in range(10)]
+    async with stage([calls], shop) as on:
+        await on.session.send_message("Let them meet.")
+        await on.api.wait_async(30)  # one after the other, they would wait for each other for ever
+        for number in range(10):
+            assert on.output(f"call_{number}")["result"] == f"guest {number} met the others"
+
+
+@in_a_loop
+async def test_an_interruption_loses_no_side_effect_and_no_result() -> None:
+    shop = Shop()
+    script = [[Call("book", {"table": 7}, "call_book"), BargeIn("Actually, wait!")], Say("Yes?")]
+    async with stage(script, shop) as on:
+        await on.session.send_message("Book table 7.")
+        assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
+        await on.session.interrupt()
+        assert shop.ran == []
+        shop.may_end.set()
+        await on.api.wait_async()
+        assert shop.ran == ["book"]
+        assert on.output("call_book")["result"] == "table 7 is yours"
+
+
+@in_a_loop
+async def test_a_call_that_runs_when_the_session_ends_is_let_finish() -> None:
+    shop = Shop()
+    outcomes: list[Any] = []
+    async with stage(
+        [Call("book", {"table": 7}, "call_book")],
+        shop,
+        strict=False,  # nobody is there any more to be told the result
+        after=lambda _, outcome: outcomes.append(outcome),
+    ) as on:
+        await on.session.send_message("Book table 7.")
+        assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
+        await on.session.close()
+        assert outcomes == []
+        shop.may_end.set()
+    assert shop.ran == ["book"]
+    assert [outcome.result for outcome in outcomes] == ["table 7 is yours"]
+
+
+@in_a_loop
+async def test_a_specialist_takes_over_with_its_own_functions_and_hands_back() -> None:
+    shop = Shop()
+
+    def suggest_dish(guests: int) -> str:
+        """Suggest a dish."""
+        return f"soup for {guests}"
+
+    food = Specialist(
+        name="Food", description="Knows the menu.", functions=[suggest_dish], only=["get_weather"]
+    )
+    dish = {"function_name": "suggest_dish", "payload": {"guests": 3}}
+    script = [
+        Call("transfer_to_food", {}, "call_over"),
+        Call("execute_app_function", dish, "call_dish"),
+        Call("execute_app_function", {"function_name": "book", "payload": {"table": 1}}, "call_not_allowed"),
+        Call("transfer_to_navai_voice_agent", {}, "call_back"),
+        Say("Soup it is."),
+    ]
+    async with stage(script, shop, specialists=[food]) as on:
+        main = on.api.sessions[-1]
+        await on.api.wait_for_async("session.update")
+        assert "- Food: Knows the menu." in main.instructions.splitlines()
+        assert "transfer_to_food" in main.tool_names
+        await on.session.send_message("What shall we eat?")
+        await on.api.wait_async()
+        assert on.output("call_dish")["result"] == "soup for 3"
+        assert on.output("call_not_allowed") == {
+            "ok": False,
+            "error": "Unknown or disallowed function.",
+            "available_functions": ["suggest_dish", "get_weather"],
+        }
+        as_specialist, back = [each["session"] for each in main.sent("session.update")[1:]]
+        assert as_specialist["instructions"].startswith("You are the Food specialist agent for this web app.")
+        assert [tool["name"] for tool in as_specialist["tools"]] == [
+            "execute_app_function",
+            "transfer_to_navai_voice_agent",
+        ]
+        assert as_specialist["audio"]["output"]["voice"] == back["audio"]["output"]["voice"] == "cedar"
+        assert "get_weather" in [tool["name"] for tool in back["tools"]]
+
+
+@in_a_loop
+async def test_tools_that_come_later_are_offered_after_a_refresh() -> None:
+    shop = Shop()
+    went: list[str] = []
+    routes = [NavaiRoute(name="menu", path="/menu")]
+    async with FakeRealtimeServer([Call("navigate_to", {"target": "the menu"}, "call_go")]) as api:
+        with served(shop, api.openai_base_url, **BACKEND) as url:
+            async with AsyncNavaiBackendClient("http://127.0.0.1:9", max_retries=0) as nowhere:
+                toolset = await Toolset.load(nowhere, routes=routes, navigate=went.append)
+                assert [tool.name for tool in toolset.tools] == ["navigate_to", "execute_app_function"]
+                assert toolset.warnings[0].startswith("[navai] Failed to load backend functions: ")
+            async with AsyncNavaiBackendClient(url) as client:
+                found = await read_backend_session(client, url=api.url)
+                async with await Toolset.load(
+                    client, only=["get_weather"], routes=routes, navigate=went.append
+                ) as tools:
+                    runner = RealtimeRunner(build_navai_agent(tools), config={"tracing_disabled": True})
+                    config = realtime_model_config(client, found, url=api.url, settings={"voice": "marin"})
+                    async with await runner.run(model_config=config) as session:
+                        assert not await tools.refresh()
+                        await session.update_agent(build_navai_agent(tools, name="Again"))
+                        await session.send_message("Show me the menu.")
+                        await api.wait_async()
+                        assert went == ["/menu"]
+                        assert len(api.sessions[-1].sent("session.update")) == 2
+                        assert api.sessions[-1].config["audio"]["output"]["voice"] == "marin"
+
+
+@in_a_loop
+async def test_each_connection_has_a_fresh_secret_and_an_ended_one_can_be_followed_by_another() -> None:
+    async with FakeRealtimeServer([Disconnect(), Call("get_weather", {"location": "Rome"}, "call_w")]) as api:
+        with served(Shop(), api.openai_base_url, **BACKEND) as url:
+            async with AsyncNavaiBackendClient(url) as client, await Toolset.load(client) as toolset:
+                found = await read_backend_session(client, url=api.url)
+                config = realtime_model_config(client, found, url=api.url)
+                runner = RealtimeRunner(build_navai_agent(toolset), config={"tracing_disabled": True})
+                async with await runner.run(model_config=config) as first:
+                    await first.send_message("Hello?")
+                    with pytest.raises(ConnectionClosedError):
+                        _ = [event async for event in first]
+                assert len(api.minted) == 2
+                async with await runner.run(model_config=config) as second:
+                    await second.send_message("The weather?")
+                    await api.wait_async()
+                assert len(api.minted) == 3
+                assert "ek_fake" not in repr(config)
+
+
+@in_a_loop
+async def test_events_that_are_none_hurt_nothing() -> None:
+    odd = [Raw({"type": "response.output_item.done"}), Raw({"type": "no.such.event"})]
+    async with stage([[*odd, Call("get_weather", {"location": "Rome"}, "call_w")]], Shop()) as on:
+        await on.session.send_message("The weather?")
+        await on.api.wait_async()
+        assert on.output("call_w")["ok"] is True

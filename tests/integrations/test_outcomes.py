@@ -1,0 +1,210 @@
+"""What a model is given of a result: strict JSON, whatever a function returned, and not too much of it."""
+
+import dataclasses
+import datetime as dt
+import enum
+import ipaddress
+import json
+import math
+import pathlib
+import uuid
+from collections import deque
+from decimal import Decimal
+from typing import Any, NamedTuple, NoReturn
+
+import attrs
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from navai_client.integrations.tools import Tool, ToolOutcome, ToolsetChanges
+
+
+class Color(enum.Enum):
+    """An enum."""
+
+    RED = "red"
+
+
+class Number(enum.IntEnum):
+    """An enum of numbers."""
+
+    ONE = 1
+
+
+class Point(NamedTuple):
+    """A named tuple."""
+
+    x: int
+    y: int
+
+
+@attrs.frozen
+class Attrs:
+    """An attrs class."""
+
+    when: dt.date
+
+
+@dataclasses.dataclass
+class Data:
+    """A data class."""
+
+    cost: Decimal
+
+
+class Model(pydantic.BaseModel):
+    """A model of Pydantic."""
+
+    when: dt.date
+
+
+class Bad:
+    """Has no text."""
+
+    def __str__(self) -> NoReturn:
+        raise ValueError("no text")
+
+
+class Array:
+    """Like NumPy's."""
+
+    def tolist(self) -> list[int]:
+        return [1, 2]
+
+
+def shown(result: Any, **options: Any) -> Any:
+    def refuse(constant: str) -> NoReturn:
+        raise AssertionError(constant)
+
+    text = ToolOutcome(ok=True, function_name="f", source="s", result=result).to_json(**options)
+    text.encode()
+    answer = json.loads(text, parse_constant=refuse)
+    assert (answer["ok"], answer["function_name"], answer["source"]) == (True, "f", "s")
+    return answer["result"]
+
+
+ITSELF: list[Any] = []
+ITSELF.append(ITSELF)
+DEEP: Any = None
+for _ in range(5000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        (None, None),
+        ({"a": [1, 2.5, True, None, "é"]}, {"a": [1, 2.5, True, None, "é"]}),
+        (dt.date(2026, 1, 2), "2026-01-02"),
+        (dt.datetime(2026, 1, 2, 3, tzinfo=dt.UTC), "2026-01-02T03:00:00+00:00"),
+        (dt.time(3, 4), "03:04:00"),
+        (dt.timedelta(minutes=1.5), 90.0),
+        (Decimal("2.80"), "2.80"),
+        (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        (b"\x00\xff", "AP8="),
+        (bytearray(b"a"), "YQ=="),
+        (pathlib.PurePosixPath("/a/b"), "/a/b"),
+        (math.nan, None),
+        ([math.inf, -math.inf], [None, None]),
+        (Color.RED, "red"),
+        ({Color.RED: Number.ONE}, {"red": 1}),
+        ({1: "a", None: "b", 2.5: "c", (1, 2): "e"}, {"1": "a", "None": "b", "2.5": "c", "(1, 2)": "e"}),
+        (Point(1, 2), [1, 2]),
+        ({3}, [3]),
+        (frozenset({"x"}), ["x"]),
+        (deque([1]), [1]),
+        (range(2), [0, 1]),
+        (Attrs(dt.date(2026, 1, 2)), {"when": "2026-01-02"}),
+        (Data(Decimal(1)), {"cost": "1"}),
+        (Model(when=dt.date(2026, 1, 2)), {"when": "2026-01-02"}),
+        (Array(), [1, 2]),
+        (ipaddress.ip_address("127.0.0.1"), "127.0.0.1"),
+        (Data, "<class 'test_outcomes.Data'>"),
+        (Bad(), "[left out: a Bad that raised ValueError]"),
+        ("\ud800 \ud83d\ude00", "\ufffd \U0001f600"),
+        ({"\ud800": 1}, {"\ufffd": 1}),
+        (ITSELF, ["[left out: it holds itself]"]),
+        (10**5000, f"[left out: a whole number of {(10**5000).bit_length()} bits]"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_any_result_becomes_json(result: Any, told: Any) -> None:
+    if isinstance(result, type):
+        assert "Data" in shown(result)
+    else:
+        assert shown(result) == told
+
+
+def test_a_result_nested_too_deep_is_left_out_there() -> None:
+    assert "[left out: nested too deep]" in json.dumps(shown(DEEP))
+
+
+class TestWhatIsTooLong:
+    """It is cut where it is longest, and says so."""
+
+    def test_a_text_keeps_its_beginning(self) -> None:
+        told = shown("abc" * 1000, max_result_chars=200)
+        assert told.startswith("abcabc")
+        assert told.endswith(" of 3000 characters shown]")
+
+    def test_a_list_keeps_its_first_items(self) -> None:
+        told = shown(list(range(10_000)), max_result_chars=300)
+        assert told[:3] == [0, 1, 2]
+        assert told[-1] == f"… [cut: {len(told) - 1} of 10000 items shown]"
+
+    def test_a_first_item_that_is_too_long_alone_is_cut_itself(self) -> None:
+        first, mark = shown([{"text": "x" * 5000}, 2], max_result_chars=400)
+        assert first["text"].startswith("xxx")
+        assert mark == "… [cut: 1 of 2 items shown]"
+
+    def test_short_fields_stay_whole_beside_a_long_one(self) -> None:
+        told = shown({"items": ["x" * 50] * 100, "total": 100, "next": "page 2"}, max_result_chars=600)
+        assert (told["total"], told["next"]) == (100, "page 2")
+        assert told["items"][-1].endswith(" of 100 items shown]")
+
+    def test_of_many_fields_the_first_are_kept(self) -> None:
+        told = shown({f"field {number}": number for number in range(1000)}, max_result_chars=400)
+        assert told["field 0"] == 0
+        assert told["…"].endswith(" of 1000 fields shown]")
+
+    def test_what_no_cutting_makes_short_enough_is_cut_as_text(self) -> None:
+        told = shown({"n": 10**4000}, max_result_chars=200)
+        assert isinstance(told, str | dict)
+
+    def test_it_is_marked_beside_the_result(self) -> None:
+        outcome = ToolOutcome(ok=True, function_name="f", source="s", result="x" * 500, max_result_chars=200)
+        assert outcome.as_dict()["truncated"] is True
+        assert "truncated" not in outcome.as_dict(max_result_chars=600)
+
+    @settings(max_examples=200)
+    @given(
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: st.lists(inner, max_size=10) | st.dictionaries(st.text(), inner, max_size=10),
+            max_leaves=60,
+        ),
+        st.integers(200, 600),
+    )
+    def test_no_result_is_longer_than_it_may_be(self, result: Any, most: int) -> None:
+        told = shown(result, max_result_chars=most)
+        assert len(json.dumps(told, ensure_ascii=False, separators=(",", ":"))) <= most
+
+
+def test_details_are_told_to_who_asks_for_them() -> None:
+    outcome = ToolOutcome(ok=False, function_name="f", error="Failed.", error_type="failed", details="sk-1")
+    assert outcome.as_dict() == {"ok": False, "function_name": "f", "error": "Failed."}
+    assert outcome.as_dict(include_details=True)["details"] == "sk-1"
+    assert attrs.evolve(outcome, show_details=True).as_dict()["details"] == "sk-1"
+
+
+def test_changes_name_what_is_new_gone_and_other() -> None:
+    def tool(name: str, description: str = "") -> Tool:
+        return Tool(name=name, description=description, parameters={}, source="s", kind="backend")
+
+    before, after = (tool("a"), tool("b"), tool("c")), (tool("d"), tool("a"), tool("b", "new"))
+    changes = ToolsetChanges.between(before, after)
+    assert (changes.added, changes.removed, changes.changed) == (("d",), ("c",), ("b",))
+    assert changes
+    assert not ToolsetChanges.between(before, before)

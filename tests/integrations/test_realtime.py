@@ -1,0 +1,295 @@
+"""Tool calls of a Realtime session without a framework: the protocol alone, and with real WebSockets."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import websockets
+from openai import AsyncOpenAI
+
+from navai_client import AsyncNavaiBackendClient
+from navai_client.integrations.realtime import (
+    FunctionCall,
+    RealtimeStep,
+    RealtimeToolRunner,
+    RealtimeTools,
+    session_update,
+)
+from navai_client.integrations.toolset import Toolset
+from navai_client.testing.realtime import Action, BargeIn, Call, FakeRealtimeServer, Raw, Say
+from tests.integrations.backends import Shop, served
+from tests.integrations.loop import in_a_loop
+
+
+def created(response: str = "r1") -> dict[str, Any]:
+    return {"type": "response.created", "response": {"id": response, "status": "in_progress"}}
+
+
+def done(response: str = "r1", status: str = "completed") -> dict[str, Any]:
+    return {"type": "response.done", "response": {"id": response, "status": status}}
+
+
+def called(call_id: str, response: str = "r1", /, **fields: Any) -> dict[str, Any]:
+    item = {
+        "type": "function_call",
+        "status": "completed",
+        "call_id": call_id,
+        "name": "get_weather",
+        "arguments": "{}",
+    }
+    return {"type": "response.output_item.done", "response_id": response, "item": {**item, **fields}}
+
+
+class Played:
+    """Feeds events, and keeps what was to be done."""
+
+    def __init__(self) -> None:
+        self.tools = RealtimeTools()
+        self.calls: list[FunctionCall] = []
+        self.sent: list[dict[str, Any]] = []
+
+    def __call__(self, *events: Any) -> "Played":
+        for event in events:
+            self._note(self.tools.receive(event))
+        return self
+
+    def answer(self, *call_ids: str) -> "Played":
+        for call_id in call_ids:
+            call = next(call for call in self.calls if call.call_id == call_id)
+            self._note(self.tools.answer(call, f"result of {call_id}"))
+        return self
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.get("item", {}).get("call_id", event["type"]) for event in self.sent]
+
+    def _note(self, step: RealtimeStep) -> None:
+        self.calls += step.calls
+        self.sent += step.send
+
+
+@pytest.fixture
+def play() -> Played:
+    return Played()
+
+
+class TestWhichCallsAreRun:
+    """Those that a model finished saying, each once."""
+
+    def test_a_completed_call_is(self, play: Played) -> None:
+        play(created(), called("c1", arguments='{"a": 1}'))
+        (call,) = play.calls
+        assert call == FunctionCall(call_id="c1", name="get_weather", arguments='{"a": 1}', response_id="r1")
+
+    @pytest.mark.parametrize("status", ["incomplete", "in_progress", None])
+    def test_one_that_is_not_completed_is_not(self, play: Played, status: str | None) -> None:
+        assert not play(created(), called("c1", status=status), done(status="incomplete")).calls
+
+    def test_arguments_alone_start_nothing(self, play: Played) -> None:
+        event = {"type": "response.function_call_arguments.done", "call_id": "c1", "arguments": "{}"}
+        assert not play(created(), event).calls
+
+    def test_a_call_that_comes_again_is_not(self, play: Played) -> None:
+        assert len(play(created(), called("c1"), called("c1"), done(), called("c1", "r2")).calls) == 1
+
+    @pytest.mark.parametrize(
+        "fields",
+        [{"call_id": None}, {"call_id": ""}, {"call_id": 7}, {"name": None}, {"type": "message"}],
+        ids=str,
+    )
+    def test_one_without_what_a_call_needs_is_not(self, play: Played, fields: dict[str, Any]) -> None:
+        assert not play(created(), called("c1", **fields)).calls
+
+    def test_arguments_that_are_no_text_are_none(self, play: Played) -> None:
+        assert play(created(), called("c1", arguments=None)).calls[0].arguments == ""
+
+    @pytest.mark.parametrize(
+        "event",
+        ["{", b"\xff", "[" * 100_000, "null", "[]", {}, {"type": 7}, {"type": "response.output_item.done"}]
+        + [{"type": kind, "response": 7} for kind in ("response.created", "response.done")]
+        + [{"type": kind, "session": 7} for kind in ("session.created", "session.updated")]
+        + [{"type": "error"}, {"type": "error", "error": {"event_id": "mine"}}],
+        ids=lambda event: str(event)[:40],
+    )
+    def test_what_is_no_event_is_passed_over(self, play: Played, event: Any) -> None:
+        play(event)
+        assert (play.calls, play.sent) == ([], [])
+        assert play(json.dumps(created()), json.dumps(called("c1")).encode()).calls
+
+
+class TestWhenTheModelIsAskedToGoOn:
+    """Once for a response, when nothing else is going on."""
+
+    def test_once_when_all_calls_are_answered(self, play: Played) -> None:
+        play(created(), called("c1"), called("c2"), done()).answer("c2")
+        assert play.kinds == ["c2"]
+        play.answer("c1")
+        assert play.kinds == ["c2", "c1", "response.create"]
+        play.answer("c1")
+        assert len(play.kinds) == 3
+
+    def test_not_before_the_response_is_done(self, play: Played) -> None:
+        play(created(), called("c1")).answer("c1")
+        assert play.kinds == ["c1"]
+        assert play(done()).kinds == ["c1", "response.create"]
+
+    def test_not_after_a_response_that_was_cancelled(self, play: Played) -> None:
+        play(created(), called("c1"), done(status="cancelled")).answer("c1")
+        assert play.kinds == ["c1"]
+
+    def test_not_while_another_response_is_active(self, play: Played) -> None:
+        play(created(), called("c1"), done(), created("r2")).answer("c1")
+        assert play.kinds == ["c1"]
+        assert play(done("r2")).kinds == ["c1", "response.create"]
+
+    def test_not_while_the_person_speaks_and_not_after_if_the_server_answers_that(self, play: Played) -> None:
+        started, stopped = ({"type": f"input_audio_buffer.speech_{what}"} for what in ("started", "stopped"))
+        play(created(), called("c1"), done(), started).answer("c1")
+        assert play(stopped, created("r2"), done("r2")).kinds == ["c1"]
+
+    @pytest.mark.parametrize("detection", [None, {"type": "server_vad", "create_response": False}])
+    def test_but_after_if_the_server_does_not(self, play: Played, detection: Any) -> None:
+        started, stopped = ({"type": f"input_audio_buffer.speech_{what}"} for what in ("started", "stopped"))
+        session = {"type": "session.created", "session": {"audio": {"input": {"turn_detection": detection}}}}
+        play(session, created(), called("c1"), done(), started).answer("c1")
+        assert play.kinds == ["c1"]
+        assert play(stopped).kinds == ["c1", "response.create"]
+
+    def test_not_twice_before_the_first_is_heard_of(self, play: Played) -> None:
+        play(created(), called("c1"), done(), created("r2"), called("c2", "r2"), done("r2"))
+        assert play.answer("c1", "c2").kinds == ["c1", "response.create", "c2"]
+        assert play(created("r3"), done("r3")).kinds == ["c1", "response.create", "c2"]
+
+    def test_again_when_the_server_was_already_saying_something(self, play: Played) -> None:
+        play(created(), called("c1"), done()).answer("c1")
+        error = {
+            "code": "conversation_already_has_active_response",
+            "event_id": play.sent[-1]["event_id"],
+        }
+        play({"type": "error", "error": error})
+        assert play.kinds == ["c1", "response.create"]
+        assert play(done("somebody's")).kinds == ["c1", "response.create", "response.create"]
+        assert play.sent[-1]["event_id"] != play.sent[-2]["event_id"]
+
+    def test_again_after_a_response_that_overtook_ours(self, play: Played) -> None:
+        play(created(), called("c1"), done()).answer("c1")
+        error = {
+            "code": "conversation_already_has_active_response",
+            "event_id": play.sent[-1]["event_id"],
+        }
+        play(created("r2"), {"type": "error", "error": error})
+        assert play(done("r2")).kinds == ["c1", "response.create", "response.create"]
+
+    def test_another_error_of_ours_ends_the_asking(self, play: Played) -> None:
+        play(created(), called("c1"), done()).answer("c1")
+        play({"type": "error", "error": {"code": "rate_limit", "event_id": play.sent[-1]["event_id"]}})
+        play(created("r2"), called("c2", "r2"), done("r2")).answer("c2")
+        assert play.kinds == ["c1", "response.create", "c2", "response.create"]
+
+    def test_the_result_is_what_the_protocol_wants(self, play: Played) -> None:
+        play(created(), called("c1")).answer("c1")
+        assert play.sent == [
+            {
+                "type": "conversation.item.create",
+                "item": {"type": "function_call_output", "call_id": "c1", "output": "result of c1"},
+            }
+        ]
+
+
+SCRIPT: list[list[Action] | Action] = [
+    [Call("get_weather", {"location": "Bogotá"}, "call_1"), Call("fails", {}, "call_2"), Raw("{")],
+    [Call("book", {"table": 7}, "call_3"), BargeIn("And for two!")],
+    Say("Done."),
+]
+
+
+@pytest.mark.usefixtures("no_proxy")
+class TestOverAWebSocket:
+    """From a backend to a session and back, with what people use."""
+
+    @in_a_loop
+    async def test_the_websockets_library_is_enough(self) -> None:
+        shop = Shop()
+        async with FakeRealtimeServer(SCRIPT) as api:
+            with served(shop, api.openai_base_url, OPENAI_REALTIME_VOICE="cedar") as url:
+                async with (
+                    AsyncNavaiBackendClient(url) as client,
+                    await Toolset.load(client) as toolset,
+                ):
+                    secret = await client.create_client_secret()
+                    headers = {"Authorization": f"Bearer {secret.value}"}
+                    async with (
+                        websockets.connect(api.url, additional_headers=headers) as socket,
+                        RealtimeToolRunner(toolset, socket.send) as runner,
+                    ):
+
+                        async def listen() -> None:
+                            async for message in socket:
+                                await runner.receive(message)
+
+                        listening = asyncio.create_task(listen())
+                        await runner.offer()
+                        await socket.send('{"type": "response.create"}')
+                        assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
+                        shop.may_end.set()
+                        await api.wait_async()
+                        await socket.close()
+                        await listening
+            session = api.session
+            assert {call_id: json.loads(text[0])["ok"] for call_id, text in session.outputs.items()} == {
+                "call_1": True,
+                "call_2": False,
+                "call_3": True,
+            }
+            # One for the two parallel calls; none after the interruption, which the server answers itself.
+            assert len(session.sent("response.create")) == 2
+            assert session.config["audio"]["output"]["voice"] == "cedar"
+            assert sorted(shop.ran) == ["book", "fails", "get_weather"]
+
+    @in_a_loop
+    async def test_so_is_the_openai_package(self) -> None:
+        shop = Shop()
+        async with FakeRealtimeServer([SCRIPT[0], Say("Sunny.")]) as api:
+            with served(shop, api.openai_base_url) as url:
+                async with (
+                    AsyncNavaiBackendClient(url) as client,
+                    await Toolset.load(client) as toolset,
+                    AsyncOpenAI(
+                        api_key=client.client_secrets(), websocket_base_url=api.websocket_base_url
+                    ) as openai,
+                    openai.realtime.connect(model="gpt-realtime") as connection,
+                ):
+
+                    async def send(event: str) -> None:
+                        await connection.send(json.loads(event))
+
+                    async with RealtimeToolRunner(toolset, send) as runner:
+                        await runner.offer(instructions="You know the weather.")
+                        await connection.response.create()
+                        while not api.session.said:
+                            await runner.receive(await connection.recv_bytes())
+                    assert api.session.instructions == "You know the weather."
+                    assert api.session.model == "gpt-realtime"
+                    assert json.loads(api.session.outputs["call_1"][0])["result"]["temperature"] == 21
+
+    @in_a_loop
+    async def test_leaving_releases_calls_and_a_socket_that_is_gone_hurts_nobody(self) -> None:
+        shop = Shop()
+
+        async def send(_: str) -> None:
+            raise ConnectionError
+
+        with served(shop) as url:
+            async with AsyncNavaiBackendClient(url) as client, await Toolset.load(client) as toolset:
+                async with RealtimeToolRunner(toolset, send) as runner:
+                    await runner.receive(created())
+                    await runner.receive(called("c1", arguments='{"location": "Rome"}'))
+                    await runner.receive(called("c2", name="book", arguments='{"table": 7}'))
+                    assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
+                shop.may_end.set()
+        assert sorted(shop.ran) == ["book", "get_weather"]
+
+
+def test_a_session_update_has_only_what_it_is_given() -> None:
+    assert session_update(()) == {"type": "session.update", "session": {"type": "realtime", "tools": []}}

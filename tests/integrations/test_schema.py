@@ -1,0 +1,237 @@
+"""What becomes of the schemas that a backend sends, through a toolset's tools."""
+
+import asyncio
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from navai_client import BackendFunction, FunctionList
+from navai_client.integrations.tools import Tool, ToolOutcome
+from navai_client.integrations.toolset import Toolset
+
+OPEN = {"type": "object", "properties": {}, "additionalProperties": True}
+
+
+class Recorder:
+    """A client whose every function gives back its payload."""
+
+    async def execute_function(self, name: str, payload: Any = None, **_: Any) -> Any:
+        return payload
+
+    async def list_functions(self) -> FunctionList:
+        return FunctionList()
+
+
+def toolset_with(parameters: Any) -> Toolset:
+    function = BackendFunction(name="f", parameters=parameters)
+    return Toolset(Recorder(), FunctionList(functions=(function,)))  # type: ignore[arg-type]
+
+
+def tool_with(parameters: Any) -> Tool:
+    return toolset_with(parameters).tools[-1]
+
+
+def outcome_of(parameters: Any, arguments: Any) -> ToolOutcome:
+    async def call() -> ToolOutcome:
+        async with toolset_with(parameters) as toolset:
+            return await toolset.call("f", arguments)
+
+    return asyncio.run(call())
+
+
+def test_references_are_put_in_their_place() -> None:
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$defs": {"City": {"type": "string", "minLength": 1}, "a/b~c": {"type": "integer"}},
+        "properties": {
+            "city": {"$ref": "#/$defs/City", "description": "Where."},
+            "days": {"type": "array", "items": {"$ref": "#/$defs/a~1b~0c"}},
+            "both": {"anyOf": [{"$ref": "#/properties/city"}, {"$ref": "#/properties/both/anyOf/2"}, True]},
+        },
+        "required": ["city"],
+    }
+    assert tool_with(schema).parameters == {
+        "type": "object",
+        "properties": {
+            "city": {"type": "string", "minLength": 1, "description": "Where."},
+            "days": {"type": "array", "items": {"type": "integer"}},
+            "both": {"anyOf": [{"type": "string", "minLength": 1, "description": "Where."}, {}, True]},
+        },
+        "required": ["city"],
+    }
+
+
+def test_a_schema_inside_itself_is_left_open_there() -> None:
+    tree = {
+        "type": "object",
+        "properties": {"value": {"type": "integer"}, "children": {"items": {"$ref": "#"}, "type": "array"}},
+    }
+    children = tool_with(tree).parameters["properties"]["children"]["items"]["properties"]["children"]
+    assert children["items"] == {"type": "object"}
+    assert not outcome_of(tree, {"children": [{"value": "x"}]}).ok
+    assert outcome_of(tree, {"children": [{"children": [{"anything": 1}]}]}).ok
+
+
+@pytest.mark.parametrize(
+    "reference", ["https://example.com/s.json", "#/nowhere", "#/properties/x/9", "#name"]
+)
+def test_a_reference_that_leads_nowhere_is_open_and_nothing_is_fetched(reference: str) -> None:
+    schema = {"type": "object", "properties": {"x": {"$ref": reference}}}
+    assert tool_with(schema).parameters["properties"]["x"] == {}
+
+
+def test_what_looks_like_a_reference_but_is_data_stays() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "$ref": {"type": "string"},
+            "definitions": {"enum": [{"$ref": "#"}], "default": {"$ref": "#"}},
+        },
+    }
+    assert tool_with(schema).parameters == schema
+
+
+def test_a_tools_schema_is_a_copy() -> None:
+    schema: dict[str, Any] = {"type": "object", "properties": {"x": {"enum": ["a"]}}}
+    tool = tool_with(schema)
+    tool.parameters["properties"]["x"]["enum"].append("b")
+    assert schema["properties"]["x"]["enum"] == ["a"]
+
+
+BOMB: dict[str, Any] = {
+    "type": "object",
+    "$defs": {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 10} for n in range(10)},
+    "properties": {"x": {"$ref": "#/$defs/d0"}},
+}
+NESTED: dict[str, Any] = {"type": "object"}
+for _ in range(3000):
+    NESTED = {"type": "object", "properties": {"x": NESTED}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "string"}, "it does not describe an object"),
+        ({"type": ["object", "null"]}, "it does not describe an object"),
+        ({"type": "object", "properties": {"x": {"type": "text"}}}, "properties.x.type: 'text' is not valid"),
+        ({"type": "object", "required": "x"}, "required: 'x' is not of type 'array'"),
+        ({"properties": 7}, "properties: 7 is not of type 'object'"),
+        (BOMB, "it is too large"),
+        (NESTED, "it is nested too deep"),
+    ],
+    ids=["text", "or null", "type", "required", "properties", "bomb", "nested"],
+)
+def test_a_schema_that_is_broken_breaks_nothing(schema: Any, reason: str) -> None:
+    toolset = toolset_with(schema)
+    (warning,) = toolset.warnings
+    assert warning.startswith(f'[navai] Ignored the parameters of backend function "f": {reason}')
+    shown = {key: value for key, value in toolset.tools[-1].parameters.items() if key != "description"}
+    assert shown == OPEN
+    assert outcome_of(schema, {"anything": 1}).result == {"anything": 1}
+
+
+def test_what_openai_refuses_at_the_top_is_not_shown_but_checked() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+    }
+    assert tool_with(schema).parameters == {"type": "object", "properties": {"a": {"type": "integer"}}}
+    assert not outcome_of(schema, {}).ok
+
+
+def test_an_older_draft_is_read_as_what_it_is() -> None:
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "definitions": {"x": {"type": "integer"}},
+        "type": "object",
+        "properties": {"pair": {"items": [{"$ref": "#/definitions/x"}, True]}},
+    }
+    assert not outcome_of(schema, {"pair": ["no"]}).ok
+    assert outcome_of(schema, {"pair": [1]}).ok
+
+
+def test_a_pattern_of_another_dialect_is_left_to_the_backend() -> None:
+    schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": r"\p{L}+"}}}
+    toolset = toolset_with(schema)
+    assert toolset.warnings == () or toolset.tools[-1].parameters["additionalProperties"] is True
+    assert outcome_of(schema, {"x": "abc"}).ok
+
+
+def test_a_model_is_told_every_field_that_is_wrong_but_not_without_end() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "place": {},
+            "unit": {"enum": ["c", "f"]},
+            "days": {"type": "array", "items": {"type": "integer"}},
+        },
+        "required": ["place"],
+        "additionalProperties": False,
+    }
+    error = outcome_of(schema, {"unit": "k", "days": [1, "two"], "x": "y" * 500}).error
+    assert error is not None
+    assert "unit: 'k' is not one of ['c', 'f']" in error
+    assert "days.1: 'two' is not of type 'integer'" in error
+    assert "'place' is a required property" in error
+    assert "('x' was unexpected)" in error
+    many = outcome_of(schema, {"place": "", "days": ["x"] * 100}).error
+    assert many is not None
+    assert many.endswith("; and 92 more.")
+    assert len(many) < 2000
+
+
+def test_arguments_that_are_nested_too_deep_are_refused_in_words() -> None:
+    tree: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "object"}}
+    assert "nested too deep" in (outcome_of(tree, '{"a":' * 100_000).error or "")
+
+
+@pytest.mark.parametrize("key", ["args", "arguments", "value", "methodArgs", "constructorArgs"])
+def test_arguments_by_position_are_left_to_the_backend(key: str) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"place": {}},
+        "required": ["place"],
+        "additionalProperties": False,
+    }
+    assert outcome_of(schema, {key: ["Rome"]}).ok
+    named = {"type": "object", "properties": {key: {"type": "integer"}}}
+    assert not outcome_of(named, {key: ["Rome"]}).ok
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+keywords = st.sampled_from(
+    [
+        "type",
+        "properties",
+        "$ref",
+        "$defs",
+        "items",
+        "anyOf",
+        "required",
+        "enum",
+        "additionalProperties",
+        "if",
+    ]
+)
+schemas = st.dictionaries(keywords, json_values | st.just("#/properties/a") | st.just("object"), max_size=5)
+
+
+@settings(max_examples=200)
+@given(schema=schemas, arguments=st.dictionaries(st.text(max_size=2), json_values, max_size=3))
+def test_whatever_a_backend_sends_a_tool_comes_of_it_and_a_call_has_an_outcome(
+    schema: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    parameters = tool_with(schema).parameters
+    jsonschema.Draft202012Validator.check_schema(parameters)
+    assert parameters["type"] == "object"
+    assert "$ref" not in parameters
+    outcome = outcome_of(schema, arguments)
+    assert outcome.ok or outcome.error_type == "invalid_arguments"
