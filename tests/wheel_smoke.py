@@ -47,6 +47,8 @@ def server() -> None:
                 check(client.create_client_secret().value.startswith("ek_demo_"), "a demo secret")
                 check("get_weather" in client.list_functions(), "the demo functions")
                 check(client.execute_function("get_weather", {"location": "Paris"}), "a function that runs")
+            for file in ("", "inspector.js", "inspector.css"):
+                check(httpx.get(f"{line.split()[-1]}/navai/{file}").status_code == 200, f"inspector: {file}")
         finally:
             process.terminate()
 

@@ -29,6 +29,12 @@ def make_parser(prog: str = "python -m navai_client.server") -> argparse.Argumen
     parser.add_argument("--workers", type=int, default=1, help="how many processes (default: %(default)s)")
     parser.add_argument("--demo", action="store_true", help="serve sample functions and demo secrets")
     parser.add_argument(
+        "--inspector",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="serve a page to look at the backend with, at /navai/ (default: with --demo and --reload)",
+    )
+    parser.add_argument(
         "--access-log",
         action=argparse.BooleanOptionalAction,
         default=True,
@@ -71,6 +77,7 @@ def main(arguments: Sequence[str] | None = None, parser: argparse.ArgumentParser
                 reload=given.reload,
                 workers=given.workers,
                 demo=given.demo,
+                inspector=given.inspector,
                 access_log=given.access_log,
             )
         )

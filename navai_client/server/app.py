@@ -51,6 +51,7 @@ class NavaiBackend(Backend):
         began = time.perf_counter()
         headers = dict(scope["headers"])
         request = BackendRequest(scope["method"], _path_of(scope), headers, self._request_id(headers))
+        body: bytes | Answer = b""
         answer = self.core.admit(request)
         if answer is None:
             try:
@@ -61,6 +62,9 @@ class NavaiBackend(Backend):
         await self._send(request, answer, send)
         if self.access_log is not None:
             self.access_log.write(request, answer, time.perf_counter() - began)
+        if self.recent_calls is not None:
+            sent = body if isinstance(body, bytes) else b""
+            self.recent_calls.record(request, sent, answer, time.perf_counter() - began)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:

@@ -10,6 +10,7 @@ from navai_client.server.access_log import AccessLog, AccessRecords
 from navai_client.server.core import BackendCore, Services
 from navai_client.server.demo import DemoServices
 from navai_client.server.discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
+from navai_client.server.inspector import RecentCalls
 from navai_client.server.invocation import Invoker
 from navai_client.server.options import BackendOptions
 from navai_client.server.redaction import Redactor
@@ -54,7 +55,8 @@ class Backend:
             functions_base_dir: Where function modules are looked for; by default the working directory.
             functions_folders: Which folders, files or wildcards below it; see ``discover_function_modules``.
             agents_folders: Which subfolders of these.
-            demo: Whether sample functions are offered, and secrets that open nothing are minted.
+            demo: Whether sample functions are offered, and secrets that open nothing are minted. The
+                inspector is then served unless the environment or *settings* say otherwise.
             discover: Whether folders are searched for functions at all.
             services: What mints and speaks instead of OpenAI and ElevenLabs.
             access_log: Where answers are recorded, by default in the logger
@@ -66,7 +68,7 @@ class Backend:
         """
         env = os.environ if env is None else env
         self.options = BackendOptions.from_env(env) if options is None else options
-        self.settings = ServerSettings(**{**ServerSettings.from_env(env), **settings})
+        self.settings = ServerSettings(**{"inspector": demo, **ServerSettings.from_env(env), **settings})
         self.access_log = access_log
         self._base = Path(
             functions_base_dir or trim(env.get("NAVAI_FUNCTIONS_BASE_DIR") or "") or "."
@@ -82,7 +84,11 @@ class Backend:
             services = DemoServices(ttl) if demo else UpstreamServices(self.options)
         self.services: Services = services
         self.invoker = Invoker(CallThreads(self.settings.threads_per_function), self._hide)
-        self.core = BackendCore(self.settings, self.functions, self.services, self.invoker)
+        self.recent_calls: RecentCalls | None = None
+        if self.settings.inspector:
+            shown = (self.settings.functions_list_path, self.settings.functions_execute_path)
+            self.recent_calls = RecentCalls(self._hide, shown)
+        self.core = BackendCore(self.settings, self.functions, self.services, self.invoker, self.recent_calls)
         if demo:
             self._register_demo()
 

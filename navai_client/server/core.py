@@ -4,6 +4,7 @@ Routes, statuses and texts are the contract's; how they travel is the business o
 """
 
 import asyncio
+import functools
 import hashlib
 import hmac
 import re
@@ -17,6 +18,7 @@ from navai_client.server.bodies import BodyError, decode_record
 from navai_client.server.calls import Outcome, RunningCall
 from navai_client.server.errors import BackendError
 from navai_client.server.idempotency import IdempotencyKeys, KeyReusedError
+from navai_client.server.inspector import CALLS_PATH, RecentCalls, page_answers
 from navai_client.server.invocation import Invoker
 from navai_client.server.messages import JSON_HEADER, Answer, BackendRequest, error_answer, json_answer
 from navai_client.server.openapi import describe
@@ -78,6 +80,7 @@ class BackendCore:
         functions: Callable[[], FunctionRegistry],
         services: Services,
         invoker: Invoker,
+        recent_calls: RecentCalls | None = None,
     ) -> None:
         self.settings = settings
         self._functions = functions
@@ -85,7 +88,10 @@ class BackendCore:
         self._invoker = invoker
         self._token = None if settings.access_token is None else settings.access_token.encode()
         self._keys = IdempotencyKeys()
+        self._open_paths = {HEALTH_PATH}
         self._routes = self._make_routes()
+        if recent_calls is not None:
+            self._add_inspector(recent_calls)
         self._listing: tuple[FunctionRegistry, int, Answer] | None = None
 
     def admit(self, request: BackendRequest) -> Answer | None:
@@ -95,7 +101,7 @@ class BackendCore:
             return error_answer(404, "Not found.")
         if request.method == "OPTIONS":
             return self._options(request, route)
-        if self._token is not None and request.path != HEALTH_PATH and not self._is_let_in(request):
+        if self._token is not None and request.path not in self._open_paths and not self._is_let_in(request):
             return error_answer(
                 401, "Missing or wrong access token.", (b"www-authenticate", b'Bearer realm="navai"')
             )
@@ -129,6 +135,15 @@ class BackendCore:
             routes[settings.functions_list_path] = _route(GET=self._list)
             routes[settings.functions_execute_path] = _route(POST=self._execute)
         return routes
+
+    def _add_inspector(self, recent_calls: RecentCalls) -> None:
+        async def calls(request: BackendRequest, _body: bytes) -> Answer:
+            return recent_calls.answer(request)
+
+        self._routes[CALLS_PATH] = _route(GET=calls)
+        for path, answer in page_answers(self.settings).items():
+            self._open_paths.add(path)  # the page asks for the access token; there is nothing else in it
+            self._routes[path] = _route(GET=functools.partial(_unless_known, answer))
 
     def _is_let_in(self, request: BackendRequest) -> bool:
         scheme, _, given = request.raw_headers.get(b"authorization", b"").partition(b" ")
@@ -186,14 +201,7 @@ class BackendCore:
             return error_answer(error.status_code, str(error), *headers)
 
     async def _list(self, request: BackendRequest, _body: bytes) -> Answer:
-        answer = self._prepared_listing()
-        asked = request.raw_headers.get(b"if-none-match")
-        if asked is not None:
-            etag = next(value for name, value in answer.headers if name == b"etag")
-            known = {each.strip().removeprefix(b"W/") for each in asked.split(b",")}
-            if etag in known or b"*" in known:
-                return Answer(304, headers=tuple(each for each in answer.headers if each is not JSON_HEADER))
-        return answer
+        return await _unless_known(self._prepared_listing(), request, b"")
 
     def _prepared_listing(self) -> Answer:
         registry = self._functions()
@@ -249,6 +257,18 @@ class BackendCore:
     def _begin(self, request: BackendRequest, function: RegisteredFunction, payload: Any) -> RunningCall:
         timeout = self.settings.function_timeout if function.timeout is None else function.timeout or None
         return self._invoker.begin(function.name, function.target, payload, request, timeout)
+
+
+async def _unless_known(answer: Answer, request: BackendRequest, _body: bytes) -> Answer:
+    """Give *answer*, or 304 when the one who asks has it already (RFC 9110, 13.1.2)."""
+    asked = request.raw_headers.get(b"if-none-match")
+    if asked is None:
+        return answer
+    etag = next(value for name, value in answer.headers if name == b"etag")
+    known = {each.strip().removeprefix(b"W/") for each in asked.split(b",")}
+    if etag not in known and b"*" not in known:
+        return answer
+    return Answer(304, headers=tuple(each for each in answer.headers if each[0] != b"content-type"))
 
 
 def _is_json(content_type: bytes) -> bool:

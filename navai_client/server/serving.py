@@ -16,6 +16,7 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 from navai_client.server.access_log import AccessLines
 from navai_client.server.app import NavaiBackend
 from navai_client.server.protocol import OneWriteProtocol
+from navai_client.server.settings import ServerSettings, SettingsKeywords
 
 __all__ = ["ServeError", "ServeOptions", "bind", "make_backend", "serve", "url_of"]
 
@@ -41,6 +42,8 @@ class ServeOptions:
         reload: Whether to start anew when a file below the base directory changes.
         workers: How many processes serve the port; each has functions and idempotency keys of its own.
         demo: Whether to serve sample functions and secrets that open nothing.
+        inspector: Whether to serve the inspector; None serves it with *demo* and with *reload*, unless the
+            environment says otherwise.
         access_log: Whether each answer gets a line in the log.
         grace: Seconds that calls in flight are given to finish when the server is told to stop.
     """
@@ -52,6 +55,7 @@ class ServeOptions:
     reload: bool = False
     workers: int = 1
     demo: bool = False
+    inspector: bool | None = None
     access_log: bool = True
     grace: int = _GRACE_S
 
@@ -104,11 +108,17 @@ def make_backend(options: ServeOptions) -> NavaiBackend:
     root = str(Path(base).resolve())
     if root not in sys.path:
         sys.path.insert(0, root)  # functions may import what lies beside them
+    settings: SettingsKeywords = {}
+    if options.inspector is not None:
+        settings["inspector"] = options.inspector
+    elif options.reload and "inspector" not in ServerSettings.from_env(os.environ):
+        settings["inspector"] = True
     return NavaiBackend(
         functions_base_dir=options.base_dir,
         functions_folders=options.functions_folders,
         demo=options.demo,
         access_log=AccessLines(sys.stderr) if options.access_log else None,
+        **settings,
     )
 
 

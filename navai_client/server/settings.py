@@ -38,7 +38,9 @@ class ServerSettings:
         max_body_bytes: The largest request body that is read.
         body_timeout: Seconds that a request's body may take to arrive.
         cors_origins: Origins that pages may call from, beside localhost; ``*`` for all.
-        access_token: When set, every route but health and preflight asks for it as a bearer token.
+        inspector: Whether a page to look at the backend with is served at ``/navai/``: for development.
+        access_token: When set, every route but health, preflight and the inspector's page asks for it as a
+            bearer token.
     """
 
     client_secret_path: str = attrs.field(default=paths.CLIENT_SECRET_PATH, converter=paths.normalize_path)
@@ -55,6 +57,7 @@ class ServerSettings:
     max_body_bytes: int = attrs.field(default=MAX_BODY_BYTES, validator=_positive)
     body_timeout: float = attrs.field(default=30.0, validator=_positive)
     cors_origins: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    inspector: bool = False
     access_token: str | None = attrs.field(default=None, repr=False)
 
     def allows_origin(self, origin: str) -> bool:
@@ -67,10 +70,21 @@ class ServerSettings:
 
     @staticmethod
     def from_env(env: Mapping[str, str | None]) -> dict[str, Any]:
-        """Read what the environment sets: ``NAVAI_CORS_ORIGIN`` and ``NAVAI_ACCESS_TOKEN``."""
+        """Read what the environment sets.
+
+        ``NAVAI_CORS_ORIGIN``, ``NAVAI_ACCESS_TOKEN`` and, when it is not blank, ``NAVAI_INSPECTOR``: ``true``
+        in any case serves the inspector.
+        """
         origins = (trim(each).rstrip("/").lower() for each in (env.get("NAVAI_CORS_ORIGIN") or "").split(","))
         token = trim(env.get("NAVAI_ACCESS_TOKEN") or "")
-        return {"cors_origins": tuple(each for each in origins if each), "access_token": token or None}
+        found: dict[str, Any] = {
+            "cors_origins": tuple(each for each in origins if each),
+            "access_token": token or None,
+        }
+        inspector = trim(env.get("NAVAI_INSPECTOR") or "")
+        if inspector:
+            found["inspector"] = inspector.lower() == "true"
+        return found
 
 
 class SettingsKeywords(TypedDict, total=False):
@@ -86,4 +100,5 @@ class SettingsKeywords(TypedDict, total=False):
     max_body_bytes: int
     body_timeout: float
     cors_origins: Iterable[str]
+    inspector: bool
     access_token: str | None

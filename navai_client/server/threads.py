@@ -97,7 +97,12 @@ class CallThreads:
 
     def _start(self) -> None:
         """Start a thread, which has been counted as free."""
-        threading.Thread(target=self._work, name="navai-function", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name="navai-function", daemon=True).start()
+        except RuntimeError:
+            # The system has none to spare: the threads there are take the calls; the next call tries again.
+            with self._lock:
+                self._free -= 1
 
     def _work(self) -> None:
         while True:

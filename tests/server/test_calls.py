@@ -74,6 +74,19 @@ def test_a_keyed_call_goes_on_when_the_one_who_called_leaves_and_answers_the_nex
     assert ran == [1]
 
 
+def test_a_keyed_call_that_could_not_begin_is_repeated_from_memory_too() -> None:
+    backend = NavaiBackend(env={}, discover=False)
+    backend.function(name="work")(lambda needed: needed)
+
+    async def scenario() -> list[Any]:
+        return [await call(backend, "work", **{"idempotency-key": "k"}) for _ in range(2)]
+
+    first, again = asyncio.run(scenario())
+    assert first.body == again.body
+    assert b"Missing argument" in first.body
+    assert (b"idempotent-replayed", b"true") in again.headers
+
+
 def test_the_end_of_the_server_ends_every_call() -> None:
     backend = NavaiBackend(env={}, discover=False)
     seen: list[Any] = []

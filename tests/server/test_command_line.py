@@ -128,8 +128,11 @@ def test_reload_serves_a_function_that_was_added_while_it_runs(tmp_path: Path) -
             url = server.stdout.readline().split()[-1]
 
             def names() -> list[str]:
-                with urllib.request.urlopen(f"{url}/navai/functions", timeout=20) as answer:
-                    return [each["name"] for each in json.load(answer)["items"]]
+                try:
+                    with urllib.request.urlopen(f"{url}/navai/functions", timeout=20) as answer:
+                        return [each["name"] for each in json.load(answer)["items"]]
+                except ConnectionError:
+                    return []  # the process that had taken the connection was the one to be replaced
 
             assert names() == ["first"]
             module.write_text("def first() -> int: return 1\ndef second() -> int: return 2\n")

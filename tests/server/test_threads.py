@@ -170,3 +170,21 @@ def test_a_thread_that_was_about_to_end_takes_the_call_that_has_just_come() -> N
 
     asyncio.run(scenario())
     assert said == [1]
+
+
+def test_a_system_without_a_thread_to_spare_delays_calls_and_loses_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def scenario() -> None:
+        threads = CallThreads()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            first = asyncio.create_task(run(threads, "f", lambda: "first"))
+            await asyncio.sleep(0)
+        assert await run(threads, "f", lambda: "second") == "second"
+        assert await first == "first"
+
+    asyncio.run(scenario())

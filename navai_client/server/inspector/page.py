@@ -1,0 +1,66 @@
+"""The inspector's files as prepared answers, with the headers that keep everything else out of the page."""
+
+import hashlib
+import html
+from typing import Final
+
+from navai_client.server.messages import Answer
+from navai_client.server.settings import ServerSettings
+
+__all__ = ["CALLS_PATH", "PAGE_PATH", "page_answers"]
+
+PAGE_PATH: Final = "/navai/"
+CALLS_PATH: Final = "/navai/inspector/calls"
+
+_POLICY: Final = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_FENCE: Final = (
+    (b"content-security-policy", _POLICY),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),  # for browsers that do not know frame-ancestors
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-cache"),
+)
+_SCRIPT: Final = b"text/javascript; charset=utf-8"
+_PAGE: Final = "inspector.html"
+_FILES: Final = {
+    _PAGE: b"text/html; charset=utf-8",
+    "inspector.css": b"text/css; charset=utf-8",
+    "inspector.js": _SCRIPT,
+    "inspector-backend.js": _SCRIPT,
+    "inspector-calls.js": _SCRIPT,
+    "inspector-fields.js": _SCRIPT,
+    "inspector-json.js": _SCRIPT,
+    "inspector.svg": b"image/svg+xml",
+}
+
+
+def page_answers(settings: ServerSettings) -> dict[str, Answer]:
+    """Return the answer for each path of the page; in its HTML is told where the backend's routes are.
+
+    Routes are told relative to the page, so that it works wherever the backend is mounted.
+    """
+    from importlib import resources  # noqa: PLC0415 - loads much that a backend without the page has no use for
+
+    folder = resources.files("navai_client.server.inspector")
+    answers = {}
+    for name, media_type in _FILES.items():
+        body = (folder / name).read_bytes()
+        path = PAGE_PATH + name
+        if name == _PAGE:
+            path = PAGE_PATH
+            body = body.replace(b"<html ", b"<html %s " % _told(settings), 1)
+        etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
+        answers[path] = Answer(200, body, ((b"content-type", media_type), (b"etag", etag), *_FENCE))
+    return answers
+
+
+def _told(settings: ServerSettings) -> bytes:
+    paths = {"secret": settings.client_secret_path}
+    if settings.include_functions_routes:
+        paths |= {"list": settings.functions_list_path, "execute": settings.functions_execute_path}
+    return " ".join(f'data-{name}="{html.escape(path)}"' for name, path in paths.items()).encode()

@@ -1,0 +1,366 @@
+"""The inspector in a real browser: found, filled in, run, failed, minted, used by keyboard, and kept out."""
+
+from typing import Annotated, Any, Literal
+
+import attrs
+import msgspec
+import pytest
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.select import Select
+
+from navai_client.server import NavaiBackend
+from navai_client.server.messages import BackendRequest
+from tests.inspector.conftest import Page, serving
+
+STRANGE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+
+
+def names(page: Page) -> list[str]:
+    return [each.text for each in page.all("#functions .name")]
+
+
+def test_every_function_is_listed_and_found_by_name_or_description(page: Page) -> None:
+    page.wait(lambda: len(names(page)) == 6, "list of six functions")
+    assert page.find("#state").text == "6 functions"
+    page.find("#search").send_keys("tax")
+    assert names(page) == ["calculator_add_tax"]
+    page.find("#search").send_keys("x")
+    assert "No function" in page.find("#nothing").text
+
+
+def test_a_function_is_run_and_shows_its_result_and_its_time(page: Page) -> None:
+    page.open("get_weather")
+    page.field("location").send_keys("Oslo")
+    Select(page.field("unit")).select_by_visible_text("fahrenheit")
+    page.button("Run").click()
+    title, said = page.outcome()
+    assert title == "Done"
+    assert " ms" in said
+    assert page.result()["location"] == "Oslo"
+    assert page.result()["unit"] == "fahrenheit"
+
+
+def test_a_function_that_fails_shows_why(page: Page) -> None:
+    page.open("cancel_order")
+    page.field("order_id").send_keys("17")
+    page.button("Run").click()
+    title, said = page.outcome()
+    assert title == "Failed"
+    assert "There is no order '17'." in said
+
+
+def test_lists_of_objects_are_filled_in_and_what_is_left_empty_is_left_out(page: Page) -> None:
+    page.open("create_order")
+    page.field("customer_id").send_keys("7")
+    Select(page.field("product")).select_by_visible_text("tea")
+    page.button("Add").click()
+    products = [each for each in page.all("main select") if each.is_displayed()]
+    assert page.focused == products[1]
+    Select(products[1]).select_by_visible_text("cake")
+    page.button("Run").click()
+    assert page.outcome()[0] == "Done"
+    assert [each["product"] for each in page.result()["items"]] == ["tea", "cake"]
+    assert page.result()["items"][0]["quantity"] == 1
+
+
+def test_what_does_not_fit_is_said_at_its_field_before_anything_is_sent(
+    page: Page, backend: NavaiBackend
+) -> None:
+    page.open("create_order")
+    page.button("Run").click()
+    product = page.field("product")
+    assert product.get_attribute("aria-invalid") == "true"
+    assert page.focused == product
+    Select(product).select_by_visible_text("tea")
+    page.field("quantity").send_keys("1.5")
+    page.button("Run").click()
+    assert page.find(".error").text == "Must be a whole number."
+    page.field("quantity").clear()
+    page.field("quantity").send_keys("21")
+    page.button("Run").click()
+    assert page.find(".error").text == "Must be 1 to 20."
+    recent = backend.recent_calls
+    assert recent is not None
+    assert b"execute" not in recent.answer(BackendRequest("GET", "/navai/inspector/calls", {})).body
+
+
+def test_a_payload_can_be_written_as_json_and_begins_with_the_forms(page: Page) -> None:
+    page.open("get_weather")
+    page.field("location").send_keys("Oslo")
+    page.button("Edit as JSON").click()
+    area = page.field("payload")
+    assert area.get_property("value") == '{\n  "location": "Oslo"\n}'
+    area.clear()
+    area.send_keys("{")
+    page.button("Run").click()
+    assert "no JSON" in page.find(".error").text
+    area.send_keys('"location": "Rome"}')
+    page.button("Run").click()
+    page.outcome()
+    assert page.result()["location"] == "Rome"
+    page.button("Back to the form").click()
+    assert page.field("location").get_property("value") == "Oslo"
+
+
+def test_a_secret_is_minted_masked_and_shown_on_demand(page: Page, driver: Any) -> None:
+    page.find("#secret-button").click()
+    page.field("language").send_keys("Spanish")
+    page.button("Mint").click()
+    assert page.outcome()[0] == "Minted"
+    secret = page.find(".secret")
+    assert secret.text.startswith("ek_•")
+    assert "ek_demo_" not in driver.page_source
+    page.button("Reveal").click()
+    assert secret.text.startswith("ek_demo_")
+    page.button("Hide").click()
+    assert "ek_demo_" not in driver.page_source
+    title = page.wait(lambda: next(iter(page.all("#calls .name")), None), "latest call")
+    assert title.text == "client secret"
+    assert "ek_demo_" not in driver.page_source
+
+
+def test_calls_appear_as_they_come_with_what_was_sent_and_answered(page: Page) -> None:
+    page.open("cancel_order")
+    page.field("order_id").send_keys("17")
+    page.button("Run").click()
+    page.wait(lambda: page.all("#calls .name")[0].text == "cancel_order", "call of cancel_order")
+    page.find("#calls summary").click()
+    shown = [each.text for each in page.all("#calls li:first-child pre")]
+    assert '"order_id": "17"' in shown[0]
+    assert "There is no order" in shown[1]
+    assert "failed" in page.find("#calls summary").text
+
+
+def test_the_page_can_be_used_by_keyboard_alone(page: Page) -> None:
+    page.find("#functions button")
+    page.press(Keys.TAB)
+    assert page.focused.text == "Skip to the form"
+    page.find("#search").send_keys("weather")
+    page.wait(lambda: names(page) == ["get_weather"], "one function")
+    page.press(Keys.ARROW_DOWN)
+    page.press(Keys.ENTER)
+    page.wait(
+        lambda: page.focused.text == "get_weather" and page.focused.tag_name == "h2", "focus on the title"
+    )
+    page.press(Keys.TAB)
+    assert page.focused == page.field("location")
+    page.press("Oslo")
+    outline = page.focused.value_of_css_property("outline-style")
+    assert outline == "solid"
+    page.press(Keys.CONTROL, Keys.ENTER)
+    assert page.outcome()[0] == "Done"
+    said = page.find(".said")
+    assert said.get_attribute("role") == "status"
+
+
+def test_every_control_has_a_label_and_every_button_a_name(page: Page) -> None:
+    for name in ("create_order", "get_weather", "%2Fsecret"):
+        page.open(name)
+        page.find("main h2")
+        for control in page.all("main input, main select, main textarea, #search"):
+            assert control.accessible_name, control.get_attribute("outerHTML")
+        for button in page.all("button"):
+            assert not button.is_displayed() or button.accessible_name
+
+
+@attrs.frozen
+class Place:
+    """Where."""
+
+    street: str
+    number: int
+
+
+class TestForms:
+    """Every kind of value that a schema can ask for."""
+
+    @pytest.fixture(name="backend")
+    def _backend(self) -> NavaiBackend:
+        """A backend whose function gives back what it got."""
+        backend = NavaiBackend(env={}, discover=False, inspector=True)
+
+        @backend.function
+        def echo(  # noqa: PLR0917 - as many kinds as there are
+            whole: int,
+            share: Annotated[float, msgspec.Meta(gt=0, le=1)],
+            certain: bool,
+            anything: Any,
+            note: str | None,
+            place: Place | None = None,
+            tags: list[str] = [],  # noqa: B006 - as functions are
+            level: Literal[1, 2] | None = None,
+            **more: int,
+        ) -> dict[str, Any]:
+            return {**locals(), **more}
+
+        return backend
+
+    def test_values_of_every_kind_travel_as_they_were_typed(self, page: Page) -> None:
+        page.open("echo")
+        page.field("whole").send_keys("9007199254740993")
+        page.field("share").send_keys("0")
+        Select(page.field("certain")).select_by_visible_text("true")
+        page.field("anything").send_keys("[1e2]")
+        page.button("Run").click()
+        assert page.find(".error").text == "Must be more than 0 to 1."
+        page.field("share").clear()
+        page.field("share").send_keys("0.5")
+        Select(page.field("level")).select_by_visible_text("2")
+        page.button("Give it").click()
+        page.field("street").send_keys("Elm")
+        page.field("number").send_keys("3")
+        page.button("Add").click()
+        page.press("red")
+        page.field("more").send_keys('{"extra": 4}')
+        page.button("Run").click()
+        assert page.outcome()[0] == "Done"
+        assert "9007199254740993" in page.find(".outcome pre").text
+        result = page.result()
+        assert result.pop("more") == {"extra": 4}
+        assert result == {
+            "whole": 9007199254740993,
+            "share": 0.5,
+            "certain": True,
+            "anything": [100.0],
+            "note": None,
+            "place": {"street": "Elm", "number": 3},
+            "tags": ["red"],
+            "level": 2,
+            "extra": 4,
+        }
+
+
+class TestStrangers:
+    """Names and texts that would like to be HTML."""
+
+    @pytest.fixture(name="backend")
+    def _backend(self) -> NavaiBackend:
+        """A backend that was told to say strange things."""
+        backend = NavaiBackend(env={}, discover=False, inspector=True)
+
+        @backend.function(name="strange", description=STRANGE)
+        def strange(text: Annotated[str, STRANGE] = STRANGE) -> str:
+            if text == "fail":
+                raise ValueError(STRANGE)
+            return STRANGE
+
+        return backend
+
+    def test_nothing_that_the_backend_says_becomes_html(self, page: Page) -> None:
+        page.open("strange")
+        page.button("Run").click()
+        assert page.outcome()[0] == "Done"
+        assert page.result() == STRANGE
+        page.field("text").send_keys("fail")
+        page.button("Run").click()
+        page.wait(lambda: page.outcome()[0] == "Failed", "failure")
+        assert STRANGE in page.outcome()[1]
+        assert page.all("main img, main script, nav img, aside img") == []
+
+
+class TestToken:
+    """A backend that asks for a token."""
+
+    @pytest.fixture(name="backend")
+    def _backend(self) -> NavaiBackend:
+        """A backend that lets in who knows its token."""
+        return NavaiBackend(env={}, discover=False, demo=True, access_token="let-me-in")
+
+    @pytest.fixture(name="refusals")
+    def _refusals(self) -> list[str]:
+        """The browser notes each answer of 401."""
+        return ["401 (Unauthorized)"]
+
+    def test_the_token_is_asked_for_and_kept_in_memory_only(self, page: Page, driver: Any) -> None:
+        page.find("#token").send_keys("wrong", Keys.ENTER)
+        assert "did not take" in page.find("#token-error").text
+        page.find("#token").send_keys("let-me-in", Keys.ENTER)
+        page.wait(lambda: len(names(page)) == 6, "list of six functions")
+        page.open("tell_time")
+        page.find("#token").send_keys("let-me-in", Keys.ENTER)
+        page.button("Run").click()
+        assert page.outcome()[0] == "Done"
+        page.wait(lambda: "tell_time" in page.find("#calls").text, "call of tell_time")
+        kept = driver.execute_script("return [localStorage.length, sessionStorage.length, document.cookie]")
+        assert kept == [0, 0, ""]
+
+    def test_who_knows_no_token_sees_nothing(self, page: Page) -> None:
+        page.button("Not now").click()
+        page.wait(lambda: page.find("#state").text == "An access token is needed", "word of it")
+        assert names(page) == []
+        assert page.all("#calls li") == []
+
+
+def test_a_backend_that_goes_away_and_comes_back_is_noticed(driver: Any) -> None:
+    def backend() -> NavaiBackend:
+        return NavaiBackend(env={}, discover=False, demo=True)
+
+    with serving(backend()) as url:
+        page = Page(driver, url)
+        page.open("get_weather")
+        page.field("location").send_keys("Oslo")
+    page.wait(lambda: page.find("#state").text == "The backend does not answer", "word of its absence")
+    page.button("Run").click()
+    assert page.outcome()[0] == "No answer"
+    with serving(backend(), int(url.rpartition(":")[2])):
+        page.wait(lambda: page.find("#state").text == "6 functions", "word of its return")
+        page.button("Run").click()  # what was typed is still there
+        page.wait(lambda: page.outcome()[0] == "Done", "result")
+        assert page.result()["location"] == "Oslo"
+        driver.get("about:blank")
+
+
+def test_the_latest_calls_stand_still_while_they_are_paused(page: Page) -> None:
+    page.open("tell_time")
+    page.button("Pause").click()
+    before = len(page.all("#calls li"))
+    page.button("Run").click()
+    assert page.outcome()[0] == "Done"
+    assert len(page.all("#calls li")) == before
+    page.button("Go on").click()
+    page.wait(lambda: page.all("#calls .name")[0].text == "tell_time", "call of tell_time")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 800, 1400])
+def test_it_fits_every_width_and_can_be_read_in_light_and_dark(
+    page: Page, driver: Any, scheme: str, width: int
+) -> None:
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page.open("create_order")
+        page.field("product")
+        assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
+        for selector in ("h2", ".lead", ".hint", ".type", "#search", ".main", ".plain", ".choices .faint"):
+            assert contrast(driver, selector) >= 4.5, selector
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def contrast(driver: Any, selector: str) -> float:
+    """Return the contrast of a text with what is behind it, as WCAG 2 defines it."""
+    front, behind = driver.execute_script(
+        """
+        const of = (element) => getComputedStyle(element).backgroundColor;
+        let element = document.querySelector(`main ${arguments[0]}`) ?? document.querySelector(arguments[0]);
+        const front = getComputedStyle(element).color;
+        while (of(element).startsWith("rgba(") && element.parentElement) element = element.parentElement;
+        return [front, of(element)];
+        """,
+        selector,
+    )
+    lighter, darker = sorted((luminance(front), luminance(behind)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def luminance(colour: str) -> float:
+    parts = [float(each) / 255 for each in colour.partition("(")[2].rstrip(")").split(",")[:3]]
+    red, green, blue = (
+        each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

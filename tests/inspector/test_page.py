@@ -1,0 +1,150 @@
+"""The inspector without a browser: when it is there, what keeps others out, what the latest calls tell."""
+
+import asyncio
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from navai_client.server import NavaiBackend
+from navai_client.server.serving import ServeOptions, make_backend
+
+CALLS = "/navai/inspector/calls"
+EXECUTE = "/navai/functions/execute"
+
+
+def ask(backend: NavaiBackend, *requests: tuple[str, str, dict[str, Any]]) -> list[httpx.Response]:
+    """Send requests, one after the other, in memory."""
+
+    async def send() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=cast("Any", backend))
+        async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+            return [await client.request(method, path, **given) for method, path, given in requests]
+
+    return asyncio.run(send())
+
+
+def get(backend: NavaiBackend, path: str, **given: Any) -> httpx.Response:
+    return ask(backend, ("GET", path, given))[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "env", "there"),
+    [
+        ({}, {}, False),
+        ({"demo": True}, {}, True),
+        ({"inspector": True}, {}, True),
+        ({}, {"NAVAI_INSPECTOR": " TRUE "}, True),
+        ({}, {"NAVAI_INSPECTOR": "1"}, False),
+        ({"demo": True}, {"NAVAI_INSPECTOR": "false"}, False),
+        ({"inspector": False}, {"NAVAI_INSPECTOR": "true"}, False),
+        ({"inspector": False, "demo": True}, {}, False),
+    ],
+)
+def test_it_is_there_when_it_was_asked_for_and_in_a_demo(
+    given: dict[str, Any], env: dict[str, str], there: bool
+) -> None:
+    backend = NavaiBackend(env=env, discover=False, **given)
+    for path in ("/navai/", "/navai/inspector.js", CALLS):
+        assert (get(backend, path).status_code == 200) is there
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "there"),
+    [
+        (ServeOptions(), "", False),
+        (ServeOptions(demo=True), "", True),
+        (ServeOptions(reload=True), "", True),
+        (ServeOptions(reload=True), "false", False),
+        (ServeOptions(), "true", True),
+        (ServeOptions(inspector=False, demo=True), "true", False),
+        (ServeOptions(inspector=True), "false", True),
+    ],
+)
+def test_the_command_line_serves_it_for_development(
+    options: ServeOptions, env: str, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAVAI_INSPECTOR", env)
+    assert make_backend(options).settings.inspector is there
+
+
+def test_the_page_lets_nothing_in_and_is_framed_by_nobody() -> None:
+    backend = NavaiBackend(env={}, discover=False, demo=True)
+    for path in ("/navai/", "/navai/inspector.js", "/navai/inspector.css", "/navai/inspector.svg"):
+        headers = get(backend, path).headers
+        policy = dict(each.strip().split(" ", 1) for each in headers["content-security-policy"].split(";"))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == policy["connect-src"] == "'self'"
+        assert policy["frame-ancestors"] == policy["form-action"] == policy["base-uri"] == "'none'"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert get(backend, path, headers={"if-none-match": headers["etag"]}).status_code == 304
+    page = get(backend, "/navai/").text
+    assert "http://" not in page
+    assert "https://" not in page
+    assert "<script>" not in page
+    assert "style=" not in page
+
+
+def test_the_page_is_told_where_the_routes_are_and_cannot_be_broken_by_them() -> None:
+    backend = NavaiBackend(
+        env={}, discover=False, inspector=True, functions_list_path='/a"><b>', client_secret_path="/s"
+    )
+    page = get(backend, "/navai/").text
+    assert 'data-list="/a&quot;&gt;&lt;b&gt;"' in page
+    assert 'data-secret="/s"' in page
+    without = NavaiBackend(env={}, discover=False, inspector=True, include_functions_routes=False)
+    assert "data-list" not in get(without, "/navai/").text
+
+
+def test_an_access_token_keeps_the_calls_but_not_the_page() -> None:
+    backend = NavaiBackend(env={}, discover=False, demo=True, access_token="let-me-in")
+    assert get(backend, "/navai/").status_code == 200
+    assert get(backend, CALLS).status_code == 401
+    assert get(backend, CALLS, headers={"authorization": "Bearer let-me-in"}).status_code == 200
+
+
+def test_the_latest_calls_are_told_without_what_is_secret() -> None:
+    backend = NavaiBackend(env={}, discover=False, demo=True, access_token="let-me-in")
+    headers = {"authorization": "Bearer let-me-in"}
+
+    @backend.function
+    def echo(password: str, key: str, text: str) -> dict[str, str]:
+        return {"api_key": key, "said": text}
+
+    payload = {"password": 'hunter\\"2', "key": "sk-proj-abcdef123456", "text": "let-me-in, hello"}
+    ask(
+        backend,
+        ("POST", EXECUTE, {"json": {"function_name": "echo", "payload": payload}, "headers": headers}),
+        ("POST", EXECUTE, {"json": {"function_name": "cancel_order"}, "headers": headers}),
+        ("POST", "/navai/realtime/client-secret", {"json": {"apiKey": "sk-mine"}, "headers": headers}),
+        ("GET", "/nowhere", {}),
+        ("GET", "/health", {}),
+        ("GET", "/navai/", {}),
+    )
+    answer = get(backend, CALLS, headers=headers)
+    nowhere, secret, cancel, called = answer.json()["calls"]
+    assert (nowhere["path"], nowhere["status"], nowhere["ok"]) == ("/nowhere", 404, False)
+    assert (secret["status"], secret["sent"], secret["given"]) == (200, "", "")
+    assert (cancel["status"], cancel["ok"], cancel["function"]) == (200, False, "cancel_order")
+    assert called["ok"] is True
+    assert "hello" in called["sent"]
+    assert "hello" in called["given"]
+    for private in ("hunter", "sk-proj", "sk-mine", "let-me-in", "ek_demo"):
+        assert private not in answer.text
+    assert (
+        get(backend, CALLS, headers={**headers, "if-none-match": answer.headers["etag"]}).status_code == 304
+    )
+
+
+def test_the_calls_are_bounded_in_number_and_size() -> None:
+    backend = NavaiBackend(env={}, discover=False, inspector=True)
+    backend.function(name="echo")(lambda text: text)
+    body = {"function_name": "echo", "payload": {"text": "x" * 100_000}}
+    ask(backend, *[("POST", EXECUTE, {"json": body})] * 101)
+    calls = get(backend, CALLS).json()["calls"]
+    assert [calls[0]["id"], calls[-1]["id"], len(calls)] == [101, 2, 100]
+    assert max(len(each["sent"]) + len(each["given"]) for each in calls) <= 4000
+
+
+def test_without_it_nothing_is_kept() -> None:
+    assert NavaiBackend(env={}, discover=False).recent_calls is None
