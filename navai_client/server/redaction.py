@@ -10,7 +10,7 @@ __all__ = ["Redactor", "mask_keys", "message_of"]
 
 _MASK: Final = "***"
 _KEYS: Final = re.compile(
-    r"(?:sk|ek|rk|pk|xi)[-_](?:[A-Za-z0-9*]+[-_])*[A-Za-z0-9*_-]{6,}"
+    r"(?<![A-Za-z0-9])(?:sk|ek|rk|pk|xi)[-_](?:[A-Za-z0-9*]+[-_])*[A-Za-z0-9*_-]{6,}"
     r"|(?i:(?<=bearer )|(?<=basic ))[A-Za-z0-9._~+/=-]{6,}"
 )
 _PATH: Final = re.compile(

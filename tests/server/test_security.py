@@ -97,6 +97,16 @@ def test_no_answer_holds_a_key_or_a_path_outside_the_base_directory(tmp_path: Pa
     assert "secret-of-ours" not in repr(backend.options)
 
 
+def test_words_that_hold_the_letters_of_a_key_are_told_as_they_are(tmp_path: Path, execute: Any) -> None:
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path)
+
+    @backend.function
+    def fail() -> None:
+        raise OSError("the task_manager wrote no disk-usage-report for my_sk_live_abcdef123456")
+
+    assert execute(backend, "fail")["details"] == "the task_manager wrote no disk-usage-report for my_***"
+
+
 @pytest.mark.parametrize(
     ("told", "shown"),
     [
