@@ -5,7 +5,7 @@ READY := .venv/.ready
 # The certificates that pip takes too, so that both work behind a company's proxy.
 export UV_SYSTEM_CERTS := 1
 
-.PHONY: demo test lint types bench docs format clean
+.PHONY: demo test lint types bench docs pictures format clean
 
 demo: $(READY)  ## start the bundled server and run the main job against it
 	@$(BIN)/python examples/demo.py
@@ -28,6 +28,9 @@ bench: $(READY)  ## measure against the peers (see benchmarks/README.md)
 
 docs: $(READY)  ## build the documentation into site/; any warning fails
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs site
+
+pictures: $(READY)  ## make the pictures of README anew; needs Chromium and its driver
+	$(BIN)/python docs/pictures/make.py
 
 format: $(READY)  ## rewrite what ruff can put right
 	$(BIN)/ruff check --fix .

@@ -14,7 +14,10 @@ nitpick_ignore_regex = [
     # Names of this package that a signature shows and that are no public names.
     (r"py:.*", r"navai_client\.(.+\.)?_.*"),
     # What stands behind a public class and is not to be used by itself.
-    (r"py:.*", r"navai_client\.(conformance\.requirement\.Rule|server\.targets\.Target)"),
+    (
+        r"py:.*",
+        r"navai_client\.(conformance\.requirement\.Rule|inflight\.InFlight|server\.access_log\.AccessLog|server\.targets\.Target)",
+    ),
 ]
 
 html_theme = "furo"
@@ -22,6 +25,7 @@ html_title = f"navai-client {release}"
 html_show_sphinx = False
 html_copy_source = False
 
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"

@@ -4,6 +4,7 @@ import fcntl
 import os
 import pty
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -14,6 +15,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -72,7 +76,25 @@ def terminal(url: str) -> None:
 
 
 def inspector(url: str) -> None:
-    """Take a photograph of the inspector after a call, in light and in dark."""
+    """Take a photograph of the inspector after a call."""
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or "chromium"
+    for flag in ("headless", "no-sandbox", "disable-gpu", "hide-scrollbars", "disable-background-networking"):
+        options.add_argument(f"--{flag}")
+    browser = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        browser.set_window_size(1280, 940)
+        browser.get(f"{url}/navai/#get_weather")
+        wait = WebDriverWait(browser, 20)
+        place = wait.until(lambda page: page.find_element(By.CSS_SELECTOR, "main textarea, main input"))
+        place.send_keys("Bogotá")
+        next(each for each in browser.find_elements(By.TAG_NAME, "button") if each.text == "Run").click()
+        wait.until(lambda page: "condition" in page.find_element(By.TAG_NAME, "main").text)
+        wait.until(lambda page: "get_weather" in page.find_element(By.ID, "calls").text)
+        browser.execute_script("scrollTo(0, 0)")
+        browser.save_screenshot(str(HERE / "inspector.png"))
+    finally:
+        browser.quit()
 
 
 if __name__ == "__main__":
