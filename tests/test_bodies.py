@@ -11,7 +11,9 @@ from navai_client.transports._body import Body
 from tests.clients import make_client
 
 WHOLE = b'{"ok": true, "result": "' + b"r" * 500 + b'"}'
-MEMBERS = gzip.compress(WHOLE[:20], mtime=0) + gzip.compress(b"", mtime=0) + gzip.compress(WHOLE[20:], mtime=0)
+MEMBERS = (
+    gzip.compress(WHOLE[:20], mtime=0) + gzip.compress(b"", mtime=0) + gzip.compress(WHOLE[20:], mtime=0)
+)
 
 
 @pytest.mark.parametrize("step", [1, 7, 10_000])

@@ -68,12 +68,12 @@ class Answer:
         self._response = outcome if isinstance(outcome, Response) else None
         self._private = private
         self.seconds = seconds
-        self.failure = None
+        self.failure: str | None = None
         if isinstance(outcome, TransportFailure):
             self.failure = outcome.message or "no reason was given"
-        self.timed_out = isinstance(outcome, TransportFailure) and outcome.timed_out
-        self.status = 0 if self._response is None else self._response.status
-        self.content = b"" if self._response is None else self._response.content
+        self.timed_out: bool = isinstance(outcome, TransportFailure) and outcome.timed_out
+        self.status: int = 0 if self._response is None else self._response.status
+        self.content: bytes = b"" if self._response is None else self._response.content
 
     @property
     def success(self) -> bool:

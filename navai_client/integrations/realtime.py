@@ -262,7 +262,7 @@ class RealtimeToolRunner:
     """
 
     def __init__(self, toolset: Toolset, send: Callable[[str], Awaitable[Any]]) -> None:
-        self.tools = RealtimeTools()
+        self.tools: RealtimeTools = RealtimeTools()
         self._toolset = toolset
         self._send = send
         self._calls: set[asyncio.Task[None]] = set()

@@ -67,8 +67,10 @@ class Backend:
             BackendOptionsError: Options that cannot work.
         """
         env = os.environ if env is None else env
-        self.options = BackendOptions.from_env(env) if options is None else options
-        self.settings = ServerSettings(**{"inspector": demo, **ServerSettings.from_env(env), **settings})
+        self.options: BackendOptions = BackendOptions.from_env(env) if options is None else options
+        self.settings: ServerSettings = ServerSettings(
+            **{"inspector": demo, **ServerSettings.from_env(env), **settings}
+        )
         self.access_log = access_log
         self._base = Path(
             functions_base_dir or trim(env.get("NAVAI_FUNCTIONS_BASE_DIR") or "") or "."
@@ -83,12 +85,14 @@ class Backend:
             ttl = self.options.client_secret_ttl_seconds
             services = DemoServices(ttl) if demo else UpstreamServices(self.options)
         self.services: Services = services
-        self.invoker = Invoker(CallThreads(self.settings.threads_per_function), self._hide)
+        self.invoker: Invoker = Invoker(CallThreads(self.settings.threads_per_function), self._hide)
         self.recent_calls: RecentCalls | None = None
         if self.settings.inspector:
             shown = (self.settings.functions_list_path, self.settings.functions_execute_path)
             self.recent_calls = RecentCalls(self._hide, shown)
-        self.core = BackendCore(self.settings, self.functions, self.services, self.invoker, self.recent_calls)
+        self.core: BackendCore = BackendCore(
+            self.settings, self.functions, self.services, self.invoker, self.recent_calls
+        )
         if demo:
             self._register_demo()
 

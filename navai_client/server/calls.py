@@ -51,15 +51,15 @@ class RunningCall:
 
     def __init__(self, name: str, context: FunctionContext | None, among: set["RunningCall"]) -> None:
         """Be one of the calls *among* which it is until it ends."""
-        self.name = name
+        self.name: str = name
         self.context = context
         self.outcome: Outcome | None = None
-        self.ended = False
+        self.ended: bool = False
         self.late: FunctionFailure | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.task: asyncio.Task[None] | None = None
         self.let_go: Callable[[], None] | None = None
-        self.ends_itself = False
+        self.ends_itself: bool = False
         self._then: Callable[[Outcome | None], None] | None = None
         self._waiting: list[asyncio.Future[None]] | None = None
         self._among = among

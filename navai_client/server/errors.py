@@ -32,38 +32,38 @@ class BackendError(Exception):
         retry_after: The ``Retry-After`` header to send along, as it came from upstream, or None.
     """
 
-    status_code = 500
+    status_code: int = 500
     retry_after: str | None = None
 
 
 class BackendOptionsError(BackendError, ValueError):
     """Options that no backend can work with."""
 
-    status_code = 400
+    status_code: int = 400
 
 
 class RequestFieldError(BackendError, ValueError):
     """A field of a request is missing or has the wrong type; the message names it."""
 
-    status_code = 400
+    status_code: int = 400
 
 
 class MissingApiKeyError(BackendError):
     """Neither the backend nor the request has an API key."""
 
-    status_code = 401
+    status_code: int = 401
 
 
 class ApiKeyNotAllowedError(BackendError):
     """The request brings an API key, and this backend takes none from requests."""
 
-    status_code = 403
+    status_code: int = 403
 
 
 class UpstreamError(BackendError):
     """The upstream refused, could not be reached, or gave an answer that breaks its contract."""
 
-    status_code = 502
+    status_code: int = 502
 
     def __init__(self, message: str, *, status_code: int = 502, retry_after: str | None = None) -> None:
         super().__init__(message)

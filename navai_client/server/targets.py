@@ -34,9 +34,9 @@ class FunctionTarget:
 
     def __init__(self, call: Callable[..., Any]) -> None:
         self._call = call
-        self.is_async = _is_async(call)
-        self.signature = Signature(call)
-        self.takes_context = self.signature.takes_context
+        self.is_async: bool = _is_async(call)
+        self.signature: Signature = Signature(call)
+        self.takes_context: bool = self.signature.takes_context
 
     def prepare(self, payload: Any, context: FunctionContext | None) -> Callable[[], Any]:
         """Bind *payload* to the function's parameters."""
@@ -52,10 +52,10 @@ class MethodTarget:
         self._class = cls
         self._method = method
         # A constructor of its own may block: then even an asynchronous method is begun in a thread.
-        self.is_async = _is_async(call) and _has_no_constructor(cls)
+        self.is_async: bool = _is_async(call) and _has_no_constructor(cls)
         self._constructor = Signature(cls)
-        self.signature = Signature(call, is_method=True)
-        self.takes_context = self.signature.takes_context or self._constructor.takes_context
+        self.signature: Signature = Signature(call, is_method=True)
+        self.takes_context: bool = self.signature.takes_context or self._constructor.takes_context
 
     def prepare(self, payload: Any, context: FunctionContext | None) -> Callable[[], Any]:
         """Bind ``constructorArgs`` to the class, ``methodArgs`` or the rest of *payload* to the method."""

@@ -84,7 +84,7 @@ class FakeRealtimeSession:
         self.calls: dict[str, Call] = {}
         self.outputs: dict[str, list[str]] = {}
         self.said: list[str] = []
-        self.hung_up = False
+        self.hung_up: bool = False
         self._playing: asyncio.Task[None] | None = None
         self._response: str | None = None
         self._heard = asyncio.Condition()

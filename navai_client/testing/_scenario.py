@@ -39,8 +39,8 @@ class Scenario:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
-        self.journal = Journal()
-        self.script = Script()
+        self.journal: Journal = Journal()
+        self.script: Script = Script()
 
     def receive(self, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes) -> Arrival:
         """Note a request, and take from the script what shall happen to it."""

@@ -41,8 +41,8 @@ class FakeBackend(ScriptedBackend):
         """Make a backend with *settings*, fields of :class:`~navai_client.server.ServerSettings`."""
         super().__init__(Backend(env={}, discover=False, services=DemoServices(), **settings))
         self._memory = InMemory(self._backend, self._scenario)
-        self.transport = InMemoryTransport(self._memory)
-        self.async_transport = AsyncInMemoryTransport(self._memory)
+        self.transport: InMemoryTransport = InMemoryTransport(self._memory)
+        self.async_transport: AsyncInMemoryTransport = AsyncInMemoryTransport(self._memory)
 
     def handle(self, request: Any) -> Any:
         """Answer a request of httpx or httpx2: ``httpx.MockTransport(backend.handle)``.

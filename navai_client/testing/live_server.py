@@ -47,7 +47,7 @@ class LiveServer(ScriptedBackend):
         self._app = NavaiBackend(options, env={}, discover=False, services=DemoServices(), **settings)
         super().__init__(self._app)
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.url: str = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             self._serve,
             interface="asgi3",

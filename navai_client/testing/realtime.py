@@ -83,7 +83,7 @@ class FakeRealtimeServer:
         self._port = 0
         self._closing = asyncio.Event()
         self._admitted: dict[ServerConnection, Request] = {}
-        self.numbers = Numbers()
+        self.numbers: Numbers = Numbers()
         self.sessions: list[FakeRealtimeSession] = []
         self.minted: list[MintedSecret] = []
         self.refused: list[str] = []

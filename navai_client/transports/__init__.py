@@ -29,11 +29,11 @@ class Call:
     __slots__ = ("cancellable", "deadline", "left", "max_response_bytes", "sent")
 
     def __init__(self, *, timeout: float | None, max_response_bytes: int) -> None:
-        self.deadline = None if timeout is None else time.monotonic() + timeout
-        self.max_response_bytes = max_response_bytes
-        self.sent = False
-        self.left = False
-        self.cancellable = True
+        self.deadline: float | None = None if timeout is None else time.monotonic() + timeout
+        self.max_response_bytes: int = max_response_bytes
+        self.sent: bool = False
+        self.left: bool = False
+        self.cancellable: bool = True
 
     def remaining(self) -> float | None:
         """Return the seconds that are left, never below 0, or None for no limit."""

@@ -1,0 +1,24 @@
+"""What type checkers see of the installed wheel. Run by .ci/run: ``wheel_types.py PYRIGHT PYTHON``."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main(pyright: str, python: str) -> None:
+    """Stop if a public name of the package has a type that is not known."""
+    environment = {**os.environ, "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"}
+    environment["VIRTUAL_ENV"] = str(Path(python).parents[1])
+    command = [pyright, "--verifytypes", "navai_client", "--ignoreexternal", "--outputjson"]
+    finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    found = json.loads(finished.stdout)["typeCompleteness"]
+    public = found["exportedSymbolCounts"]
+    if not found["pyTypedPath"] or public["withKnownType"] < 1000 or public["withUnknownType"]:
+        sys.exit(f"wheel types: {public}")
+    print(f"wheel types: {found['completenessScore']:.1%} of {sum(public.values())} public names are exact")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
