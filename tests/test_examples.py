@@ -39,10 +39,12 @@ def test_the_example_of_a_test_suite_passes(demo_server: str) -> None:
     assert "7 passed" in output
 
 
-def test_every_example_is_run() -> None:
-    run_here = {*SHOWS, "04_test_suite.py"}
-    scripts = {path.name for path in EXAMPLES.glob("[0-9]*.py")} | {"demo.py"}
-    assert scripts == run_here
+def test_every_example_is_told_of_and_run_by_a_test() -> None:
+    scripts = {path.name for path in EXAMPLES.glob("*.py")}
+    table = (EXAMPLES / "README.md").read_text()
+    assert {name for name in scripts if f"]({name})" in table} == scripts
+    tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
+    assert {name for name in scripts if name in tests or f'"{name.removesuffix(".py")}"' in tests} == scripts
 
 
 def test_without_a_backend_an_example_says_what_is_wrong() -> None:

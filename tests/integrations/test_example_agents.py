@@ -40,7 +40,7 @@ def test_the_livekit_agent_answers_with_the_backends_functions(
     async def talk() -> None:
         model = ScriptedLLM([wants("get_weather", arguments='{"location": "Bogotá"}')], "It is warm.")
         async with AgentSession[None](llm=model) as session:
-            await session.start(example("livekit_agent").make_agent())
+            await session.start(example("06_livekit_agent").make_agent())
             await session.run(user_input="How is the weather?")
         (output,) = [item for item in model.contexts[-1] if isinstance(item, llm.FunctionCallOutput)]
         assert json.loads(output.output)["result"]["location"] == "Bogotá"
@@ -49,7 +49,7 @@ def test_the_livekit_agent_answers_with_the_backends_functions(
 
 
 def test_the_livekit_agent_starts_from_the_command_line() -> None:
-    command = [sys.executable, str(EXAMPLES / "livekit_agent.py"), "--help"]
+    command = [sys.executable, str(EXAMPLES / "06_livekit_agent.py"), "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "console" in shown
 
@@ -94,7 +94,7 @@ def test_the_pipecat_agent_answers_with_the_backends_functions(demo_server: str)
             }
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                str(EXAMPLES / "pipecat_agent.py"),
+                str(EXAMPLES / "07_pipecat_agent.py"),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=environment,
@@ -113,7 +113,7 @@ def test_the_mcp_server_offers_the_backends_functions(demo_server: str) -> None:
     async def ask() -> None:
         environment = {**os.environ, "NAVAI_API_URL": demo_server}
         command = StdioServerParameters(
-            command=sys.executable, args=[str(EXAMPLES / "mcp_server.py")], env=environment
+            command=sys.executable, args=[str(EXAMPLES / "08_mcp_server.py")], env=environment
         )
         async with Client(command) as host:
             assert "create_order" in {tool.name for tool in (await host.list_tools()).tools}

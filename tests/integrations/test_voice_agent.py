@@ -17,7 +17,7 @@ from navai_client.testing.realtime import FakeRealtimeServer, Say
 from tests.integrations.backends import Shop, served
 from tests.integrations.loop import in_a_loop
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "voice_agent.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "05_voice_agent.py"
 
 
 def run(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":

@@ -219,7 +219,7 @@ def test_keys_are_kept_for_their_time_and_in_bounded_number() -> None:
 
 
 def test_the_example_for_starlette_serves_both(ask: Any) -> None:
-    app = runpy.run_path("examples/serve_in_starlette.py")["app"]
+    app = runpy.run_path("examples/09_serve_in_starlette.py")["app"]
     assert ask(app, "GET", "/").text == "The shop's own pages."
     body = {"function_name": "get_weather", "payload": {"location": "Oslo"}}
     assert (

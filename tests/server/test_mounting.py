@@ -52,9 +52,9 @@ def get(url: str, body: Any = None) -> Any:
 @pytest.mark.parametrize(
     ("example", "own_path", "own"),
     [
-        ("serve_in_starlette", "/", "The shop's own pages."),
-        ("serve_in_fastapi", "/weather/Rome", {"location": "Rome", "temperature": 21}),
-        ("serve_beside_django", "/", "The shop's own pages."),
+        ("09_serve_in_starlette", "/", "The shop's own pages."),
+        ("10_serve_in_fastapi", "/weather/Rome", {"location": "Rome", "temperature": 21}),
+        ("11_serve_beside_django", "/", "The shop's own pages."),
     ],
 )
 def test_the_backend_and_the_application_around_it_both_answer(example: str, own_path: str, own: Any) -> None:

@@ -1,4 +1,4 @@
-"""A Navai backend beside Django, in one process: ``uvicorn examples.serve_beside_django:app``.
+"""A Navai backend beside Django, in one process: ``uvicorn examples.11_serve_beside_django:app``.
 
 Needs ``pip install django a2wsgi``. Any other WSGI application can take Django's place.
 """

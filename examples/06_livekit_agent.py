@@ -3,7 +3,7 @@
 Start a backend (``python -m navai_client.server --demo``), set LIVEKIT_URL, LIVEKIT_API_KEY and
 LIVEKIT_API_SECRET, and talk to the agent in your terminal::
 
-    python examples/livekit_agent.py console
+    python examples/06_livekit_agent.py console
 """
 
 from livekit.agents import Agent, AgentServer, AgentSession, JobContext, cli

@@ -1,4 +1,4 @@
-"""Mount a Navai backend into a Starlette application: ``uvicorn examples.serve_in_starlette:app``.
+"""Mount a Navai backend into a Starlette application: ``uvicorn examples.09_serve_in_starlette:app``.
 
 FastAPI takes the same: ``FastAPI(lifespan=backend.lifespan)`` and ``app.mount("/voice", backend)``.
 """

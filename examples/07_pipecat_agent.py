@@ -4,7 +4,7 @@ It reads a question from the command line, and writes its answer; put a transpor
 speech synthesis around the model, and it talks. Start a backend (``python -m navai_client.server --demo``),
 set OPENAI_API_KEY, and ask::
 
-    python examples/pipecat_agent.py "How is the weather in Bogotá?"
+    python examples/07_pipecat_agent.py "How is the weather in Bogotá?"
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 Start a backend (``python -m navai_client.server --demo``) and tell a host, such as a desktop assistant or an
 editor, to run this file::
 
-    {"mcpServers": {"shop": {"command": "python", "args": ["examples/mcp_server.py"]}}}
+    {"mcpServers": {"shop": {"command": "python", "args": ["examples/08_mcp_server.py"]}}}
 """
 
 import asyncio

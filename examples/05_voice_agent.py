@@ -1,7 +1,7 @@
 """A voice session on one page: a backend's functions as the tools of an agent of the OpenAI Agents SDK.
 
-    python examples/voice_agent.py            # through microphone and speaker, else through the keyboard
-    python examples/voice_agent.py --offline  # a scripted conversation: no API key, no network, no sound
+    python examples/05_voice_agent.py            # through microphone and speaker, else through the keyboard
+    python examples/05_voice_agent.py --offline  # a scripted conversation: no API key, no network, no sound
 
 It needs ``pip install 'navai-client[agents]'`` and a backend that has an OpenAI key (``NAVAI_API_URL``).
 Sound needs ``pip install sounddevice`` besides, and ``--offline`` the extra ``testing``.

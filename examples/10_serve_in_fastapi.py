@@ -1,4 +1,4 @@
-"""Mount a Navai backend into a FastAPI application: ``uvicorn examples.serve_in_fastapi:app``.
+"""Mount a Navai backend into a FastAPI application: ``uvicorn examples.10_serve_in_fastapi:app``.
 
 Needs ``pip install fastapi``. The functions may be those that FastAPI's own routes call.
 """
