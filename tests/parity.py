@@ -74,7 +74,7 @@ def is_there(ours: str) -> bool:
         return any(text in file.read_text(encoding="utf-8") for file in files)
     name, _, parameter = ours.removesuffix(")").partition("(")
     parts = name.split(".")
-    modules = 2 if parts[1] == "server" else 1
+    modules = {"server": 2, "integrations": 3}.get(parts[1], 1)
     found: Any = import_module(".".join(parts[:modules]))
     for part in parts[modules:]:
         found = getattr(found, part, None)
