@@ -159,6 +159,11 @@ class TestWhatIsTooLong:
         assert first["text"].startswith("xxx")
         assert mark == "… [cut: 1 of 2 items shown]"
 
+    def test_an_only_item_that_is_cut_itself_is_still_one_of_one(self) -> None:
+        (only,) = shown(["x" * 5000], max_result_chars=400)
+        assert only.startswith("xxx")
+        assert only.endswith(" of 5000 characters shown]")
+
     def test_short_fields_stay_whole_beside_a_long_one(self) -> None:
         told = shown({"items": ["x" * 50] * 100, "total": 100, "next": "page 2"}, max_result_chars=600)
         assert (told["total"], told["next"]) == (100, "page 2")
