@@ -86,13 +86,15 @@ def measure(scale: Scale) -> dict[str, Any]:
     """Measure every client in every case."""
     names = [*CONTENDERS, JAVASCRIPT, JAVASCRIPT_FREE]
     cases: list[Rates] = []
-    with fixed_server() as url, opened(names) as processes:
+    with fixed_server() as url:
+        # Before the clients start, which keeps the load tool's core busy.
         ceiling = {size: ceiling_of(f"{url}/{size}", scale) for size in scale.sizes}
-        for size in scale.sizes:
-            for process in processes.values():
-                process.ask(url=f"{url}/{size}", at_once=scale.at_once[-1], seconds=scale.warm_up)
-            for at_once in (SEQUENTIAL, *scale.at_once):
-                cases += take_turns(processes, url, size, at_once, scale)
+        with opened(names) as processes:
+            for size in scale.sizes:
+                for process in processes.values():
+                    process.ask(url=f"{url}/{size}", at_once=scale.at_once[-1], seconds=scale.warm_up)
+                for at_once in (SEQUENTIAL, *scale.at_once):
+                    cases += take_turns(processes, url, size, at_once, scale)
     return {
         "ceiling": [{"size": size, **attrs.asdict(each)} for size, each in ceiling.items()],
         "cases": [attrs.asdict(case) for case in cases],
