@@ -10,12 +10,13 @@ from typing import Any, Self, Unpack, final
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import NavaiConfigError, NavaiStateError
 from navai_client.integrations._missing import needs_extra
-from navai_client.integrations._options import Settings, ToolsetOptions
-from navai_client.integrations.tools import Tool, ToolOutcome, ToolsetChanges
-from navai_client.integrations.toolset import Toolset
 
 with needs_extra("livekit", "livekit"):
     from livekit.agents import Agent, RunContext, ToolError, function_tool, llm
+
+    from navai_client.integrations._options import Settings, ToolsetOptions
+    from navai_client.integrations.tools import Tool, ToolOutcome, ToolsetChanges
+    from navai_client.integrations.toolset import Toolset
 
 __all__ = ["NavaiToolset"]
 

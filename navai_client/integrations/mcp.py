@@ -16,9 +16,6 @@ from navai_client._version import __version__
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import NavaiConfigError
 from navai_client.integrations._missing import needs_extra
-from navai_client.integrations._options import Settings, ToolsetOptions
-from navai_client.integrations.tools import Tool
-from navai_client.integrations.toolset import Toolset
 
 if TYPE_CHECKING:
     from mcp.server.session import ServerSession
@@ -36,6 +33,10 @@ with needs_extra("mcp", "mcp", "mcp_types", "starlette", "uvicorn"):
     from mcp_types.version import MODERN_PROTOCOL_VERSIONS
     from starlette.responses import PlainTextResponse
     from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from navai_client.integrations._options import Settings, ToolsetOptions
+    from navai_client.integrations.tools import Tool
+    from navai_client.integrations.toolset import Toolset
 
 __all__ = ["build_mcp_server", "serve_http", "serve_stdio"]
 

@@ -17,8 +17,6 @@ from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
 from navai_client.integrations._missing import needs_extra
 from navai_client.integrations._prompt import specialist_instructions
-from navai_client.integrations.tools import Tool
-from navai_client.integrations.toolset import Toolset
 from navai_client.wire.operations import SessionOptions
 
 with needs_extra("agents", "agents", "websockets"):
@@ -27,6 +25,9 @@ with needs_extra("agents", "agents", "websockets"):
     from agents.tool_context import ToolContext
     from websockets.asyncio.client import connect
     from websockets.exceptions import InvalidStatus, WebSocketException
+
+    from navai_client.integrations.tools import Tool
+    from navai_client.integrations.toolset import Toolset
 
 __all__ = [
     "BackendSession",

@@ -7,13 +7,14 @@ effects is not cancelled when somebody speaks over the bot: no result is lost, a
 from typing import TYPE_CHECKING, Final
 
 from navai_client.integrations._missing import needs_extra
-from navai_client.integrations.tools import Tool
-from navai_client.integrations.toolset import Toolset
 
 with needs_extra("pipecat", "pipecat"):
     from pipecat.adapters.llm.schemas.direct_function import tool_options
     from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
     from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+
+    from navai_client.integrations.tools import Tool
+    from navai_client.integrations.toolset import Toolset
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -10,7 +10,7 @@ BLOCKED = """
 import importlib.abc, sys
 class Blocker(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == {package!r}:
+        if name.partition(".")[0] in {packages!r}:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocker())
 """
@@ -37,7 +37,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
     module: str, package: str, extra: str
 ) -> None:
-    finished = run(BLOCKED.format(package=package) + f"import navai_client.{module}")
+    finished = run(BLOCKED.format(packages=(package,)) + f"import navai_client.{module}")
     assert finished.returncode == 1
     assert finished.stderr.count("Traceback") == 1
     assert finished.stderr.splitlines()[-1] == (
@@ -45,8 +45,27 @@ def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
     )
 
 
+@pytest.mark.parametrize(
+    ("module", "extra"),
+    [("livekit", "livekit"), ("mcp", "mcp"), ("openai_agents", "agents"), ("pipecat", "pipecat")],
+)
+def test_where_nothing_is_installed_the_frameworks_own_extra_is_named(module: str, extra: str) -> None:
+    packages = (
+        "agents",
+        "docstring_parser",
+        "jsonschema",
+        "livekit",
+        "mcp",
+        "mcp_types",
+        "pipecat",
+        "pydantic",
+    )
+    finished = run(BLOCKED.format(packages=packages) + f"import navai_client.integrations.{module}")
+    assert finished.stderr.splitlines()[-1].endswith(f"run: pip install 'navai-client[{extra}]'")
+
+
 def test_what_is_missing_inside_of_an_installed_package_is_its_own_affair() -> None:
-    finished = run(BLOCKED.format(package="referencing") + "import navai_client.integrations.toolset")
+    finished = run(BLOCKED.format(packages=("referencing",)) + "import navai_client.integrations.toolset")
     assert "No module named 'referencing" in finished.stderr.splitlines()[-1]
 
 
