@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from navai_client.functions._context import FunctionContext
+    from navai_client.functions._discovery import DiscoveredModules, discover_function_modules
+    from navai_client.functions._registry import FunctionRegistry, load_functions
     from navai_client.server.app import NavaiBackend
     from navai_client.server.client_secrets import ClientSecretRequest, create_realtime_client_secret
-    from navai_client.server.context import FunctionContext
-    from navai_client.server.discovery import DiscoveredModules, discover_function_modules
     from navai_client.server.errors import BackendError, BackendOptionsError, UpstreamError
     from navai_client.server.options import BackendOptions, VoiceSettings
-    from navai_client.server.registry import FunctionRegistry, load_functions
     from navai_client.server.settings import ServerSettings
     from navai_client.server.speech import SpeechRequest, synthesize_speech
     from navai_client.server.upstream import Upstream
@@ -39,23 +39,23 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "BackendError": "errors",
-    "BackendOptions": "options",
-    "BackendOptionsError": "errors",
-    "ClientSecretRequest": "client_secrets",
-    "DiscoveredModules": "discovery",
-    "FunctionContext": "context",
-    "FunctionRegistry": "registry",
-    "NavaiBackend": "app",
-    "ServerSettings": "settings",
-    "SpeechRequest": "speech",
-    "Upstream": "upstream",
-    "UpstreamError": "errors",
-    "VoiceSettings": "options",
-    "create_realtime_client_secret": "client_secrets",
-    "discover_function_modules": "discovery",
-    "load_functions": "registry",
-    "synthesize_speech": "speech",
+    "BackendError": ".errors",
+    "BackendOptions": ".options",
+    "BackendOptionsError": ".errors",
+    "ClientSecretRequest": ".client_secrets",
+    "DiscoveredModules": "navai_client.functions._discovery",
+    "FunctionContext": "navai_client.functions._context",
+    "FunctionRegistry": "navai_client.functions._registry",
+    "NavaiBackend": ".app",
+    "ServerSettings": ".settings",
+    "SpeechRequest": ".speech",
+    "Upstream": ".upstream",
+    "UpstreamError": ".errors",
+    "VoiceSettings": ".options",
+    "create_realtime_client_secret": ".client_secrets",
+    "discover_function_modules": "navai_client.functions._discovery",
+    "load_functions": "navai_client.functions._registry",
+    "synthesize_speech": ".speech",
 }
 
 
@@ -65,7 +65,7 @@ def __getattr__(name: str) -> Any:
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = import_module(f"{__name__}.{home}")
+        module = import_module(home, __name__)
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"The Navai server needs {error.name!r}: pip install 'navai-client[server]'", name=error.name

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, Unpack, overload
 
+from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
+from navai_client.functions._registry import FunctionRegistry
+from navai_client.server._calls import Invoker
+from navai_client.server._threads import CallThreads
 from navai_client.server.access_log import AccessLog, AccessRecords
 from navai_client.server.core import BackendCore, Services
 from navai_client.server.demo import DemoServices
-from navai_client.server.discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.server.inspector import RecentCalls
-from navai_client.server.invocation import Invoker
 from navai_client.server.options import BackendOptions
 from navai_client.server.redaction import Redactor
-from navai_client.server.registry import FunctionRegistry
 from navai_client.server.services import UpstreamServices
 from navai_client.server.settings import ServerSettings, SettingsKeywords
-from navai_client.server.threads import CallThreads
 from navai_client.wire.text import trim
 
 __all__ = ["Backend"]

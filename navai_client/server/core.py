@@ -14,15 +14,14 @@ from typing import Any, Final, Protocol
 import attrs
 import msgspec
 
+from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
+from navai_client.server._calls import Invoker, Outcome, RunningCall
+from navai_client.server._idempotency import IdempotencyKeys, KeyReusedError
 from navai_client.server.bodies import BodyError, decode_record
-from navai_client.server.calls import Outcome, RunningCall
 from navai_client.server.errors import BackendError
-from navai_client.server.idempotency import IdempotencyKeys, KeyReusedError
 from navai_client.server.inspector import CALLS_PATH, RecentCalls, page_answers
-from navai_client.server.invocation import Invoker
 from navai_client.server.messages import JSON_HEADER, Answer, BackendRequest, error_answer, json_answer
 from navai_client.server.openapi import describe
-from navai_client.server.registry import FunctionRegistry, RegisteredFunction
 from navai_client.server.settings import ServerSettings
 from navai_client.wire.text import trim
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final, final
 from urllib.parse import unquote, urlsplit
 
+from navai_client.server._calls import Invoker
+from navai_client.server._threads import CallThreads
 from navai_client.server.backend import Backend
 from navai_client.server.core import BackendCore
-from navai_client.server.invocation import Invoker
 from navai_client.server.messages import Answer, BackendRequest
 from navai_client.server.redaction import Redactor
-from navai_client.server.threads import CallThreads
 from navai_client.testing._own_loop import OwnLoop
 from navai_client.testing._scenario import Arrival, Scenario
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
-from navai_client.server.calls import Outcome, RunningCall
-from navai_client.server.idempotency import IdempotencyKeys
-from navai_client.server.threads import CallThreads
+from navai_client.server._calls import Outcome, RunningCall
+from navai_client.server._idempotency import IdempotencyKeys
+from navai_client.server._threads import CallThreads
 
 __all__ = ["begun", "once", "run"]
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
+from navai_client.functions._registry import FunctionRegistry, normalize_name
 from navai_client.server import NavaiBackend, discover_function_modules, load_functions
-from navai_client.server.idempotency import IdempotencyKeys, KeyReusedError
-from navai_client.server.registry import FunctionRegistry, normalize_name
-from navai_client.server.threads import CallThreads, NoThreadLeftError
+from navai_client.server._idempotency import IdempotencyKeys, KeyReusedError
+from navai_client.server._threads import CallThreads, NoThreadLeftError
 from tests.server.running import once, run
 
 

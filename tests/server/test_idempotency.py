@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from navai_client.server.idempotency import IdempotencyKeys
+from navai_client.server._idempotency import IdempotencyKeys
 from tests.server.running import begun, once
 
 Call = Callable[[], Coroutine[Any, Any, bytes]]

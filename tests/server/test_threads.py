@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from navai_client.server.threads import CallThreads
+from navai_client.server._threads import CallThreads
 from tests.server.running import run
 
 

@@ -15,10 +15,8 @@ from typing import Any, Final, TypeGuard
 import attrs
 import msgspec
 
-from navai_client.server.context import FunctionContext
-from navai_client.server.foreign import convert_foreign
-
-__all__ = ["ArgumentsError", "Parameter", "Signature"]
+from navai_client.functions._context import FunctionContext
+from navai_client.functions._foreign import convert_foreign
 
 _log = logging.getLogger("navai_client.server")
 

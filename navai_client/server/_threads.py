@@ -16,8 +16,6 @@ from collections.abc import Callable, Hashable
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
-__all__ = ["CallThreads", "NoThreadLeftError"]
-
 _IDLE_S: Final = 10.0
 
 

@@ -7,10 +7,8 @@ from typing import Annotated, Any, Final, get_args, get_origin
 import docstring_parser
 import msgspec
 
-from navai_client.server.foreign import describe_foreign
-from navai_client.server.signature import Parameter, Signature
-
-__all__ = ["first_paragraph", "parameter_descriptions", "parameters_schema"]
+from navai_client.functions._binding import Parameter, Signature
+from navai_client.functions._foreign import describe_foreign
 
 _REF: Final = "#/$defs/{name}"
 _REF_START: Final = "#/$defs/"

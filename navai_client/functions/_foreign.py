@@ -6,8 +6,6 @@ from typing import Any
 
 from navai_client.server.redaction import message_of
 
-__all__ = ["convert_foreign", "describe_foreign", "represent_foreign"]
-
 
 def convert_foreign(wanted: type, value: Any) -> Any:
     """Make a *wanted* from the JSON *value*.

@@ -13,9 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from navai_client.server.calls import Outcome, RunningCall
-
-__all__ = ["IdempotencyKeys", "KeyReusedError"]
+from navai_client.server._calls import Outcome, RunningCall
 
 _LIFETIME_S: Final = 600.0
 _MOST_KEYS: Final = 10_000

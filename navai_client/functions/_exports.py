@@ -12,10 +12,8 @@ from typing import Any, Final
 
 import attrs
 
-from navai_client.server.schema import first_paragraph
-from navai_client.server.targets import FunctionTarget, MethodTarget, Target
-
-__all__ = ["Export", "ExportError", "exports_of_module", "exports_of_value"]
+from navai_client.functions._schema import first_paragraph
+from navai_client.functions._targets import FunctionTarget, MethodTarget, Target
 
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None))
 

@@ -5,10 +5,8 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from navai_client.server.context import FunctionContext
-from navai_client.server.signature import Signature, is_filled_list
-
-__all__ = ["FunctionTarget", "MethodTarget", "Target"]
+from navai_client.functions._binding import Signature, is_filled_list
+from navai_client.functions._context import FunctionContext
 
 
 class Target(Protocol):

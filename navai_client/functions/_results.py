@@ -6,10 +6,8 @@ from typing import Any
 
 import msgspec
 
-from navai_client.server.foreign import represent_foreign
+from navai_client.functions._foreign import represent_foreign
 from navai_client.server.redaction import message_of
-
-__all__ = ["ResultError", "encode_result"]
 
 _encode = msgspec.json.Encoder(enc_hook=represent_foreign).encode
 

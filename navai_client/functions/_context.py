@@ -1,12 +1,12 @@
 """What a backend function may know about the call it serves."""
 
 import threading
+from typing import TYPE_CHECKING
 
 import attrs
 
-from navai_client.server.messages import BackendRequest
-
-__all__ = ["FunctionContext"]
+if TYPE_CHECKING:
+    from navai_client.server.messages import BackendRequest
 
 
 @attrs.frozen
@@ -19,5 +19,5 @@ class FunctionContext:
             stopped from outside; one that may run long should look at this now and then and return.
     """
 
-    request: BackendRequest
+    request: "BackendRequest"
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)
