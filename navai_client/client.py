@@ -24,18 +24,21 @@ from navai_client.errors import NavaiConfigError, NavaiStateError
 from navai_client.inflight import InFlight
 from navai_client.instrumentation import Instrumentation, Observation, ObservedCall, current_tool_call
 from navai_client.models import ClientSecret, FunctionList, SpeechAudio
-from navai_client.retry import RetryPolicy
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, sync_transport
-from navai_client.wire.exchange import Exchange
-from navai_client.wire.messages import Send
-from navai_client.wire.operations import Operation, Operations, SessionOptions, SpeechOptions
-from navai_client.wire.paths import (
+from navai_client.wire._exchange import Exchange
+from navai_client.wire._operations import (
     CLIENT_SECRET_PATH,
     FUNCTIONS_EXECUTE_PATH,
     FUNCTIONS_LIST_PATH,
     SPEECH_SYNTHESIZE_PATH,
+    Operation,
+    Operations,
+    SessionOptions,
+    SpeechOptions,
 )
+from navai_client.wire._retry import RetryPolicy
+from navai_client.wire._values import Send
 
 __all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
 

@@ -8,11 +8,33 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import final
 
-from navai_client.caching import SecretCache
 from navai_client.inflight import InFlight
 from navai_client.models import ClientSecret
 
 __all__ = ["AsyncClientSecrets", "ClientSecrets"]
+
+
+class _SecretCache:
+    """The latest client secret, for as long as it is good.
+
+    Args:
+        leeway: Seconds that a secret must have left to be handed out again.
+    """
+
+    def __init__(self, leeway: float) -> None:
+        self._leeway = leeway
+        self._secret: ClientSecret | None = None
+
+    def recall(self, unix_now: float) -> ClientSecret | None:
+        """Return the secret if it is good for longer than the leeway. *unix_now* is in seconds."""
+        secret = self._secret
+        if secret is None or secret.is_expired(leeway=self._leeway, now=unix_now):
+            return None
+        return secret
+
+    def remember(self, secret: ClientSecret) -> None:
+        """Keep *secret*, unless nobody knows how long it is good."""
+        self._secret = secret if secret.expires_at is not None else None
 
 
 @final
@@ -31,7 +53,7 @@ class ClientSecrets:
         self, mint: Callable[[], ClientSecret], leeway: float, unix_time: Callable[[], float] = time.time
     ) -> None:
         self._mint = mint
-        self._cache = SecretCache(leeway)
+        self._cache = _SecretCache(leeway)
         self._unix_time = unix_time
         self._lock = threading.Lock()
         self._minting: Future[ClientSecret | None] | None = None
@@ -104,7 +126,7 @@ class AsyncClientSecrets:
         unix_time: Callable[[], float] = time.time,
     ) -> None:
         self._mint = mint
-        self._cache = SecretCache(leeway)
+        self._cache = _SecretCache(leeway)
         self._in_flight = in_flight
         self._unix_time = unix_time
         self._minting: asyncio.Task[ClientSecret] | None = None

@@ -12,8 +12,8 @@ from attrs import field, frozen
 
 from navai_client._version import __version__
 from navai_client.errors import NavaiConfigError
-from navai_client.wire.paths import Paths
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
+from navai_client.wire._operations import Paths
 
 __all__ = [
     "DEFAULT_BASE_URL",

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from navai_client.errors import NavaiStateError
 from navai_client.transports import Call
-from navai_client.wire.messages import TransportFailure
+from navai_client.wire._values import TransportFailure
 
 __all__ = ["InFlight"]
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from attrs import field, frozen
 
 from navai_client.errors import NavaiPayloadError
-from navai_client.wire.encode import encode_json
+from navai_client.wire._encode import encode_json
 from navai_client.wire.redact import redact
 
 __all__ = ["Instrumentation", "Observation", "ObservedCall", "current_tool_call", "tool_call"]

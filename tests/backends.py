@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from navai_client.errors import NavaiError
-from navai_client.retry import RetryPolicy
+from navai_client.wire._retry import RetryPolicy
 from tests.clients import Client, make_client
 from tests.faults.server import FaultServer, Peer
 

@@ -21,7 +21,7 @@ from navai_client.config import (
     resolve_headers,
     resolve_paths,
 )
-from navai_client.wire.paths import Paths
+from navai_client.wire._operations import Paths
 from tests.properties import PROPERTY
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from navai_client.transports import AsyncTransport, Call
 from navai_client.transports._given import async_transport
 from navai_client.transports._lanes import AsyncHTTPXTransport
 from navai_client.transports.fast import AsyncFastTransport
-from navai_client.wire.messages import Request, Response, TransportFailure
+from navai_client.wire._values import Request, Response, TransportFailure
 from tests.faults.backend import LoopBackend
 
 FDS = Path("/proc/self/fd")

@@ -15,7 +15,7 @@ import attrs
 
 from navai_client._version import __version__
 from navai_client.config import DEFAULT_BASE_URL
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["Finding", "Hop", "Level", "base_url_source", "extras", "proxy_of", "versions"]
 

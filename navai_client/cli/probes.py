@@ -22,7 +22,7 @@ from navai_client.transports import Call, Transport
 from navai_client.transports._httpx import Settings
 from navai_client.transports._lanes import HTTPXTransport
 from navai_client.transports._threads import run_within
-from navai_client.wire.messages import Request, Response, TransportFailure
+from navai_client.wire._values import Request, Response, TransportFailure
 
 __all__ = ["probe"]
 

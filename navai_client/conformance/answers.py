@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn, final
 
-from navai_client.wire.messages import Response, TransportFailure
+from navai_client.wire._values import Response, TransportFailure
 from navai_client.wire.redact import redact_text
 
 __all__ = ["NOT_JSON", "Answer", "kind_of", "shown"]

@@ -16,14 +16,14 @@ from navai_client.conformance.profiles import Profile, profile_of
 from navai_client.conformance.report import Finding, Report, Verdict
 from navai_client.conformance.requirement import ACTS, Evidence, Requirement, Unseen
 from navai_client.errors import NavaiConfigError
-from navai_client.retry import RetryPolicy
 from navai_client.transports import Call as TransportCall
 from navai_client.transports import Transport
 from navai_client.transports._given import sync_transport
-from navai_client.wire import paths as default_paths
-from navai_client.wire.encode import encode_json
-from navai_client.wire.messages import TransportFailure
-from navai_client.wire.text import trim
+from navai_client.wire import _operations
+from navai_client.wire._decode import trim
+from navai_client.wire._encode import encode_json
+from navai_client.wire._retry import RetryPolicy
+from navai_client.wire._values import TransportFailure
 
 __all__ = ["check"]
 
@@ -52,10 +52,10 @@ def check(
     timeout: float = 10.0,
     origin: str = "http://localhost:3000",
     large_body: int = 2 * 2**20,
-    client_secret_path: str = default_paths.CLIENT_SECRET_PATH,
-    functions_list_path: str = default_paths.FUNCTIONS_LIST_PATH,
-    functions_execute_path: str = default_paths.FUNCTIONS_EXECUTE_PATH,
-    speech_synthesize_path: str = default_paths.SPEECH_SYNTHESIZE_PATH,
+    client_secret_path: str = _operations.CLIENT_SECRET_PATH,
+    functions_list_path: str = _operations.FUNCTIONS_LIST_PATH,
+    functions_execute_path: str = _operations.FUNCTIONS_EXECUTE_PATH,
+    speech_synthesize_path: str = _operations.SPEECH_SYNTHESIZE_PATH,
     verify: Any = True,
     proxy: str | None = None,
     transport: Any = None,

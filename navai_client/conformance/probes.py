@@ -8,9 +8,9 @@ from attrs import field, frozen
 
 from navai_client.config import ClientConfig
 from navai_client.conformance.answers import Answer
-from navai_client.wire.encode import encode_json
-from navai_client.wire.messages import Endpoint, Request
-from navai_client.wire.paths import join_url
+from navai_client.wire._encode import encode_json
+from navai_client.wire._operations import join_url
+from navai_client.wire._values import Endpoint, Request
 
 __all__ = ["FOREIGN_ORIGIN", "Acts", "Call", "Probe", "Subject", "first_probe", "further_probes"]
 

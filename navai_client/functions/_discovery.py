@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from navai_client.server.redaction import Redactor
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 DEFAULT_FUNCTIONS_FOLDER: Final = "src/ai/functions-modules"
 

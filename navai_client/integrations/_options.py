@@ -10,7 +10,7 @@ from navai_client.errors import NavaiConfigError
 from navai_client.integrations._pipeline import AfterHook, BeforeHook, Hooks, SlowHook
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.tools import DEFAULT_MAX_RESULT_CHARS
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["Navigate", "Settings", "ToolsetOptions", "normalized"]
 

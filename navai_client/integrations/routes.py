@@ -7,7 +7,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["NavaiRoute", "resolve_navai_route", "route_prompt_lines"]
 

@@ -18,7 +18,7 @@ from navai_client.server.options import BackendOptions
 from navai_client.server.redaction import Redactor
 from navai_client.server.services import UpstreamServices
 from navai_client.server.settings import ServerSettings, SettingsKeywords
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["Backend"]
 

@@ -17,7 +17,7 @@ from navai_client.server.fields import read_texts
 from navai_client.server.options import BackendOptions, check_ttl
 from navai_client.server.redaction import mask_keys
 from navai_client.server.upstream import Upstream
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["ClientSecretRequest", "create_realtime_client_secret", "session_instructions"]
 

@@ -23,7 +23,7 @@ from navai_client.server.inspector import CALLS_PATH, RecentCalls, page_answers
 from navai_client.server.messages import JSON_HEADER, Answer, BackendRequest, error_answer, json_answer
 from navai_client.server.openapi import describe
 from navai_client.server.settings import ServerSettings
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["BackendCore", "Services"]
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from navai_client.server.client_secrets import ClientSecretRequest
 from navai_client.server.errors import RequestFieldError
 from navai_client.server.speech import SpeechRequest
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["DemoServices"]
 

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from navai_client.server.errors import BackendOptionsError
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["BackendOptions", "VoiceSettings"]
 

@@ -7,8 +7,14 @@ from typing import Any, Final, TypedDict
 import attrs
 
 from navai_client.server.errors import BackendOptionsError
-from navai_client.wire import paths
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
+from navai_client.wire._operations import (
+    CLIENT_SECRET_PATH,
+    FUNCTIONS_EXECUTE_PATH,
+    FUNCTIONS_LIST_PATH,
+    SPEECH_SYNTHESIZE_PATH,
+    normalize_path,
+)
 
 __all__ = ["MAX_BODY_BYTES", "ServerSettings", "SettingsKeywords"]
 
@@ -43,14 +49,10 @@ class ServerSettings:
             bearer token.
     """
 
-    client_secret_path: str = attrs.field(default=paths.CLIENT_SECRET_PATH, converter=paths.normalize_path)
-    functions_list_path: str = attrs.field(default=paths.FUNCTIONS_LIST_PATH, converter=paths.normalize_path)
-    functions_execute_path: str = attrs.field(
-        default=paths.FUNCTIONS_EXECUTE_PATH, converter=paths.normalize_path
-    )
-    speech_synthesize_path: str = attrs.field(
-        default=paths.SPEECH_SYNTHESIZE_PATH, converter=paths.normalize_path
-    )
+    client_secret_path: str = attrs.field(default=CLIENT_SECRET_PATH, converter=normalize_path)
+    functions_list_path: str = attrs.field(default=FUNCTIONS_LIST_PATH, converter=normalize_path)
+    functions_execute_path: str = attrs.field(default=FUNCTIONS_EXECUTE_PATH, converter=normalize_path)
+    speech_synthesize_path: str = attrs.field(default=SPEECH_SYNTHESIZE_PATH, converter=normalize_path)
     include_functions_routes: bool = True
     function_timeout: float | None = attrs.field(default=FUNCTION_TIMEOUT_S, validator=_positive)
     threads_per_function: int = attrs.field(default=64, validator=_positive)

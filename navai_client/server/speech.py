@@ -13,7 +13,7 @@ from navai_client.server.fields import read_flag, read_number, read_record, read
 from navai_client.server.options import BackendOptions, VoiceSettings
 from navai_client.server.redaction import mask_keys
 from navai_client.server.upstream import Upstream
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["SpeechRequest", "synthesize_speech"]
 

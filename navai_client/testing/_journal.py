@@ -6,7 +6,7 @@ from typing import Final
 
 from navai_client.server.settings import ServerSettings
 from navai_client.testing.recording import Headers, RecordedCall, RecordedRequest
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["OPERATIONS", "Journal", "read_request"]
 

@@ -9,7 +9,7 @@ from navai_client.errors import NavaiConfigError
 from navai_client.server.messages import Answer
 from navai_client.testing._journal import OPERATIONS
 from navai_client.testing.recording import RecordedRequest
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["Fault", "Script", "Stage"]
 

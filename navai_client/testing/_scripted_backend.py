@@ -12,8 +12,8 @@ from navai_client.testing import _explaining as explaining
 from navai_client.testing._scenario import Scenario
 from navai_client.testing._script import Fault, Stage
 from navai_client.testing.recording import RecordedCall, RecordedRequest
-from navai_client.wire.encode import encode_json
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
+from navai_client.wire._encode import encode_json
 
 __all__ = ["ScriptedBackend"]
 

@@ -7,7 +7,7 @@ from navai_client.server.messages import Answer
 from navai_client.testing._in_memory import InMemory
 from navai_client.transports import Call
 from navai_client.transports._body import Body
-from navai_client.wire.messages import Request, Response, TransportFailure
+from navai_client.wire._values import Request, Response, TransportFailure
 
 __all__ = ["AsyncInMemoryTransport", "InMemoryTransport"]
 

@@ -7,7 +7,7 @@ raises is a programming error.
 import time
 from typing import Protocol, runtime_checkable
 
-from navai_client.wire.messages import Request, Response, TransportFailure
+from navai_client.wire._values import Request, Response, TransportFailure
 
 __all__ = ["AsyncTransport", "Call", "Transport"]
 

@@ -5,7 +5,7 @@ from typing import Final
 import httptools
 
 from navai_client.transports._body import Body, outcome
-from navai_client.wire.messages import Response, TransportFailure
+from navai_client.wire._values import Response, TransportFailure
 
 __all__ = ["Answer"]
 

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Final
 
-from navai_client.wire.messages import Response, TransportFailure
+from navai_client.wire._values import Response, TransportFailure
 
 __all__ = ["ACCEPT_ENCODING", "Body", "outcome"]
 

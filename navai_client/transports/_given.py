@@ -16,7 +16,7 @@ from navai_client.transports._httpx import (
 from navai_client.transports._lanes import AsyncHTTPXTransport, HTTPXTransport
 from navai_client.transports._tap import AsyncTap, AsyncTrace, Trace
 from navai_client.transports._threads import run_within
-from navai_client.wire.messages import Request, Response, TransportFailure
+from navai_client.wire._values import Request, Response, TransportFailure
 
 __all__ = ["async_transport", "sync_transport"]
 

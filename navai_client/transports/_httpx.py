@@ -21,7 +21,7 @@ from navai_client.errors import NavaiConfigError
 from navai_client.transports import Call
 from navai_client.transports._body import ACCEPT_ENCODING, Body, outcome
 from navai_client.transports._tap import AsyncTrace, Timeouts, Trace, under_way
-from navai_client.wire.messages import Endpoint, Request, Response, TransportFailure
+from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 __all__ = [
     "ClientSender",

@@ -10,7 +10,7 @@ from navai_client.transports._httpx import Sender, Settings, send, send_async, t
 from navai_client.transports._pool import Idle, all_busy, forget_after_fork
 from navai_client.transports._tap import AsyncTap
 from navai_client.transports._threads import run_within
-from navai_client.wire.messages import Request, Response, TransportFailure
+from navai_client.wire._values import Request, Response, TransportFailure
 
 __all__ = ["AsyncHTTPXTransport", "HTTPXTransport"]
 

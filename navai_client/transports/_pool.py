@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
-from navai_client.wire.messages import TransportFailure
+from navai_client.wire._values import TransportFailure
 
 __all__ = ["MAX_CONNECTIONS", "Idle", "Inherited", "all_busy", "forget_after_fork"]
 

@@ -13,7 +13,7 @@ from navai_client.transports import Call
 from navai_client.transports._answer import Answer
 from navai_client.transports._httpx import Place
 from navai_client.transports._threads import run_within
-from navai_client.wire.messages import Response, TransportFailure
+from navai_client.wire._values import Response, TransportFailure
 
 __all__ = ["SocketConnection", "connect", "readable", "remaining_or_late"]
 

@@ -8,7 +8,7 @@ from navai_client.transports import Call
 from navai_client.transports._answer import Answer
 from navai_client.transports._httpx import Place
 from navai_client.transports._sockets import readable, remaining_or_late
-from navai_client.wire.messages import Response, TransportFailure
+from navai_client.wire._values import Response, TransportFailure
 
 __all__ = ["StreamConnection", "connect"]
 

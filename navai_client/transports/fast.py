@@ -18,7 +18,7 @@ from navai_client.transports._body import ACCEPT_ENCODING
 from navai_client.transports._httpx import Place, Settings, Target, without_frames
 from navai_client.transports._lanes import AsyncHTTPXTransport, HTTPXTransport
 from navai_client.transports._pool import Idle, all_busy, forget_after_fork
-from navai_client.wire.messages import Endpoint, Request, Response, TransportFailure
+from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 try:
     from navai_client.transports import _sockets, _streams

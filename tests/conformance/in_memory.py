@@ -11,7 +11,7 @@ import httpx
 from attrs import define, field
 
 from navai_client.transports import Call
-from navai_client.wire.messages import Request, Response, TransportFailure
+from navai_client.wire._values import Request, Response, TransportFailure
 
 __all__ = ["Asked", "Fault", "InMemory", "Reply"]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from navai_client.conformance import Report, check, requirements
 from navai_client.transports import Call
-from navai_client.wire.messages import Request, Response, TransportFailure
+from navai_client.wire._values import Request, Response, TransportFailure
 from tests.faults.server import FAULTS, FaultServer, closed_port
 
 ACTS: dict[str, Any] = {

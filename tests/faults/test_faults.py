@@ -25,7 +25,7 @@ _SOUND: Final = {"announces less than it sends", "sends invalid UTF-8"}
 
 @pytest.fixture(autouse=True)
 def retries_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("navai_client.retry._BASE_DELAY", 0.01)
+    monkeypatch.setattr("navai_client.wire._retry._BASE_DELAY", 0.01)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from attrs import frozen
 
 from navai_client import NavaiError
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 from tests.clients import make_client
 from tests.interop.generated import Case, examples, generated
 from tests.interop.node import Node, revived

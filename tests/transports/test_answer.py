@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from navai_client.transports._answer import Answer
 from navai_client.transports._body import Body
-from navai_client.wire.messages import Response, TransportFailure
+from navai_client.wire._values import Response, TransportFailure
 
 LIMIT = 10_000
 OTHER = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nstranger"

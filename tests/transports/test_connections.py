@@ -12,7 +12,7 @@ import pytest
 
 from navai_client import NavaiTimeoutError, NavaiTransportError
 from navai_client.transports import Call, _pool
-from navai_client.wire.messages import Endpoint, Request, Response, TransportFailure
+from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 from tests.clients import Client, make_client
 from tests.faults.server import FaultServer, Peer, answer
 from tests.transports.conftest import echo, waiting

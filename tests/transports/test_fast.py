@@ -25,7 +25,7 @@ from navai_client import (
 )
 from navai_client.transports import Call, _sockets
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
-from navai_client.wire.messages import Endpoint, Request, TransportFailure
+from navai_client.wire._values import Endpoint, Request, TransportFailure
 from tests.clients import Client, make_client
 from tests.faults.server import OK, FaultServer, Peer, answer, closed_port
 from tests.transports.conftest import waiting

@@ -20,7 +20,7 @@ from navai_client import (
     NavaiTransportError,
 )
 from navai_client.transports import Call
-from navai_client.wire.messages import Request, Response, TransportFailure
+from navai_client.wire._values import Request, Response, TransportFailure
 from tests.clients import make_client
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
 

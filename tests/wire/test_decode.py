@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,11 +12,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from navai_client import BackendFunction, ClientSecret, FunctionList, NavaiError, SpeechAudio
-from navai_client.wire import decode
-from navai_client.wire.exchange import Exchange
-from navai_client.wire.messages import Done, Response, Send
-from navai_client.wire.operations import Operation, Operations
-from navai_client.wire.paths import Paths
+from navai_client.wire import _decode
+from navai_client.wire._exchange import Exchange
+from navai_client.wire._operations import Operation, Operations, Paths
+from navai_client.wire._values import Done, Response, Send
 from tests.properties import JSON, PROPERTY, TEXT
 
 OPERATIONS = Operations("http://x", Paths(), (), ("a-secret",), new_key=lambda: "key")
@@ -26,10 +26,10 @@ MAKE: dict[str, Callable[[], Operation[Any]]] = {
     "synthesize_speech": lambda: OPERATIONS.synthesize_speech("Hello", {}),
 }
 DECODERS: dict[str, Callable[[Response], Any]] = {
-    "create_client_secret": decode.client_secret,
-    "list_functions": decode.function_list,
-    "execute_function": partial(decode.function_result, "f"),
-    "synthesize_speech": decode.speech_audio,
+    "create_client_secret": _decode.client_secret,
+    "list_functions": _decode.function_list,
+    "execute_function": partial(_decode.function_result, "f"),
+    "synthesize_speech": _decode.speech_audio,
 }
 
 
@@ -121,13 +121,13 @@ def test_only_2xx_gives_values(name: str, status: int, content: bytes) -> None:
 @given(JSON)
 def test_a_result_is_what_the_backend_said(value: Any) -> None:
     content = json.dumps({"ok": True, "result": value}).encode()
-    assert decode.function_result("f", Response(200, {}, content)) == json.loads(json.dumps(value))
+    assert _decode.function_result("f", Response(200, {}, content)) == json.loads(json.dumps(value))
 
 
 @PROPERTY
 @given(st.lists(NEAR | st.builds(lambda name: {"name": name}, TEXT) | JSON, max_size=5))
 def test_functions_have_names_that_are_not_blank_and_keep_their_order(items: list[Any]) -> None:
-    listed = decode.function_list(Response(200, {}, json.dumps({"items": items}).encode()))
+    listed = _decode.function_list(Response(200, {}, json.dumps({"items": items}).encode()))
     names = [
         item["name"]
         for item in json.loads(json.dumps(items))
@@ -140,18 +140,44 @@ def test_functions_have_names_that_are_not_blank_and_keep_their_order(items: lis
 
 def test_a_number_of_exactly_as_many_digits_as_python_reads_is_kept() -> None:
     digits = "7" * 4300
-    value = decode.function_result("f", Response(200, {}, f'{{"ok":true,"result":{digits}}}'.encode()))
+    value = _decode.function_result("f", Response(200, {}, f'{{"ok":true,"result":{digits}}}'.encode()))
     assert value == int(digits)
 
 
 def test_very_long_numbers_elsewhere_leave_the_others_exact() -> None:
     content = b'{"ok":true,"result":[%b,123456789012345678901,-%b]}' % (b"7" * 5000, b"7" * 5000)
-    value = decode.function_result("f", Response(200, {}, content))
+    value = _decode.function_result("f", Response(200, {}, content))
     assert value == [math.inf, 123456789012345678901, -math.inf]
 
 
 def test_a_list_that_has_not_changed_is_the_one_that_is_known() -> None:
     known = FunctionList(functions=(BackendFunction(name="a"),))
-    assert decode.function_list(Response(304, {}, b""), known) is known
+    assert _decode.function_list(Response(304, {}, b""), known) is known
     with pytest.raises(NavaiError, match=r"^HTTP 304$"):
-        decode.function_list(Response(304, {}, b""))
+        _decode.function_list(Response(304, {}, b""))
+
+
+# What ECMAScript 2026 calls WhiteSpace and LineTerminator.
+JAVASCRIPT_WHITE_SPACE = {
+    *range(0x09, 0x0E),
+    0x20,
+    0xA0,
+    0x1680,
+    *range(0x2000, 0x200B),
+    0x2028,
+    0x2029,
+    0x202F,
+    0x205F,
+    0x3000,
+    0xFEFF,
+}
+
+
+def test_exactly_the_white_space_of_javascript_is_trimmed() -> None:
+    trimmed = {code for code in range(sys.maxunicode + 1) if _decode.trim(f"{chr(code)}x{chr(code)}") == "x"}
+    assert trimmed == JAVASCRIPT_WHITE_SPACE
+
+
+def test_what_stands_inside_stays() -> None:
+    assert _decode.trim("\ufeff\n a \t b \u2028") == "a \t b"
+    assert _decode.trim(" \n") == ""

@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from navai_client import NavaiPayloadError
-from navai_client.wire.encode import encode_json
+from navai_client.wire._encode import encode_json
 from tests.properties import JSON, PROPERTY
 
 Point = namedtuple("Point", "x y")  # noqa: PYI024 - as users have them

@@ -14,11 +14,10 @@ from navai_client import (
     NavaiTimeoutError,
     NavaiTransportError,
 )
-from navai_client.retry import RetryPolicy
-from navai_client.wire.exchange import Exchange
-from navai_client.wire.messages import Done, Response, Send, TransportFailure
-from navai_client.wire.operations import Operation, Operations
-from navai_client.wire.paths import Paths
+from navai_client.wire._exchange import Exchange
+from navai_client.wire._operations import Operation, Operations, Paths
+from navai_client.wire._retry import RetryPolicy
+from navai_client.wire._values import Done, Response, Send, TransportFailure
 from tests.properties import PROPERTY
 
 OPERATIONS = Operations("http://x", Paths(), (), (), new_key=lambda: "key")

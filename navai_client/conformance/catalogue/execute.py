@@ -6,7 +6,7 @@ from navai_client.conformance.answers import Answer, kind_of
 from navai_client.conformance.catalogue.listing import names_of
 from navai_client.conformance.requirement import Evidence, Requirement, Unseen
 from navai_client.conformance.rules import is_text, member, refused, status
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["EXECUTE"]
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from navai_client.conformance.answers import NOT_JSON, Answer, kind_of
 from navai_client.conformance.requirement import Evidence, Requirement, Unseen
 from navai_client.conformance.rules import is_text, status
-from navai_client.wire.text import trim
+from navai_client.wire._decode import trim
 
 __all__ = ["LIST", "names_of"]
 

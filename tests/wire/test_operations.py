@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navai_client.wire.paths import Paths, join_url, normalize_path
+from navai_client.wire._operations import Paths, join_url, normalize_path
 from tests.properties import PROPERTY
 
 

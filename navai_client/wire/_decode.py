@@ -17,16 +17,24 @@ from navai_client.errors import (
     UnknownFunctionError,
 )
 from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
-from navai_client.wire.messages import Response
+from navai_client.wire._values import Response
 from navai_client.wire.redact import redact_text
-from navai_client.wire.text import trim
-
-__all__ = ["UNREADABLE_FUNCTION_LIST", "client_secret", "function_list", "function_result", "speech_audio"]
 
 UNREADABLE_FUNCTION_LIST: Final = "[navai] Failed to parse backend functions response."
 
+# ECMAScript's WhiteSpace and LineTerminator. Python's own strip() also takes U+001C..U+001F and U+0085,
+# and leaves U+FEFF.
+_WHITE_SPACE: Final = (
+    "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
 _RESET_CONTENT: Final = 205  # has no body by its definition; what comes with it is not read
 _INVALID: Final = object()  # what a body that is not JSON parses to
+
+
+def trim(text: str) -> str:
+    """Return *text* without the white space around it, as ``String.prototype.trim`` does."""
+    return text.strip(_WHITE_SPACE)
 
 
 def client_secret(response: Response) -> ClientSecret:

@@ -9,8 +9,6 @@ from typing import Generic, TypeVar
 
 from attrs import field, frozen
 
-__all__ = ["Done", "Endpoint", "Request", "Response", "Send", "TransportFailure"]
-
 T = TypeVar("T")
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navai_client.retry import RetryPolicy
-from navai_client.wire.messages import Response, TransportFailure
+from navai_client.wire._retry import RetryPolicy
+from navai_client.wire._values import Response, TransportFailure
 from tests.properties import PROPERTY
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT

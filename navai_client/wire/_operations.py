@@ -4,11 +4,10 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Generic, TypedDict, TypeVar, cast
+from typing import Any, Final, Generic, TypedDict, TypeVar, cast
 
 from attrs import evolve, field, frozen
 
-from navai_client.caching import FunctionListCache
 from navai_client.errors import (
     InvalidResponseError,
     NavaiConfigError,
@@ -17,20 +16,41 @@ from navai_client.errors import (
     NavaiPayloadError,
 )
 from navai_client.models import ClientSecret, FunctionList, SpeechAudio
-from navai_client.wire import decode
-from navai_client.wire.encode import encode_json
-from navai_client.wire.messages import Endpoint, Request, Response
-from navai_client.wire.paths import Paths, join_url
-from navai_client.wire.text import trim
-
-__all__ = ["Operation", "Operations", "SessionOptions", "SpeechOptions"]
+from navai_client.wire import _decode
+from navai_client.wire._decode import trim
+from navai_client.wire._encode import encode_json
+from navai_client.wire._values import Endpoint, Request, Response
 
 T = TypeVar("T")
 _Fields = Mapping[str, tuple[str, type | tuple[type, ...]]]
 
+CLIENT_SECRET_PATH: Final = "/navai/realtime/client-secret"  # noqa: S105 - a path
+FUNCTIONS_LIST_PATH: Final = "/navai/functions"
+FUNCTIONS_EXECUTE_PATH: Final = "/navai/functions/execute"
+SPEECH_SYNTHESIZE_PATH: Final = "/navai/speech/synthesize"
 
-_KEY = re.compile(r"[!-~]{1,255}")
-_ETAG = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3, as far as it can be sent back
+_KEY: Final = re.compile(r"[!-~]{1,255}")
+_ETAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3; what can be sent back
+
+
+def normalize_path(path: str) -> str:
+    """Return *path* with a leading slash."""
+    return path if path.startswith("/") else f"/{path}"
+
+
+def join_url(base_url: str, path: str) -> str:
+    """Join *base_url*, without its trailing slashes, and *path*, with a leading one."""
+    return base_url.rstrip("/") + normalize_path(path)
+
+
+@frozen(kw_only=True)
+class Paths:
+    """Where the endpoints of a backend are, each with a leading slash."""
+
+    client_secret: str = field(default=CLIENT_SECRET_PATH, converter=normalize_path)
+    functions_list: str = field(default=FUNCTIONS_LIST_PATH, converter=normalize_path)
+    functions_execute: str = field(default=FUNCTIONS_EXECUTE_PATH, converter=normalize_path)
+    speech_synthesize: str = field(default=SPEECH_SYNTHESIZE_PATH, converter=normalize_path)
 
 
 class SessionOptions(TypedDict, total=False):
@@ -111,6 +131,37 @@ class Operation(Generic[T]):
     payload: Any = field(default=None, repr=False)
 
 
+@frozen
+class KnownFunctions:
+    """A function list, and how to ask whether it still holds.
+
+    Attributes:
+        functions: The list.
+        etag: The ``ETag`` that it came with, or None.
+        seen_at: When it last held, on a clock that never goes back.
+    """
+
+    functions: FunctionList = field(repr=False)
+    etag: str | None
+    seen_at: float
+
+
+class FunctionListCache:
+    """The last good function list. Replaced as a whole, so that threads may share it."""
+
+    def __init__(self) -> None:
+        self.known: KnownFunctions | None = None
+
+    def recall(self, now: float, max_age: float) -> FunctionList | None:
+        """Return the list if it held less than *max_age* seconds ago."""
+        known = self.known
+        return known.functions if known is not None and now - known.seen_at < max_age else None
+
+    def remember(self, functions: FunctionList, etag: str | None, now: float) -> None:
+        """Keep *functions*."""
+        self.known = KnownFunctions(functions, etag, now)
+
+
 class Operations:
     """The operations of one backend. Whatever its requests share is made once, here.
 
@@ -141,7 +192,7 @@ class Operations:
         self._list_functions = Operation(
             "list_functions",
             Request(Endpoint("GET", join_url(base_url, paths.functions_list), headers)),
-            partial(decode.function_list, secrets=secrets),
+            partial(_decode.function_list, secrets=secrets),
             secrets=secrets,
             replay_safe=True,
             recover=_list_of_nothing,
@@ -160,7 +211,7 @@ class Operations:
         return Operation(
             "create_client_secret",
             Request(self._client_secret, encode_json(body, name="the session options")),
-            decode.client_secret,
+            _decode.client_secret,
             secrets=secrets,
             replay_safe=True,
         )
@@ -179,7 +230,7 @@ class Operations:
                 self._list_functions.request, headers=() if etag is None else (("If-None-Match", etag),)
             ),
             decode=partial(
-                decode.function_list,
+                _decode.function_list,
                 known=None if known is None or etag is None else known.functions,
                 secrets=self._secrets,
             ),
@@ -213,7 +264,7 @@ class Operations:
         return Operation(
             "execute_function",
             Request(self._functions_execute, content, (("Idempotency-Key", key),)),
-            partial(decode.function_result, function_name),
+            partial(_decode.function_result, function_name),
             secrets=self._secrets,
             function_name=function_name,
             payload=payload,
@@ -233,7 +284,7 @@ class Operations:
         return Operation(
             "synthesize_speech",
             Request(self._speech_synthesize, encode_json(body, name="the speech options")),
-            decode.speech_audio,
+            _decode.speech_audio,
             secrets=self._secrets,
         )
 
@@ -263,7 +314,7 @@ def _list_of_nothing(error: NavaiError) -> FunctionList:
     """Make the failure to list functions a warning, with the texts of the JavaScript clients."""
     if isinstance(error, NavaiHTTPError):
         warning = f"[navai] Failed to load backend functions ({error.status_code})."
-    elif isinstance(error, InvalidResponseError) and str(error) == decode.UNREADABLE_FUNCTION_LIST:
+    elif isinstance(error, InvalidResponseError) and str(error) == _decode.UNREADABLE_FUNCTION_LIST:
         warning = str(error)
     else:
         warning = f"[navai] Failed to load backend functions: {error}"

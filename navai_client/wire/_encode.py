@@ -6,8 +6,6 @@ from typing import Any
 
 from navai_client.errors import NavaiPayloadError
 
-__all__ = ["encode_json"]
-
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 

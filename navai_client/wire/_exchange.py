@@ -10,11 +10,9 @@ from typing import Generic, Protocol, TypeVar
 from attrs import evolve
 
 from navai_client.errors import NavaiError, NavaiTimeoutError, NavaiTransportError
-from navai_client.wire.messages import Done, Request, Response, Send, TransportFailure
-from navai_client.wire.operations import Operation
+from navai_client.wire._operations import Operation
+from navai_client.wire._values import Done, Request, Response, Send, TransportFailure
 from navai_client.wire.redact import redact, redact_text
-
-__all__ = ["Exchange", "Policy"]
 
 T = TypeVar("T")
 

@@ -9,10 +9,8 @@ from typing import Final
 
 from attrs import frozen
 
-from navai_client.wire.messages import Response, TransportFailure
-from navai_client.wire.text import trim
-
-__all__ = ["RetryPolicy"]
+from navai_client.wire._decode import trim
+from navai_client.wire._values import Response, TransportFailure
 
 _BASE_DELAY: Final = 0.25  # seconds
 _LONGEST_DELAY: Final = 4.0  # seconds
