@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from navai_client.server.messages import BackendRequest
+    from navai_client.server._http import BackendRequest
 
 
 @attrs.frozen

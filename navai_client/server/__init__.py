@@ -10,13 +10,12 @@ if TYPE_CHECKING:
     from navai_client.functions._context import FunctionContext
     from navai_client.functions._discovery import DiscoveredModules, discover_function_modules
     from navai_client.functions._registry import FunctionRegistry, load_functions
-    from navai_client.server.app import NavaiBackend
-    from navai_client.server.client_secrets import ClientSecretRequest, create_realtime_client_secret
-    from navai_client.server.errors import BackendError, BackendOptionsError, UpstreamError
-    from navai_client.server.options import BackendOptions, VoiceSettings
-    from navai_client.server.settings import ServerSettings
-    from navai_client.server.speech import SpeechRequest, synthesize_speech
-    from navai_client.server.upstream import Upstream
+    from navai_client.server._app import NavaiBackend
+    from navai_client.server._client_secrets import ClientSecretRequest, create_realtime_client_secret
+    from navai_client.server._errors import BackendError, BackendOptionsError, UpstreamError
+    from navai_client.server._settings import BackendOptions, ServerSettings, VoiceSettings
+    from navai_client.server._speech import SpeechRequest, synthesize_speech
+    from navai_client.server._upstream import Upstream
 
 __all__ = [
     "BackendError",
@@ -39,23 +38,23 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "BackendError": ".errors",
-    "BackendOptions": ".options",
-    "BackendOptionsError": ".errors",
-    "ClientSecretRequest": ".client_secrets",
+    "BackendError": "._errors",
+    "BackendOptions": "._settings",
+    "BackendOptionsError": "._errors",
+    "ClientSecretRequest": "._client_secrets",
     "DiscoveredModules": "navai_client.functions._discovery",
     "FunctionContext": "navai_client.functions._context",
     "FunctionRegistry": "navai_client.functions._registry",
-    "NavaiBackend": ".app",
-    "ServerSettings": ".settings",
-    "SpeechRequest": ".speech",
-    "Upstream": ".upstream",
-    "UpstreamError": ".errors",
-    "VoiceSettings": ".options",
-    "create_realtime_client_secret": ".client_secrets",
+    "NavaiBackend": "._app",
+    "ServerSettings": "._settings",
+    "SpeechRequest": "._speech",
+    "Upstream": "._upstream",
+    "UpstreamError": "._errors",
+    "VoiceSettings": "._settings",
+    "create_realtime_client_secret": "._client_secrets",
     "discover_function_modules": "navai_client.functions._discovery",
     "load_functions": "navai_client.functions._registry",
-    "synthesize_speech": ".speech",
+    "synthesize_speech": "._speech",
 }
 
 

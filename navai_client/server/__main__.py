@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None, parser: argparse.ArgumentParser
             parser.error(f"PORT must be a number: {text!r}")
         port = int(text)
     try:
-        from navai_client.server.serving import ServeError, ServeOptions, serve  # noqa: PLC0415 - see below
+        from navai_client.server._serving import ServeError, ServeOptions, serve  # noqa: PLC0415 - see below
     except ModuleNotFoundError as error:
         # Kept out of the way of --help, and told in one line.
         parser.error(f"{error.name} is missing: pip install 'navai-client[server]'")

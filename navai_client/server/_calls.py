@@ -13,8 +13,8 @@ from navai_client.functions._binding import ArgumentsError
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._results import ResultError, encode_result
 from navai_client.functions._targets import Target
+from navai_client.server._http import BackendRequest
 from navai_client.server._threads import CallThreads, NoThreadLeftError
-from navai_client.server.messages import BackendRequest
 from navai_client.server.redaction import message_of
 
 _log = logging.getLogger("navai_client.server")

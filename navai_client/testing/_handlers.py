@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from navai_client.errors import NavaiStateError
-from navai_client.server.messages import Answer
+from navai_client.server._http import BackendResponse
 from navai_client.testing._in_memory import InMemory
 from navai_client.testing._scenario import Arrival
 
@@ -63,7 +63,7 @@ def _read_timeout(request: Any) -> float | None:
     return seconds
 
 
-def _response(library: ModuleType, answer: Answer | None, request: Any) -> Any:
+def _response(library: ModuleType, answer: BackendResponse | None, request: Any) -> Any:
     if answer is None:
         raise library.RemoteProtocolError("connection dropped (scripted)", request=request)
     body = b"" if request.method == "HEAD" else answer.body

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, Final, final
 from urllib.parse import unquote, urlsplit
 
+from navai_client.server._backend import Backend
 from navai_client.server._calls import Invoker
+from navai_client.server._core import BackendCore
+from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._threads import CallThreads
-from navai_client.server.backend import Backend
-from navai_client.server.core import BackendCore
-from navai_client.server.messages import Answer, BackendRequest
 from navai_client.server.redaction import Redactor
 from navai_client.testing._own_loop import OwnLoop
 from navai_client.testing._scenario import Arrival, Scenario
@@ -47,13 +47,13 @@ class InMemory:
         given = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in headers}
         return self._scenario.receive(method, unquote(urlsplit(url).path), given, content or b"")
 
-    async def answer(self, arrival: Arrival) -> Answer | None:
+    async def answer(self, arrival: Arrival) -> BackendResponse | None:
         """Answer on the running loop; None when the script drops the connection."""
         lane = self._lane()
         with lane.under_way():
             return await self._scenario.play(arrival, lambda: lane.answer(arrival))
 
-    def answer_blocking(self, arrival: Arrival, timeout: float | None) -> Answer | None:
+    def answer_blocking(self, arrival: Arrival, timeout: float | None) -> BackendResponse | None:
         """Answer a caller without an event loop; None when the script drops the connection.
 
         Raises:
@@ -108,7 +108,7 @@ class _Lane:
         finally:
             self._under_way.discard(task)
 
-    async def answer(self, arrival: Arrival) -> Answer:
+    async def answer(self, arrival: Arrival) -> BackendResponse:
         request = arrival.request
         headers = request.headers.raw
         given = BackendRequest(

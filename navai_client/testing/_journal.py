@@ -4,7 +4,7 @@ import threading
 from collections.abc import Mapping
 from typing import Final
 
-from navai_client.server.settings import ServerSettings
+from navai_client.server._settings import ServerSettings
 from navai_client.testing.recording import Headers, RecordedCall, RecordedRequest
 from navai_client.wire._decode import trim
 

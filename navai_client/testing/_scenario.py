@@ -6,8 +6,8 @@ from typing import final
 
 from attrs import frozen
 
-from navai_client.server.messages import Answer
-from navai_client.server.settings import ServerSettings
+from navai_client.server._http import BackendResponse
+from navai_client.server._settings import ServerSettings
 from navai_client.testing._journal import Journal, read_request
 from navai_client.testing._script import Fault, Script
 from navai_client.testing.recording import RecordedRequest
@@ -50,7 +50,9 @@ class Scenario:
             self.journal.write(request)
         return arrival
 
-    async def play(self, arrival: Arrival, answer: Callable[[], Awaitable[Answer]]) -> Answer | None:
+    async def play(
+        self, arrival: Arrival, answer: Callable[[], Awaitable[BackendResponse]]
+    ) -> BackendResponse | None:
         """Return what *answer* gives, or what the script says; None when that drops the connection."""
         request, fault = arrival.request, arrival.fault
         if fault.delay:

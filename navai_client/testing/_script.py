@@ -6,7 +6,7 @@ from typing import Final, Literal, get_args
 from attrs import define, field, frozen
 
 from navai_client.errors import NavaiConfigError
-from navai_client.server.messages import Answer
+from navai_client.server._http import BackendResponse
 from navai_client.testing._journal import OPERATIONS
 from navai_client.testing.recording import RecordedRequest
 from navai_client.wire._decode import trim
@@ -29,7 +29,7 @@ class Fault:
 
     delay: float = 0.0
     drop: Stage | None = None
-    answer: Answer | None = None
+    answer: BackendResponse | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.delay >= 0:

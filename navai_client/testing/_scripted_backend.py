@@ -6,8 +6,8 @@ from typing import Any, ClassVar, Final
 from unittest.mock import ANY
 
 from navai_client.errors import NavaiConfigError
-from navai_client.server.backend import Backend
-from navai_client.server.messages import JSON_HEADER, Answer, error_answer
+from navai_client.server._backend import Backend
+from navai_client.server._http import JSON_HEADER, BackendResponse, error_response
 from navai_client.testing import _explaining as explaining
 from navai_client.testing._scenario import Scenario
 from navai_client.testing._script import Fault, Stage
@@ -131,10 +131,10 @@ class ScriptedBackend:
                 f"fail_next() takes a status from 400 to 599, answer_next() any. Received: {status}"
             )
         names = {each.value: each.phrase for each in HTTPStatus}
-        answer = error_answer(status, names.get(status, "Scripted failure") if error is None else error)
+        answer = error_response(status, names.get(status, "Scripted failure") if error is None else error)
         if retry_after is not None:
             header = (b"retry-after", str(retry_after).encode("latin-1"))
-            answer = Answer(status, answer.body, (*answer.headers, header))
+            answer = BackendResponse(status, answer.body, (*answer.headers, header))
         given = _call("fail_next", status=status, function=function, operation=operation)
         self._add(given, Fault(answer=answer), function, operation, times, optional=optional)
 
@@ -180,7 +180,12 @@ class ScriptedBackend:
         typed = own if any(name == b"content-type" for name, _ in own) else (JSON_HEADER, *own)
         given = _call("answer_next", status=status, function=function, operation=operation)
         self._add(
-            given, Fault(answer=Answer(status, body, typed)), function, operation, times, optional=optional
+            given,
+            Fault(answer=BackendResponse(status, body, typed)),
+            function,
+            operation,
+            times,
+            optional=optional,
         )
 
     def delay_next(

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final, final
 
-from navai_client.server.messages import Answer
+from navai_client.server._http import BackendResponse
 from navai_client.testing._in_memory import InMemory
 from navai_client.transports import Call
 from navai_client.transports._body import Body
@@ -68,7 +68,7 @@ def _parts(request: Request) -> tuple[str, str, tuple[tuple[str, str], ...], byt
     return endpoint.method, endpoint.url, (*endpoint.headers, *request.headers), request.content
 
 
-def _outcome(answer: Answer | None, call: Call) -> Response | TransportFailure:
+def _outcome(answer: BackendResponse | None, call: Call) -> Response | TransportFailure:
     if answer is None:
         return _DROPPED
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}

@@ -3,9 +3,9 @@
 from types import TracebackType
 from typing import Any, Self, Unpack, final
 
-from navai_client.server.backend import Backend
-from navai_client.server.demo import DemoServices
-from navai_client.server.settings import SettingsKeywords
+from navai_client.server._backend import Backend
+from navai_client.server._demo import DemoServices
+from navai_client.server._settings import SettingsKeywords
 from navai_client.testing._handlers import handle, handle_async
 from navai_client.testing._in_memory import InMemory
 from navai_client.testing._scripted_backend import ScriptedBackend

@@ -9,11 +9,10 @@ from typing import Any, Final, Self, Unpack, final
 
 import uvicorn
 
-from navai_client.server.app import NavaiBackend
-from navai_client.server.demo import DemoServices
-from navai_client.server.messages import Answer
-from navai_client.server.options import BackendOptions
-from navai_client.server.settings import SettingsKeywords
+from navai_client.server._app import NavaiBackend
+from navai_client.server._demo import DemoServices
+from navai_client.server._http import BackendResponse
+from navai_client.server._settings import BackendOptions, SettingsKeywords
 from navai_client.testing._scripted_backend import ScriptedBackend
 
 __all__ = ["LiveServer"]
@@ -96,7 +95,7 @@ class LiveServer(ScriptedBackend):
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    async def _answer(self, scope: _Message, receive: _Receive, body: bytes) -> Answer:
+    async def _answer(self, scope: _Message, receive: _Receive, body: bytes) -> BackendResponse:
         """Return what the server answers to a request whose *body* has been read."""
         unread: list[_Message] = [{"type": "http.request", "body": body}]
         sent: list[_Message] = []
@@ -109,7 +108,7 @@ class LiveServer(ScriptedBackend):
 
         await self._app(scope, replay, collect)
         start, end = sent
-        return Answer(start["status"], end["body"], tuple(start["headers"]))
+        return BackendResponse(start["status"], end["body"], tuple(start["headers"]))
 
 
 class _Server(uvicorn.Server):

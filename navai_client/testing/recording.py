@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from navai_client.server.bodies import BodyError, decode_record
+from navai_client.server._http import BodyError, decode_record
 from navai_client.testing._display import shown
 
 __all__ = ["Headers", "RecordedCall", "RecordedRequest"]

@@ -8,7 +8,7 @@ import pytest
 import uvicorn
 
 from navai_client.server import NavaiBackend
-from navai_client.server.serving import bind
+from navai_client.server._serving import bind
 
 TOKEN = "token-of-the-tests"
 PATHS: dict[str, Any] = {

@@ -20,7 +20,7 @@ from attrs import frozen
 import navai_client.conformance
 from navai_client.conformance import PROFILES, check, requirements
 from navai_client.server import NavaiBackend
-from navai_client.server.demo import DemoServices
+from navai_client.server._demo import DemoServices
 from tests import parity
 from tests.conformance.in_memory import Asked, InMemory, Reply
 from tests.conformance.table import CONTRACT, PAGE, page

@@ -18,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from navai_client.server import NavaiBackend
-from navai_client.server.serving import bind, url_of
+from navai_client.server._serving import bind, url_of
 
 T = TypeVar("T")
 

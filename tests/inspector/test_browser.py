@@ -9,7 +9,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
 from navai_client.server import NavaiBackend
-from navai_client.server.messages import BackendRequest
+from navai_client.server._http import BackendRequest
 from tests.inspector.conftest import Page, serving
 
 STRANGE = "<img src=x onerror=alert(1)><script>alert(2)</script>"

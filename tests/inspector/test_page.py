@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from navai_client.server import NavaiBackend
-from navai_client.server.serving import ServeOptions, make_backend
+from navai_client.server._serving import ServeOptions, make_backend
 
 CALLS = "/navai/inspector/calls"
 EXECUTE = "/navai/functions/execute"

@@ -11,7 +11,7 @@ from typing import Any, cast
 import uvicorn
 
 from navai_client.server import FunctionContext, NavaiBackend
-from navai_client.server.serving import bind, url_of
+from navai_client.server._serving import bind, url_of
 
 __all__ = ["LiveBackend", "live_backend"]
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from navai_client.server import NavaiBackend
-from navai_client.server.access_log import AccessLines
-from navai_client.server.messages import Answer, BackendRequest
+from navai_client.server._access_log import AccessLines
+from navai_client.server._http import BackendRequest, BackendResponse
 
 LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} INFO navai_client\.server\.access "
@@ -49,7 +49,7 @@ def test_a_line_is_held_back_for_a_moment_only() -> None:
 
     async def scenario() -> str:
         stream = Stream()
-        AccessLines(stream).write(REQUEST, Answer(200), 0.001)
+        AccessLines(stream).write(REQUEST, BackendResponse(200), 0.001)
         assert stream.getvalue() == ""
         await written.wait()
         return stream.getvalue()
@@ -69,7 +69,7 @@ def test_many_lines_are_written_in_pieces_that_other_processes_cannot_interrupt(
     async def scenario() -> None:
         log = AccessLines(Stream())
         for _ in range(100):
-            log.write(REQUEST, Answer(200), 0.001)
+            log.write(REQUEST, BackendResponse(200), 0.001)
         log.flush()
 
     pieces: list[str] = []
@@ -90,7 +90,9 @@ def test_lines_hold_no_header_and_nothing_forged() -> None:
         stream = io.StringIO()
         log = AccessLines(stream)
         log.write(
-            BackendRequest("GE\nT", "/x\nFAKE\x1b[31m" + "y" * 999, {b"a": b"secret"}, "i"), Answer(404), 1
+            BackendRequest("GE\nT", "/x\nFAKE\x1b[31m" + "y" * 999, {b"a": b"secret"}, "i"),
+            BackendResponse(404),
+            1,
         )
         log.flush()
         return stream.getvalue()
@@ -112,4 +114,6 @@ def test_without_an_access_log_nothing_is_recorded(caplog: pytest.LogCaptureFixt
 
 def test_requests_and_answers_show_no_headers_and_no_bodies() -> None:
     assert repr(REQUEST) == "BackendRequest('GET', '/health', request_id='id-1')"
-    assert repr(Answer(200, b"secret", function="f")) == "Answer(200, 6 bytes, function='f')"
+    assert (
+        repr(BackendResponse(200, b"secret", function="f")) == "BackendResponse(200, 6 bytes, function='f')"
+    )

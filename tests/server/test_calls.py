@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from navai_client.server import FunctionContext, NavaiBackend
-from navai_client.server.messages import BackendRequest
+from navai_client.server._http import BackendRequest
 from tests.server.test_threads import until
 
 EXECUTE = "/navai/functions/execute"

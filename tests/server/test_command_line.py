@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from navai_client.server.__main__ import main
-from navai_client.server.serving import ServeOptions, bind, make_backend
+from navai_client.server._serving import ServeOptions, bind, make_backend
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from navai_client.server import (
     discover_function_modules,
     load_functions,
 )
-from navai_client.server.messages import BackendRequest
+from navai_client.server._http import BackendRequest
 
 EXECUTE = "/navai/functions/execute"
 SECRET = "/navai/realtime/client-secret"

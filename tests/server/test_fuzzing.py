@@ -11,8 +11,8 @@ import pytest
 import uvicorn
 
 from navai_client.server import NavaiBackend
-from navai_client.server.demo import DemoServices
-from navai_client.server.serving import bind, url_of
+from navai_client.server._demo import DemoServices
+from navai_client.server._serving import bind, url_of
 
 TOKEN = "let-me-in"
 

@@ -10,7 +10,7 @@ import pytest
 
 import navai_client.server
 from navai_client.server import BackendOptionsError, NavaiBackend, ServerSettings
-from navai_client.server.settings import SettingsKeywords
+from navai_client.server._settings import SettingsKeywords
 
 
 def run(backend: NavaiBackend, scope: dict[str, Any], messages: list[dict[str, Any]]) -> list[Any]:

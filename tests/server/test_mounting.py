@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from navai_client.server.serving import bind, url_of
+from navai_client.server._serving import bind, url_of
 
 ROOT = Path(__file__).parents[2]
 

@@ -7,7 +7,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from navai_client.server import NavaiBackend
-from navai_client.server.protocol import OneWriteProtocol
+from navai_client.server._serving import OneWriteProtocol
 
 
 async def ask(requests: bytes, end: bytes) -> bytes:

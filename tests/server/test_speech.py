@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from navai_client.server import BackendError, BackendOptions, BackendOptionsError, Upstream, synthesize_speech
-from navai_client.server.upstream import UpstreamAnswer
+from navai_client.server._upstream import UpstreamAnswer
 
 ENV = {
     "NAVAI_TTS_PROVIDER": "ElevenLabs",

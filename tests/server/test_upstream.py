@@ -17,7 +17,7 @@ from navai_client.server import (
     create_realtime_client_secret,
     synthesize_speech,
 )
-from navai_client.server.errors import UpstreamTimeoutError
+from navai_client.server._errors import UpstreamTimeoutError
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

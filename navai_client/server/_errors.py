@@ -13,16 +13,6 @@
 ``str(error)`` is the text that the contract gives it. No error holds a key.
 """
 
-__all__ = [
-    "ApiKeyNotAllowedError",
-    "BackendError",
-    "BackendOptionsError",
-    "MissingApiKeyError",
-    "RequestFieldError",
-    "UpstreamError",
-    "UpstreamTimeoutError",
-]
-
 
 class BackendError(Exception):
     """The root of what the server's library functions raise.

@@ -9,10 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
-from navai_client.server.inspector.page import PAGE_PATH
-from navai_client.server.messages import JSON_HEADER, Answer, BackendRequest
-
-__all__ = ["RecentCalls"]
+from navai_client.server._http import JSON_HEADER, BackendRequest, BackendResponse
+from navai_client.server._inspector._page import PAGE_PATH
 
 _MOST_CALLS: Final = 100
 _NO_CALLS: Final = frozenset({PAGE_PATH, "/health"})
@@ -57,7 +55,7 @@ class RecentCalls:
         self._ids = itertools.count(1)
         self._latest = 0
 
-    def record(self, request: BackendRequest, body: bytes, answer: Answer, seconds: float) -> None:
+    def record(self, request: BackendRequest, body: bytes, answer: BackendResponse, seconds: float) -> None:
         """Take in a call that was answered after *seconds*, unless it is one for the inspector itself."""
         if request.path in _NO_CALLS or request.path.startswith(_OF_THE_PAGE):
             return
@@ -76,14 +74,14 @@ class RecentCalls:
             )
         )
 
-    def answer(self, request: BackendRequest) -> Answer:
+    def answer(self, request: BackendRequest) -> BackendResponse:
         """Answer with the calls, the latest first; or with 304 when the one who asks knows them."""
         etag = b'"%d"' % self._latest
         headers = ((b"etag", etag), (b"cache-control", b"no-cache"))
         if request.raw_headers.get(b"if-none-match") == etag:
-            return Answer(304, headers=headers)
+            return BackendResponse(304, headers=headers)
         calls = [self._shown(each) for each in reversed(self._calls)]
-        return Answer(200, msgspec.json.encode({"calls": calls}), (JSON_HEADER, *headers))
+        return BackendResponse(200, msgspec.json.encode({"calls": calls}), (JSON_HEADER, *headers))
 
     def _shown(self, call: _Call) -> dict[str, Any]:
         return {

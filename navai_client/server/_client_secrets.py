@@ -7,19 +7,17 @@ from typing import Any
 import attrs
 import msgspec
 
-from navai_client.server.errors import (
+from navai_client.server._errors import (
     ApiKeyNotAllowedError,
     MissingApiKeyError,
     RequestFieldError,
     UpstreamError,
 )
-from navai_client.server.fields import read_texts
-from navai_client.server.options import BackendOptions, check_ttl
+from navai_client.server._fields import read_texts
+from navai_client.server._settings import BackendOptions, check_ttl
+from navai_client.server._upstream import Upstream
 from navai_client.server.redaction import mask_keys
-from navai_client.server.upstream import Upstream
 from navai_client.wire._decode import trim
-
-__all__ = ["ClientSecretRequest", "create_realtime_client_secret", "session_instructions"]
 
 
 @attrs.frozen(kw_only=True)

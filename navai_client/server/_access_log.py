@@ -11,9 +11,7 @@ import logging
 import time
 from typing import Final, Protocol, TextIO
 
-from navai_client.server.messages import Answer, BackendRequest
-
-__all__ = ["AccessLines", "AccessLog", "AccessRecords"]
+from navai_client.server._http import BackendRequest, BackendResponse
 
 _log: Final = logging.getLogger("navai_client.server.access")
 
@@ -26,7 +24,7 @@ _MOST_BYTES: Final = 3500
 class AccessLog(Protocol):
     """Keeps a record of answers."""
 
-    def write(self, request: BackendRequest, answer: Answer, seconds: float) -> None:
+    def write(self, request: BackendRequest, answer: BackendResponse, seconds: float) -> None:
         """Record that *request* was given *answer* after *seconds*."""
         ...
 
@@ -38,7 +36,7 @@ class AccessLog(Protocol):
 class AccessRecords:
     """Writes to the logger ``navai_client.server.access`` at INFO: ``name=value``, and ``extra`` fields."""
 
-    def write(self, request: BackendRequest, answer: Answer, seconds: float) -> None:
+    def write(self, request: BackendRequest, answer: BackendResponse, seconds: float) -> None:
         """Record that *request* was given *answer* after *seconds*."""
         if not _log.isEnabledFor(logging.INFO):
             return
@@ -81,7 +79,7 @@ class AccessLines:
         self._second = -1
         self._stamp = ""
 
-    def write(self, request: BackendRequest, answer: Answer, seconds: float) -> None:
+    def write(self, request: BackendRequest, answer: BackendResponse, seconds: float) -> None:
         """Record that *request* was given *answer* after *seconds*."""
         now = time.time()
         second = int(now)

@@ -8,19 +8,16 @@ from typing import Any, Final, TypeVar, Unpack, overload
 
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
+from navai_client.server._access_log import AccessLog, AccessRecords
 from navai_client.server._calls import Invoker
+from navai_client.server._core import BackendCore, Services
+from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
+from navai_client.server._inspector import RecentCalls
+from navai_client.server._services import UpstreamServices
+from navai_client.server._settings import BackendOptions, ServerSettings, SettingsKeywords
 from navai_client.server._threads import CallThreads
-from navai_client.server.access_log import AccessLog, AccessRecords
-from navai_client.server.core import BackendCore, Services
-from navai_client.server.demo import DemoServices
-from navai_client.server.inspector import RecentCalls
-from navai_client.server.options import BackendOptions
 from navai_client.server.redaction import Redactor
-from navai_client.server.services import UpstreamServices
-from navai_client.server.settings import ServerSettings, SettingsKeywords
 from navai_client.wire._decode import trim
-
-__all__ = ["Backend"]
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -163,7 +160,5 @@ class Backend:
         return register if call is None else register(call)
 
     def _register_demo(self) -> None:
-        from navai_client.server import demo_functions  # noqa: PLC0415 - only a demo needs them
-
-        for name in demo_functions.__all__:
-            self._registry.add_value("demo", name, getattr(demo_functions, name))
+        for function in DEMO_FUNCTIONS:
+            self._registry.add_value("demo", function.__name__, function)

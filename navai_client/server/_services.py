@@ -3,12 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from navai_client.server.client_secrets import create_realtime_client_secret
-from navai_client.server.options import BackendOptions
-from navai_client.server.speech import synthesize_speech
-from navai_client.server.upstream import Upstream
-
-__all__ = ["UpstreamServices"]
+from navai_client.server._client_secrets import create_realtime_client_secret
+from navai_client.server._settings import BackendOptions
+from navai_client.server._speech import synthesize_speech
+from navai_client.server._upstream import Upstream
 
 
 class UpstreamServices:

@@ -8,14 +8,12 @@ from urllib.parse import quote
 
 import attrs
 
-from navai_client.server.errors import RequestFieldError, UpstreamError
-from navai_client.server.fields import read_flag, read_number, read_record, read_texts
-from navai_client.server.options import BackendOptions, VoiceSettings
+from navai_client.server._errors import RequestFieldError, UpstreamError
+from navai_client.server._fields import read_flag, read_number, read_record, read_texts
+from navai_client.server._settings import BackendOptions, VoiceSettings
+from navai_client.server._upstream import Upstream
 from navai_client.server.redaction import mask_keys
-from navai_client.server.upstream import Upstream
 from navai_client.wire._decode import trim
-
-__all__ = ["SpeechRequest", "synthesize_speech"]
 
 
 @attrs.frozen(kw_only=True)

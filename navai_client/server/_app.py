@@ -10,10 +10,8 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
 from typing import Any, Final, final
 
-from navai_client.server.backend import Backend
-from navai_client.server.messages import Answer, BackendRequest, Header, error_answer
-
-__all__ = ["NavaiBackend"]
+from navai_client.server._backend import Backend
+from navai_client.server._http import BackendRequest, BackendResponse, Header, error_response
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -51,14 +49,14 @@ class NavaiBackend(Backend):
         began = time.perf_counter()
         headers = dict(scope["headers"])
         request = BackendRequest(scope["method"], _path_of(scope), headers, self._request_id(headers))
-        body: bytes | Answer = b""
+        body: bytes | BackendResponse = b""
         answer = self.core.admit(request)
         if answer is None:
             try:
                 body = await self._read(request, receive)
             except _GoneError:
                 return
-            answer = body if isinstance(body, Answer) else await self.core.answer(request, body)
+            answer = body if isinstance(body, BackendResponse) else await self.core.answer(request, body)
         await self._send(request, answer, send)
         if self.access_log is not None:
             self.access_log.write(request, answer, time.perf_counter() - began)
@@ -96,7 +94,7 @@ class NavaiBackend(Backend):
         start = os.urandom(6).hex()
         return (f"{start}-{number}" for number in itertools.count(1))
 
-    async def _read(self, request: BackendRequest, receive: Receive) -> bytes | Answer:
+    async def _read(self, request: BackendRequest, receive: Receive) -> bytes | BackendResponse:
         """Read the body, up to the limit, within its time."""
         if request.method != "POST":
             return b""
@@ -117,9 +115,9 @@ class NavaiBackend(Backend):
                         return bytes(parts)
                     message = await receive()
         except TimeoutError:
-            return error_answer(408, "Request body did not arrive in time.", (b"connection", b"close"))
+            return error_response(408, "Request body did not arrive in time.", (b"connection", b"close"))
 
-    async def _send(self, request: BackendRequest, answer: Answer, send: Send) -> None:
+    async def _send(self, request: BackendRequest, answer: BackendResponse, send: Send) -> None:
         headers: list[Header] = [*answer.headers, (b"x-request-id", request.request_id.encode()), _VARY]
         origin = request.raw_headers.get(b"origin")
         if origin is not None and self.settings.allows_origin(origin.decode("latin-1")):

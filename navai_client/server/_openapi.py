@@ -3,9 +3,7 @@
 from typing import Any
 
 from navai_client._version import __version__
-from navai_client.server.settings import ServerSettings
-
-__all__ = ["describe"]
+from navai_client.server._settings import ServerSettings
 
 _ERROR = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _TEXT = {"type": ["string", "null"]}

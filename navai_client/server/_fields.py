@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from navai_client.server.errors import RequestFieldError
-
-__all__ = ["read_flag", "read_number", "read_record", "read_texts"]
+from navai_client.server._errors import RequestFieldError
 
 _LARGEST_NUMBER: Final = 1e9
 

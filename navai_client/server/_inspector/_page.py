@@ -4,10 +4,8 @@ import hashlib
 import html
 from typing import Final
 
-from navai_client.server.messages import Answer
-from navai_client.server.settings import ServerSettings
-
-__all__ = ["CALLS_PATH", "PAGE_PATH", "page_answers"]
+from navai_client.server._http import BackendResponse
+from navai_client.server._settings import ServerSettings
 
 PAGE_PATH: Final = "/navai/"
 CALLS_PATH: Final = "/navai/inspector/calls"
@@ -39,14 +37,14 @@ _FILES: Final = {
 }
 
 
-def page_answers(settings: ServerSettings) -> dict[str, Answer]:
+def page_answers(settings: ServerSettings) -> dict[str, BackendResponse]:
     """Return the answer for each path of the page; in its HTML is told where the backend's routes are.
 
     Routes are told relative to the page, so that it works wherever the backend is mounted.
     """
     from importlib import resources  # noqa: PLC0415 - loads much that a backend without the page has no use for
 
-    folder = resources.files("navai_client.server.inspector")
+    folder = resources.files("navai_client.server._inspector")
     answers = {}
     for name, media_type in _FILES.items():
         body = (folder / name).read_bytes()
@@ -55,7 +53,7 @@ def page_answers(settings: ServerSettings) -> dict[str, Answer]:
             path = PAGE_PATH
             body = body.replace(b"<html ", b"<html %s " % _told(settings), 1)
         etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
-        answers[path] = Answer(200, body, ((b"content-type", media_type), (b"etag", etag), *_FENCE))
+        answers[path] = BackendResponse(200, body, ((b"content-type", media_type), (b"etag", etag), *_FENCE))
     return answers
 
 

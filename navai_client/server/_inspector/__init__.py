@@ -4,7 +4,7 @@ The page is static and asks the backend's own routes, as any client does. Only t
 of their own. It is served when ``ServerSettings.inspector`` says so, and costs nothing when not.
 """
 
-from navai_client.server.inspector.page import CALLS_PATH, PAGE_PATH, page_answers
-from navai_client.server.inspector.recent import RecentCalls
+from navai_client.server._inspector._page import CALLS_PATH, PAGE_PATH, page_answers
+from navai_client.server._inspector._recent import RecentCalls
 
 __all__ = ["CALLS_PATH", "PAGE_PATH", "RecentCalls", "page_answers"]

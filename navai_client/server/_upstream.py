@@ -13,12 +13,11 @@ from urllib.request import getproxies, proxy_bypass
 import attrs
 import msgspec
 
-from navai_client.server.errors import UpstreamError, UpstreamTimeoutError
+from navai_client.server._errors import UpstreamError, UpstreamTimeoutError
 
 if TYPE_CHECKING:
     import aiohttp
 
-__all__ = ["Upstream", "UpstreamAnswer"]
 
 _MAX_ANSWER_BYTES: Final = 16 * 2**20
 

@@ -1,5 +1,6 @@
 """Serving a backend with uvicorn: the socket, the line that names the URL, workers, reload and stop."""
 
+import asyncio
 import functools
 import gc
 import logging
@@ -7,18 +8,16 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
-from navai_client.server.access_log import AccessLines
-from navai_client.server.app import NavaiBackend
-from navai_client.server.protocol import OneWriteProtocol
-from navai_client.server.settings import ServerSettings, SettingsKeywords
-
-__all__ = ["ServeError", "ServeOptions", "bind", "make_backend", "serve", "url_of"]
+from navai_client.server._access_log import AccessLines
+from navai_client.server._app import NavaiBackend
+from navai_client.server._settings import ServerSettings, SettingsKeywords
 
 _LINE: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _GRACE_S: Final = 30
@@ -160,3 +159,46 @@ def url_of(listener: socket.socket) -> str:
     """Return the URL under which *listener* is reached."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+_MOST_HELD_BYTES = 64 * 1024
+
+
+class OneWriteProtocol(HttpToolsProtocol):
+    """Speaks HTTP as uvicorn's protocol does."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, with a transport that gathers what is written."""
+        super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]
+
+
+class _Gathering:
+    """A transport that hands on what was written once in each turn of the event loop."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: list[bytes] = []
+        self._bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._loop.call_soon(self._flush)
+        self._held.append(data)
+        self._bytes += len(data)
+        if self._bytes > _MOST_HELD_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            data = b"".join(self._held)
+            self._held.clear()
+            self._bytes = 0
+            self._transport.write(data)
