@@ -15,8 +15,8 @@ import pytest
 from navai_client import AsyncNavaiBackendClient, NavaiStateError
 from navai_client.inflight import InFlight
 from navai_client.transports import AsyncTransport, Call
+from navai_client.transports._default import AsyncHTTPXTransport
 from navai_client.transports._given import async_transport
-from navai_client.transports._lanes import AsyncHTTPXTransport
 from navai_client.transports.fast import AsyncFastTransport
 from navai_client.wire._values import Request, Response, TransportFailure
 from tests.faults.backend import LoopBackend

@@ -19,8 +19,8 @@ from navai_client.cli.statuses import explain
 from navai_client.errors import InvalidResponseError, NavaiConfigError
 from navai_client.models import FunctionList
 from navai_client.transports import Call, Transport
+from navai_client.transports._default import HTTPXTransport
 from navai_client.transports._httpx import Settings
-from navai_client.transports._lanes import HTTPXTransport
 from navai_client.transports._threads import run_within
 from navai_client.wire._values import Request, Response, TransportFailure
 

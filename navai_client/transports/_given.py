@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import AsyncTransport, Call, Transport
+from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
 from navai_client.transports._httpx import (
     ClientSender,
     Sender,
@@ -13,7 +14,6 @@ from navai_client.transports._httpx import (
     send,
     send_async,
 )
-from navai_client.transports._lanes import AsyncHTTPXTransport, HTTPXTransport
 from navai_client.transports._tap import AsyncTap, AsyncTrace, Trace
 from navai_client.transports._threads import run_within
 from navai_client.wire._values import Request, Response, TransportFailure

@@ -25,7 +25,7 @@ from navai_client.wire._values import Endpoint, Request, Response, TransportFail
 
 __all__ = [
     "ClientSender",
-    "Place",
+    "Origin",
     "Sender",
     "Settings",
     "Target",
@@ -69,7 +69,7 @@ def _no_tls() -> ssl.SSLContext:
 
 
 @frozen
-class Place:
+class Origin:
     """Where connections lead.
 
     Attributes:
@@ -88,12 +88,12 @@ class Target:
     """What a URL says, as httpx reads it.
 
     Attributes:
-        place: Where to connect to.
+        origin: Where to connect to.
         authority: The value of ``Host``.
         path: The path and query, encoded. It can hold a key.
     """
 
-    place: Place
+    origin: Origin
     authority: bytes
     path: bytes = field(repr=False)
 
@@ -109,8 +109,8 @@ class Target:
         port = parsed.port or _PORTS.get(parsed.scheme)
         if port is None or not parsed.host:
             return TransportFailure(f"there is no way to {parsed.scheme}:// URLs", sent=False)
-        place = Place(parsed.scheme, parsed.raw_host.decode("ascii"), port)
-        return cls(place, parsed.netloc, parsed.raw_path)
+        origin = Origin(parsed.scheme, parsed.raw_host.decode("ascii"), port)
+        return cls(origin, parsed.netloc, parsed.raw_path)
 
 
 class Settings:
@@ -134,15 +134,15 @@ class Settings:
         if isinstance(verify, str):
             self.tls()
 
-    def proxied(self, place: Place) -> bool:
-        """Return whether requests to *place* may go through a proxy; when in doubt, they may."""
+    def proxied(self, origin: Origin) -> bool:
+        """Return whether requests to *origin* may go through a proxy; when in doubt, they may."""
         if self._proxy is not None:
             return True
         proxies = urllib.request.getproxies()
-        if not proxies.get(place.scheme) and not proxies.get("all"):
+        if not proxies.get(origin.scheme) and not proxies.get("all"):
             return False
         spared = {name.strip().lower() for name in proxies.get("no", "").split(",")}
-        return spared.isdisjoint({"*", place.host})
+        return spared.isdisjoint({"*", origin.host})
 
     def sender(self, scheme: str, *, is_async: bool) -> "Sender":
         """Return a sender with one connection of its own.

@@ -21,7 +21,7 @@ class Connection(Protocol):
 
     idle_since: float
 
-    def stands(self) -> bool:
+    def is_alive(self) -> bool:
         """Return whether another call may be sent on it."""
 
 
@@ -35,26 +35,26 @@ class Idle(Generic[C]):
         self._waiting: defaultdict[Hashable, deque[C]] = defaultdict(deque)
         self._closed = False
 
-    def take(self, place: Hashable, dead: list[C]) -> C | None:
-        """Return a connection to *place* that stands, or None; put those that must be closed into *dead*."""
-        waiting = self._waiting[place]
+    def take(self, origin: Hashable, dead: list[C]) -> C | None:
+        """Return a connection to *origin* that stands, or None; put those that must be closed into *dead*."""
+        waiting = self._waiting[origin]
         oldest = time.monotonic() - _IDLE_FOR
         with contextlib.suppress(IndexError):  # another thread may take the last
             while waiting[0].idle_since <= oldest:
                 dead.append(waiting.popleft())
             while True:
                 connection = waiting.pop()
-                if connection.stands():
+                if connection.is_alive():
                     return connection
                 dead.append(connection)
         return None
 
-    def give_back(self, place: Hashable, connection: C) -> bool:
+    def give_back(self, origin: Hashable, connection: C) -> bool:
         """Take *connection* back; return whether it was kept."""
         if self._closed:
             return False
         connection.idle_since = time.monotonic()
-        self._waiting[place].append(connection)
+        self._waiting[origin].append(connection)
         return True
 
     def empty(self) -> Iterator[C]:

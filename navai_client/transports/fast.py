@@ -15,13 +15,13 @@ from weakref import WeakKeyDictionary
 
 from navai_client.transports import AsyncTransport, Call, Transport, _pool
 from navai_client.transports._body import ACCEPT_ENCODING
-from navai_client.transports._httpx import Place, Settings, Target, without_frames
-from navai_client.transports._lanes import AsyncHTTPXTransport, HTTPXTransport
+from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
+from navai_client.transports._httpx import Origin, Settings, Target, without_frames
 from navai_client.transports._pool import Idle, all_busy, forget_after_fork
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 try:
-    from navai_client.transports import _sockets, _streams
+    from navai_client.transports import _fast_async, _fast_sync
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(
         f"The fast transport needs {error.name!r}: pip install 'navai-client[fast]'", name=error.name
@@ -34,7 +34,7 @@ T = TypeVar("T")
 _LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*")  # RFC 9110, section 5, in ASCII
 
 
-class _Ways(Generic[T]):
+class _Routes(Generic[T]):
     """How requests get where they go.
 
     Args:
@@ -52,30 +52,32 @@ class _Ways(Generic[T]):
         self._settings = Settings(verify, proxy)
         self._default = default
         self._given = (verify, proxy)
-        self._heads: WeakKeyDictionary[Endpoint, tuple[Place, bytes] | TransportFailure] = WeakKeyDictionary()
+        self._heads: WeakKeyDictionary[Endpoint, tuple[Origin, bytes] | TransportFailure] = (
+            WeakKeyDictionary()
+        )
         self.by_proxy: T | None = None
 
-    def head(self, endpoint: Endpoint) -> tuple[Place, bytes] | TransportFailure:
+    def head(self, endpoint: Endpoint) -> tuple[Origin, bytes] | TransportFailure:
         """Return where requests to *endpoint* go and how their heads begin; made once for each endpoint."""
         known = self._heads.get(endpoint)
         if known is None:
             known = self._heads[endpoint] = _head(endpoint)
         return known
 
-    def way_past(self, place: Place) -> T | None:
-        """Return the default transport if requests to *place* may go through a proxy."""
-        if not self._settings.proxied(place):
+    def proxy_transport(self, origin: Origin) -> T | None:
+        """Return the default transport if requests to *origin* may go through a proxy."""
+        if not self._settings.proxied(origin):
             return None
         if self.by_proxy is None:
             self.by_proxy = self._default(*self._given)
         return self.by_proxy
 
-    def tls(self, place: Place) -> ssl.SSLContext | None:
-        """Return the TLS context for connections to *place*, or None if they are not encrypted."""
-        return self._settings.tls() if place.scheme == "https" else None
+    def tls(self, origin: Origin) -> ssl.SSLContext | None:
+        """Return the TLS context for connections to *origin*, or None if they are not encrypted."""
+        return self._settings.tls() if origin.scheme == "https" else None
 
 
-def _head(endpoint: Endpoint) -> tuple[Place, bytes] | TransportFailure:
+def _head(endpoint: Endpoint) -> tuple[Origin, bytes] | TransportFailure:
     target = Target.of(endpoint.url)
     if isinstance(target, TransportFailure):
         return target
@@ -86,7 +88,7 @@ def _head(endpoint: Endpoint) -> tuple[Place, bytes] | TransportFailure:
     if lines is None:
         return _bad_header()
     first = b"%b %b HTTP/1.1\r\n" % (endpoint.method.encode("ascii"), target.path)
-    return target.place, first + lines
+    return target.origin, first + lines
 
 
 def _whole(head: bytes, request: Request) -> bytes | TransportFailure:
@@ -134,52 +136,52 @@ class FastTransport:
     """
 
     def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
-        self._ways: _Ways[Transport] = _Ways(verify, proxy, HTTPXTransport)
-        self._idle: Idle[_sockets.SocketConnection] = Idle()
-        self._places = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        self._routes: _Routes[Transport] = _Routes(verify, proxy, HTTPXTransport)
+        self._idle: Idle[_fast_sync.SocketConnection] = Idle()
+        self._slots = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
         forget_after_fork(self)
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request*; see ``Transport``."""
-        head = self._ways.head(request.endpoint)
+        head = self._routes.head(request.endpoint)
         if isinstance(head, TransportFailure):
             return head
-        place, first = head
+        origin, first = head
         whole = _whole(first, request)
         if isinstance(whole, TransportFailure):
             return whole
-        places = self._places
-        if not places.acquire(timeout=call.remaining()):
+        slots = self._slots
+        if not slots.acquire(timeout=call.remaining()):
             return all_busy()
         try:
-            connection = self._take(place)
-            if connection is None and (way := self._ways.way_past(place)) is not None:
+            connection = self._take(origin)
+            if connection is None and (way := self._routes.proxy_transport(origin)) is not None:
                 return way.send(request, call)
-            return self._send_on(connection, place, whole, call)
+            return self._send_on(connection, origin, whole, call)
         finally:
-            places.release()
+            slots.release()
 
-    def _take(self, place: Place) -> "_sockets.SocketConnection | None":
-        dead: list[_sockets.SocketConnection] = []
-        connection = self._idle.take(place, dead)
+    def _take(self, origin: Origin) -> "_fast_sync.SocketConnection | None":
+        dead: list[_fast_sync.SocketConnection] = []
+        connection = self._idle.take(origin, dead)
         for other in dead:
             other.close()
         return connection
 
     def _send_on(
-        self, connection: "_sockets.SocketConnection | None", place: Place, request: bytes, call: Call
+        self, connection: "_fast_sync.SocketConnection | None", origin: Origin, request: bytes, call: Call
     ) -> Response | TransportFailure:
         try:
             if connection is None:
-                connection = _sockets.connect(place, self._ways.tls(place), call)
-            outcome = connection.ask(request, call)
+                connection = _fast_sync.connect(origin, self._routes.tls(origin), call)
+            outcome = connection.send(request, call)
         except (OSError, UnicodeError) as error:
             outcome = _failure(error, call)
         except BaseException:
             if connection is not None:
                 connection.close()
             raise
-        if connection is not None and not (connection.clean() and self._idle.give_back(place, connection)):
+        if connection is not None and not (connection.clean() and self._idle.give_back(origin, connection)):
             connection.close()
         return outcome
 
@@ -187,12 +189,12 @@ class FastTransport:
         """Close all connections."""
         for connection in self._idle.close():
             connection.close()
-        if self._ways.by_proxy is not None:
-            self._ways.by_proxy.close()
+        if self._routes.by_proxy is not None:
+            self._routes.by_proxy.close()
 
     def forget_parent(self) -> None:
         """Drop what belongs to the process that this one was forked from."""
-        self._places = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
         for connection in self._idle.empty():
             connection.close()
 
@@ -212,61 +214,61 @@ class AsyncFastTransport:
     """
 
     def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
-        self._ways: _Ways[AsyncTransport] = _Ways(verify, proxy, AsyncHTTPXTransport)
-        self._idle: Idle[_streams.StreamConnection] = Idle()
-        self._places = asyncio.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        self._routes: _Routes[AsyncTransport] = _Routes(verify, proxy, AsyncHTTPXTransport)
+        self._idle: Idle[_fast_async.StreamConnection] = Idle()
+        self._slots = asyncio.BoundedSemaphore(_pool.MAX_CONNECTIONS)
         self._ending: set[asyncio.Future[None]] = set()
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request*; see ``AsyncTransport``."""
-        head = self._ways.head(request.endpoint)
+        head = self._routes.head(request.endpoint)
         if isinstance(head, TransportFailure):
             return head
-        place, first = head
+        origin, first = head
         whole = _whole(first, request)
         if isinstance(whole, TransportFailure):
             return whole
-        if self._places.locked():
+        if self._slots.locked():
             try:
                 async with asyncio.timeout(call.remaining()):
-                    await self._places.acquire()
+                    await self._slots.acquire()
             except TimeoutError:
                 return all_busy()
         else:
-            await self._places.acquire()
+            await self._slots.acquire()
         try:
-            connection = self._take(place)
-            if connection is None and (way := self._ways.way_past(place)) is not None:
+            connection = self._take(origin)
+            if connection is None and (way := self._routes.proxy_transport(origin)) is not None:
                 return await way.send(request, call)
-            return await self._send_on(connection, place, whole, call)
+            return await self._send_on(connection, origin, whole, call)
         finally:
-            self._places.release()
+            self._slots.release()
 
-    def _take(self, place: Place) -> "_streams.StreamConnection | None":
-        dead: list[_streams.StreamConnection] = []
-        connection = self._idle.take(place, dead)
+    def _take(self, origin: Origin) -> "_fast_async.StreamConnection | None":
+        dead: list[_fast_async.StreamConnection] = []
+        connection = self._idle.take(origin, dead)
         for other in dead:
             self._end(other)
         return connection
 
     async def _send_on(
-        self, connection: "_streams.StreamConnection | None", place: Place, request: bytes, call: Call
+        self, connection: "_fast_async.StreamConnection | None", origin: Origin, request: bytes, call: Call
     ) -> Response | TransportFailure:
         try:
             if connection is None:
-                connection = await _streams.connect(place, self._ways.tls(place), call)
-            outcome = await connection.ask(request, call)
+                connection = await _fast_async.connect(origin, self._routes.tls(origin), call)
+            outcome = await connection.send(request, call)
         except (OSError, UnicodeError) as error:
             outcome = _failure(error, call)
         except BaseException:
             if connection is not None:
                 self._end(connection)
             raise
-        if connection is not None and not (connection.clean() and self._idle.give_back(place, connection)):
+        if connection is not None and not (connection.clean() and self._idle.give_back(origin, connection)):
             self._end(connection)
         return outcome
 
-    def _end(self, connection: "_streams.StreamConnection") -> None:
+    def _end(self, connection: "_fast_async.StreamConnection") -> None:
         connection.abort()
         if not connection.closed.done():
             self._ending.add(connection.closed)
@@ -280,5 +282,5 @@ class AsyncFastTransport:
         with contextlib.suppress(TimeoutError):
             if self._ending:
                 await asyncio.wait(self._ending)
-        if self._ways.by_proxy is not None:
-            await self._ways.by_proxy.close()
+        if self._routes.by_proxy is not None:
+            await self._routes.by_proxy.close()

@@ -78,22 +78,22 @@ def test_a_call_for_which_no_connection_is_free_has_not_been_sent(
 ) -> None:
     monkeypatch.setattr(_pool, "MAX_CONNECTIONS", 1)
     with make_client(kind, through=through, base_url=backend.url, **SOON) as client:
-        places = client.real._transport._places
-        client.run(places.acquire())
+        slots = client.real._transport._slots
+        client.run(slots.acquire())
         with pytest.raises(NavaiTimeoutError, match="connections were busy") as caught:
             client.execute_function("f", timeout=0.05)
         assert not caught.value.may_have_executed
         assert backend.connections == 0
         if kind == "async":
-            _release_while_waiting(client, places)
+            _release_while_waiting(client, slots)
 
 
-def _release_while_waiting(client: Client, places: Any) -> None:
+def _release_while_waiting(client: Client, slots: Any) -> None:
     async def main() -> None:
         call = asyncio.create_task(client.real.execute_function("f", 7))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        places.release()
+        slots.release()
         assert await call == 7
 
     client.run(main())
@@ -130,14 +130,14 @@ def test_a_child_of_fork_does_not_speak_on_its_parents_connections(
     assert backend.connections == 2  # the child's, and the parent's, which is as good as before
 
 
-def test_forgetting_the_parent_drops_connections_and_frees_all_places(
+def test_forgetting_the_parent_drops_connections_and_frees_all_slots(
     through: str, backend: FaultServer
 ) -> None:
     with make_client("sync", through=through, base_url=backend.url, **SOON) as client:
         client.execute_function("f", 1)
         transport = client.real._transport
         for _ in range(100):
-            transport._places.acquire()
+            transport._slots.acquire()
         _pool._forget_parents()
         assert not waiting(transport)
         assert client.execute_function("f", 2) == 2

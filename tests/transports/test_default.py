@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from navai_client import NavaiBackendClient, NavaiTimeoutError
-from navai_client.transports import _httpx, _lanes
+from navai_client.transports import _default, _httpx
 from tests.faults.server import FaultServer, Peer
 from tests.transports.conftest import waiting
 
@@ -36,9 +36,9 @@ def test_an_interrupted_call_leaves_no_connection_behind(
         assert lane.trace.tap._get_extra_info("socket").fileno() == -1
         assert client.execute_function("f", 3) == 3
         assert backend.connections == 2
-        assert all(transport._places.acquire(blocking=False) for _ in range(100))
+        assert all(transport._slots.acquire(blocking=False) for _ in range(100))
         for _ in range(100):
-            transport._places.release()
+            transport._slots.release()
 
 
 @pytest.mark.parametrize("connected", [True, False])
@@ -67,7 +67,7 @@ def test_a_call_interrupted_while_another_thread_works_for_it_is_cut_off(
         raise Stop
 
     threads: list[threading.Thread] = []
-    monkeypatch.setattr(_lanes, "run_within", run_within)
+    monkeypatch.setattr(_default, "run_within", run_within)
     with FaultServer(never) as server, NavaiBackendClient(server.url, timeout=None) as client:
         with pytest.raises(Stop):
             client.execute_function("f")
@@ -91,7 +91,7 @@ def test_a_name_that_is_looked_up_too_slowly_sends_nothing_when_it_is_found(
         finally:
             looked_up.set()
 
-    monkeypatch.setattr(_lanes, "send", slow)
+    monkeypatch.setattr(_default, "send", slow)
     with NavaiBackendClient(backend.url, timeout=0.05, max_retries=0) as client:
         with pytest.raises(NavaiTimeoutError) as caught:
             client.execute_function("f")

@@ -23,7 +23,7 @@ from navai_client import (
     NavaiTimeoutError,
     NavaiTransportError,
 )
-from navai_client.transports import Call, _sockets
+from navai_client.transports import Call, _fast_sync
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 from navai_client.wire._values import Endpoint, Request, TransportFailure
 from tests.clients import Client, make_client
@@ -189,14 +189,14 @@ class Refuses:
 
 def test_what_a_peer_said_before_it_took_nothing_more_is_read() -> None:
     refusal = answer("{}", status="413 Too Large")
-    asked = _sockets.SocketConnection(Refuses([refusal])).ask(b"request", call())  # type: ignore[arg-type]
+    asked = _fast_sync.SocketConnection(Refuses([refusal])).send(b"request", call())  # type: ignore[arg-type]
     assert not isinstance(asked, TransportFailure)
     assert asked.status == 413
 
 
 def test_a_peer_that_took_nothing_more_and_said_nothing_broke_the_pipe() -> None:
     with pytest.raises(BrokenPipeError):
-        _sockets.SocketConnection(Refuses([])).ask(b"request", call())  # type: ignore[arg-type]
+        _fast_sync.SocketConnection(Refuses([])).send(b"request", call())  # type: ignore[arg-type]
 
 
 def test_a_call_whose_caller_has_left_is_not_sent() -> None:
@@ -231,7 +231,7 @@ def test_an_interrupted_call_leaves_no_connection_behind(where: str, monkeypatch
     setattr(Interrupted, where, interrupted)
     with FaultServer(good) as server, fast("sync", server.url) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(_sockets, "socket", SimpleNamespace(**{**vars(socket), "socket": Interrupted}))
+            patch.setattr(_fast_sync, "socket", SimpleNamespace(**{**vars(socket), "socket": Interrupted}))
             with pytest.raises(Stop):
                 client.execute_function("f")
         assert [connection.fileno() for connection in made] == [-1]
@@ -306,7 +306,7 @@ def test_bytes_that_nobody_asked_for_end_an_idle_connection(kind: str) -> None:
 
 async def _until_nothing_waits(transport: Any) -> None:
     async with asyncio.timeout(5):
-        while waiting(transport)[0].stands():  # noqa: ASYNC110 - a connection signals nothing
+        while waiting(transport)[0].is_alive():  # noqa: ASYNC110 - a connection signals nothing
             await asyncio.sleep(0.001)
 
 

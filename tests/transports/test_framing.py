@@ -42,8 +42,8 @@ def _chunked(body: bytes, size: int, extension: bytes) -> bytes:
 def fed(data: bytes, splits: list[int]) -> tuple[Framing, int]:
     """Return the framing after *data*, split so, and how many of its bytes belong to the response."""
     framing, taken = Framing(), 0
-    places = sorted({0, len(data), *(place % (len(data) + 1) for place in splits)})
-    for start, end in pairwise(places):
+    slots = sorted({0, len(data), *(place % (len(data) + 1) for place in splits)})
+    for start, end in pairwise(slots):
         taken += framing.feed(data[start:end])
     return framing, taken
 

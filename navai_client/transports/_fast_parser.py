@@ -7,13 +7,13 @@ import httptools
 from navai_client.transports._body import Body, outcome
 from navai_client.wire._values import Response, TransportFailure
 
-__all__ = ["Answer"]
+__all__ = ["ResponseParser"]
 
 _HEAD_LIMIT: Final = 64 * 1024  # bytes of headers, or of anything else without a byte of the body
 _SWITCHING: Final = 101
 
 
-class Answer:
+class ResponseParser:
     """Reads the answers of one connection. Call ``begin()`` for each, then ``feed()`` until it is ``over``.
 
     Attributes:

@@ -19,7 +19,7 @@ class _Lane:
     """A sender with one connection, which serves one call after the other.
 
     One connection each, so that a call that ended badly takes nothing with it: its lane is thrown away.
-    (httpx 0.28.1 loses places in a shared pool when calls are cancelled; httpcore issue 1093.)
+    (httpx 0.28.1 loses slots in a shared pool when calls are cancelled; httpcore issue 1093.)
     """
 
     def __init__(self, sender: Sender) -> None:
@@ -27,7 +27,7 @@ class _Lane:
         self.trace = sender.trace_type()
         self.idle_since = 0.0
 
-    def stands(self) -> bool:
+    def is_alive(self) -> bool:
         """Return whether its connection stands and nothing came on it that nobody asked for."""
         tap = self.trace.tap
         return tap is not None and not tap.get_extra_info("is_readable")
@@ -77,23 +77,23 @@ class HTTPXTransport:
 
     def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
         self._lanes = _Lanes(Settings(verify, proxy), is_async=False)
-        self._places = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
         forget_after_fork(self)
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request*; see ``Transport``."""
-        if not self._places.acquire(timeout=call.remaining()):
+        if not self._slots.acquire(timeout=call.remaining()):
             return all_busy()
         dead: list[_Lane] = []
         try:
             lane, stands = self._lanes.take(request, dead)
         except BaseException:
-            self._places.release()
+            self._slots.release()
             raise
         finally:
             for other in dead:
                 other.sender.given.close()
-        work = functools.partial(self._send_on, lane, self._places, request, call)
+        work = functools.partial(self._send_on, lane, self._slots, request, call)
         if stands:
             return work()
         try:  # looking up the name and connecting can take longer than any timeout says
@@ -108,7 +108,7 @@ class HTTPXTransport:
             raise
 
     def _send_on(
-        self, lane: _Lane, places: threading.BoundedSemaphore, request: Request, call: Call
+        self, lane: _Lane, slots: threading.BoundedSemaphore, request: Request, call: Call
     ) -> Response | TransportFailure:
         outcome: Response | TransportFailure = TransportFailure("interrupted")
         try:
@@ -117,7 +117,7 @@ class HTTPXTransport:
         finally:
             if call.left or not self._lanes.give_back(lane, outcome):
                 lane.sender.given.close()
-            places.release()
+            slots.release()
 
     def close(self) -> None:
         """Close all connections."""
@@ -126,7 +126,7 @@ class HTTPXTransport:
 
     def forget_parent(self) -> None:
         """Drop what belongs to the process that this one was forked from."""
-        self._places = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        self._slots = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
         for lane in self._lanes.idle.empty():
             lane.sender.given.close()
 
@@ -136,19 +136,19 @@ class AsyncHTTPXTransport:
 
     def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
         self._lanes = _Lanes(Settings(verify, proxy), is_async=True)
-        self._places = asyncio.BoundedSemaphore(_pool.MAX_CONNECTIONS)
+        self._slots = asyncio.BoundedSemaphore(_pool.MAX_CONNECTIONS)
         self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request*; see ``AsyncTransport``."""
-        if self._places.locked():
+        if self._slots.locked():
             try:
                 async with asyncio.timeout(call.remaining()):
-                    await self._places.acquire()
+                    await self._slots.acquire()
             except TimeoutError:
                 return all_busy()
         else:
-            await self._places.acquire()
+            await self._slots.acquire()
         dead: list[_Lane] = []
         outcome: Response | TransportFailure = TransportFailure("interrupted")
         lane: _Lane | None = None
@@ -161,7 +161,7 @@ class AsyncHTTPXTransport:
                 dead.append(lane)
             for other in dead:
                 self._discard(other)
-            self._places.release()
+            self._slots.release()
 
     def _discard(self, lane: _Lane) -> None:
         """Close *lane* in a task of its own, which nobody cancels with the call."""

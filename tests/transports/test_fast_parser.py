@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from navai_client.transports._answer import Answer
 from navai_client.transports._body import Body
+from navai_client.transports._fast_parser import ResponseParser
 from navai_client.wire._values import Response, TransportFailure
 
 LIMIT = 10_000
@@ -40,9 +40,9 @@ def answers(draw: st.DrawFn) -> tuple[bytes, int, dict[str, str], bytes]:
     return head + sent, status, {name.lower(): value for name, value in headers.items()}, body
 
 
-def fed(answer: Answer, data: bytes, splits: list[int]) -> None:
-    places = sorted({0, len(data), *(place % (len(data) + 1) for place in splits)})
-    for start, end in pairwise(places):
+def fed(answer: ResponseParser, data: bytes, splits: list[int]) -> None:
+    slots = sorted({0, len(data), *(place % (len(data) + 1) for place in splits)})
+    for start, end in pairwise(slots):
         answer.feed(data[start:end])
 
 
@@ -53,7 +53,7 @@ SPLITS = st.lists(st.integers(0, 2000), max_size=20)
 def test_one_answer_after_the_other_is_read(
     several: list[tuple[bytes, int, dict[str, str], bytes]], splits: list[int]
 ) -> None:
-    answer = Answer()
+    answer = ResponseParser()
     for data, status, headers, body in several:
         answer.begin(LIMIT)
         fed(answer, data, splits)
@@ -70,7 +70,7 @@ def test_what_follows_an_answer_changes_nothing_and_ends_the_connection(
 ) -> None:
     data, status, _, body = one
     for after in (surplus, OTHER):
-        answer = Answer()
+        answer = ResponseParser()
         answer.begin(LIMIT)
         fed(answer, data + after, splits)
         outcome = answer.outcome()
@@ -84,7 +84,7 @@ def test_an_answer_that_is_cut_short_is_a_failure(
     one: tuple[bytes, int, dict[str, str], bytes], data: st.DataObject
 ) -> None:
     whole = one[0]
-    answer = Answer()
+    answer = ResponseParser()
     answer.begin(LIMIT)
     fed(answer, whole[: data.draw(st.integers(0, len(whole) - 1))], data.draw(SPLITS))
     assert not answer.over
@@ -96,7 +96,7 @@ def test_an_answer_that_is_cut_short_is_a_failure(
 @given(st.binary(max_size=500), SPLITS)
 def test_any_bytes_are_taken(data: bytes, splits: list[int]) -> None:
     for before in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
-        answer = Answer()
+        answer = ResponseParser()
         answer.begin(LIMIT)
         fed(answer, before + data, splits)
         answer.end()
@@ -106,7 +106,7 @@ def test_any_bytes_are_taken(data: bytes, splits: list[int]) -> None:
 
 
 def outcome_of(*pieces: bytes, limit: int = LIMIT) -> tuple[Response | TransportFailure, bool]:
-    answer = Answer()
+    answer = ResponseParser()
     answer.begin(limit)
     for piece in pieces:
         answer.feed(piece)
@@ -116,7 +116,7 @@ def outcome_of(*pieces: bytes, limit: int = LIMIT) -> tuple[Response | Transport
 
 def test_an_answer_without_a_length_ends_with_the_connection() -> None:
     for head in (b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"):
-        answer = Answer()
+        answer = ResponseParser()
         answer.begin(LIMIT)
         answer.feed(head + b"text")
         assert not answer.over
@@ -137,7 +137,7 @@ def test_an_answer_without_a_length_ends_with_the_connection() -> None:
     ],
 )
 def test_what_goes_on_without_a_body_is_given_up(start: bytes) -> None:
-    answer = Answer()
+    answer = ResponseParser()
     answer.begin(LIMIT)
     answer.feed(start)
     for _ in range(200):
@@ -171,7 +171,7 @@ def test_damaged_compression_is_a_failure_of_a_success_and_the_status_of_an_erro
 
 @pytest.mark.parametrize("upgrade", [b"", b"Connection: upgrade\r\nUpgrade: other\r\n"])
 def test_another_protocol_is_an_answer_and_the_end(upgrade: bytes) -> None:
-    answer = Answer()
+    answer = ResponseParser()
     answer.begin(LIMIT)
     answer.feed(b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade + b"\r\nwhatever")
     answer.end()

@@ -5,9 +5,9 @@ import ssl
 from typing import Final, cast
 
 from navai_client.transports import Call
-from navai_client.transports._answer import Answer
-from navai_client.transports._httpx import Place
-from navai_client.transports._sockets import readable, remaining_or_late
+from navai_client.transports._fast_parser import ResponseParser
+from navai_client.transports._fast_sync import readable, remaining_or_late
+from navai_client.transports._httpx import Origin
 from navai_client.wire._values import Response, TransportFailure
 
 __all__ = ["StreamConnection", "connect"]
@@ -25,7 +25,7 @@ class StreamConnection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._answer = Answer()
+        self._answer = ResponseParser()
         self._waiter: asyncio.Future[None] | None = None
         self._spoiled = False
         self.closed: asyncio.Future[None] = loop.create_future()
@@ -66,11 +66,11 @@ class StreamConnection(asyncio.Protocol):
         else:
             self._waiter.set_exception(error)
 
-    def stands(self) -> bool:
+    def is_alive(self) -> bool:
         """Return whether the peer keeps it, and nothing came on it that nobody asked for."""
         return not self._spoiled and not self._transport.is_closing() and not self._readable()
 
-    async def ask(self, request: bytes, call: Call) -> Response | TransportFailure:
+    async def send(self, request: bytes, call: Call) -> Response | TransportFailure:
         """Send *request* and return the answer.
 
         Raises:
@@ -109,8 +109,8 @@ class StreamConnection(asyncio.Protocol):
         self._transport.abort()
 
 
-async def connect(place: Place, tls: ssl.SSLContext | None, call: Call) -> StreamConnection:
-    """Open a connection to *place*, encrypted if *tls* is given.
+async def connect(origin: Origin, tls: ssl.SSLContext | None, call: Call) -> StreamConnection:
+    """Open a connection to *origin*, encrypted if *tls* is given.
 
     Raises:
         OSError: If there is no way there, or TimeoutError if time runs out.
@@ -120,8 +120,8 @@ async def connect(place: Place, tls: ssl.SSLContext | None, call: Call) -> Strea
     async with asyncio.timeout(remaining_or_late(call)):
         _, connection = await loop.create_connection(
             lambda: StreamConnection(loop),
-            place.host,
-            place.port,
+            origin.host,
+            origin.port,
             ssl=tls,
             ssl_shutdown_timeout=None if tls is None else _FAREWELL,
         )

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from navai_client.transports import Call
-from navai_client.transports._answer import Answer
-from navai_client.transports._httpx import Place
+from navai_client.transports._fast_parser import ResponseParser
+from navai_client.transports._httpx import Origin
 from navai_client.transports._threads import run_within
 from navai_client.wire._values import Response, TransportFailure
 
@@ -53,14 +53,14 @@ class SocketConnection:
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self._readable = readable(connection)
-        self._answer = Answer()
+        self._answer = ResponseParser()
         self.idle_since = 0.0
 
-    def stands(self) -> bool:
+    def is_alive(self) -> bool:
         """Return whether the peer keeps it, and nothing came on it that nobody asked for."""
         return not self._readable()
 
-    def ask(self, request: bytes, call: Call) -> Response | TransportFailure:
+    def send(self, request: bytes, call: Call) -> Response | TransportFailure:
         """Send *request* and return the answer.
 
         Raises:
@@ -109,15 +109,15 @@ class SocketConnection:
         self._socket.close()
 
 
-def connect(place: Place, tls: ssl.SSLContext | None, call: Call) -> SocketConnection:
-    """Open a connection to *place*, encrypted if *tls* is given.
+def connect(origin: Origin, tls: ssl.SSLContext | None, call: Call) -> SocketConnection:
+    """Open a connection to *origin*, encrypted if *tls* is given.
 
     Raises:
         OSError: If there is no way there, or TimeoutError if time runs out.
         UnicodeError: If the name cannot be looked up.
     """
     problem: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in _addresses(place, call):
+    for family, kind, protocol, _, address in _addresses(origin, call):
         connection = socket.socket(family, kind, protocol)
         try:
             connection.settimeout(remaining_or_late(call))
@@ -132,26 +132,26 @@ def connect(place: Place, tls: ssl.SSLContext | None, call: Call) -> SocketConne
         except BaseException:
             connection.close()
             raise
-        return _ready(connection, place, tls, call)
+        return _ready(connection, origin, tls, call)
     raise problem
 
 
-def _addresses(place: Place, call: Call) -> list[Any]:
-    look_up = functools.partial(socket.getaddrinfo, place.host, place.port, type=socket.SOCK_STREAM)
+def _addresses(origin: Origin, call: Call) -> list[Any]:
+    look_up = functools.partial(socket.getaddrinfo, origin.host, origin.port, type=socket.SOCK_STREAM)
     with contextlib.suppress(ValueError):
-        ipaddress.ip_address(place.host)
+        ipaddress.ip_address(origin.host)
         return look_up()
     return run_within(remaining_or_late(call), look_up)  # it can take longer than any timeout says
 
 
 def _ready(
-    connection: socket.socket, place: Place, tls: ssl.SSLContext | None, call: Call
+    connection: socket.socket, origin: Origin, tls: ssl.SSLContext | None, call: Call
 ) -> SocketConnection:
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
             connection.settimeout(remaining_or_late(call))
-            connection = tls.wrap_socket(connection, server_hostname=place.host)
+            connection = tls.wrap_socket(connection, server_hostname=origin.host)
         return SocketConnection(connection)
     except BaseException:
         connection.close()
