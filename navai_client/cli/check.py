@@ -20,7 +20,7 @@ from navai_client.cli.output import note, wants_colour, write_text
 from navai_client.cli.payload import parse_json
 from navai_client.cli.waiting import waiting
 from navai_client.conformance import GROUPS, PROFILES, Report, check
-from navai_client.conformance.requirement import ACTS
+from navai_client.conformance._requirement import ACTS
 from navai_client.errors import NavaiConfigError
 
 __all__ = ["command"]

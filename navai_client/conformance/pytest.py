@@ -17,9 +17,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from navai_client.conformance.catalogue import requirements
-from navai_client.conformance.report import Report
-from navai_client.conformance.requirement import Requirement
+from navai_client.conformance._catalogue import requirements
+from navai_client.conformance._report import Report
+from navai_client.conformance._requirement import Requirement
 
 __all__ = ["ConformanceWarning", "every_requirement", "verify"]
 

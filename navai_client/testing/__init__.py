@@ -7,19 +7,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from navai_client.testing.fake_backend import FakeBackend
-    from navai_client.testing.live_server import LiveServer
+    from navai_client.testing._fake_backend import FakeBackend
+    from navai_client.testing._live_server import LiveServer
+    from navai_client.testing._recording import Headers, RecordedCall, RecordedRequest
     from navai_client.testing.realtime import FakeRealtimeServer
-    from navai_client.testing.recording import RecordedCall, RecordedRequest
 
-__all__ = ["FakeBackend", "FakeRealtimeServer", "LiveServer", "RecordedCall", "RecordedRequest"]
+__all__ = ["FakeBackend", "FakeRealtimeServer", "Headers", "LiveServer", "RecordedCall", "RecordedRequest"]
 
 _HOMES = {
-    "FakeBackend": "fake_backend",
+    "FakeBackend": "_fake_backend",
     "FakeRealtimeServer": "realtime",
-    "LiveServer": "live_server",
-    "RecordedCall": "recording",
-    "RecordedRequest": "recording",
+    "Headers": "_recording",
+    "LiveServer": "_live_server",
+    "RecordedCall": "_recording",
+    "RecordedRequest": "_recording",
 }
 
 

@@ -6,8 +6,6 @@ from typing import Any, Final
 
 from navai_client.server.redaction import mask_keys
 
-__all__ = ["is_secret", "shown"]
-
 _LONGEST: Final = 300  # characters
 _DEEPEST: Final = 20  # levels
 _SECRET: Final = re.compile(

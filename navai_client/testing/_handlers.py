@@ -11,10 +11,8 @@ from typing import Any, NoReturn
 
 from navai_client.errors import NavaiStateError
 from navai_client.server._http import BackendResponse
-from navai_client.testing._in_memory import InMemory
+from navai_client.testing._in_process import InMemory
 from navai_client.testing._scenario import Arrival
-
-__all__ = ["handle", "handle_async"]
 
 
 def handle(memory: InMemory, request: Any) -> Any:

@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from navai_client.server._settings import ServerSettings
-from navai_client.testing.recording import Headers, RecordedCall, RecordedRequest
+from navai_client.testing._recording import Headers, RecordedCall, RecordedRequest
 from navai_client.wire._decode import trim
-
-__all__ = ["OPERATIONS", "Journal", "read_request"]
 
 OPERATIONS: Final = ("create_client_secret", "list_functions", "execute_function", "synthesize_speech")
 

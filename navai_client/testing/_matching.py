@@ -5,8 +5,6 @@ from typing import Any
 
 from navai_client.testing._display import is_secret, shown
 
-__all__ = ["differences"]
-
 
 def differences(expected: Any, came: Any, *, partial: bool = False, path: str = "payload") -> Iterator[str]:
     """Say where *came*, a JSON value, is not what was *expected*.

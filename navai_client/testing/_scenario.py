@@ -8,11 +8,9 @@ from attrs import frozen
 
 from navai_client.server._http import BackendResponse
 from navai_client.server._settings import ServerSettings
+from navai_client.testing._failures import Fault, Script
 from navai_client.testing._journal import Journal, read_request
-from navai_client.testing._script import Fault, Script
-from navai_client.testing.recording import RecordedRequest
-
-__all__ = ["Arrival", "Scenario"]
+from navai_client.testing._recording import RecordedRequest
 
 
 @frozen(eq=False)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from navai_client.cli.__main__ import main
-from navai_client.testing.fake_backend import FakeBackend
+from navai_client.testing import FakeBackend
 from tests.faults.server import FaultServer, Peer, answer
 
 COMMAND = str(Path(sys.executable).with_name("navai"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navai_client.cli.payload import parse_json, parse_pairs
-from navai_client.testing.fake_backend import FakeBackend
+from navai_client.testing import FakeBackend
 from tests.cli.conftest import Navai
 from tests.faults.server import FAULTS, FaultServer, closed_port
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from navai_client.testing.fake_backend import FakeBackend
+from navai_client.testing import FakeBackend
 from tests.cli.conftest import Navai, Result
 from tests.faults.server import FaultServer, closed_port
 

@@ -1,14 +1,12 @@
 """The pages on the contract and the check say what is so; their examples are what our server answers."""
 
 import asyncio
-import importlib
 import inspect
 import json
 import re
 import shlex
 import subprocess
 import sys
-import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ from navai_client.server._demo import DemoServices
 from tests import parity
 from tests.conformance.in_memory import Asked, InMemory, Reply
 from tests.conformance.table import CONTRACT, PAGE, page
-from tests.test_public_api import defined_in
 
 IDS = {each.id for each in requirements()}
 TEXT = CONTRACT.read_text(encoding="utf-8")
@@ -187,25 +184,6 @@ def test_sentences_are_sentences() -> None:
         for text in (each.sentence, each.change):
             assert re.fullmatch(r"\S.*[.]", text)
             assert "  " not in text
-
-
-ROOM = Path(navai_client.conformance.__file__).parent
-MODULES = sorted(
-    ".".join(("navai_client.conformance", *file.relative_to(ROOM).with_suffix("").parts))
-    for file in ROOM.rglob("*.py")
-    if file != ROOM / "__init__.py"
-)
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_no_underscore_means_listed_in_all_and_described(name: str) -> None:
-    module = importlib.import_module(name.removesuffix(".__init__"))
-
-    assert set(module.__all__) == defined_in(module)
-    assert module.__doc__
-    for each in module.__all__:
-        member = getattr(module, each)
-        assert not isinstance(member, type | types.FunctionType) or member.__doc__
 
 
 def test_the_room_gives_what_is_public_of_it() -> None:

@@ -24,7 +24,7 @@ from navai_client import (
 from navai_client.instrumentation import tool_call
 from navai_client.integrations.opentelemetry import OpenTelemetryInstrumentation
 from navai_client.integrations.toolset import Toolset
-from navai_client.testing.fake_backend import FakeBackend
+from navai_client.testing import FakeBackend
 from tests.backends import SPEECH, Backend, Clients, answer, call
 from tests.integrations.live_backend import live_backend
 

@@ -25,7 +25,7 @@ from navai_client import (
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset
-from navai_client.testing.fake_backend import FakeBackend
+from navai_client.testing import FakeBackend
 from tests.integrations.loop import in_a_loop
 
 ROUTES = [NavaiRoute(name="Café", path="/cafe", synonyms=["bar"])]

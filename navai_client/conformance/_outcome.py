@@ -9,8 +9,6 @@ from typing import Any, Final, NoReturn, final
 from navai_client.wire._values import Response, TransportFailure
 from navai_client.wire.redact import redact_text
 
-__all__ = ["NOT_JSON", "Answer", "kind_of", "shown"]
-
 NOT_JSON: Final = object()  # what a body that is not JSON parses to
 
 _EXCERPT: Final = 300  # characters of a body that a person gets to see

@@ -7,12 +7,10 @@ from typing import Any, Final, Literal
 from attrs import field, frozen
 
 from navai_client.config import ClientConfig
-from navai_client.conformance.answers import Answer
+from navai_client.conformance._outcome import Answer
 from navai_client.wire._encode import encode_json
 from navai_client.wire._operations import join_url
 from navai_client.wire._values import Endpoint, Request
-
-__all__ = ["FOREIGN_ORIGIN", "Acts", "Call", "Probe", "Subject", "first_probe", "further_probes"]
 
 Acts = Literal["", "execute", "execute_failing", "mint", "speak"]
 Call = tuple[str, Any]

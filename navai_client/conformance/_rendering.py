@@ -10,9 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from navai_client.conformance.report import Finding, Report
-
-__all__ = ["finding_to_text", "to_json", "to_junit", "to_text"]
+    from navai_client.conformance._report import Finding, Report
 
 _MARKS: Final = {"passed": "ok", "failed": "FAIL", "warned": "warn", "skipped": "skip"}
 _COLORS: Final = {"passed": "32", "failed": "1;31", "warned": "33", "skipped": "2"}

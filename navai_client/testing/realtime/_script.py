@@ -10,19 +10,6 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-__all__ = [
-    "Action",
-    "BargeIn",
-    "Call",
-    "Disconnect",
-    "Numbers",
-    "Raw",
-    "Say",
-    "Until",
-    "call_events",
-    "say_events",
-]
-
 _SILENCE: Final = base64.b64encode(bytes(480)).decode()  # 10 ms of PCM at 24 kHz
 
 

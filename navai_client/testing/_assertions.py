@@ -9,9 +9,7 @@ from attrs import frozen
 
 from navai_client.testing._display import shown
 from navai_client.testing._matching import differences
-from navai_client.testing.recording import RecordedCall, RecordedRequest
-
-__all__ = ["Expectation", "called_after_all", "failures_left", "not_called"]
+from navai_client.testing._recording import RecordedCall, RecordedRequest
 
 _MOST_LISTED = 10
 _MOST_DIFFERENCES = 5

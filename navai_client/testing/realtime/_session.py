@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from navai_client.testing._realtime_script import (
+from navai_client.testing.realtime._script import (
     Action,
     BargeIn,
     Call,
@@ -17,8 +17,6 @@ from navai_client.testing._realtime_script import (
     call_events,
     say_events,
 )
-
-__all__ = ["FakeRealtimeSession", "Script", "merged"]
 
 _DEFAULTS: Final[dict[str, Any]] = {
     "type": "realtime",

@@ -8,8 +8,6 @@ from attrs import define, field, frozen
 from navai_client.server._http import BodyError, decode_record
 from navai_client.testing._display import shown
 
-__all__ = ["Headers", "RecordedCall", "RecordedRequest"]
-
 _PLAIN_HEADERS: Final = frozenset({"accept", "accept-encoding", "content-length", "content-type", "host"})
 
 

@@ -8,8 +8,6 @@ from typing import Any, Final, TypeVar
 
 from navai_client.errors import NavaiStateError
 
-__all__ = ["OwnLoop"]
-
 T = TypeVar("T")
 
 _CLOSING_S: Final = 5.0

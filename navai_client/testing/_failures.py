@@ -8,10 +8,8 @@ from attrs import define, field, frozen
 from navai_client.errors import NavaiConfigError
 from navai_client.server._http import BackendResponse
 from navai_client.testing._journal import OPERATIONS
-from navai_client.testing.recording import RecordedRequest
+from navai_client.testing._recording import RecordedRequest
 from navai_client.wire._decode import trim
-
-__all__ = ["Fault", "Script", "Stage"]
 
 Stage = Literal["sending", "executing", "answering"]
 """When a connection is dropped: before the request is sent, before the backend acts, or before it answers."""

@@ -5,11 +5,9 @@ from typing import Final
 
 from attrs import field, frozen
 
-from navai_client.conformance.requirement import Rule
-from navai_client.conformance.rules import refused, status
+from navai_client.conformance._requirement import Rule
+from navai_client.conformance._rules import refused, status
 from navai_client.errors import NavaiConfigError
-
-__all__ = ["PROFILES", "Deviation", "Profile", "profile_of"]
 
 
 @frozen(kw_only=True)

@@ -6,10 +6,8 @@ from typing import Final, Literal
 
 from attrs import field, frozen
 
-from navai_client.conformance import rendering
-from navai_client.conformance.requirement import Requirement, Severity
-
-__all__ = ["Finding", "Report", "Verdict"]
+from navai_client.conformance import _rendering as rendering
+from navai_client.conformance._requirement import Requirement, Severity
 
 Verdict = Literal["passed", "failed", "warned", "skipped"]
 

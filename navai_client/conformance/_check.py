@@ -9,12 +9,12 @@ import attrs
 
 from navai_client._version import __version__
 from navai_client.config import ClientConfig, resolve_base_url, resolve_headers, resolve_paths
-from navai_client.conformance.answers import Answer, shown
-from navai_client.conformance.catalogue import checked_groups, requirements
-from navai_client.conformance.probes import Call, Probe, Subject, first_probe, further_probes
-from navai_client.conformance.profiles import Profile, profile_of
-from navai_client.conformance.report import Finding, Report, Verdict
-from navai_client.conformance.requirement import ACTS, Evidence, Requirement, Unseen
+from navai_client.conformance._catalogue import checked_groups, requirements
+from navai_client.conformance._outcome import Answer, shown
+from navai_client.conformance._probes import Call, Probe, Subject, first_probe, further_probes
+from navai_client.conformance._profiles import Profile, profile_of
+from navai_client.conformance._report import Finding, Report, Verdict
+from navai_client.conformance._requirement import ACTS, Evidence, Requirement, Unseen
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import Call as TransportCall
 from navai_client.transports import Transport
@@ -24,8 +24,6 @@ from navai_client.wire._decode import trim
 from navai_client.wire._encode import encode_json
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import TransportFailure
-
-__all__ = ["check"]
 
 _AT_A_TIME: Final = 6  # as a browser has it
 _MOST_BYTES: Final = 2 * 2**20  # of an answer; all are kept until the rules have seen them

@@ -13,9 +13,7 @@ from navai_client.server._app import NavaiBackend
 from navai_client.server._demo import DemoServices
 from navai_client.server._http import BackendResponse
 from navai_client.server._settings import BackendOptions, SettingsKeywords
-from navai_client.testing._scripted_backend import ScriptedBackend
-
-__all__ = ["LiveServer"]
+from navai_client.testing._base import ScriptedBackend
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]

@@ -8,14 +8,12 @@ from unittest.mock import ANY
 from navai_client.errors import NavaiConfigError
 from navai_client.server._backend import Backend
 from navai_client.server._http import JSON_HEADER, BackendResponse, error_response
-from navai_client.testing import _explaining as explaining
+from navai_client.testing import _assertions as explaining
+from navai_client.testing._failures import Fault, Stage
+from navai_client.testing._recording import RecordedCall, RecordedRequest
 from navai_client.testing._scenario import Scenario
-from navai_client.testing._script import Fault, Stage
-from navai_client.testing.recording import RecordedCall, RecordedRequest
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import encode_json
-
-__all__ = ["ScriptedBackend"]
 
 _ERRORS: Final = range(400, 600)
 _FINAL: Final = range(200, 600)

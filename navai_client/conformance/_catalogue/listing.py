@@ -4,12 +4,10 @@ import json
 import re
 from typing import Any, Final
 
-from navai_client.conformance.answers import NOT_JSON, Answer, kind_of
-from navai_client.conformance.requirement import Evidence, Requirement, Unseen
-from navai_client.conformance.rules import is_text, status
+from navai_client.conformance._outcome import NOT_JSON, Answer, kind_of
+from navai_client.conformance._requirement import Evidence, Requirement, Unseen
+from navai_client.conformance._rules import is_text, status
 from navai_client.wire._decode import trim
-
-__all__ = ["LIST", "names_of"]
 
 _NAME: Final = re.compile(r"[a-z0-9_]{1,64}")
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"

@@ -3,11 +3,9 @@
 import binascii
 from typing import Final
 
-from navai_client.conformance.answers import Answer, kind_of
-from navai_client.conformance.requirement import Evidence, Requirement, Unseen
-from navai_client.conformance.rules import is_text, refused, status
-
-__all__ = ["SPEECH"]
+from navai_client.conformance._outcome import Answer, kind_of
+from navai_client.conformance._requirement import Evidence, Requirement, Unseen
+from navai_client.conformance._rules import is_text, refused, status
 
 _ABSENT: Final = (404, 405, 501)
 

@@ -5,10 +5,8 @@ from typing import Final, Literal, Protocol
 
 from attrs import field, frozen
 
-from navai_client.conformance.answers import Answer
-from navai_client.conformance.probes import Acts, Subject
-
-__all__ = ["ACTS", "GROUPS", "Evidence", "Group", "Requirement", "Rule", "Severity", "Unseen"]
+from navai_client.conformance._outcome import Answer
+from navai_client.conformance._probes import Acts, Subject
 
 Group = Literal["list", "execute", "client-secret", "errors", "cors", "limits", "speech"]
 Severity = Literal["must", "should"]

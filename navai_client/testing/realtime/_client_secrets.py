@@ -11,8 +11,6 @@ from attrs import field, frozen
 
 from navai_client.models import mask
 
-__all__ = ["MintServer", "MintedSecret"]
-
 _PATH: Final = "/v1/realtime/client_secrets"
 _SECONDS: Final = 600
 

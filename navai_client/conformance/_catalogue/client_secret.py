@@ -3,11 +3,9 @@
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from navai_client.conformance.answers import Answer, kind_of
-from navai_client.conformance.requirement import Evidence, Requirement, Unseen
-from navai_client.conformance.rules import is_number, member, refused, status
-
-__all__ = ["CLIENT_SECRET"]
+from navai_client.conformance._outcome import Answer, kind_of
+from navai_client.conformance._requirement import Evidence, Requirement, Unseen
+from navai_client.conformance._rules import is_number, member, refused, status
 
 _SHORTEST: Final = 10  # seconds, as OpenAI has it
 _LONGEST: Final = 7200

@@ -2,11 +2,9 @@
 
 from typing import Final
 
-from navai_client.conformance.answers import Answer
-from navai_client.conformance.probes import FOREIGN_ORIGIN
-from navai_client.conformance.requirement import Evidence, Requirement
-
-__all__ = ["CORS"]
+from navai_client.conformance._outcome import Answer
+from navai_client.conformance._probes import FOREIGN_ORIGIN
+from navai_client.conformance._requirement import Evidence, Requirement
 
 _OURS: Final = "the reference server, Express's playground"
 _FETCH: Final = "the Fetch standard"

@@ -14,10 +14,8 @@ from navai_client.server._core import BackendCore
 from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._threads import CallThreads
 from navai_client.server.redaction import Redactor
-from navai_client.testing._own_loop import OwnLoop
+from navai_client.testing._loop_thread import OwnLoop
 from navai_client.testing._scenario import Arrival, Scenario
-
-__all__ = ["InMemory"]
 
 _GRACE_S: Final = 1.0
 

@@ -4,12 +4,10 @@ import asyncio
 from typing import Final, final
 
 from navai_client.server._http import BackendResponse
-from navai_client.testing._in_memory import InMemory
+from navai_client.testing._in_process import InMemory
 from navai_client.transports import Call
 from navai_client.transports._body import Body
 from navai_client.wire._values import Request, Response, TransportFailure
-
-__all__ = ["AsyncInMemoryTransport", "InMemoryTransport"]
 
 _REFUSED: Final = TransportFailure("connection refused (scripted)", sent=False)
 _DROPPED: Final = TransportFailure("connection dropped (scripted)")

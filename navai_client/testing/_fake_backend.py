@@ -6,12 +6,10 @@ from typing import Any, Self, Unpack, final
 from navai_client.server._backend import Backend
 from navai_client.server._demo import DemoServices
 from navai_client.server._settings import SettingsKeywords
+from navai_client.testing._base import ScriptedBackend
+from navai_client.testing._fake_transports import AsyncInMemoryTransport, InMemoryTransport
 from navai_client.testing._handlers import handle, handle_async
-from navai_client.testing._in_memory import InMemory
-from navai_client.testing._scripted_backend import ScriptedBackend
-from navai_client.testing._transports import AsyncInMemoryTransport, InMemoryTransport
-
-__all__ = ["FakeBackend"]
+from navai_client.testing._in_process import InMemory
 
 
 @final

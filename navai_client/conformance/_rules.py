@@ -4,10 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from navai_client.conformance.answers import NOT_JSON, Answer, kind_of
-from navai_client.conformance.requirement import Evidence, Rule, Unseen
-
-__all__ = ["is_number", "is_text", "leaks_no_trace", "member", "method_not_allowed", "refused", "status"]
+from navai_client.conformance._outcome import NOT_JSON, Answer, kind_of
+from navai_client.conformance._requirement import Evidence, Rule, Unseen
 
 _CLIENT_ERRORS: Final = range(400, 500)
 _SERVER_ERRORS_FROM: Final = 400

@@ -14,27 +14,14 @@ from urllib.parse import parse_qs, urlsplit
 
 from navai_client.integrations._missing import needs_extra
 from navai_client.models import mask
-from navai_client.testing._realtime_mint import MintedSecret, MintServer
-from navai_client.testing._realtime_script import Action, BargeIn, Call, Disconnect, Numbers, Raw, Say, Until
-from navai_client.testing._realtime_session import FakeRealtimeSession
+from navai_client.testing.realtime._client_secrets import MintedSecret, MintServer
+from navai_client.testing.realtime._script import Action, Numbers, Say
+from navai_client.testing.realtime._session import FakeRealtimeSession
 
 with needs_extra("testing", "websockets"):
     from websockets.asyncio.server import ServerConnection, serve
     from websockets.exceptions import ConnectionClosed
     from websockets.http11 import Request, Response
-
-__all__ = [
-    "Action",
-    "BargeIn",
-    "Call",
-    "Disconnect",
-    "FakeRealtimeServer",
-    "FakeRealtimeSession",
-    "MintedSecret",
-    "Raw",
-    "Say",
-    "Until",
-]
 
 _PATH: Final = "/v1/realtime"
 _STARTING: Final = 30.0  # seconds

@@ -2,13 +2,11 @@
 
 from typing import Any, Final
 
-from navai_client.conformance.answers import Answer, kind_of
-from navai_client.conformance.catalogue.listing import names_of
-from navai_client.conformance.requirement import Evidence, Requirement, Unseen
-from navai_client.conformance.rules import is_text, member, refused, status
+from navai_client.conformance._catalogue.listing import names_of
+from navai_client.conformance._outcome import Answer, kind_of
+from navai_client.conformance._requirement import Evidence, Requirement, Unseen
+from navai_client.conformance._rules import is_text, member, refused, status
 from navai_client.wire._decode import trim
-
-__all__ = ["EXECUTE"]
 
 _NAMELESS: Final = refused(400, text="function_name is required.")
 _NOT_FOUND: Final = 404

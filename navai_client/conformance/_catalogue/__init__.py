@@ -3,17 +3,15 @@
 from collections.abc import Iterable
 from typing import Final
 
-from navai_client.conformance.catalogue.client_secret import CLIENT_SECRET
-from navai_client.conformance.catalogue.cors import CORS
-from navai_client.conformance.catalogue.errors import ERRORS
-from navai_client.conformance.catalogue.execute import EXECUTE
-from navai_client.conformance.catalogue.limits import LIMITS
-from navai_client.conformance.catalogue.listing import LIST
-from navai_client.conformance.catalogue.speech import SPEECH
-from navai_client.conformance.requirement import GROUPS, Group, Requirement
+from navai_client.conformance._catalogue.client_secret import CLIENT_SECRET
+from navai_client.conformance._catalogue.cors import CORS
+from navai_client.conformance._catalogue.errors import ERRORS
+from navai_client.conformance._catalogue.execute import EXECUTE
+from navai_client.conformance._catalogue.limits import LIMITS
+from navai_client.conformance._catalogue.listing import LIST
+from navai_client.conformance._catalogue.speech import SPEECH
+from navai_client.conformance._requirement import GROUPS, Group, Requirement
 from navai_client.errors import NavaiConfigError
-
-__all__ = ["checked_groups", "requirements"]
 
 _ALL: Final = (*LIST, *EXECUTE, *CLIENT_SECRET, *ERRORS, *CORS, *LIMITS, *SPEECH)
 

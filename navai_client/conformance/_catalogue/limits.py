@@ -2,11 +2,8 @@
 
 from typing import Final
 
-from navai_client.conformance.requirement import Requirement
-from navai_client.conformance.rules import refused, status
-
-__all__ = ["LIMITS"]
-
+from navai_client.conformance._requirement import Requirement
+from navai_client.conformance._rules import refused, status
 
 LIMITS: Final = (
     Requirement(

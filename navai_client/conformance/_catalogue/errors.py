@@ -2,10 +2,8 @@
 
 from typing import Final
 
-from navai_client.conformance.requirement import Requirement
-from navai_client.conformance.rules import leaks_no_trace, method_not_allowed, refused, status
-
-__all__ = ["ERRORS"]
+from navai_client.conformance._requirement import Requirement
+from navai_client.conformance._rules import leaks_no_trace, method_not_allowed, refused, status
 
 _OURS: Final = "the reference server"
 

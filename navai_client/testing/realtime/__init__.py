@@ -1,0 +1,19 @@
+"""A fake of OpenAI's Realtime API for tests: it mints client secrets, checks them, and plays a script."""
+
+from navai_client.testing.realtime._client_secrets import MintedSecret
+from navai_client.testing.realtime._script import Action, BargeIn, Call, Disconnect, Raw, Say, Until
+from navai_client.testing.realtime._server import FakeRealtimeServer
+from navai_client.testing.realtime._session import FakeRealtimeSession
+
+__all__ = [
+    "Action",
+    "BargeIn",
+    "Call",
+    "Disconnect",
+    "FakeRealtimeServer",
+    "FakeRealtimeSession",
+    "MintedSecret",
+    "Raw",
+    "Say",
+    "Until",
+]
