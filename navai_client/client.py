@@ -86,8 +86,8 @@ class _Core:
         if not observation.headers:
             return operation
         request = operation.request
-        headers = (*request.headers, *observation.headers.items())
-        return evolve(operation, request=evolve(request, headers=headers))
+        call_headers = (*request.call_headers, *observation.headers.items())
+        return evolve(operation, request=evolve(request, call_headers=call_headers))
 
     def log_retry(self, operation: Operation[Any], step: Send) -> None:
         _log.info(

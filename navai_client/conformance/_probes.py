@@ -104,8 +104,8 @@ class _Maker:
         notes = [note, *(f"{key}: {value}" for key, value in own.items() if key != "Content-Type")]
         if any(notes):
             shown += f" ({', '.join(each for each in notes if each)})"
-        endpoint = Endpoint(method, join_url(config.base_url, path), (*given, *own.items()))
-        return Probe(name=name, request=Request(endpoint, body), shown=shown, acts=acts, private=private)
+        request = Request(Endpoint(method, join_url(config.base_url, path)), (*given, *own.items()), body)
+        return Probe(name=name, request=request, shown=shown, acts=acts, private=private)
 
     def execute(self, name: str, function: Any, payload: Any = None, **given: Any) -> Probe:
         """Make a call of *function*."""

@@ -63,7 +63,7 @@ class AsyncInMemoryTransport:
 
 def _parts(request: Request) -> tuple[str, str, tuple[tuple[str, str], ...], bytes | None]:
     endpoint = request.endpoint
-    return endpoint.method, endpoint.url, (*endpoint.headers, *request.headers), request.content
+    return endpoint.method, endpoint.url, (*request.headers, *request.call_headers), request.content
 
 
 def _outcome(answer: BackendResponse | None, call: Call) -> Response | TransportFailure:

@@ -195,26 +195,27 @@ class Sender:
         self.trace_type = trace_type
         self.library = _library_of(given)
         self.errors = (self.library.RequestError, self.library.InvalidURL, OSError, UnicodeError)
-        self._prepared: WeakKeyDictionary[Endpoint, tuple[Any, Any]] = WeakKeyDictionary()
+        self._prepared: WeakKeyDictionary[Endpoint, tuple[Any, Any, Any]] = WeakKeyDictionary()
 
     def handle(self, request: Request, call: Call, trace: Trace) -> Any:
         """Send *request* and return the response, its body unread (or an awaitable of it)."""
 
     def _build(self, request: Request, call: Call, trace: Trace) -> Any:
-        prepared = self._prepared.get(request.endpoint)
-        if prepared is None:
-            headers = self.library.Headers([*request.endpoint.headers, ("Accept-Encoding", ACCEPT_ENCODING)])
-            prepared = self._prepared[request.endpoint] = (self.library.URL(request.endpoint.url), headers)
-        url, headers = prepared
+        endpoint, given = request.endpoint, request.headers
+        prepared = self._prepared.get(endpoint)
+        if prepared is None or prepared[0] is not given:
+            headers = self.library.Headers([*given, ("Accept-Encoding", ACCEPT_ENCODING)])
+            prepared = self._prepared[endpoint] = (given, self.library.URL(endpoint.url), headers)
+        _, url, headers = prepared
         trace.call = call
         built = self.library.Request(
-            request.endpoint.method,
+            endpoint.method,
             url,
             headers=headers,  # copied by it
             content=request.content,
             extensions={"timeout": Timeouts(call), "trace": trace},
         )
-        for name, value in request.headers:
+        for name, value in request.call_headers:
             built.headers[name] = value
         return built
 
@@ -236,7 +237,7 @@ class ClientSender(Sender):
 
     def handle(self, request: Request, call: Call, trace: Trace) -> Any:
         built = self._build(request, call, trace)
-        ours = {name.lower() for name, _ in (*request.endpoint.headers, *request.headers)}
+        ours = {name.lower() for name, _ in (*request.headers, *request.call_headers)}
         for name, value in self.given.headers.multi_items():
             if name.lower() not in ours and name.lower() != "accept-encoding":
                 built.headers[name] = value

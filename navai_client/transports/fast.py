@@ -30,6 +30,7 @@ except ModuleNotFoundError as error:
 __all__ = ["AsyncFastTransport", "FastTransport"]
 
 T = TypeVar("T")
+_Headers = tuple[tuple[str, str], ...]
 
 _LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*")  # RFC 9110, section 5, in ASCII
 
@@ -52,17 +53,18 @@ class _Routes(Generic[T]):
         self._settings = Settings(verify, proxy)
         self._default = default
         self._given = (verify, proxy)
-        self._heads: WeakKeyDictionary[Endpoint, tuple[Origin, bytes] | TransportFailure] = (
+        self._heads: WeakKeyDictionary[Endpoint, tuple[_Headers, tuple[Origin, bytes] | TransportFailure]] = (
             WeakKeyDictionary()
         )
         self.by_proxy: T | None = None
 
-    def head(self, endpoint: Endpoint) -> tuple[Origin, bytes] | TransportFailure:
-        """Return where requests to *endpoint* go and how their heads begin; made once for each endpoint."""
+    def head(self, request: Request) -> tuple[Origin, bytes] | TransportFailure:
+        """Return where *request* goes and how its head begins; kept for requests with the same headers."""
+        endpoint, headers = request.endpoint, request.headers
         known = self._heads.get(endpoint)
-        if known is None:
-            known = self._heads[endpoint] = _head(endpoint)
-        return known
+        if known is None or known[0] is not headers:
+            known = self._heads[endpoint] = (headers, _head(endpoint, headers))
+        return known[1]
 
     def proxy_transport(self, origin: Origin) -> T | None:
         """Return the default transport if requests to *origin* may go through a proxy."""
@@ -77,11 +79,10 @@ class _Routes(Generic[T]):
         return self._settings.tls() if origin.scheme == "https" else None
 
 
-def _head(endpoint: Endpoint) -> tuple[Origin, bytes] | TransportFailure:
+def _head(endpoint: Endpoint, headers: _Headers) -> tuple[Origin, bytes] | TransportFailure:
     target = Target.of(endpoint.url)
     if isinstance(target, TransportFailure):
         return target
-    headers = endpoint.headers
     if not any(name.lower() == "host" for name, _ in headers):
         headers = (("Host", target.authority.decode("ascii")), *headers)
     lines = _lines((*headers, ("Accept-Encoding", ACCEPT_ENCODING)))
@@ -93,7 +94,7 @@ def _head(endpoint: Endpoint) -> tuple[Origin, bytes] | TransportFailure:
 
 def _whole(head: bytes, request: Request) -> bytes | TransportFailure:
     """Return *request* as it leaves, in one piece."""
-    lines = _lines(request.headers)
+    lines = _lines(request.call_headers)
     if lines is None:
         return _bad_header()
     if request.content is None:
@@ -101,7 +102,7 @@ def _whole(head: bytes, request: Request) -> bytes | TransportFailure:
     return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, lines, len(request.content), request.content)
 
 
-def _lines(headers: tuple[tuple[str, str], ...]) -> bytes | None:
+def _lines(headers: _Headers) -> bytes | None:
     """Return *headers* as they leave, or None if one would not be a header of its own."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     return lines.encode("ascii") if _LINES.fullmatch(lines) and lines.count("\n") == len(headers) else None
@@ -143,7 +144,7 @@ class FastTransport:
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request*; see ``Transport``."""
-        head = self._routes.head(request.endpoint)
+        head = self._routes.head(request)
         if isinstance(head, TransportFailure):
             return head
         origin, first = head
@@ -221,7 +222,7 @@ class AsyncFastTransport:
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request*; see ``AsyncTransport``."""
-        head = self._routes.head(request.endpoint)
+        head = self._routes.head(request)
         if isinstance(head, TransportFailure):
             return head
         origin, first = head

@@ -186,12 +186,13 @@ class Operations:
         self._new_key = new_key
         self._functions = FunctionListCache()
         json_body = (*headers, ("Content-Type", "application/json"))
-        self._client_secret = Endpoint("POST", join_url(base_url, paths.client_secret), json_body)
-        self._functions_execute = Endpoint("POST", join_url(base_url, paths.functions_execute), json_body)
-        self._speech_synthesize = Endpoint("POST", join_url(base_url, paths.speech_synthesize), json_body)
+        self._json_headers = json_body
+        self._client_secret = Endpoint("POST", join_url(base_url, paths.client_secret))
+        self._functions_execute = Endpoint("POST", join_url(base_url, paths.functions_execute))
+        self._speech_synthesize = Endpoint("POST", join_url(base_url, paths.speech_synthesize))
         self._list_functions = Operation(
             "list_functions",
-            Request(Endpoint("GET", join_url(base_url, paths.functions_list), headers)),
+            Request(Endpoint("GET", join_url(base_url, paths.functions_list)), headers),
             partial(_decode.function_list, secrets=secrets),
             secrets=secrets,
             replay_safe=True,
@@ -210,7 +211,7 @@ class Operations:
         secrets = (*self._secrets, api_key) if api_key else self._secrets
         return Operation(
             "create_client_secret",
-            Request(self._client_secret, encode_json(body, name="the session options")),
+            Request(self._client_secret, self._json_headers, encode_json(body, name="the session options")),
             _decode.client_secret,
             secrets=secrets,
             replay_safe=True,
@@ -227,7 +228,7 @@ class Operations:
         return evolve(
             self._list_functions,
             request=evolve(
-                self._list_functions.request, headers=() if etag is None else (("If-None-Match", etag),)
+                self._list_functions.request, call_headers=() if etag is None else (("If-None-Match", etag),)
             ),
             decode=partial(
                 _decode.function_list,
@@ -263,7 +264,7 @@ class Operations:
         )
         return Operation(
             "execute_function",
-            Request(self._functions_execute, content, (("Idempotency-Key", key),)),
+            Request(self._functions_execute, self._json_headers, content, (("Idempotency-Key", key),)),
             partial(_decode.function_result, function_name),
             secrets=self._secrets,
             function_name=function_name,
@@ -283,7 +284,9 @@ class Operations:
             body["voiceSettings"] = settings
         return Operation(
             "synthesize_speech",
-            Request(self._speech_synthesize, encode_json(body, name="the speech options")),
+            Request(
+                self._speech_synthesize, self._json_headers, encode_json(body, name="the speech options")
+            ),
             _decode.speech_audio,
             secrets=self._secrets,
         )

@@ -14,17 +14,15 @@ T = TypeVar("T")
 
 @frozen(eq=False)
 class Endpoint:
-    """What every request to one endpoint shares. Compared and hashed by identity: transports key on it.
+    """Where requests of one kind go. Compared and hashed by identity, so that transports can cache by it.
 
     Attributes:
         method: The HTTP method.
         url: The absolute URL.
-        headers: Names and values; the values may be secret.
     """
 
     method: str
     url: str = field(repr=lambda url: repr(url.partition("?")[0]))  # a query can hold a key
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
 
 
 @frozen(eq=False)
@@ -32,14 +30,17 @@ class Request:
     """One HTTP request.
 
     Attributes:
-        endpoint: Where it goes, and the headers that it shares with others.
+        endpoint: The method and the URL.
+        headers: The client's headers, as resolved for this call. Usually many calls share one tuple, so that
+            transports can cache its encoded form by identity. The values may be secret.
         content: The body, or None.
-        headers: What is added to the endpoint's headers for this request alone.
+        call_headers: The headers of this call alone, such as ``Idempotency-Key``.
     """
 
     endpoint: Endpoint
-    content: bytes | None = field(default=None, repr=False)
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    content: bytes | None = field(default=None, repr=False)
+    call_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @frozen(eq=False)

@@ -82,7 +82,7 @@ class InMemory:
     async def _answer(self, request: Request) -> Response | TransportFailure:
         endpoint = request.endpoint
         sent = httpx.Request(
-            endpoint.method, endpoint.url, headers=list(endpoint.headers), content=request.content
+            endpoint.method, endpoint.url, headers=list(request.headers), content=request.content
         )
         response = await self._transport.handle_async_request(sent)
         body = await response.aread()

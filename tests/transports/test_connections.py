@@ -104,7 +104,7 @@ def test_a_connection_that_is_open_when_the_transport_closes_is_not_kept(
 ) -> None:
     with make_client(kind, through=through, base_url=backend.url) as client:
         transport = client.real._transport
-        request = Request(Endpoint("POST", f"{backend.url}/navai/functions/execute", ()), b'{"ok":true}')
+        request = Request(Endpoint("POST", f"{backend.url}/navai/functions/execute"), (), b'{"ok":true}')
         client.run(transport.close())
         outcome = client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
         assert isinstance(outcome, Response)
@@ -189,7 +189,7 @@ def test_an_interrupt_by_the_system_reaches_the_caller(through: str) -> None:
 def test_where_nothing_can_be_sent_nothing_was_sent(kind: str, through: str, url: str) -> None:
     with make_client(kind, through=through) as client:
         transport = client.real._transport
-        request = Request(Endpoint("GET", url, ()))
+        request = Request(Endpoint("GET", url))
         outcome = client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
     assert isinstance(outcome, TransportFailure)
     assert not outcome.sent
@@ -199,7 +199,7 @@ def test_two_places_never_share_a_connection(kind: str, through: str, backend: F
     with FaultServer(echo) as other, make_client(kind, through=through) as client:
         transport = client.real._transport
         for server in (backend, other, backend, other):
-            request = Request(Endpoint("POST", f"{server.url}/navai/functions/execute", ()), b"1")
+            request = Request(Endpoint("POST", f"{server.url}/navai/functions/execute"), (), b"1")
             client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
         assert (backend.count("execute"), other.count("execute")) == (2, 2)
 
@@ -213,8 +213,8 @@ def test_a_header_that_would_be_more_than_one_is_not_sent(
 ) -> None:
     url = f"{backend.url}/navai/functions/execute"
     requests = [
-        Request(Endpoint("POST", url, ()), b"{}", (header,)),
-        Request(Endpoint("POST", url, (header,)), b"{}"),
+        Request(Endpoint("POST", url), (), b"{}", (header,)),
+        Request(Endpoint("POST", url), (header,), b"{}"),
     ]
     with make_client(kind, through=through) as client:
         for request in requests:
@@ -223,6 +223,19 @@ def test_a_header_that_would_be_more_than_one_is_not_sent(
             assert isinstance(outcome, TransportFailure)
             assert header[1] not in outcome.message or header[1] == "a"
     assert not backend.arrived
+
+
+def test_an_endpoint_takes_other_headers_with_each_request(
+    kind: str, through: str, backend: FaultServer
+) -> None:
+    endpoint = Endpoint("POST", f"{backend.url}/navai/functions/execute")
+    with make_client(kind, through=through) as client:
+        for token in ("first", "first", "second"):
+            request = Request(endpoint, (("Authorization", token),), b"1")
+            client.run(client.real._transport.send(request, Call(timeout=5, max_response_bytes=100)))
+    heads = [head.lower() for _, head, _ in backend.arrived]
+    assert [b"authorization: second" in head for head in heads] == [False, False, True]
+    assert [b"authorization: first" in head for head in heads] == [True, True, False]
 
 
 def test_calls_without_a_timeout_are_answered_too(kind: str, through: str, backend: FaultServer) -> None:

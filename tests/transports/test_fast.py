@@ -204,7 +204,7 @@ def test_a_call_whose_caller_has_left_is_not_sent() -> None:
         left = call()
         left.left = True
         transport = FastTransport()
-        request = Request(Endpoint("POST", f"{server.url}/navai/functions/execute", ()), b"{}")
+        request = Request(Endpoint("POST", f"{server.url}/navai/functions/execute"), (), b"{}")
         outcome = transport.send(request, left)
         transport.close()
         assert isinstance(outcome, TransportFailure)
