@@ -16,7 +16,7 @@ nitpick_ignore_regex = [
     # What stands behind a public class and is not to be used by itself.
     (
         r"py:.*",
-        r"navai_client\.(conformance\._requirement\.Rule|inflight\.InFlight|server\.access_log\.AccessLog|server\.targets\.Target)",
+        r"navai_client\.(conformance\._requirement\.Rule|server\.access_log\.AccessLog|server\.targets\.Target)",
     ),
 ]
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Self, TypeVar, Unpack, final
 
 from attrs import evolve
 
+from navai_client._abandoned import BackgroundTasks
 from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets
 from navai_client.config import (
     ClientConfig,
@@ -21,7 +22,6 @@ from navai_client.config import (
     resolve_paths,
 )
 from navai_client.errors import NavaiConfigError, NavaiStateError
-from navai_client.inflight import InFlight
 from navai_client.instrumentation import Instrumentation, Observation, ObservedCall, current_tool_call
 from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.transports import AsyncTransport, Call, Transport
@@ -38,7 +38,7 @@ from navai_client.wire._operations import (
     SpeechOptions,
 )
 from navai_client.wire._retry import RetryPolicy
-from navai_client.wire._values import Send
+from navai_client.wire._values import Send, TransportFailure
 
 __all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
 
@@ -48,6 +48,16 @@ T = TypeVar("T")
 _CLIENTS_TIMEOUT: Final = float("-1")
 _GRACE: Final = 5.0  # seconds that close() waits for calls whose callers have left
 _log: Final = logging.getLogger("navai_client")
+
+
+def _leave(call: Call) -> bool:
+    """Tell the transport that the caller of *call* has left; return whether its task can be cancelled."""
+    call.left = True
+    return call.cancellable and not call.sent
+
+
+def _failure_of(outcome: Any) -> str | None:
+    return outcome.message if isinstance(outcome, TransportFailure) else None
 
 
 class _Core:
@@ -384,7 +394,8 @@ class AsyncNavaiBackendClient:
                 ),
                 instrumentation,
             )
-            self._in_flight = InFlight()
+            self._background = BackgroundTasks(_log, _failure_of)
+            self._loop: asyncio.AbstractEventLoop | None = None
             self._make = self._core.operations
             self._transport: AsyncTransport = async_transport(transport, http_client, verify, proxy)
         except NavaiConfigError as error:
@@ -423,7 +434,7 @@ class AsyncNavaiBackendClient:
             leeway: Seconds that a secret must have left.
             session: As for ``create_client_secret``.
         """
-        return AsyncClientSecrets(partial(self.create_client_secret, **session), leeway, self._in_flight)
+        return AsyncClientSecrets(partial(self.create_client_secret, **session), leeway, self._background)
 
     async def list_functions(
         self, *, max_age: float | None = None, timeout: float | None = _CLIENTS_TIMEOUT
@@ -498,7 +509,7 @@ class AsyncNavaiBackendClient:
         """
         if not self._core.closed:
             self._core.closed = True
-            await self._in_flight.finish(_GRACE)
+            await self._background.close(_GRACE)
             await self._transport.close()
 
     async def _run(self, operation: Operation[T], timeout: float | None) -> T:
@@ -511,7 +522,7 @@ class AsyncNavaiBackendClient:
 
     async def _exchange(self, operation: Operation[T], timeout: float | None) -> T:
         exchange = self._core.exchange(operation, timeout)
-        self._in_flight.check_loop()
+        self._check_loop()
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.reason:
@@ -519,10 +530,26 @@ class AsyncNavaiBackendClient:
                 await asyncio.sleep(step.delay)
             call = self._core.call(step)
             step = exchange.receive(
-                await self._in_flight.run(self._transport.send(step.request, call), call, operation.name),
+                await self._background.run(
+                    self._transport.send(step.request, call), operation.name, partial(_leave, call)
+                ),
                 time.monotonic(),
             )
         return step.value
+
+    def _check_loop(self) -> None:
+        """Raise if the running event loop is not that of the first call."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise NavaiStateError("AsyncNavaiBackendClient needs a running asyncio event loop.") from None
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise NavaiStateError(
+                "This client belongs to another event loop, where its connections are; "
+                "make one client for each loop (each asyncio.run())."
+            )
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,15 +1,17 @@
 """Sources of client secrets: minted when none is good, once for all who ask at the same time."""
 
-import asyncio
 import copy
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import final
+from typing import TYPE_CHECKING, final
 
-from navai_client.inflight import InFlight
+from navai_client._abandoned import BackgroundTasks
 from navai_client.models import ClientSecret
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["AsyncClientSecrets", "ClientSecrets"]
 
@@ -114,7 +116,7 @@ class AsyncClientSecrets:
     Args:
         mint: Gives a new secret.
         leeway: Seconds that a secret must have left to be handed out again.
-        in_flight: Keeps a minting whose callers have all left.
+        background: Runs a minting to its end whose callers have all left.
         unix_time: Gives the seconds since the Unix epoch.
     """
 
@@ -122,12 +124,12 @@ class AsyncClientSecrets:
         self,
         mint: Callable[[], Awaitable[ClientSecret]],
         leeway: float,
-        in_flight: InFlight,
+        background: BackgroundTasks,
         unix_time: Callable[[], float] = time.time,
     ) -> None:
         self._mint = mint
         self._cache = _SecretCache(leeway)
-        self._in_flight = in_flight
+        self._background = background
         self._unix_time = unix_time
         self._minting: asyncio.Task[ClientSecret] | None = None
 
@@ -143,9 +145,8 @@ class AsyncClientSecrets:
         if (secret := self._cache.recall(self._unix_time())) is not None:
             return secret
         if self._minting is None:
-            self._minting = asyncio.get_running_loop().create_task(self._lead())
-            self._in_flight.adopt(self._minting, "create_client_secret")
-        return await asyncio.shield(self._minting)
+            self._minting = self._background.start(self._lead(), "create_client_secret")
+        return await self._background.result(self._minting)
 
     async def _lead(self) -> ClientSecret:
         try:

@@ -1,6 +1,7 @@
 """What is answered from memory: function lists and client secrets, with a clock that the tests move."""
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,15 @@ from navai_client import (
     NavaiBackendClient,
     NavaiHTTPError,
 )
+from navai_client._abandoned import BackgroundTasks
 from navai_client.client_secrets import AsyncClientSecrets
 from navai_client.errors import NavaiConfigError
-from navai_client.inflight import InFlight
 from tests.clients import make_client
+
+
+def background() -> BackgroundTasks:
+    return BackgroundTasks(logging.getLogger("navai_client"))
+
 
 VALUE = "ek_0123456789012345678901234567"
 
@@ -141,7 +147,7 @@ def get(request: pytest.FixtureRequest, mint: Mint) -> Iterator[Callable[[], Cli
         yield ClientSecrets(mint, leeway=30, unix_time=lambda: mint.now).get
         return
     with asyncio.Runner() as runner:
-        source = AsyncClientSecrets(mint.later, 30, InFlight(), unix_time=lambda: mint.now)
+        source = AsyncClientSecrets(mint.later, 30, background(), unix_time=lambda: mint.now)
         yield lambda: runner.run(source.get())
 
 
@@ -245,7 +251,7 @@ def test_tasks_that_ask_at_the_same_time_share_one_minting_and_its_failure() -> 
                 raise NavaiHTTPError("no", status_code=401)
             return ClientSecret(value=VALUE, expires_at=time.time() + 600)
 
-        source = AsyncClientSecrets(mint, 30, InFlight())
+        source = AsyncClientSecrets(mint, 30, background())
         failures = await asyncio.gather(*(source.get() for _ in range(5)), return_exceptions=True)
         assert all(isinstance(failure, NavaiHTTPError) for failure in failures)
         assert asked == 1
@@ -265,7 +271,7 @@ def test_a_task_that_is_cancelled_takes_nothing_from_the_others() -> None:
             await let_go.wait()
             return ClientSecret(value=VALUE, expires_at=time.time() + 600)
 
-        source = AsyncClientSecrets(mint, 30, InFlight())
+        source = AsyncClientSecrets(mint, 30, background())
         first, second = asyncio.create_task(source.get()), asyncio.create_task(source())
         await asyncio.sleep(0)
         first.cancel()

@@ -1,6 +1,8 @@
 """Callers that leave: they are let go at once, what was sent is finished, and nothing is left of the rest."""
 
 import asyncio
+import contextlib
+import gc
 import logging
 import random
 import threading
@@ -12,8 +14,8 @@ import httpx
 import httpx2
 import pytest
 
-from navai_client import AsyncNavaiBackendClient, NavaiStateError
-from navai_client.inflight import InFlight
+from navai_client import AsyncNavaiBackendClient, NavaiStateError, _abandoned
+from navai_client._abandoned import BackgroundTasks
 from navai_client.transports import AsyncTransport, Call
 from navai_client.transports._default import AsyncHTTPXTransport
 from navai_client.transports._given import async_transport
@@ -123,54 +125,57 @@ async def _fill(client: AsyncNavaiBackendClient, backend: LoopBackend, places: i
     assert await asyncio.gather(*(client.execute_function("f", number) for number in numbers)) == numbers
 
 
-async def _until_sent(call: Call, gate: asyncio.Event, outcome: Any = None) -> Any:
-    call.sent = True
+def tasks(failure_of: Callable[[Any], str | None] = lambda _: None) -> BackgroundTasks:
+    return BackgroundTasks(logging.getLogger("navai_client"), failure_of)
+
+
+async def until(gate: asyncio.Event, outcome: Any = None) -> Any:
     await gate.wait()
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
 
 
-def _call() -> Call:
-    return Call(timeout=None, max_response_bytes=100)
+async def left(caller: asyncio.Task[Any]) -> None:
+    """Let *caller* begin, then cancel it, and see that it is released at once."""
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
 
 
 @pytest.mark.parametrize(
     ("outcome", "text"),
     [
-        (Response(200, {}, b""), "went on in the background"),
-        (TransportFailure("it broke"), "it broke"),
-        (ValueError("secret"), "failed: ValueError"),
+        ("fine", "name: went on in the background and ended."),
+        ("broken", "and failed: it broke"),
+        (ValueError("secret"), "and failed: ValueError."),
     ],
 )
-def test_what_comes_of_a_call_whose_caller_left_is_logged(
+def test_how_abandoned_work_ended_is_logged_once(
     outcome: Any, text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        in_flight, call, gate = InFlight(), _call(), asyncio.Event()
-        caller = asyncio.create_task(in_flight.run(_until_sent(call, gate, outcome), call, "name"))
-        await settled(lambda: call.sent)
-        caller.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await caller
-        assert call.left
+        background, gate = tasks(lambda value: "it broke" if value == "broken" else None), asyncio.Event()
+        task = background.start(until(gate, outcome), "name")
+        await left(asyncio.create_task(background.result(task)))
+        await left(asyncio.create_task(background.result(task)))
         gate.set()
-        await in_flight.finish(5)
+        await background.close(5)
 
     with caplog.at_level(logging.DEBUG, "navai_client"):
         asyncio.run(main())
-    assert text in caplog.text
+    (record,) = caplog.records  # nothing of asyncio about a lost exception
+    assert text in record.getMessage()
     assert "secret" not in caplog.text
 
 
 def test_close_waits_no_longer_than_its_grace(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        in_flight, call = InFlight(), _call()
-        caller = asyncio.create_task(in_flight.run(_until_sent(call, asyncio.Event()), call, "name"))
-        await settled(lambda: call.sent)
-        caller.cancel()
-        await asyncio.wait([caller])
-        await in_flight.finish(0.01)
+        background = tasks()
+        await left(asyncio.create_task(background.run(until(asyncio.Event()), "name")))
+        await background.close(0.01)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with caplog.at_level(logging.DEBUG, "navai_client"):
@@ -178,40 +183,66 @@ def test_close_waits_no_longer_than_its_grace(caplog: pytest.LogCaptureFixture) 
     assert "name: went on in the background and was cancelled." in caplog.text
 
 
-def test_a_call_of_which_nothing_was_sent_is_taken_back() -> None:
+def test_close_is_not_held_up_by_work_that_ignores_its_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_abandoned, "_CLEANUP", 0.01)
+
     async def main() -> None:
-        in_flight, call, began = InFlight(), _call(), asyncio.Event()
+        background, gate = tasks(), asyncio.Event()
 
-        async def work() -> None:
-            began.set()
-            await asyncio.Event().wait()
+        async def stubborn() -> None:
+            while not gate.is_set():
+                with contextlib.suppress(asyncio.CancelledError):
+                    await gate.wait()
 
-        caller = asyncio.create_task(in_flight.run(work(), call, "name"))
-        await began.wait()
-        caller.cancel()
-        await asyncio.wait([caller])
-        await in_flight.finish(5)
+        task = background.start(stubborn(), "name")
+        await background.close(0.0)
+        assert not task.done()
+        gate.set()
+        await background.close(5)
+        assert task.done()
+
+    asyncio.run(main())
+
+
+def test_work_that_has_not_begun_is_withdrawn() -> None:
+    async def main() -> None:
+        background = tasks()
+        await left(asyncio.create_task(background.run(until(asyncio.Event()), "name", lambda: True)))
+        await background.close(5)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(main())
 
 
-def test_a_caller_who_leaves_when_the_answer_is_there_leaves_nothing() -> None:
+@pytest.mark.parametrize("outcome", [None, ValueError("lost")])
+def test_a_caller_that_is_cancelled_when_the_result_is_there_loses_nothing(
+    outcome: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
-        in_flight, call, gate = InFlight(), _call(), asyncio.Event()
-        done = asyncio.Event()
-
-        async def work() -> None:
-            await _until_sent(call, gate)
-            done.set()
-
-        caller = asyncio.create_task(in_flight.run(work(), call, "name"))
-        await settled(lambda: call.sent)
+        background, gate = tasks(), asyncio.Event()
+        caller = asyncio.create_task(background.run(until(gate, outcome), "name"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
         gate.set()
-        await done.wait()
-        caller.cancel()
+        await asyncio.sleep(0)
+        asyncio.get_running_loop().call_soon(caller.cancel)
         await asyncio.wait([caller])
-        await in_flight.finish(0)
+        await background.close(0)
+        gc.collect()
+
+    asyncio.run(main())
+    assert not caplog.records
+
+
+def test_work_goes_on_for_the_other_callers() -> None:
+    async def main() -> None:
+        background, gate = tasks(), asyncio.Event()
+        task = background.start(until(gate, 7), "name")
+        first, second = (asyncio.create_task(background.result(task)) for _ in range(2))
+        await left(first)
+        gate.set()
+        assert await second == 7
+        assert await background.result(task) == 7
 
     asyncio.run(main())
 
@@ -253,5 +284,6 @@ def test_a_second_event_loop_is_refused() -> None:
 
 
 def test_no_event_loop_is_refused() -> None:
+    client = AsyncNavaiBackendClient(transport=httpx.MockTransport(lambda _: httpx.Response(200)))
     with pytest.raises(NavaiStateError, match="needs a running asyncio event loop"):
-        InFlight().check_loop()
+        client.list_functions().send(None)
