@@ -1,40 +1,134 @@
-"""What a model gave as arguments -> an object, or what is wrong in words that the model can act on."""
+"""The arguments that a model writes, and the JSON Schemas that they are checked against.
 
+A backend may send anything as ``parameters``. ``inlined`` makes an object schema without references of it, or
+says why it cannot.
+"""
+
+import copy
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
-__all__ = ["ArgumentsProblemError", "is_by_position", "read_arguments"]
+from navai_client.integrations._missing import needs_extra
 
-# How the contract spells arguments that do not go by their names.
+with needs_extra("tools", "jsonschema"):
+    import jsonschema
+    from jsonschema import validators
+
+# The keys by which the contract passes arguments by position.
 _BY_POSITION: Final = frozenset({"args", "arguments", "constructorArgs", "methodArgs", "value"})
 
+_MAX_NODES: Final = 5_000  # of one schema with its references inlined: hostile ones grow exponentially
+_MAX_PROBLEMS: Final = 8  # reported to a model at once; it corrects a few at a time
+_MAX_PROBLEM_CHARS: Final = 200  # jsonschema's messages quote the whole value
 
-class ArgumentsProblemError(Exception):
-    """Arguments that are no object; the message says what they are instead."""
+# Keywords that hold schemas. Everything else, such as "enum" or a property called "$ref", is data.
+_ONE: Final = frozenset(
+    {
+        "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
+        "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
+    }
+)  # fmt: skip
+_LIST: Final = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})
+_MAP: Final = frozenset({"dependencies", "dependentSchemas", "patternProperties", "properties"})
+_DROPPED: Final = frozenset(
+    {
+        "$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef",
+        "$ref", "$vocabulary", "definitions", "id",
+    }
+)  # fmt: skip
+# Keywords that OpenAI refuses at the top level of a tool's parameters.
+_NOT_AT_THE_TOP: Final = ("allOf", "anyOf", "enum", "not", "oneOf")
+
+_TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
+
+
+class InvalidJsonError(Exception):
+    """Arguments that are not a JSON object; the message is for the model."""
+
+
+class UnusableSchemaError(Exception):
+    """A schema that cannot be used; the message says why."""
 
 
 def read_arguments(given: Mapping[str, Any] | str | bytes | None) -> dict[str, Any] | None:
     """Return the arguments *given* as a dict, or None for none.
 
     Args:
-        given: An object, the JSON text of one (which may be empty), or None.
+        given: An object, its JSON text (which may be empty), or None.
 
     Raises:
-        ArgumentsProblemError: They are something else, or cut off.
+        InvalidJsonError: They are not an object, or incomplete JSON.
     """
     if isinstance(given, str | bytes | bytearray):
         given = _parsed(given)
     if given is None:
         return None
     if not isinstance(given, Mapping):
-        raise ArgumentsProblemError(f"an object is needed, not {_kind(given)}")
+        kind = _TYPES.get(type(given), type(given).__name__)
+        raise InvalidJsonError(f"an object is required, not {kind}")
     return dict(given)
 
 
 def is_by_position(payload: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
-    """Return whether *payload* gives arguments in ways of the contract that *schema* does not name."""
+    """Return whether *payload* passes arguments by position, under a key that is not in *schema*."""
     return not _BY_POSITION.isdisjoint(payload.keys() - schema["properties"].keys())
+
+
+def open_object() -> dict[str, Any]:
+    """Return the schema of arguments about which nothing is known."""
+    return {"type": "object", "properties": {}, "additionalProperties": True}
+
+
+def inlined(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of *schema* in which each ``$ref`` is replaced by its target.
+
+    A recursive reference becomes an open schema at its second occurrence; so does one out of the schema.
+
+    Raises:
+        UnusableSchemaError: It is not a valid schema of an object, or too large.
+    """
+    try:
+        whole: dict[str, Any] = _Inliner(schema).inline(schema, ())
+        if whole.setdefault("type", "object") not in ("object", ["object"]):
+            raise UnusableSchemaError("it does not describe an object")
+        # Formats are not checked: a pattern may be in the regular expressions of another language.
+        kind: Any = validators.validator_for(whole, default=jsonschema.Draft202012Validator)
+        kind.check_schema(whole, format_checker=jsonschema.FormatChecker(()))
+    except jsonschema.SchemaError as error:
+        raise UnusableSchemaError(_message(error)) from None
+    except RecursionError:
+        raise UnusableSchemaError("it is nested too deeply") from None
+    whole["type"] = "object"
+    if not isinstance(whole.get("properties"), dict):
+        whole["properties"] = {}
+    return whole
+
+
+def presentable(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return *schema* without what OpenAI refuses at the top level of a tool's parameters."""
+    return {
+        key: copy.deepcopy(value) for key, value in schema.items() if key not in (*_NOT_AT_THE_TOP, "$schema")
+    }
+
+
+def checker(schema: dict[str, Any]) -> Callable[[dict[str, Any]], list[str]]:
+    """Return a function that lists how arguments violate *schema*, a result of ``inlined``."""
+    validator = validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
+
+    def problems(arguments: dict[str, Any]) -> list[str]:
+        try:
+            errors = sorted(validator.iter_errors(arguments), key=lambda each: each.json_path)
+        except RecursionError:
+            return ["the arguments are nested too deeply"]
+        except re.error:  # a pattern of another language, which the backend can check
+            return []
+        found = [_message(error) for error in errors]
+        more = len(found) - _MAX_PROBLEMS
+        return [*found[:_MAX_PROBLEMS], f"and {more} more"] if more > 0 else found
+
+    return problems
 
 
 def _parsed(text: str | bytes | bytearray) -> Any:
@@ -43,16 +137,66 @@ def _parsed(text: str | bytes | bytearray) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError:
-        raise ArgumentsProblemError("they are nested too deep") from None
+        raise InvalidJsonError("they are nested too deeply") from None
     except ValueError as error:
-        raise ArgumentsProblemError(f"they are not JSON ({error})") from None
+        raise InvalidJsonError(f"they are not JSON ({error})") from None
 
 
 def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")
 
 
-def _kind(value: Any) -> str:
-    if isinstance(value, list):
-        return "a list"
-    return "a text" if isinstance(value, str) else f"a {type(value).__name__}"
+def _message(error: jsonschema.ValidationError | jsonschema.SchemaError) -> str:
+    path = ".".join(map(str, error.absolute_path))
+    return (f"{path}: {error.message}" if path else error.message)[:_MAX_PROBLEM_CHARS]
+
+
+class _Inliner:
+    """Replaces the references within one schema by their targets."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._nodes = 0
+
+    def inline(self, schema: Any, inside: tuple[str, ...]) -> Any:
+        self._nodes += 1
+        if self._nodes > _MAX_NODES:
+            raise UnusableSchemaError("it is too large")
+        if not isinstance(schema, Mapping):
+            return copy.deepcopy(schema)  # true and false are schemas; check_schema refuses the others
+        own = {key: self._member(key, value, inside) for key, value in schema.items() if key not in _DROPPED}
+        reference = schema.get("$ref")
+        if not isinstance(reference, str):
+            return own
+        target = None if reference in inside else self._find(reference)
+        if not isinstance(target, Mapping):
+            kind = self._find(reference)
+            known = kind.get("type") if isinstance(kind, Mapping) else None
+            return own if known is None else {"type": copy.deepcopy(known), **own}
+        return {**self.inline(target, (*inside, reference)), **own}
+
+    def _member(self, key: str, value: Any, inside: tuple[str, ...]) -> Any:
+        if key in _MAP and isinstance(value, Mapping):
+            return {name: self.inline(each, inside) for name, each in value.items()}
+        if key in _LIST and isinstance(value, list):
+            return [self.inline(each, inside) for each in value]
+        if key in _ONE:
+            return self.inline(value, inside)
+        return copy.deepcopy(value)
+
+    def _find(self, reference: str) -> Any:
+        """Return the target of a reference within the schema, or None."""
+        if reference == "#":
+            return self._root
+        if not reference.startswith("#/"):
+            return None
+        found: Any = self._root
+        for step in reference[2:].split("/"):
+            name = step.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, Mapping) and name in found:
+                found = found[name]
+            elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
+                found = found[int(name)]
+            else:
+                return None
+        return found

@@ -1,34 +1,43 @@
-"""From a backend's list and local functions to tools: names, schemas and warnings. Pure."""
+"""The catalog of a toolset: its functions and tools, and what the call of a tool refers to. No I/O.
+
+``build_catalog`` gives each function its name, its tool, or a warning. ``resolve`` finds the function that a
+model means and checks its arguments, before anything runs.
+"""
 
 import copy
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-from navai_client.integrations._arguments import is_by_position
-from navai_client.integrations._local import LocalFunction
-from navai_client.integrations._options import Settings, normalized
-from navai_client.integrations._schema import (
-    SchemaProblemError,
+from navai_client.integrations._arguments import (
+    InvalidJsonError,
+    UnusableSchemaError,
     checker,
     inlined,
+    is_by_position,
     open_object,
     presentable,
+    read_arguments,
 )
+from navai_client.integrations._local import InvalidArgumentsError, LocalFunction
+from navai_client.integrations._options import ToolsetOptions, normalized, timeout_of
+from navai_client.integrations.routes import resolve_navai_route
 from navai_client.integrations.tools import BUILT_IN, EXECUTE_APP_FUNCTION, NAVIGATE_TO, Tool
 from navai_client.models import BackendFunction
 
-__all__ = ["GENERIC_SCHEMA", "NAVIGATE_SCHEMA", "Catalog", "Function", "build_catalog"]
+UNKNOWN_FUNCTION: Final = "Unknown or disallowed function."
+_UNKNOWN_ROUTE: Final = "Unknown or disallowed route."
 
-_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # OpenAI's rule for tools
 _PAYLOAD: Final = (
     "An object with the function's arguments, by name or as a list called args; for methods of a class "
     "methodArgs, and constructorArgs for the class. Null when there are none."
 )
-GENERIC_SCHEMA: Final[dict[str, Any]] = {
+_GENERIC_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
         "function_name": {"type": "string", "minLength": 1, "description": "The name of the function."},
@@ -37,7 +46,7 @@ GENERIC_SCHEMA: Final[dict[str, Any]] = {
     "required": ["function_name", "payload"],
     "additionalProperties": False,
 }
-NAVIGATE_SCHEMA: Final[dict[str, Any]] = {
+_NAVIGATE_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
         "target": {
@@ -49,19 +58,21 @@ NAVIGATE_SCHEMA: Final[dict[str, Any]] = {
     "required": ["target"],
     "additionalProperties": False,
 }
+_generic_problems = checker(_GENERIC_SCHEMA)
+_navigate_problems = checker(_NAVIGATE_SCHEMA)
 
 
 @frozen
 class Function:
-    """One function that can be called, by its normalised name.
+    """One function that can be called.
 
     Attributes:
-        name: Its name.
-        description: What the backend or the docstring says, or None.
-        source: Where it is.
+        name: Its normalized name.
+        description: From the backend or from the docstring; or None.
+        source: Where it comes from.
         kind: ``backend`` or ``local``.
-        parameters: Its schema, inlined, or None if nothing is known.
-        problems: Lists what arguments do wrong by that schema, if it is the one that tells.
+        parameters: Its schema without references, or None if it is not known.
+        problems: Lists how arguments violate the schema; None without a schema, or if binding checks them.
         local: The Python function.
     """
 
@@ -76,26 +87,51 @@ class Function:
 
 @frozen(kw_only=True)
 class Catalog:
-    """The functions by name, and what a model is offered."""
+    """The functions by name, and the tools that a model is offered."""
 
     functions: Mapping[str, Function]
     tools: tuple[Tool, ...]
     warnings: tuple[str, ...]
 
 
+@frozen(kw_only=True)
+class Resolved:
+    """What the call of a tool refers to.
+
+    Attributes:
+        function_name: The function, or None if there is none of that name.
+        source: Where it comes from.
+        kind: Where it runs.
+        arguments: Its arguments.
+        path: The path that ``navigate_to`` opens.
+        bound: Calls a function of this process; None for a function of the backend.
+        in_thread: Whether ``bound`` may block.
+        refusal: Fields of the outcome, if nothing may run.
+    """
+
+    function_name: str | None = None
+    source: str | None = None
+    kind: Literal["backend", "local", "built-in"] = "built-in"
+    arguments: dict[str, Any] | None = None
+    path: str | None = None
+    bound: Callable[[], Any] | None = field(default=None, repr=False)
+    in_thread: bool = False
+    refusal: Mapping[str, Any] | None = None
+
+
 def build_catalog(
     listed: Iterable[BackendFunction],
     local: Sequence[LocalFunction],
     local_warnings: Iterable[str],
-    settings: Settings,
+    options: ToolsetOptions,
 ) -> Catalog:
-    """Give each function its name and its tool, and say what was left out."""
+    """Give each function its name and its tool; what is left out becomes a warning."""
     functions = {each.name: _from_local(each) for each in local}
     warnings: list[str] = []
     schema_warnings: list[str] = []
     for given in listed:
         name = normalized(given.name)
-        if not name or (settings.only is not None and name not in settings.only):
+        if not name or (options["only"] is not None and name not in options["only"]):
             continue
         taken = functions.get(name)
         if taken is None:
@@ -107,16 +143,38 @@ def build_catalog(
         else:
             warnings.append(f'[navai] Ignored duplicated backend function "{given.name}".')
     warnings += local_warnings
-    direct = {name: each for name, each in functions.items() if _may_be_direct(name, settings, warnings)}
+    direct = {name: each for name, each in functions.items() if _is_direct(name, options, warnings)}
     warnings += schema_warnings
     tools: list[Tool] = []
-    if settings.navigate is not None:
-        tools.append(_navigate_tool(settings))
-    if settings.generic_tool:
-        hidden = [each for name, each in functions.items() if settings.direct_tools and name not in direct]
-        tools.append(_generic_tool(hidden, settings))
-    tools += [_direct_tool(each, settings) for each in direct.values()]
+    if options["navigate"] is not None:
+        tools.append(_navigate_tool(options))
+    if options["generic_tool"]:
+        hidden = [each for name, each in functions.items() if options["direct_tools"] and name not in direct]
+        tools.append(_generic_tool(hidden, options))
+    tools += [_direct_tool(each, options) for each in direct.values()]
     return Catalog(functions=functions, tools=tuple(tools), warnings=tuple(warnings))
+
+
+def resolve(
+    catalog: Catalog, options: ToolsetOptions, name: str, given: Mapping[str, Any] | str | bytes | None
+) -> Resolved:
+    """Find what the tool *name* refers to and check the arguments *given* to it."""
+    wanted = normalized(name)
+    try:
+        if wanted == EXECUTE_APP_FUNCTION and options["generic_tool"]:
+            return _resolve_generic(catalog, given)
+        if wanted == NAVIGATE_TO and options["navigate"] is not None:
+            return _resolve_route(options["navigate"], options, given)
+    except InvalidJsonError as problem:
+        return _invalid(str(problem))
+    function = None if wanted in BUILT_IN else catalog.functions.get(wanted)
+    if function is None:
+        return _unknown(catalog)
+    try:
+        payload = read_arguments(given)
+    except InvalidJsonError as problem:
+        return _invalid(str(problem), function)
+    return _resolve_function(function, payload)
 
 
 def _from_local(local: LocalFunction) -> Function:
@@ -131,7 +189,7 @@ def _from_backend(name: str, given: BackendFunction, warnings: list[str]) -> Fun
         return Function(name, given.description, source, "backend")
     try:
         schema = inlined(given.parameters)
-    except SchemaProblemError as problem:
+    except UnusableSchemaError as problem:
         warnings.append(f'[navai] Ignored the parameters of backend function "{given.name}": {problem}.')
         return Function(name, given.description, source, "backend")
     return Function(name, given.description, source, "backend", schema, _problems_by(schema))
@@ -142,8 +200,9 @@ def _problems_by(schema: dict[str, Any]) -> Callable[[dict[str, Any]], list[str]
     return lambda payload: [] if is_by_position(payload, schema) else check(payload)
 
 
-def _may_be_direct(name: str, settings: Settings, warnings: list[str]) -> bool:
-    if not settings.direct_tools:
+def _is_direct(name: str, options: ToolsetOptions, warnings: list[str]) -> bool:
+    """Return whether the function *name* gets a tool of its own; if its name forbids it, warn."""
+    if not options["direct_tools"]:
         return False
     if name in BUILT_IN:
         reason = "conflicts with a built-in tool"
@@ -151,12 +210,12 @@ def _may_be_direct(name: str, settings: Settings, warnings: list[str]) -> bool:
         reason = "is not a valid tool id"
     else:
         return True
-    where = "available only via execute_app_function" if settings.generic_tool else "not available"
+    where = "available only via execute_app_function" if options["generic_tool"] else "not available"
     warnings.append(f'[navai] Function "{name}" is {where} because its name {reason}.')
     return False
 
 
-def _direct_tool(function: Function, settings: Settings) -> Tool:
+def _direct_tool(function: Function, options: ToolsetOptions) -> Tool:
     if function.parameters is None:
         parameters = {**open_object(), "description": _PAYLOAD}
     else:
@@ -167,12 +226,12 @@ def _direct_tool(function: Function, settings: Settings) -> Tool:
         parameters=parameters,
         source=function.source,
         kind=function.kind,
-        read_only=function.name in settings.read_only,
-        timeout=settings.timeout_of(function.name),
+        read_only=function.name in options["read_only"],
+        timeout=timeout_of(options, function.name),
     )
 
 
-def _generic_tool(hidden: Sequence[Function], settings: Settings) -> Tool:
+def _generic_tool(hidden: Sequence[Function], options: ToolsetOptions) -> Tool:
     described = [
         f" {each.name} takes {json.dumps(presentable(each.parameters), ensure_ascii=False)}."
         for each in hidden
@@ -181,22 +240,92 @@ def _generic_tool(hidden: Sequence[Function], settings: Settings) -> Tool:
     return Tool(
         name=EXECUTE_APP_FUNCTION,
         description="Execute one of the allowed app functions by its name." + "".join(described),
-        parameters=copy.deepcopy(GENERIC_SCHEMA),
+        parameters=copy.deepcopy(_GENERIC_SCHEMA),
         source="navai",
         kind="built-in",
         timeout=max(
-            (settings.timeout, *settings.timeouts.values()),
+            (options["timeout"], *options["timeouts"].values()),
             key=lambda limit: float("inf") if limit is None else limit,
         ),
     )
 
 
-def _navigate_tool(settings: Settings) -> Tool:
+def _navigate_tool(options: ToolsetOptions) -> Tool:
     return Tool(
         name=NAVIGATE_TO,
         description="Open one of the allowed routes of the app.",
-        parameters=copy.deepcopy(NAVIGATE_SCHEMA),
+        parameters=copy.deepcopy(_NAVIGATE_SCHEMA),
         source="navai",
         kind="built-in",
-        timeout=settings.timeout_of(NAVIGATE_TO),
+        timeout=timeout_of(options, NAVIGATE_TO),
+    )
+
+
+def _resolve_generic(catalog: Catalog, given: Mapping[str, Any] | str | bytes | None) -> Resolved:
+    asked = read_arguments(given) or {}
+    # Some models write the payload as a string of JSON, and some omit it.
+    asked["payload"] = read_arguments(asked.get("payload"))
+    if problems := _generic_problems(asked):
+        return _invalid("; ".join(problems))
+    function = catalog.functions.get(normalized(asked["function_name"]))
+    return _unknown(catalog) if function is None else _resolve_function(function, asked["payload"])
+
+
+def _resolve_route(
+    navigate: Callable[[str], Any], options: ToolsetOptions, given: Mapping[str, Any] | str | bytes | None
+) -> Resolved:
+    asked = read_arguments(given) or {}
+    if problems := _navigate_problems(asked):
+        return _invalid("; ".join(problems))
+    path = resolve_navai_route(asked["target"], options["routes"])
+    if path is None:
+        refusal = {"error": _UNKNOWN_ROUTE, "error_type": "unknown_route"}
+        return Resolved(arguments=asked, refusal=refusal)
+    return Resolved(arguments=asked, path=path, bound=partial(navigate, path))
+
+
+def _resolve_function(function: Function, payload: dict[str, Any] | None) -> Resolved:
+    bound: Callable[[], Any] | None = None
+    problems: list[str] = []
+    if function.local is not None:
+        try:
+            bound = function.local.bind(payload or {})
+        except InvalidArgumentsError as error:
+            problems = list(error.args)
+    elif function.problems is not None:
+        problems = function.problems(payload or {})
+    if problems:
+        return _invalid("; ".join(problems), function, payload)
+    return Resolved(
+        function_name=function.name,
+        source=function.source,
+        kind=function.kind,
+        arguments=payload,
+        bound=bound,
+        in_thread=function.local is not None and not function.local.is_async,
+    )
+
+
+def _unknown(catalog: Catalog) -> Resolved:
+    return Resolved(
+        refusal={
+            "error": UNKNOWN_FUNCTION,
+            "error_type": "unknown_function",
+            "available_functions": tuple(catalog.functions),
+        }
+    )
+
+
+def _invalid(
+    problem: str, function: Function | None = None, payload: dict[str, Any] | None = None
+) -> Resolved:
+    refusal = {"error": f"Invalid arguments: {problem}.", "error_type": "invalid_arguments"}
+    if function is None:
+        return Resolved(refusal=refusal)
+    return Resolved(
+        function_name=function.name,
+        source=function.source,
+        kind=function.kind,
+        arguments=payload,
+        refusal=refusal,
     )

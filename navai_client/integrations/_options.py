@@ -1,31 +1,48 @@
-"""The options of a toolset: their types for editors, their defaults, and what cannot work."""
+"""The options of a toolset: their types, documentation, defaults and checks, each in one place."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Final, TypedDict
-
-from attrs import field, frozen
+import inspect
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, Final, TypedDict, TypeVar
 
 from navai_client.config import checked_timeout
 from navai_client.errors import NavaiConfigError
-from navai_client.integrations._pipeline import AfterHook, BeforeHook, Hooks, SlowHook
 from navai_client.integrations.routes import NavaiRoute
-from navai_client.integrations.tools import DEFAULT_MAX_RESULT_CHARS
+from navai_client.integrations.tools import DEFAULT_MAX_RESULT_CHARS, ToolCall, ToolOutcome
 from navai_client.wire._decode import trim
 
-__all__ = ["Navigate", "Settings", "ToolsetOptions", "normalized"]
+F = TypeVar("F", bound=Callable[..., Any])
 
-Navigate = Callable[[str], Any]
-_Functions = Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]]
-
-_SHORTEST_RESULT: Final = 200  # characters; fewer leave no room to say what was cut
+_MIN_RESULT_CHARS: Final = 200  # less has no room for the text that says what was cut
 
 
 class ToolsetOptions(TypedDict, total=False):
-    """What ``Toolset.load`` takes beside the client; described there."""
+    """The options of ``Toolset.load``.
 
-    functions: _Functions
+    Attributes:
+        functions: Python functions of this process, under their own names or the names of a mapping. They
+            replace backend functions of the same name. Coroutine functions run in the event loop, others in
+            threads.
+        routes: The routes that ``navigate_to`` may open.
+        navigate: Opens a path. It is called in the event loop, and awaited if it returns an awaitable.
+            Without it there is no ``navigate_to``.
+        timeout: Seconds that one call may take, its ``before`` hook included (20); None for no limit.
+        timeouts: Limits for single functions, by name.
+        max_result_chars: Maximum length of a result's JSON (16000). A longer result is cut.
+        show_details: Whether the model sees the backend's own error texts (False).
+        read_only: Names of functions that change nothing.
+        only: Names of the backend functions to offer; None for all.
+        generic_tool: Whether to offer ``execute_app_function`` (True).
+        direct_tools: Whether to offer one tool for each function (True).
+        before: Called before a call runs. If it returns a string, the call is refused and the model gets the
+            string; if it raises, the call is refused too.
+        slow: Called once for each call that takes longer than ``slow_after``.
+        slow_after: Seconds (2); None for never.
+        after: Called with each call and its outcome, including calls that did not run.
+    """
+
+    functions: Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]]
     routes: Iterable[NavaiRoute]
-    navigate: Navigate | None
+    navigate: Callable[[str], Any] | None
     timeout: float | None
     timeouts: Mapping[str, float | None]
     max_result_chars: int
@@ -34,10 +51,61 @@ class ToolsetOptions(TypedDict, total=False):
     only: Collection[str] | None
     generic_tool: bool
     direct_tools: bool
-    before: BeforeHook | None
-    slow: SlowHook | None
-    slow_after: float
-    after: AfterHook | None
+    before: Callable[[ToolCall], Awaitable[str | None] | str | None] | None
+    slow: Callable[[ToolCall], Awaitable[None] | None] | None
+    slow_after: float | None
+    after: Callable[[ToolCall, ToolOutcome], Awaitable[None] | None] | None
+
+
+_DEFAULTS: Final[ToolsetOptions] = {
+    "functions": (),
+    "routes": (),
+    "navigate": None,
+    "timeout": 20.0,
+    "timeouts": {},
+    "max_result_chars": DEFAULT_MAX_RESULT_CHARS,
+    "show_details": False,
+    "read_only": (),
+    "only": None,
+    "generic_tool": True,
+    "direct_tools": True,
+    "before": None,
+    "slow": None,
+    "slow_after": 2.0,
+    "after": None,
+}
+
+
+def complete(options: ToolsetOptions) -> ToolsetOptions:
+    """Return *options* with defaults, checked, with normalized names. Complete options stay as they are.
+
+    Iterators are read here, so that the same options can be used for several toolsets.
+
+    Raises:
+        NavaiConfigError: If an option cannot work.
+        TypeError: If there is no such option.
+    """
+    for name in options.keys() - _DEFAULTS.keys():
+        raise TypeError(f"A toolset has no option {name!r}.")
+    full: ToolsetOptions = {**_DEFAULTS, **options}
+    functions = full["functions"]
+    full["functions"] = dict(functions) if isinstance(functions, Mapping) else tuple(functions)
+    full["routes"] = tuple(full["routes"])
+    full["timeout"] = checked_timeout(full["timeout"])
+    full["timeouts"] = {normalized(name): checked_timeout(each) for name, each in full["timeouts"].items()}
+    if full["max_result_chars"] < _MIN_RESULT_CHARS:
+        raise NavaiConfigError(
+            f"max_result_chars must be {_MIN_RESULT_CHARS} or more; it is {full['max_result_chars']}."
+        )
+    full["read_only"] = _names(full["read_only"])
+    full["only"] = None if full["only"] is None else _names(full["only"])
+    full["slow_after"] = checked_timeout(full["slow_after"])
+    return full
+
+
+def timeout_of(options: ToolsetOptions, function_name: str) -> float | None:
+    """Return the seconds that a call of *function_name* may take by the complete *options*."""
+    return options["timeouts"].get(function_name, options["timeout"])
 
 
 def normalized(name: str) -> str:
@@ -45,54 +113,14 @@ def normalized(name: str) -> str:
     return trim(name).lower()
 
 
-def _limits(given: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {normalized(name): checked_timeout(limit) for name, limit in given.items()}
+def documents_options(function: F) -> F:
+    """Append the documentation of the options to the docstring of *function*."""
+    _, _, described = inspect.cleandoc(ToolsetOptions.__doc__ or "").partition("Attributes:\n")
+    function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nKeyword Args:\n{described}"
+    return function
 
 
 def _names(given: Collection[str]) -> frozenset[str]:
-    if isinstance(given, str):  # its letters are hardly meant
-        raise NavaiConfigError(f"A collection of names is needed, not the one text {given!r}.")
+    if isinstance(given, str):  # a collection of its letters is hardly meant
+        raise NavaiConfigError(f"Expected a collection of names, not the string {given!r}.")
     return frozenset(map(normalized, given))
-
-
-def _names_or_all(given: Collection[str] | None) -> frozenset[str] | None:
-    return None if given is None else _names(given)
-
-
-def _routes(given: Iterable[NavaiRoute]) -> tuple[NavaiRoute, ...]:
-    return tuple(given)
-
-
-def _long_enough(given: int) -> int:
-    if given < _SHORTEST_RESULT:
-        raise NavaiConfigError(f"max_result_chars must be {_SHORTEST_RESULT} or more; it is {given}.")
-    return given
-
-
-@frozen(kw_only=True)
-class Settings:
-    """The options of one toolset, checked. The fields are those of ``ToolsetOptions``."""
-
-    functions: _Functions = ()
-    routes: tuple[NavaiRoute, ...] = field(default=(), converter=_routes)
-    navigate: Navigate | None = None
-    timeout: float | None = field(default=20.0, converter=checked_timeout)
-    timeouts: Mapping[str, float | None] = field(factory=dict, converter=_limits)
-    max_result_chars: int = field(default=DEFAULT_MAX_RESULT_CHARS, converter=_long_enough)
-    show_details: bool = False
-    read_only: frozenset[str] = field(default=frozenset(), converter=_names)
-    only: frozenset[str] | None = field(default=None, converter=_names_or_all)
-    generic_tool: bool = True
-    direct_tools: bool = True
-    before: BeforeHook | None = None
-    slow: SlowHook | None = None
-    slow_after: float | None = field(default=2.0, converter=checked_timeout)
-    after: AfterHook | None = None
-
-    def timeout_of(self, name: str) -> float | None:
-        """Return the seconds that a call of the function *name* may take."""
-        return self.timeouts.get(name, self.timeout)
-
-    def hooks(self) -> Hooks:
-        """Return the hooks alone."""
-        return Hooks(before=self.before, slow=self.slow, slow_after=self.slow_after, after=self.after)

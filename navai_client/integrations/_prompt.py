@@ -9,8 +9,6 @@ from typing import Final
 
 from navai_client.integrations.routes import NavaiRoute, route_prompt_lines
 
-__all__ = ["BASE_INSTRUCTIONS", "function_lines", "primary_instructions", "specialist_instructions"]
-
 BASE_INSTRUCTIONS: Final = "You are the main NAVAI voice agent embedded in a web app."
 _NONE: Final = "- none"
 
@@ -24,7 +22,7 @@ def function_lines(functions: Iterable[tuple[str, str | None]]) -> list[str]:
 def primary_instructions(
     base: str | None,
     *,
-    routes: Sequence[NavaiRoute] | None,
+    routes: Iterable[NavaiRoute] | None,
     functions: Sequence[str],
     specialists: Sequence[str],
     generic: bool,

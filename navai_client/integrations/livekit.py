@@ -14,9 +14,9 @@ from navai_client.integrations._missing import needs_extra
 with needs_extra("livekit", "livekit"):
     from livekit.agents import Agent, RunContext, ToolError, function_tool, llm
 
-    from navai_client.integrations._options import Settings, ToolsetOptions
+    from navai_client.integrations._options import complete
     from navai_client.integrations.tools import Tool, ToolOutcome, ToolsetChanges
-    from navai_client.integrations.toolset import Toolset
+    from navai_client.integrations.toolset import Toolset, ToolsetOptions
 
 __all__ = ["NavaiToolset"]
 
@@ -57,13 +57,10 @@ class NavaiToolset(llm.Toolset):
         super().__init__(id=id)
         if isinstance(given, Toolset) and options:
             raise NavaiConfigError(f"A Toolset has its own options; give it {', '.join(sorted(options))}.")
-        if "routes" in options:
-            options["routes"] = tuple(options["routes"])  # they are read here, and again in each setup()
-        Settings(**options)  # what cannot work is told here: LiveKit only logs what setup() raises
         self._given = given
         self._filler = filler
         self._filler_after = filler_after
-        self._options = options
+        self._options = complete(options)  # checked here, because LiveKit only logs what setup() raises
         self._own_client: AsyncNavaiBackendClient | None = None
         self._toolset: Toolset | None = None
         self._offered: dict[str, tuple[Tool, llm.Tool]] = {}

@@ -34,9 +34,9 @@ with needs_extra("mcp", "mcp", "mcp_types", "starlette", "uvicorn"):
     from starlette.responses import PlainTextResponse
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from navai_client.integrations._options import Settings, ToolsetOptions
+    from navai_client.integrations._options import complete
     from navai_client.integrations.tools import Tool
-    from navai_client.integrations.toolset import Toolset
+    from navai_client.integrations.toolset import Toolset, ToolsetOptions
 
 __all__ = ["build_mcp_server", "serve_http", "serve_stdio"]
 
@@ -77,10 +77,7 @@ def build_mcp_server(
     Raises:
         NavaiConfigError: If an option cannot work.
     """
-    if "routes" in options:
-        options["routes"] = tuple(options["routes"])  # they are read here, and again with each toolset
-    Settings(**options)
-    bridge = _Bridge(client, max_age, poll, {"generic_tool": False, **options})
+    bridge = _Bridge(client, max_age, poll, complete({"generic_tool": False, **options}))
     return _Server(
         name,
         version=__version__,

@@ -1,6 +1,6 @@
-"""A backend's functions, local ones and navigation as the tools of one agent, whatever its framework.
+"""A backend's functions, local functions and navigation as the tools of one agent, for any framework.
 
-A call always has exactly one outcome, which a model can read; a backend that fails raises nothing.
+A call always has exactly one outcome, which a model can read; a failing backend raises nothing.
 """
 
 import asyncio
@@ -19,108 +19,146 @@ from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import checked_timeout
 from navai_client.instrumentation import tool_call
 from navai_client.integrations import _prompt
-from navai_client.integrations._catalog import build_catalog
+from navai_client.integrations._calls import Calls, PreparedCall, awaited, call_after
+from navai_client.integrations._catalog import Catalog, Resolved, build_catalog, resolve
 from navai_client.integrations._local import local_functions
-from navai_client.integrations._options import Settings, ToolsetOptions, normalized
-from navai_client.integrations._pipeline import Pipeline, Work
-from navai_client.integrations._resolution import Resolved, resolve
-from navai_client.integrations._running import Begun, Running
+from navai_client.integrations._options import (
+    ToolsetOptions,
+    complete,
+    documents_options,
+    normalized,
+    timeout_of,
+)
 from navai_client.integrations.tools import BUILT_IN, Tool, ToolCall, ToolOutcome, ToolsetChanges
 from navai_client.models import FunctionList
 
-__all__ = ["Toolset"]
+__all__ = ["Toolset", "ToolsetOptions"]
 
-_GRACE: Final = 5.0  # seconds that close() waits for calls under way
-_MOST_THREADS: Final = 64
+_GRACE: Final = 5.0  # seconds that close() waits for running calls
+_MAX_THREADS: Final = 64
 _FAILED_TO_LIST: Final = "[navai] Failed to "
 
 Client = NavaiBackendClient | AsyncNavaiBackendClient
 
 
+class _Backend:
+    """A client and everything that the toolsets of one application share: the list, the calls, the threads.
+
+    Attributes:
+        calls: The calls that run.
+        listed: The functions of the backend.
+        warnings: The warnings of the last attempt to list them.
+    """
+
+    def __init__(self, client: Client, listed: FunctionList) -> None:
+        self.calls = Calls()
+        self.listed = listed
+        self.warnings = listed.warnings
+        self._client: Any = client
+        self._namespace = uuid.uuid4()
+        self._client_is_async = inspect.iscoroutinefunction(client.execute_function)
+        self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="navai-tool")
+
+    async def refresh(self) -> None:
+        """List the functions again; if the backend fails, keep the list and say why in ``warnings``."""
+        listed = await _list_functions(self._client)
+        self.warnings = listed.warnings
+        if listed.functions or not any(each.startswith(_FAILED_TO_LIST) for each in listed.warnings):
+            self.listed = listed
+
+    async def execute(self, call: ToolCall, key: str, timeout: float | None) -> Any:
+        """Execute a function of the backend."""
+        execute = partial(
+            self._client.execute_function,
+            call.function_name,
+            call.arguments,
+            idempotency_key=key,
+            timeout=timeout,
+        )
+        return await (execute() if self._client_is_async else self.in_thread(execute))
+
+    async def in_thread(self, work: Callable[[], Any]) -> Any:
+        """Run *work* in a thread, in the context variables of the caller."""
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
+
+    def idempotency_key(self, call: ToolCall) -> str:
+        """Return a key that is the same for the same call: a backend that knows keys runs it once, too."""
+        try:
+            arguments = repr(call.arguments)
+        except RecursionError:  # the client refuses such arguments
+            arguments = ""
+        return str(uuid.uuid5(self._namespace, f"{call.call_id}\n{call.function_name}\n{arguments}"))
+
+    async def close(self) -> None:
+        """Wait for calls that have begun, and end idle threads."""
+        await self.calls.close(_GRACE)
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
 @final
 class Toolset:
-    """The tools of one agent: a backend's functions, local ones, and navigation.
+    """The tools of one agent: a backend's functions, local functions, and navigation.
 
     Made by ``await Toolset.load(client, ...)``. It belongs to one event loop. Use it as an async context
-    manager, or call ``close()``, so that what was begun is let finish; the client stays yours to close.
+    manager, or call ``close()``, so that calls that have begun can finish; the client stays yours to close.
 
     Args:
-        client: The backend's client, of either kind. Calls of a synchronous one run in threads.
-        listed: What the backend offers, as ``list_functions`` gave it.
+        client: The backend's client, of either kind. Calls of a synchronous client run in threads.
+        listed: The backend's functions, as ``list_functions`` returns them.
         options: As for ``load``.
 
     Raises:
         NavaiConfigError: If an option cannot work.
     """
 
-    def __init__(self, client: Client, listed: FunctionList, **options: Unpack[ToolsetOptions]) -> None:
-        self._client: Any = client
-        self._client_is_async = inspect.iscoroutinefunction(client.execute_function)
-        self._options = options
-        self._settings = Settings(**options)
-        self._local, self._local_warnings = local_functions(self._settings.functions)
-        self._blank = ToolOutcome(
-            ok=False,
-            max_result_chars=self._settings.max_result_chars,
-            show_details=self._settings.show_details,
-        )
-        self._running = Running()
-        self._pipeline = Pipeline(self._settings.hooks(), self._running)
-        self._namespace = uuid.uuid4()
-        self._threads = ThreadPoolExecutor(_MOST_THREADS, thread_name_prefix="navai-tool")
+    def __init__(
+        self,
+        client: Client,
+        listed: FunctionList,
+        *,
+        _backend: _Backend | None = None,  # of the toolset that this one derives from
+        **options: Unpack[ToolsetOptions],
+    ) -> None:
+        self._client = client
+        self._options = complete(options)
+        self._local, self._local_warnings = local_functions(self._options["functions"])
+        self._backend = _backend or _Backend(client, listed)
         self._derived: dict[str, Toolset] = {}
-        self._take(listed)
+        self._built: tuple[FunctionList, Catalog] | None = None
 
     @classmethod
+    @documents_options
     async def load(cls, client: Client, **options: Unpack[ToolsetOptions]) -> Self:
-        """Ask the backend for its functions and make a toolset of them.
+        """List the backend's functions and make a toolset of them.
 
-        A backend that fails raises nothing: its reason is in ``warnings``, and ``refresh()`` asks again.
+        A failing backend raises nothing: the reason is in ``warnings``, and ``refresh()`` tries again.
 
         Args:
             client: The backend's client, of either kind.
-            options: Any of these.
-
-                ``functions``: Python functions of this process, by their own names or those of a mapping.
-                They win over the backend's of the same name. Coroutine functions run in the event loop,
-                others in threads.
-                ``routes``: The routes that ``navigate_to`` may open.
-                ``navigate``: Opens a path; called in the event loop, and awaited if it gives an awaitable.
-                Without it there is no ``navigate_to``.
-                ``timeout``: Seconds that one call may take, its ``before`` hook included (20); None for no
-                limit. ``timeouts``: Other limits for some functions, by name.
-                ``max_result_chars``: How long the JSON of a result may be before it is cut (16000).
-                ``show_details``: Whether the model is told a backend's own words about a failure (False).
-                ``read_only``: Names of functions that are known to change nothing.
-                ``only``: Names of the backend's functions that are offered; None for all.
-                ``generic_tool``: Whether there is ``execute_app_function`` (True).
-                ``direct_tools``: Whether there is a tool for each function (True).
-                ``before``: Asked before a call runs. A text that it returns refuses the call, and is told to
-                the model; a call is refused, too, if it raises.
-                ``slow``: Told once of a call that takes longer than ``slow_after`` seconds (2).
-                ``after``: Told of each call and its outcome, also of those that did not run.
+            options: See below.
 
         Raises:
             NavaiConfigError: If an option cannot work.
         """
-        return cls(client, await _list(client), **options)
+        return cls(client, await _list_functions(client), **options)
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """What a model is offered: built-in tools first, then local functions, then the backend's."""
+        """The tools for a model: built-in tools first, then local functions, then the backend's."""
         return self._catalog.tools
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was odd, in the words of the JavaScript agent where it has some."""
-        settings = self._settings
-        options = {*settings.timeouts, *settings.read_only} - {*self._catalog.functions, *BUILT_IN}
+        """Everything unusual, in the wording of the JavaScript agent where it has one."""
+        options, catalog = self._options, self._catalog
+        unknown = {*options["timeouts"], *options["read_only"]} - {*catalog.functions, *BUILT_IN}
         return (
-            *self._told,
-            *self._catalog.warnings,
+            *self._backend.warnings,
+            *catalog.warnings,
             *(
                 f'[navai] An option names "{name}", but there is no such function.'
-                for name in sorted(options)
+                for name in sorted(unknown)
             ),
             *(each for derived in self._derived.values() for each in derived._catalog.warnings),  # noqa: SLF001 - its own class
         )
@@ -135,31 +173,30 @@ class Toolset:
         """Return the instructions of the JavaScript agent for these tools.
 
         Args:
-            base: Who the agent is: the first lines.
+            base: The first lines: who the agent is.
             specialists: Lines about agents to hand over to.
         """
         return _prompt.primary_instructions(
             base,
-            routes=None if self._settings.navigate is None else self._settings.routes,
+            routes=None if self._options["navigate"] is None else self._options["routes"],
             functions=self.function_lines,
             specialists=specialists,
-            generic=self._settings.generic_tool,
+            generic=self._options["generic_tool"],
             named=any(each.parameters is not None for each in self._catalog.functions.values()),
         )
 
     def derive(self, name: str, **options: Unpack[ToolsetOptions]) -> "Toolset":
         """Return the toolset of another agent of the same application: same client, hooks and limits.
 
-        It is closed with this one, and this one's ``warnings`` tell of it, too.
+        It is refreshed and closed with this one, and this one's ``warnings`` include its own.
 
         Args:
-            name: Who it is for. A second one of the same name takes the place of the first.
+            name: The name of the agent. A second toolset of the same name replaces the first.
             options: What differs, as for ``load``.
         """
-        given: ToolsetOptions = {**self._options, "routes": self._settings.routes, "functions": (), **options}
-        made = Toolset(self._client, self.listed, **given)
-        made._running, made._pipeline, made._threads = self._running, self._pipeline, self._threads
-        self._derived[name] = made
+        given: ToolsetOptions = {**self._options, "functions": (), **options}
+        backend = self._backend
+        made = self._derived[name] = Toolset(self._client, backend.listed, _backend=backend, **given)
         return made
 
     async def call(
@@ -170,19 +207,20 @@ class Toolset:
         call_id: str | None = None,
         timeout: float | None = None,
     ) -> ToolOutcome:
-        """Call a tool, and return what came of it; whatever the backend does, nothing is raised.
+        """Call a tool and return its outcome; whatever the backend does, nothing is raised.
 
-        A caller that is cancelled is released at once; a call that was begun is let finish. Who asks again
-        with the same *call_id* gets its outcome, and the function does not run twice.
+        A caller that is cancelled is released at once; a call that has begun runs to its end. Another call
+        with the same *call_id* returns the same outcome, and the function does not run twice.
 
         Args:
-            name: The tool's name, or a function's.
+            name: The name of a tool or of a function.
             arguments: An object, its JSON text as a model wrote it, or None.
-            call_id: The id of the call, as the model gave it; another call must have another.
+            call_id: The id that the model gave the call; it must differ from the ids of other calls.
             timeout: Seconds for this call instead of the tool's own.
         """
         limit = None if timeout is None else checked_timeout(timeout)
-        found = resolve(self._catalog, self._settings, name, arguments)
+        options = self._options
+        found = resolve(self._catalog, options, name, arguments)
         call = ToolCall(
             call_id=call_id or f"call_{uuid.uuid4().hex}",
             tool_name=normalized(name),
@@ -190,46 +228,45 @@ class Toolset:
             arguments=found.arguments,
             source=found.source or "navai",
             kind=found.kind,
-            read_only=found.function_name in self._settings.read_only,
+            read_only=found.function_name in options["read_only"],
         )
-        blank = attrs.evolve(
-            self._blank, call_id=call.call_id, function_name=found.function_name, source=found.source
+        blank = ToolOutcome(
+            ok=False,
+            call_id=call.call_id,
+            function_name=found.function_name,
+            source=found.source,
+            path=found.path,
+            max_result_chars=options["max_result_chars"],
+            show_details=options["show_details"],
         )
         if found.refusal is not None:
             outcome = attrs.evolve(blank, **found.refusal)
-            await self._pipeline.tell_after(call, outcome)
+            await call_after(options, call, outcome)
             return outcome
-        if limit is None:
-            limit = self._settings.timeout_of(call.function_name)
-        key = self._idempotency_key(call)
-        work = self._work(call, found, key)
-
-        async def run(begun: Begun) -> ToolOutcome:
-            with tool_call(call_id):  # for who watches the client
-                return await self._pipeline.run(
-                    call, attrs.evolve(blank, path=found.path), work, limit, begun
-                )
-
-        return await self._running.once(call.call_id, key, run)
+        key = self._backend.idempotency_key(call)
+        prepared = PreparedCall(
+            call=call,
+            blank=blank,
+            work=partial(self._work, call, found, key),
+            timeout=timeout_of(options, call.function_name) if limit is None else limit,
+            key=key,
+            options=options,
+        )
+        with tool_call(call_id):  # for the client's instrumentation
+            return await self._backend.calls.run(prepared)
 
     async def refresh(self) -> ToolsetChanges:
-        """Ask the backend again, and return what changed.
+        """List the backend's functions again and return what changed.
 
-        When the backend cannot be asked, everything stays as it was, and ``warnings`` say why.
+        If the backend fails, everything stays as it was, and ``warnings`` say why.
         """
-        listed = await _list(self._client)
-        if not listed.functions and any(each.startswith(_FAILED_TO_LIST) for each in listed.warnings):
-            self._told = listed.warnings
-            return ToolsetChanges()
         before = self.tools
-        for toolset in (self, *self._derived.values()):
-            toolset._take(listed)  # noqa: SLF001 - its own class
+        await self._backend.refresh()
         return ToolsetChanges.between(before, self.tools)
 
     async def close(self) -> None:
-        """Wait up to 5 seconds for calls that were begun, then cancel them. Can be called more than once."""
-        await self._running.close(_GRACE)
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Wait up to 5 seconds for calls that have begun, then cancel them. Can be called more than once."""
+        await self._backend.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -239,45 +276,26 @@ class Toolset:
     ) -> None:
         await self.close()
 
-    def _take(self, listed: FunctionList) -> None:
-        self.listed = listed
-        self._catalog = build_catalog(listed.functions, self._local, self._local_warnings, self._settings)
-        self._told = listed.warnings
-
-    def _work(self, call: ToolCall, found: Resolved, key: str) -> Work:
-        async def ask_backend(left: float | None) -> Any:
-            ask = partial(
-                self._client.execute_function,
-                call.function_name,
-                call.arguments,
-                idempotency_key=key,
-                timeout=left,
+    @property
+    def _catalog(self) -> Catalog:
+        """The catalog of the functions that the backend listed last."""
+        listed = self._backend.listed
+        if self._built is None or self._built[0] is not listed:
+            self._built = (
+                listed,
+                build_catalog(listed.functions, self._local, self._local_warnings, self._options),
             )
-            return await (ask() if self._client_is_async else self._in_thread(ask))
+        return self._built[1]
 
-        if (bound := found.bound) is None:
-            return ask_backend
-
-        async def run_here(_: float | None) -> Any:
-            result = await self._in_thread(bound) if found.in_thread else bound()
-            return await result if inspect.isawaitable(result) else result
-
-        return run_here
-
-    async def _in_thread(self, work: Callable[[], Any]) -> Any:
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
-
-    def _idempotency_key(self, call: ToolCall) -> str:
-        """Return the same key for the same call: a backend that knows keys then runs it once, too."""
-        try:
-            arguments = repr(call.arguments)
-        except RecursionError:  # which the backend's client refuses afterwards
-            arguments = ""
-        return str(uuid.uuid5(self._namespace, f"{call.call_id}\n{call.function_name}\n{arguments}"))
+    async def _work(self, call: ToolCall, found: Resolved, key: str, timeout: float | None) -> Any:
+        """Run the function of *call*."""
+        if found.bound is None:
+            return await self._backend.execute(call, key, timeout)
+        result = await self._backend.in_thread(found.bound) if found.in_thread else found.bound()
+        return await awaited(result)
 
 
-async def _list(client: Any) -> FunctionList:
+async def _list_functions(client: Any) -> FunctionList:
     if inspect.iscoroutinefunction(client.list_functions):
         listed: FunctionList = await client.list_functions()
     else:

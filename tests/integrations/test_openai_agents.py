@@ -166,7 +166,7 @@ async def test_whatever_goes_wrong_with_a_call_the_model_gets_one_result_and_the
             "error": "Unknown or disallowed function.",
             "available_functions": ["get_weather", "fails", "book", "meet"],
         }
-        assert "did not answer in time" in on.output("call_slow")["error"]
+        assert "did not respond in time" in on.output("call_slow")["error"]
         assert "call_never_finished" not in on.api.sessions[-1].outputs
 
         said = len(on.api.sessions[-1].sent("conversation.item.create"))

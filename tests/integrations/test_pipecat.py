@@ -13,9 +13,8 @@ from pipecat.frames.frames import InterruptionFrame, LLMSetToolsFrame
 from pipecat.services.llm_service import FunctionCallParams
 
 from navai_client import AsyncNavaiBackendClient
-from navai_client.integrations._options import ToolsetOptions
 from navai_client.integrations.pipecat import function_schemas, tools_schema
-from navai_client.integrations.toolset import Toolset
+from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from tests.integrations.live_backend import LiveBackend, live_backend
 from tests.integrations.loop import in_a_loop
 from tests.integrations.scripted_pipecat import ScriptedLLM, Wanted, conversation, wants

@@ -120,7 +120,7 @@ for _ in range(3000):
         ({"type": "object", "required": "x"}, "required: 'x' is not of type 'array'"),
         ({"properties": 7}, "properties: 7 is not of type 'object'"),
         (BOMB, "it is too large"),
-        (NESTED, "it is nested too deep"),
+        (NESTED, "it is nested too deeply"),
     ],
     ids=["text", "or null", "type", "required", "properties", "bomb", "nested"],
 )
@@ -187,12 +187,12 @@ def test_a_model_is_told_every_field_that_is_wrong_but_not_without_end() -> None
 
 def test_arguments_that_are_nested_too_deep_are_refused_in_words() -> None:
     tree: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "object"}}
-    assert "nested too deep" in (outcome_of(tree, '{"a":' * 100_000).error or "")
+    assert "nested too deeply" in (outcome_of(tree, '{"a":' * 100_000).error or "")
     deep: dict[str, Any] = {}
     for _ in range(100_000):
         deep = {"a": deep}
     closed = {"type": "object", "properties": {"a": {"type": "string"}}}
-    assert "nested too deep" in (outcome_of(closed, deep).error or "")
+    assert "nested too deeply" in (outcome_of(closed, deep).error or "")
     assert outcome_of(None, deep).ok  # a real client refuses it, in words
 
 

@@ -1,6 +1,7 @@
 """The tools of an agent: what is offered, and what comes of calling it."""
 
 import asyncio
+import inspect
 import json
 import threading
 from typing import Any
@@ -24,7 +25,7 @@ from navai_client import (
 )
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.tools import ToolCall
-from navai_client.integrations.toolset import Toolset
+from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from navai_client.testing import FakeBackend
 from tests.integrations.loop import in_a_loop
 
@@ -150,7 +151,7 @@ def load(client: Any, **options: Any) -> Any:
         (
             NavaiTimeoutError("late"),
             {
-                "error": "The function did not answer in time. It may have been executed nevertheless: "
+                "error": "The function did not respond in time. It may have been executed: "
                 "do not repeat it before you have checked.",
                 "may_have_executed": True,
             },
@@ -158,7 +159,7 @@ def load(client: Any, **options: Any) -> Any:
         ),
         (
             NavaiTransportError("refused", may_have_executed=False),
-            {"error": "The backend gave no answer. It was not executed."},
+            {"error": "The backend did not respond. It was not executed."},
             "unavailable",
         ),
         (NavaiPayloadError("x is a set"), {"error": "Invalid arguments: x is a set"}, "invalid_arguments"),
@@ -234,14 +235,18 @@ async def test_names_are_found_however_they_are_written_and_reserved_ones_only_t
     [
         ("execute_app_function", None, "'function_name' is a required property"),
         ("execute_app_function", {"function_name": ""}, "function_name: '' should be non-empty"),
-        ("execute_app_function", {"function_name": "f", "payload": [1]}, "an object is needed, not a list"),
-        ("execute_app_function", "7", "an object is needed, not a int"),
-        ("execute_app_function", '"text"', "an object is needed, not a text"),
+        (
+            "execute_app_function",
+            {"function_name": "f", "payload": [1]},
+            "an object is required, not an array",
+        ),
+        ("execute_app_function", "7", "an object is required, not a number"),
+        ("execute_app_function", '"text"', "an object is required, not a string"),
         ("navigate_to", {"target": 7}, "target: 7 is not of type 'string'"),
         ("navigate_to", "{", "they are not JSON"),
-        ("f", '{"a": NaN}', "NaN is no JSON"),
+        ("f", '{"a": NaN}', "NaN is not JSON"),
         ("f", b'{"a": ', "they are not JSON"),
-        ("f", 7, "an object is needed, not a int"),
+        ("f", 7, "an object is required, not a number"),
     ],
     ids=str,
 )
@@ -350,7 +355,7 @@ class TestHooks:
 
         async with await load(client, before=before, timeout=0.01) as toolset:
             outcome = await toolset.call("f")
-            assert outcome.error == "The function did not answer in time. It was not executed."
+            assert outcome.error == "The function did not respond in time. It was not executed."
             assert client.asked == []
 
     @in_a_loop
@@ -580,8 +585,8 @@ class TestRefreshing:
     [
         ({"max_result_chars": 10}, "max_result_chars must be 200 or more; it is 10."),
         ({"timeout": -1}, "timeout"),
-        ({"only": "abc"}, "A collection of names is needed, not the one text 'abc'."),
-        ({"read_only": "abc"}, "A collection of names is needed, not the one text 'abc'."),
+        ({"only": "abc"}, "Expected a collection of names, not the string 'abc'."),
+        ({"read_only": "abc"}, "Expected a collection of names, not the string 'abc'."),
     ],
     ids=str,
 )
@@ -589,3 +594,27 @@ class TestRefreshing:
 async def test_an_option_that_cannot_work_is_refused_at_once(options: Any, message: str) -> None:
     with pytest.raises(NavaiConfigError, match=message):
         await load(Scripted(), **options)
+
+
+def test_help_documents_each_option() -> None:
+    for documented in (Toolset.load, ToolsetOptions):
+        text = inspect.getdoc(documented) or ""
+        for option in ToolsetOptions.__annotations__:
+            assert text.count(f"\n    {option}: ") == 1, option
+
+
+@in_a_loop
+async def test_an_option_that_does_not_exist_is_a_programming_error() -> None:
+    with pytest.raises(TypeError, match="A toolset has no option 'time_out'"):
+        await load(Scripted(), time_out=3)
+
+
+@in_a_loop
+async def test_a_derived_toolset_can_have_hooks_of_its_own() -> None:
+    def refuse(_: ToolCall) -> str:
+        return "Not in this agent."
+
+    async with await load(Scripted(f=1)) as toolset:
+        derived = toolset.derive("Food", before=refuse)
+        assert (await derived.call("f")).error == "Not in this agent."
+        assert (await toolset.call("f")).ok

@@ -4,8 +4,6 @@ from typing import Any, Final
 
 from navai_client.integrations._jsonable import compact
 
-__all__ = ["truncate"]
-
 _SHORTEST_MARK: Final = "…"
 _ROOM_FOR_A_MARK: Final = 64  # characters; the longest mark with two numbers of 12 digits has fewer
 
