@@ -19,11 +19,13 @@ import logging
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import attrs
 from attrs import field, frozen
 
+from navai_client._abandoned import BackgroundTasks
 from navai_client.errors import (
     NavaiError,
     NavaiHTTPError,
@@ -82,13 +84,17 @@ class _Run:
     waiting: int = 0  # callers that wait for its outcome
     task: "asyncio.Task[ToolOutcome]" = field(init=False)
 
+    def may_be_withdrawn(self) -> bool:
+        """Return whether it ends when the caller that waits for it is cancelled."""
+        return self.waiting == 1 and not self.begun
+
 
 class Calls:
     """The calls of one toolset and of those that derive from it."""
 
     def __init__(self) -> None:
         self._runs: OrderedDict[str, _Run] = OrderedDict()
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._tasks = BackgroundTasks(_log)
 
     async def run(self, prepared: PreparedCall) -> ToolOutcome:
         """Return the outcome of the call, or of the same call that was made before.
@@ -99,28 +105,18 @@ class Calls:
         run = self._runs.get(call_id)
         if run is None or run.key != prepared.key:
             run = _Run(prepared.key)
-            run.task = asyncio.get_running_loop().create_task(self._make(prepared, run))
-            self._keep(run.task)
-            run.task.add_done_callback(lambda _, run=run: self._ended(call_id, run))  # type: ignore[misc]
+            run.task = self._tasks.start(self._make(prepared, run), prepared.call.function_name)
+            run.task.add_done_callback(partial(self._ended, call_id, run))
             self._runs[call_id] = run
         run.waiting += 1
         try:
-            return await asyncio.shield(run.task)
-        except asyncio.CancelledError:
-            if run.waiting == 1 and not run.begun:
-                run.task.cancel()
-            raise
+            return await self._tasks.result(run.task, run.may_be_withdrawn)
         finally:
             run.waiting -= 1
 
     async def close(self, grace: float) -> None:
         """Wait up to *grace* seconds for calls that run, then cancel them."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=grace)
-            for task in late:
-                task.cancel()
-            if late:
-                await asyncio.wait(late)
+        await self._tasks.close(grace)
         self._runs.clear()
 
     async def _make(self, prepared: PreparedCall, run: _Run) -> ToolOutcome:
@@ -147,20 +143,20 @@ class Calls:
         except asyncio.CancelledError:  # the toolset was closed, or every caller left before the start
             return attrs.evolve(prepared.blank, **_cancelled(begun=run.begun))
         if not task.done():
-            task.add_done_callback(_drop_result)
+            self._tasks.abandon(task)
             return attrs.evolve(prepared.blank, **_timed_out(begun=True))
         return _read(task, prepared.blank)
 
     async def _work(self, prepared: PreparedCall, left: float | None) -> "asyncio.Task[Any]":
         """Return the task of the work, when it is done or its time is over."""
         loop = asyncio.get_running_loop()
-        task = loop.create_task(prepared.work(left))
-        self._keep(task)
+        name = prepared.call.function_name
+        task = self._tasks.start(prepared.work(left), name)
         alarm = None
         if prepared.options["slow"] is not None and prepared.options["slow_after"] is not None:
             alarm = loop.call_later(
                 prepared.options["slow_after"],
-                lambda: self._keep(loop.create_task(_call_slow(prepared))),
+                lambda: self._tasks.start(_call_slow(prepared), name),
             )
         try:
             await asyncio.wait((task,), timeout=None if left is None else left + _MARGIN)
@@ -169,12 +165,7 @@ class Calls:
                 alarm.cancel()
         return task
 
-    def _keep(self, task: "asyncio.Future[Any]") -> None:
-        """Hold *task* until it is done; ``close`` waits for it."""
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    def _ended(self, call_id: str, run: _Run) -> None:
+    def _ended(self, call_id: str, run: _Run, _: "asyncio.Task[ToolOutcome]") -> None:
         """Forget *run* if it did not execute the function, and the oldest runs if there are too many."""
         executed = False
         if not run.task.cancelled():  # else it was cancelled before its first step
@@ -292,9 +283,3 @@ def _cancelled(*, begun: bool) -> dict[str, Any]:
 
 def _message(error: BaseException) -> str:
     return str(error) or type(error).__name__
-
-
-def _drop_result(task: "asyncio.Future[Any]") -> None:
-    """Retrieve the exception of work past its deadline, so that asyncio does not report it."""
-    if not task.cancelled() and task.exception() is not None:
-        _log.debug("A call failed after its deadline.")

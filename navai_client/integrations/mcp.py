@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+from navai_client._abandoned import BackgroundTasks
 from navai_client._version import __version__
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import NavaiConfigError
@@ -251,7 +252,7 @@ class _Bridge:
         self._open = 0
         self._bus = InMemorySubscriptionBus()
         self._sessions: OrderedDict[int, ServerSession] = OrderedDict()
-        self._telling: set[asyncio.Task[None]] = set()
+        self._notifications = BackgroundTasks(_log)
         self.listen = ListenHandler(self._bus)
 
     @contextlib.asynccontextmanager
@@ -270,7 +271,7 @@ class _Bridge:
 
     async def _close(self) -> None:
         self._sessions.clear()
-        await _cancelled(*self._telling)
+        await self._notifications.close(0)
         toolset, self._toolset = self._toolset, None
         if toolset is not None:
             await toolset.close()
@@ -326,9 +327,7 @@ class _Bridge:
         """Tell all who are connected that the tools are others now; who does not read holds up nobody."""
         await self._bus.publish(ToolsListChanged())
         for session in self._sessions.values():
-            task = asyncio.create_task(session.send_tool_list_changed())
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            self._notifications.start(session.send_tool_list_changed(), "tools/list_changed")
 
 
 async def _cancelled(*tasks: asyncio.Task[None]) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, Self, final
 import attrs
 from attrs import field, frozen
 
+from navai_client._abandoned import BackgroundTasks
 from navai_client.integrations._jsonable import compact
 from navai_client.integrations.tools import Tool
 from navai_client.integrations.toolset import Toolset
@@ -265,7 +266,7 @@ class RealtimeToolRunner:
         self.tools: RealtimeTools = RealtimeTools()
         self._toolset = toolset
         self._send = send
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls = BackgroundTasks(_log)
         self._sending = asyncio.Lock()
 
     async def offer(self, **session: Any) -> None:
@@ -284,17 +285,12 @@ class RealtimeToolRunner:
         """
         step = self.tools.receive(event)
         for call in step.calls:
-            task = asyncio.get_running_loop().create_task(self._run(call))
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
+            self._calls.start(self._run(call), call.name)
         await self._send_all(step.send)
 
     async def close(self) -> None:
         """Release the calls that run. Can be called more than once."""
-        for task in self._calls:
-            task.cancel()
-        if self._calls:
-            await asyncio.wait(self._calls)
+        await self._calls.close(0)
 
     async def _run(self, call: FunctionCall) -> None:
         outcome = await self._toolset.call(call.name, call.arguments, call_id=call.call_id)
