@@ -21,9 +21,11 @@ from navai_client.integrations._missing import needs_extra
 if TYPE_CHECKING:
     from mcp.server.session import ServerSession
 
-with needs_extra("mcp", "mcp", "mcp_types", "starlette", "uvicorn"):
+with needs_extra("mcp", "mcp", "mcp_types", "pydantic", "uvicorn"):
     import mcp_types as types
     import uvicorn
+    from mcp.server.auth.provider import AccessToken
+    from mcp.server.auth.settings import AuthSettings
     from mcp.server.context import ServerRequestContext
     from mcp.server.lowlevel import NotificationOptions, Server
     from mcp.server.models import InitializationOptions
@@ -32,24 +34,30 @@ with needs_extra("mcp", "mcp", "mcp_types", "starlette", "uvicorn"):
     from mcp.server.transport_security import TransportSecuritySettings
     from mcp.shared.exceptions import MCPError
     from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-    from starlette.responses import PlainTextResponse
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from pydantic import AnyHttpUrl
 
     from navai_client.integrations._options import complete
     from navai_client.integrations.tools import Tool
     from navai_client.integrations.toolset import Toolset, ToolsetOptions
 
-__all__ = ["build_mcp_server", "serve_http", "serve_stdio"]
+__all__ = ["McpServerOptions", "build_mcp_server", "serve_http", "serve_stdio"]
 
 Client = NavaiBackendClient | AsyncNavaiBackendClient
 
-_MAX_AGE: Final = 30.0  # seconds
-_POLL: Final = 60.0  # seconds
-_MOST_SESSIONS: Final = 1000
+_MAX_SESSIONS: Final = 1000  # notified of changes; a session that went away is not always noticed
 _GRACE: Final = 3  # seconds that connections have to end by themselves
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _log: Final = logging.getLogger("navai_client")
-_log_url: Final = partial(_log.info, "MCP is spoken at %s")
+_log_url: Final = partial(_log.info, "MCP server listening on %s")
+
+
+class McpServerOptions(ToolsetOptions, total=False):
+    """The options of ``build_mcp_server``, which documents them."""
+
+    name: str
+    instructions: str | None
+    max_age: float
+    poll: float | None
 
 
 def build_mcp_server(
@@ -57,23 +65,24 @@ def build_mcp_server(
     *,
     name: str = "navai",
     instructions: str | None = None,
-    max_age: float = _MAX_AGE,
-    poll: float | None = _POLL,
+    max_age: float = 30.0,
+    poll: float | None = 60.0,
     **options: Unpack[ToolsetOptions],
 ) -> "Server[None]":
-    """Return a server of MCP's own package that offers the functions of *client*'s backend as tools.
+    """Return a server of the ``mcp`` package that offers the functions of *client*'s backend as tools.
 
-    Whoever lists the tools gets them as the backend has them. A call is answered with one result, whatever
-    becomes of it: the outcome as JSON text and as structured content, with ``is_error`` when it failed. What
-    was begun is let finish when a host cancels it or goes.
+    A host that lists the tools gets them as the backend has them. Each call has one result: the outcome as
+    JSON text and as structured content, with ``is_error`` if it failed. A call that has begun runs to its
+    end, also when its host cancels it or disconnects.
 
     Args:
         client: The backend's client, which stays yours to close.
-        name: What hosts call this server.
-        instructions: What hosts tell their model about it.
-        max_age: Seconds for which a list of tools is good before the backend is asked again.
-        poll: Seconds between looks for tools that changed, of which hosts are then told; None for never.
-        options: As for ``Toolset.load``; ``generic_tool`` is False by default, because hosts know many tools.
+        name: The name of the server for hosts.
+        instructions: What hosts tell their model about the server.
+        max_age: Seconds for which a list of tools is used before the backend is asked again.
+        poll: Seconds between checks for changed tools, which hosts are notified of; None for never.
+        options: As for ``Toolset.load``; ``generic_tool`` is False by default, because hosts support many
+            tools.
 
     Raises:
         NavaiConfigError: If an option cannot work.
@@ -90,32 +99,17 @@ def build_mcp_server(
     )
 
 
-async def serve_stdio(
-    client: Client,
-    *,
-    name: str = "navai",
-    instructions: str | None = None,
-    max_age: float = _MAX_AGE,
-    poll: float | None = _POLL,
-    **options: Unpack[ToolsetOptions],
-) -> None:
-    """Serve one host over standard input and output, until it closes them.
+async def serve_stdio(client: Client, **options: Unpack[McpServerOptions]) -> None:
+    """Serve one host over standard input and output, until the host closes them.
 
-    Standard output belongs to the protocol meanwhile: what functions of this process print goes to standard
-    error. In the main thread, Ctrl-C ends the process meanwhile, because nothing can interrupt what reads
-    standard input.
+    Standard output is reserved for the protocol: what functions of this process print goes to standard error.
+    In the main thread, Ctrl-C ends the process, because a read of standard input cannot be interrupted.
 
     Args:
-        client: As for ``build_mcp_server``, and so are all others.
-        name: See there.
-        instructions: See there.
-        max_age: See there.
-        poll: See there.
-        options: See there.
+        client: As for ``build_mcp_server``.
+        options: As for ``build_mcp_server``.
     """
-    server = build_mcp_server(
-        client, name=name, instructions=instructions, max_age=max_age, poll=poll, **options
-    )
+    server = build_mcp_server(client, **options)
     with _ended_by_ctrl_c():
         async with stdio_server() as (received, sent):
             await server.run(received, sent, server.create_initialization_options())
@@ -130,45 +124,39 @@ async def serve_http(
     allowed_hosts: Collection[str] = (),
     access_token: str | None = None,
     on_listening: Callable[[str], object] = _log_url,
-    name: str = "navai",
-    instructions: str | None = None,
-    max_age: float = _MAX_AGE,
-    poll: float | None = _POLL,
-    **options: Unpack[ToolsetOptions],
+    **options: Unpack[McpServerOptions],
 ) -> None:
-    """Serve any number of hosts over streamable HTTP, until the process is told to stop or this is cancelled.
+    """Serve any number of hosts over streamable HTTP, until the process is stopped or this is cancelled.
 
     Args:
         client: As for ``build_mcp_server``.
         host: The address to listen on.
         port: The port; 0 takes a free one.
-        path: Where the protocol is spoken.
-        allowed_hosts: The names by which other machines may reach it, such as ``mcp.example.com``. A request
-            under another name is refused: a page that somebody has open could have sent it.
-        access_token: What hosts must send as ``Authorization: Bearer ...``; None lets all in.
-        on_listening: Told the URL once connections are taken; by default it is logged.
-        name: As for ``build_mcp_server``, and so are all that follow.
-        instructions: See there.
-        max_age: See there.
-        poll: See there.
-        options: See there.
+        path: The path of the endpoint.
+        allowed_hosts: The host names by which other machines may reach the server, such as
+            ``mcp.example.com``. Requests for other names are refused, which stops DNS rebinding by web pages.
+        access_token: The bearer token that hosts must send in ``Authorization``; None admits every host.
+        on_listening: Called with the URL once connections are accepted; logs it by default.
+        options: As for ``build_mcp_server``.
 
     Raises:
         NavaiConfigError: If an option cannot work.
         OSError: If the address cannot be listened on.
     """
-    bridge = build_mcp_server(
-        client, name=name, instructions=instructions, max_age=max_age, poll=poll, **options
-    )
-    app: ASGIApp = bridge.streamable_http_app(
-        streamable_http_path=path, host=host, transport_security=_security(host, allowed_hosts)
-    )
-    if access_token is not None:
-        app = _TokenGate(app, access_token)
+    bridge = build_mcp_server(client, **options)
+    security = _security(host, allowed_hosts)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
-        shown = f"[{host}]" if ":" in host else host
-        on_listening(f"http://{shown}:{listener.getsockname()[1]}{path}")
+        origin = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        app = bridge.streamable_http_app(
+            streamable_http_path=path,
+            host=host,
+            transport_security=security,
+            # The package requires an issuer. Nothing publishes it, as there is no resource_server_url.
+            auth=AuthSettings(issuer_url=AnyHttpUrl(origin), resource_server_url=None),
+            token_verifier=None if access_token is None else _TokenVerifier(access_token),
+        )
+        on_listening(f"{origin}{path}")
         config = uvicorn.Config(
             app, access_log=False, lifespan="on", log_config=None, timeout_graceful_shutdown=_GRACE, ws="none"
         )
@@ -177,13 +165,13 @@ async def serve_http(
         try:
             await asyncio.shield(serving)
         finally:
-            server.should_exit = True  # uvicorn itself would leave everything as it is when it is cancelled
+            server.should_exit = True  # a cancelled uvicorn would not shut down its lifespan and connections
             await serving
 
 
 @contextlib.contextmanager
 def _ended_by_ctrl_c() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # others hear of no signal
+    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
         yield
         return
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -195,35 +183,32 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySettings | None:
     if not allowed_hosts and host in _LOOPBACK:
-        return None  # MCP's package then allows the names of this machine alone
+        return None  # the mcp package then admits the names of this machine alone
     if not allowed_hosts:
         raise NavaiConfigError(
-            f"Listening on {host}, say in allowed_hosts by which names this server may be reached."
+            f"To listen on {host}, pass allowed_hosts: the names by which this server may be reached."
         )
     names = [each for allowed in (*_LOOPBACK, *allowed_hosts) for each in (allowed, f"{allowed}:*")]
     origins = [f"{scheme}://{each}" for each in names for scheme in ("http", "https")]
     return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
 
 
-class _TokenGate:
-    """Lets only those in who know the token."""
+class _TokenVerifier:
+    """Accepts one token, for the bearer authentication of the ``mcp`` package."""
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
-        self._app = app
-        self._expected = f"Bearer {token}".encode()
+    def __init__(self, token: str) -> None:
+        self._expected = token.encode()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            given = dict(scope["headers"]).get(b"authorization", b"")
-            if not hmac.compare_digest(given, self._expected):
-                refusal = PlainTextResponse("Unauthorized", 401, {"WWW-Authenticate": "Bearer"})
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Return who sent *token*, or None if it is wrong."""
+        sent = token.encode("latin-1")  # Starlette decodes headers so
+        if not hmac.compare_digest(sent, self._expected):
+            return None
+        return AccessToken(token=token, client_id="navai", scopes=[])
 
 
 class _Server(Server[None]):
-    """A server that says that its tools may change, whichever way it is served."""
+    """A server that announces that its tools can change, however it is served."""
 
     def create_initialization_options(
         self,
@@ -239,7 +224,7 @@ class _Server(Server[None]):
 
 
 class _Bridge:
-    """One toolset, for all who are connected."""
+    """One toolset for every connected host."""
 
     def __init__(self, client: Client, max_age: float, poll: float | None, options: ToolsetOptions) -> None:
         self._client = client
@@ -247,9 +232,9 @@ class _Bridge:
         self._poll = poll
         self._options = options
         self._toolset: Toolset | None = None
-        self._asked_at = 0.0
-        self._asking = asyncio.Lock()
-        self._open = 0
+        self._listed_at = 0.0
+        self._listing = asyncio.Lock()
+        self._hosts = 0
         self._bus = InMemorySubscriptionBus()
         self._sessions: OrderedDict[int, ServerSession] = OrderedDict()
         self._notifications = BackgroundTasks(_log)
@@ -257,16 +242,17 @@ class _Bridge:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _: "Server[None]") -> AsyncIterator[None]:
-        """Keep the toolset while somebody is connected, and let what was begun finish after."""
-        self._open += 1
-        polling = None if self._poll is None else asyncio.create_task(self._look_for_changes(self._poll))
+        """Keep the toolset while a host is connected; afterwards, let calls that have begun finish."""
+        self._hosts += 1
+        polling = None if self._poll is None else asyncio.create_task(self._poll_for_changes(self._poll))
         try:
             yield
         finally:
             if polling is not None:
-                await _cancelled(polling)
-            self._open -= 1
-            if not self._open:
+                polling.cancel()
+                await asyncio.wait((polling,))
+            self._hosts -= 1
+            if not self._hosts:
                 await self._close()
 
     async def _close(self) -> None:
@@ -279,12 +265,12 @@ class _Bridge:
     async def list_tools(
         self, context: ServerRequestContext[None], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        """Answer with all tools in one page."""
+        """Return all tools on one page."""
         if params is not None and params.cursor is not None:
-            raise MCPError(types.INVALID_PARAMS, "There is no such page: all tools are in the first one.")
-        if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:  # the others listen
+            raise MCPError(types.INVALID_PARAMS, "There is no such page: all tools are on the first one.")
+        if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:  # modern hosts listen
             self._sessions[id(context.session.client_params)] = context.session
-            while len(self._sessions) > _MOST_SESSIONS:
+            while len(self._sessions) > _MAX_SESSIONS:
                 self._sessions.popitem(last=False)
         toolset = await self._current(self._max_age)
         return types.ListToolsResult(tools=[_described(tool) for tool in toolset.tools])
@@ -292,7 +278,7 @@ class _Bridge:
     async def call_tool(
         self, _: ServerRequestContext[None], params: types.CallToolRequestParams
     ) -> types.CallToolResult:
-        """Call a tool, and answer with its outcome."""
+        """Call a tool and return its outcome."""
         toolset = await self._current(None)
         outcome = await toolset.call(params.name, params.arguments)
         return types.CallToolResult(
@@ -302,38 +288,32 @@ class _Bridge:
         )
 
     async def _current(self, max_age: float | None) -> Toolset:
-        """Return the toolset, not older than *max_age* seconds."""
+        """Return the toolset, with a list that is not older than *max_age* seconds."""
         now = asyncio.get_running_loop().time
-        async with self._asking:
+        async with self._listing:
             if self._toolset is None:
                 self._toolset = await Toolset.load(self._client, **self._options)
-                self._asked_at = now()
+                self._listed_at = now()
                 for warning in self._toolset.warnings:
                     _log.warning("%s", warning)
-            elif max_age is not None and now() - self._asked_at >= max_age:
+            elif max_age is not None and now() - self._listed_at >= max_age:
                 changes = await self._toolset.refresh()
-                self._asked_at = now()
+                self._listed_at = now()
                 if changes:
-                    await self._tell()
+                    await self._notify()
             return self._toolset
 
-    async def _look_for_changes(self, seconds: float) -> None:
+    async def _poll_for_changes(self, seconds: float) -> None:
         while True:
             await asyncio.sleep(seconds)
             if self._toolset is not None:
                 await self._current(0.0)
 
-    async def _tell(self) -> None:
-        """Tell all who are connected that the tools are others now; who does not read holds up nobody."""
+    async def _notify(self) -> None:
+        """Notify every connected host of changed tools; one that does not read delays no other."""
         await self._bus.publish(ToolsListChanged())
         for session in self._sessions.values():
             self._notifications.start(session.send_tool_list_changed(), "tools/list_changed")
-
-
-async def _cancelled(*tasks: asyncio.Task[None]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _described(tool: Tool) -> types.Tool:

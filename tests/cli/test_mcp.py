@@ -153,7 +153,7 @@ def test_a_port_in_use_is_one_line_and_status_2(navai: Navai) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--http", "--host", "0.0.0.0"], "Listening on 0.0.0.0, say in --allowed-host by which names"),
+        (["--http", "--host", "0.0.0.0"], "To listen on 0.0.0.0, pass --allowed-host: the names by which"),
         (["--http", "--host", "no such host", "--allowed-host", "a"], "Cannot listen on no such host:8000: "),
         (["--http", "--port", "70000"], "70000 is not in the range"),
         (["--http", "--access-token", "@env:NOT_SET"], "--access-token asks for the variable NOT_SET"),

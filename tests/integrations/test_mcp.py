@@ -304,7 +304,7 @@ class TestTheTools:
     async def test_that_changed_are_told_to_the_hosts_that_listed_them_last(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("navai_client.integrations.mcp._MOST_SESSIONS", 1)
+        monkeypatch.setattr("navai_client.integrations.mcp._MAX_SESSIONS", 1)
         told: list[str] = []
         done = asyncio.Event()
 
