@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from navai_client._redaction import is_secret_header, secrets_in
 from navai_client._version import __version__
 from navai_client.errors import NavaiConfigError
 from navai_client.wire._decode import trim
@@ -44,11 +45,6 @@ _OWN_HEADERS: Final = {
     "idempotency-key": "every call needs its own; pass idempotency_key= to execute_function",
     "transfer-encoding": "it follows from the body",
 }
-_SECRET_HEADER: Final = re.compile(
-    r"auth|cookie|credential|key|pass|secret|session|signature|token", re.IGNORECASE
-)
-_PARTS: Final = re.compile(r'[\s;,="]+')  # what stands between the parts of a header's value
-_SECRET_FROM: Final = 8  # shorter values of such headers are no secrets, and would mask too much
 _NO_LIMIT_FROM: Final = 2_000_000.0  # seconds, 23 days; sockets and locks overflow soon after
 _MOST_BYTES: Final = sys.maxsize - 1  # what C can count, with one to spare
 
@@ -102,10 +98,7 @@ class ClientConfig:
     @property
     def secrets(self) -> tuple[str, ...]:
         """The values in the headers that no message may show, longest first."""
-        values = [value for name, value in self.headers if _SECRET_HEADER.search(name)]
-        parts = {part for value in values for part in (value, *value.split(), *_PARTS.split(value))}
-        parts = {part for part in parts if len(part) >= _SECRET_FROM}
-        return tuple(sorted(parts, key=len, reverse=True))
+        return secrets_in(value for name, value in self.headers if is_secret_header(name))
 
 
 def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None) -> str:

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
+from navai_client._redaction import Redactor
 from navai_client.errors import NavaiPayloadError
 from navai_client.wire._encode import encode_json
-from navai_client.wire.redact import redact
 
 __all__ = ["Instrumentation", "Observation", "ObservedCall", "current_tool_call", "tool_call"]
 
@@ -42,9 +42,10 @@ class ObservedCall:
         What was read from JSON may be nested deeper than can be written: that is said instead.
         """
         try:
-            return redact(encode_json(value, name="The value"), self.secrets).decode()
+            content = encode_json(value, name="The value")
         except NavaiPayloadError as error:
             return f"[{error}]"
+        return Redactor(self.secrets, patterns=False).content(content).decode()
 
 
 class Observation(Protocol):

@@ -7,19 +7,10 @@ from typing import Any
 
 from attrs import field, frozen
 
+from navai_client._redaction import mask
 from navai_client.errors import NavaiError
 
-__all__ = ["BackendFunction", "ClientSecret", "FunctionList", "SpeechAudio", "mask"]
-
-_SHOWN_IN_FULL_AT_MOST = 7  # the three first and four last characters that a mask may show
-_SHOWS_ENOUGH_FROM = 4 * _SHOWN_IN_FULL_AT_MOST
-
-
-def mask(secret: str) -> str:
-    """Return *secret* fit for a log: its first three and last four characters, or none if it is short."""
-    if len(secret) < _SHOWS_ENOUGH_FROM:
-        return "***"
-    return f"{secret[:3]}***{secret[-4:]}"
+__all__ = ["BackendFunction", "ClientSecret", "FunctionList", "SpeechAudio"]
 
 
 @frozen(kw_only=True)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from navai_client import BackendFunction, ClientSecret, FunctionList, SpeechAudio
-from navai_client.models import mask
+from navai_client._redaction import mask
 from tests.properties import PROPERTY
 
 LONG = "ek_68af296e8e408191a1120ab6383263c2"

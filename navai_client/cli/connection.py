@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import attrs
 import click
 
+from navai_client._redaction import Redactor, secrets_in
 from navai_client.cli.output import complain
 from navai_client.cli.statuses import explain
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import resolve_headers
 from navai_client.errors import NavaiConfigError, NavaiError
-from navai_client.wire.redact import redact_text
 
 __all__ = [
     "WORDS",
@@ -31,7 +31,6 @@ Client = TypeVar("Client", NavaiBackendClient, AsyncNavaiBackendClient)
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a header's: a token of RFC 9110, section 5.6.2
 _REFERENCE = re.compile(r"(?:^|(?<=\s))@(env|file):(.+)$", re.DOTALL)
-_SECRET_FROM = 8  # shorter values are no secrets, and would mask too much
 # The client's arguments, as its errors name them, and the options that they come from.
 _OPTIONS = {
     "allowed_hosts": "--allowed-host",
@@ -133,10 +132,8 @@ class Connection:
             raise click.UsageError(in_words_of_options(str(error))) from None
 
     def secrets(self) -> tuple[str, ...]:
-        """Return the values of the headers, and their last words, which no message may show."""
-        values = parse_headers(self.headers).values()
-        parts = {part for value in values for part in (value, value.rpartition(" ")[2])}
-        return tuple(part for part in parts if len(part) >= _SECRET_FROM)
+        """Return the values of the headers and their parts, which no message may show."""
+        return secrets_in(parse_headers(self.headers).values())
 
 
 def in_words_of_options(message: str) -> str:
@@ -222,7 +219,7 @@ def connection_options(
                 return function(connection, **others)
             except NavaiError as error:
                 explanation = explain(error, acts=acts)
-                complain(redact_text(str(explanation), connection.secrets()))
+                complain(Redactor(connection.secrets(), patterns=False).text(str(explanation)))
                 return explanation.status
 
         decorated: Callable[..., Any] = wrapper

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 
 import click
 
+from navai_client._redaction import Redactor
 from navai_client.cli.connection import BackendCommand, Connection, connection_options, parse_headers
 from navai_client.cli.findings import Finding, base_url_source, extras, versions
 from navai_client.cli.output import one_line, printable, wants_colour, write_json, write_text
 from navai_client.cli.probes import probe
 from navai_client.cli.statuses import Status
 from navai_client.cli.waiting import waiting
-from navai_client.wire.redact import redact_text
 
 __all__ = ["command"]
 
@@ -77,4 +77,4 @@ def _show(finding: Finding, connection: Connection) -> None:
 
 
 def _clean(text: str, connection: Connection) -> str:
-    return one_line(redact_text(text, connection.secrets()))
+    return one_line(Redactor(connection.secrets(), patterns=False).text(text))

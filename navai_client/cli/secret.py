@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
+from navai_client._redaction import mask
 from navai_client.cli.connection import BackendCommand, Connection, connection_options, expand
 from navai_client.cli.output import one_line, write_json, write_text
 from navai_client.cli.waiting import waiting
-from navai_client.models import ClientSecret, mask
+from navai_client.models import ClientSecret
 
 __all__ = ["command"]
 

@@ -6,14 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn, final
 
+from navai_client._redaction import Redactor
 from navai_client.wire._values import Response, TransportFailure
-from navai_client.wire.redact import redact_text
 
 NOT_JSON: Final = object()  # what a body that is not JSON parses to
 
 _EXCERPT: Final = 300  # characters of a body that a person gets to see
 _LOOKED_AT: Final = 16_384  # characters in which secrets are looked for; more are never shown
-_KEYS: Final = re.compile(r"(?:sk|ek|rk|pk|xi)[-_][A-Za-z0-9_-]{6,}|(?i:(?<=bearer ))[A-Za-z0-9._~+/=-]{6,}")
 _MEMBERS: Final = 12  # of an object that may hold a secret
 _SUCCESS: Final = range(200, 300)
 _SECRET_LENGTHS: Final = range(8, 512)  # shorter ones are words, such as openai
@@ -22,7 +21,7 @@ _MOST_SECRETS: Final = 2  # of one answer; a peer must not make work for minutes
 
 def shown(text: str, secrets: Iterable[str] = ()) -> str:
     """Return *text* fit to be shown: on one line, not long, without control characters, secrets and keys."""
-    text = _KEYS.sub("***", redact_text(text[:_LOOKED_AT], tuple(secrets)))
+    text = Redactor(secrets).text(text, _LOOKED_AT)
     text = " ".join(text.split())
     if len(text) > _EXCERPT:
         text = f"{text[:_EXCERPT]}..."

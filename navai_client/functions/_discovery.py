@@ -1,5 +1,6 @@
 """Folders -> modules: which files below a base directory may offer functions, and how each is imported."""
 
+import functools
 import itertools
 import os
 import re
@@ -13,7 +14,7 @@ from typing import Final
 
 import attrs
 
-from navai_client.server.redaction import Redactor
+from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client.wire._decode import trim
 
 DEFAULT_FUNCTIONS_FOLDER: Final = "src/ai/functions-modules"
@@ -141,7 +142,7 @@ def discover_function_modules(
         )
         found = _matching(every, [DEFAULT_FUNCTIONS_FOLDER], agents, base)
     tree = ModuleTree(base)
-    shown = hide or Redactor(base)
+    shown = hide or functools.partial(Redactor(base_dir=base).text, limit=LONGEST_ERROR)
     return DiscoveredModules(
         tuple(FunctionModule(path, _loader(tree, path), shown) for path in sorted(found)), tuple(warnings)
     )

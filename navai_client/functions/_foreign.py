@@ -4,7 +4,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from navai_client.server.redaction import message_of
+from navai_client._redaction import message_of
 
 
 def convert_foreign(wanted: type, value: Any) -> Any:

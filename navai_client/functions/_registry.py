@@ -7,11 +7,11 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from navai_client._redaction import message_of
 from navai_client.functions._discovery import FunctionModule
 from navai_client.functions._exports import Export, exports_of_module, exports_of_value
 from navai_client.functions._schema import parameter_descriptions, parameters_schema
 from navai_client.functions._targets import Target
-from navai_client.server.redaction import message_of
 
 _CAMEL: Final = re.compile(r"([a-z0-9])([A-Z])")
 _OTHERS: Final = re.compile(r"[^a-zA-Z0-9]+")

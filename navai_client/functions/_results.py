@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from navai_client._redaction import message_of
 from navai_client.functions._foreign import represent_foreign
-from navai_client.server.redaction import message_of
 
 _encode = msgspec.json.Encoder(enc_hook=represent_foreign).encode
 

@@ -1,11 +1,13 @@
 """A whole backend without HTTP: its functions, its services and its core, put together from options."""
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, Unpack, overload
 
+from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import AccessLog, AccessRecords
@@ -16,7 +18,6 @@ from navai_client.server._inspector import RecentCalls
 from navai_client.server._services import UpstreamServices
 from navai_client.server._settings import BackendOptions, ServerSettings, SettingsKeywords
 from navai_client.server._threads import CallThreads
-from navai_client.server.redaction import Redactor
 from navai_client.wire._decode import trim
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -77,7 +78,8 @@ class Backend:
         self._registry = FunctionRegistry()
         self._loaded = not (discover and self.settings.include_functions_routes)
         self._demo = demo
-        self._hide = Redactor(self._base, (*self.options.secrets, self.settings.access_token or ""))
+        redactor = Redactor((*self.options.secrets, self.settings.access_token or ""), base_dir=self._base)
+        self._hide = functools.partial(redactor.text, limit=LONGEST_ERROR)
         if services is None:
             ttl = self.options.client_secret_ttl_seconds
             services = DemoServices(ttl) if demo else UpstreamServices(self.options)

@@ -9,13 +9,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from navai_client._redaction import message_of
 from navai_client.functions._binding import ArgumentsError
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._results import ResultError, encode_result
 from navai_client.functions._targets import Target
 from navai_client.server._http import BackendRequest
 from navai_client.server._threads import CallThreads, NoThreadLeftError
-from navai_client.server.redaction import message_of
 
 _log = logging.getLogger("navai_client.server")
 

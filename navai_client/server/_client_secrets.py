@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from navai_client._redaction import Redactor
 from navai_client.server._errors import (
     ApiKeyNotAllowedError,
     MissingApiKeyError,
@@ -16,7 +17,6 @@ from navai_client.server._errors import (
 from navai_client.server._fields import read_texts
 from navai_client.server._settings import BackendOptions, check_ttl
 from navai_client.server._upstream import Upstream
-from navai_client.server.redaction import mask_keys
 from navai_client.wire._decode import trim
 
 
@@ -150,7 +150,7 @@ async def _mint(
     )
     if not answer.ok:
         passed_on = 400 <= answer.status <= 499  # noqa: PLR2004 - the client errors of HTTP
-        text = mask_keys(answer.text, (key, *options.secrets))
+        text = Redactor((key, *options.secrets)).text(answer.text)
         raise UpstreamError(
             f"OpenAI client_secrets failed ({answer.status}): {text}",
             status_code=answer.status if passed_on else 502,

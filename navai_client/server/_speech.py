@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import attrs
 
+from navai_client._redaction import Redactor
 from navai_client.server._errors import RequestFieldError, UpstreamError
 from navai_client.server._fields import read_flag, read_number, read_record, read_texts
 from navai_client.server._settings import BackendOptions, VoiceSettings
 from navai_client.server._upstream import Upstream
-from navai_client.server.redaction import mask_keys
 from navai_client.wire._decode import trim
 
 
@@ -123,7 +123,7 @@ async def _speak(
     )
     if not answer.ok:
         passed_on = 400 <= answer.status <= 499  # noqa: PLR2004 - the client errors of HTTP
-        shown = mask_keys(answer.text, options.secrets)
+        shown = Redactor(options.secrets).text(answer.text)
         raise UpstreamError(
             f"ElevenLabs synthesize failed ({answer.status}): {shown}",
             status_code=answer.status if passed_on else 502,

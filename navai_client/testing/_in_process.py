@@ -1,6 +1,7 @@
 """The server's core without sockets: how a request becomes an answer on whichever event loop asks."""
 
 import asyncio
+import functools
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -8,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final, final
 from urllib.parse import unquote, urlsplit
 
+from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client.server._backend import Backend
 from navai_client.server._calls import Invoker
 from navai_client.server._core import BackendCore
 from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._threads import CallThreads
-from navai_client.server.redaction import Redactor
 from navai_client.testing._loop_thread import OwnLoop
 from navai_client.testing._scenario import Arrival, Scenario
 
@@ -32,7 +33,8 @@ class InMemory:
     def __init__(self, backend: Backend, scenario: Scenario) -> None:
         self._backend = backend
         self._scenario = scenario
-        self._hide = Redactor(Path.cwd(), [backend.settings.access_token or ""])
+        redactor = Redactor([backend.settings.access_token or ""], base_dir=Path.cwd())
+        self._hide = functools.partial(redactor.text, limit=LONGEST_ERROR)
         self._threads = CallThreads(backend.settings.threads_per_function)
         self._own = OwnLoop()
         self._lock = threading.Lock()

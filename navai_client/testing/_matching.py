@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from navai_client.testing._display import is_secret, shown
+from navai_client._redaction import is_private
+from navai_client.testing._display import shown
 
 
 def differences(expected: Any, came: Any, *, partial: bool = False, path: str = "payload") -> Iterator[str]:
@@ -41,7 +42,7 @@ def _of_objects(expected: dict[str, Any], came: dict[str, Any], *, partial: bool
             yield f"{where} is missing"
             continue
         found = differences(wanted, came[key], partial=partial, path=where)
-        if is_secret(key):
+        if isinstance(key, str) and is_private(key):
             if next(found, None) is not None:
                 yield f"{where} has another value (not shown, by its name it is secret)"
         else:

@@ -10,6 +10,7 @@ import json
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
+from navai_client._redaction import Redactor
 from navai_client.errors import (
     FunctionFailedError,
     InvalidResponseError,
@@ -18,7 +19,6 @@ from navai_client.errors import (
 )
 from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
 from navai_client.wire._values import Response
-from navai_client.wire.redact import redact_text
 
 UNREADABLE_FUNCTION_LIST: Final = "[navai] Failed to parse backend functions response."
 
@@ -77,7 +77,7 @@ def function_list(
     warnings = payload.get("warnings")
     return FunctionList(
         functions=tuple(_functions(items if isinstance(items, list) else [])),
-        warnings=tuple(redact_text(warning, secrets) for warning in _strings(warnings)),
+        warnings=tuple(map(Redactor(secrets, patterns=False).text, _strings(warnings))),
     )
 
 

@@ -9,10 +9,10 @@ from typing import Generic, Protocol, TypeVar
 
 from attrs import evolve
 
+from navai_client._redaction import Redactor
 from navai_client.errors import NavaiError, NavaiTimeoutError, NavaiTransportError
 from navai_client.wire._operations import Operation
 from navai_client.wire._values import Done, Request, Response, Send, TransportFailure
-from navai_client.wire.redact import redact, redact_text
 
 T = TypeVar("T")
 
@@ -116,12 +116,13 @@ def _place(request: Request) -> str:
 
 def _redacted(response: Response, secrets: tuple[str, ...]) -> Response:
     """Return *response* without our own *secrets*, wherever an error could show them."""
+    redactor = Redactor(secrets, patterns=False)
     headers = dict(response.headers)
     if "location" in headers:
-        headers["location"] = redact_text(headers["location"], secrets)
-    return evolve(response, headers=headers, content=redact(response.content, secrets))
+        headers["location"] = redactor.text(headers["location"])
+    return evolve(response, headers=headers, content=redactor.content(response.content))
 
 
 def _redacted_failure(failure: TransportFailure, secrets: tuple[str, ...]) -> TransportFailure:
-    message = redact_text(failure.message, secrets)
+    message = Redactor(secrets, patterns=False).text(failure.message)
     return failure if message == failure.message else evolve(failure, message=message, cause=None)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from navai_client.models import mask
+from navai_client._redaction import mask
 
 _PATH: Final = "/v1/realtime/client_secrets"
 _SECONDS: Final = 600

@@ -1,0 +1,296 @@
+"""Redaction: what must not be shown of a text, and one way to take it out.
+
+Everything that shows a text from elsewhere uses a ``Redactor``: errors, warnings, logs, the inspector, the
+conformance report, the messages of the test backends.
+
+A redactor looks for two things. *Known secrets* are values that this process holds, such as an API key or the
+value of an Authorization header. They are found as they are and in the spellings of ``_ESCAPES``. *Patterns*
+find what looks like a secret: the table ``_PATTERNS``, and JSON members with a name such as ``password``.
+
+Both are looked for in the text and in its decoded forms, and masked in place; everything else stays as it was
+written. A text is masked first and cut afterwards, because half a secret matches nothing. The cost is linear
+in the text: a pattern begins where no run of its characters can have been scanned before, or its scan is
+bounded.
+"""
+
+import functools
+import html
+import json
+import os
+import re
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+MASK: Final = "***"
+SHORTEST_SECRET: Final = 8  # characters; masking a shorter value would destroy texts and hide little
+LONGEST_ERROR: Final = 8192  # characters of an error in a response: what HTTP servers allow for all headers
+
+_NOT_SHOWN: Final = "[not shown: the search for secrets in it took too long]"
+_LONGEST_ESCAPE: Final = 12  # characters: %F0%9F%98%80, or a surrogate pair in JSON
+_LOOKAHEAD: Final = 8192  # characters after a cut, in which a match that begins before it can end
+_SHOWN_BY_MASK: Final = 7  # characters: the first three and the last four
+
+_PRIVATE_NAME: Final = (
+    r"passw(?:or)?d|passphrase|secret(?!ar)|authorization|credential|cookie|(?<![a-z])(?:auth|bearer)(?![a-z])"
+    r"|(?:api|access|private)[_-]?key|(?:access|refresh|auth|api)[_-]?tokens"
+    r"|token(?!s|i|_?(?:count|limit|type|usage))"
+)
+# Each pattern matches a secret, or a text in which its only group is the secret. To add one, add a line here
+# and examples of what it must and must not match to tests/test_redaction.py.
+_PATTERNS: Final = (
+    # OpenAI, Stripe, ElevenLabs. The prefixes also begin words: sk-SK is a locale, pk_customer a column.
+    r"(?<![A-Za-z0-9])[es]k[-_](?!SK\b)[A-Za-z0-9*_-]{6,}",
+    r"(?<![A-Za-z0-9])(?:[pr]k|xi)[-_](?=[A-Za-z*_-]{0,64}[0-9])[A-Za-z0-9*_-]{6,}",
+    # RFC 9110, section 11.6.2. Without the name of the header, "bearer" and "basic" are also English words.
+    r"""(?i:authorization["']?\s?[:=]\s?["']?(?:bearer|basic)\s)([A-Za-z0-9._~+/=-]{6,})""",
+    r"\bB(?:earer|EARER) (?!(?i:token|realm|error|scope|auth|scheme|header))([A-Za-z0-9._~+/=-]{6,})",
+    r"\bbearer (?=[a-z]{0,64}[^a-z\s])([A-Za-z0-9._~+/=-]{8,})",
+    r"(?i:\bbasic )(?=[A-Za-z][a-z]{0,64}[A-Z0-9+/=])([A-Za-z0-9+/]{6,}={0,2})",
+    # URLs with a password, such as those of databases (RFC 3986, section 3.2.1).
+    r"""(?<=://)[^\s/?#@:"'<>]{0,128}:([^\s/?#"'<>]{1,256})@""",
+    # AWS, GitHub, JSON Web Tokens (RFC 7519; they begin with '{"' in base64url).
+    r"(?<![A-Za-z0-9])A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])",
+    r"""(?i:secret_?access_?key)["'\s:=]{1,8}([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])""",
+    r"(?<![A-Za-z0-9_])(?:gh[oprsu]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})",
+    r"(?<![A-Za-z0-9._-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*",
+    # A private member of JSON that cannot be parsed, or that stands in another text.
+    rf'"[^"\\]{{0,64}}(?i:{_PRIVATE_NAME})[^"\\]{{0,64}}"\s{{0,8}}:\s{{0,8}}"((?:[^"\\]++|\\.)++)',
+)
+_SECRET_HEADER: Final = r"auth|cookie|credential|key|pass|secret|session|signature|token"  # noqa: S105 - names
+_HEADER_PARTS: Final = r'[\s;,="]+'  # what separates the parts of a header's value
+
+_ESCAPES: Final = {
+    "\\": r'\\(?:u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|["\\/bfnrt])',
+    "%": r"%[0-7][0-9A-Fa-f]|%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){1,3}",
+    "&": r"&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#[Xx][0-9A-Fa-f]{1,6});",
+}
+# Of JSON: a string and whether it is a member's name, an opening or closing bracket, a number or constant.
+_TOKENS: Final = r'("(?:[^"\\]++|\\.)*+")(\s*+:)?|([{\[])|([}\]])|[^\s"{}\[\],:]++'
+_PATH: Final = (
+    r"""(?<![\w.~/\\])(?:(?:file://|(?<!:)|(?!//))/(?=[^\s/'"`<>|:*?,;()\[\]{}])|[A-Za-z]:[\\/])"""
+    r"""[^\n'"`<>|:*?,;()\[\]{}]*"""
+)
+
+_compiled = functools.cache(re.compile)
+
+
+class _DeadlinePassedError(Exception):
+    pass
+
+
+def _check(deadline: float | None) -> None:
+    if deadline is not None and time.monotonic() > deadline:
+        raise _DeadlinePassedError
+
+
+class Redactor:
+    """Masks secrets in texts, bodies and JSON values.
+
+    A *deadline* is a value of ``time.monotonic()``. If it passes first, the result is a note that says so.
+
+    Args:
+        secrets: The known secrets. Those of fewer than ``SHORTEST_SECRET`` characters are ignored.
+        patterns: Whether to mask what looks like a secret, too.
+        base_dir: If given, paths below it become relative, and of other paths only the last part stays.
+    """
+
+    def __init__(
+        self, secrets: Iterable[str] = (), *, patterns: bool = True, base_dir: Path | None = None
+    ) -> None:
+        known = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
+        self._known = tuple(sorted(known, key=len, reverse=True))
+        self._patterns = patterns
+        self._base: re.Pattern[str] | None = None
+        if base_dir is not None:
+            self._base = re.compile(rf"(?<![\w.~-]){re.escape(str(base_dir).rstrip(os.sep) + os.sep)}")
+
+    def text(self, text: str, limit: int | None = None, *, deadline: float | None = None) -> str:
+        """Return *text* masked, then cut to *limit* characters."""
+        end = len(text) if limit is None else limit
+        longest = _LONGEST_ESCAPE * len(self._known[0]) if self._known else 0
+        try:
+            return self._fit(text[: end + max(longest, _LOOKAHEAD)], deadline, end)[:limit]
+        except _DeadlinePassedError:
+            return _NOT_SHOWN
+
+    def content(self, content: bytes, *, deadline: float | None = None) -> bytes:
+        """Return *content*, a body, masked: the strings of JSON one by one, anything else as text."""
+        text = content.decode("utf-8", "surrogateescape")
+        try:
+            masked = self._fit(text, deadline)
+            if (self._patterns or masked != text) and _is_json(text):
+                masked = self._fit_json(text, deadline)
+        except _DeadlinePassedError:
+            return _NOT_SHOWN.encode()
+        return content if masked == text else masked.encode("utf-8", "surrogateescape")
+
+    def json(self, value: Any) -> Any:
+        """Return *value* with its strings and the values of its private members masked."""
+        return json.loads(self.content(json.dumps(value).encode()))
+
+    def _fit(self, text: str, deadline: float | None, end: int | None = None) -> str:
+        """Return *text* up to *end*, masked, paths shortened. A secret across *end* is masked as a whole."""
+        end = len(text) if end is None else end
+        pieces, done = [], 0
+        for start, stop in _merged(self._matches(text, deadline)):
+            if start >= end:
+                break
+            pieces += [text[done:start], MASK]
+            done = stop
+        masked = "".join([*pieces, text[done:end]])
+        if self._base is None:
+            return masked
+        return _compiled(_PATH).sub(_last_part, self._base.sub("", masked))
+
+    def _matches(self, text: str, deadline: float | None) -> Iterator[tuple[int, int]]:
+        yield from self._matches_in(text)
+        escapes = [escape for sign, escape in _ESCAPES.items() if sign in text]
+        if len(escapes) > 1:
+            escapes.append("|".join(escapes))  # one secret can be spelled in several ways
+        for escape in escapes if self._known or self._patterns else ():
+            decoded, position = _decode(text, escape, deadline)
+            for start, stop in self._matches_in(decoded):
+                yield position(start), position(stop)
+
+    def _matches_in(self, text: str) -> Iterator[tuple[int, int]]:
+        for secret in self._known:
+            start = text.find(secret)
+            while start >= 0:
+                yield start, start + len(secret)
+                start = text.find(secret, start + len(secret))
+        if self._patterns:
+            for match in _compiled("|".join(_PATTERNS)).finditer(text):
+                yield match.span(match.lastindex or 0)
+
+    def _fit_json(self, text: str, deadline: float | None) -> str:
+        """Return the JSON *text* with its values and names masked in place: nothing else is written anew."""
+        pieces, done, depth = [], 0, 0
+        is_next_private = False
+        private_depth = 0  # of the array or object around, the value of a private member; 0 if there is none
+        for token in _compiled(_TOKENS).finditer(text):
+            _check(deadline)
+            string, colon, opening, closing = token.groups()
+            if opening:
+                depth += 1
+                if is_next_private and not private_depth:
+                    private_depth = depth
+            elif closing:
+                private_depth = 0 if private_depth == depth else private_depth
+                depth -= 1
+            else:
+                written = string or token[0]
+                hidden = not colon and (is_next_private or private_depth > 0)
+                pieces += [text[done : token.start()], self._fit_value(written, deadline, hidden=hidden)]
+                done = token.start() + len(written)
+            is_next_private = bool(colon) and self._patterns and is_private(json.loads(string))
+        return "".join([*pieces, text[done:]])
+
+    def _fit_value(self, written: str, deadline: float | None, *, hidden: bool) -> str:
+        if written in {"null", "true", "false", '""'}:
+            return written
+        if hidden:
+            return f'"{MASK}"'
+        value = json.loads(written) if written.startswith('"') else written
+        shown = self._fit(value, deadline)
+        return written if shown == value else json.dumps(shown, ensure_ascii="\\u" in written)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text.removeprefix("\ufeff"), parse_int=float)  # as an int, long digits are an error
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Yield *spans* in order; those that overlap become one."""
+    start = stop = 0
+    for begin, end in sorted(spans):
+        if begin < stop:
+            stop = max(stop, end)
+            continue
+        if stop:
+            yield start, stop
+        start, stop = begin, end
+    if stop:
+        yield start, stop
+
+
+def _decode(text: str, escape: str, deadline: float | None) -> tuple[str, Callable[[int], int]]:
+    """Return *text* with each *escape* decoded, and where in *text* a position of the result is."""
+    pieces, done, length = [], 0, 0
+    decoded_at, written_at = [0], [0]  # where each run of characters and each escape begins
+    for match in _compiled(escape).finditer(text):
+        _check(deadline)
+        start, stop = match.span()
+        character = _decoded(match[0])
+        pieces += [text[done:start], character]
+        begins = length + start - done
+        length = begins + len(character)
+        decoded_at += [begins, length]
+        written_at += [start, stop]
+        done = stop
+
+    def position(decoded: int) -> int:
+        run = bisect_right(decoded_at, decoded) - 1
+        return written_at[run] + decoded - decoded_at[run]
+
+    return "".join([*pieces, text[done:]]), position
+
+
+@functools.lru_cache(maxsize=4096)
+def _decoded(escape: str) -> str:
+    if escape.startswith("\\"):
+        return str(json.loads(f'"{escape}"'))
+    if escape.startswith("%"):
+        return bytes.fromhex(escape.replace("%", "")).decode("utf-8", "replace")
+    return html.unescape(escape)
+
+
+def _last_part(found: "re.Match[str]") -> str:
+    path = found[0]
+    parts = [part for part in re.split(r"[\\/]", path) if part]
+    # A lone "/word" is as often a choice ("and/or") or a route as a file: a path is one that exists.
+    if path.startswith("/") and not Path("/" + parts[0].split(" ")[0]).exists():
+        return path
+    return parts[-1] if len(parts) > 1 else path
+
+
+def is_private(name: str) -> bool:
+    """Return whether the value of the JSON member *name* is a secret, to judge by the name."""
+    words = _compiled(r"(?<=[a-z0-9])(?=[A-Z])").sub("_", name)  # accessToken
+    return _compiled(_PRIVATE_NAME, re.IGNORECASE).search(words) is not None
+
+
+def is_secret_header(name: str) -> bool:
+    """Return whether the value of the header *name* is a secret, to judge by the name."""
+    return _compiled(_SECRET_HEADER, re.IGNORECASE).search(name) is not None
+
+
+def secrets_in(header_values: Iterable[str]) -> tuple[str, ...]:
+    """Return *header_values* and their parts (the token of ``Bearer ...``, each cookie), longest first."""
+    values = tuple(header_values)
+    parts = {part for value in values for part in (value, *value.split(), *re.split(_HEADER_PARTS, value))}
+    long = [part for part in parts if len(part) >= SHORTEST_SECRET]
+    return tuple(sorted(long, key=lambda part: (-len(part), part)))
+
+
+def mask(secret: str) -> str:
+    """Return *secret* for a repr: its first three and last four characters, or none if it is short."""
+    if len(secret) < 4 * _SHOWN_BY_MASK:
+        return MASK
+    return f"{secret[:3]}{MASK}{secret[-4:]}"
+
+
+def message_of(error: BaseException) -> str:
+    """Return the message of *error*, or the name of its type if it has none or ``str`` fails."""
+    try:
+        message = str(error)
+    # A boundary: __str__ of an exception is foreign code.
+    except BaseException:  # noqa: BLE001
+        message = ""
+    return message or type(error).__name__

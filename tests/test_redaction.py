@@ -1,0 +1,284 @@
+"""What is masked in texts that are shown, and what stays as it was written."""
+
+import html
+import json
+import re
+import struct
+import time
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from navai_client._redaction import Redactor, is_private, is_secret_header, message_of, secrets_in
+from tests.properties import JSON, PROPERTY
+
+ANY = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
+SECRETS = st.text(st.characters(codec="utf-8", exclude_characters="\0*"), min_size=8, max_size=20)
+KEY = "sk-proj-abcdefghij0123456789"
+
+
+def known(*secrets: str) -> Redactor:
+    return Redactor(secrets, patterns=False)
+
+
+def lower_case_hex(url: str) -> str:
+    return re.sub("%..", lambda match: match[0].lower(), url)
+
+
+def html_number(character: str) -> str:
+    number = f"&#{ord(character)};"
+    return number if html.unescape(number) == character else character  # HTML has no control characters
+
+
+def spellings(secret: str) -> list[str]:
+    units = struct.unpack(f">{len(secret.encode('utf-16-be')) // 2}H", secret.encode("utf-16-be"))
+    return [
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        json.dumps(secret)[1:-1].replace("/", "\\/"),
+        "".join(f"\\u{unit:04X}" for unit in units),
+        html.escape(secret),
+        "".join(map(html_number, secret)),
+        quote(secret),
+        lower_case_hex(quote(secret, safe="")),
+    ]
+
+
+@PROPERTY
+@given(SECRETS, ANY, ANY)
+def test_a_known_secret_is_masked_in_every_spelling(secret: str, before: str, after: str) -> None:
+    for spelling in spellings(secret):
+        assert "\0***\0" in known(secret).text(f"{before}\0{spelling}\0{after}")
+
+
+@PROPERTY
+@given(SECRETS, ANY, ANY, st.booleans(), st.sampled_from([None, 0, " "]))
+def test_a_known_secret_is_masked_in_json_which_stays_json(
+    secret: str, before: str, after: str, ascii_only: bool, indent: Any
+) -> None:
+    value = {"a": [f"{before}\0{secret}\0{after}"], secret: 1}
+    content = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode()
+    masked = json.loads(known(secret).content(content))
+    assert "\0***\0" in masked["a"][0]
+    assert (secret in masked["a"][0], secret in masked) == (False, False)
+
+
+@PROPERTY
+@given(st.text(), st.lists(SECRETS, max_size=3))
+def test_a_text_without_secrets_stays_as_it_is(text: str, secrets: list[str]) -> None:
+    assume(not any(secret[0] in text for secret in secrets) and not {"%", "\\", "&"} & set(text))
+    assert known(*secrets).text(text) is text
+
+
+@PROPERTY
+@given(JSON, st.sampled_from([None, 1]))
+def test_json_without_secrets_stays_as_it_is(value: Any, indent: int | None) -> None:
+    content = json.dumps(value, indent=indent).encode()
+    assert known(KEY).content(content) is content
+    assert known(KEY).json(value) == json.loads(content)
+
+
+@PROPERTY
+@given(st.binary(), st.lists(st.text(st.characters(), min_size=8), max_size=3))
+def test_any_bytes_and_any_secrets_will_do(content: bytes, secrets: list[str]) -> None:
+    assert isinstance(Redactor(secrets).content(content), bytes)
+
+
+@PROPERTY
+@given(SECRETS, ANY, st.integers(0, 60))
+def test_no_cut_leaves_a_part_of_a_secret(secret: str, before: str, limit: int) -> None:
+    assume(secret[0] not in before and not {"%", "\\", "&"} & set(secret + before))
+    whole = f"{before}***{'x' * 60}"[:limit]
+    assert whole.startswith(known(secret).text(f"{before}{secret}{'x' * 60}", limit)[: len(before) + 3])
+    shown = known(secret).text(f"{before}{secret}", limit)
+    assert f"{before}***".startswith(shown)
+
+
+def test_a_secret_across_the_end_of_what_is_searched_is_not_shown_in_part() -> None:
+    secrets = ["x" * 1000, KEY]
+    for length in range(0, 14_000, 500):
+        shown = Redactor(secrets).text(f"{'x' * 1000} {'y' * length}{KEY}{'z' * 9000}", 100)
+        assert "sk-" not in shown
+
+
+def test_secrets_that_overlap_are_masked_as_one() -> None:
+    assert known("abcdefgh", "Bearer abcdefgh").text("Bearer abcdefgh, abcdefgh") == "***, ***"
+    assert known("abcdefgh", "efghijkl").text("<abcdefghijkl>") == "<***>"
+
+
+@pytest.mark.parametrize("short", ['"', "{", "openai", "1234567", ""])
+def test_short_secrets_are_not_masked_in_the_texts_of_others(short: str) -> None:
+    body = json.dumps({"error": f"no {short}", "details": "openai 1234567"}).encode()
+    assert known(short).content(body) is body
+
+
+def test_a_secret_that_looks_like_json_does_not_break_the_json_around_it() -> None:
+    content = b'{"error":"wrong","details":["a \\"error\\": b", 12345678, true]}'
+    assert known('"error":').content(content) == b'{"error":"wrong","details":["a *** b", 12345678, true]}'
+    assert known("12345678").content(content).endswith(b'\\": b", "***", true]}')
+
+
+def test_only_the_strings_with_a_secret_are_written_anew() -> None:
+    content = (
+        b'\xef\xbb\xbf{ "a": 1e400, "a": "\\ud800 \\u006b", "b":["'
+        + KEY.encode()
+        + b'"],"n":'
+        + b"1" * 5000
+        + b"}"
+    )
+    assert known(KEY).content(content) == content.replace(KEY.encode(), b"***")
+    assert known(KEY).content(b'["\\ud800 %s"]' % KEY.encode()) == b'["\\ud800 ***"]'
+    assert known(KEY).content(b'["\xff %s"]' % KEY.encode()) == b'["\xff ***"]'
+    assert known(KEY).content(b"\xff %s" % KEY.encode()) == b"\xff ***"
+    assert known(KEY).content(b"[" * 100_000 + KEY.encode()) == b"[" * 100_000 + b"***"
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        (f"Incorrect API key: {KEY}.", "Incorrect API key: ***."),
+        (f"a\\n{KEY}", "a\\n***"),
+        ("ek_68af296e8e408191a1120ab6383263c2", "***"),
+        ("sk-proj-********wxyz and my_sk_live_abcdef123456", "*** and my_***"),
+        ("rk_live_abc123 pk-test-abc123 xi-abc123abc", "*** *** ***"),
+        ("Authorization: Bearer abcdefgh", "Authorization: Bearer ***"),
+        ("authorization: basic dXNlcjpwYXNz", "authorization: basic ***"),
+        ("Bearer abc.def-123~x/y+z==, ok", "Bearer ***, ok"),
+        ("bearer abc123def", "bearer ***"),
+        ("Basic dXNlcjpwYXNz", "Basic ***"),
+        ("postgres://user:p@ss@db:5432/shop?x=1", "postgres://user:***@db:5432/shop?x=1"),
+        ("redis://:hunter2@cache/0, amqp://u:p@mq", "redis://:***@cache/0, amqp://u:***@mq"),
+        ("AKIAIOSFODNN7EXAMPLE", "***"),
+        ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = ***"),
+        (f"ghp_{'a1' * 18} github_pat_{'A1_' * 10}", "*** ***"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc_d-e!", "***!"),
+        ('cut {"password": "a\\"b', 'cut {"password": "***'),
+        ('{"accessToken":"abc", "b', '{"accessToken":"***", "b'),
+        ("%65k_abcdef123456 &#115;k-abcdef123456", "*** ***"),
+    ],
+)
+def test_what_looks_like_a_secret_is_masked(text: str, masked: str) -> None:
+    assert Redactor().text(text) == masked
+    assert known(KEY + "x").text(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the task_management of task_manager: disk-usage-report, risk_score, desk_id_1234567",
+        "pk_customer_id, rk-something, xi_squared_value, sk-SK-Wavenet-A1",
+        "Bearer tokens are needed; the bearer certificate is missing; Bearer realm=shop",
+        "Basic information and basic usage of basics, a basic understanding",
+        "http://127.0.0.1:8000/a@b and https://example.com:443/x, mail a@b.example, 12:30 @ noon",
+        "AKIAx, eyJ, ghp_, github_pat_x, secretary, tokenizer, max_tokens: 4096",
+        '{"max_tokens": "4096", "token_count": "2", "author": "x", "secretary": "Ann"}',
+        "aws/lambda/python@sha256:0123456789abcdef 0123456789abcdef0123456789abcdef01234567",
+    ],
+)
+def test_ordinary_texts_stay_as_they_are(text: str) -> None:
+    assert Redactor([KEY]).text(text) is text
+    assert Redactor([KEY]).content(text.encode()) == text.encode()
+
+
+def test_members_with_a_private_name_are_masked() -> None:
+    value = {
+        "api_key": "a",
+        "userPassword": 1234,
+        "credentials": {"user": "u", "more": [["v"], {"x": None}]},
+        "secret": "",
+        "token": None,
+        "cookie": True,
+        "after": ["plain", KEY],
+    }
+    assert Redactor().json(value) == {
+        "api_key": "***",
+        "userPassword": "***",
+        "credentials": {"user": "***", "more": [["***"], {"x": None}]},
+        "secret": "",
+        "token": None,
+        "cookie": True,
+        "after": ["plain", "***"],
+    }
+    assert known(KEY).json({"api_key": "a"}) == {"api_key": "a"}
+
+
+def test_names_are_judged_by_their_words() -> None:
+    private = "password passwd X-API-Key apikey access_token authToken Authorization auth client_secret secrets Cookie access_tokens"  # noqa: E501
+    ordinary = (
+        "author authority tokens max_tokens token_count tokenizer secretary keyboard monkey name total_tokens"
+    )
+    assert [name for name in private.split() if not is_private(name)] == []
+    assert [name for name in ordinary.split() if is_private(name)] == []
+    assert is_secret_header("X-Session")
+    assert not is_secret_header("Accept")
+
+
+def test_the_parts_of_a_header_are_secrets_too() -> None:
+    assert secrets_in(["Bearer abcdefgh", "sid=0123456789"]) == (
+        "Bearer abcdefgh", "sid=0123456789", "0123456789", "abcdefgh",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "ab",
+        "\\",
+        "\\u0061",
+        "%61",
+        "&amp;",
+        "%25",
+        "sk-",
+        "pk_",
+        "eyJ",
+        "://a:",
+        '"',
+        '"token',
+        "bearer a",
+        "basic A",
+    ],
+)
+@pytest.mark.parametrize("secret", ["a" * 60 + "b", "\\" * 60 + "x", "&amp;" * 20 + "x", "%25" * 20 + "x"])
+def test_the_cost_is_linear_in_the_text(unit: str, secret: str) -> None:
+    def seconds(length: int) -> float:
+        text = unit * (length // len(unit))
+        started = time.process_time()
+        Redactor([secret]).text(text)
+        return time.process_time() - started
+
+    # What is quadratic takes 16 times as long for a text four times as long.
+    assert any(seconds(80_000) < 9 * seconds(20_000) + 0.02 for _ in range(3))
+
+
+def test_a_deadline_stops_it_and_nothing_is_shown() -> None:
+    text = f"{KEY} " + "\\u0061" * 100_000
+    past = time.monotonic() - 1
+    for shown in (
+        known(KEY).text(text, deadline=past),
+        known(KEY).content(text.encode(), deadline=past).decode(),
+        known(KEY).content(json.dumps([KEY, "a"]).encode(), deadline=past).decode(),
+    ):
+        assert shown == "[not shown: the search for secrets in it took too long]"
+    assert known(KEY).text(f"{KEY} %61", deadline=time.monotonic() + 60) == "*** %61"
+
+
+def test_lone_surrogates_do_no_harm() -> None:
+    assert known("\ud800abcdefg").text("a\ud800abcdefgb") == "a***b"
+    assert known(KEY).text("\udfff") == "\udfff"
+
+
+def test_the_message_of_an_error_is_never_empty() -> None:
+    class Broken(Exception):  # noqa: N818
+        def __str__(self) -> str:
+            raise SystemExit
+
+    assert [message_of(each) for each in (ValueError("x"), ValueError(), Broken())] == [
+        "x",
+        "ValueError",
+        "Broken",
+    ]
