@@ -1,9 +1,11 @@
 """What every test needs, and the pages whose Python blocks are tests: README and docs."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -21,6 +23,26 @@ pytest_collect_file = Sybil(
     patterns=["README.md", "docs/*.md"],
     fixtures=["readers_environment"],
 ).pytest()
+
+# A shell starts a job in the background with SIGINT ignored, and every child inherits that. Tests interrupt
+# programs that they start, so these must begin with the usual disposition.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+ROOT = Path(__file__).parent
+# In a parallel run, the tests of each of these folders stay in one process: they share Node, Chromium or the
+# agent SDK, which take seconds to start. So do the blocks of a document: each continues the one before.
+ONE_PROCESS = ("tests/interop", "tests/inspector", "examples/restaurant")
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests that stay in one process, for ``--dist loadgroup``."""
+    for item in items:
+        path = item.path.relative_to(ROOT)
+        folder = path.parent.as_posix()
+        if folder in ONE_PROCESS or path.suffix == ".md":
+            item.add_marker(pytest.mark.xdist_group(folder if folder in ONE_PROCESS else path.as_posix()))
 
 
 @pytest.fixture(params=KINDS)

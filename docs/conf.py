@@ -1,6 +1,53 @@
 """How Sphinx builds the documentation: ``make docs``. Nothing in it is loaded from another host."""
 
+import sys
+import types
+from importlib.machinery import ModuleSpec
+from typing import Any, ClassVar
+
 from navai_client import __version__
+
+
+class Placeholder(type):
+    """The type of what stands for a framework's classes; unlike Sphinx's mocks they work in ``X | None``."""
+
+    def __getattr__(cls, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        setattr(cls, name, Placeholder(name, (), {"__module__": f"{cls.__module__}.{cls.__name__}"}))
+        return getattr(cls, name)
+
+    def __getitem__(cls, _: object) -> "Placeholder":
+        return cls
+
+
+class FrameworkModule(types.ModuleType):
+    """A module in which every name is a class."""
+
+    __path__: ClassVar[list[str]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        setattr(self, name, Placeholder(name, (), {"__module__": self.__name__}))
+        return getattr(self, name)
+
+
+class Frameworks:
+    """Finds the frameworks' modules, so that building the documentation installs none of them (1 GB)."""
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        installs = {"agents", "livekit", "mcp", "mcp_types", "opentelemetry", "pipecat", "starlette"}
+        return ModuleSpec(name, self) if name.partition(".")[0] in installs else None
+
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
+        return FrameworkModule(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        pass
+
+
+sys.meta_path.insert(0, Frameworks())
 
 project = "navai-client"
 author = "The navai-client maintainers"

@@ -1,5 +1,6 @@
 """The published npm packages: installed once, into the folder of this file. The benchmarks need them too."""
 
+import fcntl
 import hashlib
 import shutil
 import subprocess
@@ -42,11 +43,13 @@ def install() -> str:
             f"The published peers need Node.js {_OLDEST_NODE} or newer; this is {version.strip()}."
         )
     wanted = hashlib.sha256((HERE / "package.json").read_bytes()).hexdigest()
-    if not _STAMP.is_file() or _STAMP.read_text(encoding="ascii") != wanted:
-        done = subprocess.run([npm, *_INSTALL], cwd=HERE, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise PeersMissingError(
-                f"npm could not install the published peers: {done.stderr.strip()[-500:]}"
-            )
-        _STAMP.write_text(wanted, encoding="ascii")
+    with (HERE / "package.json").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the processes of a parallel run install once; released by closing
+        if not _STAMP.is_file() or _STAMP.read_text(encoding="ascii") != wanted:
+            done = subprocess.run([npm, *_INSTALL], cwd=HERE, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise PeersMissingError(
+                    f"npm could not install the published peers: {done.stderr.strip()[-500:]}"
+                )
+            _STAMP.write_text(wanted, encoding="ascii")
     return node
