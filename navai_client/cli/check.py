@@ -68,7 +68,7 @@ def _path_options(function: Any) -> Any:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["text", "json", "junit"]),
+    type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
     help="How the report is written.",
@@ -160,4 +160,4 @@ def _write(report: Report, form: str, output: str | None, *, verbose: bool) -> i
 def _as(form: str, report: Report, *, verbose: bool) -> str:
     if form == "text":
         return report.to_text(verbose=verbose)
-    return report.to_json() if form == "json" else report.to_junit()
+    return report.to_json()

@@ -1,4 +1,4 @@
-"""Whether a Navai backend, in any language, keeps the contract: ``check(url)`` gives a report.
+"""The conformance check: ``check(url)`` reports whether a Navai backend, in any language, keeps the contract.
 
 ::
 

@@ -1,4 +1,4 @@
-"""The check: sends the probes, each with a deadline, and lets the rules judge what came."""
+"""The check: it sends the probes, each with a deadline, and has the rules judge what came."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -10,7 +10,7 @@ import attrs
 from navai_client._version import __version__
 from navai_client.config import ClientConfig, resolve_base_url, resolve_headers, resolve_paths
 from navai_client.conformance._catalogue import checked_groups, requirements
-from navai_client.conformance._outcome import Answer, shown
+from navai_client.conformance._outcome import Outcome, shown
 from navai_client.conformance._probes import Call, Probe, Subject, first_probe, further_probes
 from navai_client.conformance._profiles import Profile, profile_of
 from navai_client.conformance._report import Finding, Report, Verdict
@@ -25,16 +25,16 @@ from navai_client.wire._encode import encode_json
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import TransportFailure
 
-_AT_A_TIME: Final = 6  # as a browser has it
-_MOST_BYTES: Final = 2 * 2**20  # of an answer; all are kept until the rules have seen them
-_MOST_AUDIO: Final = 16 * 2**20
+_AT_A_TIME: Final = 6  # requests: as many connections as browsers open to one origin
+_MOST_BYTES: Final = 2 * 2**20  # of a response; all are kept until the rules have seen them
+_MOST_AUDIO_BYTES: Final = 16 * 2**20
+_LEAST_LARGE_BODY: Final = 2**20  # bytes: what a backend must accept
+_BUSY: Final = RetryPolicy(max_retries=2)  # for backends that respond with Retry-After
+_SECOND_PROBE: Final = "unknown"  # it shows whether only the list gets no response
 _CONTRACT_INSTEAD: Final = (
-    "Do as this profile expects; or, if the backend keeps the contract here, "
+    "Do what this profile expects; or, if the backend keeps the contract here, "
     "check it with the profile contract."
 )
-_LEAST_LARGE: Final = 2**20
-_BUSY: Final = RetryPolicy(max_retries=2)  # for backends that say when they may be asked again
-_SECOND: Final = "unknown"  # the probe that shows whether the list alone is not answered
 
 
 def check(
@@ -58,11 +58,11 @@ def check(
     proxy: str | None = None,
     transport: Any = None,
 ) -> Report:
-    """Check whether a backend keeps the contract of Navai, as far as that can be seen from outside.
+    """Check whether a backend keeps Navai's contract, as far as that can be seen from outside.
 
-    It only looks, unless it is allowed to act: it asks for what is there, and sends what every backend must
-    refuse, such as calls of a function that there is not. No answer is waited for longer than *timeout*,
-    and the whole check ends within some 20 times that, whatever the backend does.
+    The check only looks, unless it is allowed to act: it reads the list, and sends what every backend must
+    refuse, such as calls of an unknown function. It waits for no response longer than *timeout*, and the
+    whole check ends within some 20 times that, whatever the backend does.
 
     Args:
         url: The backend's base URL; else ``NAVAI_API_URL``; else ``http://localhost:3000``.
@@ -72,10 +72,10 @@ def check(
         execute_failing: A function's name and a payload with which it fails. It is executed once.
         mint: Whether client secrets may be minted: two, and up to four more by a backend that does not refuse
             what it should.
-        speak: A text to let the backend speak, once.
+        speak: A text to be spoken, once.
         headers: Sent with all requests but preflights, for example Authorization.
-        timeout: Seconds that an answer may take.
-        origin: The origin of pages that the backend must let in.
+        timeout: Seconds that a response may take.
+        origin: The origin of pages that the backend must allow.
         large_body: How many bytes a request's body must have to be refused; 1 MiB or more.
         client_secret_path: Where client secrets are minted.
         functions_list_path: Where functions are listed.
@@ -109,8 +109,10 @@ def check(
     )
     if config.timeout is None:
         raise NavaiConfigError("timeout must be a number of seconds: a check has to end.")
-    if large_body < _LEAST_LARGE:
-        raise NavaiConfigError(f"large_body must be {_LEAST_LARGE:,} bytes or more; it is {large_body!r}.")
+    if large_body < _LEAST_LARGE_BODY:
+        raise NavaiConfigError(
+            f"large_body must be {_LEAST_LARGE_BODY:,} bytes or more; it is {large_body!r}."
+        )
     if speak is not None and not trim(speak):
         raise NavaiConfigError("speak must be a text that is not blank.")
     subject = Subject(
@@ -146,19 +148,20 @@ class _Check:
         self._profile = profile
         self._transport = transport
         self._probes: dict[str, Probe] = {}
-        self._answers: dict[str, Answer] = {}
+        self._outcomes: dict[str, Outcome] = {}
         self._findings: dict[str, Finding] = {}
 
     def run(self, groups: Iterable[str]) -> Report:
         started_at, began = time.time(), time.monotonic()
         wanted = requirements(groups)
-        asked = _with_needs(wanted)
-        failure = self._ask(asked)
-        asked_by = {name: probe.shown for name, probe in self._probes.items()}
-        evidence = Evidence(subject=self._subject, answers=self._answers, asked=asked_by, now=time.time())
-        for requirement in asked:
+        needed = _with_needs(wanted)
+        failure = self._send_probes(needed)
+        asked = {name: probe.shown for name, probe in self._probes.items()}
+        evidence = Evidence(subject=self._subject, outcomes=self._outcomes, asked=asked, now=time.time())
+        for requirement in needed:
             self._findings[requirement.id] = self._judge(requirement, evidence, reached=not failure)
-        secrets = self._secrets()
+        minted = (secret for outcome in self._outcomes.values() for secret in outcome.secrets())
+        secrets = (*self._subject.config.secrets, *minted)
         return Report(
             url=self._subject.config.base_url,
             profile=self._profile.name,
@@ -169,31 +172,31 @@ class _Check:
             findings=tuple(_without_secrets(self._findings[each.id], secrets) for each in wanted),
         )
 
-    def _ask(self, asked: Iterable[Requirement]) -> str:
-        """Send what *asked* needs; return why nobody answers, if nobody does."""
+    def _send_probes(self, needed: Iterable[Requirement]) -> str:
+        """Send the probes that *needed* judge; return why no response comes, if none does."""
         first = first_probe(self._subject)
         listed = self._send(first)
         self._probes = {first.name: first} | further_probes(self._subject, listed)
-        self._answers = {first.name: listed}
-        if listed.failure is not None and self._send(self._probes[_SECOND]).failure is not None:
-            return listed.failure  # nobody is there, or nobody who answers: the rest would tell no more
-        names = {name for each in asked for name in each.probes} - {first.name}
+        self._outcomes = {first.name: listed}
+        if listed.failure is not None and self._send(self._probes[_SECOND_PROBE]).failure is not None:
+            return listed.failure  # the other probes would say the same
+        names = {name for each in needed for name in each.probes} - {first.name}
         probes = [probe for name, probe in self._probes.items() if name in names]
         looking = [probe for probe in probes if not probe.acts]
         pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="navai-check")
         try:
-            answers = pool.map(self._send, looking)
-            self._answers |= {probe.name: answer for probe, answer in zip(looking, answers, strict=True)}
+            outcomes = pool.map(self._send, looking)
+            self._outcomes |= {probe.name: outcome for probe, outcome in zip(looking, outcomes, strict=True)}
         finally:
-            pool.shutdown(cancel_futures=True)  # who interrupts the check does not wait for all the rest
+            pool.shutdown(cancel_futures=True)  # an interrupted check sends no more
         for probe in probes:
             if probe.acts:  # one after the other
-                self._answers[probe.name] = self._send(probe)
+                self._outcomes[probe.name] = self._send(probe)
         return ""
 
-    def _send(self, probe: Probe) -> Answer:
+    def _send(self, probe: Probe) -> Outcome:
         config = self._subject.config
-        most = _MOST_AUDIO if probe.acts == "speak" else config.max_response_bytes
+        most = _MOST_AUDIO_BYTES if probe.acts == "speak" else config.max_response_bytes
         call = TransportCall(timeout=config.timeout, max_response_bytes=most)
         began = time.monotonic()
         attempt = 0
@@ -202,7 +205,7 @@ class _Check:
             outcome = self._transport.send(probe.request, call)
             delay = _BUSY.delay(outcome, attempt=attempt, replay_safe=False)
             if isinstance(outcome, TransportFailure) or delay is None or delay >= (call.remaining() or 0):
-                return Answer(outcome, seconds=time.monotonic() - began, private=probe.private)
+                return Outcome(outcome, seconds=time.monotonic() - began, private=probe.private)
             time.sleep(delay)
 
     def _judge(self, requirement: Requirement, evidence: Evidence, *, reached: bool) -> Finding:
@@ -211,21 +214,21 @@ class _Check:
         rule = requirement.rule if deviation is None else deviation.rule
         finding = Finding(requirement=requirement, verdict="skipped", expected=expected)
         if rule is None:
-            reason = f"the profile {self._profile.name} does not ask it: {expected}"
+            reason = f"the profile {self._profile.name} does not expect it: {expected}"
             return attrs.evolve(finding, expected=requirement.sentence, reason=reason)
         if reason := self._why_not(requirement, reached=reached):
             return attrs.evolve(finding, reason=reason)
         for name in requirement.probes:
-            if name not in self._answers:
+            if name not in self._outcomes:
                 return attrs.evolve(finding, reason=requirement.unseen)
-            answer, asked = self._answers[name], self._probes[name].shown
-            finding = attrs.evolve(finding, asked=asked, seconds=finding.seconds + answer.seconds)
+            outcome, asked = self._outcomes[name], self._probes[name].shown
+            finding = attrs.evolve(finding, asked=asked, seconds=finding.seconds + outcome.seconds)
             came: str | Unseen | None
-            if answer.failure is None:
-                came = rule(answer, evidence)
+            if outcome.failure is None:
+                came = rule(outcome, evidence)
             else:
-                fine = requirement.may_hang_up and not answer.timed_out
-                came = None if fine else answer.summary()
+                fine = requirement.may_hang_up and not outcome.timed_out
+                came = None if fine else outcome.summary()
             if isinstance(came, Unseen):
                 return attrs.evolve(finding, reason=came.reason)
             if came is not None:
@@ -237,21 +240,17 @@ class _Check:
     def _why_not(self, requirement: Requirement, *, reached: bool) -> str:
         """Return why *requirement* cannot be judged, if it cannot."""
         if not reached and requirement.id != "LIST-01":
-            return "the backend gave no answer"
-        if requirement.acts and not self._subject.lets(requirement.acts):
+            return "the backend gave no response"
+        if requirement.acts and not self._subject.allows(requirement.acts):
             return f"it acts on the backend; allow it with {ACTS[requirement.acts]}"
         for needed in requirement.needs:
             if self._findings[needed].verdict != "passed":
                 return f"it is judged only when {needed} holds"
         return ""
 
-    def _secrets(self) -> tuple[str, ...]:
-        minted = (secret for answer in self._answers.values() for secret in answer.secrets())
-        return (*self._subject.config.secrets, *minted)
-
 
 def _with_needs(wanted: Iterable[Requirement]) -> tuple[Requirement, ...]:
-    """Return *wanted* and what they need, in the order of all; what is needed always comes before."""
+    """Return *wanted* and what they need, in the order of all: what is needed comes first there."""
     ids = {each.id for each in wanted}
     every = requirements()
     for requirement in reversed(every):
@@ -261,7 +260,7 @@ def _with_needs(wanted: Iterable[Requirement]) -> tuple[Requirement, ...]:
 
 
 def _without_secrets(finding: Finding, secrets: tuple[str, ...]) -> Finding:
-    # What is asked is ours, but for the payloads of those who let the backend act.
+    # The requests are ours, but for the payloads that the user gave.
     asked = shown(finding.asked, secrets if finding.requirement.acts else ())
     came = shown(finding.came, secrets) if finding.came else ""
     return attrs.evolve(finding, asked=asked, came=came)

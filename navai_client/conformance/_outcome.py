@@ -1,4 +1,4 @@
-"""What came of a probe: the answer as rules read it, and as a person may see it. No I/O."""
+"""The outcome of a probe: the response as rules read it, and as a person may see it. No I/O."""
 
 import functools
 import json
@@ -12,20 +12,17 @@ from navai_client.wire._values import Response, TransportFailure
 NOT_JSON: Final = object()  # what a body that is not JSON parses to
 
 _EXCERPT: Final = 300  # characters of a body that a person gets to see
-_LOOKED_AT: Final = 16_384  # characters in which secrets are looked for; more are never shown
 _MEMBERS: Final = 12  # of an object that may hold a secret
 _SUCCESS: Final = range(200, 300)
-_SECRET_LENGTHS: Final = range(8, 512)  # shorter ones are words, such as openai
-_MOST_SECRETS: Final = 2  # of one answer; a peer must not make work for minutes of looking for more
+_SECRET_LENGTHS: Final = range(8, 512)  # shorter strings are words, such as openai
+_MOST_SECRETS: Final = 2  # of one response: a peer must not cause minutes of searching for more
 
 
 def shown(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return *text* fit to be shown: on one line, not long, without control characters, secrets and keys."""
-    text = Redactor(secrets).text(text, _LOOKED_AT)
-    text = " ".join(text.split())
-    if len(text) > _EXCERPT:
-        text = f"{text[:_EXCERPT]}..."
-    return "".join(each if each.isprintable() else _escape(each) for each in text)
+    """Return *text* fit to be shown: on one line, not long, secrets masked, control characters escaped."""
+    line = " ".join(text.split())
+    excerpt = Redactor(secrets).text(line, _EXCERPT) + ("..." if len(line) > _EXCERPT else "")
+    return "".join(each if each.isprintable() else _escape(each) for each in excerpt)
 
 
 def _escape(character: str) -> str:
@@ -39,23 +36,23 @@ def _refuse_constant(name: str) -> NoReturn:
 def _number(digits: str) -> int | float:
     try:
         return int(digits)
-    except ValueError:  # more digits than Python takes
+    except ValueError:  # more digits than sys.get_int_max_str_digits() allows
         return float(digits)
 
 
 @final
-class Answer:
-    """What came of one probe.
+class Outcome:
+    """The outcome of one probe.
 
     Args:
         outcome: The response, or why there is none.
         seconds: How long it took.
-        private: Whether its body may hold a secret, so that only its shape is shown.
+        private: Whether the body may hold a secret, so that only its shape is shown.
 
     Attributes:
-        failure: Why there is no answer, or None.
+        failure: Why there is no response, or None.
         timed_out: Whether there is none because time ran out.
-        status: The HTTP status; 0 without an answer.
+        status: The HTTP status; 0 without a response.
         content: The body.
     """
 
@@ -102,16 +99,16 @@ class Answer:
         return "" if self._response is None else self._response.headers.get(name.lower(), "").strip()
 
     def secrets(self) -> tuple[str, ...]:
-        """Return what must not be shown of a private answer: its longest texts, however deep."""
+        """Return what must not be shown of a private response: its longest strings, however deep."""
         if not self._private or not self.success or self.json is NOT_JSON:
             return ()
-        found, left = set(), [self.json]
-        while left:
-            each = left.pop()
+        found, unread = set(), [self.json]
+        while unread:
+            each = unread.pop()
             if isinstance(each, dict):
-                left += each.values()
+                unread += each.values()
             elif isinstance(each, list):
-                left += each
+                unread += each
             elif isinstance(each, str) and len(each) in _SECRET_LENGTHS:
                 found.add(each)
         return tuple(sorted(found, key=len, reverse=True)[:_MOST_SECRETS])
@@ -119,14 +116,14 @@ class Answer:
     def summary(self) -> str:
         """Return what came, for a person."""
         if self._response is None:
-            return f"no answer: {self.failure}"
+            return f"no response: {self.failure}"
         parts = [f"HTTP {self.status}"]
         if location := self.header("location"):
             parts.append(f"to {re.split('[?#]', location)[0]}")
         if self._private and self.success:
             return f"{' '.join(parts)}: {self._shape()}"
-        if kind := self.header("content-type"):
-            parts.append(f"({kind})")
+        if media_type := self.header("content-type"):
+            parts.append(f"({media_type})")
         if self._response.truncated:
             parts.append(f"with more than {len(self.content):,} bytes")
         return f"{' '.join(parts)}: {self.text or '(empty)'}"
@@ -139,9 +136,9 @@ class Answer:
 
 
 def kind_of(value: Any) -> str:
-    """Return what kind of JSON *value* is, without what it says, but for numbers and constants."""
+    """Return what kind of JSON *value* is; of strings, arrays and objects not what is in them."""
     if isinstance(value, str):
-        return f"a text of {len(value)} characters" if value else '""'
+        return f"a string of {len(value)} characters" if value else '""'
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

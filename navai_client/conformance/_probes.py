@@ -1,4 +1,4 @@
-"""What is sent to a backend: each probe by its name. No I/O, and nothing acts unless its user asks for it."""
+"""The requests that a check sends, each probe by its name. No I/O; a probe acts only where it is allowed."""
 
 import json
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from attrs import field, frozen
 
 from navai_client.config import ClientConfig
-from navai_client.conformance._outcome import Answer
+from navai_client.conformance._outcome import Outcome
 from navai_client.wire._encode import encode_json
 from navai_client.wire._operations import join_url
 from navai_client.wire._values import Endpoint, Request
@@ -15,12 +15,13 @@ from navai_client.wire._values import Endpoint, Request
 Acts = Literal["", "execute", "execute_failing", "mint", "speak"]
 Call = tuple[str, Any]
 
-FOREIGN_ORIGIN: Final = "https://navai-check.invalid"  # a name that RFC 2606 gives to nobody
+FOREIGN_ORIGIN: Final = "https://navai-check.invalid"  # a name that RFC 2606 reserves
 _NO_SUCH_FUNCTION: Final = "navai_check_no_such_function"
 _NO_SUCH_PATH: Final = "/navai/navai-check-no-such-path"
-_DEPTH: Final = 20_000
+_DEPTH: Final = 20_000  # far beyond the depth at which recursive parsers overflow their stack
 _JSON: Final = "application/json"
-_SHOWN_BODY: Final = 100
+_FORM: Final = {"Content-Type": "application/x-www-form-urlencoded"}
+_SHOWN_BODY: Final = 100  # bytes
 
 
 @frozen(kw_only=True)
@@ -29,11 +30,11 @@ class Subject:
 
     Attributes:
         config: Where it is, and the headers to send.
-        execute: A function that may be called, and the payload that makes it succeed.
-        execute_failing: A function that may be called, and a payload that makes it fail.
+        execute: A function that may be called, and a payload with which it succeeds.
+        execute_failing: A function that may be called, and a payload with which it fails.
         mint: Whether client secrets may be minted.
         speak: A text that may be spoken.
-        origin: The origin of pages that must be let in.
+        origin: The origin of pages that must be allowed.
         large_body: How many bytes a body must have to be refused.
     """
 
@@ -45,9 +46,16 @@ class Subject:
     origin: str = "http://localhost:3000"
     large_body: int = 2 * 2**20
 
-    def lets(self, acts: Acts) -> bool:
-        """Return whether what *acts* names may be done."""
-        return not acts or bool(getattr(self, acts))
+    def allows(self, acts: Acts) -> bool:
+        """Return whether the user allowed what *acts* names."""
+        allowed = {
+            "": True,
+            "execute": self.execute,
+            "execute_failing": self.execute_failing,
+            "mint": self.mint,
+            "speak": self.speak,
+        }
+        return bool(allowed[acts])
 
 
 @frozen(kw_only=True)
@@ -57,9 +65,9 @@ class Probe:
     Attributes:
         name: What rules call it.
         request: The request.
-        shown: The request, for a person; without headers that its user gave.
+        shown: The request, for a person; without headers that the user gave.
         acts: What it does to the backend; empty when it does nothing.
-        private: Whether a good answer holds a secret.
+        private: Whether a good response holds a secret.
     """
 
     name: str
@@ -70,12 +78,13 @@ class Probe:
 
 
 @frozen
-class _Maker:
-    """Makes the probes of one subject."""
+class _Builder:
+    """Builds the probes of one subject; *absent* is the name of a function that it does not have."""
 
     subject: Subject
+    absent: str = ""
 
-    def make(
+    def probe(
         self,
         name: str,
         method: str,
@@ -88,54 +97,62 @@ class _Maker:
         anonymous: bool = False,
         note: str = "",
     ) -> Probe:
-        """Make a probe; an *anonymous* one goes without the headers that the user gave."""
+        """Build a probe; an *anonymous* one goes without the headers that the user gave."""
         config = self.subject.config
         ours = {"accept", "user-agent"}
         given = [(key, value) for key, value in config.headers if not anonymous or key.lower() in ours]
         own = dict(headers or {})
-        if body is not None and "Content-Type" not in own:
-            own["Content-Type"] = _JSON
+        if body is not None:
+            own.setdefault("Content-Type", _JSON)
         shown = f"{method} {path}"
         if body is not None:
             text = body[:_SHOWN_BODY].decode("utf-8", "replace")
             shown += f" {text}{'...' if len(body) > _SHOWN_BODY else ''}"
             if own["Content-Type"] != _JSON:
                 shown += f" as {own['Content-Type']}"
-        notes = [note, *(f"{key}: {value}" for key, value in own.items() if key != "Content-Type")]
-        if any(notes):
-            shown += f" ({', '.join(each for each in notes if each)})"
+        notes = [note] if note else []
+        notes += [f"{key}: {value}" for key, value in own.items() if key != "Content-Type"]
+        if notes:
+            shown += f" ({', '.join(notes)})"
         request = Request(Endpoint(method, join_url(config.base_url, path)), (*given, *own.items()), body)
         return Probe(name=name, request=request, shown=shown, acts=acts, private=private)
 
-    def execute(self, name: str, function: Any, payload: Any = None, **given: Any) -> Probe:
-        """Make a call of *function*."""
+    def get_list(self, name: str, **options: Any) -> Probe:
+        """Build a request for the list."""
+        return self.probe(name, "GET", self.subject.config.paths.functions_list, **options)
+
+    def post_execute(self, name: str, body: bytes, **options: Any) -> Probe:
+        """Build a request to the execute route."""
+        return self.probe(name, "POST", self.subject.config.paths.functions_execute, body, **options)
+
+    def execute(self, name: str, function: Any, payload: Any = None, **options: Any) -> Probe:
+        """Build a call of *function*."""
         body = encode_json({"function_name": function, "payload": payload}, name="payload")
-        return self.make(name, "POST", self.subject.config.paths.functions_execute, body, **given)
+        return self.post_execute(name, body, **options)
 
 
 def first_probe(subject: Subject) -> Probe:
     """Return the probe that comes before all others: the list of functions."""
-    return _Maker(subject).make("list", "GET", subject.config.paths.functions_list)
+    return _Builder(subject).get_list("list")
 
 
-def further_probes(subject: Subject, listed: Answer) -> dict[str, Probe]:
-    """Return all probes but the first, by name; *listed* is the answer to that."""
-    maker = _Maker(subject)
-    absent = _absent_name(listed)
+def further_probes(subject: Subject, listed: Outcome) -> dict[str, Probe]:
+    """Return all probes but the first, by name; *listed* is the outcome of that one."""
+    build = _Builder(subject, _absent_name(listed))
     probes = [
-        *_list_probes(maker, listed),
-        *_execute_probes(maker, absent),
-        *_error_probes(maker, absent),
-        *_cors_probes(maker, absent),
-        *_limit_probes(maker, absent),
-        *_secret_probes(maker),
-        *_speech_probes(maker),
+        *_list_probes(build, listed.header("etag")),
+        *_execute_probes(build),
+        *_error_probes(build),
+        *_cors_probes(build),
+        *_limit_probes(build),
+        *_secret_probes(build),
+        *_speech_probes(build),
     ]
     return {probe.name: probe for probe in probes}
 
 
-def _absent_name(listed: Answer) -> str:
-    """Return a function's name that the backend does not have."""
+def _absent_name(listed: Outcome) -> str:
+    """Return the name of a function that the backend does not have."""
     items = listed.record.get("items")
     items = items if isinstance(items, list) else []
     names = {item["name"] for item in items if isinstance(item, dict) and isinstance(item.get("name"), str)}
@@ -145,111 +162,102 @@ def _absent_name(listed: Answer) -> str:
     return name
 
 
-def _list_probes(maker: _Maker, listed: Answer) -> Iterator[Probe]:
-    path = maker.subject.config.paths.functions_list
-    yield maker.make("list again", "GET", path)
-    if etag := listed.header("etag"):
-        yield maker.make("list known", "GET", path, headers={"If-None-Match": etag})
-    if maker.subject.config.secrets:
-        note = "without the headers that were given"
-        yield maker.make("list anonymous", "GET", path, anonymous=True, note=note)
+def _list_probes(build: _Builder, etag: str) -> Iterator[Probe]:
+    yield build.get_list("list again")
+    if etag:
+        yield build.get_list("list known", headers={"If-None-Match": etag})
+    if build.subject.config.secrets:
+        yield build.get_list("list anonymous", anonymous=True, note="without the headers that were given")
 
 
-def _execute_probes(maker: _Maker, absent: str) -> Iterator[Probe]:
-    path = maker.subject.config.paths.functions_execute
-    yield maker.execute("unknown", absent, {})
-    yield maker.make("no name", "POST", path, b'{"payload":{}}')
-    yield maker.execute("empty name", "", {})
-    yield maker.execute("blank name", " \t ", {})
-    yield maker.execute("null name", None, {})
-    yield maker.execute("number name", 3, {})
-    yield maker.execute("array name", [absent], {})
-    yield maker.execute("null payload", absent)
-    yield maker.execute("array payload", absent, [1])
-    yield maker.make("no payload", "POST", path, encode_json({"function_name": absent}, name="body"))
+def _execute_probes(build: _Builder) -> Iterator[Probe]:
+    absent = build.absent
+    yield build.execute("unknown", absent, {})
+    yield build.post_execute("no name", b'{"payload":{}}')
+    yield build.execute("empty name", "", {})
+    yield build.execute("blank name", " \t ", {})
+    yield build.execute("null name", None, {})
+    yield build.execute("number name", 3, {})
+    yield build.execute("array name", [absent], {})
+    yield build.execute("null payload", absent)
+    yield build.execute("array payload", absent, [1])
+    yield build.post_execute("no payload", encode_json({"function_name": absent}, name="body"))
     charset = {"Content-Type": "application/json; charset=utf-8"}
-    yield maker.execute("charset", absent, {}, headers=charset)
+    yield build.execute("charset", absent, {}, headers=charset)
     extra = encode_json({"function_name": absent, "payload": {}, "navai_check": True}, name="body")
-    yield maker.make("unknown field", "POST", path, extra)
-    if maker.subject.execute is not None:
-        name, payload = maker.subject.execute
-        yield maker.execute("execute", name, payload, acts="execute")
+    yield build.post_execute("unknown field", extra)
+    if build.subject.execute is not None:
+        name, payload = build.subject.execute
+        yield build.execute("execute", name, payload, acts="execute")
         padded = f" {name.upper() if name.isascii() else name} "
-        yield maker.execute("execute padded", padded, payload, acts="execute")
-    if maker.subject.execute_failing is not None:
-        name, payload = maker.subject.execute_failing
-        yield maker.execute("execute failing", name, payload, acts="execute_failing")
+        yield build.execute("execute padded", padded, payload, acts="execute")
+    if build.subject.execute_failing is not None:
+        name, payload = build.subject.execute_failing
+        yield build.execute("execute failing", name, payload, acts="execute_failing")
 
 
-def _error_probes(maker: _Maker, absent: str) -> Iterator[Probe]:
-    paths = maker.subject.config.paths
-    path = paths.functions_execute
-    whole = encode_json({"function_name": absent}, name="body")
-    yield maker.make("malformed", "POST", path, whole[:-1])
-    yield maker.make("array body", "POST", path, b"[]")
-    yield maker.make("text body", "POST", path, whole, headers={"Content-Type": "text/plain"})
-    form = {"Content-Type": "application/x-www-form-urlencoded"}
-    yield maker.make("form body", "POST", path, f"function_name={absent}".encode(), headers=form)
-    yield maker.make("bad utf-8", "POST", path, whole[:-2] + b'\xff\xfe"}')
-    yield maker.make("unknown path", "GET", _NO_SUCH_PATH)
-    yield maker.make("list by DELETE", "DELETE", paths.functions_list)
-    yield maker.make("execute by GET", "GET", path)
+def _error_probes(build: _Builder) -> Iterator[Probe]:
+    paths = build.subject.config.paths
+    whole = encode_json({"function_name": build.absent}, name="body")
+    yield build.post_execute("malformed", whole[:-1])
+    yield build.post_execute("array body", b"[]")
+    yield build.post_execute("text body", whole, headers={"Content-Type": "text/plain"})
+    yield build.post_execute("form body", f"function_name={build.absent}".encode(), headers=_FORM)
+    yield build.post_execute("bad utf-8", whole[:-2] + b'\xff\xfe"}')
+    yield build.probe("unknown path", "GET", _NO_SUCH_PATH)
+    yield build.probe("list by DELETE", "DELETE", paths.functions_list)
+    yield build.probe("execute by GET", "GET", paths.functions_execute)
 
 
-def _cors_probes(maker: _Maker, absent: str) -> Iterator[Probe]:
-    paths = maker.subject.config.paths
-    for name, origin in (("granted", maker.subject.origin), ("foreign", FOREIGN_ORIGIN)):
+def _cors_probes(build: _Builder) -> Iterator[Probe]:
+    execute_path = build.subject.config.paths.functions_execute
+    for name, origin in (("granted", build.subject.origin), ("foreign", FOREIGN_ORIGIN)):
         asked = {
             "Origin": origin,
             "Access-Control-Request-Method": "POST",
             "Access-Control-Request-Headers": "content-type",
         }
-        # A browser sends no credentials along with it.
-        yield maker.make(
-            f"preflight {name}", "OPTIONS", paths.functions_execute, headers=asked, anonymous=True
-        )
-        yield maker.make(f"list {name}", "GET", paths.functions_list, headers={"Origin": origin})
-    yield maker.make("list null", "GET", paths.functions_list, headers={"Origin": "null"})
-    yield maker.execute("unknown granted", absent, {}, headers={"Origin": maker.subject.origin})
+        # Browsers send preflights without credentials.
+        yield build.probe(f"preflight {name}", "OPTIONS", execute_path, headers=asked, anonymous=True)
+        yield build.get_list(f"list {name}", headers={"Origin": origin})
+    yield build.get_list("list null", headers={"Origin": "null"})
+    yield build.execute("unknown granted", build.absent, {}, headers={"Origin": build.subject.origin})
 
 
-def _limit_probes(maker: _Maker, absent: str) -> Iterator[Probe]:
-    path = maker.subject.config.paths.functions_execute
+def _limit_probes(build: _Builder) -> Iterator[Probe]:
     for name, size in (
         ("64 KiB", 64 * 2**10),
         ("512 KiB", 512 * 2**10),
-        ("too large", maker.subject.large_body),
+        ("too large", build.subject.large_body),
     ):
-        body = encode_json({"function_name": absent, "payload": {"args": ["x" * size]}}, name="body")
-        yield maker.make(name, "POST", path, body, note=f"{len(body):,} bytes")
-    deep = b'{"function_name":%b,"payload":%b%b}' % (
-        json.dumps(absent).encode(),
-        b"[" * _DEPTH,
-        b"]" * _DEPTH,
-    )
-    yield maker.make("deep", "POST", path, deep, note=f"nested {_DEPTH:,} deep")
+        payload = {"args": ["x" * size]}
+        body = encode_json({"function_name": build.absent, "payload": payload}, name="body")
+        yield build.post_execute(name, body, note=f"{len(body):,} bytes")
+    nested = b"[" * _DEPTH + b"]" * _DEPTH
+    deep = b'{"function_name":%b,"payload":%b}' % (json.dumps(build.absent).encode(), nested)
+    yield build.post_execute("deep", deep, note=f"nested {_DEPTH:,} deep")
 
 
-def _secret_probes(maker: _Maker) -> Iterator[Probe]:
-    path = maker.subject.config.paths.client_secret
-    yield maker.make("secret by GET", "GET", path, private=True)
-    if maker.subject.mint:
-        # The bodies that must be refused may mint as well, on a backend that does not refuse them.
-        for name, body in (
-            ("mint", b"{}"),
-            ("mint unknown field", b'{"navaiCheck":true}'),
-            ("mint wrong type", b'{"model":3}'),
-            ("mint array", b"[]"),
-            ("mint malformed", b'{"model":'),
-        ):
-            yield maker.make(name, "POST", path, body, acts="mint", private=True)
-        form = {"Content-Type": "application/x-www-form-urlencoded"}
-        yield maker.make("mint form", "POST", path, b"", headers=form, acts="mint", private=True)
+def _secret_probes(build: _Builder) -> Iterator[Probe]:
+    path = build.subject.config.paths.client_secret
+    yield build.probe("secret by GET", "GET", path, private=True)
+    if not build.subject.mint:
+        return
+    for name, body in (
+        ("mint", b"{}"),
+        ("mint unknown field", b'{"navaiCheck":true}'),
+        # A backend that does not refuse these as it should mints as well.
+        ("mint wrong type", b'{"model":3}'),
+        ("mint array", b"[]"),
+        ("mint malformed", b'{"model":'),
+    ):
+        yield build.probe(name, "POST", path, body, acts="mint", private=True)
+    yield build.probe("mint form", "POST", path, b"", headers=_FORM, acts="mint", private=True)
 
 
-def _speech_probes(maker: _Maker) -> Iterator[Probe]:
-    path = maker.subject.config.paths.speech_synthesize
-    yield maker.make("speak nothing", "POST", path, b'{"text":" "}')
-    if maker.subject.speak is not None:
-        body = encode_json({"text": maker.subject.speak}, name="text")
-        yield maker.make("speak", "POST", path, body, acts="speak")
+def _speech_probes(build: _Builder) -> Iterator[Probe]:
+    path = build.subject.config.paths.speech_synthesize
+    yield build.probe("speak nothing", "POST", path, b'{"text":" "}')
+    if build.subject.speak is not None:
+        body = encode_json({"text": build.subject.speak}, name="text")
+        yield build.probe("speak", "POST", path, body, acts="speak")

@@ -1,33 +1,43 @@
-"""What a check found: one finding for each requirement, and the report that they make."""
+"""What a check found: one finding for each requirement, and the report of all, as text and as JSON."""
 
+import json
+import textwrap
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Final, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import Any, Final, Literal, get_args
 
 from attrs import field, frozen
 
-from navai_client.conformance import _rendering as rendering
 from navai_client.conformance._requirement import Requirement, Severity
 
 Verdict = Literal["passed", "failed", "warned", "skipped"]
 
-_NO_ANSWER: Final = 3  # as the navai command has it
+_NOT_REACHED: Final = 3  # the navai command's status for "no response"
+
+_MARKS: Final = {"passed": "ok", "failed": "FAIL", "warned": "warn", "skipped": "skip"}
+_COLORS: Final = {"passed": "32", "failed": "1;31", "warned": "33", "skipped": "2"}
+_NARROWEST: Final = 40  # columns
+_SENTENCE_COLUMN: Final = 18
+_LABEL_COLUMN: Final = 8  # of asked, came and change
+_DETAIL_COLUMN: Final = 16
 
 
 @frozen(kw_only=True)
 class Finding:
-    """What came of one requirement.
+    """The result of one requirement.
 
     Attributes:
-        requirement: Which.
-        verdict: ``passed``; ``failed``, when something that must be is not; ``warned``, when something that
-            should be is not; ``skipped``, when it was not asked or could not be seen.
+        requirement: The requirement.
+        verdict: ``passed``; ``failed`` for a violated *must*; ``warned`` for a violated *should*; ``skipped``
+            when nothing was sent or there was nothing to judge.
         expected: What the profile expects: mostly the requirement's sentence.
-        asked: The request, without headers that its user gave; empty when none was made.
-        came: What came, when it was not what was expected; secrets masked.
+        asked: The request, without headers that the user gave; empty when none was sent.
+        came: What came, when it was not what was expected; secrets are masked.
         change: What to do about it; empty when nothing has to be done.
         reason: Why it was skipped.
-        seconds: How long the answers took.
+        seconds: How long the responses took.
     """
 
     requirement: Requirement
@@ -45,13 +55,15 @@ class Finding:
         return self.requirement.id
 
     def to_text(self) -> str:
-        """Return the finding in some lines: what was expected, asked and came, and what to change."""
-        return rendering.finding_to_text(self)
+        """Return the finding as lines: what was expected, asked and came, and what to change."""
+        lines = [f"{self.id} {self.verdict}: {self.expected}"]
+        lines += [f"  {label + ':':<8} {text}" for label, text in _details(self)]
+        return "\n".join(lines)
 
 
 @frozen(kw_only=True)
 class Report:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
         url: The base URL of the backend.
@@ -59,7 +71,7 @@ class Report:
         version: The version of this package.
         started_at: When the check began, in Unix seconds.
         seconds: How long it took.
-        failure: Why no answer came; empty when any did.
+        failure: Why no response came; empty when any did.
         findings: One for each requirement, in their order.
     """
 
@@ -73,14 +85,14 @@ class Report:
 
     @property
     def reached(self) -> bool:
-        """Whether any answer came."""
+        """Whether any response came."""
         return not self.failure
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
 
     def __getitem__(self, requirement: str | Requirement) -> Finding:
-        """Return the finding on *requirement*, by its id; a KeyError says that it was not checked."""
+        """Return the finding of a requirement, also by its id; a KeyError says that it was not checked."""
         for finding in self.findings:
             if finding.id == str(requirement):
                 return finding
@@ -88,24 +100,23 @@ class Report:
 
     @property
     def counts(self) -> Mapping[Verdict, int]:
-        """How many findings there are of each verdict."""
+        """How many findings have each verdict."""
         counted = Counter(finding.verdict for finding in self.findings)
-        verdicts: tuple[Verdict, ...] = ("passed", "failed", "warned", "skipped")
-        return {verdict: counted[verdict] for verdict in verdicts}
+        return {verdict: counted[verdict] for verdict in get_args(Verdict)}
 
     @property
     def exit_status(self) -> int:
-        """The status for a process: 0 when all that must be is, 1 when not, 3 when no answer came."""
+        """The exit status for a process: 0 if every *must* holds, 1 if not, 3 if no response came."""
         return self.exit_status_at("must")
 
     def exit_status_at(self, severity: Severity) -> int:
-        """Return the status for a process, as ``exit_status``.
+        """Return the exit status for a process, as ``exit_status``.
 
         Args:
-            severity: From which severity on a broken requirement counts: with ``should``, warnings do, too.
+            severity: From which severity on a violation counts: with ``should``, warnings count, too.
         """
         if not self.reached:
-            return _NO_ANSWER
+            return _NOT_REACHED
         counted: tuple[Verdict, ...] = ("failed",) if severity == "must" else ("failed", "warned")
         return int(any(finding.verdict in counted for finding in self.findings))
 
@@ -117,12 +128,89 @@ class Report:
             width: How many columns there are.
             verbose: Whether to show each requirement, also those that hold or were skipped.
         """
-        return rendering.to_text(self, color=color, width=width, verbose=verbose)
+        width = max(width, _NARROWEST)
+        lines = [f"Navai conformance of {self.url} (profile: {self.profile})"]
+        for group, grouped in groupby(self.findings, key=lambda each: each.requirement.group):
+            findings = tuple(grouped)
+            lines += ["", f"{group}: {_counts(findings)}"]
+            skipped: dict[str, list[str]] = {}
+            for finding in findings:
+                if verbose or finding.verdict in ("failed", "warned"):
+                    lines += _wrapped(finding, color=color, width=width)
+                elif finding.verdict == "skipped":
+                    skipped.setdefault(finding.reason, []).append(finding.id)
+            for reason, ids in skipped.items():  # many ids often have one reason
+                mark = _mark("skipped", color=color)
+                lines += _wrap(mark, f"{', '.join(ids)}: {reason}", _LABEL_COLUMN, width)
+        lines += ["", *textwrap.wrap(self._summary(), width)]
+        return "\n".join(lines) + "\n"
+
+    def _summary(self) -> str:
+        counts = _counts(self.findings)
+        if not self.reached:
+            return f"The backend gave no response ({self.failure}): {counts}."
+        return f"{counts} in {self.seconds:.1f} s."
 
     def to_json(self) -> str:
         """Return the report as JSON, whose form docs/conformance.md describes."""
-        return rendering.to_json(self)
+        record = {
+            "url": self.url,
+            "profile": self.profile,
+            "version": self.version,
+            "started_at": datetime.fromtimestamp(self.started_at, UTC).isoformat(timespec="seconds"),
+            "seconds": round(self.seconds, 3),
+            "reached": self.reached,
+            "failure": self.failure,
+            "exit_status": self.exit_status,
+            "counts": dict(self.counts),
+            "findings": [_to_record(each) for each in self.findings],
+        }
+        return json.dumps(record, indent=2)
 
-    def to_junit(self) -> str:
-        """Return the report as JUnit's XML, as Jenkins, GitLab and their like read it."""
-        return rendering.to_junit(self)
+
+def _details(finding: Finding) -> Iterator[tuple[str, str]]:
+    if finding.verdict == "skipped":
+        yield "because", finding.reason
+    elif finding.verdict != "passed":
+        yield "asked", finding.asked
+        yield "came", finding.came
+        yield "change", finding.change
+
+
+def _to_record(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.id,
+        "group": finding.requirement.group,
+        "severity": finding.requirement.severity,
+        "verdict": finding.verdict,
+        "expected": finding.expected,
+        "asked": finding.asked,
+        "came": finding.came,
+        "change": finding.change,
+        "reason": finding.reason,
+        "source": finding.requirement.source,
+        "seconds": round(finding.seconds, 3),
+    }
+
+
+def _wrapped(finding: Finding, *, color: bool, width: int) -> Iterator[str]:
+    mark = _mark(finding.verdict, color=color)
+    yield from _wrap(f"{mark}{finding.id:<10}", finding.expected, _SENTENCE_COLUMN, width)
+    for label, text in _details(finding):
+        yield from _wrap(f"{'':{_LABEL_COLUMN}}{label:<8}", text, _DETAIL_COLUMN, width)
+
+
+def _counts(findings: Iterable[Finding]) -> str:
+    counted = Counter[str](each.verdict for each in findings)
+    return ", ".join(f"{counted[verdict]} {verdict}" for verdict in _MARKS if counted[verdict])
+
+
+def _mark(verdict: Verdict, *, color: bool) -> str:
+    mark = f"{_MARKS[verdict]:<4}"
+    return f"  \x1b[{_COLORS[verdict]}m{mark}\x1b[0m  " if color else f"  {mark}  "
+
+
+def _wrap(start: str, text: str, column: int, width: int) -> list[str]:
+    """Return *text* as lines: the first after *start*, the others below it from *column* on."""
+    lines = textwrap.wrap(text, max(width - column, 20), break_on_hyphens=False) or [""]
+    return [start + lines[0], *(" " * column + line for line in lines[1:])]

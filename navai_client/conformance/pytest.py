@@ -1,4 +1,4 @@
-"""The check as tests of pytest: one for each requirement.
+"""The check as tests of pytest, one for each requirement.
 
 ::
 
@@ -10,6 +10,11 @@
     @every_requirement()
     def test_the_backend_keeps_the_contract(requirement: Requirement, report: Report) -> None:
         verify(report, requirement)
+
+This module has these tests itself, for the backend at ``NAVAI_API_URL``. pytest runs them by the module's
+name and writes JUnit's XML, which CI services show::
+
+    NAVAI_API_URL=http://localhost:3000 pytest --pyargs navai_client.conformance.pytest --junitxml=navai.xml
 """
 
 import warnings
@@ -18,6 +23,7 @@ from collections.abc import Iterable
 import pytest
 
 from navai_client.conformance._catalogue import requirements
+from navai_client.conformance._check import check
 from navai_client.conformance._report import Report
 from navai_client.conformance._requirement import Requirement
 
@@ -29,10 +35,10 @@ class ConformanceWarning(UserWarning):
 
 
 def every_requirement(groups: Iterable[str] | None = None) -> pytest.MarkDecorator:
-    """Run a test for each requirement: it gets it as its argument *requirement*.
+    """Run a test once for each requirement, which it gets as its argument *requirement*.
 
     Args:
-        groups: Which groups of requirements; None means all. The report must have them too.
+        groups: Which groups of requirements; None means all. The report must have them, too.
     """
     return pytest.mark.parametrize(
         "requirement", [pytest.param(each, id=each.id) for each in requirements(groups)]
@@ -40,15 +46,15 @@ def every_requirement(groups: Iterable[str] | None = None) -> pytest.MarkDecorat
 
 
 def verify(report: Report, requirement: Requirement) -> None:
-    """End a test as *report* has it.
+    """End a test with the verdict of *report*.
 
-    It fails when something that must be is not, and says what was asked, what came and what to change. What
-    only should be is a :class:`ConformanceWarning`, so that ``-W error`` makes it fail, too. What was not
-    asked or could not be seen is skipped, with the reason.
+    A violated *must* fails the test and says what was asked, what came and what to change. A violated
+    *should* is a :class:`ConformanceWarning`, so that ``-W error`` makes it fail, too. What was not sent or
+    could not be judged is skipped, with the reason.
 
     Args:
-        report: What :func:`navai_client.conformance.check` found.
-        requirement: Which requirement it is about.
+        report: The result of :func:`navai_client.conformance.check`.
+        requirement: The requirement.
     """
     __tracebackhide__ = True
     finding = report[requirement]
@@ -58,3 +64,14 @@ def verify(report: Report, requirement: Requirement) -> None:
         pytest.fail(finding.to_text(), pytrace=False)
     if finding.verdict == "warned":
         warnings.warn(finding.to_text(), ConformanceWarning, stacklevel=2)
+
+
+@pytest.fixture(scope="session", name="report")
+def _report() -> Report:
+    return check()
+
+
+@every_requirement()
+def test_the_backend_keeps_the_contract(requirement: Requirement, report: Report) -> None:
+    """Verify one requirement of the backend at ``NAVAI_API_URL``."""
+    verify(report, requirement)

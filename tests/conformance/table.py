@@ -19,7 +19,7 @@ CONTRACT: Final = DOCS / "contract.md"
 def _requirements() -> Iterator[str]:
     for group in GROUPS:
         yield from ("", f"### {group}", "")
-        yield "| id | severity | what is asked | who asks | part of | must be allowed |"
+        yield "| id | severity | requirement | source | part of | must be allowed |"
         yield "| --- | --- | --- | --- | --- | --- |"
         for each in requirements([group]):
             part_of = ", ".join(f"`{id_}`" for id_ in each.relates)

@@ -1,6 +1,7 @@
-"""The check as tests of pytest, in a project of its user's."""
+"""The check as tests of pytest, in a user's project and by the name of the module."""
 
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -46,7 +47,7 @@ def test_a_test_that_fails_says_what_was_asked_what_came_and_what_to_change(
 
     result.stdout.fnmatch_lines(
         [
-            "LIST-01 failed: The list of functions is answered with a status of 200 to 299.",
+            "LIST-01 failed: Listing functions returns a status of 200 to 299.",
             "  asked:   GET /nothing",
             '  came:    HTTP 404 (application/json; charset=utf-8): {"error":"Not found."}',
             "  change:  Answer GET on this path with 200.*",
@@ -77,7 +78,7 @@ def test_what_only_should_be_is_a_warning_or_a_failure_as_pytest_is_told(
     assert result.ret == (1 if strict else 0)
     result.stdout.fnmatch_lines(
         [
-            "*CORS-04 warned: A preflight from an origin that may call is granted, without credentials.",
+            "*CORS-04 warned: A preflight from an allowed origin is granted, without credentials.",
             "*came: *HTTP 204 with Access-Control-Allow-Methods:*",
         ]
     )
@@ -102,3 +103,32 @@ def test_the_tests_of_the_documentation_run(pytester: pytest.Pytester, demo_serv
 
     assert result.ret == 0
     assert result.parseoutcomes()["passed"] > 30
+
+
+def test_the_module_checks_the_backend_at_navai_api_url_and_pytest_writes_junit(
+    pytester: pytest.Pytester, demo_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NAVAI_API_URL", demo_server)
+
+    result = pytester.runpytest_subprocess(
+        "--pyargs", "navai_client.conformance.pytest", "--junitxml=navai.xml", "-p", "no:schemathesis"
+    )
+
+    acting = sum(bool(each.acts) for each in requirements())
+    result.assert_outcomes(passed=len(requirements()) - acting - 1, skipped=acting + 1)
+    (suite,) = ET.parse(pytester.path / "navai.xml").getroot()
+    cases = {case.attrib["name"]: case for case in suite.iter("testcase")}
+    assert len(cases) == len(requirements())
+    (skipped,) = cases["test_the_backend_keeps_the_contract[SECRET-02]"]
+    assert skipped.attrib["message"] == "it acts on the backend; allow it with mint=True"
+
+
+def test_junit_says_of_a_failure_what_was_asked_what_came_and_what_to_change(
+    pytester: pytest.Pytester, demo_server: str
+) -> None:
+    given = "functions_list_path='/nothing', groups='list'"
+    run(pytester, "--junitxml=navai.xml", url=demo_server, arguments=given, groups="'list'")
+
+    (failure,) = ET.parse(pytester.path / "navai.xml").getroot().iterfind(".//failure")
+    assert "asked:   GET /nothing" in failure.text if failure.text else False
+    assert failure.attrib["message"].startswith("Failed: LIST-01 failed: Listing functions returns a status")

@@ -47,7 +47,7 @@ def test_express_does_what_its_profile_says(express: str) -> None:
 
     not_held = {f.id: f.reason or f.came for f in report if f.verdict != "passed"}
     not_asked = {
-        each: f"the profile express does not ask it: {deviation.sentence}"
+        each: f"the profile express does not expect it: {deviation.sentence}"
         for each, deviation in PROFILES["express"].deviations.items()
         if deviation.rule is None
     }

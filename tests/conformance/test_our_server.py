@@ -50,7 +50,7 @@ def test_an_execution_that_is_elsewhere_is_found_missing(demo_server: str) -> No
 
     broken = {finding.id for finding in report if finding.verdict in ("failed", "warned")}
     assert broken == {"EXEC-01", "EXEC-04", "EXEC-05", "EXEC-06", "CORS-04"}
-    assert report["EXEC-01"].came.startswith("no path, it seems: ")
+    assert report["EXEC-01"].came.startswith("the path seems not to exist: ")
 
 
 def test_what_acts_is_skipped_unless_it_is_allowed(demo_server: str) -> None:

@@ -69,7 +69,7 @@ def test_what_express_does_is_not_what_we_do() -> None:
     assert report["ERR-01"].expected == deviations["ERR-01"].sentence
     assert report["ERR-01"].change.endswith("check it with the profile contract.")
     for each in set(deviations) - asked:
-        assert re.match("the profile express does not ask it: ", report[each].reason)
+        assert re.match("the profile express does not expect it: ", report[each].reason)
 
 
 def test_express_may_not_answer_unknown_paths_either() -> None:
@@ -96,9 +96,9 @@ def test_what_may_be_left_out_is_skipped_when_it_is() -> None:
     assert skipped == {
         "LIST-09": "no function has parameters",
         "LIST-13": "the list has no ETag",
-        "SECRET-04": "the answer has no expires_at",
+        "SECRET-04": "the response has no expires_at",
         "SECRET-05": "it is judged only when SECRET-04 holds",
-        "SECRET-06": "the answer has no speech",
+        "SECRET-06": "the response has no speech",
         "SPEECH-01": "the backend does not speak",
         "SPEECH-03": "it is judged only when SPEECH-02 holds",
         "SPEECH-04": "it is judged only when SPEECH-03 holds",

@@ -23,5 +23,5 @@ def test_a_backend_written_from_the_contract_keeps_it_whole() -> None:
         "LIST-09": "no function has parameters",
         "LIST-13": "the list has no ETag",
         "ERR-09": "no credentials were given among the headers",
-        "SECRET-06": "the answer has no speech",
+        "SECRET-06": "the response has no speech",
     }
