@@ -1,1 +1,4 @@
-"""The way into voice agents: one file for each framework, one extra each; nothing loads one unasked."""
+"""Backend functions as tools of agent frameworks: one module and one extra for each framework.
+
+``toolset``, ``tools`` and ``routes`` know no framework; a framework loads only with its own module.
+"""

@@ -1,7 +1,7 @@
-"""What a model is told in its instructions: the lines of the JavaScript agent.
+"""The instructions for a model: the lines of the JavaScript agent.
 
-Left out on purpose: what a model cannot do (routes without ``navigate_to``) and the line about food, which
-belongs to the demonstration that the JavaScript agent comes from. Ours is the line about named parameters.
+Two things are left out on purpose: routes without ``navigate_to``, which the model could not open, and the
+line about food, which comes from a demonstration. The line about named parameters is an addition.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,15 +28,15 @@ def primary_instructions(
     generic: bool,
     named: bool,
 ) -> str:
-    """Return the instructions of the agent that people talk to.
+    """Return the instructions of the main agent.
 
     Args:
-        base: Who the agent is; None for the JavaScript agent's words.
+        base: Who the agent is; None for the JavaScript agent's text.
         routes: The routes that it may open, or None if it cannot navigate.
         functions: Lines about its functions.
         specialists: Lines about the agents that it can hand over to.
         generic: Whether it has ``execute_app_function``.
-        named: Whether some function says which parameters it has.
+        named: Whether at least one function has a schema with named parameters.
     """
     lines = [BASE_INSTRUCTIONS if base is None else base]
     if routes is not None:
@@ -66,7 +66,7 @@ def primary_instructions(
 
 
 def specialist_instructions(base: str, *, functions: Sequence[str]) -> str:
-    """Return the instructions of an agent that is handed tasks of one kind.
+    """Return the instructions of an agent for tasks of one kind.
 
     Args:
         base: Who the agent is.

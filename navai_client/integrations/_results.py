@@ -1,23 +1,23 @@
-"""Long JSON values -> shorter ones of the same shape, with a mark for the model where each was cut."""
+"""Cuts long results for a model: a shorter JSON value of the same shape, with a mark at each cut."""
 
 from typing import Any, Final
 
 from navai_client.integrations._jsonable import compact
 
 _SHORTEST_MARK: Final = "…"
-_ROOM_FOR_A_MARK: Final = 64  # characters; the longest mark with two numbers of 12 digits has fewer
+_MARK_CHARS: Final = 64  # reserved for a mark; the longest one with two numbers of 12 digits has fewer
 
 
 def truncate(value: Any, most: int) -> tuple[Any, bool]:
     """Return *value*, cut so that its JSON has at most *most* characters, and whether it was cut.
 
-    Texts keep their beginning, lists their first items; the fields of an object share the room, and short
-    ones stay whole.
+    Strings keep their beginning, lists their first items; the fields of an object share the space, and short
+    ones stay complete.
     """
     if _fits(value, most):
         return value, False
     cut = _cut(value, most)
-    return (cut if _fits(cut, most) else _cut_text(compact(value), most)), True
+    return (cut if _fits(cut, most) else _cut_string(compact(value), most)), True
 
 
 def _fits(value: Any, most: int) -> bool:
@@ -25,9 +25,9 @@ def _fits(value: Any, most: int) -> bool:
 
 
 def _cut(value: Any, most: int) -> Any:
-    if most >= _ROOM_FOR_A_MARK:
+    if most >= _MARK_CHARS:
         if isinstance(value, str):
-            return _cut_text(value, most)
+            return _cut_string(value, most)
         if isinstance(value, list):
             return _cut_list(value, most)
         if isinstance(value, dict):
@@ -35,31 +35,31 @@ def _cut(value: Any, most: int) -> Any:
     return _SHORTEST_MARK
 
 
-def _cut_text(text: str, most: int) -> str:
+def _cut_string(text: str, most: int) -> str:
     low, high = 0, min(len(text), most)
-    while low < high:  # the most characters that fit with the mark; escapes make some longer than one
+    while low < high:  # bisects for the most characters that fit; escapes make some longer than one
         middle = (low + high + 1) // 2
-        if len(compact(text[:middle] + _text_mark(middle, len(text)))) <= most:
+        if len(compact(text[:middle] + _string_mark(middle, len(text)))) <= most:
             low = middle
         else:
             high = middle - 1
-    return text[:low] + _text_mark(low, len(text))
+    return text[:low] + _string_mark(low, len(text))
 
 
-def _text_mark(shown: int, of: int) -> str:
+def _string_mark(shown: int, of: int) -> str:
     return f"… [cut: {shown} of {of} characters shown]"
 
 
 def _cut_list(items: list[Any], most: int) -> list[Any]:
     kept: list[Any] = []
-    left = most - _ROOM_FOR_A_MARK
+    left = most - _MARK_CHARS
     for item in items:  # pragma: no branch - not all fit, or nothing would be cut
         size = len(compact(item)) + 1
         if size > left:
             break
         kept.append(item)
         left -= size
-    if not kept and left >= _ROOM_FOR_A_MARK:
+    if not kept and left >= _MARK_CHARS:
         kept.append(_cut(items[0], left))
     if len(kept) < len(items):
         kept.append(f"… [cut: {len(kept)} of {len(items)} items shown]")
@@ -67,21 +67,21 @@ def _cut_list(items: list[Any], most: int) -> list[Any]:
 
 
 def _cut_object(fields: dict[str, Any], most: int) -> dict[str, Any]:
-    left = most - _ROOM_FOR_A_MARK
+    left = most - _MARK_CHARS
     named: dict[str, int] = {}
     for name, value in fields.items():
         overhead = len(compact(name)) + 2  # the colon, the comma
         if left < overhead + 3:
             break
-        left -= overhead + 3  # a mark as short as it can be
+        left -= overhead + 3  # the shortest mark
         named[name] = len(compact(value))
     left += 3 * len(named)
-    room: dict[str, int] = {}
+    share: dict[str, int] = {}
     for count, (name, size) in enumerate(sorted(named.items(), key=lambda each: each[1])):
-        room[name] = min(size, left // (len(named) - count))
-        left -= room[name]
+        share[name] = min(size, left // (len(named) - count))
+        left -= share[name]
     kept = {
-        name: fields[name] if size <= room[name] else _cut(fields[name], room[name])
+        name: fields[name] if size <= share[name] else _cut(fields[name], share[name])
         for name, size in named.items()
     }
     if len(kept) < len(fields):

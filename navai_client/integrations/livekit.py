@@ -1,7 +1,7 @@
 """A backend's functions as tools of LiveKit Agents. Needs the extra ``livekit``.
 
-LiveKit cancels no running tool when somebody speaks over the agent, only when the agent or the session ends:
-a call that was begun is then let finish.
+LiveKit does not cancel a running tool when a person interrupts the agent, only when the agent or the session
+ends. A call that has begun then runs to its end.
 """
 
 from collections.abc import Callable, Iterable
@@ -25,18 +25,18 @@ __all__ = ["NavaiToolset"]
 class NavaiToolset(llm.Toolset):
     """The tools of a Navai backend, for the ``tools`` of an ``Agent`` or of an ``AgentSession``.
 
-    LiveKit calls ``setup()`` when an agent starts, which asks the backend for its functions, and ``aclose()``
-    at its end, which lets calls that were begun finish. A backend that cannot be asked leaves the agent
-    without its functions; ``toolset.warnings`` say why.
+    LiveKit calls ``setup()`` when an agent starts, which lists the backend's functions, and ``aclose()`` at
+    its end, which lets calls that have begun finish. If the backend fails, the agent has no functions, and
+    ``toolset.warnings`` say why.
 
     Args:
-        given: The backend's client, which stays yours to close; or what makes one, such as the class
-            ``AsyncNavaiBackendClient``: it is called in ``setup()``, its client closed in ``aclose()``; or a
-            ``Toolset`` that is already loaded, which stays yours too.
-        id: What LiveKit calls these tools.
-        filler: What the agent says while a tool takes long.
+        given: The backend's client, which stays yours to close; or a callable that makes one, such as the
+            class ``AsyncNavaiBackendClient``, called in ``setup()``, whose client ``aclose()`` closes; or a
+            loaded ``Toolset``, which stays yours to close.
+        id: LiveKit's id for these tools.
+        filler: What the agent says during a long call.
         filler_after: Seconds of silence before it does.
-        options: As for ``Toolset.load``; none beside a ``Toolset``.
+        options: As for ``Toolset.load``; not allowed with a ``Toolset``.
 
     Raises:
         NavaiConfigError: If an option cannot work.
@@ -56,7 +56,9 @@ class NavaiToolset(llm.Toolset):
     ) -> None:
         super().__init__(id=id)
         if isinstance(given, Toolset) and options:
-            raise NavaiConfigError(f"A Toolset has its own options; give it {', '.join(sorted(options))}.")
+            raise NavaiConfigError(
+                f"Pass {', '.join(sorted(options))} to Toolset.load: a Toolset brings its own options."
+            )
         self._given = given
         self._filler = filler
         self._filler_after = filler_after
@@ -67,24 +69,26 @@ class NavaiToolset(llm.Toolset):
 
     @property
     def toolset(self) -> Toolset:
-        """What runs the calls: its ``warnings`` and ``instructions()`` are for you.
+        """The toolset that runs the calls, for its ``warnings`` and ``instructions()``.
 
         Raises:
             NavaiStateError: Before ``setup()`` and after ``aclose()``.
         """
         if self._toolset is None:
-            raise NavaiStateError("The tools are there from the start of the agent to its end, and not now.")
+            raise NavaiStateError(
+                "The tools exist from the start of the agent to its end: between setup() and aclose()."
+            )
         return self._toolset
 
     async def setup(self) -> Self:
-        """Ask the backend for its functions, unless that was done."""
+        """List the backend's functions, unless that was done."""
         if self._toolset is None:
             self._toolset = await self._load()
             self._offer(self._toolset.tools)
         return self
 
     async def aclose(self) -> None:
-        """Let calls that were begun finish, and close what ``setup()`` made; it can be set up again after."""
+        """Let calls that have begun finish, and close what ``setup()`` made. It can be set up again."""
         toolset, self._toolset = self._toolset, None
         client, self._own_client = self._own_client, None
         self._offer(())
@@ -94,10 +98,10 @@ class NavaiToolset(llm.Toolset):
             await client.close()
 
     async def refresh(self, agent: Agent) -> ToolsetChanges:
-        """Ask the backend again, offer what there is now, and return what changed.
+        """List the backend's functions again, offer them, and return what changed.
 
         Args:
-            agent: The agent that is running; its model is told of the change, in the middle of the session.
+            agent: The running agent, whose model gets the new tools during the session.
 
         Raises:
             NavaiStateError: Before ``setup()`` and after ``aclose()``.
@@ -117,7 +121,7 @@ class NavaiToolset(llm.Toolset):
         return await Toolset.load(self._own_client, **self._options)
 
     def _offer(self, tools: Iterable[Tool]) -> None:
-        """Make LiveKit's tools of *tools*; those that did not change stay the same objects."""
+        """Make LiveKit's tools of *tools*; tools that did not change stay the same objects."""
         known = self._offered
         self._offered = {
             tool.name: known[tool.name]
@@ -128,7 +132,7 @@ class NavaiToolset(llm.Toolset):
         self._tools = [offered for _, offered in self._offered.values()]
 
     def _function_tool(self, tool: Tool) -> llm.Tool:
-        # LiveKit gives the context by the annotation, and knows no RunContext | None.
+        # LiveKit injects the context by its annotation, and does not recognize RunContext | None.
         async def call(
             raw_arguments: dict[str, object],
             context: RunContext[Any] = None,  # type: ignore[assignment]
@@ -138,14 +142,14 @@ class NavaiToolset(llm.Toolset):
                 raise ToolError(outcome.to_json())
             return outcome.to_json()
 
-        # Providers refuse a schema with any other key.
+        # Providers refuse a schema with other keys (livekit/agents#3210).
         schema = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
         return function_tool(call, raw_schema=schema)
 
     async def _call(
         self, name: str, arguments: dict[str, object], context: RunContext[Any] | None
     ) -> ToolOutcome:
-        if context is None:  # called without a session, by a test for example
+        if context is None:  # called without a session, for example by a test
             return await self.toolset.call(name, arguments)
         call_id = context.function_call.call_id
         if self._filler is None:

@@ -1,8 +1,8 @@
-"""Realtime agents of the OpenAI Agents SDK whose tools are a backend's functions.
+"""Realtime agents of the OpenAI Agents SDK whose tools are a backend's functions. Needs the extra ``agents``.
 
-The SDK sends a ``session.update`` when it connects, with a model, a voice and instructions of its own where
-it is told none. What the backend put into its client secret would be lost; ``read_backend_session`` finds out
-what that is, so that the SDK can be told.
+The SDK sends a ``session.update`` when it connects, with defaults for model, voice and instructions. These
+would override what the backend put into the client secret. ``read_backend_session`` reads the backend's
+values, so that they can be passed to the SDK.
 """
 
 import asyncio
@@ -40,19 +40,20 @@ __all__ = [
 
 _REALTIME_URL: Final = "wss://api.openai.com/v1/realtime"
 _DEFAULT_NAME: Final = "Navai Voice Agent"
-_OURS_FIRST: Final = 10.0  # seconds that the SDK's limit comes after ours, which knows what to say
-_PATIENCE: Final = 10.0  # seconds that the first event of a session may take
+# The SDK's limit comes after the toolset's, because only the toolset can say what happened.
+_MARGIN: Final = 10.0  # seconds
+_SESSION_TIMEOUT: Final = 10.0  # seconds until the first event of a session
 
 
 @frozen(kw_only=True)
 class BackendSession:
-    """What a backend's client secrets make of a Realtime session.
+    """The configuration that a backend puts into its client secrets.
 
     Attributes:
         model: The model, such as ``gpt-realtime``.
-        voice: The voice, such as ``marin``; None where somebody else speaks.
-        instructions: What the backend tells the model, language and accent included.
-        output_modalities: ``("audio",)``, or ``("text",)`` where somebody else speaks.
+        voice: The voice, such as ``marin``; None if another provider synthesizes the speech.
+        instructions: The backend's instructions, including those about language and accent.
+        output_modalities: ``("audio",)``, or ``("text",)`` if another provider synthesizes the speech.
     """
 
     model: str
@@ -63,11 +64,11 @@ class BackendSession:
 
 @frozen(kw_only=True)
 class Specialist:
-    """An agent that the main agent hands tasks of one kind to.
+    """An agent that the main agent hands tasks of one kind over to.
 
     Attributes:
-        name: What it is called.
-        description: What it is for: told to the main agent.
+        name: Its name.
+        description: What it is for, in the instructions of the main agent.
         functions: Python functions of its own, as for ``Toolset.load``.
         only: Names of the backend's functions that it may call; None for all.
         instructions: Who it is; ``You are the {name} specialist agent for this web app.`` by default.
@@ -89,7 +90,7 @@ class Specialist:
 def function_tools(toolset: Toolset) -> list[FunctionTool]:
     """Return the tools of *toolset* for an agent of the SDK.
 
-    Each call gives the model one JSON text, whatever happens; nothing of it raises into the session.
+    Each call returns one JSON text to the model, also when it fails; it never raises into the session.
     """
     return [_function_tool(toolset, tool) for tool in toolset.tools]
 
@@ -107,12 +108,12 @@ def build_navai_agent(
     After ``toolset.refresh()``, build it again and give it to ``session.update_agent()``.
 
     Args:
-        toolset: What it can do. Warnings about a specialist's functions appear in its ``warnings``.
-        name: What it is called.
+        toolset: Its tools. Warnings about a specialist's functions appear in ``toolset.warnings``.
+        name: Its name.
         instructions: Who it is: the lines before those about its tools, such as those of the backend
             (``BackendSession.instructions``).
         specialists: Agents to hand over to.
-        tools: Tools of the SDK besides.
+        tools: Additional tools of the SDK.
     """
     agents = [_specialist(toolset, each) for each in specialists]
     lines = [
@@ -138,23 +139,23 @@ async def read_backend_session(
     url: str = _REALTIME_URL,
     **secret: Unpack[SessionOptions],
 ) -> BackendSession:
-    """Find out what the backend puts into its client secrets: open a session with one, look, and close it.
+    """Read the configuration in the backend's client secrets: open a session with one, and close it.
 
-    A Navai backend does not say it otherwise. It costs one connection and nothing of the model; what it finds
-    is good until the backend is configured differently.
+    A Navai backend publishes it in no other way. It costs one connection and no tokens; the values are valid
+    until the backend's configuration changes.
 
     Args:
         client: The backend's client, of either kind.
-        url: Where Realtime sessions are opened.
+        url: The URL of Realtime sessions.
         secret: As for ``create_client_secret``.
 
     Raises:
-        NavaiError: If there is no secret, or the session cannot be opened or read within 10 seconds.
+        NavaiError: If no secret can be created, or the session cannot be opened and read within 10 seconds.
     """
     value = await _mint(client, secret)
     address = f"{url}?{urlencode({'model': secret['model']})}" if secret.get("model") else url
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_SESSION_TIMEOUT):
             async with connect(address, additional_headers={"Authorization": f"Bearer {value}"}) as socket:
                 created = json.loads(await socket.recv())
     except InvalidStatus as error:
@@ -178,13 +179,13 @@ def realtime_model_config(
     settings: RealtimeSessionModelSettings | None = None,
     **secret: Unpack[SessionOptions],
 ) -> RealtimeModelConfig:
-    """Return the ``model_config`` of ``RealtimeRunner.run``: a fresh client secret at each connect.
+    """Return the ``model_config`` of ``RealtimeRunner.run``, with a new client secret for each connection.
 
     Args:
         client: The backend's client, of either kind; it must be open when the session connects.
-        session: What the SDK is to keep: from ``read_backend_session``, or what you know.
-        url: Where to connect to, instead of OpenAI, without ``?model=``.
-        settings: More settings of the SDK, which win over *session*.
+        session: The values that the SDK must keep, from ``read_backend_session`` or from your configuration.
+        url: The URL to connect to instead of OpenAI's, without ``?model=``.
+        settings: Additional settings of the SDK, which take precedence over *session*.
         secret: As for ``create_client_secret``.
     """
 
@@ -214,8 +215,8 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
         description=tool.description,
         params_json_schema=tool.parameters,
         on_invoke_tool=invoke,
-        strict_json_schema=False,  # strict makes every parameter required, and refuses open objects
-        timeout_seconds=None if tool.timeout is None else tool.timeout + _OURS_FIRST,
+        strict_json_schema=False,  # strict requires every parameter and refuses open objects
+        timeout_seconds=None if tool.timeout is None else tool.timeout + _MARGIN,
     )
 
 
@@ -226,10 +227,10 @@ def _specialist(toolset: Toolset, given: Specialist) -> RealtimeAgent[Any]:
     base = given.instructions
     if base is None:
         base = f"You are the {given.name} specialist agent for this web app."
-    said = given.handoff_description or given.description or f"Delegate specialist work to {given.name}."
+    handoff = given.handoff_description or given.description or f"Delegate specialist work to {given.name}."
     return RealtimeAgent(
         name=given.name,
-        handoff_description=said,
+        handoff_description=handoff,
         instructions=specialist_instructions(base, functions=own.function_lines),
         tools=[*function_tools(own)],
     )
@@ -244,13 +245,13 @@ async def _mint(client: NavaiBackendClient | AsyncNavaiBackendClient, secret: Se
 
 
 def _session_in(event: Any) -> BackendSession:
-    """Return what a ``session.created`` says."""
+    """Return the configuration in a ``session.created`` event."""
     session = event.get("session") if isinstance(event, Mapping) else None
     if not isinstance(session, Mapping) or not isinstance(session.get("model"), str):
-        raise InvalidResponseError("The Realtime session did not say which model it has.")
+        raise InvalidResponseError("The Realtime session did not report its model.")
     audio = session.get("audio")
-    spoken = audio.get("output") if isinstance(audio, Mapping) else None
-    voice = spoken.get("voice") if isinstance(spoken, Mapping) else None
+    output = audio.get("output") if isinstance(audio, Mapping) else None
+    voice = output.get("voice") if isinstance(output, Mapping) else None
     instructions = session.get("instructions")
     return BackendSession(
         model=session["model"],

@@ -1,8 +1,8 @@
-"""Traces of OpenTelemetry: a span for each call of a client, and the trace carried on to the backend.
+"""OpenTelemetry traces: a span for each call of a client, with its context propagated to the backend.
 
-Needs the extra ``otel``, which is OpenTelemetry's API alone. Without an SDK that is set up, nothing is
-recorded. The names are those of OpenTelemetry's semantic conventions for tools that a model calls
-(github.com/open-telemetry/semantic-conventions-genai), which are still in development there.
+Needs the extra ``otel``, which is OpenTelemetry's API alone: nothing is recorded unless an SDK is configured.
+The names are those of OpenTelemetry's semantic conventions for generative AI
+(github.com/open-telemetry/semantic-conventions-genai), which are still in development.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,17 +25,17 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 
 class OpenTelemetryInstrumentation:
-    """Draws a span for each call of a client that is given it as ``instrumentation``.
+    """Makes a span for each call of a client that has it as ``instrumentation``.
 
-    An executed function is a span ``execute_tool {function}``, however often its request was sent; other
-    operations are spans ``navai {operation}``. A span that failed has an ``error.type``, and no message.
-    Every request carries the span's context to the backend, as the process's propagators write it (by default
-    ``traceparent``, ``tracestate`` and ``baggage``).
+    The execution of a function is one span ``execute_tool {function}``, including its retries; other
+    operations are spans ``navai {operation}``. A failed span has an ``error.type``, and no message. Every
+    request propagates the span's context to the backend, in the headers of the process's propagators (by
+    default ``traceparent``, ``tracestate`` and ``baggage``).
 
     Args:
-        tracer_provider: Where spans come from, instead of the process's own provider.
-        capture_content: Whether spans hold the arguments and results of functions, and the messages of
-            errors. They can hold what people said. Secrets that the client knows are masked in them.
+        tracer_provider: The source of spans, instead of the process's own provider.
+        capture_content: Whether spans record the arguments and results of functions and the messages of
+            errors, which can contain what people said. Secrets that the client knows are masked in them.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class OpenTelemetryInstrumentation:
 
     @contextmanager
     def observe(self, call: ObservedCall) -> Iterator["_Observation"]:
-        """Surround *call* with a span that is the current one in it."""
+        """Run *call* within a span, which is the current one meanwhile."""
         is_tool = call.function_name is not None
         with self._tracer.start_as_current_span(
             _text(f"execute_tool {call.function_name}") if is_tool else f"navai {call.operation}",
             kind=SpanKind.INTERNAL if is_tool else SpanKind.CLIENT,
-            record_exception=False,  # its message and its traceback can hold arguments
+            record_exception=False,  # messages and tracebacks can contain arguments
             set_status_on_exception=False,
         ) as span:
             recorded = call if self._capture_content and is_tool and span.is_recording() else None
@@ -70,10 +70,10 @@ class OpenTelemetryInstrumentation:
 
 
 class _Observation:
-    """What is known of one call while it runs.
+    """The observation of one call.
 
     Attributes:
-        headers: What its requests carry.
+        headers: Headers for its requests.
     """
 
     def __init__(self, span: Span, headers: Mapping[str, str], recorded: ObservedCall | None) -> None:
@@ -82,13 +82,13 @@ class _Observation:
         self.headers = headers
 
     def succeeded(self, value: Any) -> None:
-        """Note the result of a function, if that was asked for."""
+        """Record the result of a function, if ``capture_content`` is set."""
         if self._recorded is not None:
             self._span.set_attribute("gen_ai.tool.call.result", self._recorded.text(value))
 
 
 def _text(value: object) -> str:
-    """Return the text of *value*, which exporters can encode whatever a model wrote."""
+    """Return *value* as a string that exporters can encode: a model may write lone surrogates."""
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 

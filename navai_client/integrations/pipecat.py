@@ -1,7 +1,7 @@
 """A backend's functions as tools of Pipecat. Needs the extra ``pipecat``.
 
-Whatever becomes of a call, its handler gives one result that Pipecat can write down. What may have side
-effects is not cancelled when somebody speaks over the bot: no result is lost, and nothing is done twice.
+Each handler returns exactly one result, which is always JSON. A function that may have side effects is not
+cancelled when a person interrupts the bot: no result is lost, and nothing is done twice.
 """
 
 from typing import TYPE_CHECKING, Final
@@ -19,30 +19,29 @@ with needs_extra("pipecat", "pipecat"):
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    # It loads all that a service needs, at run time for nothing.
+    # Loads everything that a service needs, which takes long and is not needed at run time.
     from pipecat.services.llm_service import FunctionCallParams
 
 __all__ = ["function_schemas", "tools_schema"]
 
-# Seconds that Pipecat waits longer than the toolset does: of the two, only the toolset can say what happened.
-_PATIENCE: Final = 2.0
+# Pipecat's limit comes after the toolset's, because only the toolset can say what happened.
+_MARGIN: Final = 2.0  # seconds
 
 
 def tools_schema(toolset: Toolset) -> ToolsSchema:
     """Return the tools of *toolset* for an ``LLMContext`` or, after a refresh, for an ``LLMSetToolsFrame``.
 
     Args:
-        toolset: As ``Toolset.load`` gives it. It has to stay open while the pipeline runs.
+        toolset: A toolset from ``Toolset.load``, which must stay open while the pipeline runs.
     """
     return ToolsSchema(standard_tools=[*function_schemas(toolset)])
 
 
 def function_schemas(toolset: Toolset) -> list[FunctionSchema]:
-    """Return one schema for each tool of *toolset*, with its handler, to be put beside others.
+    """Return one schema for each tool of *toolset*, with its handler, to combine with other schemas.
 
-    A tool that is not known to be read-only (``Toolset.load(read_only=[...])``) goes on when the bot is
-    interrupted; Pipecat lets the conversation go on meanwhile and tells the model of the result when it is
-    there. One that is read-only is cancelled, and the model is told so.
+    When the bot is interrupted, a tool goes on: Pipecat continues the conversation and gives the model the
+    result later. A read-only tool (``Toolset.load(read_only=[...])``) is cancelled, which the model learns.
 
     Args:
         toolset: As for ``tools_schema``.
@@ -67,7 +66,7 @@ def _handler(toolset: Toolset, tool: Tool) -> "Callable[[FunctionCallParams], Aw
 
     options = tool_options(
         cancel_on_interruption=tool.read_only,
-        timeout_secs=None if tool.timeout is None else tool.timeout + _PATIENCE,
+        timeout_secs=None if tool.timeout is None else tool.timeout + _MARGIN,
     )
     options(handle)
     return handle

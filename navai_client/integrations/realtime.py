@@ -1,7 +1,7 @@
-"""Tools in an OpenAI Realtime session without a framework, for whoever has the WebSocket.
+"""Tools in an OpenAI Realtime session without a framework, for applications that own the WebSocket.
 
-``RealtimeTools`` knows the protocol and does no I/O: events go in, what is to be called and sent comes out.
-``RealtimeToolRunner`` adds the little that runs the calls of a toolset and sends the answers.
+``RealtimeTools`` is the protocol without I/O: it takes events and returns the calls to run and the events to
+send. ``RealtimeToolRunner`` runs these calls with a toolset and sends the events.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ from navai_client.integrations.toolset import Toolset
 __all__ = ["FunctionCall", "RealtimeStep", "RealtimeToolRunner", "RealtimeTools", "session_update"]
 
 _ACTIVE_RESPONSE: Final = "conversation_already_has_active_response"
-_UNKNOWN_RESPONSE: Final = ""  # one that the server says is active, but that was not seen to begin
+_UNKNOWN_RESPONSE: Final = ""  # active according to the server, but its response.created was not seen
 _OUR_EVENTS: Final = "navai_response_"
 _log: Final = logging.getLogger("navai_client")
 
 
 def session_update(tools: Iterable[Tool], **session: Any) -> dict[str, Any]:
-    """Return the ``session.update`` that gives a session *tools*, and leaves the rest as the backend made it.
+    """Return the ``session.update`` that gives a session *tools* and keeps what the backend configured.
 
     Args:
         tools: Such as ``toolset.tools``.
@@ -48,13 +48,13 @@ def session_update(tools: Iterable[Tool], **session: Any) -> dict[str, Any]:
 
 @frozen(kw_only=True)
 class FunctionCall:
-    """One call that a model made, whole.
+    """One complete call that a model made.
 
     Attributes:
-        call_id: What its result is told by.
+        call_id: The id under which its result is returned.
         name: The tool.
         arguments: JSON text.
-        response_id: The response that it is part of.
+        response_id: The response that contains it.
     """
 
     call_id: str
@@ -65,10 +65,10 @@ class FunctionCall:
 
 @frozen(kw_only=True)
 class RealtimeStep:
-    """What is to be done next.
+    """What to do next.
 
     Attributes:
-        calls: Calls to run, all at once.
+        calls: Calls to run concurrently.
         send: Events to send, in this order.
     """
 
@@ -89,22 +89,24 @@ class _Batch:
 class RealtimeTools:
     """The tool calls of one Realtime session.
 
-    A call is taken from ``response.output_item.done`` alone, when its status is ``completed``: what a model
-    had not finished saying is never run. Each call id is run once. When every call of a response is answered,
-    and the response is done, one ``response.create`` follows: not while another response is active, not while
-    the person speaks, and not if the response was cancelled, because then the person has the word.
+    Calls come from ``response.output_item.done`` with status ``completed`` alone: an incomplete call is never
+    run. Each call id is run once. When every call of a response has its output and the response is done, one
+    ``response.create`` follows: not while another response is active, not while the person speaks, and not if
+    the response was cancelled, because then it is the person's turn.
     """
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
         self._batches: dict[str, _Batch] = {}
         self._batch_of: dict[str, str] = {}
-        self._active: set[str] = set()  # responses that have begun and are not done
-        self._wanted = False  # whether results were told that no response has read
-        self._asked: str | None = None  # our own response.create that has not been answered
+        self._active: set[str] = set()  # responses that were created and are not done
+        self._response_wanted = False  # whether there are outputs that no response has read
+        self._requested: str | None = (
+            None  # the event id of our response.create until the server reacts to it
+        )
         self._count = 0
         self._speaking = False
-        self._server_answers_speech = True
+        self._server_responds_to_speech = True
         self._handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "error": self._error,
             "input_audio_buffer.speech_started": self._speech_started,
@@ -116,9 +118,9 @@ class RealtimeTools:
         }
 
     def receive(self, event: Mapping[str, Any] | str | bytes) -> RealtimeStep:
-        """Take in one event of the server, as JSON text or parsed, and return what is to be done.
+        """Process one event of the server, as JSON text or parsed, and return what to do.
 
-        What is no event, or not one about tools, is passed over.
+        Events that do not concern tools, and anything that is not an event, are ignored.
         """
         known = _parsed(event)
         kind = known.get("type")
@@ -130,22 +132,22 @@ class RealtimeTools:
         return RealtimeStep(calls=calls, send=self._create())
 
     def answer(self, call: FunctionCall, output: str) -> RealtimeStep:
-        """Take in what came of *call*, and return what is to be sent. A second answer is passed over.
+        """Process the output of *call* and return what to send. A second output is ignored.
 
         Args:
-            call: One that ``receive`` returned.
-            output: What the model is told, usually ``ToolOutcome.to_json()``.
+            call: A call that ``receive`` returned.
+            output: The text for the model, usually ``ToolOutcome.to_json()``.
         """
         response = self._batch_of.pop(call.call_id, None)
         if response is None:
             return RealtimeStep()
         self._batches[response].open.discard(call.call_id)
         self._finish(response)
-        told = {
+        item = {
             "type": "conversation.item.create",
             "item": {"type": "function_call_output", "call_id": call.call_id, "output": output},
         }
-        return RealtimeStep(send=(told, *self._create()))
+        return RealtimeStep(send=(item, *self._create()))
 
     def _item(self, event: Mapping[str, Any]) -> tuple[FunctionCall, ...]:
         item = event.get("item")
@@ -155,7 +157,7 @@ class RealtimeTools:
         if item.get("status") != "completed":
             return ()
         if not isinstance(call_id, str) or not call_id or not isinstance(name, str):
-            _log.warning("Passed over a function call without an id or a name.")
+            _log.warning("Ignored a function call without an id or a name.")
             return ()
         if call_id in self._seen:
             return ()
@@ -163,14 +165,14 @@ class RealtimeTools:
         arguments, response = item.get("arguments"), str(event.get("response_id", ""))
         self._batches.setdefault(response, _Batch()).open.add(call_id)
         self._batch_of[call_id] = response
-        said = arguments if isinstance(arguments, str) else ""
-        return (FunctionCall(call_id=call_id, name=name, arguments=said, response_id=response),)
+        text = arguments if isinstance(arguments, str) else ""
+        return (FunctionCall(call_id=call_id, name=name, arguments=text, response_id=response),)
 
     def _response_created(self, event: Mapping[str, Any]) -> None:
         self._active.add(_id(event))
-        # What was answered before is in what this response reads.
-        self._wanted = False
-        self._asked = None
+        # It reads every output that was sent before.
+        self._response_wanted = False
+        self._requested = None
 
     def _response_done(self, event: Mapping[str, Any]) -> None:
         response = _id(event)
@@ -178,24 +180,24 @@ class RealtimeTools:
         if response in self._batches:
             batch = self._batches[response]
             batch.done = True
-            told = event.get("response")
-            batch.cancelled = isinstance(told, Mapping) and told.get("status") == "cancelled"
+            ended = event.get("response")
+            batch.cancelled = isinstance(ended, Mapping) and ended.get("status") == "cancelled"
             self._finish(response)
 
     def _finish(self, response: str) -> None:
         batch = self._batches[response]
         if batch.done and not batch.open:
             del self._batches[response]
-            self._wanted = self._wanted or not batch.cancelled
+            self._response_wanted = self._response_wanted or not batch.cancelled
 
     def _session(self, event: Mapping[str, Any]) -> None:
-        """Learn whether the server answers a person's speech by itself."""
+        """Note whether the server responds to a person's speech by itself."""
         session = event.get("session")
-        heard = session.get("audio") if isinstance(session, Mapping) else None
-        heard = heard.get("input") if isinstance(heard, Mapping) else None
-        if isinstance(heard, Mapping) and "turn_detection" in heard:
-            detection = heard["turn_detection"]
-            self._server_answers_speech = (
+        audio = session.get("audio") if isinstance(session, Mapping) else None
+        source = audio.get("input") if isinstance(audio, Mapping) else None
+        if isinstance(source, Mapping) and "turn_detection" in source:
+            detection = source["turn_detection"]
+            self._server_responds_to_speech = (
                 isinstance(detection, Mapping) and detection.get("create_response") is not False
             )
 
@@ -204,29 +206,29 @@ class RealtimeTools:
 
     def _speech_stopped(self, _: Mapping[str, Any]) -> None:
         self._speaking = False
-        if self._server_answers_speech:
-            self._wanted = False  # its answer reads what was sent until now
+        if self._server_responds_to_speech:
+            self._response_wanted = False  # its response reads every output that was sent before
 
     def _error(self, event: Mapping[str, Any]) -> None:
         error = event.get("error")
         if not isinstance(error, Mapping) or not str(error.get("event_id")).startswith(_OUR_EVENTS):
             return
-        self._asked = None
-        if error.get("code") == _ACTIVE_RESPONSE:  # it began before it had read our results: ask after it
-            self._wanted = True
+        self._requested = None
+        if error.get("code") == _ACTIVE_RESPONSE:  # it may not have read our outputs: try again after it
+            self._response_wanted = True
             self._active = self._active or {_UNKNOWN_RESPONSE}
 
     def _create(self) -> tuple[dict[str, Any], ...]:
-        if not self._wanted or self._asked is not None or self._active or self._speaking:
+        if not self._response_wanted or self._requested is not None or self._active or self._speaking:
             return ()
-        self._wanted = False
+        self._response_wanted = False
         self._count += 1
-        self._asked = f"{_OUR_EVENTS}{self._count}"
-        return ({"type": "response.create", "event_id": self._asked},)
+        self._requested = f"{_OUR_EVENTS}{self._count}"
+        return ({"type": "response.create", "event_id": self._requested},)
 
 
 def _parsed(event: Mapping[str, Any] | str | bytes) -> Mapping[str, Any]:
-    """Return *event* as a mapping, an empty one if it is no event."""
+    """Return *event* as a mapping, which is empty if it is not an event."""
     found: Any = event
     if isinstance(event, str | bytes | bytearray):
         try:
@@ -235,7 +237,7 @@ def _parsed(event: Mapping[str, Any] | str | bytes) -> Mapping[str, Any]:
             found = None
     if isinstance(found, Mapping):
         return found
-    _log.warning("Passed over something that is no Realtime event.")
+    _log.warning("Ignored something that is not a Realtime event.")
     return {}
 
 
@@ -246,7 +248,7 @@ def _id(event: Mapping[str, Any]) -> str:
 
 @final
 class RealtimeToolRunner:
-    """Runs the tool calls of one Realtime session with a toolset, all of a response at once.
+    """Runs the tool calls of one Realtime session with a toolset, those of one response concurrently.
 
     ::
 
@@ -254,11 +256,11 @@ class RealtimeToolRunner:
             async for message in socket:
                 await runner.receive(message)
 
-    An async context manager: leaving it releases the calls that run. What was begun is let finish by the
-    toolset, but nothing more is sent.
+    It is an async context manager. When it exits, calls that have begun run to their end in the toolset, but
+    nothing more is sent.
 
     Args:
-        toolset: What the model may call.
+        toolset: The tools that the model may call.
         send: Sends one event, given as JSON text.
     """
 
@@ -278,7 +280,7 @@ class RealtimeToolRunner:
         await self._send_all((session_update(self._toolset.tools, **session),))
 
     async def receive(self, event: Mapping[str, Any] | str | bytes) -> None:
-        """Take in one event of the server; calls are run in the background.
+        """Process one event of the server; calls run in the background.
 
         Args:
             event: JSON text, or parsed.
@@ -289,17 +291,17 @@ class RealtimeToolRunner:
         await self._send_all(step.send)
 
     async def close(self) -> None:
-        """Release the calls that run. Can be called more than once."""
+        """Stop waiting for the calls that run. Can be called more than once."""
         await self._calls.close(0)
 
     async def _run(self, call: FunctionCall) -> None:
         outcome = await self._toolset.call(call.name, call.arguments, call_id=call.call_id)
         try:
-            # Under the lock, so that no response.create overtakes the results that it is about.
+            # Under the lock, so that no response.create overtakes the outputs that it is about.
             async with self._sending:
                 for event in self.tools.answer(call, outcome.to_json()).send:
                     await self._send(compact(event))
-        # The boundary to the socket: a connection that is gone is found out by who reads from it.
+        # The boundary to the socket: the caller of receive() finds out that the connection is closed.
         except Exception as error:  # noqa: BLE001
             _log.warning("The result of %s could not be sent: %s", call.name, type(error).__name__)
 

@@ -1,4 +1,4 @@
-"""The routes of an application: what a person calls them, and which one a person means."""
+"""The routes of an application, and which of them a person means."""
 
 import re
 import unicodedata
@@ -14,39 +14,38 @@ __all__ = ["NavaiRoute", "resolve_navai_route", "route_prompt_lines"]
 _ACCENTS: Final = re.compile("[\u0300-\u036f]")
 
 
-def _texts(given: Iterable[str]) -> tuple[str, ...]:
-    if isinstance(given, str):  # its letters are hardly meant
-        raise TypeError("synonyms: a list of texts is needed, not one text")
+def _strings(given: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(given, str):  # a list of its letters is hardly meant
+        raise TypeError("synonyms: expected a list of strings, not a string")
     return tuple(given)
 
 
 @frozen(kw_only=True)
 class NavaiRoute:
-    """One place of an application that an agent may open.
+    """One route of an application that an agent may open.
 
     Attributes:
-        name: What people call it, such as ``profile``.
-        path: Where it is, such as ``/profile``.
-        description: What is there.
-        synonyms: What else people call it.
+        name: Its name, such as ``profile``.
+        path: Its path, such as ``/profile``.
+        description: What a person finds there.
+        synonyms: Other names.
     """
 
     name: str
     path: str
     description: str = ""
-    synonyms: tuple[str, ...] = field(default=(), converter=_texts)
+    synonyms: tuple[str, ...] = field(default=(), converter=_strings)
 
 
 def resolve_navai_route(spoken: str, routes: Iterable[NavaiRoute]) -> str | None:
     """Return the path of the route that *spoken* means, or None.
 
-    Case, accents and white space around it do not matter. A path wins, then a name or synonym, then the first
-    route whose name or synonym is contained in what was said, as in the JavaScript agent. A blank name is
-    contained in nothing.
+    Case, accents and surrounding white space do not matter. As in the JavaScript agent, a route matches by
+    its path, else by a name or synonym, else by one that *spoken* contains. Blank names never match.
 
     Args:
-        spoken: What was said, such as ``open my Profile``.
-        routes: The routes that are allowed.
+        spoken: The words of a person, such as ``open my Profile``.
+        routes: The allowed routes.
     """
     said = _folded(spoken)
     known = tuple(routes)
@@ -63,7 +62,7 @@ def resolve_navai_route(spoken: str, routes: Iterable[NavaiRoute]) -> str | None
 
 
 def route_prompt_lines(routes: Iterable[NavaiRoute]) -> list[str]:
-    """Return one line for each route, as the JavaScript agent tells its model of them."""
+    """Return one line for each route, as the instructions of the JavaScript agent have them."""
     return [
         f"- {route.name} ({route.path})"
         + (f", aliases: {', '.join(route.synonyms)}" if route.synonyms else "")

@@ -1,4 +1,4 @@
-"""What a toolset deals in: tools, calls and outcomes, as frozen values. Nothing here runs anything."""
+"""Tools, calls and outcomes as frozen values. Nothing here runs anything."""
 
 from typing import Any, Final, Literal
 
@@ -41,12 +41,13 @@ class Tool:
     """One tool for a model.
 
     Attributes:
-        name: What the model calls it by: 1 to 64 of ``A-Z a-z 0-9 _ -``.
+        name: Its name for the model: 1 to 64 characters of ``A-Z a-z 0-9 _ -``.
         description: What it does, for the model.
         parameters: The JSON Schema of its arguments: an object, without ``$ref``.
-        source: Where it comes from: what the backend says, ``module#name`` of a local function, or ``navai``.
+        source: Where it comes from: the backend's ``source``, ``module#name`` of a local function, or
+            ``navai``.
         kind: ``backend``, ``local`` (a Python function of this process) or ``built-in``.
-        read_only: Whether it is known to change nothing, as ``Toolset.load(read_only=...)`` was told.
+        read_only: Whether it changes nothing, according to ``Toolset.load(read_only=...)``.
         timeout: Seconds that a call may take, or None for no limit. A framework's own limit should be larger.
     """
 
@@ -61,16 +62,16 @@ class Tool:
 
 @frozen(kw_only=True)
 class ToolCall:
-    """One call of a function, as hooks are told of it.
+    """One call of a function, as hooks see it.
 
     Attributes:
-        call_id: The id that the model gave it, or one made for it.
+        call_id: The id from the model, or a new one.
         tool_name: The tool that was called: the function itself, or ``execute_app_function``.
-        function_name: The function that is to run.
+        function_name: The function to run.
         arguments: Its arguments.
-        source: Where the function is.
+        source: Where the function comes from.
         kind: ``backend``, ``local`` or ``built-in``.
-        read_only: Whether the function is known to change nothing.
+        read_only: Whether the function changes nothing.
     """
 
     call_id: str
@@ -84,20 +85,22 @@ class ToolCall:
 
 @frozen(kw_only=True)
 class ToolOutcome:
-    """What came of a call: always one, whether it went well or not.
+    """The outcome of a call. Each call has exactly one, whether it succeeded or failed.
 
     Attributes:
         ok: Whether there is a result.
-        function_name: The function, or None if there is none of the name that was asked for.
-        source: Where the function is.
-        result: What it gave.
-        path: Where ``navigate_to`` went.
-        error: What went wrong, in words for the model.
-        error_type: What went wrong, for programs.
-        details: More of it, for logs: a backend's own words, which may not be for the model.
-        available_functions: After an unknown name, those that there are.
-        may_have_executed: After a failure, whether the function may have run nevertheless.
+        function_name: The function, or None if the requested one does not exist.
+        source: Where the function comes from.
+        result: The result of the function.
+        path: The path that ``navigate_to`` opened.
+        error: The failure in words for the model.
+        error_type: The kind of failure, for programs.
+        details: The failure in detail, for logs: the backend's own text, which may not be for the model.
+        available_functions: The names that exist, if the requested one does not.
+        may_have_executed: Whether the function may have run although the call failed.
         call_id: The id of the call.
+        max_result_chars: Maximum length of the result's JSON.
+        show_details: Whether ``as_dict`` includes ``details``.
     """
 
     ok: bool
@@ -117,40 +120,39 @@ class ToolOutcome:
     def as_dict(
         self, *, max_result_chars: int | None = None, include_details: bool | None = None
     ) -> dict[str, Any]:
-        """Return the outcome in the shape that the JavaScript agent gives, of JSON's own types.
+        """Return the outcome in the shape of the JavaScript agent, in JSON types.
 
-        ``{"ok": true, "function_name", "source", "result"}``, of ``navigate_to`` ``{"ok": true, "path"}``, or
-        ``{"ok": false, "function_name", "error", ...}``. A result longer than the limit is cut where it is
-        longest, and says so there; ``"truncated": true``
-        stands beside it.
+        ``{"ok": true, "function_name", "source", "result"}``; ``{"ok": true, "path"}`` for ``navigate_to``;
+        ``{"ok": false, "function_name", "error", ...}`` for a failure. A result longer than the limit is cut
+        where it is longest, with a mark there; ``"truncated": true`` stands beside it.
 
         Args:
-            max_result_chars: How long the result's JSON may be, instead of the toolset's limit.
-            include_details: Whether ``details`` are part of it, instead of what the toolset was told.
+            max_result_chars: Maximum length of the result's JSON, instead of the toolset's limit.
+            include_details: Whether to include ``details``, instead of the toolset's ``show_details``.
         """
         most = self.max_result_chars if max_result_chars is None else max_result_chars
         shown = self.show_details if include_details is None else include_details
         if self.ok and self.path is not None:
             return {"ok": True, "path": self.path}
-        answer: dict[str, Any] = {"ok": self.ok}
+        fields: dict[str, Any] = {"ok": self.ok}
         if self.function_name is not None:
-            answer["function_name"] = self.function_name
+            fields["function_name"] = self.function_name
         if self.ok:
-            answer["source"] = self.source
-            answer["result"], cut = truncate(to_jsonable(self.result), most)
-            return {**answer, "truncated": True} if cut else answer
-        answer["error"] = self.error
+            fields["source"] = self.source
+            fields["result"], cut = truncate(to_jsonable(self.result), most)
+            return {**fields, "truncated": True} if cut else fields
+        fields["error"] = self.error
         if self.available_functions is not None:
-            answer["available_functions"] = list(self.available_functions)
+            fields["available_functions"] = list(self.available_functions)
         if self.may_have_executed and self.error_type != "failed":
-            answer["may_have_executed"] = True
+            fields["may_have_executed"] = True
         if shown and self.details is not None:
-            answer["details"] = self.details
-        safe: dict[str, Any] = to_jsonable(answer)
+            fields["details"] = self.details
+        safe: dict[str, Any] = to_jsonable(fields)
         return safe
 
     def to_json(self, *, max_result_chars: int | None = None, include_details: bool | None = None) -> str:
-        """Return ``as_dict()`` as strict JSON: what a model is given.
+        """Return ``as_dict()`` as strict JSON: the text for the model.
 
         Args:
             max_result_chars: As for ``as_dict``.
@@ -161,12 +163,12 @@ class ToolOutcome:
 
 @frozen(kw_only=True)
 class ToolsetChanges:
-    """What a refresh changed: names of tools, each in the order of the tools. False when nothing did.
+    """The names of the tools that a refresh changed, in the order of the tools. False if there are none.
 
     Attributes:
-        added: Tools that were not there before.
-        removed: Tools that are gone.
-        changed: Tools whose description, parameters or source are others now.
+        added: New tools.
+        removed: Tools that no longer exist.
+        changed: Tools with another description, source or parameters.
     """
 
     added: tuple[str, ...] = ()

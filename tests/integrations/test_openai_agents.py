@@ -366,7 +366,7 @@ class TestFindingOutWhatTheBackendPutsIntoItsSecrets:
     async def test_a_session_that_says_nothing_of_use_is_an_error(
         self, event: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("navai_client.integrations.openai_agents._PATIENCE", 10 if event else 0.2)
+        monkeypatch.setattr("navai_client.integrations.openai_agents._SESSION_TIMEOUT", 10 if event else 0.2)
 
         async def greet(connection: ServerConnection) -> None:
             if event is not None:

@@ -52,5 +52,5 @@ def test_each_route_is_a_line_for_the_model() -> None:
 
 
 def test_synonyms_are_a_list_of_texts() -> None:
-    with pytest.raises(TypeError, match=r"^synonyms: a list of texts is needed"):
+    with pytest.raises(TypeError, match=r"^synonyms: expected a list of strings"):
         NavaiRoute(name="a", path="/a", synonyms="abc")
