@@ -26,6 +26,7 @@ import attrs
 from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
+from navai_client._redaction import LONGEST_ERROR, Redactor, message_of
 from navai_client.errors import (
     NavaiError,
     NavaiHTTPError,
@@ -51,6 +52,7 @@ _MAY_HAVE_RUN: Final = "It may have been executed: do not repeat it before you h
 _DID_NOT_RUN: Final = "It was not executed."
 _SERVER_ERRORS: Final = 500
 
+_redactor: Final = Redactor()
 _log: Final = logging.getLogger("navai_client")
 
 
@@ -203,7 +205,7 @@ async def _call_before(prepared: PreparedCall, deadline: float) -> dict[str, Any
         if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= deadline:
             return _timed_out(begun=False)
         _log.exception("The before hook failed for %s, which was not called", prepared.call.function_name)
-        return {"error": _FAILED, "error_type": "refused", "details": _message(error)}
+        return {"error": _FAILED, "error_type": "refused", "details": _details(error)}
     return None if reason is None else {"error": str(reason), "error_type": "refused"}
 
 
@@ -231,13 +233,13 @@ def _read(task: "asyncio.Task[Any]", blank: ToolOutcome) -> ToolOutcome:
         return attrs.evolve(blank, **_failed(error))
     _log.error("%s failed", blank.function_name, exc_info=error)
     return attrs.evolve(
-        blank, error=_FAILED, error_type="failed", details=_message(error), may_have_executed=True
+        blank, error=_FAILED, error_type="failed", details=_details(error), may_have_executed=True
     )
 
 
 def _failed(error: NavaiError) -> dict[str, Any]:
     """Return the fields of the outcome of a call that raised *error*."""
-    fields: dict[str, Any] = {"details": str(error)}
+    fields: dict[str, Any] = {"details": _details(error)}
     match error:
         case UnknownFunctionError():
             fields |= {
@@ -281,5 +283,6 @@ def _cancelled(*, begun: bool) -> dict[str, Any]:
     }
 
 
-def _message(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _details(error: BaseException) -> str:
+    """Return the message of *error* without secrets: it is logged, and a model may see it."""
+    return _redactor.text(message_of(error), LONGEST_ERROR)

@@ -193,6 +193,35 @@ async def test_a_local_function_that_fails_is_an_answer_and_not_an_exception() -
         assert not (await toolset.call("navigate_to", {"target": "a"})).ok
 
 
+@pytest.mark.parametrize("local", [True, False])
+@in_a_loop
+async def test_the_details_of_a_failure_hold_no_key(local: bool, caplog: pytest.LogCaptureFixture) -> None:
+    def fails() -> None:
+        raise ValueError("refused: Bearer abcdef0123456789")
+
+    error = FunctionFailedError("refused: Bearer abcdef0123456789", function_name="fails")
+    client, functions = (Scripted(), [fails]) if local else (Scripted(fails=error), [])
+    async with await load(client, functions=functions, show_details=True) as toolset:
+        outcome = await toolset.call("fails")
+    assert outcome.details == "refused: Bearer ***"
+    assert [record.message for record in caplog.records if "***" in record.message] == [
+        "fails: Function execution failed. refused: Bearer ***"
+    ]
+
+
+@in_a_loop
+async def test_an_exception_without_a_message_is_named() -> None:
+    class UnprintableError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    def fails() -> None:
+        raise UnprintableError
+
+    async with await load(Scripted(), functions=[fails]) as toolset:
+        assert (await toolset.call("fails")).details == "UnprintableError"
+
+
 @in_a_loop
 async def test_ten_calls_run_at_once_with_a_blocking_client_too() -> None:
     barrier = threading.Barrier(10)
