@@ -11,8 +11,7 @@ from typing import Any
 
 from benchmarks import contenders, functions
 from benchmarks.backends import EXPRESS, OURS, REQUESTS, opened
-from benchmarks.client import SEQUENTIAL, take_turns
-from benchmarks.client import opened as opened_clients
+from benchmarks.client import SEQUENTIAL, opened as opened_clients, take_turns
 from benchmarks.process import fixed_server
 from benchmarks.results import EXECUTE
 from benchmarks.scale import Scale

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from navai_client import NavaiBackendClient, NavaiConfigError, NavaiError, resolve_navai_env
 from navai_client.config import (

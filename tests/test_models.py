@@ -8,8 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from navai_client import BackendFunction, ClientSecret, FunctionList, SpeechAudio
 from navai_client._redaction import mask

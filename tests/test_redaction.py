@@ -9,8 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from navai_client._redaction import Redactor, is_private, is_secret_header, message_of, secrets_in
 from tests.properties import JSON, PROPERTY

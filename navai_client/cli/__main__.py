@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 
+from navai_client._extras import missing_extra
+
 __all__ = ["main"]
 
 
@@ -21,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         missing = [name for name in ("click", "rich") if find_spec(name) is None]
         if missing:
             if "_NAVAI_COMPLETE" not in os.environ:  # a shell that completes shows what it is told
-                sys.stderr.write(f"navai: {' and '.join(missing)} missing: pip install 'navai-client[cli]'\n")
+                sys.stderr.write(f"navai: {missing_extra('cli', *missing)}\n")
             return 2
         from navai_client.cli.app import run  # noqa: PLC0415 - needs what was looked for above
 

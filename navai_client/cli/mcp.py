@@ -72,7 +72,7 @@ def command(
     try:
         from navai_client.integrations.mcp import serve_http, serve_stdio  # noqa: PLC0415 - may be missing
     except ImportError as error:
-        complain(f"{error.name} is missing: pip install 'navai-client[mcp]'")
+        complain(str(error))
         return Status.USAGE
     options |= {"only": only or None, "timeout": connection.timeout}
 

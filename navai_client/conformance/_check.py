@@ -16,8 +16,7 @@ from navai_client.conformance._profiles import Profile, profile_of
 from navai_client.conformance._report import Finding, Report, Verdict
 from navai_client.conformance._requirement import ACTS, Evidence, Requirement, Unseen
 from navai_client.errors import NavaiConfigError
-from navai_client.transports import Call as TransportCall
-from navai_client.transports import Transport
+from navai_client.transports import Call as TransportCall, Transport
 from navai_client.transports._given import sync_transport
 from navai_client.wire import _operations
 from navai_client.wire._decode import trim

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn
 
-from navai_client.integrations._missing import needs_extra
+from navai_client._extras import needs_extra
 
 with needs_extra("tools", "jsonschema"):
     import jsonschema

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Final, get_args, get_origin
 
 from attrs import field, frozen
 
+from navai_client._extras import needs_extra
 from navai_client.errors import NavaiConfigError
-from navai_client.integrations._missing import needs_extra
 
 with needs_extra("tools", "docstring_parser", "pydantic"):
     import docstring_parser

@@ -7,9 +7,9 @@ ends. A call that has begun then runs to its end.
 from collections.abc import Callable, Iterable
 from typing import Any, Self, Unpack, final
 
+from navai_client._extras import needs_extra
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import NavaiConfigError, NavaiStateError
-from navai_client.integrations._missing import needs_extra
 
 with needs_extra("livekit", "livekit"):
     from livekit.agents import Agent, RunContext, ToolError, function_tool, llm

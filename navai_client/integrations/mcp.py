@@ -13,10 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 from navai_client._abandoned import BackgroundTasks
+from navai_client._extras import needs_extra
 from navai_client._version import __version__
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import NavaiConfigError
-from navai_client.integrations._missing import needs_extra
 
 if TYPE_CHECKING:
     from mcp.server.session import ServerSession

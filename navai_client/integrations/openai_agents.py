@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 
 from attrs import field, frozen
 
+from navai_client._extras import needs_extra
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
-from navai_client.integrations._missing import needs_extra
 from navai_client.integrations._prompt import specialist_instructions
 from navai_client.wire._operations import SessionOptions
 

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from navai_client._extras import needs_extra
 from navai_client._version import __version__
 from navai_client.errors import NavaiHTTPError, NavaiTransportError
 from navai_client.instrumentation import ObservedCall
-from navai_client.integrations._missing import needs_extra
 
 with needs_extra("otel", "opentelemetry"):
     from opentelemetry import propagate, trace

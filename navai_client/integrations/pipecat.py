@@ -6,7 +6,7 @@ cancelled when a person interrupts the bot: no result is lost, and nothing is do
 
 from typing import TYPE_CHECKING, Final
 
-from navai_client.integrations._missing import needs_extra
+from navai_client._extras import needs_extra
 
 with needs_extra("pipecat", "pipecat"):
     from pipecat.adapters.llm.schemas.direct_function import tool_options

@@ -3,75 +3,54 @@
 Only names are here, loaded when they are asked for: the core of this room needs no web framework.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
+
+from navai_client._extras import SERVER_PACKAGES, lazy
 
 if TYPE_CHECKING:
-    from navai_client.functions._context import FunctionContext
-    from navai_client.functions._discovery import DiscoveredModules, discover_function_modules
-    from navai_client.functions._registry import FunctionRegistry, load_functions
-    from navai_client.server._app import NavaiBackend
-    from navai_client.server._client_secrets import ClientSecretRequest, create_realtime_client_secret
-    from navai_client.server._errors import BackendError, BackendOptionsError, UpstreamError
-    from navai_client.server._settings import BackendOptions, ServerSettings, VoiceSettings
-    from navai_client.server._speech import SpeechRequest, synthesize_speech
-    from navai_client.server._upstream import Upstream
+    from navai_client.functions._context import FunctionContext as FunctionContext
+    from navai_client.functions._discovery import (
+        DiscoveredModules as DiscoveredModules,
+        discover_function_modules as discover_function_modules,
+    )
+    from navai_client.functions._registry import (
+        FunctionRegistry as FunctionRegistry,
+        load_functions as load_functions,
+    )
+    from navai_client.server._app import NavaiBackend as NavaiBackend
+    from navai_client.server._client_secrets import (
+        ClientSecretRequest as ClientSecretRequest,
+        create_realtime_client_secret as create_realtime_client_secret,
+    )
+    from navai_client.server._errors import (
+        BackendError as BackendError,
+        BackendOptionsError as BackendOptionsError,
+        UpstreamError as UpstreamError,
+    )
+    from navai_client.server._settings import (
+        BackendOptions as BackendOptions,
+        ServerSettings as ServerSettings,
+        VoiceSettings as VoiceSettings,
+    )
+    from navai_client.server._speech import (
+        SpeechRequest as SpeechRequest,
+        synthesize_speech as synthesize_speech,
+    )
+    from navai_client.server._upstream import Upstream as Upstream
 
-__all__ = [
-    "BackendError",
-    "BackendOptions",
-    "BackendOptionsError",
-    "ClientSecretRequest",
-    "DiscoveredModules",
-    "FunctionContext",
-    "FunctionRegistry",
-    "NavaiBackend",
-    "ServerSettings",
-    "SpeechRequest",
-    "Upstream",
-    "UpstreamError",
-    "VoiceSettings",
-    "create_realtime_client_secret",
-    "discover_function_modules",
-    "load_functions",
-    "synthesize_speech",
-]
-
-_HOMES: Final = {
-    "BackendError": "._errors",
-    "BackendOptions": "._settings",
-    "BackendOptionsError": "._errors",
-    "ClientSecretRequest": "._client_secrets",
-    "DiscoveredModules": "navai_client.functions._discovery",
-    "FunctionContext": "navai_client.functions._context",
-    "FunctionRegistry": "navai_client.functions._registry",
-    "NavaiBackend": "._app",
-    "ServerSettings": "._settings",
-    "SpeechRequest": "._speech",
-    "Upstream": "._upstream",
-    "UpstreamError": "._errors",
-    "VoiceSettings": "._settings",
-    "create_realtime_client_secret": "._client_secrets",
-    "discover_function_modules": "navai_client.functions._discovery",
-    "load_functions": "navai_client.functions._registry",
-    "synthesize_speech": "._speech",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its file."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        module = import_module(home, __name__)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"The Navai server needs {error.name!r}: pip install 'navai-client[server]'", name=error.name
-        ) from None
-    return getattr(module, name)
-
-
-def __dir__() -> list[str]:
-    """Show the public names also before they are loaded."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "navai_client.functions._context": ("FunctionContext",),
+        "navai_client.functions._discovery": ("DiscoveredModules", "discover_function_modules"),
+        "navai_client.functions._registry": ("FunctionRegistry", "load_functions"),
+        "._app": ("NavaiBackend",),
+        "._client_secrets": ("ClientSecretRequest", "create_realtime_client_secret"),
+        "._errors": ("BackendError", "BackendOptionsError", "UpstreamError"),
+        "._settings": ("BackendOptions", "ServerSettings", "VoiceSettings"),
+        "._speech": ("SpeechRequest", "synthesize_speech"),
+        "._upstream": ("Upstream",),
+    },
+    "server",
+    SERVER_PACKAGES,
+)

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from navai_client._extras import SERVER_PACKAGES, needs_extra
+
 __all__ = ["main", "make_parser"]
 
 
@@ -63,10 +65,10 @@ def main(arguments: Sequence[str] | None = None, parser: argparse.ArgumentParser
             parser.error(f"PORT must be a number: {text!r}")
         port = int(text)
     try:
-        from navai_client.server._serving import ServeError, ServeOptions, serve  # noqa: PLC0415 - see below
-    except ModuleNotFoundError as error:
-        # Kept out of the way of --help, and told in one line.
-        parser.error(f"{error.name} is missing: pip install 'navai-client[server]'")
+        with needs_extra("server", *SERVER_PACKAGES):
+            from navai_client.server._serving import ServeError, ServeOptions, serve  # noqa: PLC0415 - see needs_extra
+    except ImportError as error:
+        parser.error(str(error))
     try:
         serve(
             ServeOptions(

@@ -3,39 +3,28 @@
 Only names are here, loaded when they are asked for: pytest loads this package in every run, for its plugin.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from navai_client._extras import SERVER_PACKAGES, lazy
 
 if TYPE_CHECKING:
-    from navai_client.testing._fake_backend import FakeBackend
-    from navai_client.testing._live_server import LiveServer
-    from navai_client.testing._recording import Headers, RecordedCall, RecordedRequest
-    from navai_client.testing.realtime import FakeRealtimeServer
+    from navai_client.testing._fake_backend import FakeBackend as FakeBackend
+    from navai_client.testing._live_server import LiveServer as LiveServer
+    from navai_client.testing._recording import (
+        Headers as Headers,
+        RecordedCall as RecordedCall,
+        RecordedRequest as RecordedRequest,
+    )
+    from navai_client.testing.realtime import FakeRealtimeServer as FakeRealtimeServer
 
-__all__ = ["FakeBackend", "FakeRealtimeServer", "Headers", "LiveServer", "RecordedCall", "RecordedRequest"]
-
-_HOMES = {
-    "FakeBackend": "_fake_backend",
-    "FakeRealtimeServer": "realtime",
-    "Headers": "_recording",
-    "LiveServer": "_live_server",
-    "RecordedCall": "_recording",
-    "RecordedRequest": "_recording",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its file."""
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from navai_client.integrations._missing import needs_extra  # noqa: PLC0415 - see the top of this file
-
-    with needs_extra("testing", "docstring_parser", "msgspec", "uvicorn"):
-        module = import_module(f"{__name__}.{home}")
-    return getattr(module, name)
-
-
-def __dir__() -> list[str]:
-    """Show the public names also before they are loaded."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__, __all__ = lazy(
+    __name__,
+    {
+        "._fake_backend": ("FakeBackend",),
+        "._live_server": ("LiveServer",),
+        "._recording": ("Headers", "RecordedCall", "RecordedRequest"),
+        ".realtime": ("FakeRealtimeServer",),
+    },
+    "testing",
+    (*SERVER_PACKAGES, "websockets"),
+)

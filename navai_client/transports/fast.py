@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
+from navai_client._extras import needs_extra
 from navai_client.transports import AsyncTransport, Call, Transport, _pool
 from navai_client.transports._body import ACCEPT_ENCODING
 from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
@@ -20,12 +21,8 @@ from navai_client.transports._httpx import Origin, Settings, Target, without_fra
 from navai_client.transports._pool import Idle, all_busy, forget_after_fork
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
-try:
+with needs_extra("fast", "httptools"):
     from navai_client.transports import _fast_async, _fast_sync
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        f"The fast transport needs {error.name!r}: pip install 'navai-client[fast]'", name=error.name
-    ) from None
 
 __all__ = ["AsyncFastTransport", "FastTransport"]
 

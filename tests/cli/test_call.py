@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from navai_client.cli.payload import parse_json, parse_pairs
 from navai_client.testing import FakeBackend

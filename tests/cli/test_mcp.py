@@ -173,7 +173,7 @@ def test_what_cannot_be_served_is_status_2_and_one_line(
 
 def test_without_its_extra_one_line_says_what_to_install(command: Navai, tmp_path: Any) -> None:
     for missing in ("mcp", "pydantic"):
-        said = f"navai mcp: {missing} is missing: pip install 'navai-client[mcp]'\n"
+        said = f"navai mcp: {missing} is not installed; run: pip install 'navai-client[mcp]'\n"
         assert command("mcp", **without(tmp_path, missing)) == (2, "", said)
 
 

@@ -226,7 +226,7 @@ def without(tmp_path: Path, *modules: str) -> dict[str, str]:
 
 
 def test_without_the_extra_one_line_says_what_to_install(command: Navai, tmp_path: Path) -> None:
-    line = "navai: click and rich missing: pip install 'navai-client[cli]'\n"
+    line = "navai: click and rich are not installed; run: pip install 'navai-client[cli]'\n"
     environment = without(tmp_path, "click", "rich")
     assert command("functions", **environment) == (2, "", line)
     assert command(**environment, _NAVAI_COMPLETE="bash_complete") == (2, "", "")
@@ -234,7 +234,11 @@ def test_without_the_extra_one_line_says_what_to_install(command: Navai, tmp_pat
 
 def test_serving_without_its_extra_says_what_to_install(command: Navai, tmp_path: Path) -> None:
     result = command("serve", **without(tmp_path, "uvicorn"))
-    assert result == (2, "", "navai serve: uvicorn is missing: pip install 'navai-client[server]'\n")
+    assert result == (
+        2,
+        "",
+        "navai serve: uvicorn is not installed; run: pip install 'navai-client[server]'\n",
+    )
 
 
 @pytest.mark.parametrize(

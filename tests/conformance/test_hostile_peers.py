@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from navai_client.conformance import Report, check, requirements
 from navai_client.transports import Call

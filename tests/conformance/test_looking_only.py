@@ -4,8 +4,7 @@ import asyncio
 import json
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from navai_client.conformance import check
 from navai_client.server import NavaiBackend

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 import attrs
 import pydantic
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from navai_client.integrations.tools import Tool, ToolOutcome, ToolsetChanges
 

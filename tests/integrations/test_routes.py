@@ -1,8 +1,7 @@
 """Which route a person means."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from navai_client.integrations.routes import NavaiRoute, resolve_navai_route, route_prompt_lines
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from navai_client import BackendFunction, FunctionList
 from navai_client.integrations.tools import Tool, ToolOutcome

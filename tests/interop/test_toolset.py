@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from agents.realtime import RealtimeAgent
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from navai_client import BackendFunction, FunctionFailedError, FunctionList
 from navai_client.integrations.openai_agents import Specialist, build_navai_agent

@@ -5,8 +5,7 @@ from typing import Any
 from unittest.mock import ANY
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from navai_client import FunctionFailedError, NavaiBackendClient
 from navai_client.testing import FakeBackend

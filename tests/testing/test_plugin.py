@@ -399,7 +399,7 @@ sys.exit(pytest.main(["-q", "-s", *sys.argv[1:]], plugins=[Look()]))
 
     assert modules("-p", "navai_client.testing.plugin") - modules() == {
         "navai_client",
-        "navai_client._version",
+        "navai_client._extras",
         "navai_client.testing",
         "navai_client.testing.plugin",
     }

@@ -66,7 +66,7 @@ def test_a_missing_library_is_named_with_what_installs_it() -> None:
     code = "import sys; sys.modules['httptools'] = None; import navai_client.transports.fast"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.stderr.splitlines()[-1] == (
-        "ModuleNotFoundError: The fast transport needs 'httptools': pip install 'navai-client[fast]'"
+        "ImportError: httptools is not installed; run: pip install 'navai-client[fast]'"
     )
 
 

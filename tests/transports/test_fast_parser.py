@@ -5,8 +5,7 @@ from itertools import pairwise
 
 import httptools
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from navai_client.transports._body import Body
 from navai_client.transports._fast_parser import ResponseParser

@@ -8,8 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from navai_client import BackendFunction, ClientSecret, FunctionList, NavaiError, SpeechAudio
 from navai_client.wire import _decode

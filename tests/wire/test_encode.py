@@ -8,8 +8,7 @@ from collections import OrderedDict, namedtuple
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 
 from navai_client import NavaiPayloadError
 from navai_client.wire._encode import encode_json

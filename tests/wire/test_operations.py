@@ -1,8 +1,7 @@
 """How URLs are joined."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from navai_client.wire._operations import Paths, join_url, normalize_path
 from tests.properties import PROPERTY

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, Final, Self, final
 from urllib.parse import parse_qs, urlsplit
 
+from navai_client._extras import needs_extra
 from navai_client._redaction import mask
-from navai_client.integrations._missing import needs_extra
 from navai_client.testing.realtime._client_secrets import MintedSecret, MintServer
 from navai_client.testing.realtime._script import Action, Numbers, Say
 from navai_client.testing.realtime._session import FakeRealtimeSession
