@@ -1,4 +1,4 @@
-"""What failed assertions about a backend say: what was expected, what came, and how to loosen it."""
+"""The messages of failed assertions about a backend: what was expected, what came, and how to loosen it."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -7,9 +7,8 @@ from unittest.mock import ANY
 
 from attrs import frozen
 
-from navai_client.testing._display import shown
-from navai_client.testing._matching import differences
-from navai_client.testing._recording import RecordedCall, RecordedRequest
+from navai_client._redaction import is_private
+from navai_client.testing._recording import RecordedCall, RecordedRequest, shown
 
 _MOST_LISTED = 10
 _MOST_DIFFERENCES = 5
@@ -48,7 +47,7 @@ class Expectation:
         return text
 
 
-def not_called(
+def missing_call(
     expected: Expectation, calls: Sequence[RecordedCall], registered: Sequence[str], refused: int
 ) -> str:
     """Say that what was *expected* is not among *calls*."""
@@ -75,7 +74,7 @@ def not_called(
     return "\n".join(lines)
 
 
-def called_after_all(name: str | None, calls: Sequence[RecordedCall]) -> str:
+def unexpected_calls(name: str | None, calls: Sequence[RecordedCall]) -> str:
     """Say that *calls* came where none should have."""
     what = "any function" if name is None else name
     count = "one" if len(calls) == 1 else str(len(calls))
@@ -85,9 +84,9 @@ def called_after_all(name: str | None, calls: Sequence[RecordedCall]) -> str:
     return "\n".join(lines)
 
 
-def failures_left(left: Sequence[str], requests: Sequence[RecordedRequest]) -> str:
-    """Say that failures which were scripted did not come to pass."""
-    lines = ["Scripted failures that did not come to pass:", *(f"  {each}" for each in left)]
+def unused_failures(unused: Sequence[str], requests: Sequence[RecordedRequest]) -> str:
+    """Say that scripted failures were not used."""
+    lines = ["Scripted failures that did not come to pass:", *(f"  {each}" for each in unused)]
     if requests:
         lines.append("Requests that came:")
         lines += _limited([request.summary() for request in requests])
@@ -125,3 +124,55 @@ def _remedies(expected: Expectation, own: Sequence[RecordedCall]) -> Iterator[st
             yield "put unittest.mock.ANY where any value will do, or name fewer keys"
     if fitting and expected.times is not None:
         yield f"assert_called({expected.function_name!r}, ...) without times, where any number will do"
+
+
+def differences(expected: Any, came: Any, *, partial: bool = False, path: str = "payload") -> Iterator[str]:
+    """Say where *came*, a JSON value, is not what was *expected*.
+
+    ``true`` is no number, tuples are lists, and anything that decides by ``==``, such as
+    ``unittest.mock.ANY`` and ``pytest.approx``, may stand for a value.
+
+    Args:
+        expected: The value that it should be.
+        came: The value that it is.
+        partial: Whether objects may have more keys than expected.
+        path: What the value is called.
+    """
+    if isinstance(expected, dict) and isinstance(came, dict):
+        yield from _of_objects(expected, came, partial=partial, path=path)
+    elif isinstance(expected, list | tuple) and isinstance(came, list):
+        if len(expected) != len(came):
+            yield f"{path} has {len(came)} items instead of {len(expected)}"
+            return
+        for index, (wanted, value) in enumerate(zip(expected, came, strict=True)):
+            yield from differences(wanted, value, partial=partial, path=f"{path}[{index}]")
+    elif _is_mixed_up(expected, came) or not expected == came:  # noqa: SIM201 - ANY defines ==, for one
+        here, there = shown(came), shown(expected)
+        if here == there:
+            yield f"{path} is another {type(came).__name__} that looks the same when it is masked or cut"
+        else:
+            yield f"{path} is {here} instead of {there}"
+
+
+def _of_objects(expected: dict[str, Any], came: dict[str, Any], *, partial: bool, path: str) -> Iterator[str]:
+    for key, wanted in expected.items():
+        where = f"{path}[{shown(key)}]"
+        if key not in came:
+            yield f"{where} is missing"
+            continue
+        found = differences(wanted, came[key], partial=partial, path=where)
+        if isinstance(key, str) and is_private(key):
+            if next(found, None) is not None:
+                yield f"{where} has another value (not shown, by its name it is secret)"
+        else:
+            yield from found
+    if not partial:
+        for key in came:
+            if key not in expected:
+                yield f"{path}[{shown(key)}] was not expected"
+
+
+def _is_mixed_up(expected: Any, came: Any) -> bool:
+    """Return whether one is a bool and the other a number, which Python takes for equal."""
+    is_number = isinstance(expected, int | float) and isinstance(came, int | float)
+    return is_number and isinstance(expected, bool) != isinstance(came, bool)

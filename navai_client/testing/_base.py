@@ -1,17 +1,18 @@
-"""What backends for tests have in common: functions, a record of what came, assertions, scripted failures."""
+"""What ``FakeBackend`` and ``LiveServer`` share: functions, a record, assertions, scripted failures."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, ClassVar, Final
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
 from unittest.mock import ANY
 
 from navai_client.errors import NavaiConfigError
 from navai_client.server._backend import Backend
 from navai_client.server._http import JSON_HEADER, BackendResponse, error_response
-from navai_client.testing import _assertions as explaining
-from navai_client.testing._failures import Fault, Stage
-from navai_client.testing._recording import RecordedCall, RecordedRequest
-from navai_client.testing._scenario import Scenario
+from navai_client.testing import _assertions as assertions
+from navai_client.testing._failures import Arrival, Failure, ScriptedFailures, Stage
+from navai_client.testing._recording import RecordedCall, RecordedRequest, Recorder, read_request
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import encode_json
 
@@ -19,8 +20,8 @@ _ERRORS: Final = range(400, 600)
 _FINAL: Final = range(200, 600)
 
 
-class ScriptedBackend:
-    """A backend that notes what it is asked, and fails where its script says so.
+class BackendForTests(ABC):
+    """A backend that records its requests, and fails where a test scripts it.
 
     Attributes:
         function: Registers a function, or each public method of a class: ``@backend.function``, or
@@ -31,21 +32,34 @@ class ScriptedBackend:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._scenario = Scenario(backend.settings)
+        self._recorder = Recorder()
+        self._failures = ScriptedFailures()
         self.function = backend.function
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop what still runs."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def requests(self) -> list[RecordedRequest]:
         """Every request that arrived, in order."""
-        return self._scenario.journal.requests
+        return self._recorder.requests
 
     @property
     def calls(self) -> list[RecordedCall]:
         """Every call of a function that arrived, in order.
 
-        Attempts that share an ``Idempotency-Key`` are one call: that is how the clients try again.
+        Attempts that share an ``Idempotency-Key`` are one call: that is how the clients retry.
         """
-        return self._scenario.journal.calls
+        return self._recorder.calls
 
     def assert_called(
         self, function_name: str, payload: Any = ANY, *, containing: Any = ANY, times: int | None = None
@@ -54,7 +68,7 @@ class ScriptedBackend:
 
         Args:
             function_name: The function.
-            payload: What it must have been given, by default anything. ``unittest.mock.ANY`` and
+            payload: The payload it must have, by default any. ``unittest.mock.ANY`` and
                 ``pytest.approx`` can stand for values in it.
             containing: What must be in the payload: as *payload*, but objects may have more keys.
             times: How often, by default at least once.
@@ -84,18 +98,18 @@ class ScriptedBackend:
         name = None if function_name is None else trim(function_name).lower()
         calls = [call for call in self.calls if name in (None, call.function_name)]
         if calls:
-            raise AssertionError(explaining.called_after_all(name, calls))
+            raise AssertionError(assertions.unexpected_calls(name, calls))
 
     def assert_failures_used(self) -> None:
-        """Assert that every scripted failure came to pass, unless it is optional.
+        """Assert that every scripted failure was used, unless it is optional.
 
         Raises:
-            AssertionError: One did not; the message says which, and what came instead.
+            AssertionError: One was not; the message says which, and what came instead.
         """
         __tracebackhide__ = True
-        left = self._scenario.script.left()
-        if left:
-            raise AssertionError(explaining.failures_left(left, self.requests))
+        unused = self._failures.unused()
+        if unused:
+            raise AssertionError(assertions.unused_failures(unused, self.requests))
 
     def fail_next(
         self,
@@ -108,33 +122,36 @@ class ScriptedBackend:
         times: int | None = 1,
         optional: bool = False,
     ) -> None:
-        """Answer the next request with an error, without executing anything.
+        """Respond to the next request with an error, without executing anything.
 
-        The clients try again where they would with any backend: see their methods for when.
+        The clients retry where they would with any backend: see their methods for when.
 
         Args:
             status: The HTTP status, 400 to 599.
-            error: The ``error`` of the answer, by default the status's name.
-            retry_after: The answer's ``Retry-After``: whole seconds, or a date as HTTP writes it.
+            error: The ``error`` of the response, by default the status's name.
+            retry_after: The response's ``Retry-After``: whole seconds, or an HTTP date.
             function: Only for requests that execute this function.
             operation: Only for requests of this method of the clients, such as ``"list_functions"``.
             times: For how many such requests; None for all of them.
-            optional: Whether it is fine if no such request comes.
+            optional: Whether the test may end without such a request.
 
         Raises:
-            NavaiConfigError: If no request could ever be answered so.
+            NavaiConfigError: If no request could ever fit.
         """
         if status not in _ERRORS:
             raise NavaiConfigError(
                 f"fail_next() takes a status from 400 to 599, answer_next() any. Received: {status}"
             )
-        names = {each.value: each.phrase for each in HTTPStatus}
-        answer = error_response(status, names.get(status, "Scripted failure") if error is None else error)
+        phrases = {each.value: each.phrase for each in HTTPStatus}
+        response = error_response(status, phrases.get(status, "Scripted failure") if error is None else error)
         if retry_after is not None:
             header = (b"retry-after", str(retry_after).encode("latin-1"))
-            answer = BackendResponse(status, answer.body, (*answer.headers, header))
-        given = _call("fail_next", status=status, function=function, operation=operation)
-        self._add(given, Fault(answer=answer), function, operation, times, optional=optional)
+            response = BackendResponse(status, response.body, (*response.headers, header))
+        text = _text_of("fail_next", status=status, function=function, operation=operation)
+        failure = Failure(response=response)
+        self._failures.add(
+            text, failure, operation=operation, function=function, times=times, optional=optional
+        )
 
     def answer_next(
         self,
@@ -148,24 +165,24 @@ class ScriptedBackend:
         times: int | None = 1,
         optional: bool = False,
     ) -> None:
-        """Answer the next request with an answer of your own, such as one that breaks the contract.
+        """Respond to the next request with a response of your own, such as one that breaks the contract.
 
         Args:
             content: The body as it is.
             json: The body as a JSON value instead.
             status: The HTTP status, 200 to 599.
-            headers: Headers of the answer; ``Content-Type`` is ``application/json`` where they have none.
+            headers: Headers of the response; ``Content-Type`` is ``application/json`` unless given.
             function: As for ``fail_next``, like all that follow.
             operation: See there.
             times: See there.
             optional: See there.
 
         Raises:
-            NavaiConfigError: If no request could ever be answered so.
+            NavaiConfigError: If no request could ever fit.
             NavaiPayloadError: If *json* is not JSON.
         """
         if content is not None and json is not None:
-            raise NavaiConfigError("content and json were both given; an answer has one body.")
+            raise NavaiConfigError("content and json were both given; a response has one body.")
         if status not in _FINAL:
             raise NavaiConfigError(f"answer_next() takes a status from 200 to 599. Received: {status}")
         body = content.encode() if isinstance(content, str) else content
@@ -176,14 +193,10 @@ class ScriptedBackend:
             for name, value in (headers or {}).items()
         )
         typed = own if any(name == b"content-type" for name, _ in own) else (JSON_HEADER, *own)
-        given = _call("answer_next", status=status, function=function, operation=operation)
-        self._add(
-            given,
-            Fault(answer=BackendResponse(status, body, typed)),
-            function,
-            operation,
-            times,
-            optional=optional,
+        text = _text_of("answer_next", status=status, function=function, operation=operation)
+        failure = Failure(response=BackendResponse(status, body, typed))
+        self._failures.add(
+            text, failure, operation=operation, function=function, times=times, optional=optional
         )
 
     def delay_next(
@@ -195,7 +208,7 @@ class ScriptedBackend:
         times: int | None = 1,
         optional: bool = False,
     ) -> None:
-        """Let time pass before the next request is acted on; whoever waits less long times out.
+        """Let time pass before the backend acts on the next request; a client that waits less long times out.
 
         Args:
             seconds: How much.
@@ -207,8 +220,11 @@ class ScriptedBackend:
         Raises:
             NavaiConfigError: If that could never happen.
         """
-        given = _call("delay_next", seconds=seconds, function=function, operation=operation)
-        self._add(given, Fault(delay=seconds), function, operation, times, optional=optional)
+        text = _text_of("delay_next", seconds=seconds, function=function, operation=operation)
+        failure = Failure(delay=seconds)
+        self._failures.add(
+            text, failure, operation=operation, function=function, times=times, optional=optional
+        )
 
     def drop_next(
         self,
@@ -222,9 +238,9 @@ class ScriptedBackend:
         """Drop the connection of the next request.
 
         Args:
-            before: ``"sending"``: nothing of the request leaves, as when nobody listens. ``"executing"``: the
-                request arrives and nothing is done. ``"answering"``: it is done, and the answer is lost. The
-                caller cannot tell the last two apart.
+            before: ``"sending"``: nothing of the request leaves, as when nothing listens. ``"executing"``:
+                the request arrives and nothing is done. ``"answering"``: it is done, and the response is
+                lost. The caller cannot tell the last two apart.
             function: As for ``fail_next``, like all that follow.
             operation: See there.
             times: See there.
@@ -238,40 +254,35 @@ class ScriptedBackend:
                 "A real server cannot refuse one request before it is sent; FakeBackend can, and a server "
                 "that is closed refuses all."
             )
-        given = _call("drop_next", before=before, function=function, operation=operation)
-        self._add(given, Fault(drop=before), function, operation, times, optional=optional)
-
-    def _add(
-        self,
-        text: str,
-        fault: Fault,
-        function: str | None,
-        operation: str | None,
-        times: int | None,
-        *,
-        optional: bool,
-    ) -> None:
-        self._scenario.script.add(
-            text, fault, operation=operation, function=function, times=times, optional=optional
+        text = _text_of("drop_next", before=before, function=function, operation=operation)
+        failure = Failure(drop=before)
+        self._failures.add(
+            text, failure, operation=operation, function=function, times=times, optional=optional
         )
+
+    def _receive(self, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes) -> Arrival:
+        """Record a request, and return it with what goes wrong with it."""
+        request = read_request(self._backend.settings, method, path, headers, content)
+        arrival = Arrival(request, self._failures.take(request))
+        if not arrival.is_refused:
+            self._recorder.record(request)
+        return arrival
 
     def _assert_called(
         self, function_name: str, payload: Any, containing: Any, times: int | None, *, only: bool
     ) -> None:
         __tracebackhide__ = True
         name = trim(function_name).lower()
-        expected = explaining.Expectation(name, payload, containing, times, only=only)
+        expected = assertions.Expectation(name, payload, containing, times, only=only)
         calls = [call for call in self.calls if call.function_name == name]
         fitting = [call for call in calls if not any(expected.differences(call.payload))]
         is_met = len(fitting) == times if times is not None else bool(fitting)
         if not is_met or (only and len(calls) != len(fitting)):
-            raise AssertionError(
-                explaining.not_called(
-                    expected, self.calls, self._backend.functions().names, self._scenario.script.refused()
-                )
-            )
+            registered, refused = self._backend.functions().names, self._failures.refused()
+            raise AssertionError(assertions.missing_call(expected, self.calls, registered, refused))
 
 
-def _call(method: str, **given: Any) -> str:
-    shown = ", ".join(f"{name}={value!r}" for name, value in given.items() if value is not None)
-    return f"{method}({shown})"
+def _text_of(method: str, **arguments: Any) -> str:
+    """Return the call of *method*, for messages."""
+    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value is not None)
+    return f"{method}({given})"

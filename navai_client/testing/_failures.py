@@ -1,33 +1,34 @@
-"""Scripted failures: what shall go wrong with which of the next requests."""
+"""Scripted failures: what goes wrong with which of the next requests to a backend under test."""
 
+import asyncio
 import threading
+from collections.abc import Awaitable, Callable
 from typing import Final, Literal, get_args
 
 from attrs import define, field, frozen
 
 from navai_client.errors import NavaiConfigError
 from navai_client.server._http import BackendResponse
-from navai_client.testing._journal import OPERATIONS
-from navai_client.testing._recording import RecordedRequest
+from navai_client.testing._recording import OPERATIONS, RecordedRequest
 from navai_client.wire._decode import trim
 
 Stage = Literal["sending", "executing", "answering"]
-"""When a connection is dropped: before the request is sent, before the backend acts, or before it answers."""
+"""When a connection is dropped: before the request is sent, before the backend acts, before it responds."""
 
 
 @frozen
-class Fault:
+class Failure:
     """What goes wrong with one request.
 
     Attributes:
         delay: Seconds that pass before the backend acts.
         drop: When the connection is dropped, or None.
-        answer: What is answered instead of what the backend would, or None.
+        response: The response instead of the backend's own, or None.
     """
 
     delay: float = 0.0
     drop: Stage | None = None
-    answer: BackendResponse | None = None
+    response: BackendResponse | None = None
 
     def __attrs_post_init__(self) -> None:
         if not self.delay >= 0:
@@ -36,15 +37,45 @@ class Fault:
             raise NavaiConfigError(f"before is one of {', '.join(get_args(Stage))}. Received: {self.drop!r}")
 
 
-_NO_FAULT: Final = Fault()
+_NO_FAILURE: Final = Failure()
+
+
+@frozen(eq=False)
+class Arrival:
+    """A request, and what goes wrong with it."""
+
+    request: RecordedRequest
+    failure: Failure
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it never reaches the backend."""
+        return self.failure.drop == "sending"
+
+    async def respond(self, backend: Callable[[], Awaitable[BackendResponse]]) -> BackendResponse | None:
+        """Return the response of *backend*, or the scripted one; None if the connection is dropped."""
+        request, failure = self.request, self.failure
+        if failure.delay:
+            await asyncio.sleep(failure.delay)
+        response = failure.response
+        if response is None and failure.drop != "executing":
+            response = await backend()
+        if response is None or failure.drop is not None:
+            request.outcome = f"connection dropped before {failure.drop} (scripted)"
+            return None
+        request.status = response.status
+        request.outcome = (
+            str(response.status) if failure.response is None else f"{response.status} (scripted)"
+        )
+        return response
 
 
 @define(eq=False)
 class _Entry:
-    """One line of the script: which requests, how many of them, and what happens to them."""
+    """Which requests, how many of them, and what goes wrong with each."""
 
     text: str
-    fault: Fault
+    failure: Failure
     operation: str | None
     function: str | None
     times: int | None
@@ -58,15 +89,15 @@ class _Entry:
             and self.function in (None, request.function_name)
         )
 
-    def is_left(self) -> bool:
+    def is_unused(self) -> bool:
         return not self.optional and self.used < (1 if self.times is None else self.times)
 
     def usage(self) -> str:
         return f"{self.text}: {self.used} of {'any number' if self.times is None else self.times} used"
 
 
-class Script:
-    """What shall go wrong, in order. Each request takes the first entry that fits it and is not used up."""
+class ScriptedFailures:
+    """What goes wrong, in order. Each request takes the first entry that fits it and is not used up."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -75,7 +106,7 @@ class Script:
     def add(
         self,
         text: str,
-        fault: Fault,
+        failure: Failure,
         *,
         operation: str | None,
         function: str | None,
@@ -94,25 +125,25 @@ class Script:
         if times is not None and times < 1:
             raise NavaiConfigError(f"times is 1 or more, or None for always. Received: {times}")
         name = None if function is None else trim(function).lower()
-        entry = _Entry(text, fault, operation, name, times, optional)
+        entry = _Entry(text, failure, operation, name, times, optional)
         with self._lock:
             self._entries.append(entry)
 
-    def take(self, request: RecordedRequest) -> Fault:
-        """Return what shall happen to *request*, and count it as having happened."""
+    def take(self, request: RecordedRequest) -> Failure:
+        """Return what goes wrong with *request*, and count it as used."""
         with self._lock:
             for entry in self._entries:
                 if entry.fits(request):
                     entry.used += 1
-                    return entry.fault
-        return _NO_FAULT
+                    return entry.failure
+        return _NO_FAILURE
 
-    def left(self) -> list[str]:
+    def unused(self) -> list[str]:
         """Return the entries that should have been used and were not, in words."""
         with self._lock:
-            return [entry.usage() for entry in self._entries if entry.is_left()]
+            return [entry.usage() for entry in self._entries if entry.is_unused()]
 
     def refused(self) -> int:
         """Return how many requests never arrived, because their connection was dropped before."""
         with self._lock:
-            return sum(entry.used for entry in self._entries if entry.fault.drop == "sending")
+            return sum(entry.used for entry in self._entries if entry.failure.drop == "sending")

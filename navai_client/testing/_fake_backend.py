@@ -1,20 +1,18 @@
-"""A backend in memory for tests: the server's core behind every kind of transport, without sockets."""
+"""``FakeBackend``: the server's core behind every kind of transport, in memory."""
 
-from types import TracebackType
-from typing import Any, Self, Unpack, final
+from typing import Any, Unpack, final
 
 from navai_client.server._backend import Backend
 from navai_client.server._demo import DemoServices
 from navai_client.server._settings import SettingsKeywords
-from navai_client.testing._base import ScriptedBackend
-from navai_client.testing._fake_transports import AsyncInMemoryTransport, InMemoryTransport
-from navai_client.testing._handlers import handle, handle_async
-from navai_client.testing._in_process import InMemory
+from navai_client.testing._base import BackendForTests
+from navai_client.testing._fake_transports import AsyncInMemoryTransport, HTTPXHandlers, InMemoryTransport
+from navai_client.testing._in_process import InProcessServer
 
 
 @final
-class FakeBackend(ScriptedBackend):
-    """Runs registered functions for clients of every kind, notes what it was asked, and fails on request.
+class FakeBackend(BackendForTests):
+    """Runs registered functions for clients of every kind, records its requests, and fails on request.
 
     ::
 
@@ -26,7 +24,7 @@ class FakeBackend(ScriptedBackend):
             client = NavaiBackendClient(transport=backend.transport)
 
     Secrets are demo secrets, and no folder is searched for functions. Any number of threads and event loops
-    may use one at the same time; an ``Idempotency-Key`` is known where it came first: to all synchronous
+    may use one at the same time; an ``Idempotency-Key`` is known where it arrived first: to all synchronous
     callers, or on that event loop.
 
     Attributes:
@@ -38,12 +36,13 @@ class FakeBackend(ScriptedBackend):
     def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
         """Make a backend with *settings*, fields of :class:`~navai_client.server.ServerSettings`."""
         super().__init__(Backend(env={}, discover=False, services=DemoServices(), **settings))
-        self._memory = InMemory(self._backend, self._scenario)
-        self.transport: InMemoryTransport = InMemoryTransport(self._memory)
-        self.async_transport: AsyncInMemoryTransport = AsyncInMemoryTransport(self._memory)
+        self._server = InProcessServer(self._backend)
+        self._handlers = HTTPXHandlers(self._server, self._receive)
+        self.transport: InMemoryTransport = InMemoryTransport(self._server, self._receive)
+        self.async_transport: AsyncInMemoryTransport = AsyncInMemoryTransport(self._server, self._receive)
 
     def handle(self, request: Any) -> Any:
-        """Answer a request of httpx or httpx2: ``httpx.MockTransport(backend.handle)``.
+        """Respond to a request of httpx or httpx2: ``httpx.MockTransport(backend.handle)``.
 
         Args:
             request: An ``httpx.Request`` or ``httpx2.Request``; its read timeout is kept.
@@ -51,10 +50,10 @@ class FakeBackend(ScriptedBackend):
         Returns:
             The response, of the same library; scripted failures raise that library's errors.
         """
-        return handle(self._memory, request)
+        return self._handlers.handle(request)
 
     async def handle_async(self, request: Any) -> Any:
-        """Answer a request of an asynchronous client: ``httpx.MockTransport(backend.handle_async)``.
+        """Respond to a request of an asynchronous client: ``httpx.MockTransport(backend.handle_async)``.
 
         Args:
             request: As for ``handle``.
@@ -65,16 +64,8 @@ class FakeBackend(ScriptedBackend):
         Raises:
             NavaiStateError: If no asyncio event loop is running.
         """
-        return await handle_async(self._memory, request)
+        return await self._handlers.handle_async(request)
 
     def close(self) -> None:
-        """Stop what still runs; afterwards synchronous callers are not answered."""
-        self._memory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        """Stop what still runs; afterwards synchronous callers get no response."""
+        self._server.close()

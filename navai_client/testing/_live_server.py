@@ -1,11 +1,10 @@
-"""The reference server on a free port of this machine, in a thread of the test's own process."""
+"""``LiveServer``: the reference server on a free port of this machine, in a thread of the test's process."""
 
 import functools
 import socket
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
-from types import TracebackType
-from typing import Any, Final, Self, Unpack, final
+from typing import Any, Final, Unpack, final
 
 import uvicorn
 
@@ -13,7 +12,7 @@ from navai_client.server._app import NavaiBackend
 from navai_client.server._demo import DemoServices
 from navai_client.server._http import BackendResponse
 from navai_client.server._settings import BackendOptions, SettingsKeywords
-from navai_client.testing._base import ScriptedBackend
+from navai_client.testing._base import BackendForTests
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -25,11 +24,11 @@ _CLOSING_S: Final = 10.0
 
 
 @final
-class LiveServer(ScriptedBackend):
-    """A real server: what a client's sockets, proxies and timeouts do can be seen.
+class LiveServer(BackendForTests):
+    """A real server: for what only sockets, proxies and timeouts show.
 
     Attributes:
-        url: Where it is, such as ``http://127.0.0.1:49152``.
+        url: The base URL, such as ``http://127.0.0.1:49152``.
     """
 
     _can_refuse = False
@@ -40,7 +39,7 @@ class LiveServer(ScriptedBackend):
         Raises:
             OSError: If it cannot listen.
         """
-        options = BackendOptions.from_env({}, default_model="demo")  # one that is not about to be shut down
+        options = BackendOptions.from_env({}, default_model="demo")  # a model without an announced shutdown
         self._app = NavaiBackend(options, env={}, discover=False, services=DemoServices(), **settings)
         super().__init__(self._app)
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -69,14 +68,6 @@ class LiveServer(ScriptedBackend):
         self._server.should_exit = True
         self._thread.join(_CLOSING_S)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     async def _serve(self, scope: _Message, receive: _Receive, send: _Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -84,17 +75,17 @@ class LiveServer(ScriptedBackend):
         body = await _whole_body(receive)
         if body is None:
             return
-        arrival = self._scenario.receive(scope["method"], scope["path"], dict(scope["headers"]), body)
-        answer = await self._scenario.play(arrival, functools.partial(self._answer, scope, receive, body))
-        if answer is None:
-            # To end an answer before its end is the one way to make a server cut a connection.
+        arrival = self._receive(scope["method"], scope["path"], dict(scope["headers"]), body)
+        response = await arrival.respond(functools.partial(self._respond, scope, receive, body))
+        if response is None:
+            # uvicorn closes a connection only when a response ends before its Content-Length.
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
             return
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": answer.body})
+        await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+        await send({"type": "http.response.body", "body": response.body})
 
-    async def _answer(self, scope: _Message, receive: _Receive, body: bytes) -> BackendResponse:
-        """Return what the server answers to a request whose *body* has been read."""
+    async def _respond(self, scope: _Message, receive: _Receive, body: bytes) -> BackendResponse:
+        """Return the server's response to a request whose *body* has been read."""
         unread: list[_Message] = [{"type": "http.request", "body": body}]
         sent: list[_Message] = []
 
@@ -110,7 +101,7 @@ class LiveServer(ScriptedBackend):
 
 
 class _Server(uvicorn.Server):
-    """Tells when it listens."""
+    """Sets ``ready`` once it listens."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -122,7 +113,7 @@ class _Server(uvicorn.Server):
 
 
 async def _whole_body(receive: _Receive) -> bytes | None:
-    """Return the body, or None if the client left before it was whole."""
+    """Return the body, or None if the client disconnected before its end."""
     parts = bytearray()
     while True:
         message = await receive()

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, on which synchronous callers are answered."""
+"""An event loop in a thread of its own: it runs coroutines for threads that have no loop."""
 
 import asyncio
 import threading
@@ -15,16 +15,17 @@ _CLOSING_S: Final = 5.0
 _Running = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 
-class OwnLoop:
-    """Runs coroutines for threads that have no event loop. It starts with the first."""
+class LoopThread:
+    """Runs coroutines on one event loop. The thread starts with the first one and keeps no process alive."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._lock = threading.Lock()
         self._running: _Running | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def run(self, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
+    def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run *work* and return what it returns.
 
         Raises:
@@ -36,15 +37,15 @@ class OwnLoop:
         except NavaiStateError:
             work.close()
             raise
-        waiting = asyncio.run_coroutine_threadsafe(work, loop)
+        result = asyncio.run_coroutine_threadsafe(work, loop)
         try:
-            return waiting.result(timeout)
+            return result.result(timeout)
         except BaseException:
-            waiting.cancel()  # who is interrupted waits for nothing either
+            result.cancel()  # also after KeyboardInterrupt
             raise
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """Run *last*, cancel what is left, and end the thread; nothing is run afterwards."""
+        """Run *last*, cancel what still runs, and end the thread; nothing can be run afterwards."""
         with self._lock:
             self._closed = True
             running, self._running = self._running, None
@@ -63,14 +64,14 @@ class OwnLoop:
             if self._running is None:
                 ready: Future[_Running] = Future()
                 self._thread = threading.Thread(
-                    target=asyncio.run, args=(_live(ready),), name="navai-testing", daemon=True
+                    target=asyncio.run, args=(_run_until_stopped(ready),), name=self._name, daemon=True
                 )
                 self._thread.start()
                 self._running = ready.result()
             return self._running[0]
 
 
-async def _live(ready: "Future[_Running]") -> None:
+async def _run_until_stopped(ready: "Future[_Running]") -> None:
     stop = asyncio.Event()
     ready.set_result((asyncio.get_running_loop(), stop))
     await stop.wait()

@@ -1,21 +1,49 @@
-"""What a backend under test was asked: requests as they arrived, and the calls that they make up."""
+"""The record of a backend under test: requests as they arrived, and the calls that they make up."""
 
+import json
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from navai_client._redaction import Redactor
 from navai_client.server._http import BodyError, decode_record
-from navai_client.testing._display import shown
+from navai_client.server._settings import ServerSettings
+from navai_client.wire._decode import trim
+
+OPERATIONS: Final = ("create_client_secret", "list_functions", "execute_function", "synthesize_speech")
 
 _PLAIN_HEADERS: Final = frozenset({"accept", "accept-encoding", "content-length", "content-type", "host"})
+_LONGEST_SHOWN: Final = 300  # characters
+_DEEPEST_SHOWN: Final = 20  # levels
+_REDACTOR: Final = Redactor()
+
+
+def shown(value: Any) -> str:
+    """Return the JSON *value* for a message: in one line, cut if it is long or deep, secrets masked."""
+    written = json.dumps(_shallow(value, _DEEPEST_SHOWN), ensure_ascii=False, default=repr)
+    text = _REDACTOR.content(written.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+    if len(text) <= _LONGEST_SHOWN:
+        return text
+    return f"{text[:_LONGEST_SHOWN]}... ({len(text)} characters)"
+
+
+def _shallow(value: Any, levels: int) -> Any:
+    if isinstance(value, dict | list | tuple) and levels == 0:
+        return "..."
+    if isinstance(value, dict):
+        return {str(key): _shallow(child, levels - 1) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_shallow(child, levels - 1) for child in value]
+    return value
 
 
 class Headers(Mapping[str, str]):
-    """The headers of a request, by name in any case. What could be secret is shown by no repr.
+    """The headers of a request, by name in any case. A repr masks all values that could be secret.
 
     Attributes:
-        raw: Names in lower case and values, as they came.
+        raw: Names in lower case and values, as bytes.
     """
 
     def __init__(self, raw: Mapping[bytes, bytes]) -> None:
@@ -46,11 +74,11 @@ class RecordedRequest:
         headers: The headers, by name in any case.
         content: The body.
         operation: The client's method that sends such a request, such as ``"execute_function"``, or None for
-            a path of another kind.
-        function_name: The function that shall be executed, as the backend looks it up, or None.
-        payload: What the function shall be given.
-        status: The status that was answered, or None when no answer was.
-        outcome: What came of it, in words.
+            other paths.
+        function_name: The name of the function to execute, as the backend looks it up, or None.
+        payload: The function's payload.
+        status: The status of the response, or None without a response.
+        outcome: The outcome, in words.
     """
 
     method: str
@@ -64,14 +92,14 @@ class RecordedRequest:
     outcome: str = "no answer"
 
     def json(self) -> dict[str, Any]:
-        """Return the body as the JSON object that it is; a body that is none gives an empty one."""
+        """Return the body if it is a JSON object, else an empty one."""
         try:
             return decode_record(self.content)
         except BodyError:
             return {}
 
     def summary(self) -> str:
-        """Return the request and what came of it, in one line without secrets."""
+        """Return the request and its outcome, in one line without secrets."""
         what = self.operation or f"{self.method} {self.path}"
         if self.function_name is not None:
             what = f"{self.function_name}({shown(self.payload)})"
@@ -84,7 +112,7 @@ class RecordedCall:
 
     Attributes:
         function_name: The function, as the backend looks it up.
-        payload: What it was given.
+        payload: The payload.
         requests: The attempts that arrived, in order.
     """
 
@@ -94,5 +122,58 @@ class RecordedCall:
 
     @property
     def outcome(self) -> str:
-        """What came of each attempt, in words."""
+        """The outcome of each attempt, in words."""
         return ", then ".join(request.outcome for request in self.requests)
+
+
+def read_request(
+    settings: ServerSettings, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes
+) -> RecordedRequest:
+    """Return the record of a request, read as a backend with *settings* reads it."""
+    paths = (
+        settings.client_secret_path,
+        settings.functions_list_path,
+        settings.functions_execute_path,
+        settings.speech_synthesize_path,
+    )
+    operation = dict(zip(paths, OPERATIONS, strict=True)).get(path)
+    request = RecordedRequest(method, path, Headers(headers), content, operation)
+    if operation == "execute_function":
+        record = request.json()
+        name = record.get("function_name")
+        request.function_name = trim(name).lower() if isinstance(name, str) else None
+        request.payload = record.get("payload")
+    return request
+
+
+class Recorder:
+    """The requests that arrived, in order, from any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._requests: list[RecordedRequest] = []
+
+    def record(self, request: RecordedRequest) -> None:
+        """Record *request*."""
+        with self._lock:
+            self._requests.append(request)
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """Every request so far."""
+        with self._lock:
+            return list(self._requests)
+
+    @property
+    def calls(self) -> list[RecordedCall]:
+        """Every call so far, in the order of their first attempts."""
+        attempts: dict[object, list[RecordedRequest]] = {}
+        for request in self.requests:
+            if request.function_name is not None:
+                key = request.headers.get("idempotency-key")
+                same = request if key is None else (key, request.content)
+                attempts.setdefault(same, []).append(request)
+        return [
+            RecordedCall(each[0].function_name or "", each[0].payload, tuple(each))
+            for each in attempts.values()
+        ]

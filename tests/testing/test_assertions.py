@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from navai_client import FunctionFailedError, NavaiBackendClient
 from navai_client.testing import FakeBackend
-from navai_client.testing._matching import differences
+from navai_client.testing._assertions import differences
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
