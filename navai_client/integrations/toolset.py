@@ -4,17 +4,16 @@ A call always has exactly one outcome, which a model can read; a failing backend
 """
 
 import asyncio
-import contextvars
 import inspect
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, Unpack, final
 
 import attrs
 
+from navai_client._threads import CallThreads
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import checked_timeout
 from navai_client.instrumentation import tool_call
@@ -35,7 +34,6 @@ from navai_client.models import FunctionList
 __all__ = ["Toolset", "ToolsetOptions"]
 
 _GRACE: Final = 5.0  # seconds that close() waits for running calls
-_MAX_THREADS: Final = 64
 _FAILED_TO_LIST: Final = "[navai] Failed to "
 
 Client = NavaiBackendClient | AsyncNavaiBackendClient
@@ -57,7 +55,7 @@ class _Backend:
         self._client: Any = client
         self._namespace = uuid.uuid4()
         self._client_is_async = inspect.iscoroutinefunction(client.execute_function)
-        self._threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="navai-tool")
+        self._threads = CallThreads()
 
     async def refresh(self) -> None:
         """List the functions again; if the backend fails, keep the list and say why in ``warnings``."""
@@ -75,12 +73,11 @@ class _Backend:
             idempotency_key=key,
             timeout=timeout,
         )
-        return await (execute() if self._client_is_async else self.in_thread(execute))
+        return await (execute() if self._client_is_async else self.in_thread(call, execute))
 
-    async def in_thread(self, work: Callable[[], Any]) -> Any:
-        """Run *work* in a thread, in the context variables of the caller."""
-        context = contextvars.copy_context()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, work)
+    async def in_thread(self, call: ToolCall, work: Callable[[], Any]) -> Any:
+        """Run *work*, which may block, in one of the threads of the function."""
+        return await self._threads.run(call.function_name, work)
 
     def idempotency_key(self, call: ToolCall) -> str:
         """Return a key that is the same for the same call: a backend that knows keys runs it once, too."""
@@ -91,9 +88,8 @@ class _Backend:
         return str(uuid.uuid5(self._namespace, f"{call.call_id}\n{call.function_name}\n{arguments}"))
 
     async def close(self) -> None:
-        """Wait for calls that have begun, and end idle threads."""
+        """Wait for calls that have begun."""
         await self.calls.close(_GRACE)
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 @final
@@ -291,7 +287,7 @@ class Toolset:
         """Run the function of *call*."""
         if found.bound is None:
             return await self._backend.execute(call, key, timeout)
-        result = await self._backend.in_thread(found.bound) if found.in_thread else found.bound()
+        result = await self._backend.in_thread(call, found.bound) if found.in_thread else found.bound()
         return await awaited(result)
 
 

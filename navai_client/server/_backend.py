@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, Unpack, overload
 
 from navai_client._redaction import LONGEST_ERROR, Redactor
+from navai_client._threads import CallThreads
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import AccessLog, AccessRecords
@@ -17,7 +18,6 @@ from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._inspector import RecentCalls
 from navai_client.server._services import UpstreamServices
 from navai_client.server._settings import BackendOptions, ServerSettings, SettingsKeywords
-from navai_client.server._threads import CallThreads
 from navai_client.wire._decode import trim
 
 _F = TypeVar("_F", bound=Callable[..., Any])

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from navai_client._redaction import message_of
+from navai_client._threads import CallThreads, NoThreadLeftError, outcome_of
 from navai_client.functions._binding import ArgumentsError
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._results import ResultError, encode_result
 from navai_client.functions._targets import Target
 from navai_client.server._http import BackendRequest
-from navai_client.server._threads import CallThreads, NoThreadLeftError
 
 _log = logging.getLogger("navai_client.server")
 
@@ -205,7 +205,7 @@ class Invoker:
 
     def _call_in_thread(self, running: RunningCall, make: Callable[[], Any]) -> None:
         running.let_go = self._threads.submit(
-            running.name, lambda: _guarded(make), lambda came: self._returned(running, *came)
+            running.name, lambda: outcome_of(make), lambda came: self._returned(running, *came)
         )
 
     def _returned(self, running: RunningCall, result: Any, error: BaseException | None) -> None:
@@ -250,11 +250,3 @@ class Invoker:
     def _failure(self, name: str, error: BaseException) -> FunctionFailure:
         _log.error("Function %s failed.", name, exc_info=error)
         return FunctionFailure(self._hide(message_of(error)))
-
-
-def _guarded(make: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    try:
-        return make(), None
-    # The boundary to code that is not ours, here in its thread.
-    except BaseException as error:  # noqa: BLE001
-        return None, error

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from navai_client._redaction import LONGEST_ERROR, Redactor
+from navai_client._threads import CallThreads
 from navai_client.server._backend import Backend
 from navai_client.server._calls import Invoker
 from navai_client.server._core import BackendCore
 from navai_client.server._http import BackendRequest, BackendResponse
-from navai_client.server._threads import CallThreads
 from navai_client.testing._failures import Arrival
 from navai_client.testing._loop_thread import LoopThread
 

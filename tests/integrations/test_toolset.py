@@ -3,6 +3,8 @@
 import asyncio
 import inspect
 import json
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -207,6 +209,15 @@ async def test_the_details_of_a_failure_hold_no_key(local: bool, caplog: pytest.
     assert [record.message for record in caplog.records if "***" in record.message] == [
         "fails: Function execution failed. refused: Bearer ***"
     ]
+
+
+@in_a_loop
+async def test_a_function_that_raises_stop_iteration_has_failed() -> None:
+    def fails() -> None:
+        raise StopIteration
+
+    async with await load(Scripted(), functions=[fails]) as toolset:
+        assert (await toolset.call("fails")).error_type == "failed"
 
 
 @in_a_loop
@@ -459,6 +470,24 @@ class TestTime:
         outcome = await calling
         assert (outcome.error_type, outcome.may_have_executed) == ("cancelled", True)
         await toolset.close()
+
+    def test_a_function_that_never_returns_does_not_keep_the_process_alive(self) -> None:
+        code = (
+            "import asyncio, threading\n"
+            "from navai_client import AsyncNavaiBackendClient, FunctionList\n"
+            "from navai_client.integrations import toolset\n"
+            "toolset._GRACE = 0.01\n"
+            "def hangs(): threading.Event().wait()\n"
+            "async def main():\n"
+            "    client = AsyncNavaiBackendClient()\n"
+            "    tools = toolset.Toolset(client, FunctionList(), functions=[hangs], timeout=0.01)\n"
+            "    async with tools:\n"
+            "        print((await tools.call('hangs')).error_type)\n"
+            "asyncio.run(main())\n"
+        )
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout == "timeout\n"
 
     @in_a_loop
     async def test_a_function_that_cancels_itself_is_answered_too(self) -> None:

@@ -1,30 +1,13 @@
-"""Calls in threads and keyed calls, as coroutines: how tests wait for them."""
+"""Keyed calls as coroutines, for tests that wait for them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from navai_client.server._calls import Outcome, RunningCall
 from navai_client.server._idempotency import IdempotencyKeys
-from navai_client.server._threads import CallThreads
 
-__all__ = ["begun", "once", "run"]
-
-
-async def run(threads: CallThreads, function: Hashable, call: Callable[[], Any]) -> Any:
-    """Run *call* in a thread and return what it returned; cancelled, give it up."""
-    returned = asyncio.get_running_loop().create_future()
-
-    def tell(result: Any) -> None:
-        if not returned.done():
-            returned.set_result(result)
-
-    give_up = threads.submit(function, call, tell)
-    try:
-        return await returned
-    except asyncio.CancelledError:
-        give_up()
-        raise
+__all__ = ["begun", "once"]
 
 
 def begun(work: Callable[[], Awaitable[bytes]]) -> RunningCall:

@@ -8,7 +8,7 @@ import pytest
 
 from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._http import BackendRequest
-from tests.server.test_threads import until
+from tests.test_threads import until
 
 EXECUTE = "/navai/functions/execute"
 REQUEST = BackendRequest("POST", EXECUTE, {})

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 import msgspec
 import pytest
 
+from navai_client._threads import CallThreads, NoThreadLeftError
 from navai_client.functions._registry import FunctionRegistry, normalize_name
 from navai_client.server import NavaiBackend, discover_function_modules, load_functions
 from navai_client.server._idempotency import IdempotencyKeys, KeyReusedError
-from navai_client.server._threads import CallThreads, NoThreadLeftError
-from tests.server.running import once, run
+from tests.server.running import once
 
 
 def load(base: Path, folders: str | None = None, agents: str | None = None) -> FunctionRegistry:
@@ -176,14 +176,14 @@ def test_a_function_that_never_returns_takes_no_other_functions_thread() -> None
         threads, release = CallThreads(per_function=1), threading.Event()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await run(threads, "stuck", lambda: release.wait(10))
-        assert await run(threads, "other", lambda: 7) == 7
+                await threads.run("stuck", lambda: release.wait(10))
+        assert await threads.run("other", lambda: 7) == 7
         with pytest.raises(NoThreadLeftError):
-            await run(threads, "stuck", lambda: 1)
+            await threads.run("stuck", lambda: 1)
         release.set()
         while threads.running:  # noqa: ASYNC110 - a thread cannot set an event of the loop
             await asyncio.sleep(0)
-        assert await run(threads, "stuck", lambda: 8) == 8
+        assert await threads.run("stuck", lambda: 8) == 8
 
     asyncio.run(scenario())
 
@@ -191,7 +191,7 @@ def test_a_function_that_never_returns_takes_no_other_functions_thread() -> None
 def test_calls_of_one_function_wait_their_turn() -> None:
     async def scenario() -> list[Any]:
         threads = CallThreads(per_function=1)
-        return await asyncio.gather(*(run(threads, "f", functools.partial(int, n)) for n in range(5)))
+        return await asyncio.gather(*(threads.run("f", functools.partial(int, n)) for n in range(5)))
 
     assert asyncio.run(scenario()) == [0, 1, 2, 3, 4]
 

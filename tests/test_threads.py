@@ -1,4 +1,4 @@
-"""Threads of synchronous functions: who waits, who gives up, and what is left."""
+"""Threads of synchronous functions: slots, abandoned calls, and which threads stay."""
 
 import asyncio
 import threading
@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from navai_client.server._threads import CallThreads
-from tests.server.running import run
+from navai_client._threads import CallThreads
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Block, the event loop too, until *condition* holds."""
+    """Block, including the event loop, until *condition* holds."""
     pause = threading.Event()
     end = time.monotonic() + 5
     while not condition():
@@ -22,12 +21,12 @@ def until(condition: Callable[[], bool]) -> None:
         pause.wait(0.001)
 
 
-def test_a_call_that_waits_can_give_up_its_turn() -> None:
+def test_a_call_that_waits_can_be_abandoned() -> None:
     async def scenario() -> None:
         threads, release = CallThreads(per_function=1), threading.Event()
-        first = asyncio.create_task(run(threads, "f", lambda: release.wait(5)))
-        second = asyncio.create_task(run(threads, "f", lambda: "second"))
-        third = asyncio.create_task(run(threads, "f", lambda: "third"))
+        first = asyncio.create_task(threads.run("f", lambda: release.wait(5)))
+        second = asyncio.create_task(threads.run("f", lambda: "second"))
+        third = asyncio.create_task(threads.run("f", lambda: "third"))
         await asyncio.sleep(0)
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -40,15 +39,15 @@ def test_a_call_that_waits_can_give_up_its_turn() -> None:
     asyncio.run(scenario())
 
 
-def test_a_turn_that_came_too_late_goes_to_the_next() -> None:
+def test_the_slot_of_a_call_that_was_abandoned_goes_to_the_next() -> None:
     async def scenario() -> None:
         threads, release = CallThreads(per_function=1), threading.Event()
-        first = asyncio.create_task(run(threads, "f", lambda: release.wait(5)))
-        second = asyncio.create_task(run(threads, "f", lambda: "second"))
-        third = asyncio.create_task(run(threads, "f", lambda: "third"))
+        first = asyncio.create_task(threads.run("f", lambda: release.wait(5)))
+        second = asyncio.create_task(threads.run("f", lambda: "second"))
+        third = asyncio.create_task(threads.run("f", lambda: "third"))
         await asyncio.sleep(0)
         release.set()
-        until(lambda: len(threads._lanes["f"].waiting) <= 1)  # the second's turn has come
+        until(lambda: len(threads._functions["f"].waiting) <= 1)  # the second's turn has come
         second.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second
@@ -59,17 +58,17 @@ def test_a_turn_that_came_too_late_goes_to_the_next() -> None:
     asyncio.run(scenario())
 
 
-def test_a_call_that_returned_before_it_was_given_up_holds_no_thread() -> None:
+def test_a_call_that_returned_before_it_was_abandoned_holds_no_slot() -> None:
     async def scenario() -> None:
         threads, begun = CallThreads(per_function=1), asyncio.Event()
         loop = asyncio.get_running_loop()
-        call = asyncio.create_task(run(threads, "f", lambda: loop.call_soon_threadsafe(begun.set)))
+        call = asyncio.create_task(threads.run("f", lambda: loop.call_soon_threadsafe(begun.set)))
         await begun.wait()
         until(lambda: not threads.running)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-        assert await run(threads, "f", lambda: "next") == "next"
+        assert await threads.run("f", lambda: "next") == "next"
 
     asyncio.run(scenario())
 
@@ -82,7 +81,7 @@ def test_a_call_may_outlive_the_loop_that_began_it() -> None:
         release.wait(5)
 
     async def scenario() -> None:
-        calling = asyncio.create_task(run(threads, "f", call))
+        calling = asyncio.create_task(threads.run("f", call))
         await asyncio.to_thread(begun.wait, 5)
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -96,7 +95,7 @@ def test_a_call_may_outlive_the_loop_that_began_it() -> None:
 def test_a_thread_without_work_ends_and_one_with_work_is_used_again() -> None:
     async def scenario() -> set[Any]:
         threads = CallThreads(idle=0.2)
-        return {await run(threads, "f", threading.current_thread) for _ in range(50)}
+        return {await threads.run("f", threading.current_thread) for _ in range(50)}
 
     used = asyncio.run(scenario())
     assert len(used) < 50
@@ -105,16 +104,16 @@ def test_a_thread_without_work_ends_and_one_with_work_is_used_again() -> None:
         assert not thread.is_alive()
 
 
-def test_a_call_that_is_given_up_before_a_thread_takes_it_is_never_made() -> None:
+def test_a_call_that_is_abandoned_before_a_thread_takes_it_is_never_made() -> None:
     class LateThreads(CallThreads):
-        """Starts its threads when it is told to."""
+        """Starts its threads on request."""
 
         def _start(self) -> None:
             self.start_now = super()._start
 
     async def scenario() -> None:
         threads, made = LateThreads(), []
-        calling = asyncio.create_task(run(threads, "f", lambda: made.append(1)))
+        calling = asyncio.create_task(threads.run("f", lambda: made.append(1)))
         await asyncio.sleep(0)
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -127,11 +126,11 @@ def test_a_call_that_is_given_up_before_a_thread_takes_it_is_never_made() -> Non
     asyncio.run(scenario())
 
 
-def test_quick_calls_that_come_together_need_few_threads_and_a_slow_one_holds_up_none() -> None:
+def test_quick_calls_share_threads_and_a_slow_one_delays_none() -> None:
     async def scenario() -> None:
         threads, release = CallThreads(per_function=200), threading.Event()
-        slow = [asyncio.create_task(run(threads, "slow", lambda: release.wait(20))) for _ in range(3)]
-        quick = [asyncio.create_task(run(threads, n % 7, lambda n=n: n)) for n in range(100)]  # type: ignore[misc]
+        slow = [asyncio.create_task(threads.run("slow", lambda: release.wait(20))) for _ in range(3)]
+        quick = [asyncio.create_task(threads.run(n % 7, lambda n=n: n)) for n in range(100)]  # type: ignore[misc]
         assert await asyncio.gather(*quick) == list(range(100))
         assert not any(each.done() for each in slow)
         release.set()
@@ -140,7 +139,7 @@ def test_quick_calls_that_come_together_need_few_threads_and_a_slow_one_holds_up
     asyncio.run(scenario())
 
 
-def test_a_result_that_nobody_is_left_to_hear_is_dropped() -> None:
+def test_a_result_for_a_closed_loop_is_dropped() -> None:
     threads, release = CallThreads(), threading.Event()
 
     async def scenario() -> None:
@@ -151,9 +150,9 @@ def test_a_result_that_nobody_is_left_to_hear_is_dropped() -> None:
     until(lambda: not threads.running)
 
 
-def test_a_thread_that_was_about_to_end_takes_the_call_that_has_just_come() -> None:
+def test_a_thread_about_to_end_takes_a_call_that_has_just_come() -> None:
     class Late(SimpleQueue[Any]):
-        """Says once that there is nothing, although there is."""
+        """Is empty once, although it is not."""
 
         def get(self, *given: Any, **more: Any) -> Any:
             if not said:
@@ -166,13 +165,13 @@ def test_a_thread_that_was_about_to_end_takes_the_call_that_has_just_come() -> N
     async def scenario() -> None:
         threads = CallThreads()
         threads._queue = Late()
-        assert await run(threads, "f", lambda: "made") == "made"
+        assert await threads.run("f", lambda: "made") == "made"
 
     asyncio.run(scenario())
     assert said == [1]
 
 
-def test_a_system_without_a_thread_to_spare_delays_calls_and_loses_none(
+def test_a_system_without_a_thread_left_delays_calls_and_loses_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def refuse(_: threading.Thread) -> None:
@@ -182,9 +181,20 @@ def test_a_system_without_a_thread_to_spare_delays_calls_and_loses_none(
         threads = CallThreads()
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", refuse)
-            first = asyncio.create_task(run(threads, "f", lambda: "first"))
+            first = asyncio.create_task(threads.run("f", lambda: "first"))
             await asyncio.sleep(0)
-        assert await run(threads, "f", lambda: "second") == "second"
+        assert await threads.run("f", lambda: "second") == "second"
         assert await first == "first"
+
+    asyncio.run(scenario())
+
+
+def test_an_exception_is_raised_where_the_call_is_awaited_even_a_stop_iteration() -> None:
+    async def scenario() -> None:
+        threads = CallThreads()
+        with pytest.raises(ZeroDivisionError):
+            await threads.run("f", lambda: 1 / 0)
+        with pytest.raises(RuntimeError, match="StopIteration"):
+            await threads.run("f", lambda: next(iter(())))
 
     asyncio.run(scenario())
