@@ -17,7 +17,11 @@ if TYPE_CHECKING:
         AsyncClientSecrets as AsyncClientSecrets,
         ClientSecrets as ClientSecrets,
     )
-    from navai_client.config import resolve_navai_env as resolve_navai_env
+    from navai_client.config import (
+        USE_CLIENT_DEFAULT as USE_CLIENT_DEFAULT,
+        UseClientDefault as UseClientDefault,
+        resolve_navai_env as resolve_navai_env,
+    )
     from navai_client.errors import (
         FunctionFailedError as FunctionFailedError,
         InvalidResponseError as InvalidResponseError,
@@ -34,7 +38,9 @@ if TYPE_CHECKING:
         BackendFunction as BackendFunction,
         ClientSecret as ClientSecret,
         FunctionList as FunctionList,
+        SessionOptions as SessionOptions,
         SpeechAudio as SpeechAudio,
+        SpeechOptions as SpeechOptions,
     )
 
 __getattr__, __dir__, __all__ = lazy(
@@ -43,7 +49,7 @@ __getattr__, __dir__, __all__ = lazy(
         "._version": ("__version__",),
         ".client": ("AsyncNavaiBackendClient", "NavaiBackendClient"),
         ".client_secrets": ("AsyncClientSecrets", "ClientSecrets"),
-        ".config": ("resolve_navai_env",),
+        ".config": ("USE_CLIENT_DEFAULT", "UseClientDefault", "resolve_navai_env"),
         ".errors": (
             "FunctionFailedError",
             "InvalidResponseError",
@@ -56,6 +62,13 @@ __getattr__, __dir__, __all__ = lazy(
             "NavaiTransportError",
             "UnknownFunctionError",
         ),
-        ".models": ("BackendFunction", "ClientSecret", "FunctionList", "SpeechAudio"),
+        ".models": (
+            "BackendFunction",
+            "ClientSecret",
+            "FunctionList",
+            "SessionOptions",
+            "SpeechAudio",
+            "SpeechOptions",
+        ),
     },
 )

@@ -1,21 +1,25 @@
-"""The two clients: shells, one line for each operation, and the loop that drives an exchange."""
+"""The two clients: one base class with the constructor and all docstrings, and two shells that send."""
 
 import asyncio
 import logging
 import ssl
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar, Unpack, final
+from typing import Any, Final, Generic, Self, TypeVar, Unpack, final
 
 from attrs import evolve
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets
 from navai_client.config import (
+    USE_CLIENT_DEFAULT,
     ClientConfig,
+    UseClientDefault,
     checked_timeout,
     resolve_base_url,
     resolve_headers,
@@ -23,126 +27,60 @@ from navai_client.config import (
 )
 from navai_client.errors import NavaiConfigError, NavaiStateError
 from navai_client.instrumentation import Instrumentation, Observation, ObservedCall, current_tool_call
-from navai_client.models import ClientSecret, FunctionList, SpeechAudio
+from navai_client.models import ClientSecret, FunctionList, SessionOptions, SpeechAudio, SpeechOptions
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, sync_transport
 from navai_client.wire._exchange import Exchange
 from navai_client.wire._operations import (
-    CLIENT_SECRET_PATH,
-    FUNCTIONS_EXECUTE_PATH,
-    FUNCTIONS_LIST_PATH,
-    SPEECH_SYNTHESIZE_PATH,
-    Operation,
-    Operations,
-    SessionOptions,
-    SpeechOptions,
+    CREATE_CLIENT_SECRET,
+    EXECUTE_FUNCTION,
+    LIST_FUNCTIONS,
+    SYNTHESIZE_SPEECH,
 )
+from navai_client.wire._requests import Invocation, Invocations
 from navai_client.wire._retry import RetryPolicy
-from navai_client.wire._values import Send, TransportFailure
+from navai_client.wire._values import ClientHeaders, Send, TransportFailure
 
 __all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
 
 T = TypeVar("T")
+AnyTransport = TypeVar("AnyTransport", Transport, AsyncTransport)
+_Timeout = float | None | UseClientDefault
 
-# Stands for "the timeout that the client was given". Told by identity: a caller's own -1.0 is an error.
-_CLIENTS_TIMEOUT: Final = float("-1")
-_GRACE: Final = 5.0  # seconds that close() waits for calls whose callers have left
+_GRACE: Final = 5.0  # seconds that close() waits for abandoned calls; the longest that a shutdown should take
 _log: Final = logging.getLogger("navai_client")
 
 
-def _leave(call: Call) -> bool:
-    """Tell the transport that the caller of *call* has left; return whether its task can be cancelled."""
-    call.left = True
-    return call.cancellable and not call.sent
-
-
-def _failure_of(outcome: Any) -> str | None:
-    return outcome.message if isinstance(outcome, TransportFailure) else None
-
-
-class _Core:
-    """What both clients have in common: settings checked, operations made, whether they are closed."""
-
-    def __init__(self, config: ClientConfig, instrumentation: Instrumentation | None) -> None:
-        self.config = config
-        self.instrumentation = instrumentation
-        self.operations = Operations(
-            config.base_url, config.paths, config.headers, config.secrets, new_key=lambda: str(uuid.uuid4())
-        )
-        self.policy = RetryPolicy(max_retries=config.max_retries)
-        self.closed = False
-
-    def exchange(self, operation: Operation[T], timeout: float | None) -> Exchange[T]:
-        if self.closed:
-            raise NavaiStateError("This client is closed; make a new one.")
-        limit = self.config.timeout if timeout is _CLIENTS_TIMEOUT else checked_timeout(timeout)
-        return Exchange(operation, self.policy, limit)
-
-    def call(self, step: Send) -> Call:
-        return Call(timeout=step.timeout, max_response_bytes=self.config.max_response_bytes)
-
-    def observed(self, operation: Operation[Any]) -> ObservedCall:
-        return ObservedCall(
-            operation.name,
-            operation.request.endpoint.url.partition("?")[0],
-            operation.function_name,
-            operation.payload,
-            current_tool_call(),
-            operation.secrets,
-        )
-
-    def carrying(self, operation: Operation[T], observation: Observation) -> Operation[T]:
-        """Return *operation* with the headers that its *observation* wants to go with it."""
-        if not observation.headers:
-            return operation
-        request = operation.request
-        call_headers = (*request.call_headers, *observation.headers.items())
-        return evolve(operation, request=evolve(request, call_headers=call_headers))
-
-    def log_retry(self, operation: Operation[Any], step: Send) -> None:
-        _log.info(
-            "%s: trying again in %.2f s, retry %d of %d (%s)",
-            operation.name,
-            step.delay,
-            step.attempt - 1,
-            self.config.max_retries,
-            step.reason,
-        )
-
-    def repr(self, client: object) -> str:
-        return f"<{type(client).__name__} base_url={self.config.base_url!r}{' closed' * self.closed}>"
-
-
-@final
-class NavaiBackendClient:
+class _Client(ABC, Generic[AnyTransport]):
     """Calls a Navai backend: mints client secrets, lists its functions and executes them.
 
-    It keeps connections open between calls. Any number of threads (of tasks of one event loop, for the async
-    client) may share one. Use it as a context manager, or call ``close()``.
+    A client keeps connections open between calls. Any number of threads can share a ``NavaiBackendClient``,
+    any number of tasks of one event loop an ``AsyncNavaiBackendClient``. Use it as a context manager, or call
+    ``close()``.
 
     Args:
         base_url: Where the backend is, else ``NAVAI_API_URL`` of *env*, else ``http://localhost:3000``. Blank
             counts as absent; trailing slashes are dropped.
         env: Where to look for ``NAVAI_API_URL``, instead of the process's environment.
-        client_secret_path: The path that mints client secrets.
-        functions_list_path: The path that lists the functions.
-        functions_execute_path: The path that executes one.
-        speech_synthesize_path: The path that turns text into sound.
-        headers: Sent with every request, such as ``Authorization`` for a gateway of yours.
-        timeout: Seconds that one whole call may take, retries included; None for no limit.
-        max_retries: How often a call is tried again at most; see each method for when.
-        max_response_bytes: The largest answer that is read, in decompressed bytes.
+        client_secret_path: The path of ``create_client_secret``.
+        functions_list_path: The path of ``list_functions``.
+        functions_execute_path: The path of ``execute_function``.
+        speech_synthesize_path: The path of ``synthesize_speech``.
+        headers: Sent with every request, such as ``Authorization``.
+        timeout: Seconds for one whole call, retries included; None for no limit.
+        max_retries: How often a call is tried again at most; each method says when.
+        max_response_bytes: The largest response body that is read, in decompressed bytes.
         verify: For the default transport: True for the usual certificate authorities (and those that
             ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name), a file or folder of certificates, or an
             ``ssl.SSLContext``.
-        proxy: For the default transport: a proxy's URL, instead of what ``HTTPS_PROXY`` and its like say.
+        proxy: For the default transport: a proxy's URL, instead of what ``HTTPS_PROXY`` and the like say.
         transport: Sends the requests instead of the default: a transport of this package, of httpx or of
             httpx2 (such as ``httpx.MockTransport``). It is closed with the client.
-        http_client: A whole client of httpx or httpx2 to send through. It is yours to close.
+        http_client: A client of httpx or httpx2 to send through. It stays yours to close.
         instrumentation: Watches the calls, for tracing for example.
 
     Raises:
-        NavaiConfigError: If any of it cannot work.
+        NavaiConfigError: If a value cannot work.
     """
 
     def __init__(
@@ -150,10 +88,10 @@ class NavaiBackendClient:
         base_url: str | None = None,
         *,
         env: Mapping[str, str | None] | None = None,
-        client_secret_path: str = CLIENT_SECRET_PATH,
-        functions_list_path: str = FUNCTIONS_LIST_PATH,
-        functions_execute_path: str = FUNCTIONS_EXECUTE_PATH,
-        speech_synthesize_path: str = SPEECH_SYNTHESIZE_PATH,
+        client_secret_path: str = CREATE_CLIENT_SECRET.path,
+        functions_list_path: str = LIST_FUNCTIONS.path,
+        functions_execute_path: str = EXECUTE_FUNCTION.path,
+        speech_synthesize_path: str = SYNTHESIZE_SPEECH.path,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = 30.0,
         max_retries: int = 2,
@@ -165,31 +103,32 @@ class NavaiBackendClient:
         instrumentation: Instrumentation | None = None,
     ) -> None:
         try:
-            self._core = _Core(
-                ClientConfig(
-                    base_url=resolve_base_url(base_url, env),
-                    paths=resolve_paths(
-                        client_secret=client_secret_path,
-                        functions_list=functions_list_path,
-                        functions_execute=functions_execute_path,
-                        speech_synthesize=speech_synthesize_path,
-                    ),
-                    headers=resolve_headers(headers),
-                    timeout=timeout,
-                    max_retries=max_retries,
-                    max_response_bytes=max_response_bytes,
+            self._config = ClientConfig(
+                base_url=resolve_base_url(base_url, env),
+                paths=resolve_paths(
+                    client_secret_path=client_secret_path,
+                    functions_list_path=functions_list_path,
+                    functions_execute_path=functions_execute_path,
+                    speech_synthesize_path=speech_synthesize_path,
                 ),
-                instrumentation,
+                headers=resolve_headers(headers),
+                timeout=timeout,
+                max_retries=max_retries,
+                max_response_bytes=max_response_bytes,
             )
-            self._make = self._core.operations
-            self._transport: Transport = sync_transport(transport, http_client, verify, proxy)
+            self._transport: AnyTransport = self._open(transport, http_client, verify, proxy)
         except NavaiConfigError as error:
-            del base_url, env, headers, proxy, transport, http_client  # a traceback can show variables
+            # The frames of a traceback can be shown with their variables, and these can be secret.
+            del base_url, env, headers, proxy, transport, http_client
             raise error.with_traceback(None) from None
+        self._policy = RetryPolicy(max_retries=self._config.max_retries)
+        self._instrumentation = instrumentation
+        self._calls = Invocations(self._config.base_url, self._config.paths, lambda: str(uuid.uuid4()))
+        self._closed = False
 
     def create_client_secret(
-        self, *, timeout: float | None = _CLIENTS_TIMEOUT, **session: Unpack[SessionOptions]
-    ) -> ClientSecret:
+        self, *, timeout: _Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
+    ) -> Any:
         """Mint a short-lived key with which an agent opens a Realtime session.
 
         Tried again after connection failures and after 408, 429, 502, 503 and 504.
@@ -197,42 +136,38 @@ class NavaiBackendClient:
         Args:
             timeout: Seconds for this call, instead of the client's; None for no limit.
             session: Any of ``model``, ``voice``, ``instructions``, ``language``, ``voice_accent``,
-                ``voice_tone`` and ``api_key`` (an OpenAI key, for backends that take one from requests).
+                ``voice_tone`` and ``api_key`` (an OpenAI key, for backends that accept one from requests).
 
         Raises:
             NavaiHTTPError: If the backend refuses.
-            InvalidResponseError: If its answer is not a client secret.
-            NavaiTransportError: If no answer came.
+            InvalidResponseError: If its response is not a client secret.
+            NavaiTransportError: If no response arrives.
         """
-        return self._run(self._make.create_client_secret(session), timeout)
 
-    def client_secrets(self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]) -> ClientSecrets:
-        """Return a source of client secrets that are good: its ``get()`` mints one only when it must.
+    def client_secrets(self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]) -> Any:
+        """Return a source of valid client secrets: its ``get()`` mints one only when it must.
 
-        A secret is handed out again while it has more than *leeway* seconds to live. However many ask at the
-        same time, one is minted. The source itself can be called for the value alone, which is what the
-        ``api_key`` of the OpenAI Agents SDK takes.
+        A secret is handed out again while more than *leeway* seconds of its life are left. Callers that ask
+        at the same time share one minting. The source itself can be called for the value alone, which is what
+        the ``api_key`` of the OpenAI Agents SDK accepts.
 
         Args:
             leeway: Seconds that a secret must have left.
             session: As for ``create_client_secret``.
         """
-        return ClientSecrets(partial(self.create_client_secret, **session), leeway)
 
-    def list_functions(
-        self, *, max_age: float | None = None, timeout: float | None = _CLIENTS_TIMEOUT
-    ) -> FunctionList:
+    def list_functions(self, *, max_age: float | None = None, timeout: _Timeout = USE_CLIENT_DEFAULT) -> Any:
         """List the functions that the backend offers.
 
-        A backend that fails raises nothing: the list is empty then, and its ``warnings`` say why. Tried again
+        A backend that fails raises nothing: the list is then empty, and its ``warnings`` say why. Tried again
         after connection failures and after 408, 429, 502, 503 and 504.
 
         Args:
-            max_age: Seconds for which the last good list may be given again without asking. An older one is
-                asked after by its ``ETag``, if it had one. None asks each time. A failure is never kept.
+            max_age: Seconds for which the last list may be returned again without a request. An older one is
+                revalidated by its ``ETag``, if it had one. None sends a request each time. A failure is never
+                kept.
             timeout: Seconds for this call, instead of the client's; None for no limit.
         """
-        return self._run(self._make.list_functions(max_age), timeout)
 
     def execute_function(
         self,
@@ -240,19 +175,19 @@ class NavaiBackendClient:
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
-        timeout: float | None = _CLIENTS_TIMEOUT,
+        timeout: _Timeout = USE_CLIENT_DEFAULT,
     ) -> Any:
         """Execute a function of the backend and return its result.
 
-        Tried again only when the request certainly never left, or after 429 and 503 that carry
-        ``Retry-After``: nothing happens twice.
+        Tried again only when the request was certainly not sent, or after 429 and 503 with ``Retry-After``:
+        no function runs twice.
 
         Args:
             function_name: The name of the function.
-            payload: What to give it: JSON values, usually a dict, or None.
-            idempotency_key: Goes with every attempt as ``Idempotency-Key``, so that a backend that knows
-                it (the bundled server does) runs the function once. A new UUID by default; give your own to
-                ask again for a call whose answer you missed.
+            payload: Its input: JSON values, usually a dict, or None.
+            idempotency_key: Sent with every attempt as ``Idempotency-Key``, so that a backend that knows the
+                header (the bundled server does) runs the function once. A new UUID by default; give your own
+                to repeat a call whose response you missed.
             timeout: Seconds for this call, instead of the client's; None for no limit.
 
         Raises:
@@ -260,58 +195,142 @@ class NavaiBackendClient:
             UnknownFunctionError: If the backend has no such function.
             NavaiHTTPError: If it refuses otherwise.
             FunctionFailedError: If the function failed.
-            InvalidResponseError: If the answer is not one.
-            NavaiTransportError: If no answer came; ``may_have_executed`` says whether it may have run.
+            InvalidResponseError: If the response breaks the contract.
+            NavaiTransportError: If no response arrives; ``may_have_executed`` says whether the function may
+                have run.
         """
-        return self._run(self._make.execute_function(function_name, payload, idempotency_key), timeout)
 
     def synthesize_speech(
-        self, text: str, *, timeout: float | None = _CLIENTS_TIMEOUT, **voice: Unpack[SpeechOptions]
-    ) -> SpeechAudio:
-        """Turn text into sound, where the backend speaks through ElevenLabs.
+        self, text: str, *, timeout: _Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
+    ) -> Any:
+        """Turn text into sound, on a backend that speaks through ElevenLabs.
 
-        Tried again as ``execute_function`` is, because each call costs.
+        Tried again as ``execute_function`` is, because each call costs money.
 
         Args:
-            text: What to say.
+            text: The text to speak.
             timeout: Seconds for this call, instead of the client's; None for no limit.
             voice: Any of ``voice_id``, ``model_id``, ``output_format``, ``optimize_streaming_latency``,
                 ``stability``, ``similarity_boost``, ``style`` and ``use_speaker_boost``.
 
         Raises:
             NavaiHTTPError: If the backend refuses.
-            InvalidResponseError: If its answer is not sound.
-            NavaiTransportError: If no answer came.
+            InvalidResponseError: If its response is not sound.
+            NavaiTransportError: If no response arrives.
         """
-        return self._run(self._make.synthesize_speech(text, voice), timeout)
+
+    def close(self) -> Any:
+        """Close the connections. A client can be closed more than once, but not used afterwards.
+
+        The async client first waits up to 5 seconds for abandoned calls, whose callers were cancelled.
+        """
+
+    @abstractmethod
+    def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AnyTransport:
+        """Return what requests are sent through."""
+
+    def _exchange(self, invocation: Invocation[T], timeout: _Timeout, headers: ClientHeaders) -> Exchange[T]:
+        if self._closed:
+            raise NavaiStateError("This client is closed; make a new one.")
+        is_default = isinstance(timeout, UseClientDefault)
+        limit = self._config.timeout if is_default else checked_timeout(timeout)
+        return Exchange(invocation, self._policy, limit, headers)
+
+    def _attempt(self, step: Send) -> Call:
+        return Call(timeout=step.timeout, max_response_bytes=self._config.max_response_bytes)
+
+    def _observe(
+        self, instrumentation: Instrumentation, invocation: Invocation[Any], headers: ClientHeaders
+    ) -> AbstractContextManager[Observation]:
+        return instrumentation.observe(
+            ObservedCall(
+                invocation.operation.name,
+                invocation.endpoint.url.partition("?")[0],
+                invocation.context.get("function_name"),
+                invocation.payload,
+                current_tool_call(),
+                (*headers.secrets, *invocation.secrets),
+            )
+        )
+
+    def _log_retry(self, invocation: Invocation[Any], step: Send) -> None:
+        _log.info(
+            "%s: trying again in %.2f s, retry %d of %d (%s)",
+            invocation.operation.name,
+            step.delay,
+            step.attempt - 1,
+            self._config.max_retries,
+            step.reason,
+        )
+
+    def __repr__(self) -> str:
+        state = " closed" if self._closed else ""
+        return f"<{type(self).__name__} base_url={self._config.base_url!r}{state}>"
+
+
+def _carrying(invocation: Invocation[T], observation: Observation) -> Invocation[T]:
+    """Return *invocation* with the headers that its *observation* adds."""
+    if not observation.headers:
+        return invocation
+    return evolve(invocation, call_headers=(*invocation.call_headers, *observation.headers.items()))
+
+
+@final
+class NavaiBackendClient(_Client[Transport]):
+    def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> Transport:
+        return sync_transport(transport, http_client, verify, proxy)
+
+    def create_client_secret(
+        self, *, timeout: _Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
+    ) -> ClientSecret:
+        return self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), timeout)
+
+    def client_secrets(self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]) -> ClientSecrets:
+        return ClientSecrets(partial(self.create_client_secret, **session), leeway)
+
+    def list_functions(
+        self, *, max_age: float | None = None, timeout: _Timeout = USE_CLIENT_DEFAULT
+    ) -> FunctionList:
+        return self._run(self._calls.list_functions(max_age), timeout)
+
+    def execute_function(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        timeout: _Timeout = USE_CLIENT_DEFAULT,
+    ) -> Any:
+        arguments = {"function_name": function_name, "payload": payload}
+        return self._run(self._calls.prepare(EXECUTE_FUNCTION, arguments, idempotency_key), timeout)
+
+    def synthesize_speech(
+        self, text: str, *, timeout: _Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
+    ) -> SpeechAudio:
+        return self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), timeout)
 
     def close(self) -> None:
-        """Close the connections. A client can be closed more than once, but not be used after.
-
-        The async client first waits up to 5 seconds for calls whose callers were cancelled.
-        """
-        if not self._core.closed:
-            self._core.closed = True
+        if not self._closed:
+            self._closed = True
             self._transport.close()
 
-    def _run(self, operation: Operation[T], timeout: float | None) -> T:
-        if self._core.instrumentation is None:
-            return self._exchange(operation, timeout)
-        with self._core.instrumentation.observe(self._core.observed(operation)) as observation:
-            value = self._exchange(self._core.carrying(operation, observation), timeout)
+    def _run(self, invocation: Invocation[T], timeout: _Timeout) -> T:
+        headers = self._config.headers
+        if self._instrumentation is None:
+            return self._drive(self._exchange(invocation, timeout, headers))
+        with self._observe(self._instrumentation, invocation, headers) as observation:
+            value = self._drive(self._exchange(_carrying(invocation, observation), timeout, headers))
             observation.succeeded(value)
         return value
 
-    def _exchange(self, operation: Operation[T], timeout: float | None) -> T:
-        exchange = self._core.exchange(operation, timeout)
+    def _drive(self, exchange: Exchange[T]) -> T:
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.reason:
-                self._core.log_retry(operation, step)
+                self._log_retry(exchange.invocation, step)
                 time.sleep(step.delay)
-            step = exchange.receive(
-                self._transport.send(step.request, self._core.call(step)), time.monotonic()
-            )
+            # In no variable: a failure may quote a header, and the frames of a traceback can be shown.
+            step = exchange.receive(self._transport.send(step.request, self._attempt(step)), time.monotonic())
         return step.value
 
     def __enter__(self) -> Self:
@@ -322,134 +341,28 @@ class NavaiBackendClient:
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return self._core.repr(self)
-
 
 @final
-class AsyncNavaiBackendClient:
-    """Calls a Navai backend: mints client secrets, lists its functions and executes them.
-
-    It keeps connections open between calls. Any number of threads (of tasks of one event loop, for the async
-    client) may share one. Use it as a context manager, or call ``close()``.
-
-    Args:
-        base_url: Where the backend is, else ``NAVAI_API_URL`` of *env*, else ``http://localhost:3000``. Blank
-            counts as absent; trailing slashes are dropped.
-        env: Where to look for ``NAVAI_API_URL``, instead of the process's environment.
-        client_secret_path: The path that mints client secrets.
-        functions_list_path: The path that lists the functions.
-        functions_execute_path: The path that executes one.
-        speech_synthesize_path: The path that turns text into sound.
-        headers: Sent with every request, such as ``Authorization`` for a gateway of yours.
-        timeout: Seconds that one whole call may take, retries included; None for no limit.
-        max_retries: How often a call is tried again at most; see each method for when.
-        max_response_bytes: The largest answer that is read, in decompressed bytes.
-        verify: For the default transport: True for the usual certificate authorities (and those that
-            ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name), a file or folder of certificates, or an
-            ``ssl.SSLContext``.
-        proxy: For the default transport: a proxy's URL, instead of what ``HTTPS_PROXY`` and its like say.
-        transport: Sends the requests instead of the default: a transport of this package, of httpx or of
-            httpx2 (such as ``httpx.MockTransport``). It is closed with the client.
-        http_client: A whole client of httpx or httpx2 to send through. It is yours to close.
-        instrumentation: Watches the calls, for tracing for example.
-
-    Raises:
-        NavaiConfigError: If any of it cannot work.
-    """
-
-    def __init__(
-        self,
-        base_url: str | None = None,
-        *,
-        env: Mapping[str, str | None] | None = None,
-        client_secret_path: str = CLIENT_SECRET_PATH,
-        functions_list_path: str = FUNCTIONS_LIST_PATH,
-        functions_execute_path: str = FUNCTIONS_EXECUTE_PATH,
-        speech_synthesize_path: str = SPEECH_SYNTHESIZE_PATH,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = 30.0,
-        max_retries: int = 2,
-        max_response_bytes: int = 16 * 2**20,
-        verify: bool | str | ssl.SSLContext = True,
-        proxy: str | None = None,
-        transport: Any = None,
-        http_client: Any = None,
-        instrumentation: Instrumentation | None = None,
-    ) -> None:
-        try:
-            self._core = _Core(
-                ClientConfig(
-                    base_url=resolve_base_url(base_url, env),
-                    paths=resolve_paths(
-                        client_secret=client_secret_path,
-                        functions_list=functions_list_path,
-                        functions_execute=functions_execute_path,
-                        speech_synthesize=speech_synthesize_path,
-                    ),
-                    headers=resolve_headers(headers),
-                    timeout=timeout,
-                    max_retries=max_retries,
-                    max_response_bytes=max_response_bytes,
-                ),
-                instrumentation,
-            )
-            self._background = BackgroundTasks(_log, _failure_of)
-            self._loop: asyncio.AbstractEventLoop | None = None
-            self._make = self._core.operations
-            self._transport: AsyncTransport = async_transport(transport, http_client, verify, proxy)
-        except NavaiConfigError as error:
-            del base_url, env, headers, proxy, transport, http_client  # a traceback can show variables
-            raise error.with_traceback(None) from None
+class AsyncNavaiBackendClient(_Client[AsyncTransport]):
+    def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AsyncTransport:
+        self._background = BackgroundTasks(_log, _failure_of)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        return async_transport(transport, http_client, verify, proxy)
 
     async def create_client_secret(
-        self, *, timeout: float | None = _CLIENTS_TIMEOUT, **session: Unpack[SessionOptions]
+        self, *, timeout: _Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
     ) -> ClientSecret:
-        """Mint a short-lived key with which an agent opens a Realtime session.
-
-        Tried again after connection failures and after 408, 429, 502, 503 and 504.
-
-        Args:
-            timeout: Seconds for this call, instead of the client's; None for no limit.
-            session: Any of ``model``, ``voice``, ``instructions``, ``language``, ``voice_accent``,
-                ``voice_tone`` and ``api_key`` (an OpenAI key, for backends that take one from requests).
-
-        Raises:
-            NavaiHTTPError: If the backend refuses.
-            InvalidResponseError: If its answer is not a client secret.
-            NavaiTransportError: If no answer came.
-        """
-        return await self._run(self._make.create_client_secret(session), timeout)
+        return await self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), timeout)
 
     def client_secrets(
         self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]
     ) -> AsyncClientSecrets:
-        """Return a source of client secrets that are good: its ``get()`` mints one only when it must.
-
-        A secret is handed out again while it has more than *leeway* seconds to live. However many ask at the
-        same time, one is minted. The source itself can be called for the value alone, which is what the
-        ``api_key`` of the OpenAI Agents SDK takes.
-
-        Args:
-            leeway: Seconds that a secret must have left.
-            session: As for ``create_client_secret``.
-        """
         return AsyncClientSecrets(partial(self.create_client_secret, **session), leeway, self._background)
 
     async def list_functions(
-        self, *, max_age: float | None = None, timeout: float | None = _CLIENTS_TIMEOUT
+        self, *, max_age: float | None = None, timeout: _Timeout = USE_CLIENT_DEFAULT
     ) -> FunctionList:
-        """List the functions that the backend offers.
-
-        A backend that fails raises nothing: the list is empty then, and its ``warnings`` say why. Tried again
-        after connection failures and after 408, 429, 502, 503 and 504.
-
-        Args:
-            max_age: Seconds for which the last good list may be given again without asking. An older one is
-                asked after by its ``ETag``, if it had one. None asks each time. A failure is never kept.
-            timeout: Seconds for this call, instead of the client's; None for no limit.
-        """
-        return await self._run(self._make.list_functions(max_age), timeout)
+        return await self._run(self._calls.list_functions(max_age), timeout)
 
     async def execute_function(
         self,
@@ -457,83 +370,43 @@ class AsyncNavaiBackendClient:
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
-        timeout: float | None = _CLIENTS_TIMEOUT,
+        timeout: _Timeout = USE_CLIENT_DEFAULT,
     ) -> Any:
-        """Execute a function of the backend and return its result.
-
-        Tried again only when the request certainly never left, or after 429 and 503 that carry
-        ``Retry-After``: nothing happens twice.
-
-        Args:
-            function_name: The name of the function.
-            payload: What to give it: JSON values, usually a dict, or None.
-            idempotency_key: Goes with every attempt as ``Idempotency-Key``, so that a backend that knows
-                it (the bundled server does) runs the function once. A new UUID by default; give your own to
-                ask again for a call whose answer you missed.
-            timeout: Seconds for this call, instead of the client's; None for no limit.
-
-        Raises:
-            NavaiPayloadError: If *function_name* is blank or *payload* is not JSON; nothing was sent then.
-            UnknownFunctionError: If the backend has no such function.
-            NavaiHTTPError: If it refuses otherwise.
-            FunctionFailedError: If the function failed.
-            InvalidResponseError: If the answer is not one.
-            NavaiTransportError: If no answer came; ``may_have_executed`` says whether it may have run.
-        """
-        return await self._run(self._make.execute_function(function_name, payload, idempotency_key), timeout)
+        arguments = {"function_name": function_name, "payload": payload}
+        return await self._run(self._calls.prepare(EXECUTE_FUNCTION, arguments, idempotency_key), timeout)
 
     async def synthesize_speech(
-        self, text: str, *, timeout: float | None = _CLIENTS_TIMEOUT, **voice: Unpack[SpeechOptions]
+        self, text: str, *, timeout: _Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> SpeechAudio:
-        """Turn text into sound, where the backend speaks through ElevenLabs.
-
-        Tried again as ``execute_function`` is, because each call costs.
-
-        Args:
-            text: What to say.
-            timeout: Seconds for this call, instead of the client's; None for no limit.
-            voice: Any of ``voice_id``, ``model_id``, ``output_format``, ``optimize_streaming_latency``,
-                ``stability``, ``similarity_boost``, ``style`` and ``use_speaker_boost``.
-
-        Raises:
-            NavaiHTTPError: If the backend refuses.
-            InvalidResponseError: If its answer is not sound.
-            NavaiTransportError: If no answer came.
-        """
-        return await self._run(self._make.synthesize_speech(text, voice), timeout)
+        return await self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), timeout)
 
     async def close(self) -> None:
-        """Close the connections. A client can be closed more than once, but not be used after.
-
-        The async client first waits up to 5 seconds for calls whose callers were cancelled.
-        """
-        if not self._core.closed:
-            self._core.closed = True
+        if not self._closed:
+            self._closed = True
             await self._background.close(_GRACE)
             await self._transport.close()
 
-    async def _run(self, operation: Operation[T], timeout: float | None) -> T:
-        if self._core.instrumentation is None:
-            return await self._exchange(operation, timeout)
-        with self._core.instrumentation.observe(self._core.observed(operation)) as observation:
-            value = await self._exchange(self._core.carrying(operation, observation), timeout)
+    async def _run(self, invocation: Invocation[T], timeout: _Timeout) -> T:
+        headers = self._config.headers
+        if self._instrumentation is None:
+            return await self._drive(self._exchange(invocation, timeout, headers))
+        with self._observe(self._instrumentation, invocation, headers) as observation:
+            value = await self._drive(self._exchange(_carrying(invocation, observation), timeout, headers))
             observation.succeeded(value)
         return value
 
-    async def _exchange(self, operation: Operation[T], timeout: float | None) -> T:
-        exchange = self._core.exchange(operation, timeout)
+    async def _drive(self, exchange: Exchange[T]) -> T:
         self._check_loop()
+        name = exchange.invocation.operation.name
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.reason:
-                self._core.log_retry(operation, step)
+                self._log_retry(exchange.invocation, step)
                 await asyncio.sleep(step.delay)
-            call = self._core.call(step)
-            step = exchange.receive(
-                await self._background.run(
-                    self._transport.send(step.request, call), operation.name, partial(_leave, call)
-                ),
-                time.monotonic(),
+            call = self._attempt(step)
+            sending = self._transport.send(step.request, call)
+            step = exchange.receive(  # in no variable, as in the other client
+                await self._background.run(sending, name, partial(_leave, call)), time.monotonic()
             )
         return step.value
 
@@ -559,5 +432,12 @@ class AsyncNavaiBackendClient:
     ) -> None:
         await self.close()
 
-    def __repr__(self) -> str:
-        return self._core.repr(self)
+
+def _leave(call: Call) -> bool:
+    """Tell the transport that the caller of *call* has left; return whether its task can be cancelled."""
+    call.left = True
+    return call.cancellable and not call.sent
+
+
+def _failure_of(outcome: Any) -> str | None:
+    return outcome.message if isinstance(outcome, TransportFailure) else None

@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, final
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -14,12 +14,16 @@ from navai_client._redaction import is_secret_header, secrets_in
 from navai_client._version import __version__
 from navai_client.errors import NavaiConfigError
 from navai_client.wire._decode import trim
-from navai_client.wire._operations import Paths
+from navai_client.wire._encode import type_name
+from navai_client.wire._operations import OPERATIONS, normalize_path
+from navai_client.wire._values import ClientHeaders
 
 __all__ = [
     "DEFAULT_BASE_URL",
     "ENV_KEYS",
+    "USE_CLIENT_DEFAULT",
     "ClientConfig",
+    "UseClientDefault",
     "checked_timeout",
     "resolve_base_url",
     "resolve_headers",
@@ -45,8 +49,23 @@ _OWN_HEADERS: Final = {
     "idempotency-key": "every call needs its own; pass idempotency_key= to execute_function",
     "transfer-encoding": "it follows from the body",
 }
+_DEFAULT_HEADERS: Final = {
+    "Accept": "application/json",
+    "User-Agent": f"navai-client/{__version__} (Python)",
+}
 _NO_LIMIT_FROM: Final = 2_000_000.0  # seconds, 23 days; sockets and locks overflow soon after
 _MOST_BYTES: Final = sys.maxsize - 1  # what C can count, with one to spare
+
+
+@final
+class UseClientDefault:
+    """The type of ``USE_CLIENT_DEFAULT``, which stands for the client's setting in the options of a call."""
+
+    def __repr__(self) -> str:
+        return "USE_CLIENT_DEFAULT"
+
+
+USE_CLIENT_DEFAULT: Final = UseClientDefault()
 
 
 def _positive(what: str, value: Any, *, whole: bool) -> None:
@@ -76,29 +95,23 @@ def _checked_max_response_bytes(value: Any) -> int:
 
 @frozen(kw_only=True)
 class ClientConfig:
-    """What a client is told, checked.
+    """The checked settings of a client.
 
     Attributes:
         base_url: Where the backend is, without trailing slashes.
-        paths: Where its endpoints are.
-        headers: What goes with every request; ours and the user's.
-        secrets: The values of the user's headers that no message may show.
+        paths: The paths of its operations, by their names.
+        headers: What goes with every request: the package's headers and the user's.
         timeout: Seconds for one whole call, or None for no limit.
         max_retries: How often a call is tried again at most.
-        max_response_bytes: How large an answer may be, decompressed.
+        max_response_bytes: How large a response body may be, decompressed.
     """
 
     base_url: str
-    paths: Paths
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    paths: Mapping[str, str]
+    headers: ClientHeaders
     timeout: float | None = field(converter=checked_timeout)
     max_retries: int = field(converter=_checked_max_retries)
     max_response_bytes: int = field(converter=_checked_max_response_bytes)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The values in the headers that no message may show, longest first."""
-        return secrets_in(value for name, value in self.headers if is_secret_header(name))
 
 
 def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None) -> str:
@@ -113,7 +126,7 @@ def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None)
     candidates = (("base_url", base_url), ("NAVAI_API_URL", source.get("NAVAI_API_URL")))
     for name, value in candidates:
         if value is not None and not isinstance(value, str):
-            raise NavaiConfigError(f"{name} must be a string; it is a {type(value).__name__}.")
+            raise NavaiConfigError(f"{name} must be a string; it is {type_name(value)}.")
         if value and (url := trim(value)):
             _check_base_url(name, url)
             return url.rstrip("/")
@@ -148,36 +161,34 @@ def _check_base_url(name: str, url: str) -> None:
         )
 
 
-def resolve_paths(**paths: str) -> Paths:
-    """Return *paths*, each with a leading slash.
+def resolve_paths(**given: str) -> dict[str, str]:
+    """Return the paths of all operations, by their names: those *given*, by their options, else the defaults.
 
     Raises:
-        NavaiConfigError: If one is no string, or holds white space, control characters or a fragment.
+        NavaiConfigError: If one is not a string, or holds white space, control characters or a fragment.
     """
-    for name, path in paths.items():
+    for option, path in given.items():
         if not isinstance(path, str):
-            raise NavaiConfigError(f"{name}_path must be a string; it is a {type(path).__name__}.")
+            raise NavaiConfigError(f"{option} must be a string; it is {type_name(path)}.")
         if "#" in path or any(character.isspace() or not character.isprintable() for character in path):
             raise NavaiConfigError(
-                f"{name}_path must have no white space, control characters or fragment; it is {path!r}."
+                f"{option} must have no white space, control characters or fragment; it is {path!r}."
             )
-    return Paths(**paths)
+    return {each.name: normalize_path(given.get(each.path_option, each.path)) for each in OPERATIONS}
 
 
-def resolve_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+def resolve_headers(headers: Mapping[str, str] | None) -> ClientHeaders:
     """Return the headers of every request: *headers*, and ours where they have none of the name.
 
     Raises:
         NavaiConfigError: If one cannot be sent. The message never shows a value.
     """
     if headers is not None and not isinstance(headers, Mapping):
-        raise NavaiConfigError(
-            f"headers must be a mapping of names to values; it is a {type(headers).__name__}."
-        )
+        raise NavaiConfigError(f"headers must be a mapping of names to values; it is {type_name(headers)}.")
     given = dict(headers or {})
     for name, value in given.items():
         if not isinstance(name, str):
-            raise NavaiConfigError(f"headers has a name that is no string; it is a {type(name).__name__}.")
+            raise NavaiConfigError(f"headers has a name that is no string; it is {type_name(name)}.")
         if not _HEADER_NAME.fullmatch(name):  # the rest of it may be a value
             begin = _HEADER_NAME.match(name)
             raise NavaiConfigError(
@@ -187,7 +198,7 @@ def resolve_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str],
         if reason := _OWN_HEADERS.get(name.lower()):
             raise NavaiConfigError(f"headers must not set {name}: {reason}.")
         if not isinstance(value, str):
-            raise NavaiConfigError(f"The header {name} must be a string; it is a {type(value).__name__}.")
+            raise NavaiConfigError(f"The header {name} must be a string; it is {type_name(value)}.")
         if any(ord(character) < ord(" ") and character != "\t" for character in value) or "\x7f" in value:
             raise NavaiConfigError(
                 f"The header {name} holds a line break or another control character (not shown); "
@@ -198,11 +209,9 @@ def resolve_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str],
                 f"The header {name} holds characters outside ASCII, or blanks around it (not shown)."
             )
     taken = {name.lower() for name in given}
-    ours = {"Accept": "application/json", "User-Agent": f"navai-client/{__version__} (Python)"}
-    return (
-        *((name, value) for name, value in ours.items() if name.lower() not in taken),
-        *given.items(),
-    )
+    ours = {name: value for name, value in _DEFAULT_HEADERS.items() if name.lower() not in taken}
+    secrets = secrets_in(value for name, value in given.items() if is_secret_header(name))
+    return ClientHeaders((*ours.items(), *given.items()), secrets=secrets)
 
 
 def resolve_navai_env(sources: Iterable[Mapping[str, object]]) -> dict[str, str]:

@@ -151,9 +151,7 @@ class Clients:
             self._wire.backend = backend
             options = {"through": self._through, "verify": False, **options}
         client = make_client(self.kind, *args, **{"env": {}, **options})
-        client.real._core.policy = RetryPolicy(
-            max_retries=client.real._core.config.max_retries, jitter=lambda: 0.0
-        )
+        client.real._policy = RetryPolicy(max_retries=client.real._config.max_retries, jitter=lambda: 0.0)
         self._made.callback(client.close)
         return client
 

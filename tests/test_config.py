@@ -20,7 +20,7 @@ from navai_client.config import (
     resolve_headers,
     resolve_paths,
 )
-from navai_client.wire._operations import Paths
+from navai_client.wire._values import ClientHeaders
 from tests.properties import PROPERTY
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ BLANK = st.text(" \t\n\r\f\v\u00a0\ufeff\u2028\u3000", max_size=4)
 def config(**options: Any) -> ClientConfig:
     defaults: dict[str, Any] = {
         "base_url": DEFAULT_BASE_URL,
-        "paths": Paths(),
-        "headers": (),
+        "paths": resolve_paths(),
+        "headers": ClientHeaders(),
         "timeout": 30.0,
         "max_retries": 2,
         "max_response_bytes": 100,
@@ -126,12 +126,11 @@ def test_a_base_url_that_cannot_work_is_refused_with_its_own_message(url: str, m
     assert str(caught.value) == message.replace("base_url", "NAVAI_API_URL", 1)
 
 
-@pytest.mark.parametrize("url", [5, b"http://x", ["http://x"]])
-def test_a_base_url_must_be_a_string(url: Any) -> None:
-    kind = type(url).__name__
-    with pytest.raises(NavaiConfigError, match=rf"^base_url must be a string; it is a {kind}\.$"):
+@pytest.mark.parametrize(("url", "kind"), [(5, "an int"), (b"http://x", "bytes"), (["http://x"], "a list")])
+def test_a_base_url_must_be_a_string(url: Any, kind: str) -> None:
+    with pytest.raises(NavaiConfigError, match=rf"^base_url must be a string; it is {kind}\.$"):
         resolve_base_url(url, {})
-    with pytest.raises(NavaiConfigError, match=rf"^NAVAI_API_URL must be a string; it is a {kind}\.$"):
+    with pytest.raises(NavaiConfigError, match=rf"^NAVAI_API_URL must be a string; it is {kind}\.$"):
         resolve_base_url(None, {"NAVAI_API_URL": url})
 
 
@@ -153,18 +152,18 @@ def test_any_text_as_base_url_is_refused_at_once_or_leads_to_a_value_or_a_navai_
 
 
 def test_paths_get_a_leading_slash() -> None:
-    paths = resolve_paths(
-        client_secret="a", functions_list="/b", functions_execute="", speech_synthesize="/c/"
-    )
-    assert paths == Paths(
-        client_secret="/a", functions_list="/b", functions_execute="/", speech_synthesize="/c/"
-    )
+    assert resolve_paths(client_secret_path="a", functions_list_path="/b", functions_execute_path="") == {
+        "create_client_secret": "/a",
+        "list_functions": "/b",
+        "execute_function": "/",
+        "synthesize_speech": "/navai/speech/synthesize",
+    }
 
 
 @pytest.mark.parametrize("path", ["/a b", "/a\n", "/a#b", "/\x00", "/\ud800", "/\u2028"])
 def test_a_path_that_cannot_work_is_refused(path: str) -> None:
     with pytest.raises(NavaiConfigError) as caught:
-        resolve_paths(functions_list=path)
+        resolve_paths(functions_list_path=path)
     assert str(caught.value) == (
         f"functions_list_path must have no white space, control characters or fragment; it is {path!r}."
     )
@@ -172,8 +171,10 @@ def test_a_path_that_cannot_work_is_refused(path: str) -> None:
 
 @pytest.mark.parametrize("path", [None, 5, b"/a"])
 def test_a_path_must_be_a_string(path: Any) -> None:
-    with pytest.raises(NavaiConfigError, match=r"^client_secret_path must be a string; it is a "):
-        resolve_paths(client_secret=path)
+    with pytest.raises(
+        NavaiConfigError, match=r"^client_secret_path must be a string; it is (None|an int|bytes)"
+    ):
+        resolve_paths(client_secret_path=path)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +187,7 @@ def test_a_path_must_be_a_string(path: Any) -> None:
                 "a key that was read from a file often ends with one: strip it."
             ),
         ),
-        ({"X-Key": 5}, "The header X-Key must be a string; it is a int."),
+        ({"X-Key": 5}, "The header X-Key must be a string; it is an int."),
         (
             {"X-Key": "sécret"},
             "The header X-Key holds characters outside ASCII, or blanks around it (not shown).",
@@ -213,7 +214,7 @@ def test_a_path_must_be_a_string(path: Any) -> None:
                 "a name is letters, digits and hyphens."
             ),
         ),
-        ({b"X-Key": "secret"}, "headers has a name that is no string; it is a bytes."),
+        ({b"X-Key": "secret"}, "headers has a name that is no string; it is bytes."),
         ([("X-Key", "secret")], "headers must be a mapping of names to values; it is a list."),
         ("X-Key: secret", "headers must be a mapping of names to values; it is a str."),
         ({"content-TYPE": "text/plain"}, "headers must not set content-TYPE: the contract fixes it."),
@@ -243,10 +244,10 @@ def test_no_control_character_gets_into_a_header(control: str, text: str) -> Non
 
 
 def test_ours_are_added_where_the_user_has_none() -> None:
-    assert dict(resolve_headers(None)) == dict(resolve_headers({}))
-    assert resolve_headers({"x-a": "1\t2", "X-A": ""})[2:] == (("x-a", "1\t2"), ("X-A", ""))
-    assert resolve_headers({"user-AGENT": "u", "accept": "a"}) == (("user-AGENT", "u"), ("accept", "a"))
-    assert resolve_headers(httpx.Headers({"X-A": "1"}))[2:] == (("x-a", "1"),)
+    assert resolve_headers(None).plain == resolve_headers({}).plain
+    assert resolve_headers({"x-a": "1\t2", "X-A": ""}).plain[2:] == (("x-a", "1\t2"), ("X-A", ""))
+    assert resolve_headers({"user-AGENT": "u", "accept": "a"}).plain == (("user-AGENT", "u"), ("accept", "a"))
+    assert resolve_headers(httpx.Headers({"X-A": "1"})).plain[2:] == (("x-a", "1"),)
 
 
 def test_the_secrets_of_headers_are_their_values_and_the_parts_of_these() -> None:
@@ -256,7 +257,7 @@ def test_the_secrets_of_headers_are_their_values_and_the_parts_of_these() -> Non
         "X-Tenant": "not-a-secret",
         "X-Api-Key": "1234567",
     }
-    secrets = config(headers=resolve_headers(headers)).secrets
+    secrets = resolve_headers(headers).secrets
     assert set(secrets) >= {"Bearer abcdefgh", "abcdefgh", "0123456789", "abcdefghij", headers["Cookie"]}
     assert "not-a-secret" not in secrets
     assert all(len(secret) >= 8 for secret in secrets)

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import pydoc
 import subprocess
 import sys
 import textwrap
@@ -32,8 +33,8 @@ def methods(cls: type) -> dict[str, Any]:
     """Return the public methods of *cls* and its __init__."""
     return {
         name: member
-        for name, member in vars(cls).items()
-        if inspect.isfunction(member) and (name == "__init__" or not name.startswith("_"))
+        for name, member in inspect.getmembers(cls, inspect.isfunction)
+        if name == "__init__" or not name.startswith("_")
     }
 
 
@@ -65,13 +66,18 @@ class TestTheTwoShells:
 
     @pytest.mark.parametrize("cls", [NavaiBackendClient, AsyncNavaiBackendClient])
     @pytest.mark.parametrize("name", OPERATIONS)
-    def test_an_operation_is_one_line_beside_its_docstring(self, cls: type, name: str) -> None:
-        (function,) = ast.parse(textwrap.dedent(inspect.getsource(methods(cls)[name]))).body
+    def test_an_operation_is_one_line_and_its_docstring_is_inherited(self, cls: type, name: str) -> None:
+        method = methods(cls)[name]
+        (function,) = ast.parse(textwrap.dedent(inspect.getsource(method))).body
         assert isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
-        docstring, statement = function.body
-        assert isinstance(docstring, ast.Expr)
+        *arguments, statement = function.body
         assert isinstance(statement, ast.Return)
         assert statement.lineno == statement.end_lineno
+        assert len(arguments) <= 1
+        assert method.__doc__ is None
+        shown = pydoc.plain(pydoc.render_doc(getattr(cls, name)))
+        assert (inspect.getdoc(method) or "missing").partition("\n")[0] in shown
+        assert "<object" not in shown
 
     def test_the_defaults_of_a_client_are_those_that_are_promised(self) -> None:
         parameters = inspect.signature(NavaiBackendClient).parameters
@@ -144,7 +150,7 @@ def test_what_a_module_defines_has_a_docstring(name: str) -> None:
     for public in module.__all__:
         member = getattr(module, public)
         assert not inspect.isfunction(member) or member.__doc__
-        assert not inspect.isclass(member) or member.__doc__
+        assert not inspect.isclass(member) or inspect.getdoc(member)
 
 
 class TestTheRoot:

@@ -18,9 +18,14 @@ from navai_client.conformance._requirement import ACTS, Evidence, Requirement, U
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import Call as TransportCall, Transport
 from navai_client.transports._given import sync_transport
-from navai_client.wire import _operations
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import encode_json
+from navai_client.wire._operations import (
+    CREATE_CLIENT_SECRET,
+    EXECUTE_FUNCTION,
+    LIST_FUNCTIONS,
+    SYNTHESIZE_SPEECH,
+)
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import TransportFailure
 
@@ -49,10 +54,10 @@ def check(
     timeout: float = 10.0,
     origin: str = "http://localhost:3000",
     large_body: int = 2 * 2**20,
-    client_secret_path: str = _operations.CLIENT_SECRET_PATH,
-    functions_list_path: str = _operations.FUNCTIONS_LIST_PATH,
-    functions_execute_path: str = _operations.FUNCTIONS_EXECUTE_PATH,
-    speech_synthesize_path: str = _operations.SPEECH_SYNTHESIZE_PATH,
+    client_secret_path: str = CREATE_CLIENT_SECRET.path,
+    functions_list_path: str = LIST_FUNCTIONS.path,
+    functions_execute_path: str = EXECUTE_FUNCTION.path,
+    speech_synthesize_path: str = SYNTHESIZE_SPEECH.path,
     verify: Any = True,
     proxy: str | None = None,
     transport: Any = None,
@@ -96,10 +101,10 @@ def check(
     config = ClientConfig(
         base_url=base_url,
         paths=resolve_paths(
-            client_secret=client_secret_path,
-            functions_list=functions_list_path,
-            functions_execute=functions_execute_path,
-            speech_synthesize=speech_synthesize_path,
+            client_secret_path=client_secret_path,
+            functions_list_path=functions_list_path,
+            functions_execute_path=functions_execute_path,
+            speech_synthesize_path=speech_synthesize_path,
         ),
         headers=resolve_headers(headers),
         timeout=timeout,
@@ -160,7 +165,7 @@ class _Check:
         for requirement in needed:
             self._findings[requirement.id] = self._judge(requirement, evidence, reached=not failure)
         minted = (secret for outcome in self._outcomes.values() for secret in outcome.secrets())
-        secrets = (*self._subject.config.secrets, *minted)
+        secrets = (*self._subject.config.headers.secrets, *minted)
         return Report(
             url=self._subject.config.base_url,
             profile=self._profile.name,
@@ -202,7 +207,7 @@ class _Check:
         while True:
             attempt += 1
             outcome = self._transport.send(probe.request, call)
-            delay = _BUSY.delay(outcome, attempt=attempt, replay_safe=False)
+            delay = _BUSY.delay(outcome, attempt=attempt, repeatable=False)
             if isinstance(outcome, TransportFailure) or delay is None or delay >= (call.remaining() or 0):
                 return Outcome(outcome, seconds=time.monotonic() - began, private=probe.private)
             time.sleep(delay)

@@ -100,7 +100,7 @@ class _Builder:
         """Build a probe; an *anonymous* one goes without the headers that the user gave."""
         config = self.subject.config
         ours = {"accept", "user-agent"}
-        given = [(key, value) for key, value in config.headers if not anonymous or key.lower() in ours]
+        given = [(key, value) for key, value in config.headers.plain if not anonymous or key.lower() in ours]
         own = dict(headers or {})
         if body is not None:
             own.setdefault("Content-Type", _JSON)
@@ -119,11 +119,11 @@ class _Builder:
 
     def get_list(self, name: str, **options: Any) -> Probe:
         """Build a request for the list."""
-        return self.probe(name, "GET", self.subject.config.paths.functions_list, **options)
+        return self.probe(name, "GET", self.subject.config.paths["list_functions"], **options)
 
     def post_execute(self, name: str, body: bytes, **options: Any) -> Probe:
         """Build a request to the execute route."""
-        return self.probe(name, "POST", self.subject.config.paths.functions_execute, body, **options)
+        return self.probe(name, "POST", self.subject.config.paths["execute_function"], body, **options)
 
     def execute(self, name: str, function: Any, payload: Any = None, **options: Any) -> Probe:
         """Build a call of *function*."""
@@ -166,7 +166,7 @@ def _list_probes(build: _Builder, etag: str) -> Iterator[Probe]:
     yield build.get_list("list again")
     if etag:
         yield build.get_list("list known", headers={"If-None-Match": etag})
-    if build.subject.config.secrets:
+    if build.subject.config.headers.secrets:
         yield build.get_list("list anonymous", anonymous=True, note="without the headers that were given")
 
 
@@ -205,12 +205,12 @@ def _error_probes(build: _Builder) -> Iterator[Probe]:
     yield build.post_execute("form body", f"function_name={build.absent}".encode(), headers=_FORM)
     yield build.post_execute("bad utf-8", whole[:-2] + b'\xff\xfe"}')
     yield build.probe("unknown path", "GET", _NO_SUCH_PATH)
-    yield build.probe("list by DELETE", "DELETE", paths.functions_list)
-    yield build.probe("execute by GET", "GET", paths.functions_execute)
+    yield build.probe("list by DELETE", "DELETE", paths["list_functions"])
+    yield build.probe("execute by GET", "GET", paths["execute_function"])
 
 
 def _cors_probes(build: _Builder) -> Iterator[Probe]:
-    execute_path = build.subject.config.paths.functions_execute
+    execute_path = build.subject.config.paths["execute_function"]
     for name, origin in (("granted", build.subject.origin), ("foreign", FOREIGN_ORIGIN)):
         asked = {
             "Origin": origin,
@@ -239,7 +239,7 @@ def _limit_probes(build: _Builder) -> Iterator[Probe]:
 
 
 def _secret_probes(build: _Builder) -> Iterator[Probe]:
-    path = build.subject.config.paths.client_secret
+    path = build.subject.config.paths["create_client_secret"]
     yield build.probe("secret by GET", "GET", path, private=True)
     if not build.subject.mint:
         return
@@ -256,7 +256,7 @@ def _secret_probes(build: _Builder) -> Iterator[Probe]:
 
 
 def _speech_probes(build: _Builder) -> Iterator[Probe]:
-    path = build.subject.config.paths.speech_synthesize
+    path = build.subject.config.paths["synthesize_speech"]
     yield build.probe("speak nothing", "POST", path, b'{"text":" "}')
     if build.subject.speak is not None:
         body = encode_json({"text": build.subject.speak}, name="text")

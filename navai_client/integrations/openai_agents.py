@@ -17,7 +17,7 @@ from navai_client._extras import needs_extra
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
 from navai_client.integrations._prompt import specialist_instructions
-from navai_client.wire._operations import SessionOptions
+from navai_client.models import SessionOptions
 
 with needs_extra("agents", "agents", "websockets"):
     from agents import FunctionTool

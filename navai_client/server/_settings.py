@@ -11,10 +11,10 @@ import attrs
 from navai_client.server._errors import BackendOptionsError
 from navai_client.wire._decode import trim
 from navai_client.wire._operations import (
-    CLIENT_SECRET_PATH,
-    FUNCTIONS_EXECUTE_PATH,
-    FUNCTIONS_LIST_PATH,
-    SPEECH_SYNTHESIZE_PATH,
+    CREATE_CLIENT_SECRET,
+    EXECUTE_FUNCTION,
+    LIST_FUNCTIONS,
+    SYNTHESIZE_SPEECH,
     normalize_path,
 )
 
@@ -245,10 +245,10 @@ class ServerSettings:
             bearer token.
     """
 
-    client_secret_path: str = attrs.field(default=CLIENT_SECRET_PATH, converter=normalize_path)
-    functions_list_path: str = attrs.field(default=FUNCTIONS_LIST_PATH, converter=normalize_path)
-    functions_execute_path: str = attrs.field(default=FUNCTIONS_EXECUTE_PATH, converter=normalize_path)
-    speech_synthesize_path: str = attrs.field(default=SPEECH_SYNTHESIZE_PATH, converter=normalize_path)
+    client_secret_path: str = attrs.field(default=CREATE_CLIENT_SECRET.path, converter=normalize_path)
+    functions_list_path: str = attrs.field(default=LIST_FUNCTIONS.path, converter=normalize_path)
+    functions_execute_path: str = attrs.field(default=EXECUTE_FUNCTION.path, converter=normalize_path)
+    speech_synthesize_path: str = attrs.field(default=SYNTHESIZE_SPEECH.path, converter=normalize_path)
     include_functions_routes: bool = True
     function_timeout: float | None = attrs.field(default=FUNCTION_TIMEOUT_S, validator=_positive)
     threads_per_function: int = attrs.field(default=64, validator=_positive)

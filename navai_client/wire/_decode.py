@@ -10,7 +10,6 @@ import json
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
-from navai_client._redaction import Redactor
 from navai_client.errors import (
     FunctionFailedError,
     InvalidResponseError,
@@ -59,13 +58,8 @@ def _client_secret(payload: Any) -> ClientSecret | None:
     )
 
 
-def function_list(
-    response: Response, known: FunctionList | None = None, secrets: tuple[str, ...] = ()
-) -> FunctionList:
-    """Read the answer to a request for the functions, or to whether the *known* ones still hold.
-
-    The backend's warnings are texts for people: they are given without our *secrets*, as errors are.
-    """
+def function_list(response: Response, known: FunctionList | None = None) -> FunctionList:
+    """Read the response to a request for the functions, or whether the *known* ones are still valid."""
     if known is not None and response.status == 304:  # noqa: PLR2004 - Not Modified
         return known
     payload = _parse_success(response)
@@ -77,11 +71,11 @@ def function_list(
     warnings = payload.get("warnings")
     return FunctionList(
         functions=tuple(_functions(items if isinstance(items, list) else [])),
-        warnings=tuple(map(Redactor(secrets, patterns=False).text, _strings(warnings))),
+        warnings=tuple(_strings(warnings)),
     )
 
 
-def function_result(function_name: str, response: Response) -> Any:
+def function_result(response: Response, function_name: str) -> Any:
     """Read the answer to the execution of *function_name*."""
     payload = _parse_success(response, function_name)
     if isinstance(payload, list):

@@ -9,6 +9,15 @@ from navai_client.errors import NavaiPayloadError
 _encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+def type_name(value: Any) -> str:
+    """Return the name of the type of *value* with its article, such as ``an int``."""
+    name = type(value).__name__
+    if name in {"NoneType", "bytes"}:
+        return name.removesuffix("Type")
+    article = "an" if name[0].lower() in "aeio" else "a"  # a UUID
+    return f"{article} {name}"
+
+
 def encode_json(value: Any, *, name: str) -> bytes:
     r"""Return *value* as strict JSON in UTF-8; lone surrogates travel as ``\uXXXX``.
 
@@ -59,7 +68,7 @@ def _explain(value: Any, path: str) -> str | None:
         if isinstance(item, dict):
             for key in item:
                 if not isinstance(key, str):
-                    return f"{where} has the key {key!r}, a {type(key).__name__}; JSON keys are strings."
+                    return f"{where} has the key {key!r}; JSON keys are strings."
             children = [(child, f"{where}[{key!r}]") for key, child in item.items()]
         else:
             children = [(child, f"{where}[{index}]") for index, child in enumerate(item)]
@@ -85,4 +94,4 @@ def _explain_scalar(item: Any, where: str) -> str | None:
         "set": "send a list",
         "UUID": "send str() of it",
     }.get(type(item).__name__, "send dicts, lists, strings, numbers, bools or None")
-    return f"{where} is a {type(item).__name__}, which is not JSON; {hint}."
+    return f"{where} is {type_name(item)}, which is not JSON; {hint}."

@@ -5,36 +5,41 @@ tested with literals.
 """
 
 import contextlib
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from attrs import evolve
 
 from navai_client._redaction import Redactor
 from navai_client.errors import NavaiError, NavaiTimeoutError, NavaiTransportError
-from navai_client.wire._operations import Operation
-from navai_client.wire._values import Done, Request, Response, Send, TransportFailure
+from navai_client.wire._requests import Invocation
+from navai_client.wire._retry import RetryPolicy
+from navai_client.wire._values import ClientHeaders, Done, Request, Response, Send, TransportFailure
 
 T = TypeVar("T")
 
 
-class Policy(Protocol):
-    """Decides whether an outcome may be tried again."""
-
-    def delay(self, outcome: Response | TransportFailure, *, attempt: int, replay_safe: bool) -> float | None:
-        """Return the seconds to wait before the next attempt, or None if there must be none."""
-
-
 class Exchange(Generic[T]):
-    """One operation on its way. Ask for ``start()``, then ``receive()`` until it gives ``Done`` or raises.
+    """One call under way. Ask for ``start()``, then call ``receive()`` until it returns ``Done`` or raises.
 
     Args:
-        operation: What to do.
+        invocation: The call.
         policy: Decides what is tried again.
-        timeout: Seconds for all of it, or None for no limit.
+        timeout: Seconds for the whole call, or None for no limit.
+        headers: The client's headers for this call.
     """
 
-    def __init__(self, operation: Operation[T], policy: Policy, timeout: float | None) -> None:
-        self._operation = operation
+    def __init__(
+        self, invocation: Invocation[T], policy: RetryPolicy, timeout: float | None, headers: ClientHeaders
+    ) -> None:
+        self.invocation = invocation
+        content = invocation.content
+        self._request = Request(
+            invocation.endpoint,
+            headers.plain if content is None else headers.json,
+            content,
+            invocation.call_headers,
+        )
+        self._secrets = (*headers.secrets, *invocation.secrets) if invocation.secrets else headers.secrets
         self._policy = policy
         self._timeout = timeout
         self._deadline: float | None = None
@@ -43,11 +48,11 @@ class Exchange(Generic[T]):
 
     def start(self, now: float) -> Send | Done[T]:
         """Return the first step. *now* is in seconds of a clock that never goes back."""
-        if self._operation.recall is not None and (known := self._operation.recall(now)) is not None:
+        if self.invocation.recall is not None and (known := self.invocation.recall(now)) is not None:
             return Done(known)
         if self._timeout is not None:
             self._deadline = now + self._timeout
-        return Send(self._operation.request, 1, 0.0, self._timeout)
+        return Send(self._request, 1, 0.0, self._timeout)
 
     def receive(self, outcome: Response | TransportFailure, now: float) -> Send | Done[T]:
         """Return the step after *outcome*.
@@ -58,12 +63,13 @@ class Exchange(Generic[T]):
         if isinstance(outcome, Response) or outcome.sent:
             self._may_have_executed = True
         if isinstance(outcome, TransportFailure):
-            outcome = _redacted_failure(outcome, self._operation.secrets)
+            outcome = self._redacted_failure(outcome)
         retry = self._retry(outcome, now)
         return self._finish(outcome, now) if retry is None else retry
 
     def _retry(self, outcome: Response | TransportFailure, now: float) -> Send | None:
-        delay = self._policy.delay(outcome, attempt=self._attempt, replay_safe=self._operation.replay_safe)
+        repeatable = self.invocation.operation.repeatable
+        delay = self._policy.delay(outcome, attempt=self._attempt, repeatable=repeatable)
         if delay is None:
             return None
         left = None if self._deadline is None else self._deadline - now - delay
@@ -71,33 +77,49 @@ class Exchange(Generic[T]):
             return None
         self._attempt += 1
         reason = f"HTTP {outcome.status}" if isinstance(outcome, Response) else outcome.message
-        return Send(self._operation.request, self._attempt, delay, left, reason)
+        return Send(self._request, self._attempt, delay, left, reason)
 
     def _finish(self, outcome: Response | TransportFailure, now: float) -> Done[T]:
-        operation = self._operation
+        recover = self.invocation.operation.recover
         try:
             if isinstance(outcome, TransportFailure):
                 raise self._error(outcome) from outcome.cause
             value = self._read(outcome)
         except NavaiError as error:
-            if operation.recover is None:
+            if recover is None:
                 raise
-            return Done(operation.recover(error))
-        if operation.remember is not None:
-            operation.remember(value, outcome, now)
+            return Done(recover(error))
+        if self.invocation.remember is not None:
+            self.invocation.remember(value, outcome, now)
         return Done(value)
 
     def _read(self, response: Response) -> T:
-        """Decode *response*: a value as it is, an error without the secrets that the backend may repeat."""
-        operation = self._operation
-        if operation.secrets:
-            with contextlib.suppress(NavaiError):  # raised again below
-                return operation.decode(response)
-            response = _redacted(response, operation.secrets)
-        return operation.decode(response)
+        """Read *response*: a value as it is, an error without the secrets that the backend may repeat."""
+        read, redact = self.invocation.read, self.invocation.operation.redact
+        if not self._secrets:
+            return read(response)
+        with contextlib.suppress(NavaiError):  # raised again below
+            value = read(response)
+            return value if redact is None else redact(value, self._redactor().text)
+        return read(self._redacted(response))
+
+    def _redactor(self) -> Redactor:
+        return Redactor(self._secrets, patterns=False)
+
+    def _redacted(self, response: Response) -> Response:
+        """Return *response* without our own secrets, wherever an error could show them."""
+        redactor = self._redactor()
+        headers = dict(response.headers)
+        if "location" in headers:
+            headers["location"] = redactor.text(headers["location"])
+        return evolve(response, headers=headers, content=redactor.content(response.content))
+
+    def _redacted_failure(self, failure: TransportFailure) -> TransportFailure:
+        message = self._redactor().text(failure.message)
+        return failure if message == failure.message else evolve(failure, message=message, cause=None)
 
     def _error(self, failure: TransportFailure) -> NavaiTransportError:
-        where = _place(self._operation.request)
+        where = _place(self._request)
         what = failure.message.rstrip(".")
         if failure.timed_out:
             limit = "in time" if self._timeout is None else f"within {self._timeout:g} s"
@@ -112,17 +134,3 @@ class Exchange(Generic[T]):
 
 def _place(request: Request) -> str:
     return f"{request.endpoint.method} {request.endpoint.url.partition('?')[0]}"
-
-
-def _redacted(response: Response, secrets: tuple[str, ...]) -> Response:
-    """Return *response* without our own *secrets*, wherever an error could show them."""
-    redactor = Redactor(secrets, patterns=False)
-    headers = dict(response.headers)
-    if "location" in headers:
-        headers["location"] = redactor.text(headers["location"])
-    return evolve(response, headers=headers, content=redactor.content(response.content))
-
-
-def _redacted_failure(failure: TransportFailure, secrets: tuple[str, ...]) -> TransportFailure:
-    message = Redactor(secrets, patterns=False).text(failure.message)
-    return failure if message == failure.message else evolve(failure, message=message, cause=None)

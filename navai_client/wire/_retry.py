@@ -39,25 +39,25 @@ class RetryPolicy:
     jitter: Callable[[], float] = random.random
     unix_time: Callable[[], float] = time.time
 
-    def delay(self, outcome: Response | TransportFailure, *, attempt: int, replay_safe: bool) -> float | None:
+    def delay(self, outcome: Response | TransportFailure, *, attempt: int, repeatable: bool) -> float | None:
         """Return the seconds to wait before the next attempt, or None if there must be none.
 
         Args:
             outcome: What came of the attempt.
             attempt: Which it was: 1 for the first.
-            replay_safe: Whether the operation may be sent again when it may have arrived.
+            repeatable: Whether the operation may be sent again when it may have arrived.
         """
         if attempt > self.max_retries:
             return None
         if isinstance(outcome, TransportFailure):
-            may = not outcome.sent or (replay_safe and not outcome.timed_out)
+            may = not outcome.sent or (repeatable and not outcome.timed_out)
             return self._backoff(attempt) if may else None
         if outcome.status not in _PASSING_STATUSES:
             return None
         retry_after = self._retry_after(outcome)
         if retry_after is not None and retry_after > _LONGEST_RETRY_AFTER:
             return None
-        if replay_safe:
+        if repeatable:
             return self._backoff(attempt) if retry_after is None else retry_after
         return retry_after if outcome.status in _NOT_DONE_STATUSES else None
 

@@ -26,6 +26,24 @@ class Endpoint:
 
 
 @frozen(eq=False)
+class ClientHeaders:
+    """A client's headers, resolved for a call. Calls with the same headers share one of these.
+
+    Attributes:
+        plain: The headers of requests without a body.
+        json: The headers of requests with a JSON body: the same, and ``Content-Type``.
+        secrets: The texts among their values that no error may show, longest first.
+    """
+
+    plain: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    json: tuple[tuple[str, str], ...] = field(init=False, repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "json", (*self.plain, ("Content-Type", "application/json")))
+
+
+@frozen(eq=False)
 class Request:
     """One HTTP request.
 

@@ -48,7 +48,7 @@ class TestBadInput:
                 "payload['when'] is a datetime, which is not JSON; send its isoformat().",
             ),
             ((dt.date(2026, 1, 1),), "payload[0] is a date, which is not JSON; send its isoformat()."),
-            (b"x", "payload is a bytes, which is not JSON; decode it, or send base64 text."),
+            (b"x", "payload is bytes, which is not JSON; decode it, or send base64 text."),
             (
                 [{"a": decimal.Decimal(1)}],
                 "payload[0]['a'] is a Decimal, which is not JSON; send str() or float() of it.",
@@ -56,14 +56,17 @@ class TestBadInput:
             (
                 {"a": object()},
                 (
-                    "payload['a'] is a object, which is not JSON; "
+                    "payload['a'] is an object, which is not JSON; "
                     "send dicts, lists, strings, numbers, bools or None."
                 ),
             ),
-            ({1: "a"}, "payload has the key 1, a int; JSON keys are strings."),
-            ([{"a": {None: 1}}], "payload[0]['a'] has the key None, a NoneType; JSON keys are strings."),
-            ({(1, 2): 3}, "payload has the key (1, 2), a tuple; JSON keys are strings."),
-            ({math.nan: 3}, "payload has the key nan, a float; JSON keys are strings."),
+            ({1: "a"}, "payload has the key 1; JSON keys are strings."),
+            (
+                [{"a": {None: 1}}],
+                "payload[0]['a'] has the key None; JSON keys are strings.",
+            ),
+            ({(1, 2): 3}, "payload has the key (1, 2); JSON keys are strings."),
+            ({math.nan: 3}, "payload has the key nan; JSON keys are strings."),
             (_cycle(), "payload['list'][0] contains itself; JSON has no cycles."),
             (_deep(), "payload is nested too deep to be sent as JSON."),
             (
@@ -98,10 +101,10 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"voice_id": 5}, "voice_id must be a string; it is a int."),
+            ({"voice_id": 5}, "voice_id must be a string; it is an int."),
             ({"stability": "high"}, "stability must be a number; it is a str."),
             ({"stability": True}, "stability must be a number; it is a bool."),
-            ({"use_speaker_boost": 1}, "use_speaker_boost must be a bool; it is a int."),
+            ({"use_speaker_boost": 1}, "use_speaker_boost must be a bool; it is an int."),
             ({"style": math.nan}, "style must be a finite number; it is nan."),
             (
                 {"optimize_streaming_latency": math.inf},
@@ -120,7 +123,7 @@ class TestBadInput:
 
     def test_options_of_a_session_must_be_strings(self, clients: Clients) -> None:
         backend = Backend(answer(SECRET))
-        with pytest.raises(NavaiPayloadError, match=r"^model must be a string; it is a int\.$"):
+        with pytest.raises(NavaiPayloadError, match=r"^model must be a string; it is an int\.$"):
             clients.make(backend, BASE).create_client_secret(model=5)
         assert backend.requests == []
 

@@ -194,7 +194,7 @@ class TestSecrets:
         client = clients.make(Backend(answer({})), f"{BASE}/api/", headers={"Authorization": self.KEY})
         name = type(client.real).__name__
         assert repr(client) == f"<{name} base_url='{BASE}/api'>"
-        assert self.KEY not in repr(client.real._core.config)
+        assert self.KEY not in repr(client.real._config)
         client.close()
         assert repr(client) == f"<{name} base_url='{BASE}/api' closed>"
 

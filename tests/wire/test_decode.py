@@ -4,7 +4,6 @@ import json
 import math
 import sys
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import pytest
@@ -13,30 +12,28 @@ from hypothesis import example, given, strategies as st
 from navai_client import BackendFunction, ClientSecret, FunctionList, NavaiError, SpeechAudio
 from navai_client.wire import _decode
 from navai_client.wire._exchange import Exchange
-from navai_client.wire._operations import Operation, Operations, Paths
-from navai_client.wire._values import Done, Response, Send
+from navai_client.wire._operations import (
+    CREATE_CLIENT_SECRET,
+    EXECUTE_FUNCTION,
+    OPERATIONS,
+    SYNTHESIZE_SPEECH,
+)
+from navai_client.wire._requests import Invocation, Invocations
+from navai_client.wire._retry import RetryPolicy
+from navai_client.wire._values import ClientHeaders, Done, Response, Send
 from tests.properties import JSON, PROPERTY, TEXT
 
-OPERATIONS = Operations("http://x", Paths(), (), ("a-secret",), new_key=lambda: "key")
-MAKE: dict[str, Callable[[], Operation[Any]]] = {
-    "create_client_secret": lambda: OPERATIONS.create_client_secret({"api_key": "another"}),
-    "list_functions": lambda: OPERATIONS.list_functions(None),
-    "execute_function": lambda: OPERATIONS.execute_function("f", None, None),
-    "synthesize_speech": lambda: OPERATIONS.synthesize_speech("Hello", {}),
+PATHS = {operation.name: operation.path for operation in OPERATIONS}
+CALLS = Invocations("http://x", PATHS, lambda: "key")
+HEADERS_WITH_A_SECRET = ClientHeaders(secrets=("a-secret",))
+MAKE: dict[str, Callable[[], Invocation[Any]]] = {
+    "create_client_secret": lambda: CALLS.prepare(CREATE_CLIENT_SECRET, {"api_key": "another"}),
+    "list_functions": lambda: CALLS.list_functions(None),
+    "execute_function": lambda: CALLS.prepare(EXECUTE_FUNCTION, {"function_name": "f"}),
+    "synthesize_speech": lambda: CALLS.prepare(SYNTHESIZE_SPEECH, {"text": "Hello"}),
 }
-DECODERS: dict[str, Callable[[Response], Any]] = {
-    "create_client_secret": _decode.client_secret,
-    "list_functions": _decode.function_list,
-    "execute_function": partial(_decode.function_result, "f"),
-    "synthesize_speech": _decode.speech_audio,
-}
-
-
-class NoRetry:
-    """A policy that gives up at once."""
-
-    def delay(self, outcome: object, *, attempt: int, replay_safe: bool) -> None:
-        """Give up."""
+DECODERS: dict[str, Callable[[Response], Any]] = {name: make().read for name, make in MAKE.items()}
+ONCE = RetryPolicy(max_retries=0)
 
 
 def field(*names: str) -> st.SearchStrategy[dict[str, Any]]:
@@ -85,7 +82,7 @@ STATUSES = st.integers(100, 599) | st.sampled_from([200, 204, 302, 304, 404, 503
 def test_any_answer_gives_a_value_or_a_navai_error(
     name: str, status: int, headers: dict[str, str], content: bytes, truncated: bool
 ) -> None:
-    exchange = Exchange(MAKE[name](), NoRetry(), None)
+    exchange = Exchange(MAKE[name](), ONCE, None, HEADERS_WITH_A_SECRET)
     assert isinstance(exchange.start(0.0), Send)
     try:
         done = exchange.receive(Response(status, headers, content, truncated), 0.0)
@@ -120,7 +117,7 @@ def test_only_2xx_gives_values(name: str, status: int, content: bytes) -> None:
 @given(JSON)
 def test_a_result_is_what_the_backend_said(value: Any) -> None:
     content = json.dumps({"ok": True, "result": value}).encode()
-    assert _decode.function_result("f", Response(200, {}, content)) == json.loads(json.dumps(value))
+    assert _decode.function_result(Response(200, {}, content), "f") == json.loads(json.dumps(value))
 
 
 @PROPERTY
@@ -139,13 +136,13 @@ def test_functions_have_names_that_are_not_blank_and_keep_their_order(items: lis
 
 def test_a_number_of_exactly_as_many_digits_as_python_reads_is_kept() -> None:
     digits = "7" * 4300
-    value = _decode.function_result("f", Response(200, {}, f'{{"ok":true,"result":{digits}}}'.encode()))
+    value = _decode.function_result(Response(200, {}, f'{{"ok":true,"result":{digits}}}'.encode()), "f")
     assert value == int(digits)
 
 
 def test_very_long_numbers_elsewhere_leave_the_others_exact() -> None:
     content = b'{"ok":true,"result":[%b,123456789012345678901,-%b]}' % (b"7" * 5000, b"7" * 5000)
-    value = _decode.function_result("f", Response(200, {}, content))
+    value = _decode.function_result(Response(200, {}, content), "f")
     assert value == [math.inf, 123456789012345678901, -math.inf]
 
 

@@ -134,14 +134,13 @@ def test_keys_that_are_no_strings_are_refused_wherever_they_are(key: Any, value:
     with pytest.raises(NavaiPayloadError) as caught:
         encode_json(payload, name="payload")
     place = "payload" + "['in'][0]" * depth
-    kind = type(key).__name__
-    assert str(caught.value) == f"{place} has the key {key!r}, a {kind}; JSON keys are strings."
+    assert str(caught.value) == f"{place} has the key {key!r}; JSON keys are strings."
 
 
 @pytest.mark.parametrize(
     ("value", "hint"),
     [
-        (b"", "a bytes, which is not JSON; decode it, or send base64 text."),
+        (b"", "bytes, which is not JSON; decode it, or send base64 text."),
         (set(), "a set, which is not JSON; send a list."),
         (uuid.UUID(int=0), "a UUID, which is not JSON; send str() of it."),
         (range(3), "a range, which is not JSON; send dicts, lists, strings, numbers, bools or None."),

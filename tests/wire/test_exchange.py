@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from attrs import evolve
 from hypothesis import given, strategies as st
 
 from navai_client import (
@@ -14,12 +15,20 @@ from navai_client import (
     NavaiTransportError,
 )
 from navai_client.wire._exchange import Exchange
-from navai_client.wire._operations import Operation, Operations, Paths
+from navai_client.wire._operations import (
+    CREATE_CLIENT_SECRET,
+    EXECUTE_FUNCTION,
+    OPERATIONS,
+    SYNTHESIZE_SPEECH,
+)
+from navai_client.wire._requests import Invocation, Invocations
 from navai_client.wire._retry import RetryPolicy
-from navai_client.wire._values import Done, Response, Send, TransportFailure
+from navai_client.wire._values import ClientHeaders, Done, Response, Send, TransportFailure
 from tests.properties import PROPERTY
 
-OPERATIONS = Operations("http://x", Paths(), (), (), new_key=lambda: "key")
+PATHS = {operation.name: operation.path for operation in OPERATIONS}
+CALLS = Invocations("http://x", PATHS, lambda: "key")
+HEADERS = ClientHeaders()
 GOOD = Response(
     200,
     {},
@@ -36,13 +45,19 @@ GOOD = Response(
 )
 
 
-def operations() -> list[Operation[Any]]:
+def invocations() -> list[Invocation[Any]]:
     return [
-        OPERATIONS.create_client_secret({}),
-        OPERATIONS.list_functions(None),
-        OPERATIONS.execute_function("f", None, None),
-        OPERATIONS.synthesize_speech("Hello", {}),
+        CALLS.prepare(CREATE_CLIENT_SECRET, {}),
+        CALLS.list_functions(None),
+        CALLS.prepare(EXECUTE_FUNCTION, {"function_name": "f"}),
+        CALLS.prepare(SYNTHESIZE_SPEECH, {"text": "Hello"}),
     ]
+
+
+def exchange_of(
+    invocation: Invocation[Any], policy: RetryPolicy, timeout: float | None, headers: ClientHeaders = HEADERS
+) -> Exchange[Any]:
+    return Exchange(invocation, policy, timeout, headers)
 
 
 def policy(max_retries: int = 2, jitter: float = 1.0) -> RetryPolicy:
@@ -65,7 +80,7 @@ def may_have_arrived(outcome: Response | TransportFailure) -> bool:
     return isinstance(outcome, Response) or outcome.sent
 
 
-@pytest.mark.parametrize("operation", operations(), ids=lambda operation: operation.name)
+@pytest.mark.parametrize("invocation", invocations(), ids=lambda invocation: invocation.operation.name)
 @PROPERTY
 @given(
     timeout=st.none() | st.floats(0.001, 100.0),
@@ -75,14 +90,14 @@ def may_have_arrived(outcome: Response | TransportFailure) -> bool:
     steps=st.lists(st.tuples(FAILURES | ANSWERS, st.floats(0.0, 40.0)), min_size=8, max_size=8),
 )
 def test_whatever_happens_an_exchange_keeps_its_promises(  # noqa: PLR0917 - what hypothesis draws
-    operation: Operation[Any],
+    invocation: Invocation[Any],
     timeout: float | None,
     max_retries: int,
     jitter: float,
     now: float,
     steps: list[tuple[Response | TransportFailure, float]],
 ) -> None:
-    exchange = Exchange(operation, policy(max_retries, jitter), timeout)
+    exchange = exchange_of(invocation, policy(max_retries, jitter), timeout)
     deadline = None if timeout is None else now + timeout
     step = exchange.start(now)
     sends = 0
@@ -101,9 +116,10 @@ def test_whatever_happens_an_exchange_keeps_its_promises(  # noqa: PLR0917 - wha
                 assert step.timeout > 0.0
                 assert now + step.timeout == pytest.approx(deadline)
             assert (step.timeout is None) == (timeout is None)
-            assert step.request is operation.request
+            assert step.request.endpoint is invocation.endpoint
+            assert step.request.content is invocation.content
             assert bool(step.reason) == (sends > 1)
-            if outcomes and not operation.replay_safe and may_have_arrived(outcomes[-1]):
+            if outcomes and not invocation.operation.repeatable and may_have_arrived(outcomes[-1]):
                 last = outcomes[-1]
                 assert isinstance(last, Response)
                 assert last.status in {429, 503}
@@ -116,20 +132,20 @@ def test_whatever_happens_an_exchange_keeps_its_promises(  # noqa: PLR0917 - wha
         raised = error
     else:
         return
-    assert operation.recover is None
+    assert invocation.operation.recover is None
     if isinstance(raised, NavaiTransportError):
         assert raised.may_have_executed == any(map(may_have_arrived, outcomes))
         assert isinstance(raised, NavaiTimeoutError) == getattr(outcomes[-1], "timed_out", None)
 
 
 def test_the_first_step_is_to_send_with_the_whole_timeout() -> None:
-    step = Exchange(operations()[2], policy(), 30.0).start(1000.0)
+    step = exchange_of(invocations()[2], policy(), 30.0).start(1000.0)
     assert isinstance(step, Send)
     assert (step.attempt, step.delay, step.timeout, step.reason) == (1, 0.0, 30.0, "")
 
 
 def test_waiting_counts_against_the_deadline() -> None:
-    exchange = Exchange(operations()[0], policy(), 10.0)
+    exchange = exchange_of(invocations()[0], policy(), 10.0)
     exchange.start(1000.0)
     step = exchange.receive(Response(503, {"retry-after": "3"}, b""), 1002.0)
     assert isinstance(step, Send)
@@ -142,14 +158,14 @@ def test_waiting_counts_against_the_deadline() -> None:
 
 @pytest.mark.parametrize("retry_after", ["8", "9", "3600"])
 def test_what_could_only_be_sent_past_the_deadline_is_not_sent(retry_after: str) -> None:
-    exchange = Exchange(operations()[0], policy(), 10.0)
+    exchange = exchange_of(invocations()[0], policy(), 10.0)
     exchange.start(1000.0)
     with pytest.raises(NavaiError, match=r"^HTTP 503$"):
         exchange.receive(Response(503, {"retry-after": retry_after}, b""), 1002.0)
 
 
 def test_without_a_timeout_there_is_no_deadline() -> None:
-    exchange = Exchange(operations()[0], policy(), None)
+    exchange = exchange_of(invocations()[0], policy(), None)
     exchange.start(0.0)
     step = exchange.receive(Response(503, {"retry-after": "86400"}, b""), 1e9)
     assert isinstance(step, Send)
@@ -157,7 +173,7 @@ def test_without_a_timeout_there_is_no_deadline() -> None:
 
 
 def test_an_answer_counts_even_when_it_comes_late() -> None:
-    exchange = Exchange(operations()[2], policy(), 10.0)
+    exchange = exchange_of(invocations()[2], policy(), 10.0)
     exchange.start(0.0)
     assert isinstance(exchange.receive(GOOD, 11.0), Done)
 
@@ -173,7 +189,7 @@ def test_an_answer_counts_even_when_it_comes_late() -> None:
 def test_whether_a_call_may_have_been_executed_is_remembered(
     failures: list[Response | TransportFailure], may_have_executed: bool
 ) -> None:
-    exchange = Exchange(operations()[2], policy(), 100.0)
+    exchange = exchange_of(invocations()[2], policy(), 100.0)
     exchange.start(0.0)
     for failure in failures[:-1]:
         assert isinstance(exchange.receive(failure, 0.0), Send)
@@ -184,7 +200,7 @@ def test_whether_a_call_may_have_been_executed_is_remembered(
 
 def test_the_cause_of_a_failure_is_kept() -> None:
     cause = OSError("reset")
-    exchange = Exchange(operations()[2], policy(), None)
+    exchange = exchange_of(invocations()[2], policy(), None)
     exchange.start(0.0)
     with pytest.raises(NavaiTransportError) as caught:
         exchange.receive(TransportFailure("reset", cause=cause), 0.0)
@@ -192,22 +208,22 @@ def test_the_cause_of_a_failure_is_kept() -> None:
 
 
 def test_a_list_that_is_known_and_young_is_not_asked_for() -> None:
-    backend = Operations("http://x", Paths(), new_key=lambda: "key")
-    first = Exchange(backend.list_functions(60.0), policy(), 30.0)
+    backend = Invocations("http://x", PATHS, lambda: "key")
+    first = exchange_of(backend.list_functions(60.0), policy(), 30.0)
     assert isinstance(first.start(1000.0), Send)
     done = first.receive(Response(200, {}, b'{"items":[{"name":"a"}]}'), 1001.0)
     assert isinstance(done, Done)
-    again = Exchange(backend.list_functions(60.0), policy(), 30.0)
+    again = exchange_of(backend.list_functions(60.0), policy(), 30.0)
     known = again.start(1060.9)
     assert isinstance(known, Done)
     assert known.value is done.value
-    assert isinstance(Exchange(backend.list_functions(60.0), policy(), 30.0).start(1061.0), Send)
-    assert isinstance(Exchange(backend.list_functions(None), policy(), 30.0).start(1002.0), Send)
+    assert isinstance(exchange_of(backend.list_functions(60.0), policy(), 30.0).start(1061.0), Send)
+    assert isinstance(exchange_of(backend.list_functions(None), policy(), 30.0).start(1002.0), Send)
 
 
 def test_a_list_never_raises() -> None:
     for outcome in (TransportFailure("a"), Response(500, {}, b""), Response(200, {}, b"x"), GOOD):
-        exchange = Exchange(operations()[1], policy(0), None)
+        exchange = exchange_of(invocations()[1], policy(0), None)
         exchange.start(0.0)
         done = exchange.receive(outcome, 0.0)
         assert isinstance(done, Done)
@@ -218,15 +234,16 @@ def test_an_error_of_the_caller_is_not_caught() -> None:
     def decode(response: Response) -> None:
         raise ZeroDivisionError
 
-    operation = Operation("broken", operations()[0].request, decode, secrets=("a-secret",))
-    exchange = Exchange(operation, policy(), None)
+    call = invocations()[0]
+    call = evolve(call, operation=evolve(call.operation, read=decode), secrets=("a-secret",))
+    exchange = exchange_of(call, policy(), None)
     exchange.start(0.0)
     with pytest.raises(ZeroDivisionError), contextlib.suppress(NavaiError):
         exchange.receive(GOOD, 0.0)
 
 
 def test_a_message_of_the_transport_that_ends_in_a_full_stop_gets_no_second() -> None:
-    exchange = Exchange(OPERATIONS.execute_function("f", None, None), RetryPolicy(max_retries=0), None)
+    exchange = exchange_of(invocations()[2], RetryPolicy(max_retries=0), None)
     exchange.start(0.0)
     with pytest.raises(NavaiTransportError, match=r"execute: refused\.$"):
         exchange.receive(TransportFailure("refused.", sent=False), 0.0)

@@ -1,9 +1,9 @@
-"""How URLs are joined."""
+"""The table of operations, and how URLs are joined."""
 
 import pytest
 from hypothesis import given, strategies as st
 
-from navai_client.wire._operations import Paths, join_url, normalize_path
+from navai_client.wire._operations import OPERATIONS, join_url, normalize_path
 from tests.properties import PROPERTY
 
 
@@ -34,9 +34,9 @@ def test_the_path_begins_with_a_slash_and_follows_the_base(base_url: str, path: 
 
 
 def test_the_default_paths_are_those_of_the_contract() -> None:
-    assert Paths() == Paths(
-        client_secret="/navai/realtime/client-secret",
-        functions_list="navai/functions",
-        functions_execute="navai/functions/execute",
-        speech_synthesize="navai/speech/synthesize",
-    )
+    assert {operation.name: operation.path for operation in OPERATIONS} == {
+        "create_client_secret": "/navai/realtime/client-secret",
+        "list_functions": "/navai/functions",
+        "execute_function": "/navai/functions/execute",
+        "synthesize_speech": "/navai/speech/synthesize",
+    }

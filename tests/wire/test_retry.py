@@ -22,33 +22,33 @@ def response(status: int, retry_after: str | None = None) -> Response:
     return Response(status, {} if retry_after is None else {"retry-after": retry_after}, b"")
 
 
-def delay(outcome: Response | TransportFailure, *, replay_safe: bool, attempt: int = 1) -> float | None:
-    return POLICY.delay(outcome, attempt=attempt, replay_safe=replay_safe)
+def delay(outcome: Response | TransportFailure, *, repeatable: bool, attempt: int = 1) -> float | None:
+    return POLICY.delay(outcome, attempt=attempt, repeatable=repeatable)
 
 
-@pytest.mark.parametrize("replay_safe", [True, False])
+@pytest.mark.parametrize("repeatable", [True, False])
 @pytest.mark.parametrize("failure", [NEVER_SENT, NEVER_SENT_IN_TIME])
-def test_what_never_left_is_tried_again(failure: TransportFailure, replay_safe: bool) -> None:
-    assert delay(failure, replay_safe=replay_safe) == 0.25
+def test_what_never_left_is_tried_again(failure: TransportFailure, repeatable: bool) -> None:
+    assert delay(failure, repeatable=repeatable) == 0.25
 
 
 def test_what_may_have_arrived_is_tried_again_only_if_that_does_no_harm() -> None:
-    assert delay(CUT_OFF, replay_safe=True) == 0.25
-    assert delay(CUT_OFF, replay_safe=False) is None
+    assert delay(CUT_OFF, repeatable=True) == 0.25
+    assert delay(CUT_OFF, repeatable=False) is None
 
 
-@pytest.mark.parametrize("replay_safe", [True, False])
-def test_a_timeout_after_sending_is_the_end(replay_safe: bool) -> None:
-    assert delay(TIMED_OUT, replay_safe=replay_safe) is None
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_timeout_after_sending_is_the_end(repeatable: bool) -> None:
+    assert delay(TIMED_OUT, repeatable=repeatable) is None
 
 
 @pytest.mark.parametrize("status", range(100, 600))
 def test_only_passing_statuses_are_tried_again(status: int) -> None:
     passing = status in {408, 429, 502, 503, 504}
-    assert delay(response(status), replay_safe=True) == (0.25 if passing else None)
-    assert delay(response(status), replay_safe=False) is None
-    assert delay(response(status, "7"), replay_safe=True) == (7.0 if passing else None)
-    assert delay(response(status, "7"), replay_safe=False) == (7.0 if status in {429, 503} else None)
+    assert delay(response(status), repeatable=True) == (0.25 if passing else None)
+    assert delay(response(status), repeatable=False) is None
+    assert delay(response(status, "7"), repeatable=True) == (7.0 if passing else None)
+    assert delay(response(status, "7"), repeatable=False) == (7.0 if status in {429, 503} else None)
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_only_passing_statuses_are_tried_again(status: int) -> None:
     ],
 )
 def test_retry_after_is_read(value: str, seconds: float) -> None:
-    assert delay(response(503, value), replay_safe=True) == seconds
-    assert delay(response(503, value), replay_safe=False) == seconds
+    assert delay(response(503, value), repeatable=True) == seconds
+    assert delay(response(503, value), repeatable=False) == seconds
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_retry_after_is_read(value: str, seconds: float) -> None:
     ],
 )
 def test_a_retry_after_that_is_none_counts_as_absent(value: str) -> None:
-    assert delay(response(503, value), replay_safe=True) == 0.25
-    assert delay(response(503, value), replay_safe=False) is None
+    assert delay(response(503, value), repeatable=True) == 0.25
+    assert delay(response(503, value), repeatable=False) is None
 
 
 @pytest.mark.parametrize(
@@ -111,33 +111,33 @@ def test_a_retry_after_that_is_none_counts_as_absent(value: str) -> None:
     ],
 )
 def test_nobody_waits_for_more_than_a_day(value: str) -> None:
-    assert delay(response(429, value), replay_safe=True) is None
-    assert delay(response(429, value), replay_safe=False) is None
+    assert delay(response(429, value), repeatable=True) is None
+    assert delay(response(429, value), repeatable=False) is None
 
 
 def test_the_longest_wait_doubles_up_to_four_seconds() -> None:
     policy = RetryPolicy(max_retries=10**9, jitter=lambda: 1.0)
     attempts = (1, 2, 3, 4, 5, 6, 100, 10_000, 10**9)
-    delays = [policy.delay(NEVER_SENT, attempt=attempt, replay_safe=False) for attempt in attempts]
+    delays = [policy.delay(NEVER_SENT, attempt=attempt, repeatable=False) for attempt in attempts]
     assert delays == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0]
 
 
 def test_the_wait_is_spread_by_chance() -> None:
     shares = iter((0.0, 0.5))
     policy = RetryPolicy(max_retries=3, jitter=lambda: next(shares))
-    assert [policy.delay(NEVER_SENT, attempt=2, replay_safe=True) for _ in range(2)] == [0.0, 0.25]
+    assert [policy.delay(NEVER_SENT, attempt=2, repeatable=True) for _ in range(2)] == [0.0, 0.25]
 
 
 @pytest.mark.parametrize("outcome", [NEVER_SENT, CUT_OFF, response(503), response(503, "0")])
 def test_there_are_max_retries_at_most(outcome: Any) -> None:
-    assert [delay(outcome, replay_safe=True, attempt=attempt) is None for attempt in (1, 3, 4, 5)] == [
+    assert [delay(outcome, repeatable=True, attempt=attempt) is None for attempt in (1, 3, 4, 5)] == [
         False,
         False,
         True,
         True,
     ]
     none = RetryPolicy(max_retries=0)
-    assert none.delay(outcome, attempt=1, replay_safe=True) is None
+    assert none.delay(outcome, attempt=1, repeatable=True) is None
 
 
 @PROPERTY
@@ -149,9 +149,9 @@ def test_there_are_max_retries_at_most(outcome: Any) -> None:
     st.booleans(),
 )
 def test_any_answer_gives_a_wait_within_a_day_or_none(
-    status: int, retry_after: str | None, replay_safe: bool
+    status: int, retry_after: str | None, repeatable: bool
 ) -> None:
     policy = RetryPolicy(max_retries=1)
-    wait = policy.delay(response(status, retry_after), attempt=1, replay_safe=replay_safe)
+    wait = policy.delay(response(status, retry_after), attempt=1, repeatable=repeatable)
     assert wait is None or 0.0 <= wait <= 86_400.0
     assert wait is None or not math.isnan(wait)

@@ -1,0 +1,198 @@
+"""How a call becomes a request, and when the function list is known without one."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, Generic, TypeVar, cast
+
+from attrs import field, frozen
+
+from navai_client.errors import NavaiConfigError, NavaiPayloadError
+from navai_client.models import FunctionList
+from navai_client.wire._decode import trim
+from navai_client.wire._encode import encode_json, type_name
+from navai_client.wire._operations import LIST_FUNCTIONS, OPERATIONS, Field, Operation, join_url
+from navai_client.wire._values import Endpoint, Response
+
+T = TypeVar("T")
+
+# An idempotency key is a header's value. 255 characters is what Stripe's API takes, which set the precedent.
+_KEY: Final = re.compile(r"[!-~]{1,255}")
+_ETAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3; longer ones are not worth it
+_TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
+    "string": (str, "a string"),
+    "number": ((int, float), "a number"),
+    "boolean": (bool, "a bool"),
+}
+
+
+@frozen(eq=False)
+class Invocation(Generic[T]):
+    """One call of an operation, before anything is sent.
+
+    Attributes:
+        operation: The operation.
+        endpoint: Where it goes.
+        content: The JSON body, or None.
+        call_headers: The headers of this call alone.
+        secrets: The secrets among its arguments, which no error may show.
+        context: What ``operation.read`` needs to know of the request.
+        recall: Returns the value from memory, if it is known at the given time.
+        remember: Keeps a value, the response that it was read from, and the time.
+        payload: What the function is given, where a function is executed.
+    """
+
+    operation: Operation[T]
+    endpoint: Endpoint
+    content: bytes | None = field(default=None, repr=False)
+    call_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+    context: Mapping[str, Any] = field(factory=dict, repr=False)
+    recall: Callable[[float], T | None] | None = field(default=None, repr=False)
+    remember: Callable[[T, Response, float], None] | None = field(default=None, repr=False)
+    payload: Any = field(default=None, repr=False)
+
+    def read(self, response: Response) -> T:
+        """Return the value that *response* carries, or raise what it means."""
+        return self.operation.read(response, **self.context)
+
+
+@frozen
+class _KnownFunctions:
+    functions: FunctionList
+    etag: str | None
+    valid_at: float  # when the backend last confirmed it, on a clock that never goes back
+
+
+class Invocations:
+    """Prepares the calls of one backend, and keeps the function list that it last sent.
+
+    Threads can share it: what is known is replaced as a whole.
+
+    Args:
+        base_url: Where the backend is.
+        paths: Where its operations are, by their names.
+        new_key: Returns idempotency keys, another one each time.
+    """
+
+    def __init__(self, base_url: str, paths: Mapping[str, str], new_key: Callable[[], str]) -> None:
+        self._endpoints = {
+            operation.name: Endpoint(operation.method, join_url(base_url, paths[operation.name]))
+            for operation in OPERATIONS
+        }
+        self._new_key = new_key
+        self._known: _KnownFunctions | None = None
+
+    def list_functions(self, max_age: Any) -> Invocation[FunctionList]:
+        """Return a call that lists the functions.
+
+        With a *max_age* it sends nothing while the known list is younger than that, and revalidates an older
+        one by its ``ETag``.
+
+        Raises:
+            NavaiConfigError: If *max_age* is not a number of seconds.
+        """
+        endpoint = self._endpoints[LIST_FUNCTIONS.name]
+        if max_age is None:
+            return Invocation(LIST_FUNCTIONS, endpoint, remember=self._remember)
+        if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not max_age >= 0:
+            raise NavaiConfigError(f"max_age (seconds) must be a number, 0 or more; it is {max_age!r}.")
+        recall, known = partial(self._recall, max_age=max_age), self._known
+        if known is None or known.etag is None:
+            return Invocation(LIST_FUNCTIONS, endpoint, recall=recall, remember=self._remember)
+        return Invocation(
+            LIST_FUNCTIONS,
+            endpoint,
+            call_headers=(("If-None-Match", known.etag),),
+            context={"known": known.functions},
+            recall=recall,
+            remember=self._remember,
+        )
+
+    def _recall(self, now: float, max_age: float) -> FunctionList | None:
+        known = self._known
+        return known.functions if known is not None and now - known.valid_at < max_age else None
+
+    def _remember(self, functions: FunctionList, response: Response, now: float) -> None:
+        etag = response.headers.get("etag")
+        known = self._known
+        if known is not None and functions is known.functions:  # a 304 need not repeat its ETag
+            etag = etag or known.etag
+        self._known = _KnownFunctions(functions, etag if etag and _ETAG.fullmatch(etag) else None, now)
+
+    def prepare(
+        self, operation: Operation[T], arguments: Mapping[str, Any], idempotency_key: Any = None
+    ) -> Invocation[T]:
+        """Return a call of *operation*. Empties *arguments*, so that no caller's frame keeps a secret of it.
+
+        Raises:
+            NavaiPayloadError: If an argument cannot be sent.
+            TypeError: If there is no such argument.
+        """
+        given: dict[str, Any] = dict(arguments)
+        cast("dict[str, Any]", arguments).clear()
+        if (problem := _problem(operation, given)) is not None:
+            given.clear()
+            raise problem
+        return Invocation(
+            operation,
+            self._endpoints[operation.name],
+            _body(operation, given) if operation.method == "POST" else None,
+            (("Idempotency-Key", self._key(idempotency_key)),) if operation.keyed else (),
+            _secrets_in(operation, given),
+            {"function_name": given["function_name"]} if "function_name" in given else {},
+            payload=given.get("payload"),
+        )
+
+    def _key(self, given: Any) -> str:
+        key = self._new_key() if given is None else given
+        if not isinstance(key, str) or not _KEY.fullmatch(key):
+            raise NavaiPayloadError(
+                f"idempotency_key must be 1 to 255 printable ASCII characters without blanks; it is {key!r}."
+            )
+        return key
+
+
+def _secrets_in(operation: Operation[Any], given: Mapping[str, Any]) -> tuple[str, ...]:
+    values = (trim(given.get(each.name) or "") for each in operation.fields if each.secret)
+    return tuple(filter(None, values))
+
+
+def _problem(operation: Operation[Any], given: Mapping[str, Any]) -> Exception | None:
+    """Return what is wrong with the arguments *given*. Not raised: a traceback's frames would hold them."""
+    fields = {each.name: each for each in operation.fields}
+    for name, value in given.items():
+        if name not in fields:
+            options = ", ".join(each.name for each in operation.fields if not each.required)
+            return TypeError(f"unexpected keyword argument {name!r}; there are {options}")
+        if (problem := _field_problem(fields[name], value)) is not None:
+            return NavaiPayloadError(f"{name} must be {problem}.")
+    return None
+
+
+def _field_problem(described: Field, value: Any) -> str | None:
+    if described.type == "any" or (value is None and not described.required):
+        return None
+    if described.required:
+        return None if isinstance(value, str) and trim(value) else "a string that is not blank"
+    types, expected = _TYPES[described.type]
+    if not isinstance(value, types) or (isinstance(value, bool) and types is not bool):
+        return f"{expected}; it is {type_name(value)}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"a finite number; it is {value}"
+    return None
+
+
+def _body(operation: Operation[Any], given: Mapping[str, Any]) -> bytes:
+    """Return the JSON object of the arguments *given*, each under its name on the wire."""
+    members: dict[str, list[bytes]] = {"": []}
+    for each in operation.fields:
+        value = given.get(each.name)
+        if value is not None or each.type == "any":
+            outer, _, inner = each.wire_name.rpartition(".")
+            member = b'"%b":%b' % (inner.encode(), encode_json(value, name=each.name))
+            members.setdefault(outer, []).append(member)
+    top = members.pop("")
+    top += (b'"%b":{%b}' % (outer.encode(), b",".join(inner)) for outer, inner in members.items())
+    return b"{%b}" % b",".join(top)
