@@ -3,7 +3,7 @@
 import click
 from click.shell_completion import CompletionItem
 
-from navai_client.server.__main__ import main, make_parser
+from navai_client.server.__main__ import main, option_helps
 
 __all__ = ["command"]
 
@@ -12,11 +12,9 @@ class _Served(click.Command):
     """Hands its whole command line to the server's own parser."""
 
     def shell_complete(self, _ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        actions = make_parser()._actions  # noqa: SLF001 - argparse tells no other way
         return [
-            CompletionItem(option, help=action.help)
-            for action in actions
-            for option in action.option_strings
+            CompletionItem(option, help=text)
+            for option, text in option_helps()
             if option.startswith(incomplete or "--")
         ]
 
@@ -30,4 +28,4 @@ class _Served(click.Command):
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def command(arguments: tuple[str, ...]) -> int:
     """Serve a Navai backend."""
-    return main(arguments, make_parser("navai serve"))
+    return main(arguments, prog="navai serve")

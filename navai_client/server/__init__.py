@@ -1,6 +1,6 @@
-"""The reference server: a whole Navai backend, as library functions and as one ASGI application.
+"""The reference server: a complete Navai backend, as library functions and as one ASGI application.
 
-Only names are here, loaded when they are asked for: the core of this room needs no web framework.
+This file holds only the public names, which are loaded on first use.
 """
 
 from typing import TYPE_CHECKING
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
         load_functions as load_functions,
     )
     from navai_client.server._app import NavaiBackend as NavaiBackend
-    from navai_client.server._client_secrets import (
-        ClientSecretRequest as ClientSecretRequest,
-        create_realtime_client_secret as create_realtime_client_secret,
-    )
     from navai_client.server._errors import (
         BackendError as BackendError,
         BackendOptionsError as BackendOptionsError,
@@ -32,11 +28,13 @@ if TYPE_CHECKING:
         ServerSettings as ServerSettings,
         VoiceSettings as VoiceSettings,
     )
-    from navai_client.server._speech import (
+    from navai_client.server._upstream import (
+        ClientSecretRequest as ClientSecretRequest,
         SpeechRequest as SpeechRequest,
+        Upstream as Upstream,
+        create_realtime_client_secret as create_realtime_client_secret,
         synthesize_speech as synthesize_speech,
     )
-    from navai_client.server._upstream import Upstream as Upstream
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -45,11 +43,15 @@ __getattr__, __dir__, __all__ = lazy(
         "navai_client.functions._discovery": ("DiscoveredModules", "discover_function_modules"),
         "navai_client.functions._registry": ("FunctionRegistry", "load_functions"),
         "._app": ("NavaiBackend",),
-        "._client_secrets": ("ClientSecretRequest", "create_realtime_client_secret"),
         "._errors": ("BackendError", "BackendOptionsError", "UpstreamError"),
         "._settings": ("BackendOptions", "ServerSettings", "VoiceSettings"),
-        "._speech": ("SpeechRequest", "synthesize_speech"),
-        "._upstream": ("Upstream",),
+        "._upstream": (
+            "ClientSecretRequest",
+            "SpeechRequest",
+            "Upstream",
+            "create_realtime_client_secret",
+            "synthesize_speech",
+        ),
     },
     "server",
     SERVER_PACKAGES,

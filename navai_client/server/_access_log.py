@@ -1,7 +1,7 @@
-"""The access log: one record for each answer, with nothing secret in it and nothing forged.
+"""The access log: one record for each response, without secrets, and safe against forged lines.
 
-Method and path come from outside: they are written as JSON texts in ASCII, so that no line break or control
-character of theirs reaches a log. Headers, queries, payloads and results are never written.
+The method and path come from outside. They are written as JSON strings in ASCII, so that no line break or
+control character in them reaches a log. Headers, queries, payloads and results are never written.
 """
 
 import asyncio
@@ -15,59 +15,60 @@ from navai_client.server._http import BackendRequest, BackendResponse
 
 _log: Final = logging.getLogger("navai_client.server.access")
 
-_LONGEST_PATH: Final = 200
-_DELAY_S: Final = 0.1
-_MOST_BYTES: Final = 3500
-"""A text of up to 4096 bytes (PIPE_BUF), written at once, is never mixed with other processes' in a pipe."""
+_LONGEST_PATH: Final = 200  # characters: beyond them, a path from outside would only fill the log
+_DELAY_S: Final = 0.1  # what a person who watches the log does not notice
+# POSIX keeps a write of up to PIPE_BUF bytes, 4096 on Linux, apart from those of other processes. The longest
+# line, added to a buffer of this size, stays below.
+_MAX_BUFFERED_BYTES: Final = 3500
 
 
 class AccessLog(Protocol):
-    """Keeps a record of answers."""
+    """Records responses."""
 
-    def write(self, request: BackendRequest, answer: BackendResponse, seconds: float) -> None:
-        """Record that *request* was given *answer* after *seconds*."""
+    def write(self, request: BackendRequest, response: BackendResponse, seconds: float) -> None:
+        """Record that *request* got *response* after *seconds*."""
         ...
 
     def flush(self) -> None:
-        """Hand over what is held back."""
+        """Write what is buffered."""
         ...
 
 
 class AccessRecords:
     """Writes to the logger ``navai_client.server.access`` at INFO: ``name=value``, and ``extra`` fields."""
 
-    def write(self, request: BackendRequest, answer: BackendResponse, seconds: float) -> None:
-        """Record that *request* was given *answer* after *seconds*."""
+    def write(self, request: BackendRequest, response: BackendResponse, seconds: float) -> None:
+        """Record that *request* got *response* after *seconds*."""
         if not _log.isEnabledFor(logging.INFO):
             return
         duration_ms = round(seconds * 1000, 2)
         fields = {
             "method": request.method[:_LONGEST_PATH],
             "path": request.path[:_LONGEST_PATH],
-            "status": answer.status,
+            "status": response.status,
             "duration_ms": duration_ms,
             "request_id": request.request_id,
-            "function": answer.function,
+            "function": response.function,
         }
         _log.info(
             "method=%s path=%s status=%d duration_ms=%s request_id=%s function=%s",
             _quoted(request.method),
             _quoted(request.path),
-            answer.status,
+            response.status,
             duration_ms,
             request.request_id,
-            answer.function or "-",
+            response.function or "-",
             extra={"navai": fields},
         )
 
     def flush(self) -> None:
-        """Hold nothing back."""
+        """Do nothing: nothing is buffered."""
 
 
 class AccessLines:
-    """The same as lines of text, several written at once: for a process whose log is one stream.
+    """Writes the same as lines of text, several at once: for a process whose log is one stream.
 
-    A line is held back for at most a tenth of a second. What is held back when the process is killed is lost.
+    A line is buffered for at most a tenth of a second. Lines in the buffer are lost if the process is killed.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -79,8 +80,8 @@ class AccessLines:
         self._second = -1
         self._stamp = ""
 
-    def write(self, request: BackendRequest, answer: BackendResponse, seconds: float) -> None:
-        """Record that *request* was given *answer* after *seconds*."""
+    def write(self, request: BackendRequest, response: BackendResponse, seconds: float) -> None:
+        """Record that *request* got *response* after *seconds*."""
         now = time.time()
         second = int(now)
         if second != self._second:
@@ -89,17 +90,17 @@ class AccessLines:
         line = "%s,%03d%s%.2f request_id=%s function=%s\n" % (  # noqa: UP031 - the fastest way by far
             self._stamp,
             (now - second) * 1000,
-            _beginning(request.method, request.path, answer.status),
+            _beginning(request.method, request.path, response.status),
             seconds * 1000,
             request.request_id,
-            answer.function or "-",
+            response.function or "-",
         )
         if not self._timed:
             self._timed = True
             asyncio.get_running_loop().call_later(_DELAY_S, self._flush_in_time)
         self._lines.append(line)
         self._bytes += len(line)
-        if self._bytes > _MOST_BYTES:
+        if self._bytes > _MAX_BUFFERED_BYTES:
             self.flush()
 
     def _flush_in_time(self) -> None:
@@ -107,7 +108,7 @@ class AccessLines:
         self.flush()
 
     def flush(self) -> None:
-        """Write what is held back."""
+        """Write what is buffered."""
         if not self._lines:
             return
         text = "".join(self._lines)
@@ -117,7 +118,7 @@ class AccessLines:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
-            return  # nobody reads the log any more: no reason to stop serving
+            return  # a log that nobody reads any more is no reason to stop serving
 
 
 @functools.lru_cache(maxsize=256)

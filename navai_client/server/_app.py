@@ -1,9 +1,10 @@
-"""The ASGI application: reading requests, writing answers, start and stop."""
+"""The ASGI application: reading requests, sending responses, start and stop, the boundary for all errors."""
 
 import asyncio
 import contextlib
 import functools
 import itertools
+import logging
 import os
 import re
 import time
@@ -11,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mutabl
 from typing import Any, Final, final
 
 from navai_client.server._backend import Backend
-from navai_client.server._http import BackendRequest, BackendResponse, Header, error_response
+from navai_client.server._cors import CrossOrigin
+from navai_client.server._http import BackendRequest, BackendResponse, error_response
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -19,13 +21,13 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
-_EXPOSED: Final = (b"access-control-expose-headers", b"ETag, Idempotent-Replayed, Retry-After, X-Request-ID")
-_VARY: Final = (b"vary", b"Origin")
 _WITHOUT_BODY: Final = (204, 304)
 
+_log: Final = logging.getLogger("navai_client.server")
 
-class _GoneError(Exception):
-    """The client left before its request was whole."""
+
+class _DisconnectedError(Exception):
+    """The client closed its connection before its request was complete."""
 
 
 @final
@@ -49,20 +51,26 @@ class NavaiBackend(Backend):
         began = time.perf_counter()
         headers = dict(scope["headers"])
         request = BackendRequest(scope["method"], _path_of(scope), headers, self._request_id(headers))
-        body: bytes | BackendResponse = b""
-        answer = self.core.admit(request)
-        if answer is None:
-            try:
-                body = await self._read(request, receive)
-            except _GoneError:
-                return
-            answer = body if isinstance(body, BackendResponse) else await self.core.answer(request, body)
-        await self._send(request, answer, send)
+        body = b""
+        try:
+            response = self.router.refuse(request)
+            if response is None:
+                received = await self._read(request, receive)
+                if isinstance(received, BackendResponse):
+                    response = received
+                else:
+                    body = received
+                    response = await self.router.respond(request, body)
+        except _DisconnectedError:
+            return
+        except Exception:  # noqa: BLE001 - the outer boundary: a defect of ours fails one request, not the server
+            _log.exception("Request %s failed.", request.request_id)
+            response = error_response(500, "Internal server error.")
+        await self._send(request, response, send)
         if self.access_log is not None:
-            self.access_log.write(request, answer, time.perf_counter() - began)
+            self.access_log.write(request, response, time.perf_counter() - began)
         if self.recent_calls is not None:
-            sent = body if isinstance(body, bytes) else b""
-            self.recent_calls.record(request, sent, answer, time.perf_counter() - began)
+            self.recent_calls.record(request, body, response, time.perf_counter() - began)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
@@ -75,60 +83,65 @@ class NavaiBackend(Backend):
 
     async def _serve_other(self, protocol: str, receive: Receive, send: Send) -> None:
         if protocol == "lifespan":
-            await self._live(receive, send)
+            await self._serve_lifespan(receive, send)
         elif protocol == "websocket":
             await receive()
             await send({"type": "websocket.close", "code": 1000})
         else:
             raise ValueError(f"A Navai backend does not serve {protocol!r}.")
 
+    @functools.cached_property
+    def _cross_origin(self) -> CrossOrigin:
+        return CrossOrigin(self.settings.cors_origins)
+
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given.decode()
-        return next(self._own_ids)
+        return next(self._request_ids)
 
     @functools.cached_property
-    def _own_ids(self) -> Iterator[str]:
-        """Ids that no other process gives: made at the first request, and so after a server has forked."""
+    def _request_ids(self) -> Iterator[str]:
+        """Ids that are unique across processes: made at the first request, after a server has forked."""
         start = os.urandom(6).hex()
         return (f"{start}-{number}" for number in itertools.count(1))
 
     async def _read(self, request: BackendRequest, receive: Receive) -> bytes | BackendResponse:
-        """Read the body, up to the limit, within its time."""
+        """Read the body, or return the refusal of one that is too large or too slow."""
         if request.method != "POST":
             return b""
         message = await receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")
-            return body if len(body) <= self.settings.max_body_bytes else self.core.too_large()
+            return body if len(body) <= self.settings.max_body_bytes else self.router.too_large()
         parts = bytearray()
         try:
             async with asyncio.timeout(self.settings.body_timeout):
                 while True:
                     if message["type"] != "http.request":
-                        raise _GoneError
+                        raise _DisconnectedError
                     parts += message.get("body", b"")
                     if len(parts) > self.settings.max_body_bytes:
-                        return self.core.too_large()
+                        return self.router.too_large()
                     if not message.get("more_body"):
                         return bytes(parts)
                     message = await receive()
         except TimeoutError:
             return error_response(408, "Request body did not arrive in time.", (b"connection", b"close"))
 
-    async def _send(self, request: BackendRequest, answer: BackendResponse, send: Send) -> None:
-        headers: list[Header] = [*answer.headers, (b"x-request-id", request.request_id.encode()), _VARY]
-        origin = request.raw_headers.get(b"origin")
-        if origin is not None and self.settings.allows_origin(origin.decode("latin-1")):
-            headers += ((b"access-control-allow-origin", origin), _EXPOSED)
-        if answer.status not in _WITHOUT_BODY:
-            headers.append((b"content-length", b"%d" % len(answer.body)))
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        body = b"" if request.method == "HEAD" else answer.body
+    async def _send(self, request: BackendRequest, response: BackendResponse, send: Send) -> None:
+        headers = [
+            *response.headers,
+            (b"x-request-id", request.request_id.encode()),
+            *self._cross_origin.headers(request),
+        ]
+        if response.status not in _WITHOUT_BODY:
+            headers.append((b"content-length", b"%d" % len(response.body)))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        body = b"" if request.method == "HEAD" else response.body
         await send({"type": "http.response.body", "body": body})
 
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":

@@ -1,4 +1,4 @@
-"""What ``--demo`` serves: sample functions of a small shop, and client secrets that open nothing."""
+"""What ``--demo`` serves: sample functions of a small shop, and client secrets that open no session."""
 
 import asyncio
 import base64
@@ -12,9 +12,8 @@ from typing import Annotated, Any, Final, Literal
 import attrs
 import msgspec
 
-from navai_client.server._client_secrets import ClientSecretRequest
 from navai_client.server._errors import RequestFieldError
-from navai_client.server._speech import SpeechRequest
+from navai_client.server._upstream import ClientSecretRequest, SpeechRequest
 from navai_client.wire._decode import trim
 
 # A tenth of a second of silence: 8-bit mono at 8 kHz, as WAV.
@@ -31,14 +30,14 @@ _SILENCE: Final = (
 
 
 class DemoServices:
-    """Answers as OpenAI and ElevenLabs would, without asking them."""
+    """Answers as OpenAI and ElevenLabs would, without calling them."""
 
     def __init__(self, ttl: int = 600) -> None:
-        """Give secrets that expire after *ttl* seconds."""
+        """Mint secrets that expire after *ttl* seconds."""
         self._ttl = ttl
 
     async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Give a secret that begins with ``ek_demo_``."""
+        """Mint a secret that begins with ``ek_demo_``."""
         ClientSecretRequest.from_json(request)
         return {
             "value": f"ek_demo_{secrets.token_hex(16)}",
@@ -47,7 +46,7 @@ class DemoServices:
         }
 
     async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Give a moment of silence."""
+        """Return a tenth of a second of silence."""
         if not trim(SpeechRequest.from_json(request).text):
             raise RequestFieldError("text is required.")
         return {
@@ -57,7 +56,7 @@ class DemoServices:
         }
 
     async def aclose(self) -> None:
-        """Hold nothing."""
+        """Do nothing: nothing is held."""
 
 
 _PRICES = {"coffee": Decimal("2.80"), "tea": Decimal("2.40"), "cake": Decimal("3.90")}
@@ -65,7 +64,7 @@ _PRICES = {"coffee": Decimal("2.80"), "tea": Decimal("2.40"), "cake": Decimal("3
 
 @attrs.frozen
 class Weather:
-    """What the weather is like."""
+    """The weather at a place."""
 
     location: str
     temperature: float
@@ -75,7 +74,7 @@ class Weather:
 
 @attrs.frozen
 class OrderLine:
-    """How much of what."""
+    """A product and its quantity."""
 
     product: Literal["coffee", "tea", "cake"]
     quantity: Annotated[int, msgspec.Meta(ge=1, le=20)] = 1
@@ -96,14 +95,14 @@ def get_weather(location: str, unit: Literal["celsius", "fahrenheit"] = "celsius
 async def create_order(
     items: list[OrderLine], customer_id: str, deliver_on: date | None = None
 ) -> dict[str, object]:
-    """Place an order and say what it costs.
+    """Place an order and return its total.
 
     Args:
-        items: What is ordered.
-        customer_id: Who orders.
+        items: The products to order.
+        customer_id: The customer's id.
         deliver_on: The day of the delivery; tomorrow when none is given.
     """
-    await asyncio.sleep(0)  # where a real shop would ask its database
+    await asyncio.sleep(0)  # a real shop would query its database here
     total = sum((_PRICES[line.product] * line.quantity for line in items), Decimal())
     return {
         "order_id": f"order-{customer_id}",
@@ -114,7 +113,7 @@ async def create_order(
 
 
 def cancel_order(order_id: str) -> None:
-    """Cancel an order. In this demo there never is one: it shows how a failure is told.
+    """Cancel an order. This demo has none: the call shows how a failure is reported.
 
     Args:
         order_id: The number of the order.
@@ -126,7 +125,7 @@ def make_report(seconds: Annotated[float, msgspec.Meta(ge=0, le=60)] = 2.0) -> d
     """Make a report of today's sales, which takes a while.
 
     Args:
-        seconds: How long it takes.
+        seconds: The time that it takes.
     """
     time.sleep(seconds)
     return {"orders": 42, "revenue": Decimal("371.50"), "seconds": seconds}

@@ -1,25 +1,25 @@
-"""What can go wrong in a backend outside its functions: each error knows the status that it is answered with.
+"""The errors of a backend outside its functions. Each has the HTTP status that reports it to a client.
 
 ::
 
     BackendError                     .status_code, .retry_after
-    ├── BackendOptionsError          400  (ValueError) options that cannot work; at construction
-    ├── RequestFieldError            400  (ValueError) a field of a request: missing, or of the wrong type
-    ├── MissingApiKeyError           401  no API key anywhere
-    ├── ApiKeyNotAllowedError        403  the request brings a key, and may not
+    ├── BackendOptionsError          400  (ValueError) a setting that cannot work; at construction
+    ├── RequestFieldError            400  (ValueError) a field of a request is missing or has the wrong type
+    ├── MissingApiKeyError           401  neither the backend nor the request has an API key
+    ├── ApiKeyNotAllowedError        403  the request brings a key, and this backend accepts none
     └── UpstreamError                502  OpenAI or ElevenLabs refused, did not answer, or broke its contract
         └── UpstreamTimeoutError     504  (TimeoutError) no answer in time
 
-``str(error)`` is the text that the contract gives it. No error holds a key.
+``str(error)`` is the text of the contract. No error holds a key.
 """
 
 
 class BackendError(Exception):
-    """The root of what the server's library functions raise.
+    """The base class of the errors that the server's library functions raise.
 
     Attributes:
-        status_code: The HTTP status that tells it to a client.
-        retry_after: The ``Retry-After`` header to send along, as it came from upstream, or None.
+        status_code: The HTTP status.
+        retry_after: The ``Retry-After`` header of the upstream, or None.
     """
 
     status_code: int = 500
@@ -27,7 +27,7 @@ class BackendError(Exception):
 
 
 class BackendOptionsError(BackendError, ValueError):
-    """Options that no backend can work with."""
+    """A setting that cannot work; the message names it."""
 
     status_code: int = 400
 
@@ -45,13 +45,13 @@ class MissingApiKeyError(BackendError):
 
 
 class ApiKeyNotAllowedError(BackendError):
-    """The request brings an API key, and this backend takes none from requests."""
+    """The request brings an API key, and this backend accepts none from requests."""
 
     status_code: int = 403
 
 
 class UpstreamError(BackendError):
-    """The upstream refused, could not be reached, or gave an answer that breaks its contract."""
+    """The upstream refused, could not be reached, or broke its contract."""
 
     status_code: int = 502
 

@@ -1,6 +1,6 @@
-"""What goes into the server's core and what comes out of it: one request, one answer, no framework.
+"""A request and a response as the routes see them, and the JSON bodies of requests.
 
-Both are structs of msgspec, because one of each is made for every request, at a quarter of what attrs takes.
+Both values are structs of msgspec: one of each is made for every request, at a quarter of the cost of attrs.
 No repr shows headers or bodies.
 """
 
@@ -15,15 +15,19 @@ Header = tuple[bytes, bytes]
 
 JSON_HEADER: Final[Header] = (b"content-type", b"application/json; charset=utf-8")
 
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+_decode = msgspec.json.Decoder().decode
+
 
 class BackendRequest(msgspec.Struct, frozen=True):
-    """A request as far as the core sees it before its body.
+    """A request without its body.
 
     Attributes:
         method: The HTTP method, in capitals.
         path: The path below the mount point, percent-decoded, without the query.
-        raw_headers: Names in lower case; of a name that came twice the last one.
-        request_id: What this request is called in the log and in its answer.
+        raw_headers: Names in lower case. Of a repeated header, only the last value is kept.
+        request_id: The id of this request in the log and in its response.
     """
 
     method: str
@@ -41,7 +45,7 @@ class BackendRequest(msgspec.Struct, frozen=True):
 
 
 class BackendResponse(msgspec.Struct, frozen=True):
-    """What is sent back; *function* is the called function's name, for the access log."""
+    """A response; *function* is the name of the function that was called, for the access log."""
 
     status: int
     body: bytes = b""
@@ -53,35 +57,42 @@ class BackendResponse(msgspec.Struct, frozen=True):
 
 
 def json_response(status: int, value: object, *headers: Header) -> BackendResponse:
-    """Answer with *value* as JSON."""
+    """Return a response with *value* as JSON."""
     return BackendResponse(status, msgspec.json.encode(value), (JSON_HEADER, *headers))
 
 
 def error_response(status: int, message: str, *headers: Header) -> BackendResponse:
-    """Answer with an error in the form that all Navai backends share: ``{"error": message}``."""
+    """Return an error in the form that all Navai backends share: ``{"error": message}``."""
     return json_response(status, {"error": message}, *headers)
 
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
-_NOT_JSON: Final = "Request body is not valid JSON."
-
-_decode = msgspec.json.Decoder().decode
+def not_modified(response: BackendResponse, request: BackendRequest) -> BackendResponse:
+    """Return *response*, or 304 if the client has it already by its ETag (RFC 9110, section 13.1.2)."""
+    known = request.raw_headers.get(b"if-none-match")
+    if known is None:
+        return response
+    etag = next(value for name, value in response.headers if name == b"etag")
+    tags = {tag.strip().removeprefix(b"W/") for tag in known.split(b",")}
+    if etag not in tags and b"*" not in tags:
+        return response
+    headers = tuple(header for header in response.headers if header[0] != b"content-type")
+    return BackendResponse(304, headers=headers)
 
 
 class BodyError(Exception):
-    """A body that is not JSON, or not an object; the message says which."""
+    """A request body that is not a JSON object; the message says why."""
 
 
 def decode_record(body: bytes) -> dict[str, Any]:
-    """Decode *body*, which must be a JSON object; of a key that comes twice the last one counts.
+    """Decode *body*, which must be a JSON object. Of a repeated member, the last value is kept.
 
     Raises:
-        BodyError: It is not.
+        BodyError: It is not a JSON object.
     """
     try:
         value = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
-        value = _decode_slowly(body)
+        value = _decode_leniently(body)
     except RecursionError:
         raise BodyError("Request body is nested too deeply.") from None
     if not isinstance(value, dict):
@@ -89,15 +100,15 @@ def decode_record(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _decode_slowly(body: bytes) -> Any:
-    """Decode what msgspec does not: a byte order mark and lone surrogates, which JavaScript writes."""
+def _decode_leniently(body: bytes) -> Any:
+    """Decode what msgspec refuses and JavaScript writes: a byte order mark, and lone surrogates."""
     try:
         text = body.removeprefix(_BYTE_ORDER_MARK).decode()
         return json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
         raise BodyError("Request body is nested too deeply.") from None
     except ValueError:
-        raise BodyError(_NOT_JSON) from None
+        raise BodyError("Request body is not valid JSON.") from None
 
 
 def _refuse(constant: str) -> NoReturn:

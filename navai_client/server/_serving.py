@@ -10,124 +10,89 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from navai_client.server._access_log import AccessLines
 from navai_client.server._app import NavaiBackend
-from navai_client.server._settings import ServerSettings, SettingsKeywords
+from navai_client.server._settings import BackendKeywords, ProcessSettings, ServerSettings
 
-_LINE: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
-_GRACE_S: Final = 30
+_LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _LAST_PORT: Final = 65535
+_BACKLOG: Final = 2048  # uvicorn's default
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
+_MAX_BUFFERED_BYTES: Final = 64 * 1024  # asyncio's own high-water mark for writing
 
 
 class ServeError(Exception):
-    """The server cannot start; the message is the one line that says why."""
+    """The server cannot start; the message says why in one line."""
 
 
-@attrs.frozen(kw_only=True)
-class ServeOptions:
-    """What ``python -m navai_client.server`` was asked for.
+def serve(process: ProcessSettings, settings: BackendKeywords) -> None:
+    """Serve until a signal stops the process; calls in flight may then finish within the grace time.
 
-    Attributes:
-        host: The address to listen on.
-        port: The port; 0 takes a free one.
-        base_dir: Where function modules are looked for; None leaves it to the environment.
-        functions_folders: Which folders below it; None leaves it to the environment.
-        reload: Whether to start anew when a file below the base directory changes.
-        workers: How many processes serve the port; each has functions and idempotency keys of its own.
-        demo: Whether to serve sample functions and secrets that open nothing.
-        inspector: Whether to serve the inspector; None serves it with *demo* and with *reload*, unless the
-            environment says otherwise.
-        access_log: Whether each answer gets a line in the log.
-        grace: Seconds that calls in flight are given to finish when the server is told to stop.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 3000
-    base_dir: str | None = None
-    functions_folders: str | None = None
-    reload: bool = False
-    workers: int = 1
-    demo: bool = False
-    inspector: bool | None = None
-    access_log: bool = True
-    grace: int = _GRACE_S
-
-
-def serve(options: ServeOptions) -> None:
-    """Serve until told to stop; calls in flight are then let finish, up to the grace time.
+    Args:
+        process: How to listen and run.
+        settings: What the command line says of the backend; the environment says the rest.
 
     Raises:
-        ServeError: The port is taken, a folder is not there, or the options cannot work.
+        ServeError: The port is taken, the base directory does not exist, or a setting cannot work.
     """
-    base = Path(options.base_dir or os.environ.get("NAVAI_FUNCTIONS_BASE_DIR") or ".")
-    if not base.is_dir():
-        raise ServeError(f"The base directory {base} is not there.")
     try:
-        make_backend(options)  # once here, so that options that cannot work are told before anything starts
+        # In this process too, so that settings that cannot work are reported before anything starts.
+        base = Path(make_backend(process, settings).settings.functions_base_dir or ".")
     except ValueError as error:
         raise ServeError(str(error)) from None
-    listener = bind(options.host, options.port)
+    if not base.is_dir():
+        raise ServeError(f"The base directory {base} does not exist.")
+    listener = bind(process.host, process.port)
     config = uvicorn.Config(
-        functools.partial(_prepare_process, options),
+        functools.partial(_prepare_process, process, settings),
         factory=True,
         access_log=False,
         lifespan="on",
         log_config=None,
-        workers=options.workers,
-        # The client's address and scheme, which these would tell or keep, are used for nothing here.
+        workers=process.workers,
         http=OneWriteProtocol,
+        # Nothing here uses the client's address and scheme.
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=options.grace,
+        timeout_graceful_shutdown=process.grace,
     )
-    # For people and scripts alike: the one line on standard output. Whoever connects now waits for the start.
+    # The one line on standard output, for people and scripts. A client that connects now waits for the start.
     print(f"Navai backend listening on {url_of(listener)}", flush=True)  # noqa: T201
-    if options.reload:
-        config.reload_dirs = [
-            base.resolve()
-        ]  # its own argument counts only for an application named by a text
+    if process.reload:
+        # The argument reload_dirs is read only for an application that is given by its import path.
+        config.reload_dirs = [base.resolve()]
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
-    elif options.workers > 1:
+    elif process.workers > 1:
         Multiprocess(config, sockets=[listener]).run()
     else:
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def make_backend(options: ServeOptions) -> NavaiBackend:
+def make_backend(process: ProcessSettings, settings: BackendKeywords) -> NavaiBackend:
     """Make the backend that one process serves, with its log on standard error."""
-    logging.basicConfig(level=logging.INFO, format=_LINE, stream=sys.stderr)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    base = options.base_dir or os.environ.get("NAVAI_FUNCTIONS_BASE_DIR") or "."
-    root = str(Path(base).resolve())
-    if root not in sys.path:
-        sys.path.insert(0, root)  # functions may import what lies beside them
-    settings: SettingsKeywords = {}
-    if options.inspector is not None:
-        settings["inspector"] = options.inspector
-    elif options.reload and "inspector" not in ServerSettings.from_env(os.environ):
-        settings["inspector"] = True
-    return NavaiBackend(
-        functions_base_dir=options.base_dir,
-        functions_folders=options.functions_folders,
-        demo=options.demo,
-        access_log=AccessLines(sys.stderr) if options.access_log else None,
-        **settings,
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
+    if process.reload and ServerSettings.from_env(**settings).inspector is None:
+        settings = {**settings, "inspector": True}
+    backend = NavaiBackend(
+        demo=process.demo, access_log=AccessLines(sys.stderr) if process.access_log else None, **settings
     )
+    root = str(Path(backend.settings.functions_base_dir or ".").resolve())
+    if root not in sys.path:
+        sys.path.insert(0, root)  # functions may import modules beside them
+    return backend
 
 
-def _prepare_process(options: ServeOptions) -> NavaiBackend:
-    """Make and load the backend, and have the garbage collector leave alone what is there for good.
+def _prepare_process(process: ProcessSettings, settings: BackendKeywords) -> NavaiBackend:
+    """Make and load the backend, and exclude what is loaded by now from garbage collection.
 
-    Requests make short-lived objects, almost none of them in cycles. To look for cycles after every 700
-    objects, as Python does by itself, costs several per cent of a short call and finds nothing.
+    Requests make short-lived objects, almost none of them in cycles. Looking for cycles after every 700
+    objects, Python's default, costs several per cent of a short call and finds nothing.
     """
-    backend = make_backend(options)
+    backend = make_backend(process, settings)
     backend.functions()
     gc.collect()
     gc.freeze()
@@ -145,9 +110,9 @@ def bind(host: str, port: int) -> socket.socket:
         raise ServeError(f"Cannot listen on {host}:{port}: ports are numbers from 0 to {_LAST_PORT}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        # The system's own words; what Python adds to them repeats the address.
+        # The system's own message; Python's would repeat the address.
         number = error.errno if isinstance(error, OSError) else None
         reason = os.strerror(number) if number and number > 0 else str(error)
         raise ServeError(f"Cannot listen on {host}:{port}: {reason}.") from None
@@ -156,40 +121,41 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Return the URL under which *listener* is reached."""
+    """Return the URL of *listener*."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-_MOST_HELD_BYTES = 64 * 1024
-
-
 class OneWriteProtocol(HttpToolsProtocol):
-    """Speaks HTTP as uvicorn's protocol does."""
+    """uvicorn's protocol, but each response is written in one piece.
+
+    uvicorn writes a response's head and body separately, which costs a second system call: a large part of
+    the cost of a short response.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, with a transport that gathers what is written."""
-        super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]
+        """Start, with a transport that buffers until the end of the loop's turn."""
+        super().connection_made(_BufferedTransport(transport, self.loop))  # type: ignore[arg-type]
 
 
-class _Gathering:
-    """A transport that hands on what was written once in each turn of the event loop."""
+class _BufferedTransport:
+    """A transport that writes once in each turn of the event loop."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
         self._loop = loop
-        self._held: list[bytes] = []
+        self._buffered: list[bytes] = []
         self._bytes = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if not self._held:
+        if not self._buffered:
             self._loop.call_soon(self._flush)
-        self._held.append(data)
+        self._buffered.append(data)
         self._bytes += len(data)
-        if self._bytes > _MOST_HELD_BYTES:
+        if self._bytes > _MAX_BUFFERED_BYTES:
             self._flush()
 
     def close(self) -> None:
@@ -197,8 +163,8 @@ class _Gathering:
         self._transport.close()
 
     def _flush(self) -> None:
-        if self._held:
-            data = b"".join(self._held)
-            self._held.clear()
+        if self._buffered:
+            data = b"".join(self._buffered)
+            self._buffered.clear()
             self._bytes = 0
             self._transport.write(data)

@@ -1,10 +1,19 @@
-"""What a backend mints with: keys, defaults, and which environment variable sets what."""
+"""Every setting of the server, declared once.
 
+A field below states its type, its default and its meaning, and where it has them its environment variable
+and its command-line option. The class's docstring, the reading of the environment, the command line and the
+table in docs/server.md are made from that.
+
+``BackendKeywords`` is the one exception: no type checker reads a generated ``TypedDict``, so it repeats the
+names and types of ``ServerSettings``, and nothing else. A test compares the two.
+"""
+
+import argparse
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, TypedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, Self, TypedDict, TypeVar
 
 import attrs
 
@@ -18,116 +27,348 @@ from navai_client.wire._operations import (
     normalize_path,
 )
 
-OPENAI_BASE_URL: Final = "https://api.openai.com/v1"
-ELEVENLABS_BASE_URL: Final = "https://api.elevenlabs.io"
-MIN_TTL_S: Final = 10
-MAX_TTL_S: Final = 7200
+T = TypeVar("T")
 
-_DIGITS: Final = 9
-_SPOKEN: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_MIN_TTL_S: Final = 10  # OpenAI's own limits for expires_after.seconds
+_MAX_TTL_S: Final = 7200
+_FLAGS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-def _masked(value: str | None) -> str:
-    return "None" if value is None else "'***'"
+# How the text of an environment variable is read. What is None counts as absent.
+
+
+def _number(text: str) -> float | None:
+    """Read a finite number; anything else counts as absent, as it does for the Express backend."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _whole_number(text: str) -> int | str:
+    """Read a whole number; return other texts unchanged, for the validator to refuse.
+
+    Numbers of more than nine digits are out of every range here, and Python refuses to read very long ones.
+    """
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else text
+
+
+def _flag(text: str) -> bool | None:
+    return _FLAGS.get(text.lower())
+
+
+def _is_true(text: str) -> bool:
+    return text.lower() == "true"
+
+
+def _comma_separated(text: str) -> tuple[str, ...]:
+    return tuple(part for part in map(trim, text.split(",")) if part)
+
+
+# How given values are normalized and checked.
 
 
 def _optional(value: str | None) -> str | None:
-    return (trim(value) or None) if isinstance(value, str) else value
+    return trim(value) or None if isinstance(value, str) else value
 
 
-def _base_url(value: str) -> str:
-    return trim(value).rstrip("/")
+def _origins(origins: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(origins, str):  # a sequence of characters
+        raise BackendOptionsError(f"cors_origins must be a list of origins. Received: {origins!r}")
+    return tuple(origin.rstrip("/").lower() for origin in origins)
 
 
-def _is_web_url(_: object, attribute: "attrs.Attribute[str]", value: str) -> None:
-    if not value.lower().startswith(("http://", "https://")):
-        raise BackendOptionsError(f"{attribute.name} must be an http or https URL. Received: {value}")
+def _base_url(url: str) -> str:
+    return trim(url).rstrip("/")
 
 
-def check_ttl(ttl: Any) -> None:
-    """Refuse a time to live that OpenAI does not take.
+def _check_url(_: object, attribute: "attrs.Attribute[str]", url: str) -> None:
+    if not url.lower().startswith(("http://", "https://")):
+        raise BackendOptionsError(f"{attribute.name} must be an http or https URL. Received: {url}")
+
+
+def _check_positive(_: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise BackendOptionsError(f"{attribute.name} must be greater than 0. Received: {value}")
+
+
+def _check_port(_: object, _attribute: "attrs.Attribute[int]", port: Any) -> None:
+    if not isinstance(port, int):
+        raise BackendOptionsError(f"PORT must be a number. Received: {port}")
+
+
+def check_ttl(_: object, _attribute: object, ttl: Any) -> None:
+    """Refuse a time to live that OpenAI does not accept.
 
     Raises:
-        BackendOptionsError: It is not between 10 and 7200 seconds.
+        BackendOptionsError: It is not a whole number from 10 to 7200.
     """
-    if isinstance(ttl, bool) or not isinstance(ttl, int) or not MIN_TTL_S <= ttl <= MAX_TTL_S:
+    if isinstance(ttl, bool) or not isinstance(ttl, int) or not _MIN_TTL_S <= ttl <= _MAX_TTL_S:
         raise BackendOptionsError(
-            f"clientSecretTtlSeconds must be between {MIN_TTL_S} and {MAX_TTL_S}. Received: {ttl}"
+            f"clientSecretTtlSeconds must be between {_MIN_TTL_S} and {_MAX_TTL_S}. Received: {ttl}"
         )
 
 
-@attrs.frozen(kw_only=True)
-class VoiceSettings:
-    """How an ElevenLabs voice speaks; what is None is left to ElevenLabs.
+def _setting(  # noqa: D417 - the others are those of attrs.field
+    doc: str,
+    *,
+    default: Any = None,
+    env: str | None = None,
+    parse: Callable[[str], Any] = str,
+    option: str | None = None,
+    **field: Any,
+) -> Any:
+    """Declare a setting.
 
-    Attributes:
-        stability: From 0 (lively) to 1 (even).
-        similarity_boost: From 0 to 1, how close to the original voice.
-        style: From 0 to 1, how much of the voice's style.
-        use_speaker_boost: Whether likeness is boosted, at some cost in latency.
+    Args:
+        doc: Its meaning.
+        default: Its default.
+        env: Its environment variable.
+        parse: Reads the variable's text, which is trimmed and not empty.
+        option: Its command-line option, with ``/--no-...`` where it can be switched off.
     """
-
-    stability: float | None = None
-    similarity_boost: float | None = None
-    style: float | None = None
-    use_speaker_boost: bool | None = None
+    metadata = {"doc": doc, "env": env, "parse": parse, "option": option}
+    return attrs.field(default=default, metadata=metadata, **field)
 
 
+def _secret(doc: str, env: str) -> Any:
+    return _setting(doc, env=env, converter=_optional, repr=lambda key: repr(key and "***"))
+
+
+def _text(doc: str, env: str) -> Any:
+    return _setting(doc, env=env, converter=_optional)
+
+
+def _path(doc: str, default: str) -> Any:
+    return _setting(doc, default=default, converter=normalize_path)
+
+
+def _documented(cls: type[T]) -> type[T]:
+    """Add what is said of each field to the docstring of *cls*."""
+    lines = [f"    {field.name}: {field.metadata['doc']}" for field in attrs.fields(cls)]  # type: ignore[arg-type]
+    cls.__doc__ = "\n".join([f"{cls.__doc__}\n", "Attributes:", *lines])
+    return cls
+
+
+def _read_environment(cls: type, env: Mapping[str, str | None]) -> dict[str, Any]:
+    """Return the fields of *cls* that *env* sets. Values are trimmed; an empty one counts as absent."""
+    found: dict[str, Any] = {}
+    for field in attrs.fields(cls):
+        name = field.metadata["env"]
+        text = trim(env.get(name) or "") if name else ""
+        value = field.metadata["parse"](text) if text else None
+        if value is not None:
+            found[field.name] = value
+    return found
+
+
+class _FromEnvironment:
+    @classmethod
+    def from_env(cls, env: Mapping[str, str | None] | None = None, **given: Any) -> Self:
+        """Read from *env*, by default the process's environment; what is *given* wins.
+
+        Raises:
+            BackendOptionsError: A value cannot work.
+        """
+        return cls(**{**_read_environment(cls, os.environ if env is None else env), **given})
+
+
+@_documented
 @attrs.frozen(kw_only=True)
-class BackendOptions:
-    """What a backend mints with. Keys are shown by no repr.
+class ServerSettings(_FromEnvironment):
+    """The routes, limits, functions and access rules of a backend."""
 
-    Attributes:
-        openai_api_key: The backend's own key; it wins over one that a request brings.
-        openai_base_url: Where OpenAI's API is.
-        default_model: The realtime model of sessions whose request names none.
-        default_voice: Their voice.
-        default_instructions: Their instructions.
-        default_language: The language that they always reply in.
-        default_voice_accent: The accent that they speak with.
-        default_voice_tone: The tone that they speak in.
-        client_secret_ttl_seconds: How long a client secret lives, from 10 to 7200 seconds.
-        allow_api_key_from_request: Whether a request's ``apiKey`` is used when there is no key of our own.
-        tts_provider: Who speaks: ``openai`` (the session itself) or ``elevenlabs``.
-        elevenlabs_api_key: The key for ElevenLabs; needed when it speaks.
-        elevenlabs_base_url: Where ElevenLabs' API is.
-        elevenlabs_voice_id: The voice of requests that name none; needed when ElevenLabs speaks.
-        elevenlabs_model_id: Their model; None leaves it to ElevenLabs.
-        elevenlabs_output_format: Their audio format, as ElevenLabs names it.
-        elevenlabs_optimize_streaming_latency: How much quality is given for speed, 0 to 4.
-        elevenlabs_voice_settings: How the voice speaks.
-        timeout: Seconds that a whole call upstream may take.
-
-    Raises:
-        BackendOptionsError: Something in it cannot work; the message says what.
-    """
-
-    openai_api_key: str | None = attrs.field(default=None, converter=_optional, repr=_masked)
-    openai_base_url: str = attrs.field(default=OPENAI_BASE_URL, converter=_base_url, validator=_is_web_url)
-    default_model: str = "gpt-realtime"
-    default_voice: str = "marin"
-    default_instructions: str = "You are a helpful assistant."
-    default_language: str | None = attrs.field(default=None, converter=_optional)
-    default_voice_accent: str | None = attrs.field(default=None, converter=_optional)
-    default_voice_tone: str | None = attrs.field(default=None, converter=_optional)
-    client_secret_ttl_seconds: int = 600
-    allow_api_key_from_request: bool = False
-    tts_provider: Literal["openai", "elevenlabs"] = "openai"
-    elevenlabs_api_key: str | None = attrs.field(default=None, converter=_optional, repr=_masked)
-    elevenlabs_base_url: str = attrs.field(
-        default=ELEVENLABS_BASE_URL, converter=_base_url, validator=_is_web_url
+    client_secret_path: str = _path(
+        "The path that mints client secrets. A path without a leading slash gets one.",
+        CREATE_CLIENT_SECRET.path,
     )
-    elevenlabs_voice_id: str | None = attrs.field(default=None, converter=_optional)
-    elevenlabs_model_id: str | None = attrs.field(default=None, converter=_optional)
-    elevenlabs_output_format: str = "mp3_44100_128"
-    elevenlabs_optimize_streaming_latency: float | None = None
-    elevenlabs_voice_settings: VoiceSettings = VoiceSettings()
-    timeout: float = 30.0
+    functions_list_path: str = _path("The path that lists the functions.", LIST_FUNCTIONS.path)
+    functions_execute_path: str = _path("The path that executes a function.", EXECUTE_FUNCTION.path)
+    speech_synthesize_path: str = _path("The path that synthesizes speech.", SYNTHESIZE_SPEECH.path)
+    include_functions_routes: bool = _setting(
+        "False leaves out the two routes of the functions, and searches for no functions.", default=True
+    )
+    functions_base_dir: str | os.PathLike[str] | None = _setting(  # noqa: RUF009 - immutable
+        "The directory that is searched for function modules; the working directory if None.",
+        env="NAVAI_FUNCTIONS_BASE_DIR",
+        option="--base-dir",
+    )
+    functions_folders: str | None = _setting(
+        "Folders, files or wildcards below it, separated by commas; src/ai/functions-modules if None.",
+        env="NAVAI_FUNCTIONS_FOLDERS",
+        option="--functions-folders",
+        converter=_optional,
+    )
+    agents_folders: str | None = _setting(
+        "The first-level subfolders of these folders to use, separated by commas; all if None.",
+        env="NAVAI_AGENTS_FOLDERS",
+        converter=_optional,
+    )
+    function_timeout: float | None = _setting(
+        "Seconds that a call of a function may take; None means no limit.",
+        default=30.0,
+        validator=_check_positive,
+    )
+    threads_per_function: int = _setting(
+        "The number of synchronous calls of one function that run at a time; others wait.",
+        default=64,
+        validator=_check_positive,
+    )
+    max_body_bytes: int = _setting(
+        "The largest request body that is read.", default=2**20, validator=_check_positive
+    )
+    body_timeout: float = _setting(
+        "Seconds that a request's body may take to arrive.", default=30.0, validator=_check_positive
+    )
+    cors_origins: Sequence[str] = _setting(
+        "Origins whose pages may call the backend, beside those of localhost; * allows all.",
+        default=(),
+        env="NAVAI_CORS_ORIGIN",
+        parse=_comma_separated,
+        converter=_origins,
+    )
+    inspector: bool | None = _setting(
+        "Whether to serve the inspector at /navai/, for development; if None, with --demo and --reload.",
+        env="NAVAI_INSPECTOR",
+        parse=_is_true,
+        option="--inspector/--no-inspector",
+    )
+    access_token: str | None = _secret(
+        "The bearer token of requests; only /health, preflights and the inspector's page need none.",
+        env="NAVAI_ACCESS_TOKEN",
+    )
+
+
+class SettingsKeywords(TypedDict, total=False):
+    """The fields of :class:`ServerSettings` that every backend takes as keywords, those of tests too."""
+
+    client_secret_path: str
+    functions_list_path: str
+    functions_execute_path: str
+    speech_synthesize_path: str
+    include_functions_routes: bool
+    function_timeout: float | None
+    threads_per_function: int
+    max_body_bytes: int
+    body_timeout: float
+    cors_origins: Sequence[str]
+    inspector: bool | None
+    access_token: str | None
+
+
+class BackendKeywords(SettingsKeywords, total=False):
+    """All fields of :class:`ServerSettings`, as keywords."""
+
+    functions_base_dir: str | os.PathLike[str] | None
+    functions_folders: str | None
+    agents_folders: str | None
+
+
+@_documented
+@attrs.frozen(kw_only=True)
+class VoiceSettings(_FromEnvironment):
+    """How an ElevenLabs voice speaks. ElevenLabs chooses what is None."""
+
+    stability: float | None = _setting(
+        "From 0 (lively) to 1 (even).", env="ELEVENLABS_STABILITY", parse=_number
+    )
+    similarity_boost: float | None = _setting(
+        "How close to the original voice, from 0 to 1.", env="ELEVENLABS_SIMILARITY_BOOST", parse=_number
+    )
+    style: float | None = _setting(
+        "How much of the voice's style, from 0 to 1.", env="ELEVENLABS_STYLE", parse=_number
+    )
+    use_speaker_boost: bool | None = _setting(
+        "Whether to boost the likeness, at some cost in latency.",
+        env="ELEVENLABS_USE_SPEAKER_BOOST",
+        parse=_flag,
+    )
+
+
+@_documented
+@attrs.frozen(kw_only=True)
+class BackendOptions(_FromEnvironment):
+    """What client secrets and speech are made with. Keys are in no repr."""
+
+    openai_api_key: str | None = _secret(
+        "The backend's own key; it wins over one that a request brings.", env="OPENAI_API_KEY"
+    )
+    openai_base_url: str = _setting(
+        "The base URL of OpenAI's API.",
+        default="https://api.openai.com/v1",
+        env="OPENAI_BASE_URL",
+        converter=_base_url,
+        validator=_check_url,
+    )
+    default_model: str = _setting(
+        "The realtime model of sessions whose request names none.",
+        default="gpt-realtime",
+        env="OPENAI_REALTIME_MODEL",
+    )
+    default_voice: str = _setting("Their voice.", default="marin", env="OPENAI_REALTIME_VOICE")
+    default_instructions: str = _setting(
+        "Their instructions.", default="You are a helpful assistant.", env="OPENAI_REALTIME_INSTRUCTIONS"
+    )
+    default_language: str | None = _text(
+        "The language in which they always reply.", env="OPENAI_REALTIME_LANGUAGE"
+    )
+    default_voice_accent: str | None = _text(
+        "The accent with which they speak.", env="OPENAI_REALTIME_VOICE_ACCENT"
+    )
+    default_voice_tone: str | None = _text("The tone in which they speak.", env="OPENAI_REALTIME_VOICE_TONE")
+    client_secret_ttl_seconds: int = _setting(
+        "Seconds that a client secret is valid, from 10 to 7200.",
+        default=600,
+        env="OPENAI_REALTIME_CLIENT_SECRET_TTL",
+        parse=_whole_number,
+        validator=check_ttl,
+    )
+    allow_api_key_from_request: bool = _setting(
+        "Whether a request's apiKey is used if the backend has no key. In the environment only true allows "
+        "it; where the variable is not set, it is allowed without OPENAI_API_KEY.",
+        default=False,
+        env="NAVAI_ALLOW_FRONTEND_API_KEY",
+        parse=_is_true,
+    )
+    tts_provider: Literal["openai", "elevenlabs"] = _setting(
+        "What speaks: openai (the session itself) or elevenlabs.",
+        default="openai",
+        env="NAVAI_TTS_PROVIDER",
+        parse=str.lower,
+    )
+    elevenlabs_api_key: str | None = _secret(
+        "The key for ElevenLabs; required if it speaks.", env="ELEVENLABS_API_KEY"
+    )
+    elevenlabs_base_url: str = _setting(
+        "The base URL of ElevenLabs' API.",
+        default="https://api.elevenlabs.io",
+        env="ELEVENLABS_BASE_URL",
+        converter=_base_url,
+        validator=_check_url,
+    )
+    elevenlabs_voice_id: str | None = _text(
+        "The voice of requests that name none; required if ElevenLabs speaks.", env="ELEVENLABS_VOICE_ID"
+    )
+    elevenlabs_model_id: str | None = _text(
+        "Their model; ElevenLabs chooses if None.", env="ELEVENLABS_MODEL_ID"
+    )
+    elevenlabs_output_format: str = _setting(
+        "Their audio format, as ElevenLabs names it.", default="mp3_44100_128", env="ELEVENLABS_OUTPUT_FORMAT"
+    )
+    elevenlabs_optimize_streaming_latency: float | None = _setting(
+        "How much quality to give up for latency, from 0 to 4.",
+        env="ELEVENLABS_OPTIMIZE_STREAMING_LATENCY",
+        parse=_number,
+    )
+    elevenlabs_voice_settings: VoiceSettings = _setting(  # noqa: RUF009 - frozen
+        "How the voice speaks.", default=VoiceSettings()
+    )
+    timeout: float = _setting(
+        "Seconds that a call of OpenAI or ElevenLabs may take.", default=30.0, validator=_check_positive
+    )
 
     def __attrs_post_init__(self) -> None:
-        check_ttl(self.client_secret_ttl_seconds)
-        if not self.timeout > 0:
-            raise BackendOptionsError(f"timeout must be greater than 0. Received: {self.timeout}")
         if self.tts_provider not in ("openai", "elevenlabs"):
             raise BackendOptionsError(
                 f'NAVAI_TTS_PROVIDER must be "openai" or "elevenlabs". Received: {self.tts_provider}'
@@ -140,163 +381,74 @@ class BackendOptions:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The keys in it, which nothing that leaves the backend may hold."""
+        """The keys, which must not leave the backend."""
         return tuple(key for key in (self.openai_api_key, self.elevenlabs_api_key) if key)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str | None] | None = None, **given: Any) -> "BackendOptions":
-        """Read options from *env*, by default the process's environment; what is *given* wins.
-
-        Values are trimmed and an empty one counts as absent. ``NAVAI_ALLOW_FRONTEND_API_KEY`` set to anything
-        but ``true`` denies keys from requests; not set, they are allowed when there is no ``OPENAI_API_KEY``.
+    def from_env(cls, env: Mapping[str, str | None] | None = None, **given: Any) -> Self:
+        """Read from *env*, by default the process's environment; what is *given* wins.
 
         Raises:
             BackendOptionsError: A value cannot work.
         """
-        read = _Environment(os.environ if env is None else env)
-        own_key = given.get("openai_api_key", read.text("OPENAI_API_KEY"))
-        allowed = read.text("NAVAI_ALLOW_FRONTEND_API_KEY")
-        found: dict[str, Any] = {
-            "openai_api_key": own_key,
-            "openai_base_url": read.text("OPENAI_BASE_URL"),
-            "default_model": read.text("OPENAI_REALTIME_MODEL"),
-            "default_voice": read.text("OPENAI_REALTIME_VOICE"),
-            "default_instructions": read.text("OPENAI_REALTIME_INSTRUCTIONS"),
-            "default_language": read.text("OPENAI_REALTIME_LANGUAGE"),
-            "default_voice_accent": read.text("OPENAI_REALTIME_VOICE_ACCENT"),
-            "default_voice_tone": read.text("OPENAI_REALTIME_VOICE_TONE"),
-            "client_secret_ttl_seconds": read.whole_number("OPENAI_REALTIME_CLIENT_SECRET_TTL"),
-            "allow_api_key_from_request": not _optional(own_key)
-            if allowed is None
-            else allowed.lower() == "true",
-            "tts_provider": (read.text("NAVAI_TTS_PROVIDER") or "openai").lower(),
-            "elevenlabs_api_key": read.text("ELEVENLABS_API_KEY"),
-            "elevenlabs_base_url": read.text("ELEVENLABS_BASE_URL"),
-            "elevenlabs_voice_id": read.text("ELEVENLABS_VOICE_ID"),
-            "elevenlabs_model_id": read.text("ELEVENLABS_MODEL_ID"),
-            "elevenlabs_output_format": read.text("ELEVENLABS_OUTPUT_FORMAT"),
-            "elevenlabs_optimize_streaming_latency": read.number("ELEVENLABS_OPTIMIZE_STREAMING_LATENCY"),
-            "elevenlabs_voice_settings": VoiceSettings(
-                stability=read.number("ELEVENLABS_STABILITY"),
-                similarity_boost=read.number("ELEVENLABS_SIMILARITY_BOOST"),
-                style=read.number("ELEVENLABS_STYLE"),
-                use_speaker_boost=_SPOKEN.get((read.text("ELEVENLABS_USE_SPEAKER_BOOST") or "").lower()),
-            ),
+        env = os.environ if env is None else env
+        found = {
+            "elevenlabs_voice_settings": VoiceSettings.from_env(env),
+            **_read_environment(cls, env),
+            **given,
         }
-        return cls(**{**{name: value for name, value in found.items() if value is not None}, **given})
+        found.setdefault("allow_api_key_from_request", not _optional(found.get("openai_api_key")))
+        return cls(**found)
 
 
-class _Environment:
-    """Reads trimmed values; an empty one is none."""
-
-    def __init__(self, env: Mapping[str, str | None]) -> None:
-        self._env = env
-
-    def text(self, name: str) -> str | None:
-        value = self._env.get(name)
-        return trim(value) or None if isinstance(value, str) else None
-
-    def number(self, name: str) -> float | None:
-        """Return a finite number; like Express, take what is none for absent."""
-        try:
-            value = float(self.text(name) or "nan")
-        except ValueError:
-            return None
-        return value if math.isfinite(value) else None
-
-    def whole_number(self, name: str) -> Any:
-        """Return a whole number, or the text as it is, for the one who checks it to refuse."""
-        text = self.text(name)
-        return (
-            int(text)
-            if text is not None and text.isascii() and text.isdigit() and len(text) <= _DIGITS
-            else text
-        )
-
-
-MAX_BODY_BYTES: Final = 2**20
-FUNCTION_TIMEOUT_S: Final = 30.0
-
-_LOCAL_ORIGIN: Final = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.ASCII)
-
-
-def _positive(_: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise BackendOptionsError(f"{attribute.name} must be greater than 0. Received: {value}")
-
-
+@_documented
 @attrs.frozen(kw_only=True)
-class ServerSettings:
-    """The HTTP side of a backend.
+class ProcessSettings(_FromEnvironment):
+    """How ``python -m navai_client.server`` listens, runs and stops."""
 
-    Attributes:
-        client_secret_path: Where client secrets are minted; each path gets a leading slash when it has none.
-        functions_list_path: Where the functions are listed.
-        functions_execute_path: Where a function is executed.
-        speech_synthesize_path: Where speech is synthesized.
-        include_functions_routes: False leaves out the list and the execution of functions.
-        function_timeout: Seconds that a call of a function may take; None means no limit.
-        threads_per_function: How many synchronous calls of one function run at a time; further ones wait.
-        max_body_bytes: The largest request body that is read.
-        body_timeout: Seconds that a request's body may take to arrive.
-        cors_origins: Origins that pages may call from, beside localhost; ``*`` for all.
-        inspector: Whether a page to look at the backend with is served at ``/navai/``: for development.
-        access_token: When set, every route but health, preflight and the inspector's page asks for it as a
-            bearer token.
-    """
-
-    client_secret_path: str = attrs.field(default=CREATE_CLIENT_SECRET.path, converter=normalize_path)
-    functions_list_path: str = attrs.field(default=LIST_FUNCTIONS.path, converter=normalize_path)
-    functions_execute_path: str = attrs.field(default=EXECUTE_FUNCTION.path, converter=normalize_path)
-    speech_synthesize_path: str = attrs.field(default=SYNTHESIZE_SPEECH.path, converter=normalize_path)
-    include_functions_routes: bool = True
-    function_timeout: float | None = attrs.field(default=FUNCTION_TIMEOUT_S, validator=_positive)
-    threads_per_function: int = attrs.field(default=64, validator=_positive)
-    max_body_bytes: int = attrs.field(default=MAX_BODY_BYTES, validator=_positive)
-    body_timeout: float = attrs.field(default=30.0, validator=_positive)
-    cors_origins: tuple[str, ...] = attrs.field(default=(), converter=tuple)
-    inspector: bool = False
-    access_token: str | None = attrs.field(default=None, repr=False)
-
-    def allows_origin(self, origin: str) -> bool:
-        """Whether a page of *origin* may call this backend."""
-        return (
-            _LOCAL_ORIGIN.fullmatch(origin) is not None
-            or "*" in self.cors_origins
-            or origin.lower() in self.cors_origins
-        )
-
-    @staticmethod
-    def from_env(env: Mapping[str, str | None]) -> dict[str, Any]:
-        """Read what the environment sets.
-
-        ``NAVAI_CORS_ORIGIN``, ``NAVAI_ACCESS_TOKEN`` and, when it is not blank, ``NAVAI_INSPECTOR``: ``true``
-        in any case serves the inspector.
-        """
-        origins = (trim(each).rstrip("/").lower() for each in (env.get("NAVAI_CORS_ORIGIN") or "").split(","))
-        token = trim(env.get("NAVAI_ACCESS_TOKEN") or "")
-        found: dict[str, Any] = {
-            "cors_origins": tuple(each for each in origins if each),
-            "access_token": token or None,
-        }
-        inspector = trim(env.get("NAVAI_INSPECTOR") or "")
-        if inspector:
-            found["inspector"] = inspector.lower() == "true"
-        return found
+    host: str = _setting("The address to listen on.", default="127.0.0.1", option="--host")
+    port: int = _setting(
+        "The port to listen on; 0 takes a free one.",
+        default=3000,
+        env="PORT",
+        parse=_whole_number,
+        option="--port",
+        validator=_check_port,
+    )
+    workers: int = _setting(
+        "The number of processes; each has its own functions and idempotency keys.",
+        default=1,
+        option="--workers",
+    )
+    reload: bool = _setting(
+        "Restart when a Python file below the base directory changes.", default=False, option="--reload"
+    )
+    demo: bool = _setting(
+        "Serve sample functions, and client secrets that open no session.", default=False, option="--demo"
+    )
+    access_log: bool = _setting(
+        "Write a log line for each response.", default=True, option="--access-log/--no-access-log"
+    )
+    grace: int = _setting(
+        "Seconds that calls may take to finish after the server was asked to stop.", default=30
+    )
 
 
-class SettingsKeywords(TypedDict, total=False):
-    """The fields of :class:`ServerSettings`, as the keywords that a backend takes."""
-
-    client_secret_path: str
-    functions_list_path: str
-    functions_execute_path: str
-    speech_synthesize_path: str
-    include_functions_routes: bool
-    function_timeout: float | None
-    threads_per_function: int
-    max_body_bytes: int
-    body_timeout: float
-    cors_origins: Iterable[str]
-    inspector: bool
-    access_token: str | None
+def add_options(parser: argparse._ActionsContainer) -> None:
+    """Add an option for every setting that has one; those that are not given are absent from the result."""
+    for field in (*attrs.fields(ProcessSettings), *attrs.fields(ServerSettings)):
+        option, env, default = field.metadata["option"], field.metadata["env"], field.default
+        if option is None:
+            continue
+        name, _, negation = option.partition("/")
+        kind: dict[str, Any] = {"metavar": "TEXT"}
+        if negation:
+            kind = {"action": argparse.BooleanOptionalAction}
+        elif default is False:
+            kind = {"action": "store_true"}
+        elif isinstance(default, int):
+            kind = {"type": int, "metavar": "INTEGER"}
+        notes = [f"default: {default}"] if default not in (None, False, True) else []
+        notes += [f"environment: {env}"] if env else []
+        help_text = field.metadata["doc"] + (f" ({', '.join(notes)})" if notes else "")
+        parser.add_argument(name, dest=field.name, default=argparse.SUPPRESS, help=help_text, **kind)

@@ -1,61 +1,65 @@
-"""Calls to OpenAI and ElevenLabs: one pooled HTTP client, a deadline for the whole call, bounded answers.
+"""OpenAI and ElevenLabs: minting client secrets, synthesizing speech, and the calls that do so.
 
-The only file of the server that knows its HTTP library, which is loaded at the first call.
+A call has one deadline for all of it and a bounded response, and follows no redirect. It goes through the
+fast transport of ``navai_client.transports``, which is loaded by the first call.
 """
 
 import asyncio
+import base64
+import contextlib
+import functools
+import json
+import logging
+import math
+import sys
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final, Self, cast
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from typing import TYPE_CHECKING, Any, Final, Self
+from urllib.parse import quote, urlencode
 
 import attrs
 import msgspec
 
-from navai_client.server._errors import UpstreamError, UpstreamTimeoutError
+from navai_client._redaction import LONGEST_ERROR, Redactor
+from navai_client._version import __version__
+from navai_client.server._errors import (
+    ApiKeyNotAllowedError,
+    MissingApiKeyError,
+    RequestFieldError,
+    UpstreamError,
+    UpstreamTimeoutError,
+)
+from navai_client.server._settings import BackendOptions, VoiceSettings
+from navai_client.transports import Call
+from navai_client.wire._decode import trim
+from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 if TYPE_CHECKING:
-    import aiohttp
+    from navai_client.transports.fast import AsyncFastTransport
 
+_log: Final = logging.getLogger("navai_client.server")
 
-_MAX_ANSWER_BYTES: Final = 16 * 2**20
+_MAX_RESPONSE_BYTES: Final = 16 * 2**20  # as the client's default
+_MAX_NUMBER: Final = 1e9  # far beyond every number that ElevenLabs accepts
+_HEADERS: Final = (("Content-Type", "application/json"), ("User-Agent", f"navai-client/{__version__}"))
 
-
-@attrs.frozen
-class UpstreamAnswer:
-    """What came back, of whatever status; header names in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = attrs.field(repr=False)
-
-    @property
-    def ok(self) -> bool:
-        """Whether the status is one of success."""
-        return 200 <= self.status <= 299  # noqa: PLR2004 - the class of statuses that HTTP calls successful
-
-    @property
-    def text(self) -> str:
-        """The body as text, whatever its bytes are."""
-        return self.body.decode("utf-8", "replace")
+_closing: Final[set[asyncio.Task[None]]] = set()  # a loop holds its tasks only weakly
 
 
 class Upstream:
-    """Sends JSON and returns what came back; redirects are answers like others, and never followed.
+    """Connections to OpenAI and ElevenLabs, for the functions of this package that call them.
 
-    Connections belong to the event loop that they were made in: used in another one, it makes new ones. To be
-    closed with :meth:`aclose` or ``async with``; what nobody closed is closed when it is forgotten.
+    Connections belong to the event loop in which they were made; in another loop, new ones are made. Close it
+    with :meth:`aclose` or ``async with``. One that is forgotten closes its connections by itself.
     """
 
-    def __init__(self, *, max_answer_bytes: int = _MAX_ANSWER_BYTES) -> None:
-        """Refuse answers of more than *max_answer_bytes*, decompressed."""
-        self._max_answer_bytes = max_answer_bytes
-        self._session: aiohttp.ClientSession | None = None
+    def __init__(self, *, max_response_bytes: int = _MAX_RESPONSE_BYTES) -> None:
+        """Refuse responses of more than *max_response_bytes*, decompressed."""
+        self._max_response_bytes = max_response_bytes
+        self._transport: AsyncFastTransport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._abandon: weakref.finalize[..., Any] | None = None
-        self._sending: set[asyncio.Task[Any]] = set()
-        self._proxies: dict[tuple[str, str], str | None] = {}
+        self._callers: set[asyncio.Task[Any]] = set()
 
     async def __aenter__(self) -> Self:
         return self
@@ -64,118 +68,401 @@ class Upstream:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Cancel the tasks of those who still wait for an answer, and close the connections."""
-        session, self._session = self._session, None
-        if session is None or self._abandon is None:
+        """Cancel the tasks that wait for a response, and close the connections."""
+        transport, self._transport = self._transport, None
+        if transport is None or self._abandon is None:
             return
         if self._loop is not asyncio.get_running_loop():
             self._abandon()
             return
         self._abandon.detach()
-        sending = tuple(self._sending)
-        for task in sending:
+        callers = tuple(self._callers)
+        for task in callers:
             task.cancel()
-        if sending:
-            await asyncio.wait(sending)
-        await session.close()
+        if callers:
+            await asyncio.wait(callers)
+        await transport.close()
 
     async def post(
-        self,
-        name: str,
-        url: str,
-        body: object,
-        *,
-        headers: Mapping[str, str],
-        seconds: float,
-        query: Mapping[str, str] | None = None,
-    ) -> UpstreamAnswer:
-        """Post *body* as JSON to *url* and return the answer.
+        self, name: str, url: str, body: object, *, headers: tuple[tuple[str, str], ...], timeout: float
+    ) -> Response:
+        """Send *body* as JSON and return the response, whatever its status.
 
         Args:
-            name: Whom this calls, for errors.
-            url: Where to.
-            body: What is sent.
-            headers: Sent along.
-            seconds: How long the whole call may take.
-            query: Added to the URL.
+            name: The upstream's name, for errors.
+            url: The URL.
+            body: A value that JSON can express.
+            headers: Added to those of every request.
+            timeout: Seconds that the whole call may take.
 
         Raises:
-            UpstreamTimeoutError: No whole answer in that time.
-            UpstreamError: No answer at all, or one that is too large.
+            UpstreamTimeoutError: There was no complete response in that time.
+            UpstreamError: There was none, or one that is too large.
         """
-        import aiohttp  # noqa: PLC0415 - a backend that never calls upstream does not load it
-
-        session = self._connected(aiohttp)
-        parts = bytearray()
-        task = cast("asyncio.Task[Any]", asyncio.current_task())
-        self._sending.add(task)
+        call = Call(timeout=timeout, max_response_bytes=self._max_response_bytes)
+        request = Request(_endpoint(url), _HEADERS + headers, _encode(body))
+        transport = self._transport_of_loop()
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for type checkers: a coroutine of asyncio runs in a task
+        self._callers.add(task)
         try:
-            async with session.post(
-                url,
-                data=_encode(body),
-                headers={"content-type": "application/json", **headers},
-                params=query,
-                proxy=self._proxy(url),
-                timeout=aiohttp.ClientTimeout(total=seconds),
-                allow_redirects=False,
-            ) as answer:
-                async for part in answer.content.iter_any():
-                    parts += part
-                    if len(parts) > self._max_answer_bytes:
-                        raise UpstreamError(f"{name} gave an answer that is too large.")
-                names = {each.lower(): value for each, value in answer.headers.items()}
-                return UpstreamAnswer(answer.status, names, bytes(parts))
-        except TimeoutError:
-            raise UpstreamTimeoutError(f"{name} did not answer within {seconds:g} seconds.") from None
-        except (aiohttp.ClientError, ValueError) as error:
-            # A ValueError is a URL that cannot be: no answer either.
-            raise UpstreamError(f"{name} could not be reached ({type(error).__name__}).") from None
+            outcome = await transport.send(request, call)
         finally:
-            self._sending.discard(task)
+            self._callers.discard(task)
+        if isinstance(outcome, TransportFailure):
+            if outcome.timed_out:
+                raise UpstreamTimeoutError(f"{name} did not answer within {timeout:g} seconds.")
+            # The message of a cause can hold internal addresses: it is for the log only.
+            _log.warning("%s could not be reached: %s", name, outcome.message)
+            reason = outcome.message if outcome.cause is None else type(outcome.cause).__name__
+            raise UpstreamError(f"{name} could not be reached ({reason}).")
+        if outcome.truncated:
+            raise UpstreamError(f"{name} gave an answer that is too large.")
+        return outcome
 
-    def _connected(self, aiohttp: Any) -> "aiohttp.ClientSession":
-        """Return the pool of this loop: as many connections as there are calls, no cookies."""
+    def _transport_of_loop(self) -> "AsyncFastTransport":
         loop = asyncio.get_running_loop()
-        if self._session is None or self._loop is not loop:
+        if self._transport is None or self._loop is not loop:
+            from navai_client.transports.fast import AsyncFastTransport  # noqa: PLC0415 - see above
+
             if self._abandon is not None:
                 self._abandon()
             self._loop = loop
-            connector = aiohttp.TCPConnector(limit=0)
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-            self._abandon = weakref.finalize(self, _abandon, self._session, connector, loop)
-        return self._session
-
-    def _proxy(self, url: str) -> str | None:
-        """Return the proxy that the environment names for *url*: looked up once, because that takes long."""
-        parts = urlsplit(url)
-        place = (parts.scheme, parts.netloc)
-        if place not in self._proxies:
-            found = getproxies()
-            direct = proxy_bypass(parts.netloc)
-            self._proxies[place] = None if direct else found.get(parts.scheme) or found.get("all")
-        return self._proxies[place]
+            self._transport = AsyncFastTransport()
+            self._abandon = weakref.finalize(self, _abandon, self._transport, loop)
+        return self._transport
 
 
-def _abandon(
-    session: "aiohttp.ClientSession", connector: "aiohttp.TCPConnector", loop: asyncio.AbstractEventLoop
-) -> None:
-    """Close what nobody closed, from wherever it was forgotten."""
-    session.detach()
-    if loop.is_closed():
-        _shut(connector)
-    else:
-        loop.call_soon_threadsafe(_shut, connector)
+def _abandon(transport: "AsyncFastTransport", loop: asyncio.AbstractEventLoop) -> None:
+    """Close the connections in their own loop, whichever thread this is. A closed loop has none to close."""
+
+    def close() -> None:
+        closing = loop.create_task(transport.close())
+        _closing.add(closing)
+        closing.add_done_callback(_closing.discard)
+
+    with contextlib.suppress(RuntimeError):  # the loop is closed
+        loop.call_soon_threadsafe(close)
 
 
-def _shut(connector: "aiohttp.TCPConnector") -> None:
-    # Closing happens at the call; what it gives is only there to wait for the sockets' end.
-    next(connector.close().__await__(), None)
+@functools.lru_cache(maxsize=256)
+def _endpoint(url: str) -> Endpoint:
+    """Return one value for each URL, by whose identity transports cache."""
+    return Endpoint("POST", url)
 
 
 def _encode(body: Any) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:
-        import json  # noqa: PLC0415 - needed for lone surrogates only, which JSON alone can carry
+        return json.dumps(body).encode()  # lone surrogates, as JSON escapes
 
-        return json.dumps(body).encode()
+
+def _check_status(response: Response, failed: str, secrets: tuple[str, ...]) -> None:
+    """Raise an error for a status other than 2xx: a client error is passed on, others are a bad gateway."""
+    if 200 <= response.status <= 299:  # noqa: PLR2004 - RFC 9110, section 15
+        return
+    passed_on = 400 <= response.status <= 499  # noqa: PLR2004
+    body = Redactor(secrets).text(response.content.decode("utf-8", "replace"), LONGEST_ERROR)
+    raise UpstreamError(
+        f"{failed} failed ({response.status}): {body}",
+        status_code=response.status if passed_on else 502,
+        retry_after=response.headers.get("retry-after") if passed_on else None,
+    )
+
+
+def _read(record: Mapping[str, Any], name: str, kind: type, kind_name: str) -> Any:
+    """Return the field *name* of *record*, or None if it is absent or null.
+
+    Raises:
+        RequestFieldError: It has another type.
+    """
+    value = record.get(name)
+    if value is not None and not isinstance(value, kind):
+        raise RequestFieldError(f"{name} must be {kind_name}.")
+    return value
+
+
+_read_text = functools.partial(_read, kind=str, kind_name="a string")
+_read_flag = functools.partial(_read, kind=bool, kind_name="true or false")
+_read_object = functools.partial(_read, kind=dict, kind_name="an object")
+
+
+def _read_number(record: Mapping[str, Any], name: str) -> float | None:
+    value = record.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise RequestFieldError(f"{name} must be a number.")
+    if abs(value) > _MAX_NUMBER:
+        raise RequestFieldError(f"{name} is too large.")
+    return value
+
+
+@attrs.frozen(kw_only=True)
+class ClientSecretRequest:
+    """A request for a client secret. What is None, the backend chooses.
+
+    Attributes:
+        model: The realtime model.
+        voice: The voice.
+        instructions: The session's instructions.
+        language: The language in which the session always replies.
+        voice_accent: The accent with which it speaks.
+        voice_tone: The tone in which it speaks.
+        api_key: The caller's own key; in no repr.
+    """
+
+    model: str | None = None
+    voice: str | None = None
+    instructions: str | None = None
+    language: str | None = None
+    voice_accent: str | None = None
+    voice_tone: str | None = None
+    api_key: str | None = attrs.field(default=None, repr=lambda key: repr(key and "***"))
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Read the fields of a request's body, and ignore others.
+
+        Raises:
+            RequestFieldError: A field is not a string.
+        """
+        return cls(
+            model=_read_text(record, "model"),
+            voice=_read_text(record, "voice"),
+            instructions=_read_text(record, "instructions"),
+            language=_read_text(record, "language"),
+            voice_accent=_read_text(record, "voiceAccent"),
+            voice_tone=_read_text(record, "voiceTone"),
+            api_key=_read_text(record, "apiKey"),
+        )
+
+
+async def create_realtime_client_secret(
+    options: BackendOptions,
+    request: ClientSecretRequest | Mapping[str, Any] | None = None,
+    *,
+    upstream: Upstream | None = None,
+) -> dict[str, Any]:
+    """Mint a client secret at OpenAI.
+
+    Args:
+        options: The backend's key and defaults. Its key wins over that of the request.
+        request: The session to open, as a value or as the JSON object that clients send.
+        upstream: The connections to use; without them, new ones are made for this call.
+
+    Returns:
+        ``value``, ``expires_at`` (Unix seconds, if OpenAI gave it) and ``speech`` with its ``provider``.
+
+    Raises:
+        RequestFieldError: A field of the request has the wrong type.
+        MissingApiKeyError: Neither the backend nor the request has a key.
+        ApiKeyNotAllowedError: The request has a key, the backend has none, and accepts none from requests.
+        UpstreamError: OpenAI refused, did not answer, or gave no client secret.
+    """
+    attrs.validate(options)
+    if not isinstance(request, ClientSecretRequest):
+        request = ClientSecretRequest.from_json(request or {})
+    key = _choose_key(options, request)
+    session: dict[str, Any] = {
+        "type": "realtime",
+        "model": options.default_model if request.model is None else request.model,
+        "instructions": _session_instructions(options, request),
+    }
+    if options.tts_provider == "elevenlabs":
+        session["output_modalities"] = ["text"]
+    else:
+        voice = options.default_voice if request.voice is None else request.voice
+        session["audio"] = {"output": {"voice": voice}}
+    lifetime = {"anchor": "created_at", "seconds": options.client_secret_ttl_seconds}
+    async with contextlib.nullcontext(upstream) if upstream else Upstream() as connections:
+        response = await connections.post(
+            "OpenAI",
+            f"{options.openai_base_url}/realtime/client_secrets",
+            {"expires_after": lifetime, "session": session},
+            headers=(("Authorization", f"Bearer {key}"), ("Accept", "application/json")),
+            timeout=options.timeout,
+        )
+    _check_status(response, "OpenAI client_secrets", (key, *options.secrets))
+    return {**_read_client_secret(response.content), "speech": {"provider": options.tts_provider}}
+
+
+def _session_instructions(options: BackendOptions, request: ClientSecretRequest) -> str:
+    """Return the lines of the session's instructions: the base, then language, accent and tone if given."""
+    lines = [trim(options.default_instructions if request.instructions is None else request.instructions)]
+    for line, wanted, default in (
+        ("Always reply in {}.", request.language, options.default_language),
+        ("Use a {} accent while speaking.", request.voice_accent, options.default_voice_accent),
+        ("Use a {} tone while speaking.", request.voice_tone, options.default_voice_tone),
+    ):
+        value = trim((default or "") if wanted is None else wanted)
+        if value:
+            lines.append(line.format(value))
+    return "\n".join(lines)
+
+
+def _choose_key(options: BackendOptions, request: ClientSecretRequest) -> str:
+    if options.openai_api_key:
+        return options.openai_api_key
+    key = trim(request.api_key or "")
+    if not key:
+        raise MissingApiKeyError("Missing API key. Configure openaiApiKey or send apiKey in request.")
+    if not options.allow_api_key_from_request:
+        raise ApiKeyNotAllowedError(
+            "Passing apiKey from request is disabled. Set allowApiKeyFromRequest=true to enable it."
+        )
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise RequestFieldError("apiKey must be printable ASCII without spaces.")  # for a header
+    return key
+
+
+def _read_client_secret(body: bytes) -> dict[str, Any]:
+    try:
+        record = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        record = None
+    value = record.get("value") if isinstance(record, dict) else None
+    if not isinstance(value, str) or not value:
+        raise UpstreamError("OpenAI gave an answer that is no client secret.")
+    expires_at = record.get("expires_at")
+    is_number = isinstance(expires_at, int | float) and not isinstance(expires_at, bool)
+    if not is_number or abs(expires_at) > sys.float_info.max:  # a whole number can be larger
+        return {"value": value}
+    return {"value": value, "expires_at": expires_at}
+
+
+@attrs.frozen(kw_only=True)
+class SpeechRequest:
+    """A request for speech. What is None, the backend chooses.
+
+    Attributes:
+        text: The text to speak.
+        voice_id: The voice.
+        model_id: The model.
+        output_format: The audio format, as ElevenLabs names it.
+        optimize_streaming_latency: How much quality to give up for latency, from 0 to 4.
+        voice_settings: How the voice speaks; replaces the backend's settings as a whole.
+    """
+
+    text: str = ""
+    voice_id: str | None = None
+    model_id: str | None = None
+    output_format: str | None = None
+    optimize_streaming_latency: float | None = None
+    voice_settings: VoiceSettings | None = None
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
+        """Read the fields of a request's body, and ignore others.
+
+        Raises:
+            RequestFieldError: A field has the wrong type.
+        """
+        settings = _read_object(record, "voiceSettings")
+        return cls(
+            text=_read_text(record, "text") or "",
+            voice_id=_read_text(record, "voiceId"),
+            model_id=_read_text(record, "modelId"),
+            output_format=_read_text(record, "outputFormat"),
+            optimize_streaming_latency=_read_number(record, "optimizeStreamingLatency"),
+            voice_settings=None
+            if settings is None
+            else VoiceSettings(
+                stability=_read_number(settings, "stability"),
+                similarity_boost=_read_number(settings, "similarityBoost"),
+                style=_read_number(settings, "style"),
+                use_speaker_boost=_read_flag(settings, "useSpeakerBoost"),
+            ),
+        )
+
+
+async def synthesize_speech(
+    options: BackendOptions,
+    request: SpeechRequest | Mapping[str, Any],
+    *,
+    upstream: Upstream | None = None,
+) -> dict[str, Any]:
+    """Synthesize speech at ElevenLabs.
+
+    Args:
+        options: The backend's key, voice and defaults.
+        request: The text and the voice, as a value or as the JSON object that clients send.
+        upstream: The connections to use; without them, new ones are made for this call.
+
+    Returns:
+        ``provider``, ``mimeType`` and ``audioBase64``.
+
+    Raises:
+        RequestFieldError: A field of the request is missing or wrong, or ElevenLabs is not the provider.
+        UpstreamError: ElevenLabs refused, did not answer, or gave no audio.
+    """
+    if options.tts_provider != "elevenlabs":
+        raise RequestFieldError(
+            'Speech synthesis is only available when NAVAI_TTS_PROVIDER is set to "elevenlabs".'
+        )
+    if not isinstance(request, SpeechRequest):
+        request = SpeechRequest.from_json(request)
+    body: dict[str, Any] = {"text": trim(request.text)}
+    if not body["text"]:
+        raise RequestFieldError("text is required.")
+    voice = trim(request.voice_id or "") or options.elevenlabs_voice_id or ""
+    audio_format = trim(request.output_format or "") or options.elevenlabs_output_format
+    query = {"output_format": audio_format}
+    latency = request.optimize_streaming_latency
+    if latency is None:
+        latency = options.elevenlabs_optimize_streaming_latency
+    if latency is not None:
+        query["optimize_streaming_latency"] = str(math.floor(latency + 0.5))
+    model = trim(request.model_id or "") or options.elevenlabs_model_id
+    if model:
+        body["model_id"] = model
+    settings = attrs.asdict(
+        request.voice_settings or options.elevenlabs_voice_settings, filter=lambda _, value: value is not None
+    )
+    if settings:
+        body["voice_settings"] = settings
+    path = f"/v1/text-to-speech/{quote(voice, safe='', errors='replace')}"
+    async with contextlib.nullcontext(upstream) if upstream else Upstream() as connections:
+        response = await connections.post(
+            "ElevenLabs",
+            f"{options.elevenlabs_base_url}{path}?{urlencode(query, errors='replace')}",
+            body,
+            headers=(("xi-api-key", options.elevenlabs_api_key or ""), ("Accept", _media_type(audio_format))),
+            timeout=options.timeout,
+        )
+    _check_status(response, "ElevenLabs synthesize", options.secrets)
+    if not response.content:
+        raise UpstreamError("ElevenLabs gave an answer without audio.")
+    return {
+        "provider": "elevenlabs",
+        "mimeType": trim(response.headers.get("content-type", "")) or _media_type(audio_format),
+        "audioBase64": base64.b64encode(response.content).decode(),
+    }
+
+
+def _media_type(audio_format: str) -> str:
+    for start, media_type in (("pcm", "audio/pcm"), ("wav", "audio/wav"), ("ulaw", "audio/basic")):
+        if audio_format.lower().startswith(start):
+            return media_type
+    return "audio/mpeg"
+
+
+class UpstreamServices:
+    """Mints at OpenAI and speaks with ElevenLabs, over one pool of connections."""
+
+    def __init__(self, options: BackendOptions) -> None:
+        self._options = options
+        self._upstream = Upstream()
+
+    async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Mint a client secret."""
+        return await create_realtime_client_secret(self._options, request, upstream=self._upstream)
+
+    async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Synthesize speech."""
+        return await synthesize_speech(self._options, request, upstream=self._upstream)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._upstream.aclose()

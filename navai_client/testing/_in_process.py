@@ -12,8 +12,8 @@ from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client._threads import CallThreads
 from navai_client.server._backend import Backend
 from navai_client.server._calls import Invoker
-from navai_client.server._core import BackendCore
 from navai_client.server._http import BackendRequest, BackendResponse
+from navai_client.server._routes import Router
 from navai_client.testing._failures import Arrival
 from navai_client.testing._loop_thread import LoopThread
 
@@ -85,7 +85,7 @@ class _LoopCore:
 
     def __init__(self, backend: Backend, invoker: Invoker) -> None:
         self._invoker = invoker
-        self._core = BackendCore(backend.settings, backend.functions, backend.services, invoker)
+        self._router = Router(backend.settings, backend.functions, backend.services, invoker)
         self._callers: set[asyncio.Task[Any]] = set()
 
     @contextmanager
@@ -105,16 +105,16 @@ class _LoopCore:
         headers = recorded.headers.raw
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
         request = BackendRequest(recorded.method, recorded.path, headers, request_id)
-        refusal = self._core.admit(request)
+        refusal = self._router.refuse(request)
         if refusal is not None:
             return refusal
-        if len(recorded.content) > self._core.settings.max_body_bytes:
-            return self._core.too_large()
-        return await self._core.answer(request, recorded.content)
+        if len(recorded.content) > self._router.settings.max_body_bytes:
+            return self._router.too_large()
+        return await self._router.respond(request, recorded.content)
 
     async def close(self) -> None:
         """Stop the functions that still run."""
-        await self._core.aclose()
+        await self._router.aclose()
         await self._invoker.close()
 
     async def end(self) -> None:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from navai_client.server.__main__ import make_parser
+from navai_client.server.__main__ import option_helps
 from tests.cli.conftest import COMMAND, Navai
 
 
@@ -34,7 +34,7 @@ def test_it_serves_until_it_is_told_to_stop(how: signal.Signals, command: Navai)
     [
         (["--bogus"], "unrecognized arguments: --bogus"),
         (["--port", "x"], "invalid int value"),
-        (["--base-dir", "/not/there"], "The base directory /not/there is not there."),
+        (["--base-dir", "/not/there"], "The base directory /not/there does not exist."),
         (["--reload", "--workers", "2"], "cannot be combined"),
     ],
 )
@@ -58,6 +58,5 @@ def test_its_options_are_completed(command: Navai) -> None:
     line = "navai serve --"
     environment = {"_NAVAI_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_POINT": str(len(line))}
     told = command(**environment).out.split()
-    options = [option for action in make_parser()._actions for option in action.option_strings]
-    assert told == [f"plain,{option}" for option in options if option.startswith("--")]
+    assert told == [f"plain,{option}" for option, _ in option_helps() if option.startswith("--")]
     assert os.environ.get("_NAVAI_COMPLETE") is None

@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_said_at_its_field_before_anything_is_sent(
     assert page.find(".error").text == "Must be 1 to 20."
     recent = backend.recent_calls
     assert recent is not None
-    assert b"execute" not in recent.answer(BackendRequest("GET", "/navai/inspector/calls", {})).body
+    assert b"execute" not in recent.respond(BackendRequest("GET", "/navai/inspector/calls", {})).body
 
 
 def test_a_payload_can_be_written_as_json_and_begins_with_the_forms(page: Page) -> None:

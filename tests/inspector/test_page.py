@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from navai_client.server import NavaiBackend
-from navai_client.server._serving import ServeOptions, make_backend
+from navai_client.server._serving import make_backend
+from navai_client.server._settings import BackendKeywords, ProcessSettings
 
 CALLS = "/navai/inspector/calls"
 EXECUTE = "/navai/functions/execute"
@@ -50,22 +51,27 @@ def test_it_is_there_when_it_was_asked_for_and_in_a_demo(
 
 
 @pytest.mark.parametrize(
-    ("options", "env", "there"),
+    ("process", "inspector", "env", "served"),
     [
-        (ServeOptions(), "", False),
-        (ServeOptions(demo=True), "", True),
-        (ServeOptions(reload=True), "", True),
-        (ServeOptions(reload=True), "false", False),
-        (ServeOptions(), "true", True),
-        (ServeOptions(inspector=False, demo=True), "true", False),
-        (ServeOptions(inspector=True), "false", True),
+        (ProcessSettings(), None, "", False),
+        (ProcessSettings(demo=True), None, "", True),
+        (ProcessSettings(reload=True), None, "", True),
+        (ProcessSettings(reload=True), None, "false", False),
+        (ProcessSettings(), None, "true", True),
+        (ProcessSettings(demo=True), False, "true", False),
+        (ProcessSettings(), True, "false", True),
     ],
 )
 def test_the_command_line_serves_it_for_development(
-    options: ServeOptions, env: str, there: bool, monkeypatch: pytest.MonkeyPatch
+    process: ProcessSettings,
+    inspector: bool | None,
+    env: str,
+    served: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("NAVAI_INSPECTOR", env)
-    assert make_backend(options).settings.inspector is there
+    settings: BackendKeywords = {} if inspector is None else {"inspector": inspector}
+    assert make_backend(process, settings).settings.inspector is served
 
 
 def test_the_page_lets_nothing_in_and_is_framed_by_nobody() -> None:

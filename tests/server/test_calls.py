@@ -18,7 +18,7 @@ def call(backend: NavaiBackend, name: str, **headers: str) -> "asyncio.Task[Any]
     """Begin to ask for the execution of a function."""
     given = {key.encode(): value.encode() for key, value in headers.items()}
     request = BackendRequest("POST", EXECUTE, given)
-    return asyncio.create_task(backend.core.answer(request, b'{"function_name":"%s"}' % name.encode()))
+    return asyncio.create_task(backend.router.respond(request, b'{"function_name":"%s"}' % name.encode()))
 
 
 async def left(calling: "asyncio.Task[Any]") -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from navai_client.server.__main__ import main
-from navai_client.server._serving import ServeOptions, bind, make_backend
+from navai_client.server._serving import bind, make_backend
+from navai_client.server._settings import BackendKeywords, ProcessSettings
 
 
 @pytest.mark.parametrize(
@@ -24,7 +25,7 @@ from navai_client.server._serving import ServeOptions, bind, make_backend
         (["--port", "-1"], "ports are numbers from 0 to 65535"),
         (["--host", "no such host"], "Cannot listen on no such host:3000"),
         (["--host", "x" * 70], "Cannot listen on xxx"),
-        (["--base-dir", "/not/there"], "The base directory /not/there is not there."),
+        (["--base-dir", "/not/there"], "The base directory /not/there does not exist."),
         (["--workers", "0"], "--workers must be at least 1"),
         (["--workers", "2", "--reload"], "cannot be combined"),
     ],
@@ -109,10 +110,10 @@ def test_the_base_directorys_modules_can_be_imported_by_name(
     module = tmp_path / "src" / "city.py"
     module.parent.mkdir()
     module.write_text("from beside_the_functions import NAME\ndef city() -> str: return NAME")
-    options = ServeOptions(base_dir=str(tmp_path), functions_folders="src")
-    assert make_backend(options).functions().names == ["city"]
+    settings: BackendKeywords = {"functions_base_dir": str(tmp_path), "functions_folders": "src"}
+    assert make_backend(ProcessSettings(), settings).functions().names == ["city"]
     assert sys.path.count(str(tmp_path)) == 1
-    make_backend(options)
+    make_backend(ProcessSettings(), settings)
     assert sys.path.count(str(tmp_path)) == 1
 
 

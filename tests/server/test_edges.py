@@ -234,7 +234,7 @@ def test_a_function_that_goes_on_after_its_time_is_told_and_stopped_at_the_end(
                 ended.append("stopped")
 
     async def scenario() -> None:
-        answer = await backend.core.answer(
+        answer = await backend.router.respond(
             BackendRequest("POST", EXECUTE, {}), b'{"function_name":"stubborn"}'
         )
         assert b"did not finish within 0.02 seconds" in answer.body

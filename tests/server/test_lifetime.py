@@ -3,14 +3,14 @@
 import asyncio
 import logging
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 import attrs
 import pytest
 
 import navai_client.server
 from navai_client.server import BackendOptionsError, NavaiBackend, ServerSettings
-from navai_client.server._settings import SettingsKeywords
+from navai_client.server._settings import BackendKeywords, SettingsKeywords
 
 
 def run(backend: NavaiBackend, scope: dict[str, Any], messages: list[dict[str, Any]]) -> list[Any]:
@@ -138,8 +138,9 @@ def test_a_type_that_holds_itself_has_a_schema_without_references(backend: Navai
 
 
 def test_a_backend_takes_every_setting_by_its_name(tmp_path: Path) -> None:
-    names = {field.name for field in attrs.fields(ServerSettings)}
-    assert names == set(SettingsKeywords.__annotations__)
+    assert get_type_hints(BackendKeywords) == {
+        field.name: field.type for field in attrs.fields(ServerSettings)
+    }
     given: SettingsKeywords = {"max_body_bytes": 7, "cors_origins": ["https://a.example"]}
     settings = NavaiBackend(env={}, functions_base_dir=tmp_path, **given).settings
     assert (settings.max_body_bytes, settings.cors_origins) == (7, ("https://a.example",))

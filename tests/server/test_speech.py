@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from navai_client.server import BackendError, BackendOptions, BackendOptionsError, Upstream, synthesize_speech
-from navai_client.server._upstream import UpstreamAnswer
+from navai_client.wire._values import Response
 
 ENV = {
     "NAVAI_TTS_PROVIDER": "ElevenLabs",
@@ -20,17 +20,17 @@ ENV = {
 
 
 class Stub(Upstream):
-    """Answers what it was given and notes what it was asked."""
+    """Returns one response, and records the request."""
 
-    def __init__(self, answer: UpstreamAnswer) -> None:
+    def __init__(self, response: Response) -> None:
         super().__init__()
-        self.answer = answer
-        self.asked: Any = None
+        self.response = response
+        self.sent: Any = None
 
-    async def post(self, name: str, url: str, body: object, **given: Any) -> UpstreamAnswer:
-        """Note and answer."""
-        self.asked = (url, body, given)
-        return self.answer
+    async def post(self, name: str, url: str, body: object, **given: Any) -> Response:
+        """Record the request and return the response."""
+        self.sent = (url, body, given)
+        return self.response
 
 
 def speak(stub: Stub, request: dict[str, Any], **env: str) -> dict[str, Any]:
@@ -39,35 +39,35 @@ def speak(stub: Stub, request: dict[str, Any], **env: str) -> dict[str, Any]:
 
 
 def test_speech_is_asked_for_with_the_options_and_given_as_base64() -> None:
-    stub = Stub(UpstreamAnswer(200, {}, b"abc"))
+    stub = Stub(Response(200, {}, b"abc"))
     given = speak(stub, {"text": " hi ", "outputFormat": "pcm_16000"}, ELEVENLABS_MODEL_ID="m")
     assert given == {"provider": "elevenlabs", "mimeType": "audio/pcm", "audioBase64": "YWJj"}
-    url, body, more = stub.asked
-    assert url == "https://api.elevenlabs.io/v1/text-to-speech/a%2Fb"
+    url, body, more = stub.sent
+    query = "output_format=pcm_16000&optimize_streaming_latency=3"
+    assert url == f"https://api.elevenlabs.io/v1/text-to-speech/a%2Fb?{query}"
     settings = {"stability": 0.5, "use_speaker_boost": True}
     assert body == {"text": "hi", "model_id": "m", "voice_settings": settings}
-    assert more["query"] == {"output_format": "pcm_16000", "optimize_streaming_latency": "3"}
-    assert more["headers"] == {"xi-api-key": "xi-key-of-ours", "accept": "audio/pcm"}
+    assert more["headers"] == (("xi-api-key", "xi-key-of-ours"), ("Accept", "audio/pcm"))
 
 
 def test_the_request_wins_over_the_options() -> None:
-    stub = Stub(UpstreamAnswer(200, {"content-type": "audio/mp4"}, b"abc"))
+    stub = Stub(Response(200, {"content-type": "audio/mp4"}, b"abc"))
     wanted = {"text": "hi", "voiceId": "v", "modelId": "n", "optimizeStreamingLatency": 1}
     assert speak(stub, {**wanted, "voiceSettings": {"style": 1}})["mimeType"] == "audio/mp4"
-    assert stub.asked[0].endswith("/v")
-    assert stub.asked[1] == {"text": "hi", "model_id": "n", "voice_settings": {"style": 1}}
+    assert "/v?" in stub.sent[0]
+    assert stub.sent[1] == {"text": "hi", "model_id": "n", "voice_settings": {"style": 1}}
 
 
 @pytest.mark.parametrize(
     ("answer", "request_", "status", "text"),
     [
-        (UpstreamAnswer(401, {}, b"bad xi-key-of-ours"), {"text": "x"}, 401, "ElevenLabs synthesize failed (401): bad ***"),  # noqa: E501
-        (UpstreamAnswer(503, {}, b""), {"text": "x"}, 502, "ElevenLabs synthesize failed (503): "),
-        (UpstreamAnswer(200, {}, b""), {"text": "x"}, 502, "ElevenLabs gave an answer without audio."),
-        (UpstreamAnswer(200, {}, b"a"), {"text": " "}, 400, "text is required."),
-        (UpstreamAnswer(200, {}, b"a"), {"text": 1}, 400, "text must be a string."),
-        (UpstreamAnswer(200, {}, b"a"), {"text": "x", "voiceSettings": {"style": True}}, 400, "style must be a number."),  # noqa: E501
-        (UpstreamAnswer(200, {}, b"a"), {"text": "x", "optimizeStreamingLatency": 10**400}, 400,
+        (Response(401, {}, b"bad xi-key-of-ours"), {"text": "x"}, 401, "ElevenLabs synthesize failed (401): bad ***"),  # noqa: E501
+        (Response(503, {}, b""), {"text": "x"}, 502, "ElevenLabs synthesize failed (503): "),
+        (Response(200, {}, b""), {"text": "x"}, 502, "ElevenLabs gave an answer without audio."),
+        (Response(200, {}, b"a"), {"text": " "}, 400, "text is required."),
+        (Response(200, {}, b"a"), {"text": 1}, 400, "text must be a string."),
+        (Response(200, {}, b"a"), {"text": "x", "voiceSettings": {"style": True}}, 400, "style must be a number."),  # noqa: E501
+        (Response(200, {}, b"a"), {"text": "x", "optimizeStreamingLatency": 10**400}, 400,
          "optimizeStreamingLatency is too large."),
     ],
 )  # fmt: skip

@@ -84,7 +84,7 @@ async def dripping(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 async def post(upstream: Upstream, url: str, seconds: float = 5.0, body: object = None) -> bytes:
-    return (await upstream.post("OpenAI", url, body, headers={}, seconds=seconds)).body
+    return (await upstream.post("OpenAI", url, body, headers=(), timeout=seconds)).content
 
 
 @pytest.mark.parametrize("peer", [silent, dripping])
@@ -124,7 +124,7 @@ def test_a_caller_that_leaves_lets_its_call_end_by_itself() -> None:
 
 def test_an_answer_that_is_too_large_is_refused_while_it_is_read() -> None:
     async def scenario(url: str) -> None:
-        async with Upstream(max_answer_bytes=3) as upstream, Upstream(max_answer_bytes=4) as other:
+        async with Upstream(max_response_bytes=3) as upstream, Upstream(max_response_bytes=4) as other:
             assert await post(other, url) == b"four"
             with pytest.raises(UpstreamError, match="too large") as caught:
                 await post(upstream, url)
@@ -191,9 +191,17 @@ def once_answering(body: bytes) -> Peer:
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        head = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+        writer.write(head + body)
 
     return peer
+
+
+def test_an_upstream_that_is_forgotten_closes_its_connections() -> None:
+    async def scenario(url: str) -> bytes:
+        return await post(Upstream(), url)
+
+    assert against(answering(b"fine"), scenario) == b"fine"  # which waits until the peer sees the end
 
 
 def test_the_proxy_that_the_environment_names_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +225,7 @@ async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> N
     ("peer", "status", "said"),
     [
         (silent, 504, "OpenAI did not answer within 0.1 seconds."),
-        (mute, 502, "OpenAI could not be reached (ServerDisconnectedError)."),
+        (mute, 502, "OpenAI could not be reached (the connection was closed without an answer)."),
         (answering(b"[]"), 502, "OpenAI gave an answer that is no client secret."),
     ],
 )

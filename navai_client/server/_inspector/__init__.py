@@ -1,10 +1,10 @@
-"""The inspector: a page to look at a backend with, its files, and the latest calls that it shows.
+"""The inspector: a page for development that shows a backend's functions and its latest calls.
 
-The page is static and asks the backend's own routes, as any client does. Only the latest calls have a route
-of their own. It is served when ``ServerSettings.inspector`` says so, and costs nothing when not.
+The page is static and calls the backend's own routes, as any client does. Only the latest calls have a route
+of their own. ``ServerSettings.inspector`` switches it on; it costs nothing while it is off.
 """
 
-from navai_client.server._inspector._page import CALLS_PATH, PAGE_PATH, page_answers
+from navai_client.server._inspector._page import CALLS_PATH, PAGE_PATH, page_responses
 from navai_client.server._inspector._recent import RecentCalls
 
-__all__ = ["CALLS_PATH", "PAGE_PATH", "RecentCalls", "page_answers"]
+__all__ = ["CALLS_PATH", "PAGE_PATH", "RecentCalls", "page_responses"]

@@ -1,4 +1,4 @@
-"""The inspector's files as prepared answers, with the headers that keep everything else out of the page."""
+"""The inspector's files as prepared responses, with headers that keep all other content out of the page."""
 
 import hashlib
 import html
@@ -14,7 +14,7 @@ _POLICY: Final = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_FENCE: Final = (
+_SECURITY_HEADERS: Final = (
     (b"content-security-policy", _POLICY),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),  # for browsers that do not know frame-ancestors
@@ -37,27 +37,28 @@ _FILES: Final = {
 }
 
 
-def page_answers(settings: ServerSettings) -> dict[str, BackendResponse]:
-    """Return the answer for each path of the page; in its HTML is told where the backend's routes are.
+def page_responses(settings: ServerSettings) -> dict[str, BackendResponse]:
+    """Return the response for each path of the page. Its HTML holds the paths of the backend's routes.
 
-    Routes are told relative to the page, so that it works wherever the backend is mounted.
+    The page resolves them relative to itself, so that it works wherever the backend is mounted.
     """
-    from importlib import resources  # noqa: PLC0415 - loads much that a backend without the page has no use for
+    from importlib import resources  # noqa: PLC0415 - loads much that only the page needs
 
     folder = resources.files("navai_client.server._inspector")
-    answers = {}
+    responses = {}
     for name, media_type in _FILES.items():
         body = (folder / name).read_bytes()
         path = PAGE_PATH + name
         if name == _PAGE:
             path = PAGE_PATH
-            body = body.replace(b"<html ", b"<html %s " % _told(settings), 1)
+            body = body.replace(b"<html ", b"<html %s " % _route_attributes(settings), 1)
         etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
-        answers[path] = BackendResponse(200, body, ((b"content-type", media_type), (b"etag", etag), *_FENCE))
-    return answers
+        headers = ((b"content-type", media_type), (b"etag", etag), *_SECURITY_HEADERS)
+        responses[path] = BackendResponse(200, body, headers)
+    return responses
 
 
-def _told(settings: ServerSettings) -> bytes:
+def _route_attributes(settings: ServerSettings) -> bytes:
     paths = {"secret": settings.client_secret_path}
     if settings.include_functions_routes:
         paths |= {"list": settings.functions_list_path, "execute": settings.functions_execute_path}

@@ -1,6 +1,6 @@
-"""The backend without HTTP library or framework: (method, path, headers), then a body -> an answer.
+"""The routes: their handlers, who is authorized, and what is refused before its body is read.
 
-Routes, statuses and texts are the contract's; how they travel is the business of whoever calls this.
+Statuses and texts are those of the contract. Nothing here knows ASGI or sockets.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ import msgspec
 
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
 from navai_client.server._calls import Invoker, Outcome, RunningCall
+from navai_client.server._cors import options_response
 from navai_client.server._errors import BackendError
 from navai_client.server._http import (
     JSON_HEADER,
@@ -25,14 +26,14 @@ from navai_client.server._http import (
     decode_record,
     error_response,
     json_response,
+    not_modified,
 )
 from navai_client.server._idempotency import IdempotencyKeys, KeyReusedError
-from navai_client.server._inspector import CALLS_PATH, RecentCalls, page_answers
+from navai_client.server._inspector import CALLS_PATH, RecentCalls, page_responses
 from navai_client.server._openapi import describe
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._decode import trim
 
-_DIGITS: Final = 18
 HEALTH_PATH: Final = "/health"
 OPENAPI_PATH: Final = "/navai/openapi.json"
 
@@ -44,7 +45,7 @@ Handler = Callable[[BackendRequest, bytes], Coroutine[Any, Any, BackendResponse]
 
 
 class Services(Protocol):
-    """What stands behind the routes that are no functions."""
+    """Mints and speaks for the routes that execute no function."""
 
     async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Mint a client secret; raise :class:`BackendError`."""
@@ -55,7 +56,7 @@ class Services(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let go of what is held."""
+        """Free what is held."""
         ...
 
 
@@ -63,19 +64,21 @@ class Services(Protocol):
 class _Route:
     methods: Mapping[str, Handler]
     allow: bytes
+    is_open: bool
 
 
-def _route(**methods: Handler) -> _Route:
+def _route(*, is_open: bool = False, **methods: Handler) -> _Route:
+    """Return a route with its *methods*; one that is open needs no access token."""
     if "GET" in methods:
         methods["HEAD"] = methods["GET"]
-    return _Route(methods, ", ".join([*methods, "OPTIONS"]).encode())
+    return _Route(methods, ", ".join([*methods, "OPTIONS"]).encode(), is_open)
 
 
-class BackendCore:
-    """Answers requests.
+class Router:
+    """Responds to requests.
 
-    A request is first shown to :meth:`admit`, which refuses what can be refused before its body is read. What
-    it lets pass goes to :meth:`answer` with its body.
+    :meth:`refuse` sees a request first, and refuses what can be refused before the body is read.
+    :meth:`respond` gets the others, with their bodies.
     """
 
     def __init__(
@@ -92,20 +95,19 @@ class BackendCore:
         self._invoker = invoker
         self._token = None if settings.access_token is None else settings.access_token.encode()
         self._keys = IdempotencyKeys()
-        self._open_paths = {HEALTH_PATH}
         self._routes = self._make_routes()
         if recent_calls is not None:
             self._add_inspector(recent_calls)
         self._listing: tuple[FunctionRegistry, int, BackendResponse] | None = None
 
-    def admit(self, request: BackendRequest) -> BackendResponse | None:
-        """Answer *request* if it can be answered without its body, or return None."""
+    def refuse(self, request: BackendRequest) -> BackendResponse | None:
+        """Return the response to *request* if its body is not needed for one, else None."""
         route = self._routes.get(request.path)
         if route is None:
             return error_response(404, "Not found.")
         if request.method == "OPTIONS":
-            return self._options(request, route)
-        if self._token is not None and request.path not in self._open_paths and not self._is_let_in(request):
+            return options_response(request, route.allow)
+        if not (route.is_open or self._token is None or _is_authorized(request, self._token)):
             return error_response(
                 401, "Missing or wrong access token.", (b"www-authenticate", b'Bearer realm="navai"')
             )
@@ -115,12 +117,12 @@ class BackendCore:
             return self._refuse_body(request.raw_headers)
         return None
 
-    def answer(self, request: BackendRequest, body: bytes) -> Coroutine[Any, Any, BackendResponse]:
-        """Answer *request*, which :meth:`admit` has let pass, with its *body*."""
+    def respond(self, request: BackendRequest, body: bytes) -> Coroutine[Any, Any, BackendResponse]:
+        """Respond to *request*, which :meth:`refuse` has not refused."""
         return self._routes[request.path].methods[request.method](request, body)
 
     async def aclose(self) -> None:
-        """Give up the calls that still run."""
+        """Cancel the calls that still run."""
         await self._invoker.close()
 
     def too_large(self) -> BackendResponse:
@@ -130,7 +132,7 @@ class BackendCore:
     def _make_routes(self) -> dict[str, _Route]:
         settings = self.settings
         routes = {
-            HEALTH_PATH: _route(GET=self._health),
+            HEALTH_PATH: _route(GET=self._health, is_open=True),
             OPENAPI_PATH: _route(GET=self._openapi),
             settings.client_secret_path: _route(POST=self._client_secret),
             settings.speech_synthesize_path: _route(POST=self._speech),
@@ -142,32 +144,12 @@ class BackendCore:
 
     def _add_inspector(self, recent_calls: RecentCalls) -> None:
         async def calls(request: BackendRequest, _body: bytes) -> BackendResponse:
-            return recent_calls.answer(request)
+            return recent_calls.respond(request)
 
         self._routes[CALLS_PATH] = _route(GET=calls)
-        for path, answer in page_answers(self.settings).items():
-            self._open_paths.add(path)  # the page asks for the access token; there is nothing else in it
-            self._routes[path] = _route(GET=functools.partial(_unless_known, answer))
-
-    def _is_let_in(self, request: BackendRequest) -> bool:
-        scheme, _, given = request.raw_headers.get(b"authorization", b"").partition(b" ")
-        wanted = self._token or b""
-        return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), wanted)
-
-    def _options(self, request: BackendRequest, route: _Route) -> BackendResponse:
-        if b"access-control-request-method" not in request.raw_headers:
-            return BackendResponse(204, headers=((b"allow", route.allow),))
-        return BackendResponse(
-            204,
-            headers=(
-                (b"access-control-allow-methods", route.allow),
-                (
-                    b"access-control-allow-headers",
-                    b"Authorization, Content-Type, If-None-Match, Idempotency-Key, X-Request-ID",
-                ),
-                (b"access-control-max-age", b"600"),
-            ),
-        )
+        for path, response in page_responses(self.settings).items():
+            # The page asks for the access token, and holds no secret itself.
+            self._routes[path] = _route(GET=functools.partial(_static, response), is_open=True)
 
     def _refuse_body(self, headers: Mapping[bytes, bytes]) -> BackendResponse | None:
         content_type = headers.get(b"content-type", b"")
@@ -177,7 +159,8 @@ class BackendCore:
         if encoding is not None and encoding.strip().lower() != b"identity":
             return error_response(415, "Content-Encoding is not supported: send the body as it is.")
         length = headers.get(b"content-length", b"")
-        if length.isdigit() and (len(length) > _DIGITS or int(length) > self.settings.max_body_bytes):
+        # As a float: int() refuses very long numbers.
+        if length.isdigit() and float(length) > self.settings.max_body_bytes:
             return self.too_large()
         return None
 
@@ -201,11 +184,12 @@ class BackendCore:
         except BodyError as error:
             return error_response(400, str(error))
         except BackendError as error:
-            headers = () if error.retry_after is None else ((b"retry-after", error.retry_after.encode()),)
+            retry_after = error.retry_after
+            headers = () if retry_after is None else ((b"retry-after", retry_after.encode("latin-1")),)
             return error_response(error.status_code, str(error), *headers)
 
     async def _list(self, request: BackendRequest, _body: bytes) -> BackendResponse:
-        return await _unless_known(self._prepared_listing(), request, b"")
+        return not_modified(self._prepared_listing(), request)
 
     def _prepared_listing(self) -> BackendResponse:
         registry = self._functions()
@@ -239,7 +223,7 @@ class BackendCore:
             return await self._call_once(key, request, function, payload)
         running = self._begin(request, function, payload)
         try:
-            return _told(function, await running.wait())
+            return _to_response(function, await running.wait())
         except asyncio.CancelledError:
             running.cancel()  # the one who asked has left
             raise
@@ -256,7 +240,7 @@ class BackendCore:
         except KeyReusedError:
             return error_response(422, "Idempotency-Key was used before with another function or payload.")
         # Who asked may leave: the call goes on, and its answer is there for who asks again.
-        answer = _told(function, await running.wait())
+        answer = _to_response(function, await running.wait())
         return msgspec.structs.replace(answer, headers=(*answer.headers, _REPLAYED)) if replayed else answer
 
     def _begin(self, request: BackendRequest, function: RegisteredFunction, payload: Any) -> RunningCall:
@@ -264,16 +248,14 @@ class BackendCore:
         return self._invoker.begin(function.name, function.target, payload, request, timeout)
 
 
-async def _unless_known(answer: BackendResponse, request: BackendRequest, _body: bytes) -> BackendResponse:
-    """Give *answer*, or 304 when the one who asks has it already (RFC 9110, 13.1.2)."""
-    asked = request.raw_headers.get(b"if-none-match")
-    if asked is None:
-        return answer
-    etag = next(value for name, value in answer.headers if name == b"etag")
-    known = {each.strip().removeprefix(b"W/") for each in asked.split(b",")}
-    if etag not in known and b"*" not in known:
-        return answer
-    return BackendResponse(304, headers=tuple(each for each in answer.headers if each[0] != b"content-type"))
+def _is_authorized(request: BackendRequest, token: bytes) -> bool:
+    """Return whether *request* carries *token* as a bearer token (RFC 6750, section 2.1)."""
+    scheme, _, given = request.raw_headers.get(b"authorization", b"").partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token)
+
+
+async def _static(response: BackendResponse, request: BackendRequest, _body: bytes) -> BackendResponse:
+    return not_modified(response, request)
 
 
 def _is_json(content_type: bytes) -> bool:
@@ -283,7 +265,7 @@ def _is_json(content_type: bytes) -> bool:
     )
 
 
-def _told(function: RegisteredFunction, outcome: Outcome) -> BackendResponse:
+def _to_response(function: RegisteredFunction, outcome: Outcome) -> BackendResponse:
     if isinstance(outcome, bytes):
         return BackendResponse(200, function.opening + outcome + b"}", function=function.name)
     failed = {"ok": False, "function_name": function.name, "error": _FAILED, "details": str(outcome)}
