@@ -1,6 +1,7 @@
 """Mount a Navai backend into a Starlette application: ``uvicorn examples.09_serve_in_starlette:app``.
 
-FastAPI takes the same: ``FastAPI(lifespan=backend.lifespan)`` and ``app.mount("/voice", backend)``.
+Needs ``pip install starlette``. FastAPI takes the same: ``FastAPI(lifespan=backend.lifespan)`` and
+``app.mount("/voice", backend)``.
 """
 
 from typing import Any, cast

@@ -1,6 +1,6 @@
 """A Navai backend beside Django, in one process: ``uvicorn examples.11_serve_beside_django:app``.
 
-Needs ``pip install django a2wsgi``. Any other WSGI application can take Django's place.
+Needs ``pip install starlette django a2wsgi``. Any other WSGI application can take Django's place.
 """
 
 from typing import Any, cast

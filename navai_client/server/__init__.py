@@ -17,12 +17,15 @@ if TYPE_CHECKING:
         FunctionRegistry as FunctionRegistry,
         load_functions as load_functions,
     )
+    from navai_client.server._access_log import AccessLog as AccessLog
     from navai_client.server._app import NavaiBackend as NavaiBackend
     from navai_client.server._errors import (
         BackendError as BackendError,
         BackendOptionsError as BackendOptionsError,
         UpstreamError as UpstreamError,
     )
+    from navai_client.server._http import BackendRequest as BackendRequest
+    from navai_client.server._routes import Services as Services
     from navai_client.server._settings import (
         BackendOptions as BackendOptions,
         ServerSettings as ServerSettings,
@@ -42,8 +45,11 @@ __getattr__, __dir__, __all__ = lazy(
         "navai_client.functions._context": ("FunctionContext",),
         "navai_client.functions._discovery": ("DiscoveredModules", "discover_function_modules"),
         "navai_client.functions._registry": ("FunctionRegistry", "load_functions"),
+        "._access_log": ("AccessLog",),
         "._app": ("NavaiBackend",),
         "._errors": ("BackendError", "BackendOptionsError", "UpstreamError"),
+        "._http": ("BackendRequest",),
+        "._routes": ("Services",),
         "._settings": ("BackendOptions", "ServerSettings", "VoiceSettings"),
         "._upstream": (
             "ClientSecretRequest",

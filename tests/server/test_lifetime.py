@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self, get_type_hints
 
@@ -10,7 +11,9 @@ import pytest
 
 import navai_client.server
 from navai_client.server import BackendOptionsError, NavaiBackend, ServerSettings
+from navai_client.server._demo import DemoServices
 from navai_client.server._settings import BackendKeywords, SettingsKeywords
+from tests.server.conftest import Ask
 
 
 def run(backend: NavaiBackend, scope: dict[str, Any], messages: list[dict[str, Any]]) -> list[Any]:
@@ -121,6 +124,24 @@ def test_a_model_that_breaks_ends_only_its_own_call(backend: NavaiBackend, execu
     assert execute(backend, "pass_on", {"model": "x"})["details"] == "broken out"
 
 
+def test_a_defect_is_a_json_500_with_request_id_cors_headers_and_a_log_line(
+    ask: Ask, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(DemoServices):
+        async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
+            raise LookupError("a defect")
+
+    backend = NavaiBackend(env={}, discover=False, services=Broken())
+    headers = {"origin": "http://localhost:5173", "x-request-id": "id-1"}
+    response = ask(backend, "POST", "/navai/realtime/client-secret", json={}, headers=headers)
+    assert (response.status_code, response.json()) == (500, {"error": "Internal server error."})
+    assert response.headers["x-request-id"] == "id-1"
+    assert response.headers["access-control-allow-origin"] == "http://localhost:5173"
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "id-1" in record.getMessage()
+    assert record.exc_info is not None
+
+
 @attrs.frozen
 class Node:
     """A type that holds itself."""
@@ -144,6 +165,8 @@ def test_a_backend_takes_every_setting_by_its_name(tmp_path: Path) -> None:
     given: SettingsKeywords = {"max_body_bytes": 7, "cors_origins": ["https://a.example"]}
     settings = NavaiBackend(env={}, functions_base_dir=tmp_path, **given).settings
     assert (settings.max_body_bytes, settings.cors_origins) == (7, ("https://a.example",))
+    with pytest.raises(BackendOptionsError, match=r"cors_origins must be a list of origins\."):
+        NavaiBackend(env={}, cors_origins="https://*.a.example")
     with pytest.raises(BackendOptionsError, match=r"max_body_bytes must be greater than 0\. Received: 0"):
         NavaiBackend(env={}, functions_base_dir=tmp_path, max_body_bytes=0)
 
