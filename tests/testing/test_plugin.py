@@ -308,7 +308,7 @@ def test_a_failed_assertion_shows_the_line_of_the_test(pytester: pytest.Pytester
             "E       To loosen it:",
         ]
     )
-    assert "scripted_backend.py" not in result.stdout.str()
+    assert "navai_client/testing" not in result.stdout.str()
 
 
 def test_pytest_httpx_can_be_active_in_the_same_test(pytester: pytest.Pytester) -> None:
@@ -397,9 +397,12 @@ sys.exit(pytest.main(["-q", "-s", *sys.argv[1:]], plugins=[Look()]))
         (line,) = (line for line in finished.stdout.splitlines() if line.startswith('["'))
         return set(json.loads(line))
 
-    assert modules("-p", "navai_client.testing.plugin") - modules() == {
+    loaded = modules("-p", "navai_client.testing.plugin") - modules()
+    # Which modules of the standard library load others differs between versions of Python; none may be heavy.
+    assert {name for name in loaded if name.partition(".")[0] not in sys.stdlib_module_names} == {
         "navai_client",
         "navai_client._extras",
         "navai_client.testing",
         "navai_client.testing.plugin",
     }
+    assert loaded.isdisjoint({"asyncio", "concurrent.futures", "email", "http", "socket", "ssl", "uuid"})

@@ -1,4 +1,4 @@
-"""The HTTP side of the fake Realtime API: ``POST /v1/realtime/client_secrets``, for a backend under test."""
+"""The HTTP side of the fake Realtime API: ``POST /v1/realtime/client_secrets``, for backends under test."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ from attrs import field, frozen
 from navai_client._redaction import mask
 
 _PATH: Final = "/v1/realtime/client_secrets"
-_SECONDS: Final = 600
+_DEFAULT_TTL: Final = 600  # seconds, as OpenAI has it
 
 
 @frozen(kw_only=True)
@@ -21,7 +21,7 @@ class MintedSecret:
 
     Attributes:
         value: The secret.
-        api_key: The key that the backend asked with.
+        api_key: The backend's API key.
         session: The session that the backend asked for: model, instructions, voice.
         expires_at: Seconds since the Unix epoch.
     """
@@ -33,7 +33,7 @@ class MintedSecret:
 
 
 class MintServer:
-    """Serves the one path, in threads, until it is closed."""
+    """Serves this one path, in threads, until it is closed."""
 
     def __init__(self, mint: Callable[[str, dict[str, Any], int], MintedSecret]) -> None:
         """Have *mint* make each secret, from the key, the session and when it expires."""
@@ -49,7 +49,7 @@ class MintServer:
 
     @property
     def base_url(self) -> str:
-        """What a backend takes for ``OPENAI_BASE_URL``."""
+        """The value for a backend's ``OPENAI_BASE_URL``."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def close(self) -> None:
@@ -68,18 +68,20 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             asked = json.loads(self.rfile.read(length) or b"{}")
             session = dict(asked.get("session") or {})
-            seconds = int((asked.get("expires_after") or {}).get("seconds") or _SECONDS)
+            seconds = int((asked.get("expires_after") or {}).get("seconds") or _DEFAULT_TTL)
         except (AttributeError, TypeError, ValueError):
-            return self._answer(400, {"error": {"message": "The body is no client secret request."}})
+            return self._respond(
+                400, {"error": {"message": "The body is not a request for a client secret."}}
+            )
         scheme, _, key = self.headers.get("authorization", "").partition(" ")
         if self.path != _PATH:
-            return self._answer(404, {"error": {"message": f"There is only {_PATH}."}})
+            return self._respond(404, {"error": {"message": f"There is only {_PATH}."}})
         if scheme.lower() != "bearer" or not key:
-            return self._answer(401, {"error": {"message": "A Bearer key is needed."}})
+            return self._respond(401, {"error": {"message": "A Bearer key is needed."}})
         made = type(self).mint(key, session, int(time.time()) + seconds)
-        return self._answer(200, {"value": made.value, "expires_at": made.expires_at, "session": session})
+        return self._respond(200, {"value": made.value, "expires_at": made.expires_at, "session": session})
 
-    def _answer(self, status: int, body: dict[str, Any]) -> None:
+    def _respond(self, status: int, body: dict[str, Any]) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
@@ -88,4 +90,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Be quiet."""
+        """Log nothing."""

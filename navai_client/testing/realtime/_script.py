@@ -1,16 +1,11 @@
-"""What a fake Realtime session plays: the actions of a script, and the server's events for each.
+"""What the fake model does: the actions of a script, and the script that the sessions of one server share."""
 
-Pure: events are made here and sent elsewhere. Their form is that of OpenAI's published types.
-"""
-
-import base64
 import json
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 from attrs import field, frozen
-
-_SILENCE: Final = base64.b64encode(bytes(480)).decode()  # 10 ms of PCM at 24 kHz
 
 
 class Action:
@@ -19,7 +14,7 @@ class Action:
 
 @frozen
 class Say(Action):
-    """The model says something, as sound with a transcript, or as text where the session wants text.
+    """The model says something, as sound with a transcript, or as text where the session asks for text.
 
     Attributes:
         text: What it says.
@@ -63,7 +58,7 @@ class BargeIn(Action):
 
 @frozen
 class Raw(Action):
-    """The server sends something as it is: an event of your own, or what is none.
+    """The server sends something as it is: an event of your own, or something that is not an event.
 
     Attributes:
         event: An object, or any text.
@@ -96,93 +91,37 @@ class Until(Action):
     kind: str
 
 
-class Numbers:
-    """Gives ids, each once."""
+_AFTER_THE_LAST: Final = (Say("All right."),)
 
-    def __init__(self) -> None:
-        self._given: dict[str, int] = {}
 
-    def next(self, kind: str) -> str:
+class Script:
+    """The turns that one server plays, in whichever session asks next. Used by the test's thread, too.
+
+    Attributes:
+        changed: Notified whenever something happened that someone may wait for.
+        turns: All turns.
+        played: How many of them were played.
+    """
+
+    def __init__(self, turns: Iterable[Action | Sequence[Action]]) -> None:
+        self.changed = threading.Condition()
+        self.turns = [list(turn) if isinstance(turn, Sequence) else [turn] for turn in turns]
+        self.played = 0
+        self._ids: dict[str, int] = {}
+
+    def next_turn(self) -> Sequence[Action]:
+        """Return the next turn."""
+        with self.changed:
+            self.played += 1
+            self.changed.notify_all()
+            return self.turns[self.played - 1] if self.played <= len(self.turns) else _AFTER_THE_LAST
+
+    def next_id(self, kind: str) -> str:
         """Return the next id of *kind*, such as ``item_3``."""
-        self._given[kind] = self._given.get(kind, 0) + 1
-        return f"{kind}_{self._given[kind]}"
+        self._ids[kind] = self._ids.get(kind, 0) + 1
+        return f"{kind}_{self._ids[kind]}"
 
-
-def say_events(
-    said: Say, response_id: str, index: int, item_id: str, *, spoken: bool
-) -> Iterator[dict[str, Any]]:
-    """Give the events of a message: aloud if *spoken*, else as text. The last one has the whole item."""
-    where = {"response_id": response_id, "item_id": item_id, "output_index": index, "content_index": 0}
-    item: dict[str, Any] = {"id": item_id, "object": "realtime.item", "type": "message", "role": "assistant"}
-    began = {**item, "status": "in_progress", "content": []}
-    yield {
-        "type": "response.output_item.added",
-        "response_id": response_id,
-        "output_index": index,
-        "item": began,
-    }
-    yield {"type": "conversation.item.added", "previous_item_id": None, "item": began}
-    if spoken:
-        part: dict[str, Any] = {"type": "output_audio", "transcript": said.text}
-        yield {"type": "response.content_part.added", **where, "part": {"type": "audio", "transcript": ""}}
-        yield {"type": "response.output_audio_transcript.delta", **where, "delta": said.text}
-        yield {"type": "response.output_audio.delta", **where, "delta": _SILENCE}
-        yield {"type": "response.output_audio.done", **where}
-        yield {"type": "response.output_audio_transcript.done", **where, "transcript": said.text}
-        yield {
-            "type": "response.content_part.done",
-            **where,
-            "part": {"type": "audio", "transcript": said.text},
-        }
-    else:
-        part = {"type": "output_text", "text": said.text}
-        yield {"type": "response.content_part.added", **where, "part": {"type": "text", "text": ""}}
-        yield {"type": "response.output_text.delta", **where, "delta": said.text}
-        yield {"type": "response.output_text.done", **where, "text": said.text}
-        yield {"type": "response.content_part.done", **where, "part": {"type": "text", "text": said.text}}
-    done = {**item, "status": "completed", "content": [part]}
-    yield {"type": "conversation.item.done", "previous_item_id": None, "item": done}
-    yield {
-        "type": "response.output_item.done",
-        "response_id": response_id,
-        "output_index": index,
-        "item": done,
-    }
-
-
-def call_events(
-    call: Call, response_id: str, index: int, item_id: str, call_id: str
-) -> Iterator[dict[str, Any]]:
-    """Give the events of a call of a tool. The last one has the whole item."""
-    where = {"response_id": response_id, "item_id": item_id, "output_index": index, "call_id": call_id}
-    item: dict[str, Any] = {
-        "id": item_id,
-        "object": "realtime.item",
-        "type": "function_call",
-        "name": call.name,
-        "call_id": call_id,
-    }
-    began = {**item, "status": "in_progress", "arguments": ""}
-    yield {
-        "type": "response.output_item.added",
-        "response_id": response_id,
-        "output_index": index,
-        "item": began,
-    }
-    yield {"type": "conversation.item.added", "previous_item_id": None, "item": began}
-    yield {"type": "response.function_call_arguments.delta", **where, "delta": call.text}
-    # As OpenAI does: sent for calls that were not finished, too.
-    yield {
-        "type": "response.function_call_arguments.done",
-        **where,
-        "name": call.name,
-        "arguments": call.text,
-    }
-    done = {**item, "status": call.status, "arguments": call.text}
-    yield {"type": "conversation.item.done", "previous_item_id": None, "item": done}
-    yield {
-        "type": "response.output_item.done",
-        "response_id": response_id,
-        "output_index": index,
-        "item": done,
-    }
+    def notify(self) -> None:
+        """Wake the threads that wait for something."""
+        with self.changed:
+            self.changed.notify_all()

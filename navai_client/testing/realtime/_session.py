@@ -1,63 +1,25 @@
-"""One connection to the fake Realtime API: what it was sent, and the playing of the script's turns."""
+"""One connection to the fake Realtime API: what the client sent, and the playing of the script's turns."""
 
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from contextlib import suppress
+from typing import Any
 
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
+
+from navai_client.testing.realtime._events import DEFAULT_SESSION, call_events, response_of, say_events
 from navai_client.testing.realtime._script import (
     Action,
     BargeIn,
     Call,
     Disconnect,
-    Numbers,
     Raw,
     Say,
+    Script,
     Until,
-    call_events,
-    say_events,
 )
-
-_DEFAULTS: Final[dict[str, Any]] = {
-    "type": "realtime",
-    "object": "realtime.session",
-    "output_modalities": ["audio"],
-    "tools": [],
-    "tool_choice": "auto",
-    "audio": {
-        "input": {
-            "format": {"type": "audio/pcm", "rate": 24000},
-            "turn_detection": {"type": "server_vad", "create_response": True, "interrupt_response": True},
-        },
-        "output": {"format": {"type": "audio/pcm", "rate": 24000}, "voice": "alloy"},
-    },
-}
-
-
-class Script(Protocol):
-    """What sessions share: the turns that are left, and who is told when something happened."""
-
-    numbers: Numbers
-
-    def next_turn(self) -> Sequence[Action]:
-        """Return the next turn of the script."""
-        ...
-
-    def note(self) -> None:
-        """Wake who waits for something."""
-        ...
-
-
-class Socket(Protocol):
-    """The little of a WebSocket that is needed."""
-
-    async def send(self, message: str) -> None:
-        """Send *message*."""
-        ...
-
-    async def close(self, code: int = ..., reason: str = ...) -> None:
-        """Close the connection."""
-        ...
 
 
 class FakeRealtimeSession:
@@ -66,17 +28,19 @@ class FakeRealtimeSession:
     Attributes:
         config: The session as it is now: what the secret was minted with, and every ``session.update`` since.
         model: The ``model`` of the URL, or None.
-        received: Every event of the client, in order; of audio only that it came.
+        received: Every event of the client, in order; without the audio of ``input_audio_buffer.append``.
         calls: The calls that the model made and finished, by call id.
         outputs: The results that the client sent, by call id; each call should have one.
         said: What the model said.
-        hung_up: Whether the script ended the connection, so that what is open stays unanswered.
+        hung_up: Whether the script closed the connection, so that open calls stay without a result.
     """
 
-    def __init__(self, script: Script, socket: Socket, config: Mapping[str, Any], model: str | None) -> None:
+    def __init__(
+        self, script: Script, connection: ServerConnection, config: Mapping[str, Any], model: str | None
+    ) -> None:
         self._script = script
-        self._socket = socket
-        self.config: dict[str, Any] = merged(_DEFAULTS, config)
+        self._connection = connection
+        self.config: dict[str, Any] = _merged(DEFAULT_SESSION, config)
         self.model = model
         self.received: list[dict[str, Any]] = []
         self.calls: dict[str, Call] = {}
@@ -85,7 +49,7 @@ class FakeRealtimeSession:
         self.hung_up: bool = False
         self._playing: asyncio.Task[None] | None = None
         self._response: str | None = None
-        self._heard = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "session.update": self._update,
             "conversation.item.create": self._create_item,
@@ -119,11 +83,11 @@ class FakeRealtimeSession:
         return [str(tool.get("name")) for tool in self.config["tools"]]
 
     async def begin(self) -> None:
-        """Say hello, as the API does."""
-        await self._tell("session.created", session=self.config)
+        """Send the event that begins a session."""
+        await self._send("session.created", session=self.config)
 
     async def receive(self, message: str | bytes) -> None:
-        """Take in one message of the client."""
+        """Handle one message of the client."""
         try:
             event = json.loads(message)
         except ValueError:
@@ -137,23 +101,23 @@ class FakeRealtimeSession:
             await self._refuse("invalid_event", f"There is no event {kind!r}.", event)
         else:
             await handler(event)
-        # Only now, so that who waits for an event sees what it did.
+        # Last, so that a test that waits for an event sees its effects.
         audio = {"audio": "..."} if kind == "input_audio_buffer.append" else {}
         self.received.append({**event, **audio})
-        self._script.note()
-        async with self._heard:
-            self._heard.notify_all()
+        self._script.notify()
+        async with self._changed:
+            self._changed.notify_all()
 
     async def speak(self, text: str) -> None:
         """Have the person say *text*: an active response is cancelled, and the next turn follows."""
-        item = self._script.numbers.next("item")
-        await self._tell("input_audio_buffer.speech_started", audio_start_ms=0, item_id=item)
+        item = self._script.next_id("item")
+        await self._send("input_audio_buffer.speech_started", audio_start_ms=0, item_id=item)
         await self._stop("turn_detected")
-        await self._tell("input_audio_buffer.speech_stopped", audio_end_ms=500, item_id=item)
-        await self._tell("input_audio_buffer.committed", previous_item_id=None, item_id=item)
+        await self._send("input_audio_buffer.speech_stopped", audio_end_ms=500, item_id=item)
+        await self._send("input_audio_buffer.committed", previous_item_id=None, item_id=item)
         content = [{"type": "input_audio", "transcript": text}]
-        await self._tell_item({"id": item, "type": "message", "role": "user", "content": content})
-        if self._server_answers:
+        await self._send_item({"id": item, "type": "message", "role": "user", "content": content})
+        if self._responds_to_speech:
             await self._play()
 
     async def finish(self) -> None:
@@ -164,7 +128,7 @@ class FakeRealtimeSession:
             await asyncio.wait((self._playing,))
 
     @property
-    def _server_answers(self) -> bool:
+    def _responds_to_speech(self) -> bool:
         detection = self.config["audio"]["input"].get("turn_detection")
         return isinstance(detection, Mapping) and detection.get("create_response") is not False
 
@@ -173,8 +137,8 @@ class FakeRealtimeSession:
         if not isinstance(given, Mapping) or given.get("type") not in ("realtime", None):
             await self._refuse("invalid_value", "session.type must be realtime.", event)
             return
-        self.config = merged(self.config, given)
-        await self._tell("session.updated", session=self.config)
+        self.config = _merged(self.config, given)
+        await self._send("session.updated", session=self.config)
 
     async def _create_item(self, event: dict[str, Any]) -> None:
         item = event.get("item")
@@ -190,14 +154,14 @@ class FakeRealtimeSession:
                 await self._refuse("invalid_call_id", f"There is no call {call_id!r}.", event)
                 return
             self.outputs.setdefault(call_id, []).append(output)
-        await self._tell_item({"id": self._script.numbers.next("item"), **item})
+        await self._send_item({"id": self._script.next_id("item"), **item})
 
     async def _truncate(self, event: dict[str, Any]) -> None:
         where = {key: event.get(key) for key in ("item_id", "content_index", "audio_end_ms")}
-        await self._tell("conversation.item.truncated", **where)
+        await self._send("conversation.item.truncated", **where)
 
     async def _delete(self, event: dict[str, Any]) -> None:
-        await self._tell("conversation.item.deleted", item_id=event.get("item_id"))
+        await self._send("conversation.item.deleted", item_id=event.get("item_id"))
 
     async def _retrieve(self, event: dict[str, Any]) -> None:
         item: dict[str, Any] = {
@@ -206,7 +170,7 @@ class FakeRealtimeSession:
             "role": "assistant",
             "content": [],
         }
-        await self._tell("conversation.item.retrieved", item=item)
+        await self._send("conversation.item.retrieved", item=item)
 
     async def _create_response(self, event: dict[str, Any]) -> None:
         if self._response is not None:
@@ -220,21 +184,21 @@ class FakeRealtimeSession:
             await self._refuse("response_cancel_not_active", "There is no active response.", event)
 
     async def _commit(self, _: dict[str, Any]) -> None:
-        item = self._script.numbers.next("item")
-        await self._tell("input_audio_buffer.committed", previous_item_id=None, item_id=item)
+        item = self._script.next_id("item")
+        await self._send("input_audio_buffer.committed", previous_item_id=None, item_id=item)
         content = [{"type": "input_audio"}]
-        await self._tell_item({"id": item, "type": "message", "role": "user", "content": content})
+        await self._send_item({"id": item, "type": "message", "role": "user", "content": content})
 
     async def _clear(self, _: dict[str, Any]) -> None:
-        await self._tell("input_audio_buffer.cleared")
+        await self._send("input_audio_buffer.cleared")
 
     async def _nothing(self, _: dict[str, Any]) -> None:
-        """Answer nothing, as the API does."""
+        """Send nothing, as the API does."""
 
     async def _play(self) -> None:
-        response = self._response = self._script.numbers.next("resp")
+        response = self._response = self._script.next_id("resp")
         turn = self._script.next_turn()
-        await self._tell("response.created", response=_response(response, "in_progress"))
+        await self._send("response.created", response=response_of(response, "in_progress"))
         self._playing = asyncio.get_running_loop().create_task(self._play_turn(response, turn))
 
     async def _play_turn(self, response: str, turn: Sequence[Action]) -> None:
@@ -245,32 +209,32 @@ class FakeRealtimeSession:
                 return
             await self._act(action, response, index)
         self._response = None
-        await self._tell("response.done", response=_response(response, "completed"))
-        self._script.note()
+        await self._send("response.done", response=response_of(response, "completed"))
+        self._script.notify()
 
     async def _act(self, action: Action, response: str, index: int) -> None:
-        item = self._script.numbers.next("item")
+        item = self._script.next_id("item")
         match action:
             case Say(text):
                 self.said.append(text)
                 spoken = "audio" in self.config["output_modalities"]
                 for event in say_events(action, response, index, item, spoken=spoken):
-                    await self._tell(**event)
+                    await self._send(**event)
             case Call(call_id=given, status=status):
-                call_id = given or self._script.numbers.next("call")
+                call_id = given or self._script.next_id("call")
                 if status == "completed":
                     self.calls[call_id] = action
                 for event in call_events(action, response, index, item, call_id):
-                    await self._tell(**event)
+                    await self._send(**event)
             case Raw(event):
-                await self._socket.send(event if isinstance(event, str) else json.dumps(event))
+                await self._send_raw(event if isinstance(event, str) else json.dumps(event))
             case Until(kind):
                 before = len(self.sent(kind))
-                async with self._heard:
-                    await self._heard.wait_for(lambda: len(self.sent(kind)) > before)
+                async with self._changed:
+                    await self._changed.wait_for(lambda: len(self.sent(kind)) > before)
             case Disconnect(code, reason):  # pragma: no branch - a BargeIn is played by _play_turn
                 self.hung_up = True
-                await self._socket.close(code, reason)
+                await self._connection.close(code, reason)
 
     async def _stop(self, reason: str) -> bool:
         """End the active response, if there is one, and return whether there was."""
@@ -281,33 +245,34 @@ class FakeRealtimeSession:
             self._playing.cancel()
             await asyncio.wait((self._playing,))
         details = {"type": "cancelled", "reason": reason}
-        await self._tell("response.done", response=_response(response, "cancelled", status_details=details))
+        await self._send("response.done", response=response_of(response, "cancelled", status_details=details))
         return True
 
-    async def _tell_item(self, item: dict[str, Any]) -> None:
+    async def _send_item(self, item: dict[str, Any]) -> None:
         whole = {"object": "realtime.item", "status": "completed", **item}
-        await self._tell("conversation.item.added", previous_item_id=None, item=whole)
-        await self._tell("conversation.item.done", previous_item_id=None, item=whole)
+        await self._send("conversation.item.added", previous_item_id=None, item=whole)
+        await self._send("conversation.item.done", previous_item_id=None, item=whole)
 
     async def _refuse(self, code: str, message: str, event: Mapping[str, Any] | None = None) -> None:
         error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
-        await self._tell("error", error={**error, "event_id": (event or {}).get("event_id")})
+        await self._send("error", error={**error, "event_id": (event or {}).get("event_id")})
 
-    async def _tell(self, type: str, **fields: Any) -> None:  # noqa: A002 - what the protocol calls it
-        numbered = {"event_id": self._script.numbers.next("event"), "type": type, **fields}
-        await self._socket.send(json.dumps(numbered))
+    async def _send(self, type: str, **fields: Any) -> None:  # noqa: A002 - what the protocol calls it
+        numbered = {"event_id": self._script.next_id("event"), "type": type, **fields}
+        await self._send_raw(json.dumps(numbered))
+
+    async def _send_raw(self, message: str) -> None:
+        with suppress(ConnectionClosed):  # the reading side ends the session
+            await self._connection.send(message)
 
 
-def merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *old* with what *new* says otherwise, object by object."""
+def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *old* updated with *new*, object by object."""
     result = dict(old)
     for key, value in new.items():
         before = result.get(key)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
-            value = merged(before, value)  # noqa: PLW2901 - the value as it becomes
-        result[key] = value
+            result[key] = _merged(before, value)
+        else:
+            result[key] = value
     return result
-
-
-def _response(response: str, status: str, **more: Any) -> dict[str, Any]:
-    return {"id": response, "object": "realtime.response", "status": status, "output": [], **more}
