@@ -1,4 +1,4 @@
-"""What tests of several integrations need."""
+"""Fixtures of several integrations' tests."""
 
 import pytest
 

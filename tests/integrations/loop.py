@@ -1,4 +1,4 @@
-"""Tests that are coroutines: each runs in an event loop of its own, and may leave no task behind."""
+"""Tests that are coroutines: each runs in its own event loop and must not leave a task behind."""
 
 import asyncio
 import functools
@@ -13,7 +13,7 @@ _LIMIT = 60  # seconds, after which a test counts as hanging
 
 
 def in_a_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Run *test* in a loop; it fails if it hangs, or if a task is left when it is done."""
+    """Run *test* in an event loop; it fails if it hangs, or if a task is left at its end."""
 
     @functools.wraps(test)
     def run(*args: P.args, **options: P.kwargs) -> None:

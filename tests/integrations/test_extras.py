@@ -1,4 +1,4 @@
-"""What is said when an extra is not installed, and that nothing here is loaded unasked."""
+"""The message for a missing extra, and which modules an import loads."""
 
 import json
 import subprocess
@@ -49,7 +49,9 @@ def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
     ("module", "extra"),
     [("livekit", "livekit"), ("mcp", "mcp"), ("openai_agents", "agents"), ("pipecat", "pipecat")],
 )
-def test_where_nothing_is_installed_the_frameworks_own_extra_is_named(module: str, extra: str) -> None:
+def test_if_nothing_is_installed_the_message_names_the_extra_of_the_framework(
+    module: str, extra: str
+) -> None:
     packages = (
         "agents",
         "docstring_parser",
@@ -64,13 +66,13 @@ def test_where_nothing_is_installed_the_frameworks_own_extra_is_named(module: st
     assert finished.stderr.splitlines()[-1].endswith(f"run: pip install 'navai-client[{extra}]'")
 
 
-def test_what_is_missing_inside_of_an_installed_package_is_its_own_affair() -> None:
+def test_a_module_missing_in_an_installed_package_is_an_error_of_that_package() -> None:
     finished = run(BLOCKED.format(packages=("referencing",)) + "import navai_client.integrations.toolset")
     assert "No module named 'referencing" in finished.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("module", ["navai_client", "navai_client.integrations", "navai_client.testing"])
-def test_nothing_of_it_is_loaded_unasked(module: str) -> None:
+def test_importing_a_package_loads_none_of_its_modules(module: str) -> None:
     finished = run(f"import json, sys, {module}; print(json.dumps([*sys.modules]))")
     loaded = set(json.loads(finished.stdout))
     rooms = ("navai_client.integrations.", "navai_client.testing.")

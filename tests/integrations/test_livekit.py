@@ -1,4 +1,4 @@
-"""LiveKit's own session, with a scripted model, calls the functions of a backend that is really served."""
+"""LiveKit's own session, with a scripted model, calls the functions of a real backend over HTTP."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ async def served() -> AsyncIterator[tuple[LiveBackend, AsyncNavaiBackendClient]]
 
 
 class Entering(Agent):
-    """An agent that says when it has the floor."""
+    """An agent that signals when it starts."""
 
     def __init__(self, *, instructions: str) -> None:
         super().__init__(instructions=instructions)
@@ -57,7 +57,7 @@ def last_said(session: AgentSession[Any]) -> str | None:
 
 
 class TestACall:
-    """What the model hears of it."""
+    """What the model gets."""
 
     @in_a_loop
     async def test_runs_the_function_and_gives_its_result_as_json(self) -> None:
@@ -84,7 +84,7 @@ class TestACall:
         ],
     )
     @in_a_loop
-    async def test_that_fails_is_an_error_that_a_model_can_read(
+    async def test_that_fails_returns_an_error_that_a_model_can_read(
         self, name: str, arguments: str, said: str
     ) -> None:
         async with served() as (_, client):
@@ -98,9 +98,7 @@ class TestACall:
 
     @pytest.mark.parametrize(("name", "arguments"), [("nowhere", "{}"), ("get_weather", "{bad")])
     @in_a_loop
-    async def test_that_livekit_itself_refuses_ends_with_one_error_too(
-        self, name: str, arguments: str
-    ) -> None:
+    async def test_that_livekit_itself_refuses_has_one_error_too(self, name: str, arguments: str) -> None:
         async with served() as (live, client):
             model = ScriptedLLM([wants(name, arguments=arguments)], "I am sorry.")
             async with talking(model, NavaiToolset(client)) as session:
@@ -111,7 +109,7 @@ class TestACall:
         assert not live.traces
 
     @in_a_loop
-    async def test_that_takes_too_long_is_an_error_and_says_that_it_may_have_run(self) -> None:
+    async def test_that_exceeds_its_limit_returns_an_error_that_says_that_it_may_have_run(self) -> None:
         async with served() as (live, client):
             model = ScriptedLLM([wants("book_table", arguments='{"name": "Ada"}')], "I do not know.", "Yes?")
             async with talking(model, NavaiToolset(client, timeouts={"book_table": 1.0})) as session:
@@ -123,7 +121,7 @@ class TestACall:
         assert json.loads(output.output)["may_have_executed"] is True
 
     @in_a_loop
-    async def test_is_made_at_the_same_time_as_nine_others(self) -> None:
+    async def test_runs_concurrently_with_nine_others(self) -> None:
         async with served() as (_, client):
             calls = [wants("meet", f"call_{guest}", f'{{"guest": {guest}}}') for guest in range(10)]
             model = ScriptedLLM(calls, "All are here.")
@@ -134,7 +132,7 @@ class TestACall:
         assert {each.call_id for each in results} == {f"call_{guest}" for guest in range(10)}
 
     @in_a_loop
-    async def test_is_known_to_hooks_by_the_models_id(self) -> None:
+    async def test_has_the_id_from_the_model_in_hooks(self) -> None:
         seen: list[str] = []
         async with served() as (_, client):
             model = ScriptedLLM([wants("get_weather", "call_42", '{"location": "Lima"}')], "Warm.")
@@ -144,7 +142,7 @@ class TestACall:
         assert seen == ["call_42"]
 
     @in_a_loop
-    async def test_that_takes_long_is_talked_over(self) -> None:
+    async def test_that_takes_long_makes_the_agent_say_its_filler(self) -> None:
         async with served() as (live, client):
             model = ScriptedLLM([wants("book_table", arguments='{"name": "Ada"}')], "Booked.")
             tools = NavaiToolset(client, filler="One moment.", filler_after=0.05)
@@ -170,11 +168,11 @@ class TestACall:
         assert json.loads(result.fnc_call_out.output)["result"] == {"location": "Lima", "temperature": 21}
 
 
-class TestABargeIn:
-    """Somebody speaks while a tool runs."""
+class TestAnInterruption:
+    """A person speaks while a tool runs."""
 
     @in_a_loop
-    async def test_loses_neither_what_was_begun_nor_its_result(self) -> None:
+    async def test_loses_neither_the_call_nor_its_result(self) -> None:
         async with served() as (live, client):
             model = ScriptedLLM([wants("book_table", arguments='{"name": "Ada"}')], "Booked.", "Still here.")
             async with talking(model, NavaiToolset(client)) as session:
@@ -190,7 +188,7 @@ class TestABargeIn:
                 assert [json.loads(each.output)["result"] for each in results] == ["booked for Ada"]
 
     @in_a_loop
-    async def test_that_ends_the_session_lets_what_was_begun_finish(self) -> None:
+    async def test_that_ends_the_session_lets_running_calls_finish(self) -> None:
         async with served() as (live, client):
             model = ScriptedLLM([wants("book_table", arguments='{"name": "Ada"}')], "Booked.")
             async with talking(model, NavaiToolset(client)) as session:
@@ -201,10 +199,10 @@ class TestABargeIn:
 
 
 class TestTheTools:
-    """What LiveKit and the model are shown."""
+    """What LiveKit and the model get."""
 
     @in_a_loop
-    async def test_are_described_with_the_keys_that_providers_take_and_no_other(self) -> None:
+    async def test_are_described_only_with_keys_that_providers_accept(self) -> None:
         async with served() as (_, client):
             tools = await NavaiToolset(client, generic_tool=False).setup()
             described = llm.ToolContext([tools]).parse_function_tools("openai", strict=False)
@@ -222,7 +220,7 @@ class TestTheTools:
         }
 
     @in_a_loop
-    async def test_that_are_new_are_offered_in_the_middle_of_a_session(self) -> None:
+    async def test_that_are_new_are_offered_during_a_session(self) -> None:
         async with served() as (live, client):
             tools = NavaiToolset(client)
             model = ScriptedLLM("Hello.", [wants("sing")], "La.")
@@ -246,7 +244,7 @@ class TestTheTools:
             assert second["get_weather"] is first["get_weather"]
 
     @in_a_loop
-    async def test_are_those_of_a_session_as_well_as_those_of_an_agent(self) -> None:
+    async def test_can_belong_to_a_session_or_to_an_agent(self) -> None:
         async with served() as (_, client):
             tools = NavaiToolset(client)
             model = ScriptedLLM("First.", "Second.")
@@ -264,7 +262,7 @@ class TestTheTools:
         assert "get_weather" in model.offered[0]
 
     @in_a_loop
-    async def test_of_a_backend_that_is_down_are_missing_and_the_agent_talks_on(self) -> None:
+    async def test_of_a_backend_that_is_down_are_missing_and_the_agent_runs(self) -> None:
         async with AsyncNavaiBackendClient("http://127.0.0.1:9", max_retries=0) as client:
             tools = NavaiToolset(client)
             model = ScriptedLLM("I can only talk.")
@@ -275,14 +273,14 @@ class TestTheTools:
         assert warning.startswith("[navai] Failed to load backend functions")
 
     @in_a_loop
-    async def test_say_why_they_are_not_there_yet(self) -> None:
+    async def test_do_not_exist_before_setup(self) -> None:
         async with served() as (_, client):
             tools = NavaiToolset(client)
             with pytest.raises(NavaiStateError, match="start of the agent"):
                 _ = tools.toolset
 
     @in_a_loop
-    async def test_open_routes_too(self) -> None:
+    async def test_include_navigation(self) -> None:
         opened: list[str] = []
         routes = iter([NavaiRoute(name="help", path="/help")])
         async with served() as (_, client):
@@ -294,16 +292,16 @@ class TestTheTools:
         assert opened == ["/help", "/help"]
 
     @in_a_loop
-    async def test_that_were_never_there_can_be_closed(self) -> None:
+    async def test_that_were_never_set_up_can_be_closed(self) -> None:
         await NavaiToolset().aclose()
 
-    def test_with_options_that_cannot_work_are_refused_at_once(self) -> None:
+    def test_with_invalid_options_are_refused_at_construction(self) -> None:
         with pytest.raises(NavaiConfigError, match="timeout"):
             NavaiToolset(timeout=-1)
 
 
-class TestWhatItWasGiven:
-    """Who closes what."""
+class TestLifetime:
+    """Which objects are closed."""
 
     @in_a_loop
     async def test_a_client_stays_open(self) -> None:
@@ -313,7 +311,7 @@ class TestWhatItWasGiven:
             assert await client.list_functions()
 
     @in_a_loop
-    async def test_a_synchronous_client_will_do(self) -> None:
+    async def test_a_synchronous_client_works(self) -> None:
         async with live_backend() as live:
             with NavaiBackendClient(live.url) as client:
                 model = ScriptedLLM([wants("get_weather", arguments='{"location": "Lima"}')], "Warm.")
@@ -322,7 +320,7 @@ class TestWhatItWasGiven:
         assert json.loads(output.output)["ok"] is True
 
     @in_a_loop
-    async def test_a_client_that_it_made_is_closed_and_made_anew(self) -> None:
+    async def test_a_client_from_a_callable_is_closed_and_made_again(self) -> None:
         made: list[AsyncNavaiBackendClient] = []
         async with live_backend() as live:
 
@@ -341,7 +339,7 @@ class TestWhatItWasGiven:
         assert [" closed" in repr(client) for client in made] == [True, True]
 
     @in_a_loop
-    async def test_nothing_means_the_backend_of_the_environment(self) -> None:
+    async def test_the_default_is_the_backend_of_the_environment(self) -> None:
         async with live_backend() as live:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv("NAVAI_API_URL", live.url)
@@ -350,7 +348,7 @@ class TestWhatItWasGiven:
             await tools.aclose()
 
     @in_a_loop
-    async def test_a_toolset_that_is_loaded_stays_open_and_can_write_the_instructions(self) -> None:
+    async def test_a_loaded_toolset_stays_open_and_makes_the_instructions(self) -> None:
         async with served() as (_, client), await Toolset.load(client) as toolset:
             tools = NavaiToolset(toolset)
             model = ScriptedLLM("Hello.")
@@ -365,7 +363,7 @@ class TestWhatItWasGiven:
         assert "get_weather" in (instructions.text_content or "")
 
 
-def test_what_is_missing_is_told_in_one_line() -> None:
+def test_a_missing_extra_is_one_line() -> None:
     code = (
         "import sys\n"
         "sys.modules['livekit'] = None\n"

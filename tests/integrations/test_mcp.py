@@ -1,4 +1,4 @@
-"""Clients of MCP's own package, connected in every way, call functions of a backend that is really served."""
+"""Clients of the mcp package, over each transport, call the functions of a real backend."""
 
 import asyncio
 import json
@@ -91,7 +91,7 @@ def text(result: types.CallToolResult) -> str:
 
 
 class TestACall:
-    """What a host hears of it."""
+    """What a host gets."""
 
     @pytest.mark.parametrize("way", WAYS)
     @in_a_loop
@@ -109,7 +109,7 @@ class TestACall:
 
     @pytest.mark.parametrize("way", WAYS)
     @in_a_loop
-    async def test_that_fails_has_one_result_that_says_so_and_the_session_goes_on(self, way: str) -> None:
+    async def test_that_fails_returns_one_error_and_the_session_goes_on(self, way: str) -> None:
         async with served() as (_, backend), connected(way, backend) as host:
             for name, arguments, said in (
                 ("break_down", {}, "failed"),
@@ -126,7 +126,7 @@ class TestACall:
 
     @pytest.mark.parametrize("way", IN_PROCESS)
     @in_a_loop
-    async def test_that_takes_too_long_says_that_it_may_have_run(self, way: str) -> None:
+    async def test_that_exceeds_its_limit_says_that_it_may_have_run(self, way: str) -> None:
         async with served() as (live, backend), connected(way, backend, timeouts={"book_table": 1.0}) as host:
             result = await host.call_tool("book_table", {"name": "Ada"})
             assert live.waiting.is_set()
@@ -136,7 +136,7 @@ class TestACall:
 
     @pytest.mark.parametrize("way", IN_PROCESS)
     @in_a_loop
-    async def test_is_made_at_the_same_time_as_nine_others(self, way: str) -> None:
+    async def test_runs_concurrently_with_nine_others(self, way: str) -> None:
         async with served() as (_, backend), connected(way, backend) as host:
             guests = range(10)
             results = await asyncio.gather(*(host.call_tool("meet", {"guest": guest}) for guest in guests))
@@ -144,9 +144,7 @@ class TestACall:
 
     @pytest.mark.parametrize("way", WAYS)
     @in_a_loop
-    async def test_that_is_cancelled_lets_what_was_begun_finish_and_the_session_goes_on(
-        self, way: str
-    ) -> None:
+    async def test_that_is_cancelled_runs_to_its_end_and_the_session_goes_on(self, way: str) -> None:
         async with served() as (live, backend), connected(way, backend) as host:
             task = asyncio.create_task(host.call_tool("book_table", {"name": "Ada"}))
             await live.waiting.wait()
@@ -160,7 +158,7 @@ class TestACall:
 
     @pytest.mark.parametrize("way", ["memory", "http, legacy", "stdio"])
     @in_a_loop
-    async def test_of_a_host_that_goes_lets_what_was_begun_finish(self, way: str) -> None:
+    async def test_of_a_host_that_disconnects_runs_to_its_end(self, way: str) -> None:
         async with served() as (live, backend):
             async with connected(way, backend) as host:
                 task = asyncio.create_task(host.call_tool("book_table", {"name": "Ada"}))
@@ -179,7 +177,7 @@ class TestACall:
             assert not (await host.call_tool("get_weather", {"location": "Lima"})).is_error
 
     @in_a_loop
-    async def test_of_a_synchronous_client_will_do(self) -> None:
+    async def test_works_with_a_synchronous_client(self) -> None:
         async with live_backend() as live:
             with NavaiBackendClient(live.url) as backend:
                 async with Client(build_mcp_server(backend)) as host:
@@ -188,7 +186,7 @@ class TestACall:
 
 
 class TestTheTools:
-    """What a host is shown."""
+    """What a host sees."""
 
     @pytest.mark.parametrize("way", IN_PROCESS)
     @in_a_loop
@@ -218,7 +216,7 @@ class TestTheTools:
 
     @pytest.mark.parametrize("way", IN_PROCESS)
     @in_a_loop
-    async def test_are_asked_for_again_when_their_age_is_over(self, way: str) -> None:
+    async def test_are_listed_again_after_max_age(self, way: str) -> None:
         async with served() as (live, backend), connected(way, backend, max_age=0.0) as host:
             before = {tool.name for tool in (await host.list_tools()).tools}
 
@@ -231,7 +229,7 @@ class TestTheTools:
 
     @pytest.mark.parametrize("way", IN_PROCESS)
     @in_a_loop
-    async def test_are_not_asked_for_again_before(self, way: str) -> None:
+    async def test_are_not_listed_again_before_max_age(self, way: str) -> None:
         async with served() as (live, backend), connected(way, backend, max_age=3600.0, poll=None) as host:
             before = await host.list_tools()
 
@@ -243,7 +241,7 @@ class TestTheTools:
 
     @pytest.mark.parametrize("way", ["memory, legacy", "stdio, legacy"])
     @in_a_loop
-    async def test_that_changed_are_told_to_hosts_of_the_older_protocol(self, way: str) -> None:
+    async def test_that_changed_are_announced_to_hosts_of_the_older_protocol(self, way: str) -> None:
         told = asyncio.Event()
 
         async def handler(message: object) -> None:
@@ -265,7 +263,7 @@ class TestTheTools:
             assert "sing" in {tool.name for tool in (await host.list_tools()).tools}
 
     @in_a_loop
-    async def test_that_changed_are_told_to_the_others_when_a_host_has_gone(self) -> None:
+    async def test_that_changed_are_announced_to_the_others_after_a_host_disconnected(self) -> None:
         told = asyncio.Event()
 
         async def handler(message: object) -> None:
@@ -285,7 +283,7 @@ class TestTheTools:
                 await told.wait()
 
     @in_a_loop
-    async def test_that_changed_keep_nobody_waiting_for_a_host_that_does_not_read(self) -> None:
+    async def test_that_changed_do_not_wait_for_a_host_that_does_not_read(self) -> None:
         async def reads_no_more(message: object) -> None:
             await asyncio.Event().wait()
 
@@ -301,7 +299,7 @@ class TestTheTools:
                     assert len((await host.list_tools()).tools) == 5 + number
 
     @in_a_loop
-    async def test_that_changed_are_told_to_the_hosts_that_listed_them_last(
+    async def test_that_changed_are_announced_to_the_hosts_that_listed_them_last(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("navai_client.integrations.mcp._MAX_SESSIONS", 1)
@@ -333,7 +331,7 @@ class TestTheTools:
         assert told == ["last"]
 
     @in_a_loop
-    async def test_open_routes_too(self) -> None:
+    async def test_include_navigation(self) -> None:
         opened: list[str] = []
         routes = iter([NavaiRoute(name="help", path="/help")])
         async with served() as (_, backend):
@@ -345,7 +343,7 @@ class TestTheTools:
 
     @pytest.mark.parametrize("way", ["memory", "http", "stdio"])
     @in_a_loop
-    async def test_that_changed_are_told_to_hosts_that_listen(self, way: str) -> None:
+    async def test_that_changed_are_announced_to_subscribers(self, way: str) -> None:
         async with served() as (live, backend), connected(way, backend, poll=0.01) as host:
             await host.list_tools()
             async with host.listen(tools_list_changed=True) as changes:
@@ -360,7 +358,7 @@ class TestTheTools:
 
     @pytest.mark.parametrize("way", IN_PROCESS)
     @in_a_loop
-    async def test_of_a_backend_that_is_down_are_none_until_it_is_back(
+    async def test_are_missing_while_the_backend_is_down(
         self, way: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:
@@ -376,7 +374,7 @@ class TestTheTools:
             async with live_backend(port):
                 assert len((await host.list_tools()).tools) == 4
 
-    def test_with_options_that_cannot_work_are_refused_at_once(self) -> None:
+    def test_with_invalid_options_are_refused_at_construction(self) -> None:
         with NavaiBackendClient() as client, pytest.raises(NavaiConfigError, match="timeout"):
             build_mcp_server(client, timeout=-1)
 
@@ -384,7 +382,7 @@ class TestTheTools:
 class TestTheServerOverStdio:
     """How it ends."""
 
-    def test_is_ended_by_ctrl_c_though_it_waits_for_its_host(self) -> None:
+    def test_is_ended_by_ctrl_c_while_it_reads(self) -> None:
         hello = {
             "protocolVersion": "2025-11-25",
             "capabilities": {},
@@ -418,10 +416,10 @@ class TestTheServerOverStdio:
 
 
 class TestTheHttpServer:
-    """Who is let in."""
+    """Which requests are admitted."""
 
     @in_a_loop
-    async def test_refuses_pages_that_come_under_another_name(self) -> None:
+    async def test_refuses_other_host_names_and_origins(self) -> None:
         async with served() as (_, backend), served_over_http(backend) as url, httpx2.AsyncClient() as web:
             answer = await web.post(url, json={}, headers={"Host": "evil.example"})
             assert answer.status_code == 421
@@ -429,7 +427,7 @@ class TestTheHttpServer:
             assert answer.status_code == 403
 
     @in_a_loop
-    async def test_is_reached_by_the_names_that_it_was_given(self) -> None:
+    async def test_admits_its_allowed_hosts(self) -> None:
         async with (
             served() as (_, backend),
             served_over_http(backend, host="0.0.0.0", allowed_hosts=["mcp.example"]) as url,
@@ -443,13 +441,13 @@ class TestTheHttpServer:
         assert statuses == [421, 400, 400, 400]
 
     @in_a_loop
-    async def test_wants_to_know_its_names_before_it_listens_to_others(self) -> None:
+    async def test_requires_allowed_hosts_to_listen_to_other_machines(self) -> None:
         async with AsyncNavaiBackendClient() as client:
             with pytest.raises(NavaiConfigError, match="allowed_hosts"):
                 await serve_http(client, host="0.0.0.0")
 
     @in_a_loop
-    async def test_lets_only_those_in_who_know_the_token(self) -> None:
+    async def test_admits_only_requests_with_the_token(self) -> None:
         async with (
             served() as (_, backend),
             served_over_http(backend, access_token="sesame") as url,
@@ -472,7 +470,7 @@ class TestTheHttpServer:
             assert not (await host.call_tool("get_weather", {"location": "Lima"})).is_error
 
 
-def test_what_is_missing_is_told_in_one_line() -> None:
+def test_a_missing_extra_is_one_line() -> None:
     code = (
         "import sys\n"
         "sys.modules['mcp'] = None\n"

@@ -1,4 +1,4 @@
-"""The OpenAI Agents SDK, whole: a backend over HTTP, its secret, a fake Realtime API, a real session."""
+"""The OpenAI Agents SDK end to end: a backend over HTTP, its secret, a fake Realtime API, a real session."""
 
 import asyncio
 import json
@@ -137,7 +137,7 @@ async def test_the_backends_model_voice_and_instructions_are_kept() -> None:
 
 
 @in_a_loop
-async def test_whatever_goes_wrong_with_a_call_the_model_gets_one_result_and_the_session_goes_on() -> None:
+async def test_each_failed_call_returns_one_result_and_the_session_goes_on() -> None:
     shop = Shop()
     wrong = [
         Call("fails", {}, "call_fails"),
@@ -177,7 +177,7 @@ async def test_whatever_goes_wrong_with_a_call_the_model_gets_one_result_and_the
 
 
 @in_a_loop
-async def test_ten_parallel_calls_run_at_once() -> None:
+async def test_ten_parallel_calls_run_concurrently() -> None:
     shop = Shop(crowd=10)
     calls = [Call("meet", {"who": f"guest {number}"}, f"call_{number}") for number in range(10)]
     async with stage([calls], shop) as on:
@@ -203,7 +203,7 @@ async def test_an_interruption_loses_no_side_effect_and_no_result() -> None:
 
 
 @in_a_loop
-async def test_a_call_that_runs_when_the_session_ends_is_let_finish() -> None:
+async def test_a_call_that_runs_when_the_session_ends_can_finish() -> None:
     shop = Shop()
     outcomes: list[Any] = []
     async with stage(
@@ -264,7 +264,7 @@ async def test_a_specialist_takes_over_with_its_own_functions_and_hands_back() -
 
 
 @in_a_loop
-async def test_tools_that_come_later_are_offered_after_a_refresh() -> None:
+async def test_new_tools_are_offered_after_a_refresh() -> None:
     shop = Shop()
     went: list[str] = []
     routes = [NavaiRoute(name="menu", path="/menu")]
@@ -292,7 +292,7 @@ async def test_tools_that_come_later_are_offered_after_a_refresh() -> None:
 
 
 @in_a_loop
-async def test_each_connection_has_a_fresh_secret_and_an_ended_one_can_be_followed_by_another() -> None:
+async def test_each_connection_has_a_new_secret_also_a_reconnection() -> None:
     async with FakeRealtimeServer([Disconnect(), Call("get_weather", {"location": "Rome"}, "call_w")]) as api:
         with served(Shop(), api.openai_base_url, **BACKEND) as url:
             async with AsyncNavaiBackendClient(url) as client, await Toolset.load(client) as toolset:
@@ -312,7 +312,7 @@ async def test_each_connection_has_a_fresh_secret_and_an_ended_one_can_be_follow
 
 
 @in_a_loop
-async def test_events_that_are_none_hurt_nothing() -> None:
+async def test_invalid_events_are_ignored() -> None:
     odd = [Raw({"type": "response.output_item.done"}), Raw({"type": "no.such.event"})]
     async with stage([[*odd, Call("get_weather", {"location": "Rome"}, "call_w")]], Shop()) as on:
         await on.session.send_message("The weather?")
@@ -320,11 +320,11 @@ async def test_events_that_are_none_hurt_nothing() -> None:
         assert on.output("call_w")["ok"] is True
 
 
-class TestFindingOutWhatTheBackendPutsIntoItsSecrets:
-    """One session is opened, looked at and closed; what goes wrong is an error of ours."""
+class TestReadingTheBackendsSession:
+    """A session is opened, read and closed; failures are errors of the client."""
 
     @in_a_loop
-    async def test_a_session_says_its_model_voice_and_instructions(self) -> None:
+    async def test_returns_model_voice_and_instructions(self) -> None:
         async with FakeRealtimeServer() as api:
             with served(Shop(), api.openai_base_url, **BACKEND) as url:
                 async with AsyncNavaiBackendClient(url) as client:
@@ -336,7 +336,7 @@ class TestFindingOutWhatTheBackendPutsIntoItsSecrets:
         )
 
     @in_a_loop
-    async def test_where_somebody_else_speaks_it_stays_text(self) -> None:
+    async def test_with_another_speech_provider_the_session_stays_text(self) -> None:
         async with FakeRealtimeServer() as api:
             elevenlabs = {
                 "NAVAI_TTS_PROVIDER": "elevenlabs",
@@ -351,7 +351,7 @@ class TestFindingOutWhatTheBackendPutsIntoItsSecrets:
         assert config["initial_model_settings"]["output_modalities"] == ["text"]
 
     @in_a_loop
-    async def test_a_secret_that_is_refused_is_said(self) -> None:
+    async def test_a_refused_secret_is_an_http_error(self) -> None:
         async with FakeRealtimeServer() as minting, FakeRealtimeServer() as refusing:
             with served(Shop(), minting.openai_base_url) as url:
                 async with AsyncNavaiBackendClient(url) as client:
@@ -363,7 +363,7 @@ class TestFindingOutWhatTheBackendPutsIntoItsSecrets:
 
     @pytest.mark.parametrize("event", ["{", "7", '{"session": 7}', '{"session": {}}', None])
     @in_a_loop
-    async def test_a_session_that_says_nothing_of_use_is_an_error(
+    async def test_an_unusable_session_is_an_error(
         self, event: str | None, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("navai_client.integrations.openai_agents._SESSION_TIMEOUT", 10 if event else 0.2)
@@ -381,7 +381,7 @@ class TestFindingOutWhatTheBackendPutsIntoItsSecrets:
                         await read_backend_session(client, url=f"ws://127.0.0.1:{port}")
 
     @in_a_loop
-    async def test_what_is_known_need_not_be_found_out(self) -> None:
+    async def test_known_values_need_no_session(self) -> None:
         client = AsyncNavaiBackendClient("http://127.0.0.1:9")
         config = realtime_model_config(client, BackendSession(model="gpt-realtime-2.1"))
         assert "url" not in config

@@ -1,4 +1,4 @@
-"""What a model is given of a result: strict JSON, whatever a function returned, and not too much of it."""
+"""The result that a model gets: strict JSON of a limited length, for any value."""
 
 import dataclasses
 import datetime as dt
@@ -136,14 +136,14 @@ def test_any_result_becomes_json(result: Any, told: Any) -> None:
         assert shown(result) == told
 
 
-def test_a_result_nested_too_deep_is_left_out_there() -> None:
+def test_a_result_that_is_nested_too_deeply_is_cut_there() -> None:
     assert "[left out: nested too deep]" in json.dumps(shown(DEEP))
 
 
-class TestWhatIsTooLong:
-    """It is cut where it is longest, and says so."""
+class TestLongResults:
+    """They are cut where they are longest, with a mark."""
 
-    def test_a_text_keeps_its_beginning(self) -> None:
+    def test_a_string_keeps_its_beginning(self) -> None:
         told = shown("abc" * 1000, max_result_chars=200)
         assert told.startswith("abcabc")
         assert told.endswith(" of 3000 characters shown]")
@@ -153,17 +153,17 @@ class TestWhatIsTooLong:
         assert told[:3] == [0, 1, 2]
         assert told[-1] == f"… [cut: {len(told) - 1} of 10000 items shown]"
 
-    def test_a_first_item_that_is_too_long_alone_is_cut_itself(self) -> None:
+    def test_a_first_item_that_is_too_long_by_itself_is_cut(self) -> None:
         first, mark = shown([{"text": "x" * 5000}, 2], max_result_chars=400)
         assert first["text"].startswith("xxx")
         assert mark == "… [cut: 1 of 2 items shown]"
 
-    def test_an_only_item_that_is_cut_itself_is_still_one_of_one(self) -> None:
+    def test_an_only_item_that_is_cut_has_no_mark_beside_it(self) -> None:
         (only,) = shown(["x" * 5000], max_result_chars=400)
         assert only.startswith("xxx")
         assert only.endswith(" of 5000 characters shown]")
 
-    def test_short_fields_stay_whole_beside_a_long_one(self) -> None:
+    def test_short_fields_stay_complete_beside_a_long_one(self) -> None:
         told = shown({"items": ["x" * 50] * 100, "total": 100, "next": "page 2"}, max_result_chars=600)
         assert (told["total"], told["next"]) == (100, "page 2")
         assert told["items"][-1].endswith(" of 100 items shown]")
@@ -173,11 +173,11 @@ class TestWhatIsTooLong:
         assert told["field 0"] == 0
         assert told["…"].endswith(" of 1000 fields shown]")
 
-    def test_what_no_cutting_makes_short_enough_is_cut_as_text(self) -> None:
+    def test_what_cannot_be_cut_in_its_shape_is_cut_as_text(self) -> None:
         told = shown({"n": 10**4000}, max_result_chars=200)
         assert isinstance(told, str | dict)
 
-    def test_it_is_marked_beside_the_result(self) -> None:
+    def test_truncated_stands_beside_the_result(self) -> None:
         outcome = ToolOutcome(ok=True, function_name="f", source="s", result="x" * 500, max_result_chars=200)
         assert outcome.as_dict()["truncated"] is True
         assert "truncated" not in outcome.as_dict(max_result_chars=600)
@@ -191,19 +191,19 @@ class TestWhatIsTooLong:
         ),
         st.integers(200, 600),
     )
-    def test_no_result_is_longer_than_it_may_be(self, result: Any, most: int) -> None:
+    def test_no_result_exceeds_its_limit(self, result: Any, most: int) -> None:
         told = shown(result, max_result_chars=most)
         assert len(json.dumps(told, ensure_ascii=False, separators=(",", ":"))) <= most
 
 
-def test_details_are_told_to_who_asks_for_them() -> None:
+def test_details_are_included_on_request() -> None:
     outcome = ToolOutcome(ok=False, function_name="f", error="Failed.", error_type="failed", details="sk-1")
     assert outcome.as_dict() == {"ok": False, "function_name": "f", "error": "Failed."}
     assert outcome.as_dict(include_details=True)["details"] == "sk-1"
     assert attrs.evolve(outcome, show_details=True).as_dict()["details"] == "sk-1"
 
 
-def test_changes_name_what_is_new_gone_and_other() -> None:
+def test_changes_list_added_removed_and_changed_tools() -> None:
     def tool(name: str, description: str = "") -> Tool:
         return Tool(name=name, description=description, parameters={}, source="s", kind="backend")
 

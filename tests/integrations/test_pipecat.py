@@ -1,4 +1,4 @@
-"""Pipecat's own pipeline, with a scripted model, calls the functions of a backend that is really served."""
+"""Pipecat's own pipeline, with a scripted model, calls the functions of a real backend over HTTP."""
 
 import datetime as dt
 import json
@@ -46,7 +46,7 @@ def results(messages: list[dict[str, Any]], call_id: str = "call_1") -> list[Any
 
 
 class TestACall:
-    """What the model hears of it."""
+    """What the model gets."""
 
     @in_a_loop
     async def test_runs_the_function_and_gives_its_result(self) -> None:
@@ -73,7 +73,7 @@ class TestACall:
         ],
     )
     @in_a_loop
-    async def test_that_fails_has_a_result_that_a_model_can_read(self, wanted: Wanted, said: str) -> None:
+    async def test_that_fails_returns_a_result_that_a_model_can_read(self, wanted: Wanted, said: str) -> None:
         async with served() as (_, toolset):
             llm = ScriptedLLM([wanted], "I am sorry.", "Still here.")
             async with conversation(llm, tools_schema(toolset)) as talk:
@@ -86,7 +86,7 @@ class TestACall:
         assert said in json.dumps(result)
 
     @in_a_loop
-    async def test_of_a_tool_that_is_not_there_ends_with_one_result_too(self) -> None:
+    async def test_of_an_unknown_tool_has_one_result_too(self) -> None:
         async with served() as (_, toolset):
             llm = ScriptedLLM([wants("nowhere")], "I am sorry.")
             async with conversation(llm, tools_schema(toolset)) as talk:
@@ -97,7 +97,7 @@ class TestACall:
 
     @pytest.mark.parametrize("read_only", [[], ["book_table"]])
     @in_a_loop
-    async def test_that_takes_too_long_says_that_it_may_have_run(self, read_only: list[str]) -> None:
+    async def test_that_exceeds_its_limit_says_that_it_may_have_run(self, read_only: list[str]) -> None:
         async with served(timeouts={"book_table": 1.0}, read_only=read_only) as (live, toolset):
             llm = ScriptedLLM([wants("book_table", name="Ada")], "I do not know.")
             async with conversation(llm, tools_schema(toolset)) as talk:
@@ -109,7 +109,7 @@ class TestACall:
         assert result["may_have_executed"] is True
 
     @in_a_loop
-    async def test_is_made_at_the_same_time_as_nine_others(self) -> None:
+    async def test_runs_concurrently_with_nine_others(self) -> None:
         async with served() as (_, toolset):
             llm = ScriptedLLM(
                 [wants("meet", f"call_{guest}", guest=guest) for guest in range(10)], "All are here."
@@ -138,7 +138,7 @@ class TestACall:
         assert [results(messages, call)[0]["result"] for call in ("call_1", "call_2")] == [None, []]
 
     @in_a_loop
-    async def test_with_a_result_that_is_no_json_ends_all_the_same(self) -> None:
+    async def test_with_a_result_that_json_cannot_express_ends_too(self) -> None:
         def odd() -> object:
             return {"when": dt.date(2026, 1, 2), "how": float("nan"), "what": {1, 2}, "raw": b"\xff"}
 
@@ -170,11 +170,11 @@ class TestACall:
         assert result["result"] == {"location": "Lima", "temperature": 21}
 
 
-class TestABargeIn:
-    """Somebody speaks while a tool runs."""
+class TestAnInterruption:
+    """A person speaks while a tool runs."""
 
     @in_a_loop
-    async def test_loses_neither_what_was_begun_nor_its_result(self) -> None:
+    async def test_loses_neither_the_call_nor_its_result(self) -> None:
         async with served() as (live, toolset):
             llm = ScriptedLLM([wants("book_table", name="Ada")], "Wait, please.", "Booked.")
             async with conversation(llm, tools_schema(toolset)) as talk:
@@ -190,7 +190,7 @@ class TestABargeIn:
         assert result["result"] == "booked for Ada"
 
     @in_a_loop
-    async def test_cancels_what_only_reads_and_the_model_is_told_once(self) -> None:
+    async def test_cancels_a_read_only_call_and_the_model_learns_it_once(self) -> None:
         async with served(read_only=["book_table"]) as (live, toolset):
             llm = ScriptedLLM([wants("book_table", name="Ada")], "Never mind.", "Still here.")
             async with conversation(llm, tools_schema(toolset)) as talk:
@@ -205,7 +205,7 @@ class TestABargeIn:
                 assert results(await talk.asked()) == ["CANCELLED"]
 
     @in_a_loop
-    async def test_that_ends_the_pipeline_lets_what_was_begun_finish(self) -> None:
+    async def test_that_ends_the_pipeline_lets_running_calls_finish(self) -> None:
         async with served() as (live, toolset):
             llm = ScriptedLLM([wants("book_table", name="Ada")])
             async with conversation(llm, tools_schema(toolset)) as talk:
@@ -218,7 +218,7 @@ class TestABargeIn:
 
 
 class TestTheTools:
-    """What Pipecat and the model are shown."""
+    """What Pipecat and the model get."""
 
     @in_a_loop
     async def test_keep_their_names_descriptions_and_parameters(self) -> None:
@@ -244,7 +244,7 @@ class TestTheTools:
         assert schema.to_default_dict()["parameters"] == {"type": "object", "properties": {}, "required": []}
 
     @in_a_loop
-    async def test_wait_for_pipecat_longer_than_for_themselves(self) -> None:
+    async def test_have_a_longer_limit_in_pipecat_than_in_the_toolset(self) -> None:
         async with served(timeouts={"meet": None}, timeout=3, read_only=["get_weather"]) as (_, toolset):
             llm = ScriptedLLM("Hello.")
             async with conversation(llm, tools_schema(toolset)) as talk:
@@ -255,7 +255,7 @@ class TestTheTools:
         assert [known[name].cancel_on_interruption for name in known] == [False, True, False]
 
     @in_a_loop
-    async def test_that_are_new_are_offered_in_the_middle_of_a_conversation(self) -> None:
+    async def test_that_are_new_are_offered_during_a_conversation(self) -> None:
         async with served() as (live, toolset):
             llm = ScriptedLLM("Hello.", [wants("sing")], "La.")
             async with conversation(llm, tools_schema(toolset)) as talk:
@@ -277,7 +277,7 @@ class TestTheTools:
         assert second - first == {"sing"}
 
 
-def test_what_is_missing_is_told_in_one_line() -> None:
+def test_a_missing_extra_is_one_line() -> None:
     code = (
         "import sys\n"
         "sys.modules['pipecat'] = None\n"

@@ -42,7 +42,7 @@ def called(call_id: str, response: str = "r1", /, **fields: Any) -> dict[str, An
 
 
 class Played:
-    """Feeds events, and keeps what was to be done."""
+    """Feeds events and records the steps."""
 
     def __init__(self) -> None:
         self.tools = RealtimeTools()
@@ -75,7 +75,7 @@ def play() -> Played:
 
 
 class TestWhichCallsAreRun:
-    """Those that a model finished saying, each once."""
+    """Completed calls, each once."""
 
     def test_a_completed_call_is(self, play: Played) -> None:
         play(created(), called("c1", arguments='{"a": 1}'))
@@ -98,10 +98,10 @@ class TestWhichCallsAreRun:
         [{"call_id": None}, {"call_id": ""}, {"call_id": 7}, {"name": None}, {"type": "message"}],
         ids=str,
     )
-    def test_one_without_what_a_call_needs_is_not(self, play: Played, fields: dict[str, Any]) -> None:
+    def test_one_without_an_id_or_a_name_is_not(self, play: Played, fields: dict[str, Any]) -> None:
         assert not play(created(), called("c1", **fields)).calls
 
-    def test_arguments_that_are_no_text_are_none(self, play: Played) -> None:
+    def test_arguments_that_are_not_a_string_are_empty(self, play: Played) -> None:
         assert play(created(), called("c1", arguments=None)).calls[0].arguments == ""
 
     @pytest.mark.parametrize(
@@ -112,16 +112,16 @@ class TestWhichCallsAreRun:
         + [{"type": "error"}, {"type": "error", "error": {"event_id": "mine"}}],
         ids=lambda event: str(event)[:40],
     )
-    def test_what_is_no_event_is_passed_over(self, play: Played, event: Any) -> None:
+    def test_what_is_not_an_event_is_ignored(self, play: Played, event: Any) -> None:
         play(event)
         assert (play.calls, play.sent) == ([], [])
         assert play(json.dumps(created()), json.dumps(called("c1")).encode()).calls
 
 
-class TestWhenTheModelIsAskedToGoOn:
-    """Once for a response, when nothing else is going on."""
+class TestWhenAResponseIsRequested:
+    """Once for each response with calls, when nothing else happens."""
 
-    def test_once_when_all_calls_are_answered(self, play: Played) -> None:
+    def test_once_when_all_calls_have_their_output(self, play: Played) -> None:
         play(created(), called("c1"), called("c2"), done()).answer("c2")
         assert play.kinds == ["c2"]
         play.answer("c1")
@@ -143,7 +143,7 @@ class TestWhenTheModelIsAskedToGoOn:
         assert play.kinds == ["c1"]
         assert play(done("r2")).kinds == ["c1", "response.create"]
 
-    def test_not_while_the_person_speaks_and_not_after_if_the_server_answers_that(self, play: Played) -> None:
+    def test_not_while_the_person_speaks_nor_after_if_the_server_responds(self, play: Played) -> None:
         started, stopped = ({"type": f"input_audio_buffer.speech_{what}"} for what in ("started", "stopped"))
         play(created(), called("c1"), done(), started).answer("c1")
         assert play(stopped, created("r2"), done("r2")).kinds == ["c1"]
@@ -156,12 +156,12 @@ class TestWhenTheModelIsAskedToGoOn:
         assert play.kinds == ["c1"]
         assert play(stopped).kinds == ["c1", "response.create"]
 
-    def test_not_twice_before_the_first_is_heard_of(self, play: Played) -> None:
+    def test_not_twice_before_the_server_reacts(self, play: Played) -> None:
         play(created(), called("c1"), done(), created("r2"), called("c2", "r2"), done("r2"))
         assert play.answer("c1", "c2").kinds == ["c1", "response.create", "c2"]
         assert play(created("r3"), done("r3")).kinds == ["c1", "response.create", "c2"]
 
-    def test_again_when_the_server_was_already_saying_something(self, play: Played) -> None:
+    def test_again_if_another_response_was_active(self, play: Played) -> None:
         play(created(), called("c1"), done()).answer("c1")
         error = {
             "code": "conversation_already_has_active_response",
@@ -172,7 +172,7 @@ class TestWhenTheModelIsAskedToGoOn:
         assert play(done("somebody's")).kinds == ["c1", "response.create", "response.create"]
         assert play.sent[-1]["event_id"] != play.sent[-2]["event_id"]
 
-    def test_again_after_a_response_that_overtook_ours(self, play: Played) -> None:
+    def test_again_after_a_response_that_came_first(self, play: Played) -> None:
         play(created(), called("c1"), done()).answer("c1")
         error = {
             "code": "conversation_already_has_active_response",
@@ -181,13 +181,13 @@ class TestWhenTheModelIsAskedToGoOn:
         play(created("r2"), {"type": "error", "error": error})
         assert play(done("r2")).kinds == ["c1", "response.create", "response.create"]
 
-    def test_another_error_of_ours_ends_the_asking(self, play: Played) -> None:
+    def test_not_again_after_another_error(self, play: Played) -> None:
         play(created(), called("c1"), done()).answer("c1")
         play({"type": "error", "error": {"code": "rate_limit", "event_id": play.sent[-1]["event_id"]}})
         play(created("r2"), called("c2", "r2"), done("r2")).answer("c2")
         assert play.kinds == ["c1", "response.create", "c2", "response.create"]
 
-    def test_the_result_is_what_the_protocol_wants(self, play: Played) -> None:
+    def test_the_output_has_the_form_of_the_protocol(self, play: Played) -> None:
         play(created(), called("c1")).answer("c1")
         assert play.sent == [
             {
@@ -206,10 +206,10 @@ SCRIPT: list[list[Action] | Action] = [
 
 @pytest.mark.usefixtures("no_proxy")
 class TestOverAWebSocket:
-    """From a backend to a session and back, with what people use."""
+    """From a backend to a session and back, with common libraries."""
 
     @in_a_loop
-    async def test_the_websockets_library_is_enough(self) -> None:
+    async def test_with_the_websockets_library(self) -> None:
         shop = Shop()
         async with FakeRealtimeServer(SCRIPT) as api:
             with served(shop, api.openai_base_url, OPENAI_REALTIME_VOICE="cedar") as url:
@@ -248,7 +248,7 @@ class TestOverAWebSocket:
             assert sorted(shop.ran) == ["book", "fails", "get_weather"]
 
     @in_a_loop
-    async def test_so_is_the_openai_package(self) -> None:
+    async def test_with_the_openai_package(self) -> None:
         shop = Shop()
         async with FakeRealtimeServer([SCRIPT[0], Say("Sunny.")]) as api:
             with served(shop, api.openai_base_url) as url:
@@ -276,7 +276,7 @@ class TestOverAWebSocket:
                     assert json.loads(api.session.outputs["call_1"][0])["result"]["temperature"] == 21
 
     @in_a_loop
-    async def test_leaving_releases_calls_and_a_socket_that_is_gone_hurts_nobody(self) -> None:
+    async def test_the_end_releases_calls_and_a_closed_socket_is_ignored(self) -> None:
         shop = Shop()
 
         sending = asyncio.Event()
@@ -297,5 +297,5 @@ class TestOverAWebSocket:
         assert sorted(shop.ran) == ["book", "get_weather"]
 
 
-def test_a_session_update_has_only_what_it_is_given() -> None:
+def test_a_session_update_has_no_other_fields() -> None:
     assert session_update(()) == {"type": "session.update", "session": {"type": "realtime", "tools": []}}

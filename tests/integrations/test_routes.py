@@ -29,27 +29,27 @@ ROUTES = (
         ("", "/blank"),
     ],
 )
-def test_what_is_said_finds_its_route(spoken: str, path: str | None) -> None:
+def test_spoken_words_find_their_route(spoken: str, path: str | None) -> None:
     assert resolve_navai_route(spoken, ROUTES) == path
 
 
-def test_a_route_may_come_from_any_iterable_and_none_means_none() -> None:
+def test_routes_can_be_any_iterable_and_no_routes_match_nothing() -> None:
     assert resolve_navai_route("perfil", iter(ROUTES)) == "/profile"
     assert resolve_navai_route("perfil", ()) is None
 
 
 @given(st.text())
-def test_only_paths_that_are_allowed_come_out(spoken: str) -> None:
+def test_only_allowed_paths_are_returned(spoken: str) -> None:
     assert resolve_navai_route(spoken, ROUTES) in {None, *(route.path for route in ROUTES)}
 
 
-def test_each_route_is_a_line_for_the_model() -> None:
+def test_each_route_is_a_line_of_the_instructions() -> None:
     assert route_prompt_lines(ROUTES[:2]) == [
         "- Perfil (/profile), aliases: mi cuenta, Profile",
         "- Configuración (/settings)",
     ]
 
 
-def test_synonyms_are_a_list_of_texts() -> None:
+def test_synonyms_are_a_list_of_strings() -> None:
     with pytest.raises(TypeError, match=r"^synonyms: expected a list of strings"):
         NavaiRoute(name="a", path="/a", synonyms="abc")

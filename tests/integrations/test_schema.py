@@ -1,4 +1,4 @@
-"""What becomes of the schemas that a backend sends, through a toolset's tools."""
+"""The schemas that a backend sends, as a toolset's tools and checks use them."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ OPEN = {"type": "object", "properties": {}, "additionalProperties": True}
 
 
 class Recorder:
-    """A client whose every function gives back its payload."""
+    """A client whose functions return their payload."""
 
     async def execute_function(self, name: str, payload: Any = None, **_: Any) -> Any:
         return payload
@@ -41,7 +41,7 @@ def outcome_of(parameters: Any, arguments: Any) -> ToolOutcome:
     return asyncio.run(call())
 
 
-def test_references_are_put_in_their_place() -> None:
+def test_references_are_inlined() -> None:
     schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$defs": {"City": {"type": "string", "minLength": 1}, "a/b~c": {"type": "integer"}},
@@ -63,7 +63,7 @@ def test_references_are_put_in_their_place() -> None:
     }
 
 
-def test_a_schema_inside_itself_is_left_open_there() -> None:
+def test_a_recursive_schema_is_open_at_its_second_occurrence() -> None:
     tree = {
         "type": "object",
         "properties": {"value": {"type": "integer"}, "children": {"items": {"$ref": "#"}, "type": "array"}},
@@ -82,7 +82,7 @@ def test_a_reference_that_leads_nowhere_is_open_and_nothing_is_fetched(reference
     assert tool_with(schema).parameters["properties"]["x"] == {}
 
 
-def test_what_looks_like_a_reference_but_is_data_stays() -> None:
+def test_data_that_looks_like_a_reference_stays() -> None:
     schema = {
         "type": "object",
         "properties": {
@@ -123,7 +123,7 @@ for _ in range(3000):
     ],
     ids=["text", "or null", "type", "required", "properties", "bomb", "nested"],
 )
-def test_a_schema_that_is_broken_breaks_nothing(schema: Any, reason: str) -> None:
+def test_an_invalid_schema_is_a_warning(schema: Any, reason: str) -> None:
     toolset = toolset_with(schema)
     (warning,) = toolset.warnings
     assert warning.startswith(f'[navai] Ignored the parameters of backend function "f": {reason}')
@@ -132,7 +132,7 @@ def test_a_schema_that_is_broken_breaks_nothing(schema: Any, reason: str) -> Non
     assert outcome_of(schema, {"anything": 1}).result == {"anything": 1}
 
 
-def test_what_openai_refuses_at_the_top_is_not_shown_but_checked() -> None:
+def test_keywords_that_openai_refuses_are_not_shown_but_checked() -> None:
     schema = {
         "type": "object",
         "properties": {"a": {"type": "integer"}},
@@ -142,7 +142,7 @@ def test_what_openai_refuses_at_the_top_is_not_shown_but_checked() -> None:
     assert not outcome_of(schema, {}).ok
 
 
-def test_an_older_draft_is_read_as_what_it_is() -> None:
+def test_an_older_draft_has_its_own_rules() -> None:
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "definitions": {"x": {"type": "integer"}},
@@ -153,7 +153,7 @@ def test_an_older_draft_is_read_as_what_it_is() -> None:
     assert outcome_of(schema, {"pair": [1]}).ok
 
 
-def test_a_pattern_of_another_dialect_is_left_to_the_backend() -> None:
+def test_a_pattern_of_another_language_is_left_to_the_backend() -> None:
     schema = {"type": "object", "properties": {"x": {"type": "string", "pattern": r"\p{L}+"}}}
     toolset = toolset_with(schema)
     assert toolset.warnings == ()
@@ -161,7 +161,7 @@ def test_a_pattern_of_another_dialect_is_left_to_the_backend() -> None:
     assert outcome_of(schema, {"x": "abc"}).ok
 
 
-def test_a_model_is_told_every_field_that_is_wrong_but_not_without_end() -> None:
+def test_a_model_reads_each_problem_up_to_a_limit() -> None:
     schema = {
         "type": "object",
         "properties": {
@@ -184,7 +184,7 @@ def test_a_model_is_told_every_field_that_is_wrong_but_not_without_end() -> None
     assert len(many) < 2000
 
 
-def test_arguments_that_are_nested_too_deep_are_refused_in_words() -> None:
+def test_arguments_that_are_nested_too_deeply_are_refused() -> None:
     tree: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "object"}}
     assert "nested too deeply" in (outcome_of(tree, '{"a":' * 100_000).error or "")
     deep: dict[str, Any] = {}
@@ -232,7 +232,7 @@ schemas = st.dictionaries(keywords, json_values | st.just("#/properties/a") | st
 
 @settings(max_examples=200)
 @given(schema=schemas, arguments=st.dictionaries(st.text(max_size=2), json_values, max_size=3))
-def test_whatever_a_backend_sends_a_tool_comes_of_it_and_a_call_has_an_outcome(
+def test_any_schema_makes_a_tool_whose_calls_have_an_outcome(
     schema: dict[str, Any], arguments: dict[str, Any]
 ) -> None:
     parameters = tool_with(schema).parameters

@@ -1,4 +1,4 @@
-"""The tools of an agent: what is offered, and what comes of calling it."""
+"""The tools of an agent, and the outcomes of their calls."""
 
 import asyncio
 import inspect
@@ -105,7 +105,7 @@ async def test_a_backends_functions_are_tools_of_either_client(kind: str) -> Non
 
 
 class Scripted:
-    """A client whose functions are coroutines of the test; it keeps what it was asked."""
+    """A client whose functions are coroutines of the test; it records the calls."""
 
     def __init__(self, **functions: Any) -> None:
         self.functions = functions
@@ -170,7 +170,7 @@ def load(client: Any, **options: Any) -> Any:
     ids=lambda value: type(value).__name__,
 )
 @in_a_loop
-async def test_each_failure_of_a_backend_is_an_answer(error: Exception, told: Any, error_type: str) -> None:
+async def test_each_failure_of_a_backend_is_an_outcome(error: Exception, told: Any, error_type: str) -> None:
     async with await load(Scripted(f=error)) as toolset:
         outcome = await toolset.call("f", {"a": 1}, call_id="c1")
         assert outcome.as_dict() == {"ok": False, "function_name": "f", **told}
@@ -180,7 +180,7 @@ async def test_each_failure_of_a_backend_is_an_answer(error: Exception, told: An
 
 
 @in_a_loop
-async def test_a_local_function_that_fails_is_an_answer_and_not_an_exception() -> None:
+async def test_a_local_function_that_fails_is_an_outcome_and_not_an_exception() -> None:
     def fails() -> None:
         raise TimeoutError("of its own")
 
@@ -234,7 +234,7 @@ async def test_an_exception_without_a_message_is_named() -> None:
 
 
 @in_a_loop
-async def test_ten_calls_run_at_once_with_a_blocking_client_too() -> None:
+async def test_ten_calls_of_a_blocking_client_run_concurrently() -> None:
     barrier = threading.Barrier(10)
     with FakeBackend() as backend:
 
@@ -250,9 +250,7 @@ async def test_ten_calls_run_at_once_with_a_blocking_client_too() -> None:
 
 
 @in_a_loop
-async def test_names_are_found_however_they_are_written_and_reserved_ones_only_through_the_generic_tool() -> (
-    None
-):
+async def test_names_are_normalized_and_reserved_names_need_the_generic_tool() -> None:
     client = Scripted(get_x=1, navigate_to=2, execute_app_function=3, mañana=4)
     async with await load(client) as toolset:
         assert [tool.name for tool in toolset.tools] == ["execute_app_function", "get_x"]
@@ -291,7 +289,9 @@ async def test_names_are_found_however_they_are_written_and_reserved_ones_only_t
     ids=str,
 )
 @in_a_loop
-async def test_arguments_that_are_none_are_refused_in_words(tool: str, arguments: Any, problem: str) -> None:
+async def test_arguments_that_are_not_valid_are_refused_with_the_reason(
+    tool: str, arguments: Any, problem: str
+) -> None:
     client = Scripted(f=1)
     async with await load(client, navigate=lambda _: None) as toolset:
         outcome = await toolset.call(tool, arguments)
@@ -301,7 +301,7 @@ async def test_arguments_that_are_none_are_refused_in_words(tool: str, arguments
 
 
 @in_a_loop
-async def test_no_arguments_are_no_payload_and_an_unknown_route_is_not_gone_to() -> None:
+async def test_no_arguments_are_no_payload_and_an_unknown_route_is_not_opened() -> None:
     client = Scripted(f=1)
     async with await load(client, navigate=client.functions.get) as toolset:
         for arguments in (None, "", b" ", "null"):
@@ -338,10 +338,10 @@ async def test_the_generic_tool_describes_functions_that_have_no_tool_of_their_o
 
 
 class TestHooks:
-    """They are asked before, told when it takes long, and told after."""
+    """They are called before, during a long call, and after."""
 
     @in_a_loop
-    async def test_a_call_is_refused_with_the_reason_that_before_gives(self) -> None:
+    async def test_a_call_is_refused_with_the_string_that_before_returns(self) -> None:
         told: list[Any] = []
         client = Scripted(pay=1, look=2)
 
@@ -375,7 +375,7 @@ class TestHooks:
         )
 
     @in_a_loop
-    async def test_one_that_fails_before_refuses_and_elsewhere_hurts_nothing(self) -> None:
+    async def test_a_failing_before_hook_refuses_and_other_hooks_change_nothing(self) -> None:
         def fails(*_: Any) -> None:
             raise ValueError("a hook of mine")
 
@@ -387,7 +387,7 @@ class TestHooks:
             assert (await toolset.call("f")).result == 1
 
     @in_a_loop
-    async def test_one_that_takes_too_long_before_is_not_waited_for(self) -> None:
+    async def test_a_before_hook_has_the_time_limit_of_the_call(self) -> None:
         client = Scripted(f=1)
 
         async def before(_: ToolCall) -> None:
@@ -399,7 +399,7 @@ class TestHooks:
             assert client.asked == []
 
     @in_a_loop
-    async def test_slow_is_told_once_while_the_call_goes_on(self) -> None:
+    async def test_slow_is_called_once_while_the_call_runs(self) -> None:
         told = asyncio.Event()
         names: list[str] = []
 
@@ -417,7 +417,7 @@ class TestHooks:
 
 
 class TestTime:
-    """Each call ends in its own time; what was begun goes on."""
+    """Each call ends within its limit; a call that has begun goes on."""
 
     @in_a_loop
     async def test_a_function_has_its_own_limit_and_a_call_may_have_another(self) -> None:
@@ -432,7 +432,7 @@ class TestTime:
         assert [round(limit or 0) for limit in limits] == [30, 5, 3]
 
     @in_a_loop
-    async def test_what_has_not_ended_in_time_goes_on_and_its_result_is_lost_quietly(self) -> None:
+    async def test_a_call_past_its_limit_goes_on_and_its_result_is_dropped(self) -> None:
         go_on = asyncio.Event()
         ended: list[str] = []
 
@@ -453,7 +453,7 @@ class TestTime:
         assert sorted(ended) == ["fails", "works"]
 
     @in_a_loop
-    async def test_closing_cancels_what_does_not_end_and_its_caller_gets_an_answer(
+    async def test_closing_cancels_calls_and_their_callers_get_an_outcome(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("navai_client.integrations.toolset._GRACE", 0.01)
@@ -490,7 +490,7 @@ class TestTime:
         assert done.stdout == "timeout\n"
 
     @in_a_loop
-    async def test_a_function_that_cancels_itself_is_answered_too(self) -> None:
+    async def test_a_function_that_cancels_itself_has_an_outcome(self) -> None:
         async def cancels() -> None:
             raise asyncio.CancelledError
 
@@ -498,11 +498,11 @@ class TestTime:
             assert (await toolset.call("cancels")).error_type == "cancelled"
 
 
-class TestAskingAgain:
+class TestRepeatedCalls:
     """The same call id is the same call."""
 
     @in_a_loop
-    async def test_a_call_whose_caller_left_is_let_finish_and_not_made_twice(self) -> None:
+    async def test_a_call_whose_caller_left_finishes_and_runs_once(self) -> None:
         entered, go_on = asyncio.Event(), asyncio.Event()
 
         async def book() -> str:
@@ -528,7 +528,7 @@ class TestAskingAgain:
             assert len(keys) == 2
 
     @in_a_loop
-    async def test_a_call_that_certainly_did_not_run_is_made_again_with_the_same_key(self) -> None:
+    async def test_a_call_that_did_not_run_is_made_again_with_the_same_key(self) -> None:
         client = Scripted(f=NavaiTransportError("refused", may_have_executed=False))
         async with await load(client) as toolset:
             assert not (await toolset.call("f", call_id="c1")).ok
@@ -538,7 +538,7 @@ class TestAskingAgain:
             assert first[2] == second[2] is not None
 
     @in_a_loop
-    async def test_a_caller_that_leaves_before_it_was_begun_takes_the_call_with_it(self) -> None:
+    async def test_a_caller_that_leaves_before_the_call_has_begun_cancels_it(self) -> None:
         asked = asyncio.Event()
         client = Scripted(f=1)
 
@@ -555,7 +555,7 @@ class TestAskingAgain:
         assert client.asked == []
 
     @in_a_loop
-    async def test_only_so_many_are_remembered(self) -> None:
+    async def test_a_limited_number_of_outcomes_is_remembered(self) -> None:
         client = Scripted(f=1)
         async with await load(client) as toolset:
             for number in range(200):
@@ -598,10 +598,10 @@ class TestAskingAgain:
 
 
 class TestRefreshing:
-    """The tools follow the backend; one that cannot be asked changes nothing."""
+    """The tools follow the backend; a failing backend changes nothing."""
 
     @in_a_loop
-    async def test_what_changed_is_said(self) -> None:
+    async def test_changes_are_returned(self) -> None:
         client = Scripted(a=1, b=2)
         async with await load(client) as toolset:
             assert not await toolset.refresh()
@@ -617,7 +617,7 @@ class TestRefreshing:
             assert specialist.function_lines == ["- b: New."]
 
     @in_a_loop
-    async def test_a_backend_that_cannot_be_asked_takes_no_tool_away(self) -> None:
+    async def test_a_failing_backend_removes_no_tool(self) -> None:
         client = Scripted(a=1)
         async with await load(client) as toolset:
             client.listed = FunctionList(warnings=("[navai] Failed to load backend functions (503).",))
@@ -629,7 +629,7 @@ class TestRefreshing:
             assert toolset.function_lines == ["- none"]
 
     @in_a_loop
-    async def test_a_derived_toolset_warns_through_its_first(self) -> None:
+    async def test_warnings_include_those_of_derived_toolsets(self) -> None:
         def b() -> None: ...
 
         async with await load(Scripted(a=1, b=2)) as toolset:
@@ -649,7 +649,7 @@ class TestRefreshing:
     ids=str,
 )
 @in_a_loop
-async def test_an_option_that_cannot_work_is_refused_at_once(options: Any, message: str) -> None:
+async def test_an_invalid_option_is_refused_at_load(options: Any, message: str) -> None:
     with pytest.raises(NavaiConfigError, match=message):
         await load(Scripted(), **options)
 
