@@ -36,8 +36,13 @@ check: $(READY)  ## any selection without coverage: make check ARGS='tests/test_
 quick: $(READY)  ## what runs in this process or on a socket of it: under a minute
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not slow' $(ARGS)
 
-core: $(CORE)  ## what needs no agent framework, Node or browser: make core VENV=.venv-3.13 PYTHON=python3.13
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m core $(ARGS)
+# What needs LiveKit, Pipecat, web frameworks, Node, nginx or Chromium.
+NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integrations/test_example_agents.py \
+  integrations/test_livekit.py integrations/test_pipecat.py integrations/test_traces_of_frameworks.py interop \
+  server/test_fuzzing.py server/test_mounting.py test_benchmarks.py test_deployment.py)
+
+core: $(CORE)  ## what needs neither frameworks nor other programs, on any Python: make core VENV=.venv-3.13 PYTHON=python3.13
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(NOT_CORE:%=--ignore=%) $(ARGS) tests
 
 lint: $(LINT)  ## style and formatting
 	$(BIN)/ruff check .
@@ -78,7 +83,7 @@ $(LINT): $(TOOLS)
 	@touch $@
 
 $(CORE): $(TOOLS)
-	$(INSTALL) --editable '.[cli,fast,mcp,otel,server,testing,tools]' --group core
+	$(INSTALL) --editable '.[agents,cli,fast,mcp,otel,server,testing,tools]' --group core
 	@touch $@
 
 $(DOCS): $(TOOLS)
