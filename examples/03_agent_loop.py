@@ -1,7 +1,7 @@
 """The loop of an async voice agent: get a secret, offer the functions, run what the model calls.
 
-The model is played by a list of calls, so that this runs without an API key. In a real agent they come from
-the Realtime session that ``secret.value`` opens.
+A list of calls stands for the model, so that this runs without an API key. In a real agent they come from the
+Realtime session that ``secret.value`` opens.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ CALLS_OF_THE_MODEL: list[tuple[str, dict[str, Any]]] = [
 
 
 async def run_tool(client: AsyncNavaiBackendClient, name: str, arguments: dict[str, Any]) -> str:
-    """Return the answer to one tool call as the JSON text that a model reads; a failure is an answer too."""
+    """Return the output of one tool call as JSON text for the model, also if it fails."""
     try:
         result = await client.execute_function(name, arguments, timeout=8)
     except NavaiError as error:
@@ -40,9 +40,9 @@ async def main() -> None:
             for function in functions
         ]
         print(f"{len(tools)} tools offered")
-        answers = await asyncio.gather(*(run_tool(client, *call) for call in CALLS_OF_THE_MODEL))
-        for (name, _), answer in zip(CALLS_OF_THE_MODEL, answers, strict=True):
-            print(f"{name}: {answer}")
+        outputs = await asyncio.gather(*(run_tool(client, *call) for call in CALLS_OF_THE_MODEL))
+        for (name, _), output in zip(CALLS_OF_THE_MODEL, outputs, strict=True):
+            print(f"{name}: {output}")
 
 
 asyncio.run(main())

@@ -1,10 +1,10 @@
-"""A voice session on one page: a backend's functions as the tools of an agent of the OpenAI Agents SDK.
+"""A complete voice session: a backend's functions as the tools of an agent of the OpenAI Agents SDK.
 
     python examples/05_voice_agent.py            # through microphone and speaker, else through the keyboard
     python examples/05_voice_agent.py --offline  # a scripted conversation: no API key, no network, no sound
 
-It needs ``pip install 'navai-client[agents]'`` and a backend that has an OpenAI key (``NAVAI_API_URL``).
-Sound needs ``pip install sounddevice`` besides, and ``--offline`` the extra ``testing``.
+It needs ``pip install 'navai-client[agents]'`` and a backend with an OpenAI key (``NAVAI_API_URL``). Sound
+also needs ``pip install sounddevice``, and ``--offline`` the extra ``testing``.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ ROUTES = [NavaiRoute(name="orders", path="/orders", synonyms=["what I bought"])]
 
 
 async def talk(client: AsyncNavaiBackendClient, url: str, texts: AsyncIterator[str], sound: Any) -> None:
-    """Hold one session, by voice if there is *sound*, else with *texts*."""
+    """Run one session, by voice if there is *sound*, else with *texts*."""
     found = await read_backend_session(client, url=url)  # the backend's model, voice and instructions
     async with await Toolset.load(
         client, routes=ROUTES, navigate=lambda path: print(f"  the app opens {path}")
     ) as toolset:
         print(*toolset.warnings, sep="\n", end="", file=sys.stderr)
         agent = build_navai_agent(toolset, instructions=found.instructions)
-        config = realtime_model_config(client, found, url=url)  # a fresh client secret at each connect
+        config = realtime_model_config(client, found, url=url)  # a new client secret for each connection
         session = await RealtimeRunner(agent, config={"tracing_disabled": True}).run(model_config=config)
         async with session:
             answered = asyncio.Event()
@@ -54,7 +54,7 @@ async def talk(client: AsyncNavaiBackendClient, url: str, texts: AsyncIterator[s
 
 
 async def show(session: RealtimeSession, answered: asyncio.Event, sound: Any) -> None:
-    """Show what happens, and play what the agent says."""
+    """Print the events and play the speech of the agent."""
     speaker = sound and sound.RawOutputStream(samplerate=RATE, channels=1, dtype="int16")
     if speaker:
         speaker.start()
@@ -71,7 +71,7 @@ async def show(session: RealtimeSession, answered: asyncio.Event, sound: Any) ->
 
 
 async def listen(session: RealtimeSession, sound: Any) -> None:
-    """Send what the microphone hears until the program is stopped."""
+    """Send the sound of the microphone until the program is stopped."""
     print("Speak; Ctrl+C ends it.")
     with sound.RawInputStream(samplerate=RATE, channels=1, dtype="int16") as microphone:
         while True:
@@ -80,7 +80,7 @@ async def listen(session: RealtimeSession, sound: Any) -> None:
 
 
 async def typed() -> AsyncIterator[str]:
-    """Give what is typed; an empty line ends it."""
+    """Yield typed lines; an empty line ends them."""
     while text := (await asyncio.to_thread(input, "> ")).strip():
         yield text
 
@@ -89,7 +89,7 @@ async def online() -> None:
     """Talk with a real backend and OpenAI."""
     try:
         sound: Any = importlib.import_module("sounddevice")
-    except (ImportError, OSError):  # it is not installed, or finds no sound system
+    except (ImportError, OSError):  # it is not installed, or there is no sound system
         sound = None
     async with AsyncNavaiBackendClient() as client:
         await talk(client, OPENAI, typed(), sound)
@@ -97,7 +97,7 @@ async def online() -> None:
 
 async def offline() -> None:
     """Play a conversation with a backend in this process and a Realtime API on this machine."""
-    import httpx  # noqa: PLC0415 - as the two below, for this alone
+    import httpx  # noqa: PLC0415 - like the two below, needed for this alone
 
     from navai_client.server import NavaiBackend  # noqa: PLC0415
     from navai_client.testing.realtime import Call, FakeRealtimeServer, Say  # noqa: PLC0415

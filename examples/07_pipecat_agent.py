@@ -1,8 +1,8 @@
 """A bot of Pipecat whose tools are the functions of a Navai backend.
 
-It reads a question from the command line, and writes its answer; put a transport, speech recognition and
-speech synthesis around the model, and it talks. Start a backend (``python -m navai_client.server --demo``),
-set OPENAI_API_KEY, and ask::
+It reads a question from the command line and prints the reply; with a transport, speech recognition and
+speech synthesis around the model, it talks. Start a backend (``python -m navai_client.server --demo``), set
+OPENAI_API_KEY, and ask::
 
     python examples/07_pipecat_agent.py "How is the weather in Bogotá?"
 """
@@ -26,7 +26,7 @@ from navai_client.integrations.toolset import Toolset
 
 
 class Printer(FrameProcessor):
-    """Prints what the model says, and knows when it has said something."""
+    """Prints the text of the model, and signals its first reply."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Printer(FrameProcessor):
         self.answered = asyncio.Event()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Take text out of the stream of frames, and pass each frame on."""
+        """Collect text from the frames, and pass each frame on."""
         await super().process_frame(frame, direction)
         if isinstance(frame, LLMTextFrame):
             self.text += frame.text
@@ -48,7 +48,7 @@ async def main(question: str) -> None:
     model = OpenAILLMService(
         api_key=os.environ["OPENAI_API_KEY"], settings=OpenAILLMService.Settings(model="gpt-4.1-mini")
     )
-    # What only reads is cancelled when somebody interrupts; everything else is finished.
+    # An interruption cancels read-only calls; all others run to their end.
     async with (
         AsyncNavaiBackendClient() as client,
         await Toolset.load(client, read_only=["get_weather"]) as tools,

@@ -1,4 +1,4 @@
-"""A whole small product: a restaurant's voice agent, its backend on FastAPI, its database, its tests.
+"""A small but complete product: a restaurant's voice agent, its backend on FastAPI, its database, its tests.
 
 ::
 

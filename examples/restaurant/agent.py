@@ -1,6 +1,6 @@
 """The restaurant's voice agent, on the OpenAI Agents SDK; its tools are the functions of the backend.
 
-python -m examples.restaurant.agent              # against NAVAI_API_URL; write what you want to say
+python -m examples.restaurant.agent              # against NAVAI_API_URL; you type what the caller says
 python -m examples.restaurant.agent --offline    # a scripted caller books a table; no API key, no network
 """
 
@@ -40,7 +40,7 @@ MODEL: list[Call | Say] = [
 
 
 async def listen(session: RealtimeSession) -> str:
-    """Return what the agent says next; show the tools that it calls until then."""
+    """Return what the agent says next; print its tool calls until then."""
     said = ""
     async for event in session:
         if event.type == "tool_end":
@@ -53,14 +53,14 @@ async def listen(session: RealtimeSession) -> str:
 
 
 def spoken(item: RealtimeItem) -> str:
-    """Return the text of *item* if the agent said it, else nothing."""
+    """Return the text of *item* if it is from the agent, else an empty string."""
     if item.type != "message" or item.role != "assistant":
         return ""
     return "".join(part.text or "" if part.type == "text" else part.transcript or "" for part in item.content)
 
 
 async def talk(client: AsyncNavaiBackendClient, caller: AsyncIterator[str], url: str | None = None) -> None:
-    """Answer *caller* until there is nothing more to say."""
+    """Hold a conversation with *caller*, line by line."""
     known = await (read_backend_session(client, url=url) if url else read_backend_session(client))
     async with await Toolset.load(client, generic_tool=False) as tools:
         agent = build_navai_agent(tools, name="Restaurant", instructions=WHO)
@@ -74,7 +74,7 @@ async def talk(client: AsyncNavaiBackendClient, caller: AsyncIterator[str], url:
 
 
 async def offline() -> None:
-    """Play a whole call with nothing but this machine: caller, model, backend and database."""
+    """Play a complete call on this machine alone: caller, model, backend and database."""
 
     async def caller() -> AsyncIterator[str]:
         for line in CALLER:
@@ -92,7 +92,7 @@ async def offline() -> None:
 
 
 async def online() -> None:
-    """Answer whoever writes to this terminal."""
+    """Hold a conversation with a person at this terminal."""
 
     async def caller() -> AsyncIterator[str]:
         while line := (await asyncio.to_thread(input, "> ")).strip():

@@ -15,7 +15,7 @@ from navai_client.server import BackendOptions, NavaiBackend
 
 
 class Confirmation(TypedDict):
-    """What a guest is told of a booking."""
+    """The confirmation of a booking."""
 
     booking: int
     table: int
@@ -31,7 +31,7 @@ class Restaurant:
         self._sessions = sessions
 
     def menu(self, *, vegetarian: bool = False) -> dict[str, Decimal]:
-        """Say what there is to eat, and what it costs in euros.
+        """List the dishes and their prices in euros.
 
         Args:
             vegetarian: Only dishes without meat and fish.
@@ -41,7 +41,7 @@ class Restaurant:
             return {dish.name: dish.price for dish in dishes if dish.vegetarian or not vegetarian}
 
     def free_seatings(self, day: date, party: int) -> list[Seating]:
-        """Say when there is still a table.
+        """List the seatings for which there is a free table.
 
         Args:
             day: The day, such as 2030-05-17.
@@ -51,13 +51,13 @@ class Restaurant:
             return [seating for seating in SEATINGS if self._free_table(session, day, seating, party)]
 
     def book(self, day: date, seating: Seating, party: int, guest: str) -> Confirmation:
-        """Book a table. Asking again for the same guest, day and seating gives the same booking.
+        """Book a table. A second call for the same guest, day and seating returns the same booking.
 
         Args:
             day: The day, such as 2030-05-17.
             seating: One of the free seatings, such as 20:00.
             party: How many people.
-            guest: The name of who books.
+            guest: The name of the guest.
         """
         same = select(Booking).filter_by(day=day, seating=seating, guest=guest)
         while True:
@@ -71,7 +71,7 @@ class Restaurant:
                     session.add(booking)
                     try:
                         session.commit()
-                    except IntegrityError:  # somebody else was quicker: look for another table
+                    except IntegrityError:  # another booking took the table: look for a free one
                         continue
                 return Confirmation(
                     booking=booking.id, table=booking.table, day=day, seating=seating, party=booking.party
@@ -81,7 +81,7 @@ class Restaurant:
         """Cancel a booking.
 
         Args:
-            booking: The number that the guest was told.
+            booking: The number of the booking.
         """
         with self._sessions.begin() as session:
             found = session.get(Booking, booking)
@@ -98,7 +98,7 @@ class Restaurant:
 
 
 def make_app(database: str, options: BackendOptions | None = None) -> FastAPI:
-    """Return the application; without *options*, the environment says how client secrets are minted."""
+    """Return the application; without *options*, the environment configures client secrets."""
     restaurant = Restaurant(open_database(database))
     backend = NavaiBackend(options)
     for call in (restaurant.menu, restaurant.free_seatings, restaurant.book, restaurant.cancel):
@@ -109,10 +109,10 @@ def make_app(database: str, options: BackendOptions | None = None) -> FastAPI:
     def menu() -> dict[str, Decimal]:
         return restaurant.menu()
 
-    app.mount("/", backend)  # last: it answers whatever the routes above do not
+    app.mount("/", backend)  # last: it handles every path that the routes above do not
     return app
 
 
 def main() -> FastAPI:
-    """Return the application as the environment has it."""
+    """Return the application, configured by the environment."""
     return make_app(os.environ.get("DATABASE_URL", "sqlite:///restaurant.db"))

@@ -1,4 +1,4 @@
-"""What the restaurant remembers: tables, dishes and bookings, in SQLite through SQLAlchemy."""
+"""The database: tables, dishes and bookings, in SQLite through SQLAlchemy."""
 
 from datetime import date
 from decimal import Decimal
@@ -24,7 +24,7 @@ class Table(Base):
 
 
 class Dish(Base):
-    """What can be ordered."""
+    """A dish on the menu."""
 
     __tablename__ = "dishes"
     name: Mapped[str] = mapped_column(primary_key=True)
@@ -38,7 +38,7 @@ class Dish(Base):
 
 
 class Booking(Base):
-    """One party at one table. That no table is given twice is the database's promise, not the code's."""
+    """One party at one table. The unique constraint guarantees that no table is booked twice."""
 
     __tablename__ = "bookings"
     __table_args__ = (UniqueConstraint("table", "day", "seating"),)
@@ -51,7 +51,7 @@ class Booking(Base):
 
 
 def open_database(url: str) -> sessionmaker[Session]:
-    """Return what opens sessions of the database at *url*; a new one is filled."""
+    """Return a session factory for the database at *url*, which is filled if it is new."""
     engine = create_engine(url)
     Base.metadata.create_all(engine)
     sessions = sessionmaker(engine)
