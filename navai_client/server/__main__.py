@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import attrs
 
 from navai_client._extras import SERVER_PACKAGES, needs_extra
-from navai_client.server._settings import ProcessSettings, add_options
+from navai_client.server._settings import ProcessSettings, ServerSettings
 
 if TYPE_CHECKING:
     from navai_client.server._settings import BackendKeywords
@@ -41,9 +41,29 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
         add_help=False,
     )
     options = parser.add_argument_group("Options")
-    add_options(options)
+    _add_options(options)
     options.add_argument("-h", "--help", action="help", help="Show this message and exit.")
     return parser
+
+
+def _add_options(parser: argparse._ActionsContainer) -> None:
+    """Add an option for every setting that has one; those that are not given are absent from the result."""
+    for field in (*attrs.fields(ProcessSettings), *attrs.fields(ServerSettings)):
+        option, env, default = field.metadata["option"], field.metadata["env"], field.default
+        if option is None:
+            continue
+        name, _, negation = option.partition("/")
+        kind: dict[str, Any] = {"metavar": "TEXT"}
+        if negation:
+            kind = {"action": argparse.BooleanOptionalAction}
+        elif default is False:
+            kind = {"action": "store_true"}
+        elif isinstance(default, int):
+            kind = {"type": int, "metavar": "INTEGER"}
+        notes = [] if default is None or isinstance(default, bool) else [f"default: {default}"]
+        notes += [f"environment: {env}"] if env else []
+        help_text = field.metadata["doc"] + (f" ({', '.join(notes)})" if notes else "")
+        parser.add_argument(name, dest=field.name, default=argparse.SUPPRESS, help=help_text, **kind)
 
 
 def option_helps() -> Iterator[tuple[str, str]]:

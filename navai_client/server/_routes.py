@@ -11,7 +11,6 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
-import attrs
 import msgspec
 
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
@@ -33,6 +32,12 @@ from navai_client.server._inspector import CALLS_PATH, RecentCalls, page_respons
 from navai_client.server._openapi import describe
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._decode import trim
+from navai_client.wire._operations import (
+    CREATE_CLIENT_SECRET,
+    EXECUTE_FUNCTION,
+    LIST_FUNCTIONS,
+    SYNTHESIZE_SPEECH,
+)
 
 HEALTH_PATH: Final = "/health"
 OPENAPI_PATH: Final = "/navai/openapi.json"
@@ -60,18 +65,14 @@ class Services(Protocol):
         ...
 
 
-@attrs.frozen
 class _Route:
-    methods: Mapping[str, Handler]
-    allow: bytes
-    is_open: bool
+    """A handler and its method. One that is open needs no access token."""
 
-
-def _route(*, is_open: bool = False, **methods: Handler) -> _Route:
-    """Return a route with its *methods*; one that is open needs no access token."""
-    if "GET" in methods:
-        methods["HEAD"] = methods["GET"]
-    return _Route(methods, ", ".join([*methods, "OPTIONS"]).encode(), is_open)
+    def __init__(self, method: str, handler: Handler, *, is_open: bool = False) -> None:
+        self.methods = ("GET", "HEAD") if method == "GET" else (method,)
+        self.allow = ", ".join([*self.methods, "OPTIONS"]).encode()
+        self.handler = handler
+        self.is_open = is_open
 
 
 class Router:
@@ -119,7 +120,7 @@ class Router:
 
     def respond(self, request: BackendRequest, body: bytes) -> Coroutine[Any, Any, BackendResponse]:
         """Respond to *request*, which :meth:`refuse` has not refused."""
-        return self._routes[request.path].methods[request.method](request, body)
+        return self._routes[request.path].handler(request, body)
 
     async def aclose(self) -> None:
         """Cancel the calls that still run."""
@@ -130,26 +131,29 @@ class Router:
         return error_response(413, f"Request body is larger than {self.settings.max_body_bytes} bytes.")
 
     def _make_routes(self) -> dict[str, _Route]:
-        settings = self.settings
-        routes = {
-            HEALTH_PATH: _route(GET=self._health, is_open=True),
-            OPENAPI_PATH: _route(GET=self._openapi),
-            settings.client_secret_path: _route(POST=self._client_secret),
-            settings.speech_synthesize_path: _route(POST=self._speech),
+        handlers: dict[str, Handler] = {
+            CREATE_CLIENT_SECRET.name: self._client_secret,
+            LIST_FUNCTIONS.name: self._list,
+            EXECUTE_FUNCTION.name: self._execute,
+            SYNTHESIZE_SPEECH.name: self._speech,
         }
-        if settings.include_functions_routes:
-            routes[settings.functions_list_path] = _route(GET=self._list)
-            routes[settings.functions_execute_path] = _route(POST=self._execute)
+        routes = {
+            HEALTH_PATH: _Route("GET", self._health, is_open=True),
+            OPENAPI_PATH: _Route("GET", self._openapi),
+        }
+        for operation in self.settings.operations:
+            path = self.settings.path_of(operation)
+            routes[path] = _Route(operation.method, handlers[operation.name])
         return routes
 
     def _add_inspector(self, recent_calls: RecentCalls) -> None:
         async def calls(request: BackendRequest, _body: bytes) -> BackendResponse:
             return recent_calls.respond(request)
 
-        self._routes[CALLS_PATH] = _route(GET=calls)
+        self._routes[CALLS_PATH] = _Route("GET", calls)
         for path, response in page_responses(self.settings).items():
             # The page asks for the access token, and holds no secret itself.
-            self._routes[path] = _route(GET=functools.partial(_static, response), is_open=True)
+            self._routes[path] = _Route("GET", functools.partial(_static, response), is_open=True)
 
     def _refuse_body(self, headers: Mapping[bytes, bytes]) -> BackendResponse | None:
         content_type = headers.get(b"content-type", b"")

@@ -8,7 +8,7 @@ table in docs/server.md are made from that.
 names and types of ``ServerSettings``, and nothing else. A test compares the two.
 """
 
-import argparse
+import inspect
 import math
 import os
 import re
@@ -23,7 +23,9 @@ from navai_client.wire._operations import (
     CREATE_CLIENT_SECRET,
     EXECUTE_FUNCTION,
     LIST_FUNCTIONS,
+    OPERATIONS,
     SYNTHESIZE_SPEECH,
+    Operation,
     normalize_path,
 )
 
@@ -64,6 +66,9 @@ def _is_true(text: str) -> bool:
 
 def _comma_separated(text: str) -> tuple[str, ...]:
     return tuple(part for part in map(trim, text.split(",")) if part)
+
+
+_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {"string": str, "number": _number, "boolean": _flag}
 
 
 # How given values are normalized and checked.
@@ -136,18 +141,24 @@ def _secret(doc: str, env: str) -> Any:
     return _setting(doc, env=env, converter=_optional, repr=lambda key: repr(key and "***"))
 
 
-def _text(doc: str, env: str) -> Any:
-    return _setting(doc, env=env, converter=_optional)
+def _path(operation: Operation[Any]) -> Any:
+    doc = f"The path to {operation.summary[0].lower()}{operation.summary[1:]}."
+    return _setting(doc, default=operation.path, converter=normalize_path)
 
 
-def _path(doc: str, default: str) -> Any:
-    return _setting(doc, default=default, converter=normalize_path)
+def _default_of(operation: Operation[Any], name: str, **given: Any) -> Any:
+    """Declare the backend's default for the field *name* of the requests of *operation*."""
+    (field,) = (field for field in operation.fields if field.name == name)
+    parse = _PARSERS[field.type]
+    if "default" not in given and field.type == "string":
+        given["converter"] = _optional
+    return _setting(field.doc, env=field.environment, parse=parse, **given)
 
 
 def _documented(cls: type[T]) -> type[T]:
     """Add what is said of each field to the docstring of *cls*."""
     lines = [f"    {field.name}: {field.metadata['doc']}" for field in attrs.fields(cls)]  # type: ignore[arg-type]
-    cls.__doc__ = "\n".join([f"{cls.__doc__}\n", "Attributes:", *lines])
+    cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *lines])
     return cls
 
 
@@ -179,13 +190,10 @@ class _FromEnvironment:
 class ServerSettings(_FromEnvironment):
     """The routes, limits, functions and access rules of a backend."""
 
-    client_secret_path: str = _path(
-        "The path that mints client secrets. A path without a leading slash gets one.",
-        CREATE_CLIENT_SECRET.path,
-    )
-    functions_list_path: str = _path("The path that lists the functions.", LIST_FUNCTIONS.path)
-    functions_execute_path: str = _path("The path that executes a function.", EXECUTE_FUNCTION.path)
-    speech_synthesize_path: str = _path("The path that synthesizes speech.", SYNTHESIZE_SPEECH.path)
+    client_secret_path: str = _path(CREATE_CLIENT_SECRET)
+    functions_list_path: str = _path(LIST_FUNCTIONS)
+    functions_execute_path: str = _path(EXECUTE_FUNCTION)
+    speech_synthesize_path: str = _path(SYNTHESIZE_SPEECH)
     include_functions_routes: bool = _setting(
         "False leaves out the two routes of the functions, and searches for no functions.", default=True
     )
@@ -239,6 +247,18 @@ class ServerSettings(_FromEnvironment):
         env="NAVAI_ACCESS_TOKEN",
     )
 
+    @property
+    def operations(self) -> tuple[Operation[Any], ...]:
+        """The operations that the backend offers."""
+        if self.include_functions_routes:
+            return OPERATIONS
+        return tuple(each for each in OPERATIONS if each not in (LIST_FUNCTIONS, EXECUTE_FUNCTION))
+
+    def path_of(self, operation: Operation[Any]) -> str:
+        """Return the path of *operation*."""
+        path: str = getattr(self, operation.path_option)
+        return path
+
 
 class SettingsKeywords(TypedDict, total=False):
     """The fields of :class:`ServerSettings` that every backend takes as keywords, those of tests too."""
@@ -270,26 +290,20 @@ class BackendKeywords(SettingsKeywords, total=False):
 class VoiceSettings(_FromEnvironment):
     """How an ElevenLabs voice speaks. ElevenLabs chooses what is None."""
 
-    stability: float | None = _setting(
-        "From 0 (lively) to 1 (even).", env="ELEVENLABS_STABILITY", parse=_number
-    )
-    similarity_boost: float | None = _setting(
-        "How close to the original voice, from 0 to 1.", env="ELEVENLABS_SIMILARITY_BOOST", parse=_number
-    )
-    style: float | None = _setting(
-        "How much of the voice's style, from 0 to 1.", env="ELEVENLABS_STYLE", parse=_number
-    )
-    use_speaker_boost: bool | None = _setting(
-        "Whether to boost the likeness, at some cost in latency.",
-        env="ELEVENLABS_USE_SPEAKER_BOOST",
-        parse=_flag,
-    )
+    stability: float | None = _default_of(SYNTHESIZE_SPEECH, "stability")
+    similarity_boost: float | None = _default_of(SYNTHESIZE_SPEECH, "similarity_boost")
+    style: float | None = _default_of(SYNTHESIZE_SPEECH, "style")
+    use_speaker_boost: bool | None = _default_of(SYNTHESIZE_SPEECH, "use_speaker_boost")
 
 
 @_documented
 @attrs.frozen(kw_only=True)
 class BackendOptions(_FromEnvironment):
-    """What client secrets and speech are made with. Keys are in no repr."""
+    """What client secrets and speech are made with. Keys are in no repr.
+
+    The fields from ``default_model`` to ``default_voice_tone``, and from ``elevenlabs_voice_id`` on, are used
+    where a request does not say otherwise. OpenAI and ElevenLabs choose what is None.
+    """
 
     openai_api_key: str | None = _secret(
         "The backend's own key; it wins over one that a request brings.", env="OPENAI_API_KEY"
@@ -301,22 +315,14 @@ class BackendOptions(_FromEnvironment):
         converter=_base_url,
         validator=_check_url,
     )
-    default_model: str = _setting(
-        "The realtime model of sessions whose request names none.",
-        default="gpt-realtime",
-        env="OPENAI_REALTIME_MODEL",
+    default_model: str = _default_of(CREATE_CLIENT_SECRET, "model", default="gpt-realtime")
+    default_voice: str = _default_of(CREATE_CLIENT_SECRET, "voice", default="marin")
+    default_instructions: str = _default_of(
+        CREATE_CLIENT_SECRET, "instructions", default="You are a helpful assistant."
     )
-    default_voice: str = _setting("Their voice.", default="marin", env="OPENAI_REALTIME_VOICE")
-    default_instructions: str = _setting(
-        "Their instructions.", default="You are a helpful assistant.", env="OPENAI_REALTIME_INSTRUCTIONS"
-    )
-    default_language: str | None = _text(
-        "The language in which they always reply.", env="OPENAI_REALTIME_LANGUAGE"
-    )
-    default_voice_accent: str | None = _text(
-        "The accent with which they speak.", env="OPENAI_REALTIME_VOICE_ACCENT"
-    )
-    default_voice_tone: str | None = _text("The tone in which they speak.", env="OPENAI_REALTIME_VOICE_TONE")
+    default_language: str | None = _default_of(CREATE_CLIENT_SECRET, "language")
+    default_voice_accent: str | None = _default_of(CREATE_CLIENT_SECRET, "voice_accent")
+    default_voice_tone: str | None = _default_of(CREATE_CLIENT_SECRET, "voice_tone")
     client_secret_ttl_seconds: int = _setting(
         "Seconds that a client secret is valid, from 10 to 7200.",
         default=600,
@@ -347,19 +353,11 @@ class BackendOptions(_FromEnvironment):
         converter=_base_url,
         validator=_check_url,
     )
-    elevenlabs_voice_id: str | None = _text(
-        "The voice of requests that name none; required if ElevenLabs speaks.", env="ELEVENLABS_VOICE_ID"
-    )
-    elevenlabs_model_id: str | None = _text(
-        "Their model; ElevenLabs chooses if None.", env="ELEVENLABS_MODEL_ID"
-    )
-    elevenlabs_output_format: str = _setting(
-        "Their audio format, as ElevenLabs names it.", default="mp3_44100_128", env="ELEVENLABS_OUTPUT_FORMAT"
-    )
-    elevenlabs_optimize_streaming_latency: float | None = _setting(
-        "How much quality to give up for latency, from 0 to 4.",
-        env="ELEVENLABS_OPTIMIZE_STREAMING_LATENCY",
-        parse=_number,
+    elevenlabs_voice_id: str | None = _default_of(SYNTHESIZE_SPEECH, "voice_id")
+    elevenlabs_model_id: str | None = _default_of(SYNTHESIZE_SPEECH, "model_id")
+    elevenlabs_output_format: str = _default_of(SYNTHESIZE_SPEECH, "output_format", default="mp3_44100_128")
+    elevenlabs_optimize_streaming_latency: float | None = _default_of(
+        SYNTHESIZE_SPEECH, "optimize_streaming_latency"
     )
     elevenlabs_voice_settings: VoiceSettings = _setting(  # noqa: RUF009 - frozen
         "How the voice speaks.", default=VoiceSettings()
@@ -432,23 +430,3 @@ class ProcessSettings(_FromEnvironment):
     grace: int = _setting(
         "Seconds that calls may take to finish after the server was asked to stop.", default=30
     )
-
-
-def add_options(parser: argparse._ActionsContainer) -> None:
-    """Add an option for every setting that has one; those that are not given are absent from the result."""
-    for field in (*attrs.fields(ProcessSettings), *attrs.fields(ServerSettings)):
-        option, env, default = field.metadata["option"], field.metadata["env"], field.default
-        if option is None:
-            continue
-        name, _, negation = option.partition("/")
-        kind: dict[str, Any] = {"metavar": "TEXT"}
-        if negation:
-            kind = {"action": argparse.BooleanOptionalAction}
-        elif default is False:
-            kind = {"action": "store_true"}
-        elif isinstance(default, int):
-            kind = {"type": int, "metavar": "INTEGER"}
-        notes = [f"default: {default}"] if default not in (None, False, True) else []
-        notes += [f"environment: {env}"] if env else []
-        help_text = field.metadata["doc"] + (f" ({', '.join(notes)})" if notes else "")
-        parser.add_argument(name, dest=field.name, default=argparse.SUPPRESS, help=help_text, **kind)

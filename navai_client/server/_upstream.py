@@ -32,6 +32,7 @@ from navai_client.server._errors import (
 from navai_client.server._settings import BackendOptions, VoiceSettings
 from navai_client.transports import Call
 from navai_client.wire._decode import trim
+from navai_client.wire._operations import CREATE_CLIENT_SECRET, SYNTHESIZE_SPEECH, Field, Operation
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger("navai_client.server")
 
 _MAX_RESPONSE_BYTES: Final = 16 * 2**20  # as the client's default
+_JSON_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
+    "string": (str, "a string"),
+    "number": ((int, float), "a number"),
+    "boolean": (bool, "true or false"),
+}
 _MAX_NUMBER: Final = 1e9  # far beyond every number that ElevenLabs accepts
 _HEADERS: Final = (("Content-Type", "application/json"), ("User-Agent", f"navai-client/{__version__}"))
 
@@ -171,47 +177,34 @@ def _check_status(response: Response, failed: str, secrets: tuple[str, ...]) -> 
     )
 
 
-def _read(record: Mapping[str, Any], name: str, kind: type, kind_name: str) -> Any:
-    """Return the field *name* of *record*, or None if it is absent or null.
+def _read_fields(operation: Operation[Any], record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a request of *operation*, by name; None where one is absent or null.
 
     Raises:
-        RequestFieldError: It has another type.
+        RequestFieldError: One has the wrong type.
     """
+    return {field.name: _read_field(field, record) for field in operation.fields}
+
+
+def _read_field(field: Field, record: Mapping[str, Any]) -> Any:
+    outer, _, name = field.wire_name.rpartition(".")
+    if outer:
+        inner = record.get(outer)
+        if not isinstance(inner, dict | None):
+            raise RequestFieldError(f"{outer} must be an object.")
+        record = inner or {}
     value = record.get(name)
-    if value is not None and not isinstance(value, kind):
-        raise RequestFieldError(f"{name} must be {kind_name}.")
-    return value
-
-
-_read_text = functools.partial(_read, kind=str, kind_name="a string")
-_read_flag = functools.partial(_read, kind=bool, kind_name="true or false")
-_read_object = functools.partial(_read, kind=dict, kind_name="an object")
-
-
-def _read_number(record: Mapping[str, Any], name: str) -> float | None:
-    value = record.get(name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RequestFieldError(f"{name} must be a number.")
-    if abs(value) > _MAX_NUMBER:
-        raise RequestFieldError(f"{name} is too large.")
-    return value
+    kinds, description = _JSON_TYPES[field.type]
+    if value is None or (isinstance(value, kinds) and isinstance(value, bool) == (kinds is bool)):
+        if field.type == "number" and value is not None and abs(value) > _MAX_NUMBER:
+            raise RequestFieldError(f"{name} is too large.")
+        return value
+    raise RequestFieldError(f"{name} must be {description}.")
 
 
 @attrs.frozen(kw_only=True)
 class ClientSecretRequest:
-    """A request for a client secret. What is None, the backend chooses.
-
-    Attributes:
-        model: The realtime model.
-        voice: The voice.
-        instructions: The session's instructions.
-        language: The language in which the session always replies.
-        voice_accent: The accent with which it speaks.
-        voice_tone: The tone in which it speaks.
-        api_key: The caller's own key; in no repr.
-    """
+    """A request for a client secret, as clients send it. The backend chooses what is None."""
 
     model: str | None = None
     voice: str | None = None
@@ -228,15 +221,7 @@ class ClientSecretRequest:
         Raises:
             RequestFieldError: A field is not a string.
         """
-        return cls(
-            model=_read_text(record, "model"),
-            voice=_read_text(record, "voice"),
-            instructions=_read_text(record, "instructions"),
-            language=_read_text(record, "language"),
-            voice_accent=_read_text(record, "voiceAccent"),
-            voice_tone=_read_text(record, "voiceTone"),
-            api_key=_read_text(record, "apiKey"),
-        )
+        return cls(**_read_fields(CREATE_CLIENT_SECRET, record))
 
 
 async def create_realtime_client_secret(
@@ -334,15 +319,9 @@ def _read_client_secret(body: bytes) -> dict[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class SpeechRequest:
-    """A request for speech. What is None, the backend chooses.
+    """A request for speech, as clients send it. The backend chooses what is None.
 
-    Attributes:
-        text: The text to speak.
-        voice_id: The voice.
-        model_id: The model.
-        output_format: The audio format, as ElevenLabs names it.
-        optimize_streaming_latency: How much quality to give up for latency, from 0 to 4.
-        voice_settings: How the voice speaks; replaces the backend's settings as a whole.
+    *voice_settings* replaces the backend's settings as a whole.
     """
 
     text: str = ""
@@ -359,21 +338,12 @@ class SpeechRequest:
         Raises:
             RequestFieldError: A field has the wrong type.
         """
-        settings = _read_object(record, "voiceSettings")
+        fields = _read_fields(SYNTHESIZE_SPEECH, record)
+        voice = {field.name: fields.pop(field.name) for field in attrs.fields(VoiceSettings)}
+        has_voice = record.get("voiceSettings") is not None
         return cls(
-            text=_read_text(record, "text") or "",
-            voice_id=_read_text(record, "voiceId"),
-            model_id=_read_text(record, "modelId"),
-            output_format=_read_text(record, "outputFormat"),
-            optimize_streaming_latency=_read_number(record, "optimizeStreamingLatency"),
-            voice_settings=None
-            if settings is None
-            else VoiceSettings(
-                stability=_read_number(settings, "stability"),
-                similarity_boost=_read_number(settings, "similarityBoost"),
-                style=_read_number(settings, "style"),
-                use_speaker_boost=_read_flag(settings, "useSpeakerBoost"),
-            ),
+            **{**fields, "text": fields["text"] or ""},
+            voice_settings=VoiceSettings(**voice) if has_voice else None,
         )
 
 
