@@ -34,7 +34,9 @@ def encode_json(value: Any, *, name: str) -> bytes:
         raise NavaiPayloadError(f"{name} is nested too deep to be sent as JSON.") from None
     except (TypeError, ValueError) as error:
         raise NavaiPayloadError(_explain(value, name) or f"{name} is not JSON: {error}.") from None
-    if not _has_only_string_keys(value):  # the encoder turns keys such as 1 or None into strings
+    if isinstance(value, dict | list | tuple) and not _has_only_string_keys(
+        value
+    ):  # the encoder turns keys such as 1 or None into strings
         raise NavaiPayloadError(_explain(value, name))
     return text.encode("utf-8", "backslashreplace")
 

@@ -32,11 +32,10 @@ class Exchange(Generic[T]):
         self, invocation: Invocation[T], policy: RetryPolicy, timeout: float | None, headers: ClientHeaders
     ) -> None:
         self.invocation = invocation
-        content = invocation.content
         self._request = Request(
             invocation.endpoint,
-            headers.plain if content is None else headers.json,
-            content,
+            headers.plain if invocation.content is None else headers.json,
+            invocation.content,
             invocation.call_headers,
         )
         self._secrets = (*headers.secrets, *invocation.secrets) if invocation.secrets else headers.secrets
@@ -60,10 +59,11 @@ class Exchange(Generic[T]):
         Raises:
             NavaiError: If the outcome is a failure, is not tried again, and the operation does not recover.
         """
-        if isinstance(outcome, Response) or outcome.sent:
-            self._may_have_executed = True
         if isinstance(outcome, TransportFailure):
+            self._may_have_executed = self._may_have_executed or outcome.sent
             outcome = self._redacted_failure(outcome)
+        else:
+            self._may_have_executed = True
         retry = self._retry(outcome, now)
         return self._finish(outcome, now) if retry is None else retry
 
@@ -100,22 +100,22 @@ class Exchange(Generic[T]):
             return read(response)
         with contextlib.suppress(NavaiError):  # raised again below
             value = read(response)
-            return value if redact is None else redact(value, self._redactor().text)
+            return value if redact is None else redact(value, self._redacted_text)
         return read(self._redacted(response))
 
-    def _redactor(self) -> Redactor:
-        return Redactor(self._secrets, patterns=False)
+    def _redacted_text(self, text: str) -> str:
+        return Redactor(self._secrets, patterns=False).text(text)
 
     def _redacted(self, response: Response) -> Response:
         """Return *response* without our own secrets, wherever an error could show them."""
-        redactor = self._redactor()
+        redactor = Redactor(self._secrets, patterns=False)
         headers = dict(response.headers)
         if "location" in headers:
             headers["location"] = redactor.text(headers["location"])
         return evolve(response, headers=headers, content=redactor.content(response.content))
 
     def _redacted_failure(self, failure: TransportFailure) -> TransportFailure:
-        message = self._redactor().text(failure.message)
+        message = self._redacted_text(failure.message)
         return failure if message == failure.message else evolve(failure, message=message, cause=None)
 
     def _error(self, failure: TransportFailure) -> NavaiTransportError:

@@ -7,6 +7,7 @@ and its reader in ``_decode.py``; ``tests/test_operations.py`` fails until every
 """
 
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from attrs import evolve, field, frozen
@@ -46,7 +47,7 @@ class Field:
     secret: bool = field(default=False, kw_only=True)
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # slots=False for cached_property
 class Operation(Generic[T]):
     """One operation of a Navai backend.
 
@@ -82,6 +83,22 @@ class Operation(Generic[T]):
     recover: Callable[[NavaiError], T] | None = field(default=None, repr=False)
     redact: Callable[[T, Redact], T] | None = field(default=None, repr=False)
 
+    @cached_property
+    def by_name(self) -> Mapping[str, Field]:
+        """Its fields by their names."""
+        return {each.name: each for each in self.fields}
+
+    @cached_property
+    def members(self) -> tuple[tuple[str, str, bytes], ...]:
+        """For each field its name, the object that it is a member of (or ``""``), and its JSON key."""
+        paths = [(each.name, *each.wire_name.rpartition(".")) for each in self.fields]
+        return tuple((name, outer, b'"%b":' % inner.encode()) for name, outer, _, inner in paths)
+
+    @cached_property
+    def secret_fields(self) -> tuple[str, ...]:
+        """The names of the fields that are secret."""
+        return tuple(each.name for each in self.fields if each.secret)
+
 
 def _object(*required: str, **properties: Any) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": list(required or properties)}
@@ -100,6 +117,8 @@ def _list_of_nothing(error: NavaiError) -> FunctionList:
 
 
 def _redacted_list(functions: FunctionList, redact: Redact) -> FunctionList:
+    if not functions.warnings:
+        return functions
     return evolve(functions, warnings=tuple(map(redact, functions.warnings)))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
-from attrs import field, frozen
+from attrs import define, evolve, field, frozen
 
 from navai_client.errors import NavaiConfigError, NavaiPayloadError
 from navai_client.models import FunctionList
@@ -27,9 +27,9 @@ _TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
 }
 
 
-@frozen(eq=False)
+@define(eq=False)  # not frozen: that costs a microsecond for each call
 class Invocation(Generic[T]):
-    """One call of an operation, before anything is sent.
+    """One call of an operation, before anything is sent. Never changed once it is made.
 
     Attributes:
         operation: The operation.
@@ -83,6 +83,7 @@ class Invocations:
         }
         self._new_key = new_key
         self._known: _KnownFunctions | None = None
+        self._list = Invocation(LIST_FUNCTIONS, self._endpoints[LIST_FUNCTIONS.name], remember=self._remember)
 
     def list_functions(self, max_age: Any) -> Invocation[FunctionList]:
         """Return a call that lists the functions.
@@ -93,21 +94,18 @@ class Invocations:
         Raises:
             NavaiConfigError: If *max_age* is not a number of seconds.
         """
-        endpoint = self._endpoints[LIST_FUNCTIONS.name]
         if max_age is None:
-            return Invocation(LIST_FUNCTIONS, endpoint, remember=self._remember)
+            return self._list
         if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not max_age >= 0:
             raise NavaiConfigError(f"max_age (seconds) must be a number, 0 or more; it is {max_age!r}.")
         recall, known = partial(self._recall, max_age=max_age), self._known
         if known is None or known.etag is None:
-            return Invocation(LIST_FUNCTIONS, endpoint, recall=recall, remember=self._remember)
-        return Invocation(
-            LIST_FUNCTIONS,
-            endpoint,
+            return evolve(self._list, recall=recall)
+        return evolve(
+            self._list,
             call_headers=(("If-None-Match", known.etag),),
             context={"known": known.functions},
             recall=recall,
-            remember=self._remember,
         )
 
     def _recall(self, now: float, max_age: float) -> FunctionList | None:
@@ -124,23 +122,25 @@ class Invocations:
     def prepare(
         self, operation: Operation[T], arguments: Mapping[str, Any], idempotency_key: Any = None
     ) -> Invocation[T]:
-        """Return a call of *operation*. Empties *arguments*, so that no caller's frame keeps a secret of it.
+        """Return a call of *operation*. Empties *arguments* that hold a secret, so that no frame keeps it.
 
         Raises:
             NavaiPayloadError: If an argument cannot be sent.
             TypeError: If there is no such argument.
         """
-        given: dict[str, Any] = dict(arguments)
-        cast("dict[str, Any]", arguments).clear()
+        given: Mapping[str, Any] = arguments
+        if operation.secret_fields:
+            given = dict(arguments)
+            cast("dict[str, Any]", arguments).clear()
         if (problem := _problem(operation, given)) is not None:
-            given.clear()
+            del given
             raise problem
         return Invocation(
             operation,
             self._endpoints[operation.name],
             _body(operation, given) if operation.method == "POST" else None,
             (("Idempotency-Key", self._key(idempotency_key)),) if operation.keyed else (),
-            _secrets_in(operation, given),
+            _secrets_in(operation, given) if operation.secret_fields else (),
             {"function_name": given["function_name"]} if "function_name" in given else {},
             payload=given.get("payload"),
         )
@@ -155,25 +155,25 @@ class Invocations:
 
 
 def _secrets_in(operation: Operation[Any], given: Mapping[str, Any]) -> tuple[str, ...]:
-    values = (trim(given.get(each.name) or "") for each in operation.fields if each.secret)
-    return tuple(filter(None, values))
+    values = (trim(given.get(name) or "") for name in operation.secret_fields)
+    return tuple(value for value in values if value)
 
 
 def _problem(operation: Operation[Any], given: Mapping[str, Any]) -> Exception | None:
     """Return what is wrong with the arguments *given*. Not raised: a traceback's frames would hold them."""
-    fields = {each.name: each for each in operation.fields}
     for name, value in given.items():
-        if name not in fields:
+        each = operation.by_name.get(name)
+        if each is None:
             options = ", ".join(each.name for each in operation.fields if not each.required)
             return TypeError(f"unexpected keyword argument {name!r}; there are {options}")
-        if (problem := _field_problem(fields[name], value)) is not None:
+        if each.type == "any" or (value is None and not each.required):
+            continue
+        if (problem := _field_problem(each, value)) is not None:
             return NavaiPayloadError(f"{name} must be {problem}.")
     return None
 
 
 def _field_problem(described: Field, value: Any) -> str | None:
-    if described.type == "any" or (value is None and not described.required):
-        return None
     if described.required:
         return None if isinstance(value, str) and trim(value) else "a string that is not blank"
     types, expected = _TYPES[described.type]
@@ -186,13 +186,13 @@ def _field_problem(described: Field, value: Any) -> str | None:
 
 def _body(operation: Operation[Any], given: Mapping[str, Any]) -> bytes:
     """Return the JSON object of the arguments *given*, each under its name on the wire."""
-    members: dict[str, list[bytes]] = {"": []}
-    for each in operation.fields:
-        value = given.get(each.name)
-        if value is not None or each.type == "any":
-            outer, _, inner = each.wire_name.rpartition(".")
-            member = b'"%b":%b' % (inner.encode(), encode_json(value, name=each.name))
-            members.setdefault(outer, []).append(member)
-    top = members.pop("")
-    top += (b'"%b":{%b}' % (outer.encode(), b",".join(inner)) for outer, inner in members.items())
-    return b"{%b}" % b",".join(top)
+    members: list[bytes] = []
+    objects: dict[str, list[bytes]] = {}
+    for name, outer, key in operation.members:
+        value = given.get(name)
+        if value is not None or operation.by_name[name].type == "any":
+            siblings = objects.setdefault(outer, []) if outer else members
+            siblings.append(key + encode_json(value, name=name))
+    for outer, inner in objects.items():
+        members.append(b'"%b":{%b}' % (outer.encode(), b",".join(inner)))
+    return b"{%b}" % b",".join(members)

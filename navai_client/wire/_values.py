@@ -7,7 +7,7 @@ back what came of it, a ``Response`` or a ``TransportFailure``, until it gets ``
 from collections.abc import Mapping
 from typing import Generic, TypeVar
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 T = TypeVar("T")
 
@@ -95,7 +95,7 @@ class TransportFailure:
     cause: BaseException | None = None
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Send:
     """The next step: wait, then send.
 
@@ -114,7 +114,7 @@ class Send:
     reason: str = ""
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Done(Generic[T]):
     """The last step.
 
