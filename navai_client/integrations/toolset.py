@@ -141,7 +141,7 @@ class Toolset:
 
     @property
     def tools(self) -> tuple[Tool, ...]:
-        """The tools for a model: built-in tools first, then local functions, then the backend's."""
+        """The tools for a model. Built-in tools come first, then local functions, then the backend's."""
         return self._catalog.tools
 
     @property
