@@ -110,7 +110,7 @@ def test_the_module_checks_the_backend_at_navai_api_url_and_pytest_writes_junit(
 ) -> None:
     monkeypatch.setenv("NAVAI_API_URL", demo_server)
 
-    result = pytester.runpytest_subprocess(
+    result = pytester.runpytest_inprocess(
         "--pyargs", "navai_client.conformance.pytest", "--junitxml=navai.xml", "-p", "no:schemathesis"
     )
 
