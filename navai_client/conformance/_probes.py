@@ -9,7 +9,14 @@ from attrs import field, frozen
 from navai_client.config import ClientConfig
 from navai_client.conformance._outcome import Outcome
 from navai_client.wire._encode import encode_json
-from navai_client.wire._operations import join_url
+from navai_client.wire._operations import (
+    CREATE_CLIENT_SECRET,
+    EXECUTE_FUNCTION,
+    LIST_FUNCTIONS,
+    SYNTHESIZE_SPEECH,
+    Operation,
+    join_url,
+)
 from navai_client.wire._values import Endpoint, Request
 
 Acts = Literal["", "execute", "execute_failing", "mint", "speak"]
@@ -87,18 +94,23 @@ class _Builder:
     def probe(
         self,
         name: str,
-        method: str,
-        path: str,
+        target: Operation[Any] | str,
         body: bytes | None = None,
         *,
+        method: str = "",
         headers: dict[str, str] | None = None,
         acts: Acts = "",
         private: bool = False,
         anonymous: bool = False,
         note: str = "",
     ) -> Probe:
-        """Build a probe; an *anonymous* one goes without the headers that the user gave."""
+        """Build a probe of *target*, an operation or the path of a GET.
+
+        An *anonymous* probe goes without the headers that the user gave.
+        """
         config = self.subject.config
+        path = target if isinstance(target, str) else config.paths[target.name]
+        method = method or ("GET" if isinstance(target, str) else target.method)
         ours = {"accept", "user-agent"}
         given = [(key, value) for key, value in config.headers.plain if not anonymous or key.lower() in ours]
         own = dict(headers or {})
@@ -117,23 +129,15 @@ class _Builder:
         request = Request(Endpoint(method, join_url(config.base_url, path)), (*given, *own.items()), body)
         return Probe(name=name, request=request, shown=shown, acts=acts, private=private)
 
-    def get_list(self, name: str, **options: Any) -> Probe:
-        """Build a request for the list."""
-        return self.probe(name, "GET", self.subject.config.paths["list_functions"], **options)
-
-    def post_execute(self, name: str, body: bytes, **options: Any) -> Probe:
-        """Build a request to the execute route."""
-        return self.probe(name, "POST", self.subject.config.paths["execute_function"], body, **options)
-
     def execute(self, name: str, function: Any, payload: Any = None, **options: Any) -> Probe:
         """Build a call of *function*."""
         body = encode_json({"function_name": function, "payload": payload}, name="payload")
-        return self.post_execute(name, body, **options)
+        return self.probe(name, EXECUTE_FUNCTION, body, **options)
 
 
 def first_probe(subject: Subject) -> Probe:
     """Return the probe that comes before all others: the list of functions."""
-    return _Builder(subject).get_list("list")
+    return _Builder(subject).probe("list", LIST_FUNCTIONS)
 
 
 def further_probes(subject: Subject, listed: Outcome) -> dict[str, Probe]:
@@ -163,17 +167,19 @@ def _absent_name(listed: Outcome) -> str:
 
 
 def _list_probes(build: _Builder, etag: str) -> Iterator[Probe]:
-    yield build.get_list("list again")
+    yield build.probe("list again", LIST_FUNCTIONS)
     if etag:
-        yield build.get_list("list known", headers={"If-None-Match": etag})
+        yield build.probe("list known", LIST_FUNCTIONS, headers={"If-None-Match": etag})
     if build.subject.config.headers.secrets:
-        yield build.get_list("list anonymous", anonymous=True, note="without the headers that were given")
+        yield build.probe(
+            "list anonymous", LIST_FUNCTIONS, anonymous=True, note="without the headers that were given"
+        )
 
 
 def _execute_probes(build: _Builder) -> Iterator[Probe]:
     absent = build.absent
     yield build.execute("unknown", absent, {})
-    yield build.post_execute("no name", b'{"payload":{}}')
+    yield build.probe("no name", EXECUTE_FUNCTION, b'{"payload":{}}')
     yield build.execute("empty name", "", {})
     yield build.execute("blank name", " \t ", {})
     yield build.execute("null name", None, {})
@@ -181,11 +187,11 @@ def _execute_probes(build: _Builder) -> Iterator[Probe]:
     yield build.execute("array name", [absent], {})
     yield build.execute("null payload", absent)
     yield build.execute("array payload", absent, [1])
-    yield build.post_execute("no payload", encode_json({"function_name": absent}, name="body"))
+    yield build.probe("no payload", EXECUTE_FUNCTION, encode_json({"function_name": absent}, name="body"))
     charset = {"Content-Type": "application/json; charset=utf-8"}
     yield build.execute("charset", absent, {}, headers=charset)
     extra = encode_json({"function_name": absent, "payload": {}, "navai_check": True}, name="body")
-    yield build.post_execute("unknown field", extra)
+    yield build.probe("unknown field", EXECUTE_FUNCTION, extra)
     if build.subject.execute is not None:
         name, payload = build.subject.execute
         yield build.execute("execute", name, payload, acts="execute")
@@ -197,20 +203,18 @@ def _execute_probes(build: _Builder) -> Iterator[Probe]:
 
 
 def _error_probes(build: _Builder) -> Iterator[Probe]:
-    paths = build.subject.config.paths
     whole = encode_json({"function_name": build.absent}, name="body")
-    yield build.post_execute("malformed", whole[:-1])
-    yield build.post_execute("array body", b"[]")
-    yield build.post_execute("text body", whole, headers={"Content-Type": "text/plain"})
-    yield build.post_execute("form body", f"function_name={build.absent}".encode(), headers=_FORM)
-    yield build.post_execute("bad utf-8", whole[:-2] + b'\xff\xfe"}')
-    yield build.probe("unknown path", "GET", _NO_SUCH_PATH)
-    yield build.probe("list by DELETE", "DELETE", paths["list_functions"])
-    yield build.probe("execute by GET", "GET", paths["execute_function"])
+    yield build.probe("malformed", EXECUTE_FUNCTION, whole[:-1])
+    yield build.probe("array body", EXECUTE_FUNCTION, b"[]")
+    yield build.probe("text body", EXECUTE_FUNCTION, whole, headers={"Content-Type": "text/plain"})
+    yield build.probe("form body", EXECUTE_FUNCTION, f"function_name={build.absent}".encode(), headers=_FORM)
+    yield build.probe("bad utf-8", EXECUTE_FUNCTION, whole[:-2] + b'\xff\xfe"}')
+    yield build.probe("unknown path", _NO_SUCH_PATH)
+    yield build.probe("list by DELETE", LIST_FUNCTIONS, method="DELETE")
+    yield build.probe("execute by GET", EXECUTE_FUNCTION, method="GET")
 
 
 def _cors_probes(build: _Builder) -> Iterator[Probe]:
-    execute_path = build.subject.config.paths["execute_function"]
     for name, origin in (("granted", build.subject.origin), ("foreign", FOREIGN_ORIGIN)):
         asked = {
             "Origin": origin,
@@ -218,9 +222,11 @@ def _cors_probes(build: _Builder) -> Iterator[Probe]:
             "Access-Control-Request-Headers": "content-type",
         }
         # Browsers send preflights without credentials.
-        yield build.probe(f"preflight {name}", "OPTIONS", execute_path, headers=asked, anonymous=True)
-        yield build.get_list(f"list {name}", headers={"Origin": origin})
-    yield build.get_list("list null", headers={"Origin": "null"})
+        yield build.probe(
+            f"preflight {name}", EXECUTE_FUNCTION, method="OPTIONS", headers=asked, anonymous=True
+        )
+        yield build.probe(f"list {name}", LIST_FUNCTIONS, headers={"Origin": origin})
+    yield build.probe("list null", LIST_FUNCTIONS, headers={"Origin": "null"})
     yield build.execute("unknown granted", build.absent, {}, headers={"Origin": build.subject.origin})
 
 
@@ -232,15 +238,14 @@ def _limit_probes(build: _Builder) -> Iterator[Probe]:
     ):
         payload = {"args": ["x" * size]}
         body = encode_json({"function_name": build.absent, "payload": payload}, name="body")
-        yield build.post_execute(name, body, note=f"{len(body):,} bytes")
+        yield build.probe(name, EXECUTE_FUNCTION, body, note=f"{len(body):,} bytes")
     nested = b"[" * _DEPTH + b"]" * _DEPTH
     deep = b'{"function_name":%b,"payload":%b}' % (json.dumps(build.absent).encode(), nested)
-    yield build.post_execute("deep", deep, note=f"nested {_DEPTH:,} deep")
+    yield build.probe("deep", EXECUTE_FUNCTION, deep, note=f"nested {_DEPTH:,} deep")
 
 
 def _secret_probes(build: _Builder) -> Iterator[Probe]:
-    path = build.subject.config.paths["create_client_secret"]
-    yield build.probe("secret by GET", "GET", path, private=True)
+    yield build.probe("secret by GET", CREATE_CLIENT_SECRET, method="GET", private=True)
     if not build.subject.mint:
         return
     for name, body in (
@@ -251,13 +256,12 @@ def _secret_probes(build: _Builder) -> Iterator[Probe]:
         ("mint array", b"[]"),
         ("mint malformed", b'{"model":'),
     ):
-        yield build.probe(name, "POST", path, body, acts="mint", private=True)
-    yield build.probe("mint form", "POST", path, b"", headers=_FORM, acts="mint", private=True)
+        yield build.probe(name, CREATE_CLIENT_SECRET, body, acts="mint", private=True)
+    yield build.probe("mint form", CREATE_CLIENT_SECRET, b"", headers=_FORM, acts="mint", private=True)
 
 
 def _speech_probes(build: _Builder) -> Iterator[Probe]:
-    path = build.subject.config.paths["synthesize_speech"]
-    yield build.probe("speak nothing", "POST", path, b'{"text":" "}')
+    yield build.probe("speak nothing", SYNTHESIZE_SPEECH, b'{"text":" "}')
     if build.subject.speak is not None:
         body = encode_json({"text": build.subject.speak}, name="text")
-        yield build.probe("speak", "POST", path, body, acts="speak")
+        yield build.probe("speak", SYNTHESIZE_SPEECH, body, acts="speak")

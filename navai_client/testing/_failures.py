@@ -9,8 +9,9 @@ from attrs import define, field, frozen
 
 from navai_client.errors import NavaiConfigError
 from navai_client.server._http import BackendResponse
-from navai_client.testing._recording import OPERATIONS, RecordedRequest
+from navai_client.testing._recording import RecordedRequest
 from navai_client.wire._decode import trim
+from navai_client.wire._operations import EXECUTE_FUNCTION, OPERATIONS
 
 Stage = Literal["sending", "executing", "answering"]
 """When a connection is dropped: before the request is sent, before the backend acts, before it responds."""
@@ -118,9 +119,10 @@ class ScriptedFailures:
         Raises:
             NavaiConfigError: If no request could ever fit it.
         """
-        if operation is not None and operation not in OPERATIONS:
-            raise NavaiConfigError(f"operation is one of {', '.join(OPERATIONS)}. Received: {operation!r}")
-        if function is not None and operation not in (None, "execute_function"):
+        names = [each.name for each in OPERATIONS]
+        if operation is not None and operation not in names:
+            raise NavaiConfigError(f"operation is one of {', '.join(names)}. Received: {operation!r}")
+        if function is not None and operation not in (None, EXECUTE_FUNCTION.name):
             raise NavaiConfigError(f"{operation} executes no function; leave out function or operation.")
         if times is not None and times < 1:
             raise NavaiConfigError(f"times is 1 or more, or None for always. Received: {times}")

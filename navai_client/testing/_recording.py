@@ -11,8 +11,7 @@ from navai_client._redaction import Redactor
 from navai_client.server._http import BodyError, decode_record
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._decode import trim
-
-OPERATIONS: Final = ("create_client_secret", "list_functions", "execute_function", "synthesize_speech")
+from navai_client.wire._operations import EXECUTE_FUNCTION, OPERATIONS
 
 _PLAIN_HEADERS: Final = frozenset({"accept", "accept-encoding", "content-length", "content-type", "host"})
 _LONGEST_SHOWN: Final = 300  # characters
@@ -130,15 +129,9 @@ def read_request(
     settings: ServerSettings, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes
 ) -> RecordedRequest:
     """Return the record of a request, read as a backend with *settings* reads it."""
-    paths = (
-        settings.client_secret_path,
-        settings.functions_list_path,
-        settings.functions_execute_path,
-        settings.speech_synthesize_path,
-    )
-    operation = dict(zip(paths, OPERATIONS, strict=True)).get(path)
+    operation = next((each.name for each in OPERATIONS if settings.path_of(each) == path), None)
     request = RecordedRequest(method, path, Headers(headers), content, operation)
-    if operation == "execute_function":
+    if operation == EXECUTE_FUNCTION.name:
         record = request.json()
         name = record.get("function_name")
         request.function_name = trim(name).lower() if isinstance(name, str) else None
