@@ -4,12 +4,13 @@ Each ``type: ignore`` stands for an error that users are told of; one that is no
 """
 
 from collections.abc import Iterator
-from typing import Any, assert_type
+from typing import Any, Protocol, assert_type
 
 import httpx
 import httpx2
 
 from navai_client import (
+    USE_CLIENT_DEFAULT,
     AsyncNavaiBackendClient,
     BackendFunction,
     ClientSecret,
@@ -25,6 +26,7 @@ from navai_client import (
     NavaiTransportError,
     SpeechAudio,
     UnknownFunctionError,
+    UseClientDefault,
     __version__,
     resolve_navai_env,
 )
@@ -35,7 +37,7 @@ def sync_usage() -> None:
     with NavaiBackendClient("https://backend.example", timeout=None, headers={"X-A": "1"}) as client:
         assert_type(client, NavaiBackendClient)
         assert_type(client.create_client_secret(model="gpt-realtime", voice=None, timeout=5), ClientSecret)
-        assert_type(client.list_functions(max_age=60), FunctionList)
+        assert_type(client.list_functions(max_age=60, timeout=USE_CLIENT_DEFAULT), FunctionList)
         assert_type(client.execute_function("f"), Any)
         assert_type(client.execute_function("f", {"a": 1}, idempotency_key="k", timeout=None), Any)
         assert_type(client.synthesize_speech("Hello", voice_id="v", stability=0.5, style=1), SpeechAudio)
@@ -56,6 +58,39 @@ async def async_usage() -> None:
         assert_type(await client.client_secrets().get(), ClientSecret)
         assert_type(await client.client_secrets()(), str)
         assert_type(await client.close(), None)
+
+
+class Execute(Protocol):
+    """The whole signature of ``execute_function``, as the sync client has it."""
+
+    def __call__(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
+    ) -> Any: ...
+
+
+class AsyncExecute(Protocol):
+    """The whole signature of ``execute_function``, as the async client has it."""
+
+    async def __call__(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
+    ) -> Any: ...
+
+
+def signatures(client: NavaiBackendClient, other: AsyncNavaiBackendClient) -> None:
+    """Methods that share their docstrings with a base class have signatures of their own."""
+    execute: Execute = client.execute_function
+    async_execute: AsyncExecute = other.execute_function
+    del execute, async_execute
 
 
 def values(secret: ClientSecret, functions: FunctionList, audio: SpeechAudio) -> None:
