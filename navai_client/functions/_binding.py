@@ -1,272 +1,523 @@
-"""What a function takes: its parameters and their types, and how a payload becomes arguments.
+"""From a payload to arguments: one model of Pydantic for each function, whose JSON Schema is what it checks.
 
-The rules of binding are the contract's: ``args`` or ``arguments``, then ``value``, then names, then the
-payload as a whole. Nothing here calls the function.
+The order is the contract's ("Functions, arguments"): ``args`` or ``arguments``, then ``value``, then names,
+then the payload as a whole, if it is valid as the first argument. Checks are strict in JSON's terms: a number
+is not a string or a boolean, 2.0 is an integer, and what JSON has no type for (dates, UUIDs) is a string.
+
+The model is a TypedDict: an argument that is left out stays out, and Python fills in the default.
 """
 
+import difflib
 import functools
 import inspect
-import logging
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeGuard
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeGuard
 
-import attrs
-import msgspec
+import pydantic
+from pydantic.fields import FieldInfo
 
+from navai_client._redaction import message_of
+from navai_client.errors import NavaiConfigError
 from navai_client.functions._context import FunctionContext
-from navai_client.functions._foreign import convert_foreign
-
-_log = logging.getLogger("navai_client.server")
+from navai_client.functions._hints import (
+    Hints,
+    UnresolvedHintError,
+    bound_keywords,
+    fits,
+    is_required,
+    parameters_of,
+    typed_dict,
+    unqualified,
+    unwrapped,
+)
+from navai_client.functions._schema import ArgumentsSchema, inline_refs, parameter_descriptions
 
 _Kind = inspect.Parameter
-_NAMED: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)
 _POSITIONAL: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
 _RESERVED: Final = frozenset({"args", "arguments", "value"})
-_PLACE: Final = " - at `$."
-_CHARACTERS_OF_A_NAME: Final = 100
+_OTHERS: Final = "**"  # the field of the model that holds the keyword arguments without a parameter
+_MAX_PROBLEMS: Final = 8  # reported at once: a model corrects a few at a time
+_MAX_PROBLEM_CHARS: Final = 200
+_MAX_NAME_CHARS: Final = 100
+_UNDEFINED: Final = frozenset({"class-not-fully-defined", "undefined-annotation"})
+_JSON_TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "object": lambda value: isinstance(value, dict),
+    "array": lambda value: isinstance(value, list),
+    "string": lambda value: isinstance(value, str),
+    "boolean": lambda value: isinstance(value, bool),
+    "null": lambda value: value is None,
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
+    "integer": lambda value: (
+        not isinstance(value, bool)
+        and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
+    ),
+}
 
 
 class ArgumentsError(Exception):
-    """A payload does not fit the function; the message says which parameter and why."""
-
-
-@attrs.frozen
-class Parameter:
-    """One parameter that a caller can fill.
+    """A payload does not fit the function.
 
     Attributes:
-        name: Its name in the function's definition.
-        kind: As :mod:`inspect` has it.
-        type: Its type hint with what ``Annotated`` adds, or ``Any`` when it has none that can be checked.
-        default: Its default, or :data:`inspect.Parameter.empty`.
+        problems: What is wrong, one text for each argument.
     """
 
-    name: str
-    kind: Any
-    type: Any
-    default: Any
-
-    @property
-    def required(self) -> bool:
-        """Whether a call without it cannot be made."""
-        return self.default is _Kind.empty and self.kind in _NAMED
+    def __init__(self, *problems: str) -> None:
+        shown = [each[:_MAX_PROBLEM_CHARS] for each in problems[:_MAX_PROBLEMS]]
+        if len(problems) > _MAX_PROBLEMS:
+            shown.append(f"and {len(problems) - _MAX_PROBLEMS} more")
+        super().__init__(f"Invalid arguments: {'; '.join(shown)}.")
+        self.problems: tuple[str, ...] = tuple(shown)
 
 
-class Signature:
-    """The parameters of one callable, read once, and the way from a payload to its arguments."""
+class Payload(NamedTuple):
+    """A payload as it was sent.
+
+    Attributes:
+        value: The value of the JSON.
+        text: The JSON itself, where there is one: it is what is checked, and nothing of it is lost.
+    """
+
+    value: Any
+    text: bytes | None = None
+
+
+class Binding:
+    """The parameters of one callable.
+
+    Attributes:
+        schema: The JSON Schema (2020-12) of the arguments, without references.
+        warnings: What of it is not checked, or cannot be given.
+        obstacle: Why no JSON value can ever call it, or None.
+    """
 
     def __init__(self, call: Callable[..., Any], *, is_method: bool = False) -> None:
-        """Read *call*; of a method the first parameter is left out."""
-        every = _parameters(call)
-        every = every[1:] if is_method else every
-        self._context = next((each for each in every if _is_context(each)), None)
-        self._every = every
-        self.parameters: tuple[Parameter, ...] = tuple(each for each in every if each is not self._context)
-        self._by_name = {each.name: each for each in self.parameters if each.kind in _NAMED}
-        self._positional = [each for each in self.parameters if each.kind in _POSITIONAL]
-        self._required = [each.name for each in self.parameters if each.required]
-        self._rest = next((each for each in self.parameters if each.kind is _Kind.VAR_POSITIONAL), None)
-        self._others = next((each for each in self.parameters if each.kind is _Kind.VAR_KEYWORD), None)
-        self._simple = (
-            self._context is None
-            and self._rest is None
-            and self._others is None
-            and all(each.kind is _Kind.POSITIONAL_OR_KEYWORD for each in self.parameters)
-        )
-        self._checked = [each for each in self.parameters if each.type is not Any]
-        self._converted = [(each.name, f"p{index}") for index, each in enumerate(self._checked)]
-        self._struct = _checking_struct(self._checked) if self._checked else None
+        """Read *call*; of a method the first parameter is left out.
+
+        Raises:
+            NavaiConfigError: A default is not a value of its parameter's type.
+        """
+        self._hints = Hints(call)
+        self._bound = bound_keywords(call)
+        try:
+            self._every = parameters_of(call)[is_method:]
+        except (ValueError, TypeError):
+            # Some builtins have no signature: they take what comes, in order.
+            self._every = [_Kind("args", _Kind.VAR_POSITIONAL)]
+        self._context = next((each for each in self._every if self._hints.is_context(each)), None)
+        own = [each for each in self._every if each is not self._context]
+        self._check_defaults(own)
+        named = {each.name for each in own if each.kind not in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)}
+        self._rest = "args" if "args" not in named else "*args"
+        self.obstacle: str | None = None
+        self.warnings: list[str] = []
+        self._checks = any(map(self._is_checked, own))
+        descriptions = parameter_descriptions(unwrapped(call))
+        fields = {
+            self._field_name(each): self._hints.field(each, descriptions.get(each.name)) for each in own
+        }
+        self._build(fields, own)
+        self._fill_tables(own)
 
     @property
     def takes_context(self) -> bool:
         """Whether a parameter gets the function context."""
         return self._context is not None
 
-    def bind(self, payload: Any, context: FunctionContext | None) -> tuple[list[Any], dict[str, Any]]:
+    def bind(self, payload: Payload, context: FunctionContext | None) -> tuple[Sequence[Any], dict[str, Any]]:
         """Turn *payload* into positional and keyword arguments, converted and checked.
 
         Raises:
-            ArgumentsError: They do not fit.
+            ArgumentsError: It does not fit.
         """
-        if isinstance(payload, dict):
-            values = self._values(payload)
+        value = payload.value
+        if isinstance(value, dict):
+            values = self._values(value, payload.text)
         else:
-            # Express takes an array for a record, and what is no record for an empty one.
-            values = self._in_order([payload] if isinstance(payload, list) and payload else [])
-        return self._assemble(values, context)
+            # As in Express: an array is one argument, and what is neither array nor object is none.
+            values = self._checked(self._in_order([value] if _is_filled_list(value) else []))
+        return self._assembled(values, context)
 
     def bind_positional(
         self, values: list[Any], context: FunctionContext | None
-    ) -> tuple[list[Any], dict[str, Any]]:
-        """Take *values* in the order of the parameters, whatever is in them.
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
+        """Take *values* in the order of the parameters.
 
         Raises:
             ArgumentsError: They do not fit.
         """
-        return self._assemble(self._in_order(values), context)
+        return self._assembled(self._checked(self._in_order(values)), context)
 
-    def _values(self, payload: dict[str, Any]) -> dict[str, Any]:
-        all_named = payload.keys() <= self._by_name.keys()
-        # A function whose own parameters are called "value" or "args", among others that are given too, is
-        # meant by name: read the other way, what the caller said of the others would be lost.
+    def _check_defaults(self, own: Iterable[inspect.Parameter]) -> None:
+        for each in own:
+            if each.default is _Kind.empty or isinstance(each.default, FieldInfo):
+                continue
+            try:
+                hint = self._hints.of(each)
+            except UnresolvedHintError:
+                continue
+            if not fits(each.default, hint):
+                raise NavaiConfigError(
+                    f'The default of parameter "{each.name}" is a {type(each.default).__name__}, which is '
+                    "not a value of its type. Give it a default of that type, or remove the parameter."
+                )
+
+    def _is_checked(self, parameter: inspect.Parameter) -> bool:
+        try:
+            hint = self._hints.of(parameter)
+        except UnresolvedHintError:
+            return False
+        return hint is not Any or isinstance(parameter.default, FieldInfo)
+
+    def _field_name(self, parameter: inspect.Parameter) -> str:
+        if parameter.kind is _Kind.VAR_POSITIONAL:
+            return self._rest
+        return _OTHERS if parameter.kind is _Kind.VAR_KEYWORD else parameter.name
+
+    def _build(self, fields: dict[str, Any], own: Iterable[inspect.Parameter]) -> None:
+        try:
+            adapter, schema = _built(fields)
+        # The boundary to the owner's types: describing them may raise anything.
+        except Exception:  # noqa: BLE001
+            kept = {
+                name: self._usable(each, fields[name]) for each in own if (name := self._field_name(each))
+            }
+            fields = {name: field for name, field in kept.items() if field is not None}
+            adapter, schema = _built(fields)
+        self.warnings[:0] = self._hints.warnings
+        self._fields = fields
+        self._validate = adapter.validator.validate_json
+        self._model_schema = schema
+
+    def _usable(self, parameter: inspect.Parameter, field: Any) -> Any:
+        """Return *field*, another one that checks nothing, or None when no JSON value can be given for it."""
+        try:
+            _built({"field": field})
+        except Exception as error:  # noqa: BLE001 - as above
+            reason = message_of(error).partition("\n")[0].partition(". ")[0]
+            if isinstance(error, NameError) or getattr(error, "code", None) in _UNDEFINED:
+                self.warnings.append(f'parameter "{parameter.name}" is not checked: {reason}')
+                return self._hints.field(parameter.replace(annotation=Any))
+            self.warnings.append(f'parameter "{parameter.name}" cannot be given: {reason}')
+            if is_required(parameter) and self.obstacle is None:
+                self.obstacle = self.warnings[-1]
+            return None
+        return field
+
+    def _fill_tables(self, own: Iterable[inspect.Parameter]) -> None:
+        published = dict(zip(self._fields, self._model_schema["properties"], strict=True))
+        names = {name: _accepted(name, field) for name, field in self._fields.items()}
+        self._takes_others = names.pop(_OTHERS, None) is not None
+        if self._rest != "args":
+            names.pop(self._rest, None)
+        self._takes_rest = self._rest in self._fields
+        self._names = {accepted: name for name, every in names.items() for accepted in every}
+        self._positional = [
+            published[each.name] for each in own if each.kind in _POSITIONAL and each.name in published
+        ]
+        self._required = self._model_schema.get("required", [])
+        self._simple = self._context is None and all(
+            each.kind is _Kind.POSITIONAL_OR_KEYWORD for each in self._every
+        )
+        properties = self._model_schema["properties"]
+        shown = {name: properties[name] for name in properties if name not in (_OTHERS, "*args")}
+        others = properties[_OTHERS].get("additionalProperties", True) if self._takes_others else False
+        self.schema: dict[str, Any] = {"type": "object", "properties": shown}
+        if self._required:
+            self.schema["required"] = self._required
+        self.schema["additionalProperties"] = others
+
+    def _values(self, payload: dict[str, Any], text: bytes | None) -> dict[str, Any]:
+        all_named = payload.keys() <= self._names.keys()
+        # A function with parameters called "value" or "args" is called by name if other arguments are given,
+        # too: read the other way, these would be lost.
         if not _RESERVED.isdisjoint(payload) and not (len(payload) > 1 and all_named):
             given = _in_reserved(payload)
             if given is not None:
-                return self._in_order(given)
-        if all_named or self._others is not None:
-            return self._named(payload)
-        return self._in_order([payload])
+                return self._checked(self._in_order(given))
+        if self._takes_others:
+            return self._checked(self._with_others(payload))
+        if all_named:
+            return self._checked(payload, text)
+        if self._positional:
+            try:
+                return self._checked(self._in_order([payload]))
+            except ArgumentsError:
+                pass  # it is not meant as a whole: what is wrong with the names helps the caller more
+        return self._checked(payload)
 
-    def _named(self, payload: dict[str, Any]) -> dict[str, Any]:
-        if self._others is None:
-            return payload.copy()
-        values = {name: value for name, value in payload.items() if name in self._by_name}
-        others = {name: value for name, value in payload.items() if name not in self._by_name}
+    def _with_others(self, payload: dict[str, Any]) -> dict[str, Any]:
+        values = {name: value for name, value in payload.items() if name in self._names}
+        others = {name: value for name, value in payload.items() if name not in self._names}
         if self._context is not None:
             others.pop(self._context.name, None)
-        values[self._others.name] = others
-        return values
+        if refused := [f"no parameter {name}" for name in others if name in self._bound]:
+            raise ArgumentsError(*refused)
+        return {**values, _OTHERS: others}
 
     def _in_order(self, given: list[Any]) -> dict[str, Any]:
-        values = {each.name: value for each, value in zip(self._positional, given, strict=False)}
-        if self._rest is not None and len(given) > len(self._positional):
-            values[self._rest.name] = given[len(self._positional) :]
+        # As in Express: arguments beyond the last parameter are ignored.
+        values = dict(zip(self._positional, given, strict=False))
+        if self._takes_rest and len(given) > len(self._positional):
+            values[self._rest] = given[len(self._positional) :]
         return values
 
-    def _assemble(
+    def _checked(self, given: dict[str, Any], text: bytes | None = None) -> dict[str, Any]:
+        if not self._checks:
+            problems = [*self._missing(given), *self._unknown(given)]
+            if problems:
+                raise ArgumentsError(*problems)
+            return given.copy()
+        try:
+            values: dict[str, Any] = self._validate(_encoded(given) if text is None else text, strict=True)
+        except ArgumentsError:
+            raise
+        # The boundary to the owner's validators: whatever they raise is the caller's error.
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            return self._read_again(given, error)
+        return values
+
+    def _read_again(self, given: dict[str, Any], error: BaseException) -> dict[str, Any]:
+        """Read what is of the published JSON types less strictly, and say what is wrong with the rest.
+
+        Pydantic's strict mode refuses 2.0 as an ``int``, and a date's text that a validator of the owner
+        passes on, because it does not take that for JSON any more.
+        """
+        details: Sequence[Any] = (
+            error.errors(include_url=False) if isinstance(error, pydantic.ValidationError) else ()
+        )
+        if any(each["type"].endswith("_type") for each in details) and _conforms(given, self._model_schema):
+            try:
+                values: dict[str, Any] = self._validate(_encoded(given))
+            except pydantic.ValidationError as second:
+                details = second.errors(include_url=False)
+            except Exception as second:  # noqa: BLE001 - as above
+                error = second
+                details = ()
+            else:
+                return values
+        problems = [self._problem(each, given) for each in details] or [
+            *self._culprits(given),
+            *self._missing(given),
+        ]
+        raise ArgumentsError(*(problems or [message_of(error)])) from error
+
+    def _problem(self, detail: Any, given: dict[str, Any]) -> str:
+        place: tuple[Any, ...] = detail["loc"]
+        if detail["type"] == "json_invalid":
+            return f"the payload cannot be read: {detail['ctx']['error']}"
+        if len(place) == 1 and detail["type"] == "missing":
+            return f"missing argument {place[0]}"
+        if len(place) == 1 and detail["type"] == "extra_forbidden":
+            return next(self._unknown({str(place[0]): None}, given))
+        said = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        return f"{_path(detail, given)}: {said}"
+
+    def _culprits(self, given: dict[str, Any]) -> Iterator[str]:
+        """Say which argument it is that a validator broke at."""
+        for name, value in given.items():
+            try:
+                self._validate(_encoded({name: value}), strict=True)
+            except pydantic.ValidationError as error:
+                own = (each for each in error.errors(include_url=False) if each["loc"][:1] == (name,))
+                yield from (self._problem(each, given) for each in own)
+            except Exception as error:  # noqa: BLE001 - as above
+                yield f"{name}: {message_of(error)}"
+
+    def _missing(self, given: Mapping[str, Any]) -> Iterator[str]:
+        return (f"missing argument {name}" for name in self._required if name not in given)
+
+    def _unknown(self, given: Mapping[str, Any], beside: Mapping[str, Any] = {}) -> Iterator[str]:
+        for name in given:
+            if name in self._names or name in (_OTHERS, self._rest):
+                continue
+            free = [each for each in self._names if each not in given and each not in beside]
+            close = difflib.get_close_matches(name, free, 1)
+            yield f"no parameter {name[:_MAX_NAME_CHARS]}" + (f"; did you mean {close[0]}?" if close else "")
+
+    def _assembled(
         self, values: dict[str, Any], context: FunctionContext | None
-    ) -> tuple[list[Any], dict[str, Any]]:
-        for name in self._required:
-            if name not in values:
-                raise ArgumentsError(f'Missing argument "{name}".')
-        if self._struct is not None:
-            self._convert(values)
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
         if self._simple:
-            return [], values
+            return (), values
         positional: list[Any] = []
         keywords: dict[str, Any] = {}
         for each in self._every:
-            if each is self._context:
-                value = context
-            elif each.kind is _Kind.VAR_POSITIONAL:
-                positional.extend(values.get(each.name, ()))
-                continue
+            if each.kind is _Kind.VAR_POSITIONAL:
+                positional.extend(values.get(self._rest, ()))
             elif each.kind is _Kind.VAR_KEYWORD:
-                keywords.update(values.get(each.name, {}))
-                continue
+                keywords.update(values.get(_OTHERS, {}))
             else:
-                value = values.get(each.name, each.default)
-            if each.kind in _POSITIONAL:
-                positional.append(value)
-            else:
-                keywords[each.name] = value
+                value = context if each is self._context else values.get(each.name, each.default)
+                if each.kind in _POSITIONAL:
+                    positional.append(value)
+                else:
+                    keywords[each.name] = value
         return positional, keywords
 
-    def _convert(self, values: dict[str, Any]) -> None:
-        try:
-            converted = msgspec.convert(values, self._struct, dec_hook=convert_foreign)
-        except msgspec.ValidationError as error:
-            raise ArgumentsError(_explain(error, values, self._by_name)) from None
-        except RecursionError:
-            raise ArgumentsError("The arguments are nested too deeply.") from None
-        for name, field in self._converted:
-            if name in values:
-                values[name] = getattr(converted, field)
+
+class Target(Protocol):
+    """What a registered function calls.
+
+    Attributes:
+        binding: What it takes.
+        is_async: Whether a call returns an awaitable, and does not block.
+        takes_context: Whether it gets the function context; if not, that may be None.
+    """
+
+    binding: Binding
+    is_async: bool
+    takes_context: bool
+
+    @property
+    def obstacle(self) -> str | None:
+        """Why it can never be called, or None."""
+        ...
+
+    def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
+        """Bind *payload* and return the call; raise :class:`ArgumentsError` when it does not fit."""
+        ...
 
 
-def is_filled_list(value: Any) -> TypeGuard[list[Any]]:
-    """Whether *value* is a list with something in it."""
+class FunctionTarget:
+    """A function, a bound method or any other callable."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
+        self.is_async: bool = is_async(call)
+        self.binding: Binding = Binding(call)
+        self.takes_context: bool = self.binding.takes_context
+        self.obstacle: str | None = self.binding.obstacle
+
+    def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
+        """Bind *payload* to the function's parameters."""
+        positional, keywords = self.binding.bind(payload, context)
+        return functools.partial(self._call, *positional, **keywords)
+
+
+class MethodTarget:
+    """A method of a class: each call makes an instance first, as the Express backend does."""
+
+    def __init__(self, cls: type, method: str) -> None:
+        call = getattr(cls, method)
+        self._class = cls
+        self._method = method
+        # A constructor of its own may block: then even an asynchronous method is begun in a thread.
+        self.is_async: bool = is_async(call) and _has_no_constructor(cls)
+        self._constructor = Binding(cls)
+        self.binding: Binding = Binding(call, is_method=True)
+        self.takes_context: bool = self.binding.takes_context or self._constructor.takes_context
+        self.obstacle: str | None = self.binding.obstacle or self._constructor.obstacle
+
+    def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
+        """Bind ``constructorArgs`` to the class, ``methodArgs`` or the rest of *payload* to the method."""
+        record = payload.value if isinstance(payload.value, dict) else {}
+        given = record.get("constructorArgs")
+        made = self._constructor.bind_positional(given if _is_filled_list(given) else [], context)
+        given = record.get("methodArgs")
+        if _is_filled_list(given):
+            called = self.binding.bind_positional(given, context)
+        elif record.keys() & {"constructorArgs", "methodArgs"}:
+            rest = {
+                key: value for key, value in record.items() if key not in ("constructorArgs", "methodArgs")
+            }
+            called = self.binding.bind(Payload(rest), context)
+        else:
+            called = self.binding.bind(payload, context)
+
+        def call() -> Any:
+            return getattr(self._class(*made[0], **made[1]), self._method)(*called[0], **called[1])
+
+        return call
+
+
+def is_async(call: Any) -> bool:
+    """Return whether calling *call* gives an awaitable."""
+    while isinstance(call, functools.partial):
+        call = call.func
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004
+
+
+def _has_no_constructor(cls: type) -> bool:
+    return all(base is object or "__init__" not in vars(base) for base in cls.__mro__)
+
+
+def _built(fields: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pydantic, about names that only models must not have
+        adapter: Any = pydantic.TypeAdapter(typed_dict("Arguments", fields, extra="forbid"))
+        return adapter, {
+            "properties": {}, **inline_refs(adapter.json_schema(schema_generator=ArgumentsSchema))
+        }  # fmt: skip
+
+
+def _accepted(name: str, field: Any) -> list[str]:
+    """Return the keys of a payload that fill a field."""
+    alias = FieldInfo.from_annotation(unqualified(field)).validation_alias
+    if isinstance(alias, pydantic.AliasPath):
+        return [str(alias.path[0])]
+    if isinstance(alias, pydantic.AliasChoices):
+        return [str(path[0]) for path in alias.convert_to_aliases()]
+    return [alias or name]
+
+
+def _is_filled_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and bool(value)
 
 
 def _in_reserved(payload: dict[str, Any]) -> list[Any] | None:
     for name in ("args", "arguments"):
         given = payload.get(name)
-        if is_filled_list(given):
+        if _is_filled_list(given):
             return given
         if given is not None:
             break
     return [payload["value"]] if "value" in payload else None
 
 
-def _explain(
-    error: msgspec.ValidationError, values: Mapping[str, Any], by_name: Mapping[str, Parameter]
-) -> str:
-    message, _, place = str(error).removesuffix("`").rpartition(_PLACE)
-    text = f'Argument "{place[:_CHARACTERS_OF_A_NAME]}": {message}.'
-    whole = values.get(place)
-    strange = sorted(set(whole) - set(by_name)) if isinstance(whole, dict) and len(values) == 1 else []
-    if strange:
-        named = ", ".join(f'"{name[:_CHARACTERS_OF_A_NAME]}"' for name in strange[:5])
-        text += f" (The payload was taken as one argument, because the function has no parameter {named}.)"
-    return text
+def _encoded(value: Any) -> bytes:
+    try:
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
+    except RecursionError:
+        raise ArgumentsError("the payload is nested too deeply") from None
+    except (TypeError, ValueError) as error:  # a payload of Python's, which nobody has sent
+        raise ArgumentsError(f"the payload is not JSON: {error}") from None
 
 
-def _is_context(parameter: Parameter) -> bool:
-    if parameter.kind not in _NAMED:
-        return False
-    if parameter.name == "context":
+def _conforms(value: Any, schema: Any) -> bool:
+    """Return whether *value* is of the JSON types that *schema* names; all else is for Pydantic to check."""
+    if not isinstance(schema, Mapping):
         return True
-    return parameter.type is FunctionContext or FunctionContext in typing.get_args(parameter.type)
+    kinds = schema.get("type", ())
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    if kinds and not any(_JSON_TYPES[kind](value) for kind in kinds):
+        return False
+    choices = schema.get("anyOf") or schema.get("oneOf")
+    if choices and not any(_conforms(value, each) for each in choices):
+        return False
+    if isinstance(value, dict):
+        known = schema.get("properties", {})
+        other = schema.get("additionalProperties")
+        return all(_conforms(each, known.get(name, other)) for name, each in value.items())
+    if isinstance(value, list):
+        first = schema.get("prefixItems", ())
+        rest = (schema.get("items"),) * (len(value) - len(first))
+        return all(map(_conforms, value, (*first, *rest)))
+    return True
 
 
-def _parameters(call: Callable[..., Any]) -> tuple[Parameter, ...]:
-    try:
-        found = inspect.signature(call).parameters.values()
-    except (ValueError, TypeError):
-        # Some builtins have no signature: they take what comes, in order.
-        return (Parameter("args", _Kind.VAR_POSITIONAL, Any, _Kind.empty),)
-    hints = _type_hints(call)
-    return tuple(
-        Parameter(each.name, each.kind, _checkable(call, each.name, hints.get(each.name, Any)), each.default)
-        for each in found
-    )
-
-
-def _type_hints(call: Any) -> dict[str, Any]:
-    while isinstance(call, functools.partial):
-        call = call.func
-    if not isinstance(call, types.FunctionType | types.MethodType | types.BuiltinFunctionType | type):
-        call = inspect.unwrap(call) if hasattr(call, "__wrapped__") else type(call).__call__
-    try:
-        return typing.get_type_hints(call, include_extras=True)
-    except (NameError, TypeError, AttributeError, SyntaxError):
-        # One hint that cannot be resolved (a name imported for type checkers only) takes the others' help.
-        return {
-            name: hint
-            for name, hint in getattr(call, "__annotations__", {}).items()
-            if not isinstance(hint, str)
-        }
-
-
-def _checkable(call: Any, name: str, hint: Any) -> Any:
-    """Return *hint* when values can be checked against it, else ``Any``."""
-    if hint is Any or isinstance(hint, str) or _mentions_context(hint):
-        return hint if not isinstance(hint, str) else Any
-    try:
-        msgspec.json.Decoder(hint, dec_hook=convert_foreign)
-    except (TypeError, ValueError, NameError, AttributeError, RecursionError) as error:
-        where = getattr(call, "__qualname__", type(call).__qualname__)
-        _log.warning("%s: no checks for parameter %r: %s", where, name, error)
-        return Any
-    return hint
-
-
-def _mentions_context(hint: Any) -> bool:
-    return hint is FunctionContext or FunctionContext in typing.get_args(hint)
-
-
-def _checking_struct(parameters: Iterable[Parameter]) -> type[msgspec.Struct]:
-    fields: list[tuple[str, Any, Any]] = []
-    names: dict[str, str] = {}
-    for index, each in enumerate(parameters):
-        hint: Any = each.type
-        if each.kind is _Kind.VAR_POSITIONAL:
-            hint = types.GenericAlias(list, (hint,))
-        elif each.kind is _Kind.VAR_KEYWORD:
-            hint = types.GenericAlias(dict, (str, hint))
-        names[f"p{index}"] = each.name
-        fields.append((f"p{index}", hint | msgspec.UnsetType, msgspec.UNSET))
-    return msgspec.defstruct("Arguments", fields, rename=names)
+def _path(detail: Any, value: Any) -> str:
+    """Return where in *value* a problem is, without Pydantic's names for the members of unions."""
+    found: list[Any] = []
+    for each in detail["loc"]:
+        if (isinstance(value, dict) and each in value) or (
+            isinstance(value, list) and isinstance(each, int) and each < len(value)
+        ):
+            value = value[each]
+        elif detail["type"] != "missing" or each is not detail["loc"][-1]:
+            continue
+        found.append(each)
+    return ".".join(str(each)[:_MAX_NAME_CHARS] for each in found if each != _OTHERS) or "arguments"

@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class FunctionContext:
-    """Handed to a function that has a parameter of this type, or one named ``context``.
+    """Handed to a function that has a parameter of this type, or one without a type named ``context``.
 
     Attributes:
-        request: The request that the call came with.
+        request: The request that the call came with; None where a toolset calls the function in its process.
         cancelled: Set when the call's time is over or its server stops. A synchronous function cannot be
             stopped from outside; one that may run long should look at this now and then and return.
     """
 
-    request: "BackendRequest"
+    request: "BackendRequest" = attrs.field(
+        default=None
+    )  # functions of a backend need not ask whether it is there
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)

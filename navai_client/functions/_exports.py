@@ -12,8 +12,10 @@ from typing import Any, Final
 
 import attrs
 
+from navai_client.functions._binding import FunctionTarget, MethodTarget, Target
+from navai_client.functions._declaration import Declaration, declaration_of, is_declared
+from navai_client.functions._hints import unwrapped
 from navai_client.functions._schema import first_paragraph
-from navai_client.functions._targets import FunctionTarget, MethodTarget, Target
 
 _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None))
 
@@ -27,22 +29,35 @@ class Export:
     """A function that is offered, before it has its final name.
 
     Attributes:
-        raw_name: What its name is made of.
-        description: What the model is told about it.
+        name: What its name is made of, unless the declaration has one.
+        description: What a model is told about it, unless its docstring or the declaration says it.
         source: Where it comes from: ``{path}#{export}`` or ``{path}#{export}.{member}``.
-        target: How it is called.
-        call: The function itself, whose docstring describes the parameters.
+        call: The function itself.
+        method: The class and the name, if it is a method that needs an instance.
     """
 
-    raw_name: str
+    name: str
     description: str
     source: str
-    target: Target
     call: Callable[..., Any]
+    method: tuple[type, str] | None = None
+
+    def declaration(self) -> Declaration:
+        """Return what is declared about it, with a name and a description in any case."""
+        said = first_paragraph(unwrapped(self.call)) or self.description
+        return declaration_of(self.call).over(Declaration(name=self.name, description=said))
+
+    def target(self) -> Target:
+        """Read its parameters, and return how it is called.
+
+        Raises:
+            NavaiConfigError: A default is not a value of its parameter's type.
+        """
+        return FunctionTarget(self.call) if self.method is None else MethodTarget(*self.method)
 
 
-def exports_of_module(path: str, module: types.ModuleType, warnings: list[str]) -> Iterator[Export]:
-    """Yield what *module*, known as *path*, offers; add to *warnings* what it does not.
+def exports_of_module(path: str, module: types.ModuleType, warn: Callable[[str], None]) -> Iterator[Export]:
+    """Yield what *module*, known as *path*, offers; call *warn* for what it does not.
 
     The names in ``__all__`` are taken; without it, the public functions and classes that the module itself
     defines, in the order of their definition. A name that it imported is none of them.
@@ -52,27 +67,25 @@ def exports_of_module(path: str, module: types.ModuleType, warnings: list[str]) 
     """
     found = _exported(module)
     if not found:
-        warnings.append(f"[navai] Ignored {path}: module has no exports.")
+        warn(f"[navai] Ignored {path}: module has no exports.")
         return
     count = 0
     for name, value in found:
-        for export in exports_of_value(path, name, value, warnings):
+        for export in exports_of_value(path, name, value, warn):
             count += 1
             yield export
     if not count:
-        warnings.append(f"[navai] Ignored {path}: module has no callable exports.")
+        warn(f"[navai] Ignored {path}: module has no callable exports.")
 
 
-def exports_of_value(path: str, name: str, value: Any, warnings: list[str]) -> Iterator[Export]:
+def exports_of_value(path: str, name: str, value: Any, warn: Callable[[str], None]) -> Iterator[Export]:
     """Yield what the export *name* offers: a function, a class's methods, an object's members."""
     if isinstance(value, type):
-        yield from _exports_of_class(path, name, value, warnings)
+        yield from _exports_of_class(path, name, value, warn)
     elif callable(value):
-        said = first_paragraph(value) if _documents_itself(value) else ""
-        description = said or f"Call exported function {name}."
-        yield Export(name, description, f"{path}#{name}", FunctionTarget(value), value)
+        yield Export(name, f"Call exported function {name}.", f"{path}#{name}", value)
     elif not isinstance(value, (*_PLAIN, types.ModuleType)):
-        yield from _exports_of_object(path, name, value, warnings)
+        yield from _exports_of_object(path, name, value, warn)
 
 
 def _exported(module: types.ModuleType) -> list[tuple[str, Any]]:
@@ -94,15 +107,17 @@ def _exported(module: types.ModuleType) -> list[tuple[str, Any]]:
 
 
 def _is_defined_in(module: types.ModuleType, value: Any) -> bool:
+    if is_declared(value) and not isinstance(value, type | types.FunctionType):
+        return True
     if isinstance(value, types.ModuleType) or getattr(value, "__module__", None) != module.__name__:
         return False
     if isinstance(value, type):
         return True
-    # An instance has the __module__ of its class: it is an object, and no function.
+    # An instance has the __module__ of its class: it is an object, not a function.
     return isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__")
 
 
-def _exports_of_class(path: str, name: str, cls: type, warnings: list[str]) -> Iterator[Export]:
+def _exports_of_class(path: str, name: str, cls: type, warn: Callable[[str], None]) -> Iterator[Export]:
     methods = [
         member
         for member, value in vars(cls).items()
@@ -110,17 +125,17 @@ def _exports_of_class(path: str, name: str, cls: type, warnings: list[str]) -> I
     ]
     if not methods:
         if not _is_data(cls):
-            warnings.append(f"[navai] Ignored {path}#{name}: class has no callable instance methods.")
+            warn(f"[navai] Ignored {path}#{name}: class has no callable instance methods.")
         return
     for member in methods:
         call = getattr(cls, member)
         static = isinstance(vars(cls)[member], staticmethod)
         yield Export(
             f"{cls.__name__}_{member}",
-            first_paragraph(call) or f"Call class method {cls.__name__}.{member}().",
+            f"Call class method {cls.__name__}.{member}().",
             f"{path}#{name}.{member}",
-            FunctionTarget(call) if static else MethodTarget(cls, member),
             call,
+            None if static else (cls, member),
         )
 
 
@@ -143,20 +158,18 @@ def _is_data(cls: type) -> bool:
     )
 
 
-def _exports_of_object(path: str, name: str, value: Any, warnings: list[str]) -> Iterator[Export]:
+def _exports_of_object(path: str, name: str, value: Any, warn: Callable[[str], None]) -> Iterator[Export]:
     count = 0
     for member, call in _members(value):
         count += 1
         yield Export(
             f"{name}_{member}",
-            (first_paragraph(call) if _documents_itself(call) else "")
-            or f"Call exported object member {name}.{member}().",
+            f"Call exported object member {name}.{member}().",
             f"{path}#{name}.{member}",
-            FunctionTarget(call),
             call,
         )
     if not count:
-        warnings.append(f"[navai] Ignored {path}#{name}: exported object has no callable members.")
+        warn(f"[navai] Ignored {path}#{name}: exported object has no callable members.")
 
 
 def _members(value: Any) -> list[tuple[str, Callable[..., Any]]]:
@@ -174,8 +187,3 @@ def _members(value: Any) -> list[tuple[str, Callable[..., Any]]]:
     names = dict.fromkeys([*of_class, *getattr(value, "__dict__", {})])
     found = [(name, getattr(value, name)) for name in names if not name.startswith("_")]
     return [(name, each) for name, each in found if callable(each) and not isinstance(each, type)]
-
-
-def _documents_itself(call: Any) -> bool:
-    """Whether the docstring of *call* is its own, and not that of its class."""
-    return inspect.isroutine(call) or hasattr(call, "__wrapped__")

@@ -1,43 +1,59 @@
-"""Modules -> named functions: the allow-list of what a backend runs."""
+"""Exports -> named functions: the allow-list of what a backend or an agent runs."""
 
+import logging
 import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 import attrs
-import msgspec
 
 from navai_client._redaction import message_of
+from navai_client.errors import NavaiConfigError
+from navai_client.functions._binding import Target
+from navai_client.functions._declaration import Declaration
 from navai_client.functions._discovery import FunctionModule
 from navai_client.functions._exports import Export, exports_of_module, exports_of_value
-from navai_client.functions._schema import parameter_descriptions, parameters_schema
-from navai_client.functions._targets import Target
+from navai_client.functions._results import encode_result
 
 _CAMEL: Final = re.compile(r"([a-z0-9])([A-Z])")
 _OTHERS: Final = re.compile(r"[^a-zA-Z0-9]+")
+_NOTHING_SAID: Final = Declaration()
+
+_log: Final = logging.getLogger("navai_client.functions")
 
 
 @attrs.frozen
 class RegisteredFunction:
-    """One function that a backend offers.
+    """One function that is offered.
 
     Attributes:
-        name: What it is called by.
-        description: What the model is told about it.
+        declaration: What its owner says about it; its name is the one that it is called by.
         source: Where it was defined.
         parameters: The JSON Schema of its arguments.
         target: How it is called.
-        timeout: Seconds that a call may take; None means the backend's own limit, 0 none.
-        opening: The answer to a successful call, up to the result.
+        opening: The response to a successful call, up to the result.
     """
 
-    name: str
-    description: str
+    declaration: Declaration
     source: str
     parameters: dict[str, Any] = attrs.field(repr=False)
     target: Target = attrs.field(repr=False)
-    timeout: float | None = None
     opening: bytes = attrs.field(default=b"", repr=False)
+    name: str = attrs.field(init=False)
+
+    @name.default
+    def _name(self) -> str:
+        return self.declaration.name or ""
+
+    @property
+    def description(self) -> str:
+        """What a model is told about it."""
+        return self.declaration.description or ""
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that a call may take; None means the backend's limit, 0 no limit."""
+        return self.declaration.timeout
 
 
 class FunctionRegistry:
@@ -67,49 +83,62 @@ class FunctionRegistry:
         """Return the function called *name*, or None."""
         return self._by_name.get(name)
 
-    def add(
-        self, export: Export, *, description: str | None = None, timeout: float | None = None
-    ) -> RegisteredFunction:
-        """Give *export* its final name and take it in."""
-        wanted = normalize_name(export.raw_name) or "fn"
-        name = self._free(wanted)
-        if name != normalize_name(export.raw_name):
-            self.warnings.append(f'[navai] Renamed duplicated function "{export.raw_name}" to "{name}".')
-        head = {"ok": True, "function_name": name, "source": export.source}
-        function = RegisteredFunction(
-            name,
-            export.description if description is None else description,
+    def warn(self, warning: str) -> None:
+        """Take in a warning, and log it."""
+        self.warnings.append(warning)
+        _log.warning("%s", ascii(warning)[1:-1])
+
+    def add(self, export: Export, said: Declaration = _NOTHING_SAID) -> RegisteredFunction | None:
+        """Give *export* its final name and take it in; one that no JSON value can call is a warning.
+
+        Args:
+            export: The function.
+            said: What is said about it here, rather than where it is defined.
+
+        Raises:
+            NavaiConfigError: A default is not a value of its parameter's type.
+        """
+        target = export.target()
+        if target.obstacle is not None:
+            self.warn(f"[navai] Ignored {export.source}: {target.obstacle}.")
+            return None
+        declaration = said.over(export.declaration())
+        raw = declaration.name or export.name
+        wanted = normalize_name(raw)
+        name = self._free(wanted or "fn")
+        if name != wanted:
+            self.warn(f'[navai] Renamed duplicated function "{raw}" to "{name}".')
+        for warning in target.binding.warnings:
+            self.warn(f"[navai] {export.source}: {warning}.")
+        function = self._by_name[name] = RegisteredFunction(
+            attrs.evolve(declaration, name=name),
             export.source,
-            parameters_schema(export.target.signature, parameter_descriptions(export.call)),
-            export.target,
-            timeout,
-            msgspec.json.encode(head)[:-1] + b',"result":',
+            target.binding.schema,
+            target,
+            encode_result({"ok": True, "function_name": name, "source": export.source})[:-1] + b',"result":',
         )
-        self._by_name[name] = function
         return function
 
-    def add_value(
-        self,
-        path: str,
-        name: str,
-        value: Any,
-        *,
-        description: str | None = None,
-        timeout: float | None = None,
-    ) -> None:
-        """Take in a function, or a class's methods, handed over directly."""
-        for export in exports_of_value(path, name, value, self.warnings):
-            self.add(export, description=description, timeout=timeout)
+    def add_value(self, path: str, name: str, value: Any, said: Declaration = _NOTHING_SAID) -> None:
+        """Take in a function, or a class's methods, handed over directly.
+
+        Raises:
+            NavaiConfigError: A default is not a value of its parameter's type.
+        """
+        for export in exports_of_value(path, name, value, self.warn):
+            self.add(export, said)
 
     def add_module(self, module: FunctionModule) -> None:
         """Import *module* and take in what it exports; a module that fails is a warning."""
         try:
-            for export in exports_of_module(module.path, module.load(), self.warnings):
-                self.add(export)
-        # The boundary to code that is not ours: a module may raise anything while it is imported and read.
+            for export in exports_of_module(module.path, module.load(), self.warn):
+                try:
+                    self.add(export)
+                except NavaiConfigError as error:
+                    self.warn(f"[navai] Ignored {export.source}: {error}")
+        # The boundary to the owner's code: a module may raise anything while it is imported and read.
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            failed = module.hide(message_of(error))
-            self.warnings.append(f"[navai] Failed to load {module.path}: {failed}")
+            self.warn(f"[navai] Failed to load {module.path}: {module.hide(message_of(error))}")
 
     def listing(self) -> bytes:
         """Return the body of the list of functions."""
@@ -122,7 +151,7 @@ class FunctionRegistry:
             }
             for each in self.functions
         ]
-        return msgspec.json.encode({"items": items, "warnings": self.warnings})
+        return encode_result({"items": items, "warnings": self.warnings})
 
     def _free(self, wanted: str) -> str:
         if wanted not in self._by_name:
@@ -137,7 +166,7 @@ class FunctionRegistry:
 def load_functions(modules: Iterable[FunctionModule]) -> FunctionRegistry:
     """Import *modules* in the order of their paths and register what they export.
 
-    What cannot be imported, or exports nothing, is told in the registry's ``warnings``; nothing is raised.
+    What cannot be imported, or exports nothing, is in the registry's ``warnings``; nothing is raised.
     """
     registry = FunctionRegistry()
     for module in sorted(modules, key=_path_of):

@@ -1,15 +1,31 @@
-"""What a function gave, as JSON: encoding, and what JSON cannot hold."""
+r"""What a function returned, as JSON.
 
+Pydantic encodes it. NaN and the infinities become null, as in JavaScript: a failure that is reported after
+the function ran invites a second run. Lone surrogates travel as ``\uXXXX``: UTF-8 has no form for them.
+"""
+
+import base64
+import collections
+import collections.abc
+import dataclasses
 import json
 import math
-from typing import Any
+import os
+import sys
+import types
+from collections.abc import Mapping
+from typing import Any, Final
 
-import msgspec
+import attrs
+from pydantic_core import to_json, to_jsonable_python
 
 from navai_client._redaction import message_of
-from navai_client.functions._foreign import represent_foreign
 
-_encode = msgspec.json.Encoder(enc_hook=represent_foreign).encode
+_SCALARS: Final = frozenset({str, int, float, bool, types.NoneType})
+_LISTS: Final = (
+    list, tuple, set, frozenset, collections.deque, range,
+    collections.abc.KeysView, collections.abc.ValuesView, collections.abc.ItemsView, collections.abc.Iterator,
+)  # fmt: skip
 
 
 class ResultError(Exception):
@@ -19,46 +35,115 @@ class ResultError(Exception):
 def encode_result(result: Any) -> bytes:
     """Encode a function's *result*.
 
-    Beyond JSON's own types: attrs and data classes, TypedDict, enums, dates and times, UUID, Decimal (as
-    text), bytes (base64), sets, mappings, and models that can dump themselves.
+    Beyond JSON's own types and what Pydantic encodes (models by their aliases, dates, UUIDs): attrs and data
+    classes, msgspec structs, NumPy's arrays and numbers, mappings; views, ranges and iterators (as arrays);
+    bytes (base64).
 
     Raises:
         ResultError: It holds something without a form in JSON.
     """
     try:
-        encoded = _encode_text(result)
-        # msgspec writes NaN and the infinities as null. Only a text with a null in it can hide one.
-        unwritable = b"null" in encoded and _has_unwritable_number(
-            msgspec.to_builtins(result, enc_hook=represent_foreign)
-        )
+        plain = result if _is_plain(result) else _plain(result)
+        try:
+            return to_json(plain, inf_nan_mode="null", fallback=_other)
+        except ValueError:
+            # Lone surrogates, or more than 255 levels. What else was wrong is wrong here, too.
+            return json.dumps(_plain(plain), default=_known, allow_nan=False, separators=(",", ":")).encode()
+    except ResultError:
+        raise
     except RecursionError:
-        raise ResultError("The result is nested too deeply, or holds itself.") from None
-    # The boundary to code that is not ours: a model that dumps itself may raise anything.
+        raise ResultError("The result is nested too deeply, or contains itself.") from None
+    # The boundary to the owner's code: a model that encodes itself may raise anything.
     except Exception as error:  # noqa: BLE001
         raise ResultError(message_of(error)) from None
-    if unwritable:
-        raise ResultError("The result holds a number that JSON cannot (NaN or Infinity).")
-    return encoded
 
 
-def _encode_text(result: Any) -> bytes:
+def jsonable(result: Any) -> Any:
+    """Return a function's *result* in JSON's own types.
+
+    Raises:
+        ResultError: It holds something without a form in JSON.
+    """
     try:
-        return _encode(result)
-    except UnicodeEncodeError:
-        # Lone surrogates go as \uXXXX, as in JavaScript: UTF-8 has no form for them.
-        plain = msgspec.to_builtins(result, enc_hook=represent_foreign, str_keys=True)
-        return json.dumps(plain, allow_nan=False, separators=(",", ":")).encode()
+        return json.loads(encode_result(result))
+    except ValueError as error:  # an integer of more digits than Python reads
+        raise ResultError(message_of(error)) from None
 
 
-def _has_unwritable_number(value: Any) -> bool:
-    left = [value]
-    while left:
-        each = left.pop()
-        if isinstance(each, float):
-            if not math.isfinite(each):
-                return True
-        elif isinstance(each, dict):
-            left.extend(each.values())
-        elif isinstance(each, list | tuple | set | frozenset):
-            left.extend(each)
-    return False
+def _is_plain(value: Any) -> bool:
+    """Return whether *value* is of JSON's own types alone, as most results are."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is dict:
+        return all(type(key) is str for key in value) and all(
+            type(each) in _SCALARS or _is_plain(each) for each in value.values()
+        )
+    return (kind is list or kind is tuple) and all(
+        type(each) in _SCALARS or _is_plain(each) for each in value
+    )
+
+
+def _plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
+    """Return *value* with what Pydantic would encode otherwise, or not at all, replaced."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if type(value) in _SCALARS or isinstance(value, type):
+        return value
+    if isinstance(value, bytes | bytearray | memoryview):
+        return base64.b64encode(value).decode()  # Pydantic's is the alphabet for URLs
+    if isinstance(value, Mapping):
+        return _object(value)
+    if isinstance(value, _LISTS):
+        return [_plain(each) for each in value]
+    if attrs.has(type(value)):
+        # By the names that its constructor takes, as arguments are.
+        return {each.alias: _plain(getattr(value, each.name)) for each in attrs.fields(type(value))}
+    if dataclasses.is_dataclass(value) and not hasattr(value, "__pydantic_serializer__"):
+        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
+    return value
+
+
+def _object(value: Mapping[Any, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, each in value.items():
+        name = key if type(key) is str else _name(key)
+        if name in found:
+            raise ResultError(f"The result has two keys that are {json.dumps(name)} in JSON.")
+        found[name] = _plain(each)
+    return found
+
+
+def _name(key: Any) -> str:
+    if isinstance(key, str):
+        return str.__str__(key)
+    try:
+        if isinstance(key, tuple):
+            raise ValueError  # noqa: TRY301, TRY004 - Pydantic joins its items
+        (name,) = to_jsonable_python({key: None})
+    except ValueError:
+        raise ResultError(
+            f"The result has a key of type {type(key).__name__}, which JSON cannot hold."
+        ) from None
+    return str(name)
+
+
+def _other(value: Any) -> Any:
+    """Return what stands for *value*, which Pydantic does not know."""
+    msgspec = sys.modules.get("msgspec")
+    if msgspec is not None and isinstance(value, msgspec.Struct):
+        return msgspec.to_builtins(value, enc_hook=jsonable)
+    plain = _plain(value)
+    if plain is not value:
+        return plain
+    if hasattr(value, "model_dump") and not isinstance(value, type):
+        return value.model_dump(mode="json")
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # NumPy's arrays and numbers
+        return value.tolist()
+    raise ResultError(f"A result of type {type(value).__name__} has no form in JSON.")
+
+
+def _known(value: Any) -> Any:
+    return to_jsonable_python(value, inf_nan_mode="null", fallback=_other)

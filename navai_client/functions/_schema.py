@@ -1,102 +1,138 @@
-"""Type hints and docstrings -> the description and the JSON Schema of a function's parameters."""
+"""JSON Schemas of arguments, and what a docstring says about them."""
 
+import copy
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Final, get_args, get_origin
+import types
+from collections.abc import Mapping
+from typing import Any, Final
 
 import docstring_parser
-import msgspec
+from pydantic.json_schema import GenerateJsonSchema
 
-from navai_client.functions._binding import Parameter, Signature
-from navai_client.functions._foreign import describe_foreign
+_MAX_NODES: Final = 5_000  # of one schema with its references inlined: hostile ones grow exponentially
 
-_REF: Final = "#/$defs/{name}"
-_REF_START: Final = "#/$defs/"
+# Keywords that hold schemas. Everything else, such as "enum" or a property called "$ref", is data.
+_ONE: Final = frozenset(
+    {
+        "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
+        "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
+    }
+)  # fmt: skip
+_LIST: Final = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})
+_MAP: Final = frozenset({"dependencies", "dependentSchemas", "patternProperties", "properties"})
+# "discriminator" is OpenAPI's; its mapping refers to definitions.
+_DROPPED: Final = frozenset(
+    {
+        "$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef",
+        "$ref", "$vocabulary", "definitions", "discriminator", "id",
+    }
+)  # fmt: skip
 
 
-def first_paragraph(call: Callable[..., Any]) -> str:
-    """Return the first paragraph of the docstring of *call* on one line, or an empty text."""
-    text = inspect.getdoc(call) or ""
+class UnusableSchemaError(Exception):
+    """A schema that cannot be used; the message says why."""
+
+
+class ArgumentsSchema(GenerateJsonSchema):
+    """Pydantic's schemas without what it makes up (titles) and without what it does not check."""
+
+    ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as its base has it
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the answer is the same for each
+        """Leave out titles that only repeat a name."""
+        return False
+
+    def set_schema(self, schema: Any) -> dict[str, Any]:
+        """Describe a set, which takes an item that comes twice."""
+        return self._without_unique(super().set_schema(schema))
+
+    def frozenset_schema(self, schema: Any) -> dict[str, Any]:
+        """Describe a frozen set, which takes an item that comes twice."""
+        return self._without_unique(super().frozenset_schema(schema))
+
+    def is_subclass_schema(self, schema: Any) -> dict[str, Any]:
+        """Refuse a class, which no JSON value is."""
+        return self.handle_invalid_for_json_schema(schema, "a class")
+
+    @staticmethod
+    def _without_unique(described: dict[str, Any]) -> dict[str, Any]:
+        described.pop("uniqueItems", None)
+        return described
+
+
+def first_paragraph(inner: Any) -> str:
+    """Return the first paragraph of the docstring of a function or class on one line, or an empty text."""
+    text = "" if isinstance(inner, types.WrapperDescriptorType) else inspect.getdoc(inner) or ""
     return " ".join(text.strip().partition("\n\n")[0].split())
 
 
-def parameter_descriptions(call: Callable[..., Any]) -> dict[str, str]:
-    """Read what the docstring of *call* (Google's, NumPy's or Sphinx's form) says of its parameters."""
-    text = inspect.getdoc(call)
+def parameter_descriptions(inner: Any) -> dict[str, str]:
+    """Return what a docstring (in Google's, NumPy's or Sphinx's form) says about the parameters."""
+    text = inspect.getdoc(inner)
     if not text or "\n" not in text:
         return {}
     found = docstring_parser.parse(text).params
     return {each.arg_name: " ".join(each.description.split()) for each in found if each.description}
 
 
-def parameters_schema(signature: Signature, descriptions: Mapping[str, str]) -> dict[str, Any]:
-    """Describe *signature* as the JSON Schema (2020-12) of an object, with no reference left in it."""
-    properties: dict[str, Any] = {}
-    required: list[str] = []
-    schema: dict[str, Any] = {"type": "object", "properties": properties}
-    others: Any = False
-    for each in signature.parameters:
-        one = _schema_of(each.type)
-        if each.kind is inspect.Parameter.VAR_KEYWORD:
-            others = one or True
-            continue
-        if each.kind is inspect.Parameter.VAR_POSITIONAL:
-            # Positional values travel as "args".
-            properties["args"] = {"type": "array", "items": one}
-            continue
-        _describe(one, each, descriptions)
-        properties[each.name] = one
-        if each.required:
-            required.append(each.name)
-    if required:
-        schema["required"] = required
-    schema["additionalProperties"] = others
-    return schema
+def inline_refs(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a deep copy of *schema* in which each ``$ref`` is replaced by its target.
 
+    A recursive reference becomes an open schema at its second occurrence; so does one out of the schema.
 
-def _describe(schema: dict[str, Any], parameter: Parameter, descriptions: Mapping[str, str]) -> None:
-    said = _said_in_annotation(parameter.type) or descriptions.get(parameter.name)
-    if said:
-        schema.setdefault("description", said)
-    if not parameter.required and "default" not in schema:
-        try:
-            schema["default"] = msgspec.to_builtins(parameter.default)
-        except (TypeError, ValueError, RecursionError):
-            return  # a default that JSON cannot hold stays between the function and Python
-
-
-def _said_in_annotation(hint: Any) -> str | None:
-    if get_origin(hint) is not Annotated:
-        return None
-    return next((said for said in get_args(hint)[1:] if isinstance(said, str)), None)
-
-
-def _schema_of(hint: Any) -> dict[str, Any]:
-    if hint is Any:
-        return {}
-    try:
-        (schema,), components = msgspec.json.schema_components(
-            [hint], schema_hook=describe_foreign, ref_template=_REF
-        )
-    except (TypeError, ValueError, RecursionError):
-        return {}
-    inlined: dict[str, Any] = _inline(schema, components, ())
+    Raises:
+        UnusableSchemaError: It is too large.
+    """
+    inlined: dict[str, Any] = _Inliner(schema).inline(schema, ())
     return inlined
 
 
-def _inline(value: Any, components: Mapping[str, Any], inside: tuple[str, ...]) -> Any:
-    """Put each component in the place of its reference; one inside itself is left open there."""
-    if isinstance(value, list):
-        return [_inline(each, components, inside) for each in value]
-    if not isinstance(value, dict):
-        return value
-    reference = value.get("$ref")
-    if isinstance(reference, str) and reference.startswith(_REF_START):
-        name = reference.removeprefix(_REF_START)
-        rest = {key: each for key, each in value.items() if key != "$ref"}
-        if name in inside or name not in components:
-            return {"type": "object", **rest} if name in inside else rest
-        return {**_inline(components[name], components, (*inside, name)), **rest}
-    if "$defs" in value:
-        components = {**components, **value["$defs"]}
-    return {key: _inline(each, components, inside) for key, each in value.items() if key != "$defs"}
+class _Inliner:
+    """Replaces the references within one schema by their targets."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._nodes = 0
+
+    def inline(self, schema: Any, inside: tuple[str, ...]) -> Any:
+        self._nodes += 1
+        if self._nodes > _MAX_NODES:
+            raise UnusableSchemaError("it is too large")
+        if not isinstance(schema, Mapping):
+            return copy.deepcopy(schema)  # true and false are schemas; check_schema refuses the others
+        own = {key: self._member(key, value, inside) for key, value in schema.items() if key not in _DROPPED}
+        reference = schema.get("$ref")
+        if not isinstance(reference, str):
+            return own
+        target = None if reference in inside else self._find(reference)
+        if not isinstance(target, Mapping):
+            kind = self._find(reference)
+            known = kind.get("type") if isinstance(kind, Mapping) else None
+            return own if known is None else {"type": copy.deepcopy(known), **own}
+        return {**self.inline(target, (*inside, reference)), **own}
+
+    def _member(self, key: str, value: Any, inside: tuple[str, ...]) -> Any:
+        if key in _MAP and isinstance(value, Mapping):
+            return {name: self.inline(each, inside) for name, each in value.items()}
+        if key in _LIST and isinstance(value, list):
+            return [self.inline(each, inside) for each in value]
+        if key in _ONE:
+            return self.inline(value, inside)
+        return copy.deepcopy(value)
+
+    def _find(self, reference: str) -> Any:
+        """Return the target of a reference within the schema, or None."""
+        if reference == "#":
+            return self._root
+        if not reference.startswith("#/"):
+            return None
+        found: Any = self._root
+        for step in reference[2:].split("/"):
+            name = step.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, Mapping) and name in found:
+                found = found[name]
+            elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
+                found = found[int(name)]
+            else:
+                return None
+        return found

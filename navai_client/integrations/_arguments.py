@@ -12,32 +12,18 @@ from typing import Any, Final, NoReturn
 
 from navai_client._extras import needs_extra
 
-with needs_extra("tools", "jsonschema"):
+with needs_extra("tools", "jsonschema", "docstring_parser", "pydantic"):
     import jsonschema
     from jsonschema import validators
+
+    from navai_client.functions._schema import UnusableSchemaError, inline_refs
 
 # The keys by which the contract passes arguments by position.
 _BY_POSITION: Final = frozenset({"args", "arguments", "constructorArgs", "methodArgs", "value"})
 
-_MAX_NODES: Final = 5_000  # of one schema with its references inlined: hostile ones grow exponentially
 _MAX_PROBLEMS: Final = 8  # reported to a model at once; it corrects a few at a time
 _MAX_PROBLEM_CHARS: Final = 200  # jsonschema's messages quote the whole value
 
-# Keywords that hold schemas. Everything else, such as "enum" or a property called "$ref", is data.
-_ONE: Final = frozenset(
-    {
-        "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
-        "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
-    }
-)  # fmt: skip
-_LIST: Final = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})
-_MAP: Final = frozenset({"dependencies", "dependentSchemas", "patternProperties", "properties"})
-_DROPPED: Final = frozenset(
-    {
-        "$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef",
-        "$ref", "$vocabulary", "definitions", "id",
-    }
-)  # fmt: skip
 # Keywords that OpenAI refuses at the top level of a tool's parameters.
 _NOT_AT_THE_TOP: Final = ("allOf", "anyOf", "enum", "not", "oneOf")
 
@@ -46,10 +32,6 @@ _TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a 
 
 class InvalidJsonError(Exception):
     """Arguments that are not a JSON object; the message is for the model."""
-
-
-class UnusableSchemaError(Exception):
-    """A schema that cannot be used; the message says why."""
 
 
 def read_arguments(given: Mapping[str, Any] | str | bytes | None) -> dict[str, Any] | None:
@@ -90,7 +72,7 @@ def inlined(schema: Mapping[str, Any]) -> dict[str, Any]:
         UnusableSchemaError: It is not a valid schema of an object, or too large.
     """
     try:
-        whole: dict[str, Any] = _Inliner(schema).inline(schema, ())
+        whole: dict[str, Any] = inline_refs(schema)
         if whole.setdefault("type", "object") not in ("object", ["object"]):
             raise UnusableSchemaError("it does not describe an object")
         # Formats are not checked: a pattern may be in the regular expressions of another language.
@@ -149,54 +131,3 @@ def _refuse(constant: str) -> NoReturn:
 def _message(error: jsonschema.ValidationError | jsonschema.SchemaError) -> str:
     path = ".".join(map(str, error.absolute_path))
     return (f"{path}: {error.message}" if path else error.message)[:_MAX_PROBLEM_CHARS]
-
-
-class _Inliner:
-    """Replaces the references within one schema by their targets."""
-
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self._root = root
-        self._nodes = 0
-
-    def inline(self, schema: Any, inside: tuple[str, ...]) -> Any:
-        self._nodes += 1
-        if self._nodes > _MAX_NODES:
-            raise UnusableSchemaError("it is too large")
-        if not isinstance(schema, Mapping):
-            return copy.deepcopy(schema)  # true and false are schemas; check_schema refuses the others
-        own = {key: self._member(key, value, inside) for key, value in schema.items() if key not in _DROPPED}
-        reference = schema.get("$ref")
-        if not isinstance(reference, str):
-            return own
-        target = None if reference in inside else self._find(reference)
-        if not isinstance(target, Mapping):
-            kind = self._find(reference)
-            known = kind.get("type") if isinstance(kind, Mapping) else None
-            return own if known is None else {"type": copy.deepcopy(known), **own}
-        return {**self.inline(target, (*inside, reference)), **own}
-
-    def _member(self, key: str, value: Any, inside: tuple[str, ...]) -> Any:
-        if key in _MAP and isinstance(value, Mapping):
-            return {name: self.inline(each, inside) for name, each in value.items()}
-        if key in _LIST and isinstance(value, list):
-            return [self.inline(each, inside) for each in value]
-        if key in _ONE:
-            return self.inline(value, inside)
-        return copy.deepcopy(value)
-
-    def _find(self, reference: str) -> Any:
-        """Return the target of a reference within the schema, or None."""
-        if reference == "#":
-            return self._root
-        if not reference.startswith("#/"):
-            return None
-        found: Any = self._root
-        for step in reference[2:].split("/"):
-            name = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, Mapping) and name in found:
-                found = found[name]
-            elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
-                found = found[int(name)]
-            else:
-                return None
-        return found

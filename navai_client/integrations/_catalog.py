@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
+from navai_client._extras import needs_extra
 from navai_client.integrations._arguments import (
     InvalidJsonError,
-    UnusableSchemaError,
     checker,
     inlined,
     is_by_position,
@@ -23,11 +23,16 @@ from navai_client.integrations._arguments import (
     presentable,
     read_arguments,
 )
-from navai_client.integrations._local import InvalidArgumentsError, LocalFunction
+from navai_client.integrations._local import bind_local
 from navai_client.integrations._options import ToolsetOptions, normalized, timeout_of
 from navai_client.integrations.routes import resolve_navai_route
 from navai_client.integrations.tools import BUILT_IN, EXECUTE_APP_FUNCTION, NAVIGATE_TO, Tool
 from navai_client.models import BackendFunction
+
+with needs_extra("tools", "docstring_parser", "pydantic"):
+    from navai_client.functions._binding import ArgumentsError
+    from navai_client.functions._registry import RegisteredFunction
+    from navai_client.functions._schema import UnusableSchemaError
 
 UNKNOWN_FUNCTION: Final = "Unknown or disallowed function."
 _UNKNOWN_ROUTE: Final = "Unknown or disallowed route."
@@ -82,7 +87,7 @@ class Function:
     kind: Literal["backend", "local"]
     parameters: dict[str, Any] | None = field(default=None, repr=False)
     problems: Callable[[dict[str, Any]], list[str]] | None = field(default=None, repr=False)
-    local: LocalFunction | None = field(default=None, repr=False)
+    local: RegisteredFunction | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True)
@@ -121,7 +126,7 @@ class Resolved:
 
 def build_catalog(
     listed: Iterable[BackendFunction],
-    local: Sequence[LocalFunction],
+    local: Sequence[RegisteredFunction],
     local_warnings: Iterable[str],
     options: ToolsetOptions,
 ) -> Catalog:
@@ -177,7 +182,7 @@ def resolve(
     return _resolve_function(function, payload)
 
 
-def _from_local(local: LocalFunction) -> Function:
+def _from_local(local: RegisteredFunction) -> Function:
     return Function(
         local.name, local.description, local.source, "local", inlined(local.parameters), local=local
     )
@@ -289,9 +294,9 @@ def _resolve_function(function: Function, payload: dict[str, Any] | None) -> Res
     problems: list[str] = []
     if function.local is not None:
         try:
-            bound = function.local.bind(payload or {})
-        except InvalidArgumentsError as error:
-            problems = list(error.args)
+            bound = bind_local(function.local, payload or {})
+        except ArgumentsError as error:
+            problems = list(error.problems)
     elif function.problems is not None:
         problems = function.problems(payload or {})
     if problems:
@@ -302,7 +307,7 @@ def _resolve_function(function: Function, payload: dict[str, Any] | None) -> Res
         kind=function.kind,
         arguments=payload,
         bound=bound,
-        in_thread=function.local is not None and not function.local.is_async,
+        in_thread=function.local is not None and not function.local.target.is_async,
     )
 
 

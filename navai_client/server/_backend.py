@@ -5,12 +5,13 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar, Unpack, overload
+from typing import Final, TypeVar, Unpack, overload
 
 import attrs
 
 from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client._threads import CallThreads
+from navai_client.functions._declaration import Declaration, module_of, name_of, registrable
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import AccessLog, AccessRecords
@@ -21,7 +22,7 @@ from navai_client.server._routes import Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
 from navai_client.server._upstream import UpstreamServices
 
-_F = TypeVar("_F", bound=Callable[..., Any])
+_F = TypeVar("_F")
 
 _MODELS_WITH_AN_END: Final = frozenset(
     {"gpt-realtime", "gpt-realtime-2025-08-28", "gpt-realtime-mini", "gpt-realtime-mini-2025-12-15"}
@@ -101,11 +102,10 @@ class Backend:
             if folders or not self._registry.names or (self._base_dir / DEFAULT_FUNCTIONS_FOLDER).is_dir():
                 agents = self.settings.agents_folders or ""
                 found = discover_function_modules(self._base_dir, folders, agents, hide=self._redact)
-                self._registry.warnings.extend(found.warnings)
+                for warning in found.warnings:
+                    self._registry.warn(warning)
                 for module in found.modules:
                     self._registry.add_module(module)
-            for warning in self._registry.warnings:
-                _log.warning("%s", ascii(warning)[1:-1])
         return self._registry
 
     def start(self) -> None:
@@ -150,12 +150,16 @@ class Backend:
             name: Its name, by default that of its definition; brought into the contract's form.
             description: What the model is told about it, by default its docstring's first paragraph.
             timeout: Seconds that a call may take, by default the backend's limit; 0 means no limit.
+
+        Raises:
+            NavaiConfigError: It cannot be called as it is (a method without an instance), or a default is not
+                a value of its parameter's type (a marker of another framework).
         """
+        declaration = Declaration(name=name, description=description, timeout=timeout)
 
         def register(call: _F) -> _F:
-            self._registry.add_value(
-                call.__module__, name or call.__name__, call, description=description, timeout=timeout
-            )
+            callable_ = registrable(call)
+            self._registry.add_value(module_of(callable_), name or name_of(callable_), callable_, declaration)
             return call
 
         return register if call is None else register(call)

@@ -9,18 +9,43 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+import msgspec
+
 from navai_client._redaction import message_of
 from navai_client._threads import CallThreads, NoThreadLeftError, outcome_of
-from navai_client.functions._binding import ArgumentsError
+from navai_client.functions._binding import ArgumentsError, Payload, Target
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._results import ResultError, encode_result
-from navai_client.functions._targets import Target
-from navai_client.server._http import BackendRequest
+from navai_client.server._http import BackendRequest, decode_record
 
 _log = logging.getLogger("navai_client.server")
 
 _GRACE_S: Final = 1.0
 """How long a cancelled asynchronous function may take to clean up before its caller is answered anyway."""
+
+
+class _Call(msgspec.Struct, forbid_unknown_fields=True):
+    function_name: Any = None
+    payload: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_call: Final = msgspec.json.Decoder(_Call).decode
+_decode_payload: Final = msgspec.json.Decoder().decode
+
+
+def decode_call(body: bytes) -> tuple[Any, Payload]:
+    """Decode the *body* of a call: the function's name and the payload.
+
+    Raises:
+        BodyError: It is not a JSON object.
+    """
+    try:
+        call = _decode_call(body)
+        return call.function_name, Payload(_decode_payload(call.payload), bytes(call.payload))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # Fields without a meaning, what JavaScript writes and msgspec does not read, or what is not JSON.
+        record = decode_record(body)
+        return record.get("function_name"), Payload(record.get("payload"))
 
 
 class FunctionFailure(Exception):  # noqa: N818 - it is no error of the server
@@ -141,7 +166,7 @@ class Invoker:
         self._left: set[asyncio.Task[None]] = set()
 
     def begin(
-        self, name: str, target: Target, payload: Any, request: BackendRequest, limit: float | None
+        self, name: str, target: Target, payload: Payload, request: BackendRequest, limit: float | None
     ) -> RunningCall:
         """Begin a call of *target* with *payload*.
 
@@ -164,9 +189,12 @@ class Invoker:
             else:
                 self._call_in_thread(running, make)
         except ArgumentsError as error:
-            running.end(FunctionFailure(str(error)))
+            running.end(FunctionFailure(self._hide(str(error))))
         except NoThreadLeftError:
             running.end(FunctionFailure("Too many earlier calls of this function have not returned."))
+        except BaseException:
+            running.end(None)  # nothing that was not begun stays registered
+            raise
         else:
             if limit is not None:
                 loop = asyncio.get_running_loop()

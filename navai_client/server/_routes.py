@@ -13,8 +13,9 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from navai_client.functions._binding import Payload
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
-from navai_client.server._calls import Invoker, Outcome, RunningCall
+from navai_client.server._calls import Invoker, Outcome, RunningCall, decode_call
 from navai_client.server._cors import options_response
 from navai_client.server._errors import BackendError
 from navai_client.server._http import (
@@ -208,10 +209,9 @@ class Router:
 
     async def _execute(self, request: BackendRequest, body: bytes) -> BackendResponse:
         try:
-            record = decode_record(body)
+            given, payload = decode_call(body)
         except BodyError as error:
             return error_response(400, str(error))
-        given = record.get("function_name")
         name = trim(given).lower() if isinstance(given, str) else ""
         if not name:
             return error_response(400, "function_name is required.")
@@ -221,7 +221,6 @@ class Router:
             return json_response(
                 404, {"error": "Unknown or disallowed function.", "available_functions": registry.names}
             )
-        payload = record.get("payload")
         key = request.raw_headers.get(b"idempotency-key")
         if key is not None:
             return await self._call_once(key, request, function, payload)
@@ -233,13 +232,13 @@ class Router:
             raise
 
     async def _call_once(
-        self, key: bytes, request: BackendRequest, function: RegisteredFunction, payload: Any
+        self, key: bytes, request: BackendRequest, function: RegisteredFunction, payload: Payload
     ) -> BackendResponse:
         if not _KEY.fullmatch(key):
             return error_response(400, "Idempotency-Key must be 1 to 255 printable ASCII characters.")
         try:
             running, replayed = self._keys.once(
-                key.decode(), function.name, payload, lambda: self._begin(request, function, payload)
+                key.decode(), function.name, payload.value, lambda: self._begin(request, function, payload)
             )
         except KeyReusedError:
             return error_response(422, "Idempotency-Key was used before with another function or payload.")
@@ -247,7 +246,7 @@ class Router:
         answer = _to_response(function, await running.wait())
         return msgspec.structs.replace(answer, headers=(*answer.headers, _REPLAYED)) if replayed else answer
 
-    def _begin(self, request: BackendRequest, function: RegisteredFunction, payload: Any) -> RunningCall:
+    def _begin(self, request: BackendRequest, function: RegisteredFunction, payload: Payload) -> RunningCall:
         timeout = self.settings.function_timeout if function.timeout is None else function.timeout or None
         return self._invoker.begin(function.name, function.target, payload, request, timeout)
 

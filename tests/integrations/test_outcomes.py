@@ -97,9 +97,9 @@ for _ in range(5000):
         (None, None),
         ({"a": [1, 2.5, True, None, "é"]}, {"a": [1, 2.5, True, None, "é"]}),
         (dt.date(2026, 1, 2), "2026-01-02"),
-        (dt.datetime(2026, 1, 2, 3, tzinfo=dt.UTC), "2026-01-02T03:00:00+00:00"),
+        (dt.datetime(2026, 1, 2, 3, tzinfo=dt.UTC), "2026-01-02T03:00:00Z"),
         (dt.time(3, 4), "03:04:00"),
-        (dt.timedelta(minutes=1.5), 90.0),
+        (dt.timedelta(minutes=1.5), "PT1M30S"),
         (Decimal("2.80"), "2.80"),
         (uuid.UUID(int=7), "00000000-0000-0000-0000-000000000007"),
         (b"\x00\xff", "AP8="),
@@ -109,7 +109,8 @@ for _ in range(5000):
         ([math.inf, -math.inf], [None, None]),
         (Color.RED, "red"),
         ({Color.RED: Number.ONE}, {"red": 1}),
-        ({1: "a", None: "b", 2.5: "c", (1, 2): "e"}, {"1": "a", "None": "b", "2.5": "c", "(1, 2)": "e"}),
+        ({1: "a", None: "b", 2.5: "c"}, {"1": "a", "None": "b", "2.5": "c"}),
+        ({(1, 2): "e"}, "[left out: The result has a key of type tuple, which JSON cannot hold.]"),
         (Point(1, 2), [1, 2]),
         ({3}, [3]),
         (frozenset({"x"}), ["x"]),
@@ -120,24 +121,21 @@ for _ in range(5000):
         (Model(when=dt.date(2026, 1, 2)), {"when": "2026-01-02"}),
         (Array(), [1, 2]),
         (ipaddress.ip_address("127.0.0.1"), "127.0.0.1"),
-        (Data, "<class 'test_outcomes.Data'>"),
-        (Bad(), "[left out: a Bad that raised ValueError]"),
-        ("\ud800 \ud83d\ude00", "\ufffd \U0001f600"),
-        ({"\ud800": 1}, {"\ufffd": 1}),
-        (ITSELF, ["[left out: it holds itself]"]),
-        (10**5000, f"[left out: a whole number of {(10**5000).bit_length()} bits]"),
+        (Data, "[left out: A result of type type has no form in JSON.]"),
+        (Bad(), "[left out: A result of type Bad has no form in JSON.]"),
+        ("\ud800 \ud83d\ude00", "\ud800 \U0001f600"),
+        ({"\ud800": 1}, {"\ud800": 1}),
+        (ITSELF, "[left out: The result is nested too deeply, or contains itself.]"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_any_result_becomes_json(result: Any, told: Any) -> None:
-    if isinstance(result, type):
-        assert "Data" in shown(result)
-    else:
-        assert shown(result) == told
+    assert shown(result) == told
 
 
-def test_a_result_that_is_nested_too_deeply_is_cut_there() -> None:
-    assert "[left out: nested too deep]" in json.dumps(shown(DEEP))
+@pytest.mark.parametrize("result", [DEEP, 10**5000], ids=["levels", "digits"])
+def test_a_result_that_json_parsers_refuse_is_left_out(result: Any) -> None:
+    assert shown(result).startswith("[left out: ")
 
 
 class TestLongResults:

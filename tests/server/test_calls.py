@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from navai_client.functions._binding import Payload
 from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._http import BackendRequest
 from tests.test_threads import until
@@ -83,7 +84,7 @@ def test_a_keyed_call_that_could_not_begin_is_repeated_from_memory_too() -> None
 
     first, again = asyncio.run(scenario())
     assert first.body == again.body
-    assert b"Missing argument" in first.body
+    assert b"missing argument needed" in first.body
     assert (b"idempotent-replayed", b"true") in again.headers
 
 
@@ -129,7 +130,7 @@ def test_a_call_that_is_cancelled_before_it_began_has_ended() -> None:
 
     async def scenario() -> None:
         (function,) = backend.functions().functions
-        running = backend.invoker.begin("work", function.target, None, REQUEST, None)
+        running = backend.invoker.begin("work", function.target, Payload(None), REQUEST, None)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running.wait()
@@ -149,7 +150,7 @@ def test_what_returned_after_it_was_given_up_is_not_told() -> None:
 
     async def scenario() -> None:
         (function,) = backend.functions().functions
-        running = backend.invoker.begin("work", function.target, None, REQUEST, None)
+        running = backend.invoker.begin("work", function.target, Payload(None), REQUEST, None)
         until(lambda: returned.is_set() and not backend.invoker._threads.running)
         running.cancel()  # what it returned waits for this loop already
         await asyncio.sleep(0)

@@ -99,7 +99,7 @@ def test_a_function_that_does_not_end_in_time_is_not_ok(tmp_path: Path, execute:
     )
 
 
-@pytest.mark.parametrize("value", [object(), 1j, float("nan"), [float("inf")], {(1, 2): 3}, lambda: 1])
+@pytest.mark.parametrize("value", [object(), {(1, 2): 3}, lambda: 1, int])
 def test_a_result_that_json_cannot_hold_is_not_ok(backend: NavaiBackend, execute: Any, value: Any) -> None:
     backend.function(name="odd")(lambda: value)
     assert execute(backend, "odd")["ok"] is False
@@ -220,10 +220,10 @@ def test_arguments_that_do_not_fit_say_which_and_why(backend: NavaiBackend, exec
 
     assert (
         execute(backend, "order", {"quantity": "x"})["details"]
-        == 'Argument "quantity": Expected `int`, got `str`.'
+        == "Invalid arguments: quantity: Input should be a valid integer."
     )
-    assert execute(backend, "order", {})["details"] == 'Missing argument "quantity".'
-    assert 'no parameter "size"' in execute(backend, "order", {"size": 1})["details"]
+    assert execute(backend, "order", {})["details"] == "Invalid arguments: missing argument quantity."
+    assert "no parameter size" in execute(backend, "order", {"size": 1})["details"]
 
 
 def test_a_class_is_made_for_each_call(backend: NavaiBackend, execute: Any) -> None:

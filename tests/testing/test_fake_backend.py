@@ -29,7 +29,7 @@ def test_the_sync_client_runs_functions_in_memory() -> None:
         assert client.execute_function("double", {"n": 21}) == 42
         assert [each.name for each in client.list_functions().functions] == ["double"]
         assert client.create_client_secret().value.startswith("ek_demo_")
-        with pytest.raises(FunctionFailedError, match="Missing argument"):
+        with pytest.raises(FunctionFailedError, match="missing argument n"):
             client.execute_function("double")
         assert len(backend.requests) == 4
 

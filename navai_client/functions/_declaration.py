@@ -1,0 +1,132 @@
+"""What the owner of a function declares about it: one frozen value, made by the decorator ``function``.
+
+The decorator only marks. What it says holds wherever the function is offered: in a discovered module, by a
+backend that it is registered with, or among an agent's local functions.
+"""
+
+import functools
+import types
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, overload
+
+from attrs import asdict, evolve, frozen
+
+from navai_client.errors import NavaiConfigError
+
+F = TypeVar("F")
+
+_MARK: Final = "__navai_declaration__"
+
+
+@frozen(kw_only=True)
+class Declaration:
+    """What is known about a function before it is called.
+
+    Attributes:
+        name: Its name, by default that of its definition; it is brought into the contract's form.
+        description: What a model is told about it, by default its docstring's first paragraph.
+        timeout: Seconds that a call may take; None means the backend's limit, 0 no limit.
+    """
+
+    name: str | None = None
+    description: str | None = None
+    timeout: float | None = None
+
+    def over(self, other: "Declaration") -> "Declaration":
+        """Return *other* with what this one says in its place."""
+        return evolve(other, **asdict(self, filter=lambda _, value: value is not None))
+
+
+@overload
+def function(call: F, /) -> F: ...
+@overload
+def function(
+    *, name: str | None = None, description: str | None = None, timeout: float | None = None
+) -> Callable[[F], F]: ...
+def function(call: Any = None, /, **said: Any) -> Any:
+    """Declare a function to offer: ``@function``, or with what is said about it.
+
+    The function is returned unchanged. It is offered by what discovers or registers it: a functions folder,
+    ``backend.function``, or ``Toolset.load(functions=[...])``.
+
+    Args:
+        call: A function, a class, or another callable that takes attributes.
+        said: The fields of a declaration: ``name``, ``description``, ``timeout``.
+
+    Raises:
+        NavaiConfigError: The callable takes no attributes, as bound methods and builtins.
+    """
+
+    def mark(marked: Any) -> Any:
+        try:
+            setattr(marked, _MARK, Declaration(**said))
+        except AttributeError:
+            raise NavaiConfigError(
+                f"A {type(marked).__name__} cannot be marked. Mark the function that it calls, "
+                "or register it with backend.function(...)."
+            ) from None
+        return marked
+
+    return mark if call is None else mark(call)
+
+
+def declaration_of(call: Any) -> Declaration:
+    """Return what the decorator ``function`` said about *call*, or an empty declaration."""
+    inner = _without_partial(call)
+    found = vars(inner).get(_MARK) if isinstance(inner, type) else getattr(inner, _MARK, None)
+    return found if isinstance(found, Declaration) else Declaration()
+
+
+def is_declared(call: Any) -> bool:
+    """Return whether the decorator ``function`` marked *call* itself."""
+    return _MARK in getattr(call, "__dict__", ())
+
+
+def name_of(call: Any) -> str:
+    """Return the name of the definition of *call*, whatever kind of callable it is."""
+    inner = _without_partial(call)
+    return getattr(inner, "__name__", None) or type(inner).__name__
+
+
+def module_of(call: Any) -> str:
+    """Return the name of the module in which *call* is defined."""
+    inner = _without_partial(call)
+    return getattr(inner, "__module__", None) or type(inner).__module__
+
+
+def source_of(call: Any) -> str:
+    """Return where *call* is defined: ``module#qualified name``."""
+    inner = _without_partial(call)
+    return f"{module_of(inner)}#{getattr(inner, '__qualname__', type(inner).__qualname__)}"
+
+
+def registrable(call: Any) -> Any:
+    """Return *call* as it can be called, without the wrapper of a static method.
+
+    Raises:
+        NavaiConfigError: It cannot be called, or not without an instance of its class.
+    """
+    if isinstance(call, staticmethod):
+        return call.__func__
+    if isinstance(call, classmethod):
+        raise NavaiConfigError(
+            f"{call.__func__.__qualname__} is a class method, and its class is not complete yet. "
+            f"Register it after the class: backend.function({call.__func__.__qualname__})."
+        )
+    if not callable(call):
+        raise NavaiConfigError(f"A function is required, not a {type(call).__name__}.")
+    if isinstance(call, types.FunctionType):
+        owner = call.__qualname__.rpartition(".")[0]
+        first = call.__code__.co_varnames[: call.__code__.co_argcount][:1]
+        if owner and not owner.endswith("<locals>") and first in (("self",), ("cls",)):
+            raise NavaiConfigError(
+                f"{call.__qualname__} is a method without an instance. Register the method of an instance, "
+                f"backend.function(instance.{call.__name__}), or the whole class."
+            )
+    return call
+
+
+def _without_partial(call: Any) -> Any:
+    while isinstance(call, functools.partial):
+        call = call.func
+    return call

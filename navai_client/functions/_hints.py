@@ -1,0 +1,384 @@
+"""Type hints: resolved one by one, and brought into a form that Pydantic can check.
+
+A name that cannot be resolved costs the check of its own parameter only. attrs classes, data classes and
+TypedDicts are checked by their fields; instances are made by calling the class, so that converters,
+validators and an ``__init__`` of its own run as they do in Python. msgspec structs are left to msgspec.
+"""
+
+import collections.abc
+import contextlib
+import dataclasses
+import enum
+import functools
+import inspect
+import json
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, Final, get_args, get_origin
+
+import attrs
+import pydantic
+import typing_extensions
+from pydantic.fields import FieldInfo
+from pydantic_core import core_schema
+
+from navai_client._redaction import message_of
+from navai_client.functions._context import FunctionContext
+from navai_client.functions._results import ResultError, jsonable
+from navai_client.functions._schema import inline_refs
+
+_Kind = inspect.Parameter
+_NAMED: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)
+_CONTEXT_NAME: Final = re.compile(rf"\b{FunctionContext.__name__}\b")
+_QUALIFIERS: Final = (typing_extensions.Required, typing_extensions.NotRequired, typing_extensions.ReadOnly)
+# Pydantic checks the items of these while the function reads them: too late for an argument's error.
+_LAZY: Final = (
+    collections.abc.Iterable, collections.abc.Iterator, collections.abc.Collection, collections.abc.Generator
+)  # fmt: skip
+_META: Final = (
+    "gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "title", "description",
+    "examples",
+)  # fmt: skip
+# Python 3.14 evaluates annotations when they are read; only this format leaves out what has no value.
+_FORMAT: Final[Any] = {"annotation_format": 3} if sys.version_info >= (3, 14) else {}
+
+
+class UnresolvedHintError(Exception):
+    """A hint has a name that is not there at run time; the message says which."""
+
+
+def parameters_of(call: Any) -> list[inspect.Parameter]:
+    """Return the parameters of *call* without those that ``functools.partial`` has filled by keyword.
+
+    Raises:
+        ValueError: It has no signature, as some builtins.
+    """
+    bound = bound_keywords(call)
+    return [each for each in inspect.signature(call, **_FORMAT).parameters.values() if each.name not in bound]
+
+
+def bound_keywords(call: Any) -> frozenset[str]:
+    """Return the names of the arguments that ``functools.partial`` has filled by keyword."""
+    names: set[str] = set()
+    while isinstance(call, functools.partial):
+        names |= call.keywords.keys()
+        call = call.func
+    return frozenset(names)
+
+
+def unwrapped(call: Any) -> Any:
+    """Return the function or class behind partials, bound methods, decorators and callable objects."""
+    while True:
+        if isinstance(call, functools.partial):
+            call = call.func
+        elif isinstance(call, types.MethodType):
+            call = call.__func__
+        elif hasattr(call, "__wrapped__"):
+            call = call.__wrapped__
+        elif isinstance(call, type) or inspect.isroutine(call):
+            return call
+        else:
+            call = type(call).__call__
+
+
+class Hints:
+    """The hints of one callable or class.
+
+    Attributes:
+        warnings: What could not be resolved.
+    """
+
+    def __init__(self, call: Any) -> None:
+        self._inner = unwrapped(call)
+        self._adapted: dict[Any, Any] = {}
+        self.warnings: list[str] = []
+
+    @functools.cached_property
+    def _namespaces(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        return _namespaces(self._inner)
+
+    def of(self, parameter: inspect.Parameter) -> Any:
+        """Return the hint of *parameter*, or ``Any`` when it has none.
+
+        Raises:
+            UnresolvedHintError: It cannot be resolved.
+        """
+        if parameter.annotation is _Kind.empty:
+            return Any
+        return _resolved(parameter.annotation, *self._namespaces)
+
+    def is_context(self, parameter: inspect.Parameter) -> bool:
+        """Return whether *parameter* gets the function context: by its hint, or without one by its name."""
+        if parameter.kind not in _NAMED:
+            return False
+        try:
+            hint = self.of(parameter)
+        except UnresolvedHintError:
+            # FunctionContext itself may be imported for type checkers only.
+            return _CONTEXT_NAME.search(str(parameter.annotation)) is not None
+        if hint is Any or hint is object:
+            return parameter.name == "context"
+        return hint is FunctionContext or FunctionContext in get_args(hint)
+
+    def field(self, parameter: inspect.Parameter, description: str | None = None) -> Any:
+        """Return the field of a TypedDict that checks values of *parameter*."""
+        try:
+            hint: Any = self.adapted(self.of(parameter))
+        except UnresolvedHintError as error:
+            self.warnings.append(f'parameter "{parameter.name}" is not checked: {error}')
+            hint = Any
+        if parameter.kind is _Kind.VAR_POSITIONAL:
+            return typing_extensions.NotRequired[types.GenericAlias(list, hint)]
+        if parameter.kind is _Kind.VAR_KEYWORD:
+            return typing_extensions.NotRequired[types.GenericAlias(dict, (str, hint))]
+        markers = [each for each in get_args(hint)[1:] if isinstance(each, FieldInfo)]
+        default = parameter.default
+        if isinstance(default, FieldInfo):
+            markers.append(default)
+            hint = Annotated[hint, default]
+        elif default is not _Kind.empty:
+            hint = _with_default(hint, default)
+        if description and not any(each.description for each in markers):
+            hint = Annotated[hint, pydantic.Field(description=description)]
+        if is_required(parameter) and all(each.is_required() for each in markers):
+            return typing_extensions.Required[hint]
+        return typing_extensions.NotRequired[hint]
+
+    def adapted(self, hint: Any) -> Any:  # noqa: PLR0911 - one for each kind of hint
+        """Return *hint* with what Pydantic cannot check as it stands replaced by what it can."""
+        origin, arguments = get_origin(hint), get_args(hint)
+        if origin is Annotated:
+            return Annotated[self.adapted(arguments[0]), *map(_metadata, arguments[1:])]
+        if origin is typing.Literal:
+            return _exact(hint, [(each, each) for each in arguments])
+        if origin in (typing.Union, types.UnionType):
+            return typing.Union[tuple(map(self.adapted, arguments))]  # noqa: UP007 - known at run time only
+        if hint in _LAZY or origin in _LAZY:
+            return list[self.adapted(arguments[0]) if arguments else Any]  # type: ignore[misc]
+        if origin in _QUALIFIERS:
+            return origin[self.adapted(arguments[0])]
+        cls = origin or hint
+        if isinstance(cls, type) and not hasattr(cls, "__get_pydantic_core_schema__"):
+            if cls.__dict__.get("__is_pydantic_dataclass__") is None and _is_record(cls):
+                return self._record(hint, cls, arguments)
+            if issubclass(cls, enum.Enum):
+                return _exact(cls, [(each.value, each) for each in cls])
+        if arguments and origin is not collections.abc.Callable:
+            changed = tuple(map(self.adapted, arguments))
+            return hint if changed == arguments else origin[changed]
+        return hint
+
+    def _record(self, hint: Any, cls: Any, arguments: Sequence[Any]) -> Any:
+        if hint in self._adapted:  # a class may hold itself
+            return self._adapted[hint]
+        if (msgspec := sys.modules.get("msgspec")) is not None and issubclass(cls, msgspec.Struct):
+            return Annotated[Any, _StructSchema(hint)]
+        fields = typed_dict(cls.__name__, {}, extra="ignore")
+        is_dict = typing_extensions.is_typeddict(cls)
+        self._adapted[hint] = (
+            fields if is_dict else Annotated[fields, pydantic.AfterValidator(functools.partial(_made, cls))]
+        )
+        hints = Hints(cls)
+        hints._adapted, hints.warnings = self._adapted, self.warnings
+        variables = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
+        found: dict[str, Any] = {}
+        if is_dict:
+            fields.__pydantic_config__ = {
+                **fields.__pydantic_config__,
+                **getattr(cls, "__pydantic_config__", {}),
+            }
+            for name, annotation in _annotations(cls).items():
+                qualifier = "Required" if name in cls.__required_keys__ else "NotRequired"
+                field = hints.field(_Kind(name, _Kind.KEYWORD_ONLY, annotation=annotation))
+                found[name] = getattr(typing_extensions, qualifier)[unqualified(field)]
+        else:
+            for parameter in parameters_of(cls):
+                if parameter.kind in _NAMED:
+                    found[parameter.name] = hints.field(parameter)
+                elif parameter.kind is _Kind.VAR_KEYWORD:
+                    fields.__pydantic_config__["extra"] = "allow"
+        fields.__annotations__ = {name: _substituted(each, variables) for name, each in found.items()}
+        said = cls.__doc__ or ""
+        fields.__doc__ = (
+            None if said.startswith(f"{cls.__name__}(") else said
+        )  # a data class's own is its signature
+        return self._adapted[hint]
+
+
+def is_required(parameter: inspect.Parameter) -> bool:
+    """Return whether a call without *parameter* cannot be made."""
+    return parameter.kind in _NAMED and parameter.default is _Kind.empty
+
+
+def typed_dict(name: str, fields: Mapping[str, Any], extra: str) -> Any:
+    """Return a TypedDict for Pydantic; *fields* say by qualifiers which of them are required."""
+    make: Any = typing_extensions.TypedDict
+    made = make(name, dict(fields), total=False)
+    made.__pydantic_config__ = {"extra": extra, "val_json_bytes": "base64"}
+    return made
+
+
+def fits(default: Any, hint: Any) -> bool:
+    """Return whether *default* is a value of the type *hint*; constraints do not count."""
+    hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if type(default) is hint or default is None or hint is Any:
+        return True
+    config = pydantic.ConfigDict(arbitrary_types_allowed=True)
+    try:
+        pydantic.TypeAdapter(list[hint], config=config).validate_python([default])
+    except pydantic.ValidationError:
+        return False
+    except Exception:  # noqa: BLE001 - the boundary to the owner's types: what cannot be checked is taken as it is
+        return True
+    return True
+
+
+def _is_record(cls: type) -> bool:
+    msgspec = sys.modules.get("msgspec")
+    return (
+        attrs.has(cls)
+        or dataclasses.is_dataclass(cls)
+        or typing_extensions.is_typeddict(cls)
+        or (msgspec is not None and issubclass(cls, msgspec.Struct))
+    )
+
+
+def _made(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
+    """Make an instance; whatever its constructor raises is the argument's error."""
+    try:
+        return cls(**values)
+    except Exception as error:
+        raise ValueError(message_of(error)) from error
+
+
+def _metadata(each: Any) -> Any:
+    if isinstance(each, str):
+        return pydantic.Field(description=each)
+    msgspec = sys.modules.get("msgspec")
+    if msgspec is not None and isinstance(each, msgspec.Meta):
+        given = {name: getattr(each, name) for name in _META}
+        return pydantic.Field(**{name: value for name, value in given.items() if value is not None})
+    return each
+
+
+def _exact(hint: Any, choices: Iterable[tuple[Any, Any]]) -> Any:
+    """Tell 1 from true in a ``Literal`` or an enum of numbers, which Pydantic does not."""
+    known = list(choices)
+    if all(isinstance(value, str | enum.Enum | types.NoneType) for value, _ in known):
+        return hint
+
+    def choose(given: Any) -> Any:
+        for value, choice in known:
+            if value == given and isinstance(value, bool) == isinstance(given, bool):
+                return choice
+        raise ValueError(
+            "Input should be " + " or ".join(json.dumps(value, default=str) for value, _ in known)
+        )
+
+    return Annotated[hint, pydantic.BeforeValidator(choose)]
+
+
+def _with_default(hint: Any, default: Any) -> Any:
+    inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    if default is None and inner is not Any and types.NoneType not in get_args(inner):
+        return hint  # x: str = None may be left out, and takes no null
+    try:
+        published = jsonable(default)
+    except ResultError:
+        return hint  # what JSON cannot hold stays between the function and Python
+    return Annotated[hint, pydantic.Field(json_schema_extra={"default": published})]
+
+
+def unqualified(field: Any) -> Any:
+    while get_origin(field) in _QUALIFIERS:
+        (field,) = get_args(field)
+    return field
+
+
+def _substituted(hint: Any, variables: Mapping[Any, Any]) -> Any:
+    if hint in variables:
+        return variables[hint]
+    wanted = getattr(hint, "__parameters__", ()) if variables else ()
+    return hint[tuple(variables.get(each, Any) for each in wanted)] if wanted else hint
+
+
+class _StructSchema:
+    """A msgspec struct within a model of Pydantic: checked, made and described by msgspec."""
+
+    def __init__(self, struct: Any) -> None:
+        self._struct = struct
+
+    def __get_pydantic_core_schema__(self, _source: Any, _handler: Any) -> Any:
+        return core_schema.no_info_plain_validator_function(self._convert)
+
+    def __get_pydantic_json_schema__(self, _schema: Any, _handler: Any) -> dict[str, Any]:
+        import msgspec  # noqa: PLC0415 - only where it is used already
+
+        described: dict[str, Any] = msgspec.json.schema(self._struct, schema_hook=_schema_of)
+        return inline_refs(described)
+
+    def _convert(self, value: Any) -> Any:
+        import msgspec  # noqa: PLC0415 - only where it is used already
+
+        try:
+            return msgspec.convert(value, self._struct, dec_hook=_validated)
+        except Exception as error:
+            raise ValueError(message_of(error)) from error
+
+
+def _validated(kind: Any, value: Any) -> Any:
+    return pydantic.TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+
+
+def _schema_of(kind: Any) -> dict[str, Any]:
+    return pydantic.TypeAdapter(kind).json_schema()
+
+
+def _annotations(cls: Any) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = typing_extensions.get_annotations(
+        cls, format=typing_extensions.Format.FORWARDREF
+    )
+    return found
+
+
+def _resolved(annotation: Any, global_names: dict[str, Any], local_names: dict[str, Any]) -> Any:
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"hint": annotation}
+    try:
+        hint = typing.get_type_hints(holder, global_names, local_names, include_extras=True)["hint"]
+    # The boundary to the owner's annotations, which are code.
+    except Exception as error:  # noqa: BLE001
+        raise UnresolvedHintError(message_of(error)) from None
+    return _resolved(hint.type, global_names, local_names) if isinstance(hint, dataclasses.InitVar) else hint
+
+
+def _namespaces(inner: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the global and the local names that annotations of *inner* may use."""
+    names: dict[str, Any] = {}
+    bases = reversed(inner.__mro__) if isinstance(inner, type) else ()
+    for cls in bases:
+        names |= vars(sys.modules.get(cls.__module__, types))
+        names[cls.__name__] = cls
+    names |= getattr(inner, "__globals__", {})
+    outer, _, _ = getattr(inner, "__qualname__", "").rpartition(".<locals>.")
+    frame = sys._getframe() if outer else None  # noqa: SLF001 - documented, and the way to names of a function
+    while frame is not None:
+        if frame.f_code.co_qualname == outer and frame.f_globals.get("__name__") == inner.__module__:
+            return names, {**_closure(inner), **frame.f_locals}
+        frame = frame.f_back
+    return names, _closure(inner)
+
+
+def _closure(inner: Any) -> dict[str, Any]:
+    found = {each.__name__: each for each in getattr(inner, "__type_params__", ())}
+    code = getattr(inner, "__code__", None)
+    for name, cell in zip(
+        getattr(code, "co_freevars", ()), getattr(inner, "__closure__", None) or (), strict=False
+    ):
+        with contextlib.suppress(ValueError):  # a variable that has no value yet
+            found[name] = cell.cell_contents
+    return found
