@@ -459,7 +459,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
 
 def _leave(call: Call) -> bool:
     """Tell the transport that the caller of *call* has left; return whether its task can be cancelled."""
-    call.left = True
+    call.abandon()
     return call.cancellable and not call.sent
 
 

@@ -20,8 +20,8 @@ from navai_client.errors import InvalidResponseError, NavaiConfigError
 from navai_client.models import FunctionList
 from navai_client.transports import Call, Transport
 from navai_client.transports._default import HTTPXTransport
-from navai_client.transports._httpx import Settings
 from navai_client.transports._threads import run_within
+from navai_client.transports._tls import TLS
 from navai_client.wire._values import Request, Response, TransportFailure
 
 __all__ = ["probe"]
@@ -112,7 +112,7 @@ def _plain(address: Address) -> Finding:
 def _shake_hands(connection: Connection, there: Address, hop: Hop | None) -> Finding:
     host, port = there
     try:
-        context = Settings(connection.verify, None).tls()  # the very one that calls use
+        context = TLS(connection.verify).context()  # the very one that calls use
         way = HTTPConnection(*(hop.address if hop else there), timeout=connection.timeout)
         if hop is not None:
             way.set_tunnel(host, port, hop.headers)

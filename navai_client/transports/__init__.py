@@ -1,10 +1,11 @@
-"""How requests travel: the interfaces. This room is the only one of the client that opens sockets.
+"""How requests are sent: the interface of a transport. Only this package of the client opens sockets.
 
 A transport *returns* a failure as a value, because only it knows whether the request had been sent. What it
 raises is a programming error.
 """
 
 import time
+from collections.abc import Callable  # noqa: TC003 - public annotations can be resolved
 from typing import Protocol, runtime_checkable
 
 from navai_client.wire._values import Request, Response, TransportFailure
@@ -13,31 +14,51 @@ __all__ = ["AsyncTransport", "Call", "Transport"]
 
 
 class Call:
-    """One attempt to get an answer: what it may take, and what is known of it so far.
+    """One attempt to get a response: what it may take, and what is known of it so far.
 
     Attributes:
         deadline: When it must have ended, on the clock of ``time.monotonic()``, or None for never.
         max_response_bytes: How many decompressed bytes of a body may be kept.
-        sent: Whether any byte of the request may have left. A transport sets it before it sends the first;
-            a caller who leaves earlier takes the request with him, one who leaves later does not.
-        left: Whether its caller has gone. Nothing of it is sent from then on. Whoever sends writes ``sent``
-            and then reads ``left``, whoever leaves does the reverse, so that one always sees the other.
+        sent: Whether any byte of the request may have left. Set by ``mark_sent()``.
+        abandoned: Whether its caller has left. Set by ``abandon()``.
         cancellable: Whether the task of a call that was not sent may be cancelled. A transport that loses
-            connections by that sets it to False before it awaits anything, and sends nothing once ``left``.
+            connections by that sets it to False before it awaits anything.
+        on_abandon: Called, if set, when its caller leaves.
     """
 
-    __slots__ = ("cancellable", "deadline", "left", "max_response_bytes", "sent")
+    __slots__ = ("abandoned", "cancellable", "deadline", "max_response_bytes", "on_abandon", "sent")
 
     def __init__(self, *, timeout: float | None, max_response_bytes: int) -> None:
         self.deadline: float | None = None if timeout is None else time.monotonic() + timeout
         self.max_response_bytes: int = max_response_bytes
         self.sent: bool = False
-        self.left: bool = False
+        self.abandoned: bool = False
         self.cancellable: bool = True
+        self.on_abandon: Callable[[], None] | None = None
 
     def remaining(self) -> float | None:
         """Return the seconds that are left, never below 0, or None for no limit."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def mark_sent(self) -> None:
+        """Note that the request leaves now. A transport calls this before it sends the first byte.
+
+        Raises:
+            TimeoutError: If the caller has left. Nothing may be sent then.
+        """
+        # The order matters between threads: this writes ``sent`` and then reads ``abandoned``, abandon() does
+        # the reverse, so that one of them sees the other.
+        if self.abandoned:
+            raise TimeoutError("the call is abandoned")
+        self.sent = True
+        if self.abandoned:
+            raise TimeoutError("the call is abandoned")
+
+    def abandon(self) -> None:
+        """Note that the caller has left: what was sent goes on in the background, the rest is withdrawn."""
+        self.abandoned = True
+        if self.on_abandon is not None:
+            self.on_abandon()
 
 
 @runtime_checkable

@@ -1,177 +1,434 @@
-"""The default transports: lanes, each with one connection of httpx that serves one call after the other."""
+"""The default transports: httpx over connections of this package, by public interfaces of httpx and httpcore.
+
+Each connection has a transport of httpx to itself, so that what instruments or mocks ``httpx.HTTPTransport``
+(OpenTelemetry, pytest-httpx) sees the calls. Beneath it, httpcore speaks HTTP over the streams defined here,
+its ``NetworkBackend`` and ``NetworkStream``. They own what httpx cannot promise: the deadline of the whole
+call, what was sent, and that no byte behind a response reaches the next call.
+
+**The last byte.** httpcore keeps what arrives behind a response for the next one on that connection. A peer
+that sends two responses in one packet would give the next call a wrong one. Therefore a stream holds back the
+last byte that it has received, and gives it when httpcore reads again. A response that ends with that byte
+makes httpcore read again. If the response was complete before, the byte stays, and the connection is not used
+again. The first byte of each read belongs to the response, because httpcore reads only what it misses.
+"""
 
 import asyncio
 import functools
+import importlib.util
+import socket
 import ssl
 import threading
+from types import TracebackType
+from typing import Any, Final, Generic, TypeVar
 
-from navai_client.transports import Call, _pool
-from navai_client.transports._httpx import Sender, Settings, send, send_async, too_late
-from navai_client.transports._pool import Idle, all_busy, forget_after_fork
-from navai_client.transports._tap import AsyncTap
-from navai_client.transports._threads import run_within
+import anyio
+import httpcore
+import httpx
+
+from navai_client.errors import NavaiConfigError
+from navai_client.transports import Call, _network
+from navai_client.transports._httpx import Library, exchange, exchange_async
+from navai_client.transports._network import Origin, connect, encrypt, readable, remaining, send, unread
+from navai_client.transports._pool import AsyncPool, Pool
+from navai_client.transports._proxies import Proxies, Proxy
+from navai_client.transports._tls import TLS, Verify
 from navai_client.wire._values import Request, Response, TransportFailure
 
-__all__ = ["AsyncHTTPXTransport", "HTTPXTransport"]
+_HTTPX: Final = Library(httpx)
+_BUFFER: Final = (
+    256 * 1024
+)  # bytes received ahead of httpcore, after which reading pauses; asyncio reads as many
+# How the ways through a proxy begin: RFC 9110, section 9.3.6; RFC 1928, section 3; RFC 1929, section 2.
+_HANDSHAKES: Final = (b"CONNECT ", b"\x05", b"\x01")
+
+N = TypeVar("N", bound="_Network[Any]")
+S = TypeVar("S", bound="_Stream")
 
 
-class _Lane:
-    """A sender with one connection, which serves one call after the other.
+class _HTTPTransport(httpx.HTTPTransport):
+    """Sends through *pool*, in place of one that httpx makes, to which it would give no network backend."""
 
-    One connection each, so that a call that ended badly takes nothing with it: its lane is thrown away.
-    (httpx 0.28.1 loses slots in a shared pool when calls are cancelled; httpcore issue 1093.)
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool  # the one private name of httpx that is used, here and in the next class
+
+
+class _AsyncHTTPTransport(httpx.AsyncHTTPTransport):
+    """The same for event loops."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+
+class _RaisedAs:
+    """Raises the errors of sockets as those that httpcore expects of a network."""
+
+    def __init__(self, late: type[httpcore.TimeoutException], failed: type[httpcore.NetworkError]) -> None:
+        self._late = late
+        self._failed = failed
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, TimeoutError):
+            raise self._late("time ran out") from None
+        if isinstance(error, OSError):
+            raise self._failed(str(error)) from error
+
+
+_CONNECTING: Final = _RaisedAs(httpcore.ConnectTimeout, httpcore.ConnectError)
+_READING: Final = _RaisedAs(httpcore.ReadTimeout, httpcore.ReadError)
+_WRITING: Final = _RaisedAs(httpcore.WriteTimeout, httpcore.WriteError)
+
+
+class _Network(Generic[S]):
+    """The network of one connection. Its timeouts are those of the call, whatever httpcore passes.
+
+    Attributes:
+        call: The call under way.
+        stream: The latest stream, which is the one that requests are sent on.
+        used: Whether httpcore used the network for the call. It does not where a mock of httpx responds.
     """
 
-    def __init__(self, sender: Sender) -> None:
-        self.sender = sender
-        self.trace = sender.trace_type()
+    call: Call
+
+    def __init__(self) -> None:
+        self.stream: S | None = None
+        self.used = False
+
+    def begin(self, call: Call) -> None:
+        """Work for *call* from now on."""
+        self.call = call
+        self.used = False
+        if self.stream is not None:
+            self.stream.begins = True
+
+
+class _Stream:
+    """What the streams of both worlds have in common.
+
+    Attributes:
+        begins: Whether the head of a request is expected. httpcore writes head and body apart; the head is
+            held back until the body comes, so that both leave in one packet.
+    """
+
+    def __init__(self, network: _Network[Any]) -> None:
+        self._network = network
+        self._head = b""
+        self._received = b""
+        self.begins = True
+
+    def _due(self, written: bytes) -> bytes:
+        """Return what must be sent now that httpcore has written *written*.
+
+        Raises:
+            TimeoutError: If nothing may be sent any more.
+        """
+        call = self._network.call
+        self._network.used = True
+        if self.begins:
+            self.begins = False
+            self._head = written
+            return b""
+        due, self._head = self._head + written, b""
+        if due and not call.sent and not due.startswith(_HANDSHAKES):
+            remaining(call)
+            call.mark_sent()
+        return due
+
+    def _take(self, max_bytes: int) -> bytes:
+        """Return what was received, but for the last byte."""
+        size = max(1, min(max_bytes, len(self._received) - 1))
+        data, self._received = self._received[:size], self._received[size:]
+        return data
+
+
+class _SyncStream(_Stream, httpcore.NetworkStream):
+    """A socket as httpcore wants it."""
+
+    def __init__(self, network: _Network[Any], connection: socket.socket) -> None:
+        super().__init__(network)
+        self._socket = connection
+        self._readable = readable(connection)
+
+    def read(self, max_bytes: int, *_: Any, **__: Any) -> bytes:
+        if self._head:
+            self.write(b"")
+        if not self._received:
+            with _READING:
+                self._socket.settimeout(remaining(self._network.call))
+                self._received = self._socket.recv(max_bytes)
+        return self._take(max_bytes)
+
+    def write(self, buffer: bytes, *_: Any, **__: Any) -> None:
+        with _WRITING:
+            if due := self._due(buffer):
+                send(self._socket, due, self._network.call)
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any
+    ) -> httpcore.NetworkStream:
+        with _CONNECTING:
+            encrypted = encrypt(self._socket, ssl_context, server_hostname, self._network.call)
+        self._network.stream = stream = _SyncStream(self._network, encrypted)
+        return stream
+
+    def get_extra_info(self, info: str) -> Any:
+        match info:
+            case "is_readable":
+                return self._readable()
+            case "ssl_object":
+                return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+            case "client_addr":
+                return self._socket.getsockname()
+            case "server_addr":
+                return self._socket.getpeername()
+            case _:
+                return self._socket if info == "socket" else None
+
+    def is_alive(self) -> bool:
+        return not self._readable()
+
+    def is_clean(self) -> bool:
+        return self._socket.fileno() >= 0 and not self._received and not unread(self._socket)
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class _SyncNetwork(_Network[_SyncStream], httpcore.NetworkBackend):
+    """A network that blocks."""
+
+    def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.NetworkStream:
+        self.used = True
+        with _CONNECTING:
+            self.stream = stream = _SyncStream(self, connect(host, port, self.call))
+        return stream
+
+
+class _AsyncStream(_Stream, _network.AsyncConnection, httpcore.AsyncNetworkStream):
+    """A connection of an event loop as httpcore wants it."""
+
+    def __init__(self, network: "_AsyncNetwork") -> None:
+        _Stream.__init__(self, network)
+        _network.AsyncConnection.__init__(self)
+        self._error: Exception | None = None
+        self._ended = False
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        if len(self._received) > _BUFFER and self._transport is not None:
+            self._transport.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> None:
+        self._ended = True
+        self._wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ended = True
+        self._error = exc
+        super().connection_lost(exc)
+
+    async def read(self, max_bytes: int, *_: Any, **__: Any) -> bytes:
+        if self._head:
+            await self.write(b"")
+        with _READING:
+            remaining(self._network.call)  # a peer that floods gives no read a reason to wait
+            if not self._received and not self._ended:
+                await self._wait(self._network.call)
+            if not self._received and self._error is not None:
+                raise OSError(str(self._error))
+        data = self._take(max_bytes)
+        if self._transport is not None and len(self._received) <= _BUFFER:
+            self._transport.resume_reading()
+        return data
+
+    async def write(self, buffer: bytes, *_: Any, **__: Any) -> None:
+        with _WRITING:
+            due = self._due(buffer)
+        if due and self._transport is not None:  # else the read that follows says why
+            self._transport.write(
+                due
+            )  # what the peer does not take yet is sent while the response is awaited
+
+    async def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any
+    ) -> httpcore.AsyncNetworkStream:
+        with _CONNECTING:
+            await self.encrypt(ssl_context, server_hostname, self._network.call)
+        self._received = b""  # what came unencrypted is not part of any response
+        self.begins = True
+        return self
+
+    def get_extra_info(self, info: str) -> Any:
+        if info == "is_readable":
+            return not _network.AsyncConnection.is_alive(self)
+        name = {"client_addr": "sockname", "server_addr": "peername"}.get(info, info)
+        return None if self._transport is None else self._transport.get_extra_info(name)
+
+    def is_alive(self) -> bool:
+        return not self._received and super().is_alive()
+
+    def is_clean(self) -> bool:
+        transport = self._transport
+        if transport is None or transport.is_closing() or self._ended:
+            return False
+        return not self._received and not transport.get_write_buffer_size()
+
+    async def aclose(self) -> None:
+        self.end()
+
+
+class _AsyncNetwork(_Network[_AsyncStream], httpcore.AsyncNetworkBackend):
+    """A network in an event loop."""
+
+    async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        self.used = True
+        stream = _AsyncStream(self)
+        with _CONNECTING:
+            await stream.connect(host, port, None, self.call)
+        self.stream = stream
+        return stream
+
+
+class _Connection(Generic[N]):
+    """What the connections of both worlds have in common: one to an origin, which its first call opens.
+
+    Raises:
+        NavaiConfigError: If the certificates that the environment names cannot be used.
+    """
+
+    def __init__(self, network: N, proxy: Proxy | None) -> None:
+        self._network = network
+        self._where = "" if proxy is None else f" (through the proxy {proxy}, from {proxy.source})"
+        self._is_ambiguous = False
         self.idle_since = 0.0
 
     def is_alive(self) -> bool:
-        """Return whether its connection stands and nothing came on it that nobody asked for."""
-        tap = self.trace.tap
-        return tap is not None and not tap.get_extra_info("is_readable")
+        stream = self._network.stream
+        return stream is not None and stream.is_alive()
 
-    def usable(self, outcome: Response | TransportFailure) -> bool:
-        """Return whether another call may follow after *outcome*."""
-        tap = self.trace.tap  # there is none if a stand-in answered that opens no connections
-        self.trace.call = None
-        return isinstance(outcome, Response) and not outcome.truncated and tap is not None and tap.clean()
+    def is_reusable(self) -> bool:
+        stream = self._network.stream
+        return stream is not None and stream.is_clean() and not self._is_ambiguous
 
-    async def aclose(self) -> None:
-        """Close what it has, in the async world."""
-        await self.sender.given.aclose()
-        if isinstance(self.trace.tap, AsyncTap):
-            await self.trace.tap.aclose()
+    def _checked(self, outcome: Response | TransportFailure) -> Response | TransportFailure:
+        """Return *outcome*, having noted whether it says twice where it ends (RFC 9112, section 6.3)."""
+        if isinstance(outcome, Response) and "transfer-encoding" in outcome.headers:
+            self._is_ambiguous = "content-length" in outcome.headers
+        return outcome
 
-
-class _Lanes:
-    """The lanes of one transport. Each serves any place, because httpx opens what it needs."""
-
-    def __init__(self, settings: Settings, *, is_async: bool) -> None:
-        self._settings = settings
-        self._is_async = is_async
-        self.idle: Idle[_Lane] = Idle()
-
-    def take(self, request: Request, dead: list[_Lane]) -> tuple[_Lane, bool]:
-        """Return a lane and whether its connection stands; put those that must be closed into *dead*."""
-        lane = self.idle.take("", dead)
-        if lane is not None:
-            return lane, True
-        scheme = request.endpoint.url.partition(":")[0].lower()
-        return _Lane(self._settings.sender(scheme, is_async=self._is_async)), False
-
-    def give_back(self, lane: _Lane, outcome: Response | TransportFailure) -> bool:
-        """Take *lane* back; return whether it was kept."""
-        return lane.usable(outcome) and self.idle.give_back("", lane)
+    def _failure(self, error: BaseException, call: Call) -> TransportFailure:
+        where = "" if call.sent else self._where
+        return _HTTPX.failure(error, call, knows_sent=self._network.used, where=where)
 
 
-class HTTPXTransport:
+class SyncConnection(_Connection[_SyncNetwork]):
+    """A connection that blocks."""
+
+    def __init__(self, origin: Origin, tls: TLS, proxy: Proxy | None) -> None:
+        super().__init__(_SyncNetwork(), proxy)
+        kinds = (httpcore.HTTPConnection, httpcore.HTTPProxy, httpcore.SOCKSProxy)
+        self._transport = _HTTPTransport(_pool(kinds, self._network, origin, tls, proxy))
+
+    def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request* and return what came of it, as ``Transport.send`` does."""
+        self._network.begin(call)
+        try:
+            return self._checked(exchange(self._transport.handle_request, _HTTPX.request(request), call))
+        except _HTTPX.errors as error:
+            return self._failure(error, call)
+
+    def close(self) -> None:
+        """End it at once."""
+        if self._network.stream is not None:
+            self._network.stream.close()
+
+
+class AsyncConnection(_Connection[_AsyncNetwork]):
+    """A connection in an event loop."""
+
+    def __init__(self, origin: Origin, tls: TLS, proxy: Proxy | None) -> None:
+        super().__init__(_AsyncNetwork(), proxy)
+        kinds = (httpcore.AsyncHTTPConnection, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
+        self._transport = _AsyncHTTPTransport(_pool(kinds, self._network, origin, tls, proxy))
+
+    async def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request* and return what came of it, as ``Transport.send`` does."""
+        self._network.begin(call)
+        handle = self._transport.handle_async_request
+        try:
+            return self._checked(await exchange_async(handle, _HTTPX.request(request), call))
+        except _HTTPX.errors as error:
+            return self._failure(error, call)
+
+    def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
+        """End it; return what is done when it is gone."""
+        stream = self._network.stream
+        return None if stream is None else stream.end(in_peace=in_peace)
+
+
+def _pool(kinds: tuple[Any, Any, Any], network: Any, origin: Origin, tls: TLS, proxy: Proxy | None) -> Any:
+    """Return what of httpcore sends on one connection: of *kinds*, direct, by HTTP or by SOCKS."""
+    context = tls.context() if origin.scheme == "https" else None
+    if proxy is None:
+        where = httpcore.Origin(origin.scheme.encode(), origin.host.encode(), origin.port)
+        return kinds[0](where, ssl_context=context, network_backend=network)
+    options = {
+        "proxy_url": httpcore.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/"),
+        "proxy_auth": None if proxy.auth is None else tuple(part.encode() for part in proxy.auth),
+        "ssl_context": context,
+        "max_connections": 1,
+        "network_backend": network,
+    }
+    if not proxy.scheme.startswith("socks"):
+        return kinds[1](**options, proxy_ssl_context=tls.context() if proxy.scheme == "https" else None)
+    if importlib.util.find_spec("socksio") is None:
+        raise NavaiConfigError(
+            f"{proxy.source} is a SOCKS proxy, for which socksio is missing: pip install 'httpx[socks]'"
+        )
+    return kinds[2](**options)
+
+
+class HTTPXTransport(Pool):
     """The default transport of ``NavaiBackendClient``.
 
     Args:
         verify: True for the usual certificate authorities, False for none, a file or folder of certificates,
             or an ``ssl.SSLContext``.
-        proxy: The URL of a proxy, else what the environment says, as httpx reads it.
+        proxy: The URL of a proxy, else what the environment says.
+
+    Raises:
+        NavaiConfigError: If any of it cannot work.
     """
 
-    def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
-        self._lanes = _Lanes(Settings(verify, proxy), is_async=False)
-        self._slots = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
-        forget_after_fork(self)
-
-    def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request*; see ``Transport``."""
-        if not self._slots.acquire(timeout=call.remaining()):
-            return all_busy()
-        dead: list[_Lane] = []
-        try:
-            lane, stands = self._lanes.take(request, dead)
-        except BaseException:
-            self._slots.release()
-            raise
-        finally:
-            for other in dead:
-                other.sender.given.close()
-        work = functools.partial(self._send_on, lane, self._slots, request, call)
-        if stands:
-            return work()
-        try:  # looking up the name and connecting can take longer than any timeout says
-            return run_within(call.remaining(), work)
-        except TimeoutError:
-            call.left = True
-            return too_late(call)
-        except BaseException:
-            call.left = True
-            if (tap := lane.trace.tap) is not None:
-                tap.cut_off()  # there may be no deadline for the other thread
-            raise
-
-    def _send_on(
-        self, lane: _Lane, slots: threading.BoundedSemaphore, request: Request, call: Call
-    ) -> Response | TransportFailure:
-        outcome: Response | TransportFailure = TransportFailure("interrupted")
-        try:
-            outcome = send(lane.sender, request, call, lane.trace)
-            return outcome
-        finally:
-            if call.left or not self._lanes.give_back(lane, outcome):
-                lane.sender.given.close()
-            slots.release()
-
-    def close(self) -> None:
-        """Close all connections."""
-        for lane in self._lanes.idle.close():
-            lane.sender.given.close()
-
-    def forget_parent(self) -> None:
-        """Drop what belongs to the process that this one was forked from."""
-        self._slots = threading.BoundedSemaphore(_pool.MAX_CONNECTIONS)
-        for lane in self._lanes.idle.empty():
-            lane.sender.given.close()
+    def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
+        tls, proxies = TLS(verify), Proxies(proxy)
+        super().__init__(lambda origin: SyncConnection(origin, tls, proxies.find(origin)))
 
 
-class AsyncHTTPXTransport:
+class AsyncHTTPXTransport(AsyncPool):
     """The default transport of ``AsyncNavaiBackendClient``; its arguments are those of ``HTTPXTransport``."""
 
-    def __init__(self, verify: bool | str | ssl.SSLContext = True, proxy: str | None = None) -> None:
-        self._lanes = _Lanes(Settings(verify, proxy), is_async=True)
-        self._slots = asyncio.BoundedSemaphore(_pool.MAX_CONNECTIONS)
-        self._closing: set[asyncio.Task[None]] = set()
+    def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
+        tls, proxies = TLS(verify), Proxies(proxy)
+        super().__init__(lambda origin: AsyncConnection(origin, tls, proxies.find(origin)))
+        _load_anyio()
 
-    async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request*; see ``AsyncTransport``."""
-        if self._slots.locked():
-            try:
-                async with asyncio.timeout(call.remaining()):
-                    await self._slots.acquire()
-            except TimeoutError:
-                return all_busy()
-        else:
-            await self._slots.acquire()
-        dead: list[_Lane] = []
-        outcome: Response | TransportFailure = TransportFailure("interrupted")
-        lane: _Lane | None = None
-        try:
-            lane, _ = self._lanes.take(request, dead)
-            outcome = await send_async(lane.sender, request, call, lane.trace)
-            return outcome
-        finally:
-            if lane is not None and not self._lanes.give_back(lane, outcome):
-                dead.append(lane)
-            for other in dead:
-                self._discard(other)
-            self._slots.release()
 
-    def _discard(self, lane: _Lane) -> None:
-        """Close *lane* in a task of its own, which nobody cancels with the call."""
-        task = asyncio.get_running_loop().create_task(lane.aclose())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        for lane in self._lanes.idle.close():
-            self._discard(lane)
-        if self._closing:
-            await asyncio.wait(self._closing)
+@functools.cache
+def _load_anyio() -> None:
+    """Load what httpcore makes its locks of. It would do so in the first call, and block the event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        thread = threading.Thread(
+            target=anyio.run, args=(anyio.sleep, 0)
+        )  # so that this one gets no event loop
+        thread.start()
+        thread.join()
+    else:
+        anyio.Event()

@@ -1,16 +1,58 @@
-"""One answer after the other on a connection: bytes in, responses out, read by llhttp. No I/O."""
+"""HTTP/1.1 for the fast transports: requests to bytes, and bytes to responses, by llhttp. No I/O."""
 
+import re
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import httptools
 
-from navai_client.transports._body import Body, outcome
-from navai_client.wire._values import Response, TransportFailure
-
-__all__ = ["ResponseParser"]
+from navai_client.transports._body import ACCEPT_ENCODING, Body, outcome
+from navai_client.transports._network import Target
+from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 _HEAD_LIMIT: Final = 64 * 1024  # bytes of headers, or of anything else without a byte of the body
 _SWITCHING: Final = 101
+_LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*")  # RFC 9110, section 5, in ASCII
+
+_Headers = tuple[tuple[str, str], ...]
+
+
+class Encoder:
+    """Writes requests. What requests of one endpoint with the same headers share is written once."""
+
+    def __init__(self) -> None:
+        self._heads: WeakKeyDictionary[Endpoint, tuple[_Headers, bytes | None]] = WeakKeyDictionary()
+
+    def __call__(self, request: Request) -> bytes | TransportFailure:
+        """Return *request* in one piece, or why it cannot be sent."""
+        head, lines = self._head(request.endpoint, request.headers), _lines(request.call_headers)
+        if head is None or lines is None:
+            return TransportFailure("the request has a header that cannot be sent as it is", sent=False)
+        if request.content is None:
+            return b"%b%b\r\n" % (head, lines)
+        return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, lines, len(request.content), request.content)
+
+    def _head(self, endpoint: Endpoint, headers: _Headers) -> bytes | None:
+        known = self._heads.get(endpoint)
+        if known is None or known[0] is not headers:
+            known = self._heads[endpoint] = (headers, _head(endpoint, headers))
+        return known[1]
+
+
+def _head(endpoint: Endpoint, headers: _Headers) -> bytes | None:
+    target = Target.of(endpoint.url)
+    assert isinstance(target, Target)  # noqa: S101 - the pool has found a connection to it
+    if not any(name.lower() == "host" for name, _ in headers):
+        headers = (("Host", target.authority.decode("ascii")), *headers)
+    lines = _lines((*headers, ("Accept-Encoding", ACCEPT_ENCODING)))
+    first = b"%b %b HTTP/1.1\r\n" % (endpoint.method.encode("ascii"), target.path)
+    return None if lines is None else first + lines
+
+
+def _lines(headers: _Headers) -> bytes | None:
+    """Return *headers* as they leave, or None if one would not be a header of its own."""
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
+    return lines.encode("ascii") if _LINES.fullmatch(lines) and lines.count("\n") == len(headers) else None
 
 
 class ResponseParser:

@@ -1,26 +1,25 @@
-"""Which transport a client sends through: the default one, or what its user hands in, wrapped as it needs."""
+"""Which transport a client sends through: the default one, or what its user hands in, wrapped as it needs.
 
+Over the user's own connections a call keeps its deadline, its limits and ``may_have_executed``, by the public
+``timeout`` and ``trace`` extensions of httpx. docs/transports.md lists what needs our own connections.
+"""
+
+import asyncio
 import functools
 import inspect
+import sys
+from collections.abc import Callable
+from types import ModuleType
 from typing import Any, Final, cast
 
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import AsyncTransport, Call, Transport
-from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
-from navai_client.transports._httpx import (
-    ClientSender,
-    Sender,
-    TransportSender,
-    send,
-    send_async,
-)
-from navai_client.transports._tap import AsyncTap, AsyncTrace, Trace
+from navai_client.transports._httpx import Library, exchange, exchange_async
 from navai_client.transports._threads import run_within
 from navai_client.wire._values import Request, Response, TransportFailure
 
-__all__ = ["async_transport", "sync_transport"]
-
 _PATIENCE: Final = 0.2  # seconds that a pool of the user's has to end a call by itself
+_SHORTEST_WAIT: Final = 0.001  # seconds; to a socket, a timeout of 0 means "do not wait"
 
 
 def sync_transport(transport: Any, http_client: Any, verify: Any, proxy: str | None) -> Transport:
@@ -31,30 +30,32 @@ def sync_transport(transport: Any, http_client: Any, verify: Any, proxy: str | N
     """
     _check_choice(transport, http_client, verify, proxy)
     if transport is None and http_client is None:
+        from navai_client.transports._default import HTTPXTransport  # noqa: PLC0415 - it loads httpx
+
         return HTTPXTransport(verify, proxy)
     if http_client is not None:
-        return _GivenTransport(ClientSender(_of_kind(http_client, "send", is_async=False), Trace))
+        return _GivenTransport(_of_kind(http_client, "send", is_async=False))
     if _is_ours(transport, Transport):
         if inspect.iscoroutinefunction(transport.send):
             raise NavaiConfigError(f"{type(transport).__name__} is async; use AsyncNavaiBackendClient.")
         return cast("Transport", transport)
-    return _GivenTransport(TransportSender(_of_kind(transport, "handle_request", is_async=False), Trace))
+    return _GivenTransport(_of_kind(transport, "handle_request", is_async=False))
 
 
 def async_transport(transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AsyncTransport:
     """Return the transport for an async client, as ``sync_transport`` does."""
     _check_choice(transport, http_client, verify, proxy)
     if transport is None and http_client is None:
+        from navai_client.transports._default import AsyncHTTPXTransport  # noqa: PLC0415 - it loads httpx
+
         return AsyncHTTPXTransport(verify, proxy)
     if http_client is not None:
-        return _AsyncGivenTransport(ClientSender(_of_kind(http_client, "send", is_async=True), AsyncTrace))
+        return _AsyncGivenTransport(_of_kind(http_client, "send", is_async=True))
     if _is_ours(transport, AsyncTransport):
         if not inspect.iscoroutinefunction(transport.send):
             raise NavaiConfigError(f"{type(transport).__name__} is not async; use NavaiBackendClient.")
         return cast("AsyncTransport", transport)
-    return _AsyncGivenTransport(
-        TransportSender(_of_kind(transport, "handle_async_request", is_async=True), AsyncTrace)
-    )
+    return _AsyncGivenTransport(_of_kind(transport, "handle_async_request", is_async=True))
 
 
 def _check_choice(transport: Any, http_client: Any, verify: Any, proxy: str | None) -> None:
@@ -79,69 +80,155 @@ def _of_kind(given: Any, method: str, *, is_async: bool) -> Any:
     if is_client and method != "send":
         raise NavaiConfigError(f"{name} is a client, not a transport; give it as http_client.")
     if method == "send" and not is_client:
-        raise NavaiConfigError(f"{name} is no client of httpx or httpx2; a transport is given as transport.")
+        raise NavaiConfigError(
+            f"{name} is not a client of httpx or httpx2; a transport is given as transport."
+        )
     found = getattr(given, method, None)
     asynchronous = inspect.iscoroutinefunction(found) or method == "handle_async_request"
     if found is not None and asynchronous == is_async:
         return given
     other = getattr(given, "handle_request" if is_async else "handle_async_request", found)
     if other is None:
-        raise NavaiConfigError(f"{name} is no transport or client of navai_client, httpx or httpx2.")
+        raise NavaiConfigError(f"{name} is not a transport or client of navai_client, httpx or httpx2.")
     if is_async:
         raise NavaiConfigError(f"{name} is not async; use NavaiBackendClient with it.")
     raise NavaiConfigError(f"{name} is async; use AsyncNavaiBackendClient with it.")
 
 
+class _Trace:
+    """The ``trace`` extension of one call: notes what was sent, where httpcore is at work.
+
+    Attributes:
+        speaks_http: Whether httpcore is at work, so that ``call.sent`` says what happened.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self.speaks_http = False
+
+    def note(self, name: str, info: dict[str, Any]) -> None:
+        """Take an event of httpcore.
+
+        Raises:
+            TimeoutError: If the request is about to leave too late.
+        """
+        if name.endswith(".connect_tcp.started"):
+            self.speaks_http = True
+        elif name.endswith(".send_request_headers.started"):
+            self.speaks_http = True
+            if info["request"].method != b"CONNECT":
+                if self._call.remaining() == 0:
+                    raise TimeoutError("time ran out")
+                self._call.mark_sent()
+
+    async def note_async(self, name: str, info: dict[str, Any]) -> None:
+        """Take an event in an event loop."""
+        self.note(name, info)
+
+
+class _Sender:
+    """A transport or client of httpx or httpx2, and how to send through it.
+
+    Attributes:
+        handle: Sends a request of the library and returns the response, or an awaitable of it.
+        is_client: Whether it is a client, which is its owner's to close.
+        is_in_process: Whether nothing leaves this process.
+    """
+
+    def __init__(self, given: Any, *, is_async: bool) -> None:
+        self.given = given
+        self.library = Library(_library_of(given))
+        self.is_client = hasattr(given, "build_request")
+        module = self.library.module
+        in_process = (module.MockTransport, module.ASGITransport, module.WSGITransport)
+        self.is_in_process = isinstance(given, in_process)
+        if self.is_client:  # its own authentication, cookies, hooks and proxies apply
+            self.handle = functools.partial(given.send, stream=True, follow_redirects=False)
+        else:
+            self.handle = given.handle_async_request if is_async else given.handle_request
+
+    def build(self, request: Request, call: Call, trace: Callable[..., Any]) -> Any:
+        """Return *request* as the library has requests, with what a client adds to it."""
+        seconds = call.remaining()
+        timeout = None if seconds is None else max(_SHORTEST_WAIT, seconds)
+        timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
+        built = self.library.request(request, {"timeout": timeouts, "trace": trace})
+        if self.is_client:
+            ours = {name.lower() for name, _ in (*request.headers, *request.call_headers)}
+            for name, value in self.given.headers.multi_items():
+                if name.lower() not in ours and name.lower() != "accept-encoding":
+                    built.headers[name] = value
+            self.library.module.Cookies(self.given.cookies).set_cookie_header(built)
+        return built
+
+
 class _GivenTransport:
     """A transport or client of the user's, for sync clients."""
 
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-        in_process = (sender.library.MockTransport, sender.library.WSGITransport)
-        self._blocks_on_network = not isinstance(sender.given, in_process)
+    def __init__(self, given: Any) -> None:
+        self._sender = _Sender(given, is_async=False)
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        trace = Trace()
-        work = functools.partial(send, self._sender, request, call, trace)
-        if not self._blocks_on_network:
+        sender, trace = self._sender, _Trace(call)
+        work = functools.partial(self._send, request, call, trace)
+        if sender.is_in_process:
             call.sent = True
             return work()  # in the caller's thread, which an application under test may depend on
         try:
             return run_within(call.remaining(), work)
         except TimeoutError:
-            call.left = True
+            call.abandon()
             return TransportFailure("time ran out", sent=call.sent or not trace.speaks_http, timed_out=True)
         except BaseException:
-            call.left = True
+            call.abandon()
             raise
 
+    def _send(self, request: Request, call: Call, trace: _Trace) -> Response | TransportFailure:
+        library = self._sender.library
+        try:
+            return exchange(self._sender.handle, self._sender.build(request, call, trace.note), call)
+        except library.errors as error:
+            return library.failure(error, call, knows_sent=trace.speaks_http)
+
     def close(self) -> None:
-        if isinstance(self._sender, TransportSender):
+        if not self._sender.is_client:
             self._sender.given.close()
 
 
 class _AsyncGivenTransport:
     """A transport or client of the user's, for async clients.
 
-    Its pool is shared by all calls, and that of httpx 0.28.1 loses places when calls are cancelled. So none
-    is cancelled: a call whose time runs out or whose caller leaves gets an error where it next sends or
-    reads.
+    Its pool is shared by all calls, and that of httpx 0.28 loses slots when calls are cancelled before they
+    are sent (httpcore issue 1093). So none is cancelled then: the timeouts of the pool itself end a call, and
+    an abandoned one fails where it would be sent.
     """
 
-    def __init__(self, sender: Sender) -> None:
-        self._sender = sender
-        in_process = (sender.library.MockTransport, sender.library.ASGITransport)
-        self._sends_at_once = isinstance(sender.given, in_process)
+    def __init__(self, given: Any) -> None:
+        self._sender = _Sender(given, is_async=True)
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        call.sent = call.cancellable = self._sends_at_once
-        trace = AsyncTrace()
+        sender, trace = self._sender, _Trace(call)
+        call.sent = call.cancellable = sender.is_in_process
+        seconds = call.remaining()
         try:
-            return await send_async(self._sender, request, call, trace, _PATIENCE)
-        finally:
-            if not call.sent and isinstance(trace.tap, AsyncTap):
-                await trace.tap.aclose()
+            async with asyncio.timeout(None if seconds is None else seconds + _PATIENCE):
+                built = sender.build(request, call, trace.note_async)
+                return await exchange_async(sender.handle, built, call)
+        except sender.library.errors as error:
+            return sender.library.failure(error, call, knows_sent=trace.speaks_http)
 
     async def close(self) -> None:
-        if isinstance(self._sender, TransportSender):
+        if not self._sender.is_client:
             await self._sender.given.aclose()
+
+
+def _library_of(given: Any) -> ModuleType:
+    """Return the library that *given* comes from, or is made for: httpx2 if it is of one of its classes."""
+    httpx2 = sys.modules.get("httpx2")  # which is loaded, if *given* comes from it
+    if httpx2 is not None:
+        kinds = (httpx2.BaseTransport, httpx2.AsyncBaseTransport, httpx2.Client, httpx2.AsyncClient)
+        if isinstance(given, kinds):
+            return httpx2
+    import httpx  # noqa: PLC0415 - `import navai_client` must not load it
+
+    return httpx

@@ -1,55 +1,94 @@
-"""Connections that wait for their next call, and how many there may be."""
+"""A pool of connections: one call at a time on each, at most 100 in use, idle ones kept for the next call.
 
+It is not the pool of httpcore, which loses slots when calls are cancelled (httpcore issue 1093) and looks
+through all its connections at each call. Here a call that ends badly costs its own connection, nothing else.
+"""
+
+import asyncio
 import contextlib
 import os
+import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
-from navai_client.wire._values import TransportFailure
+from navai_client.transports import Call
+from navai_client.transports._network import Origin, Target
+from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
-__all__ = ["MAX_CONNECTIONS", "Idle", "Inherited", "all_busy", "forget_after_fork"]
-
-MAX_CONNECTIONS: Final = 100
+MAX_CONNECTIONS: Final = 100  # as httpx has
 _IDLE_FOR: Final = 55.0  # seconds; load balancers end connections after 60, and earlier ends are noticed
+_FAREWELL: Final = 2.0  # seconds that close() waits for connections to end
 
 
 class Connection(Protocol):
-    """What can wait: it says whether the peer has ended it or sent what nobody asked for."""
+    """A connection, or what will connect at its first call.
+
+    Attributes:
+        idle_since: When its last call ended.
+    """
 
     idle_since: float
 
     def is_alive(self) -> bool:
-        """Return whether another call may be sent on it."""
+        """Return whether the peer keeps an idle connection, and sent nothing that was not asked for."""
+
+    def is_reusable(self) -> bool:
+        """Return whether another call may follow the one that has ended."""
+
+
+class SyncConnection(Connection, Protocol):
+    """A connection that blocks."""
+
+    def close(self) -> None:
+        """End it at once."""
+
+    def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request* and return what came of it, as ``Transport.send`` does."""
+
+
+class AsyncConnection(Connection, Protocol):
+    """A connection in an event loop."""
+
+    def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
+        """End it, at once or as TLS asks for; return what is done when it is gone, if it was connected."""
+
+    async def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request* and return what came of it, as ``Transport.send`` does."""
 
 
 C = TypeVar("C", bound=Connection)
 
 
-class Idle(Generic[C]):
-    """Connections without a call, by where they lead; the latest is taken first. Any thread may use it."""
+class _Idle(Generic[C]):
+    """Connections without a call, by origin; the latest is taken first. Any thread may use it.
 
-    def __init__(self) -> None:
-        self._waiting: defaultdict[Hashable, deque[C]] = defaultdict(deque)
+    Args:
+        discard: Closes one that is of no use any more.
+    """
+
+    def __init__(self, discard: Callable[[C], object]) -> None:
+        self._discard = discard
+        self._waiting: defaultdict[Origin, deque[C]] = defaultdict(deque)
         self._closed = False
 
-    def take(self, origin: Hashable, dead: list[C]) -> C | None:
-        """Return a connection to *origin* that stands, or None; put those that must be closed into *dead*."""
+    def take(self, origin: Origin) -> C | None:
+        """Return a connection to *origin* that is alive, or None; close those that are not or are too old."""
         waiting = self._waiting[origin]
         oldest = time.monotonic() - _IDLE_FOR
         with contextlib.suppress(IndexError):  # another thread may take the last
             while waiting[0].idle_since <= oldest:
-                dead.append(waiting.popleft())
+                self._discard(waiting.popleft())
             while True:
                 connection = waiting.pop()
                 if connection.is_alive():
                     return connection
-                dead.append(connection)
+                self._discard(connection)
         return None
 
-    def give_back(self, origin: Hashable, connection: C) -> bool:
+    def give_back(self, origin: Origin, connection: C) -> bool:
         """Take *connection* back; return whether it was kept."""
         if self._closed:
             return False
@@ -70,29 +109,131 @@ class Idle(Generic[C]):
         return self.empty()
 
 
-def all_busy() -> TransportFailure:
+class _Targets:
+    """What the URLs of endpoints say; each is read once."""
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[Endpoint, Target | TransportFailure] = WeakKeyDictionary()
+
+    def __call__(self, endpoint: Endpoint) -> Target | TransportFailure:
+        target = self._known.get(endpoint)
+        if target is None:
+            target = self._known[endpoint] = Target.of(endpoint.url)
+        return target
+
+
+def _all_busy() -> TransportFailure:
     """Return what a call ends with for which no connection became free."""
     return TransportFailure(f"all {MAX_CONNECTIONS} connections were busy", sent=False, timed_out=True)
 
 
-class Inherited(Protocol):
-    """What a child of ``fork()`` inherits and must not use."""
+class Pool:
+    """The connections of a transport that blocks.
+
+    Args:
+        make: Makes a connection to an origin. It connects at its first call.
+    """
+
+    def __init__(self, make: Callable[[Origin], SyncConnection]) -> None:
+        self._make = make
+        self._target = _Targets()
+        self._idle: _Idle[SyncConnection] = _Idle(lambda connection: connection.close())
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        _inherited.add(self)
+
+    def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request* on a connection; see ``Transport``."""
+        target = self._target(request.endpoint)
+        if isinstance(target, TransportFailure):
+            return target
+        slots = self._slots  # in a child of fork() there are others, and this one is released by nobody else
+        if not slots.acquire(timeout=call.remaining()):
+            return _all_busy()
+        try:
+            connection = self._idle.take(target.origin) or self._make(target.origin)
+            try:
+                outcome = connection.send(request, call)
+            except BaseException:
+                connection.close()
+                raise
+            if not (connection.is_reusable() and self._idle.give_back(target.origin, connection)):
+                connection.close()
+            return outcome
+        finally:
+            slots.release()
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._idle.close():
+            connection.close()
 
     def forget_parent(self) -> None:
-        """Drop what belongs to the process that this one was forked from."""
+        """Drop what belongs to the process that this one was forked from: two must not use one connection."""
+        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        for connection in self._idle.empty():
+            connection.close()
 
 
-_inherited: Final[WeakSet[Inherited]] = WeakSet()
+class AsyncPool:
+    """The connections of a transport in an event loop.
+
+    Args:
+        make: Makes a connection to an origin. It connects at its first call.
+    """
+
+    def __init__(self, make: Callable[[Origin], AsyncConnection]) -> None:
+        self._make = make
+        self._target = _Targets()
+        self._idle: _Idle[AsyncConnection] = _Idle(self._discard)
+        self._slots = asyncio.BoundedSemaphore(MAX_CONNECTIONS)
+        self._ending: set[asyncio.Future[None]] = set()
+
+    async def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        """Send *request* on a connection; see ``AsyncTransport``."""
+        target = self._target(request.endpoint)
+        if isinstance(target, TransportFailure):
+            return target
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout(call.remaining()):
+                    await self._slots.acquire()
+            except TimeoutError:
+                return _all_busy()
+        else:
+            await self._slots.acquire()
+        try:
+            connection = self._idle.take(target.origin) or self._make(target.origin)
+            try:
+                outcome = await connection.send(request, call)
+            except BaseException:
+                self._discard(connection)
+                raise
+            if not (connection.is_reusable() and self._idle.give_back(target.origin, connection)):
+                self._discard(connection)
+            return outcome
+        finally:
+            self._slots.release()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for connection in self._idle.close():
+            self._discard(connection, in_peace=True)
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=_FAREWELL)
+
+    def _discard(self, connection: AsyncConnection, *, in_peace: bool = False) -> None:
+        gone = connection.close(in_peace=in_peace)
+        if gone is not None and not gone.done():
+            self._ending.add(gone)
+            gone.add_done_callback(self._ending.discard)
 
 
-def forget_after_fork(transport: Inherited) -> None:
-    """Have *transport* drop its connections in every child: none may speak on those of its parent."""
-    _inherited.add(transport)
+_inherited: Final[WeakSet[Pool]] = WeakSet()
 
 
 def _forget_parents() -> None:
-    for transport in list(_inherited):
-        transport.forget_parent()
+    for pool in list(_inherited):
+        pool.forget_parent()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()

@@ -25,5 +25,5 @@ def backend() -> Iterator[FaultServer]:
 
 def waiting(transport: Any) -> list[Any]:
     """Return the connections of *transport* that wait for a call."""
-    idle = transport._lanes.idle if hasattr(transport, "_lanes") else transport._idle
+    idle = transport._idle
     return [connection for waiting in idle._waiting.values() for connection in waiting]

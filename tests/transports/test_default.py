@@ -1,14 +1,18 @@
-"""The default transport where it differs from others: other threads work for it, lanes are thrown away."""
+"""The default transport where it differs from others: httpx and httpcore are on the way."""
 
-import threading
-from collections.abc import Callable
+import asyncio
+import socket
+import subprocess
+import sys
 from typing import Any
 
+import httpcore
+import httpx
 import pytest
 
-from navai_client import NavaiBackendClient, NavaiTimeoutError
-from navai_client.transports import _default, _httpx
-from tests.faults.server import FaultServer, Peer
+from navai_client import NavaiBackendClient
+from navai_client.transports import _default
+from tests.faults.server import FaultServer
 from tests.transports.conftest import waiting
 
 FAST: dict[str, Any] = {"timeout": 5.0, "max_retries": 0}
@@ -21,19 +25,25 @@ class Stop(BaseException):
 def test_an_interrupted_call_leaves_no_connection_behind(
     backend: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Interrupted:
+        def __init__(self, real: socket.socket) -> None:
+            self.real = real
+
+        def recv(self, size: int) -> bytes:
+            raise Stop
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.real, name)
+
     with NavaiBackendClient(backend.url, **FAST) as client:
         client.execute_function("f", 1)
         transport: Any = client._transport
-        lane = transport._lanes.idle._waiting[""][0]
-
-        def interrupted(*_: object, **__: object) -> bytes:
-            raise Stop
-
-        lane.trace.tap._read = interrupted
+        stream = waiting(transport)[0]._network.stream
+        stream._socket = Interrupted(stream._socket)
         with pytest.raises(Stop):
             client.execute_function("f", 2)
         assert not waiting(transport)
-        assert lane.trace.tap._get_extra_info("socket").fileno() == -1
+        assert stream._socket.fileno() == -1
         assert client.execute_function("f", 3) == 3
         assert backend.connections == 2
         assert all(transport._slots.acquire(blocking=False) for _ in range(100))
@@ -41,61 +51,47 @@ def test_an_interrupted_call_leaves_no_connection_behind(
             transport._slots.release()
 
 
-@pytest.mark.parametrize("connected", [True, False])
-def test_a_call_interrupted_while_another_thread_works_for_it_is_cut_off(
-    connected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arrived, gone, may_look_up = threading.Event(), threading.Event(), threading.Event()
+def test_httpx_sends_through_the_pool_that_is_set_on_its_transport(kind: str) -> None:
+    """The one private name of httpx that is used. If this fails, httpx has changed it."""
+    sent: list[httpcore.Request] = []
 
-    def never(peer: Peer) -> None:
-        if peer.request() is not None:
-            arrived.set()
-        peer.silence()
-        gone.set()
+    class Pool:
+        def handle_request(self, request: httpcore.Request) -> httpcore.Response:
+            sent.append(request)
+            return httpcore.Response(204)
 
-    def run_within(timeout: float | None, work: Callable[[], Any]) -> Any:
-        def at_last() -> None:
-            if not connected:
-                may_look_up.wait()
-            work()
+        async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+            return self.handle_request(request)
 
-        thread = threading.Thread(target=at_last)
-        thread.start()
-        threads.append(thread)
-        if connected:
-            arrived.wait()
-        raise Stop
-
-    threads: list[threading.Thread] = []
-    monkeypatch.setattr(_default, "run_within", run_within)
-    with FaultServer(never) as server, NavaiBackendClient(server.url, timeout=None) as client:
-        with pytest.raises(Stop):
-            client.execute_function("f")
-        may_look_up.set()
-        threads[0].join()  # although there is no deadline, and no answer
-        gone.wait()
-        assert server.count("execute") == connected
-        assert not waiting(client._transport)
+    request = httpx.Request("GET", "http://backend.test/path")
+    if kind == "sync":
+        response = _default._HTTPTransport(Pool()).handle_request(request)
+    else:
+        response = asyncio.run(_default._AsyncHTTPTransport(Pool()).handle_async_request(request))
+    assert response.status_code == 204
+    assert [bytes(each.url) for each in sent] == [b"http://backend.test/path"]
 
 
-def test_a_name_that_is_looked_up_too_slowly_sends_nothing_when_it_is_found(
-    backend: FaultServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found, looked_up = threading.Event(), threading.Event()
-    original = _httpx.send
+LOADS_NOTHING = """
+import asyncio, sys
+from navai_client import AsyncNavaiBackendClient
 
-    def slow(*args: Any) -> Any:
-        found.wait()
-        try:
-            return original(*args)
-        finally:
-            looked_up.set()
+async def main():
+    client = AsyncNavaiBackendClient(sys.argv[1]) if inside else given
+    loaded = set(sys.modules)
+    assert await client.execute_function("f", 1) == 1
+    await client.close()
+    print([name for name in set(sys.modules) - loaded if not name.startswith("encodings.")])
 
-    monkeypatch.setattr(_default, "send", slow)
-    with NavaiBackendClient(backend.url, timeout=0.05, max_retries=0) as client:
-        with pytest.raises(NavaiTimeoutError) as caught:
-            client.execute_function("f")
-        assert not caught.value.may_have_executed
-        found.set()
-        looked_up.wait()
-    assert backend.count("execute") == 0
+inside = sys.argv[2] == "inside"
+given = None if inside else AsyncNavaiBackendClient(sys.argv[1])
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("where", ["inside", "outside"])
+def test_the_first_async_call_loads_no_module(where: str, backend: FaultServer) -> None:
+    """Loading modules blocks the event loop: for 30 to 53 ms in release 0.1.0."""
+    command = [sys.executable, "-c", LOADS_NOTHING, backend.url, where]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.stdout == "[]\n", run.stderr

@@ -23,7 +23,10 @@ from navai_client import (
     NavaiTimeoutError,
     NavaiTransportError,
 )
-from navai_client.transports import Call, _fast_sync
+from navai_client.transports import Call, _fast_sync, _network
+from navai_client.transports._fast_parser import Encoder
+from navai_client.transports._network import Origin
+from navai_client.transports._tls import TLS
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 from navai_client.wire._values import Endpoint, Request, TransportFailure
 from tests.clients import Client, make_client
@@ -187,22 +190,34 @@ class Refuses:
         return self.said.pop(0)
 
 
+def connected(peer: Refuses) -> Any:
+    """Return a connection that stands, to *peer*."""
+    connection = _fast_sync.SyncConnection(Origin("http", "backend.test", 80), TLS(verify=True), Encoder())
+    connection._socket = peer  # type: ignore[assignment]
+    return connection
+
+
+REQUEST = Request(Endpoint("GET", "http://backend.test/"))
+
+
 def test_what_a_peer_said_before_it_took_nothing_more_is_read() -> None:
     refusal = answer("{}", status="413 Too Large")
-    asked = _fast_sync.SocketConnection(Refuses([refusal])).send(b"request", call())  # type: ignore[arg-type]
+    asked = connected(Refuses([refusal])).send(REQUEST, call())
     assert not isinstance(asked, TransportFailure)
     assert asked.status == 413
 
 
 def test_a_peer_that_took_nothing_more_and_said_nothing_broke_the_pipe() -> None:
-    with pytest.raises(BrokenPipeError):
-        _fast_sync.SocketConnection(Refuses([])).send(b"request", call())  # type: ignore[arg-type]
+    outcome = connected(Refuses([])).send(REQUEST, call())
+    assert isinstance(outcome, TransportFailure)
+    assert outcome.message == "BrokenPipeError: broken pipe"
+    assert outcome.sent
 
 
 def test_a_call_whose_caller_has_left_is_not_sent() -> None:
     with FaultServer(good) as server:
         left = call()
-        left.left = True
+        left.abandon()
         transport = FastTransport()
         request = Request(Endpoint("POST", f"{server.url}/navai/functions/execute"), (), b"{}")
         outcome = transport.send(request, left)
@@ -231,7 +246,7 @@ def test_an_interrupted_call_leaves_no_connection_behind(where: str, monkeypatch
     setattr(Interrupted, where, interrupted)
     with FaultServer(good) as server, fast("sync", server.url) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(_fast_sync, "socket", SimpleNamespace(**{**vars(socket), "socket": Interrupted}))
+            patch.setattr(_network, "socket", SimpleNamespace(**{**vars(socket), "socket": Interrupted}))
             with pytest.raises(Stop):
                 client.execute_function("f")
         assert [connection.fileno() for connection in made] == [-1]
@@ -402,6 +417,6 @@ def test_no_module_of_httpcore_is_on_the_way(kind: str, monkeypatch: pytest.Monk
         def never(*args: Any, **options: Any) -> Any:
             raise AssertionError
 
-        for pool in (httpcore.ConnectionPool, httpcore.AsyncConnectionPool):
-            monkeypatch.setattr(pool, "__init__", never)
+        for connection in (httpcore.HTTPConnection, httpcore.AsyncHTTPConnection):
+            monkeypatch.setattr(connection, "__init__", never)
         assert client.execute_function("f") == "done"

@@ -163,18 +163,6 @@ def test_a_given_transport_that_never_shakes_hands_leaves_nothing(kind: str, lib
         assert not caught.value.may_have_executed
 
 
-def test_two_answers_in_one_packet_are_kept_apart_in_a_given_transport(kind: str, library: Any) -> None:
-    def twice(peer: Peer) -> None:
-        while peer.request() is not None:
-            peer.send(answer(OK) + answer('{"ok": true, "result": "a stranger\'s"}'))
-
-    with (
-        FaultServer(twice) as server,
-        made(kind, base_url=server.url, transport=real_transport(kind, library)) as client,
-    ):
-        assert {client.execute_function("f") for _ in range(5)} == {"done"}
-
-
 def test_a_transport_that_blocks_forever_is_left_in_time(library: Any) -> None:
     release = threading.Event()
 
@@ -355,11 +343,11 @@ def test_a_transport_of_this_packages_kind_answers_and_is_closed_once(kind: str)
     [
         (NavaiBackendClient, {"transport": OursAsync()}, "OursAsync is async; use AsyncNavaiBackendClient"),
         (AsyncNavaiBackendClient, {"transport": Ours()}, "Ours is not async; use NavaiBackendClient"),
-        (NavaiBackendClient, {"transport": object()}, "object is no transport"),
-        (AsyncNavaiBackendClient, {"transport": object()}, "object is no transport"),
-        (NavaiBackendClient, {"http_client": object()}, "object is no client"),
+        (NavaiBackendClient, {"transport": object()}, "object is not a transport"),
+        (AsyncNavaiBackendClient, {"transport": object()}, "object is not a transport"),
+        (NavaiBackendClient, {"http_client": object()}, "object is not a client"),
         (NavaiBackendClient, {"transport": httpx.Client}, "is a client, not a transport"),
-        (NavaiBackendClient, {"http_client": httpx.HTTPTransport()}, "is no client"),
+        (NavaiBackendClient, {"http_client": httpx.HTTPTransport()}, "is not a client"),
         (NavaiBackendClient, {"transport": httpx.AsyncHTTPTransport()}, "is async; use AsyncNavai"),
         (AsyncNavaiBackendClient, {"transport": httpx2.HTTPTransport()}, "is not async; use NavaiBackend"),
         (NavaiBackendClient, {"http_client": httpx2.AsyncClient()}, "is async; use AsyncNavai"),

@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from navai_client import NavaiConfigError, NavaiTransportError
-from navai_client.transports import _httpx
+from navai_client.transports import _tls
 from tests.clients import Client, make_client
 from tests.faults.server import OK, FaultServer, Peer, answer
 
@@ -173,7 +173,7 @@ def test_there_is_one_tls_context_for_each_setting_and_none_without_tls(
         return original(*args, **options)
 
     monkeypatch.setattr(httpx, "create_ssl_context", counted)
-    _httpx._tls_context.cache_clear()
+    _tls._usual_context.cache_clear()
     with FaultServer(good) as plain, made(plain.url) as client:
         client.execute_function("f")
     assert not built
@@ -306,4 +306,4 @@ def test_a_proxy_of_the_environment_that_cannot_work_is_a_mistake_in_the_setting
             client.execute_function("f")
         assert "hidden-word" not in str(caught.value)
         assert caught.value.__cause__ is None
-        assert caught.value.__suppress_context__
+        assert caught.value.__context__ is None  # which would hold the URL

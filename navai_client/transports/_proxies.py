@@ -1,0 +1,126 @@
+"""Which proxy a connection goes through: the ``proxy`` option, else what the environment says.
+
+The variables are read as httpx and curl read them (https://curl.se/libcurl/c/CURLOPT_NOPROXY.html). Three
+things differ from httpx 0.28: an entry of NO_PROXY that cannot be read is skipped, networks (10.0.0.0/8)
+count, and a proxy's URL is read only for the origins that use it.
+"""
+
+import ipaddress
+import urllib.request
+
+from attrs import field, frozen
+
+from navai_client.errors import NavaiConfigError
+from navai_client.transports._network import Origin
+
+
+@frozen(str=False)
+class Proxy:
+    """A proxy, and who chose it.
+
+    Attributes:
+        source: The option or variable that names it.
+        scheme: ``http``, ``https``, ``socks5`` or ``socks5h``.
+        host: Its name or address.
+        port: Its TCP port, or None for that of the scheme.
+        auth: Its user and password, or None.
+    """
+
+    source: str
+    scheme: str
+    host: str
+    port: int | None
+    auth: tuple[str, str] | None = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str, source: str) -> "Proxy":
+        """Read the *url* of a proxy.
+
+        Raises:
+            NavaiConfigError: If it is none. The message does not show it, because it can hold a password.
+        """
+        import httpx  # noqa: PLC0415 - `import navai_client` must not load it
+
+        parsed: httpx.Proxy | None = None
+        if isinstance(url, str):
+            try:
+                parsed = httpx.Proxy(url)
+            except (httpx.InvalidURL, ValueError):
+                parsed = None  # raised below, where the error and its text are gone
+        if parsed is None or not parsed.url.host:
+            raise NavaiConfigError(
+                f"{source} is not a proxy's URL: it is a text such as http://proxy:8080, "
+                "with one of the schemes http, https, socks5 and socks5h."
+            )
+        return cls(source, parsed.url.scheme, parsed.url.host, parsed.url.port, parsed.auth)
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port is None else f":{self.port}")
+
+
+class Proxies:
+    """The proxy settings of one transport.
+
+    Args:
+        given: The URL of a proxy for every request, or None for what the environment says.
+
+    Raises:
+        NavaiConfigError: If *given* is not the URL of a proxy.
+    """
+
+    def __init__(self, given: str | None) -> None:
+        self._given = None if given is None else Proxy.parse(given, "proxy")
+
+    def find(self, origin: Origin) -> Proxy | None:
+        """Return the proxy for connections to *origin*, or None if there is none.
+
+        Raises:
+            NavaiConfigError: If the variable that names it holds no proxy's URL.
+        """
+        if self._given is not None:
+            return self._given
+        proxies = urllib.request.getproxies()  # on Windows and macOS, of the system's settings too
+        for scheme in (origin.scheme, "all"):
+            if url := proxies.get(scheme):
+                if _is_spared(origin, proxies.get("no", "")):
+                    return None
+                return Proxy.parse(url if "://" in url else f"http://{url}", f"{scheme.upper()}_PROXY")
+        return None
+
+
+def _is_spared(origin: Origin, no_proxy: str) -> bool:
+    """Return whether *no_proxy*, a list with commas, has an entry for *origin*."""
+    return any(_matches(entry.strip().lower(), origin) for entry in no_proxy.split(","))
+
+
+def _matches(entry: str, origin: Origin) -> bool:
+    scheme, separator, rest = entry.partition("://")
+    if separator:
+        return scheme in {"all", origin.scheme} and _matches(rest, origin)
+    if entry == "*":
+        return True
+    name, port = _split_port(entry)
+    if not name or port not in {"", str(origin.port)}:
+        return False
+    try:
+        network = ipaddress.ip_network(name, strict=False)
+    except ValueError:
+        # example.com spares its subdomains too, .example.com its subdomains alone
+        host = origin.host.lower()
+        return host.endswith("." + name.lstrip("*").lstrip(".")) or host == name
+    try:
+        return ipaddress.ip_address(origin.host) in network
+    except ValueError:
+        return False
+
+
+def _split_port(entry: str) -> tuple[str, str]:
+    """Return the name or address of *entry*, such as ``[::1]:80``, and its port or an empty text."""
+    if entry.startswith("["):
+        name, _, rest = entry[1:].partition("]")
+        return name, rest.removeprefix(":")
+    if entry.count(":") == 1:
+        name, _, port = entry.partition(":")
+        return name, port
+    return entry, ""
