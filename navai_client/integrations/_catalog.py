@@ -6,6 +6,7 @@ model means and checks its arguments, before anything runs.
 
 import copy
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -89,6 +90,15 @@ class Function:
     problems: Callable[[dict[str, Any]], list[str]] | None = field(default=None, repr=False)
     local: RegisteredFunction | None = field(default=None, repr=False)
 
+    @property
+    def may_block(self) -> bool:
+        """Whether its call must not run in the event loop."""
+        return self.local is not None and not self.local.target.is_async
+
+    def timeout(self, options: ToolsetOptions) -> float | None:
+        """Return the seconds that a call may take; None for no limit."""
+        return timeout_of(options, self.name, None if self.local is None else self.local.timeout)
+
 
 @frozen(kw_only=True)
 class Catalog:
@@ -104,23 +114,17 @@ class Resolved:
     """What the call of a tool refers to.
 
     Attributes:
-        function_name: The function, or None if there is none of that name.
-        source: Where it comes from.
-        kind: Where it runs.
+        function: The function; None for ``navigate_to``, and if there is no such function.
         arguments: Its arguments.
         path: The path that ``navigate_to`` opens.
         bound: Calls a function of this process; None for a function of the backend.
-        in_thread: Whether ``bound`` may block.
         refusal: Fields of the outcome, if nothing may run.
     """
 
-    function_name: str | None = None
-    source: str | None = None
-    kind: Literal["backend", "local", "built-in"] = "built-in"
+    function: Function | None = None
     arguments: dict[str, Any] | None = None
     path: str | None = None
     bound: Callable[[], Any] | None = field(default=None, repr=False)
-    in_thread: bool = False
     refusal: Mapping[str, Any] | None = None
 
 
@@ -155,7 +159,9 @@ def build_catalog(
         tools.append(_navigate_tool(options))
     if options["generic_tool"]:
         hidden = [each for name, each in functions.items() if options["direct_tools"] and name not in direct]
-        tools.append(_generic_tool(hidden, options))
+        limits = [options["timeout"], *(each.timeout(options) for each in functions.values())]
+        longest = max(limits, key=lambda limit: math.inf if limit is None else limit)
+        tools.append(_generic_tool(hidden, longest))
     tools += [_direct_tool(each, options) for each in direct.values()]
     return Catalog(functions=functions, tools=tuple(tools), warnings=tuple(warnings))
 
@@ -232,11 +238,11 @@ def _direct_tool(function: Function, options: ToolsetOptions) -> Tool:
         source=function.source,
         kind=function.kind,
         read_only=function.name in options["read_only"],
-        timeout=timeout_of(options, function.name),
+        timeout=function.timeout(options),
     )
 
 
-def _generic_tool(hidden: Sequence[Function], options: ToolsetOptions) -> Tool:
+def _generic_tool(hidden: Sequence[Function], timeout: float | None) -> Tool:
     described = [
         f" {each.name} takes {json.dumps(presentable(each.parameters), ensure_ascii=False)}."
         for each in hidden
@@ -248,10 +254,7 @@ def _generic_tool(hidden: Sequence[Function], options: ToolsetOptions) -> Tool:
         parameters=copy.deepcopy(_GENERIC_SCHEMA),
         source="navai",
         kind="built-in",
-        timeout=max(
-            (options["timeout"], *options["timeouts"].values()),
-            key=lambda limit: float("inf") if limit is None else limit,
-        ),
+        timeout=timeout,
     )
 
 
@@ -301,14 +304,7 @@ def _resolve_function(function: Function, payload: dict[str, Any] | None) -> Res
         problems = function.problems(payload or {})
     if problems:
         return _invalid("; ".join(problems), function, payload)
-    return Resolved(
-        function_name=function.name,
-        source=function.source,
-        kind=function.kind,
-        arguments=payload,
-        bound=bound,
-        in_thread=function.local is not None and not function.local.target.is_async,
-    )
+    return Resolved(function=function, arguments=payload, bound=bound)
 
 
 def _unknown(catalog: Catalog) -> Resolved:
@@ -325,12 +321,4 @@ def _invalid(
     problem: str, function: Function | None = None, payload: dict[str, Any] | None = None
 ) -> Resolved:
     refusal = {"error": f"Invalid arguments: {problem}.", "error_type": "invalid_arguments"}
-    if function is None:
-        return Resolved(refusal=refusal)
-    return Resolved(
-        function_name=function.name,
-        source=function.source,
-        kind=function.kind,
-        arguments=payload,
-        refusal=refusal,
-    )
+    return Resolved(function=function, arguments=payload, refusal=refusal)

@@ -25,7 +25,8 @@ class ToolsetOptions(TypedDict, total=False):
         routes: The routes that ``navigate_to`` may open.
         navigate: Opens a path. It is called in the event loop, and awaited if it returns an awaitable.
             Without it there is no ``navigate_to``.
-        timeout: Seconds that one call may take, its ``before`` hook included (20); None for no limit.
+        timeout: Seconds that one call may take, its ``before`` hook included (20); None for no limit. A local
+            function can declare its own limit, with ``navai_client.server.function(timeout=...)``.
         timeouts: Limits for single functions, by name.
         max_result_chars: Maximum length of a result's JSON (16000). A longer result is cut.
         show_details: Whether the model sees the backend's own error texts (False).
@@ -103,9 +104,16 @@ def complete(options: ToolsetOptions) -> ToolsetOptions:
     return full
 
 
-def timeout_of(options: ToolsetOptions, function_name: str) -> float | None:
-    """Return the seconds that a call of *function_name* may take by the complete *options*."""
-    return options["timeouts"].get(function_name, options["timeout"])
+def timeout_of(options: ToolsetOptions, function_name: str, declared: float | None = None) -> float | None:
+    """Return the seconds that a call of *function_name* may take; None for no limit.
+
+    Args:
+        options: The complete options.
+        function_name: The function.
+        declared: The timeout of its declaration, in which 0 is no limit; None if it declares none.
+    """
+    default = options["timeout"] if declared is None else declared or None
+    return options["timeouts"].get(function_name, default)
 
 
 def normalized(name: str) -> str:

@@ -1,11 +1,34 @@
-"""Cuts long results for a model: a shorter JSON value of the same shape, with a mark at each cut."""
+"""Results for a model: as JSON, and cut to a shorter value of the same shape if they are long."""
 
+import json
 from typing import Any, Final
 
-from navai_client.integrations._jsonable import compact
+from navai_client._extras import needs_extra
+
+with needs_extra("tools", "pydantic"):
+    from navai_client.functions._results import ResultError, jsonable
 
 _SHORTEST_MARK: Final = "…"
 _MARK_CHARS: Final = 64  # reserved for a mark; the longest one with two numbers of 12 digits has fewer
+_encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def compact(value: Any) -> str:
+    """Return *value*, of JSON types, as strict JSON without white space that UTF-8 can encode."""
+    text = _encode(value)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # lone surrogates travel as escapes
+        return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text
+
+
+def to_jsonable(value: Any) -> Any:
+    """Return *value* in JSON types, or a string that says why it cannot be expressed in them."""
+    try:
+        return jsonable(value)
+    except ResultError as error:
+        return f"[left out: {error}]"
 
 
 def truncate(value: Any, most: int) -> tuple[Any, bool]:

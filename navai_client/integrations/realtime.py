@@ -15,7 +15,7 @@ import attrs
 from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
-from navai_client.integrations._jsonable import compact
+from navai_client.integrations._results import compact
 from navai_client.integrations.tools import Tool
 from navai_client.integrations.toolset import Toolset
 

@@ -4,8 +4,7 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-from navai_client.integrations._jsonable import compact, to_jsonable
-from navai_client.integrations._results import truncate
+from navai_client.integrations._results import compact, to_jsonable, truncate
 
 __all__ = [
     "BUILT_IN",

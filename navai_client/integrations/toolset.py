@@ -217,20 +217,21 @@ class Toolset:
         limit = None if timeout is None else checked_timeout(timeout)
         options = self._options
         found = resolve(self._catalog, options, name, arguments)
+        function = found.function
         call = ToolCall(
             call_id=call_id or f"call_{uuid.uuid4().hex}",
             tool_name=normalized(name),
-            function_name=found.function_name or normalized(name),
+            function_name=function.name if function else normalized(name),
             arguments=found.arguments,
-            source=found.source or "navai",
-            kind=found.kind,
-            read_only=found.function_name in options["read_only"],
+            source=function.source if function else "navai",
+            kind=function.kind if function else "built-in",
+            read_only=function is not None and function.name in options["read_only"],
         )
         blank = ToolOutcome(
             ok=False,
             call_id=call.call_id,
-            function_name=found.function_name,
-            source=found.source,
+            function_name=function.name if function else None,
+            source=function.source if function else None,
             path=found.path,
             max_result_chars=options["max_result_chars"],
             show_details=options["show_details"],
@@ -239,12 +240,14 @@ class Toolset:
             outcome = attrs.evolve(blank, **found.refusal)
             await call_after(options, call, outcome)
             return outcome
+        if limit is None:
+            limit = function.timeout(options) if function else timeout_of(options, call.function_name)
         key = self._backend.idempotency_key(call)
         prepared = PreparedCall(
             call=call,
             blank=blank,
             work=partial(self._work, call, found, key),
-            timeout=timeout_of(options, call.function_name) if limit is None else limit,
+            timeout=limit,
             key=key,
             options=options,
         )
@@ -287,8 +290,9 @@ class Toolset:
         """Run the function of *call*."""
         if found.bound is None:
             return await self._backend.execute(call, key, timeout)
-        result = await self._backend.in_thread(call, found.bound) if found.in_thread else found.bound()
-        return await awaited(result)
+        if found.function is not None and found.function.may_block:
+            return await awaited(await self._backend.in_thread(call, found.bound))
+        return await awaited(found.bound())
 
 
 async def _list_functions(client: Any) -> FunctionList:

@@ -14,6 +14,7 @@ import pytest
 from navai_client import BackendFunction, FunctionList, NavaiConfigError
 from navai_client.integrations.tools import ToolOutcome
 from navai_client.integrations.toolset import Toolset
+from navai_client.server import function as declare
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -245,3 +246,21 @@ def test_blocking_functions_run_in_threads_and_coroutines_in_the_loop() -> None:
             return [(await toolset.call(name)).result for name in "abc"]
 
     assert asyncio.run(run()) == [False, True, True]
+
+
+def test_a_declaration_names_describes_and_limits_a_local_function() -> None:
+    @declare(name="findTable", description="Find a table.", timeout=60)
+    def find() -> None: ...
+
+    @declare(timeout=0)
+    def wait() -> None: ...
+
+    tools = toolset_with([find, wait], timeout=5).tools
+    assert [(tool.name, tool.timeout) for tool in tools] == [
+        ("execute_app_function", None),
+        ("find_table", 60),
+        ("wait", None),
+    ]
+    assert tools[1].description == "Find a table."
+    limited = toolset_with([find, wait], timeout=5, timeouts={"wait": 7}).tools
+    assert [tool.timeout for tool in limited] == [60, 60, 7]
