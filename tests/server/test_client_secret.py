@@ -1,5 +1,6 @@
 """Minting client secrets, against a stub of OpenAI on a local port."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -46,8 +47,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(self.server.status)
         for name, value in {"content-length": str(len(data)), **self.server.headers}.items():
             self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(data)
+        with contextlib.suppress(ConnectionError):  # the caller may have given up
+            self.end_headers()
+            self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
         """Keep quiet."""

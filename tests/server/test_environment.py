@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from navai_client.server import BackendOptions, NavaiBackend, VoiceSettings
+from tests.server import settings_table
 
 FULL = {
     "OPENAI_API_KEY": " k ",
@@ -123,3 +124,9 @@ def test_cors_origins_are_a_list_with_commas(ask: Any, origins: str, origin: str
     backend = NavaiBackend(env={"NAVAI_CORS_ORIGIN": origins}, discover=False)
     answer = ask(backend, "GET", "/health", headers={"origin": origin})
     assert ("access-control-allow-origin" in answer.headers) is granted
+
+
+def test_the_documentation_lists_every_setting_as_it_is_declared() -> None:
+    """``python -m tests.server.settings_table`` writes the tables."""
+    text = settings_table.PAGE.read_text(encoding="utf-8")
+    assert settings_table.page(text) == text

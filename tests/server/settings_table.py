@@ -1,0 +1,58 @@
+"""The tables of settings in docs/server.md, made from their declarations.
+
+``python -m tests.server.settings_table`` writes them into the page.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings, VoiceSettings
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "server.md"
+_TABLES: Final[dict[str, tuple[type, ...]]] = {
+    "settings": (ServerSettings,),
+    "options": (BackendOptions, VoiceSettings),
+    "process": (ProcessSettings,),
+}
+
+
+def _rows(*classes: type) -> Iterator[str]:
+    yield "| setting | default | environment | option | meaning |"
+    yield "| --- | --- | --- | --- | --- |"
+    for cls in classes:
+        for field in attrs.fields(cls):
+            environment, option = (_code(field.metadata[source]) for source in ("env", "option"))
+            name = f"`{field.name}`"
+            if cls is VoiceSettings:
+                name += " of `VoiceSettings`"
+            doc = field.metadata["doc"]
+            yield f"| {name} | {_default(field.default)} | {environment} | {option} | {doc} |"
+
+
+def _code(text: str | None) -> str:
+    return f"`{text}`" if text else ""
+
+
+def _default(value: Any) -> str:
+    if value is None or value == ():
+        return ""
+    if isinstance(value, VoiceSettings):
+        return "`VoiceSettings()`"
+    return f"`{value}`"
+
+
+def page(text: str) -> str:
+    """Return *text*, the page, with its tables up to date."""
+    for name, classes in _TABLES.items():
+        begin, end = (f"<!-- {name}: {word} -->" for word in ("begin", "end"))
+        start, stop = text.index(begin), text.index(end)
+        table = "\n".join(_rows(*classes))
+        text = f"{text[:start]}{begin}\n\n{table}\n\n{text[stop:]}"
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
