@@ -1,7 +1,7 @@
 """How a test suite looks. Run it with ``pytest examples/04_test_suite.py``.
 
-The code under test takes a client; the tests give it one that reaches a backend in memory. The fixtures come
-with the package: pip install 'navai-client[testing]'.
+The code under test takes a client; the tests give it a client of a backend in memory. The fixtures come with
+the package: pip install 'navai-client[testing]'.
 """
 
 import asyncio
@@ -48,13 +48,15 @@ def test_an_unknown_city_is_an_error(backend: FakeBackend, navai_client: NavaiBa
     backend.assert_called("get_weather", times=1)
 
 
-def test_a_busy_backend_is_asked_again(backend: FakeBackend, navai_client: NavaiBackendClient) -> None:
+def test_a_busy_backend_is_retried(backend: FakeBackend, navai_client: NavaiBackendClient) -> None:
     backend.fail_next(503, retry_after=0, function="get_weather")
 
     assert weather_sentence(navai_client, "Paris") == "It is 21 degrees in Paris."
 
 
-def test_a_lost_answer_is_not_asked_for_again(backend: FakeBackend, navai_client: NavaiBackendClient) -> None:
+def test_a_call_with_a_lost_response_is_not_retried(
+    backend: FakeBackend, navai_client: NavaiBackendClient
+) -> None:
     backend.drop_next(before="answering")
 
     with pytest.raises(NavaiTransportError) as caught:
@@ -62,7 +64,7 @@ def test_a_lost_answer_is_not_asked_for_again(backend: FakeBackend, navai_client
     assert caught.value.may_have_executed
 
 
-def test_prices_are_asked_for_at_the_same_time(
+def test_prices_are_requested_at_the_same_time(
     navai_backend: FakeBackend, async_navai_client: AsyncNavaiBackendClient
 ) -> None:
     at_once = asyncio.Barrier(2)

@@ -1,7 +1,7 @@
-"""The pytest plugin: fixtures, and nothing that a test run without them would pay for.
+"""The pytest plugin: fixtures, at no cost for test runs without them.
 
-pytest loads this file in every run of an environment where the package is installed. So it imports nothing
-but pytest, which is there already; what a fixture needs is imported when a test asks for it.
+pytest loads this file in every run where the package is installed. So it imports only pytest, which is loaded
+already; what a fixture needs is imported when a test requests it.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ __all__ = [
     "navai_server",
 ]
 
-_BASE_URL = "https://navai.test"  # by RFC 6761 nobody's
+_BASE_URL = "https://navai.test"  # RFC 6761 reserves .test
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def navai_server(
 
 @pytest.fixture
 def navai_realtime_script() -> list[Any]:
-    """The turns that ``navai_realtime_server`` plays, by default none; override it, or parametrize by it."""
+    """The turns that ``navai_realtime_server`` plays, by default none; override or parametrize it."""
     return []
 
 
@@ -67,7 +67,7 @@ def navai_realtime_script() -> list[Any]:
 def navai_realtime_server(
     request: pytest.FixtureRequest, navai_realtime_script: list[Any]
 ) -> Iterator["FakeRealtimeServer"]:
-    """A fake of OpenAI's Realtime API that plays a script; that it was played to its end is checked."""
+    """A fake of OpenAI's Realtime API that plays a script; after the test it checks that all was played."""
     with _load("FakeRealtimeServer")(navai_realtime_script, strict=False) as api:
         yield from _strictly(request, api, api.check)
 
@@ -88,7 +88,7 @@ def navai_client(
 def async_navai_client(
     navai_backend: "FakeBackend", navai_client_options: dict[str, Any]
 ) -> Iterator["AsyncNavaiBackendClient"]:
-    """An async client of ``navai_backend``, for whichever event loop the test uses it in first."""
+    """An async client of ``navai_backend``, for the event loop in which the test uses it first."""
     from navai_client import AsyncNavaiBackendClient  # noqa: PLC0415 - see the top of this file
 
     options = {"base_url": _BASE_URL, **navai_client_options}
@@ -105,11 +105,11 @@ def _load(name: str) -> Any:
         return getattr(testing, name)
     except ImportError as error:
         problem = str(error)
-    pytest.fail(problem, pytrace=False)  # out here it has no context, which pytest would show, too
+    pytest.fail(problem, pytrace=False)  # outside the handler: pytest would show its context, too
 
 
 def _strictly(request: pytest.FixtureRequest, backend: Any, check: Callable[[], None]) -> Iterator[Any]:
-    """Give *backend* to the test; if that passes, see that all came to pass that was scripted."""
+    """Give *backend* to the test; if the test passes, check that everything scripted was used."""
     watch = _Watch(request.node.nodeid)
     plugins = request.config.pluginmanager
     plugins.register(watch)
@@ -129,7 +129,7 @@ def _strictly(request: pytest.FixtureRequest, backend: Any, check: Callable[[], 
 
 
 class _Watch:
-    """Notes whether one test passed; registered with pytest for as long as that runs."""
+    """Records whether one test passed; registered with pytest while that test runs."""
 
     def __init__(self, nodeid: str) -> None:
         self._nodeid = nodeid
@@ -141,10 +141,10 @@ class _Watch:
 
 
 def _close_without_loop(client: "AsyncNavaiBackendClient") -> None:
-    """Close a client in memory: it waits for nothing, but for calls whose callers have left.
+    """Close a client in memory. Its closing only waits for abandoned calls.
 
-    Those run in the test's event loop, which is over by now or soon will be, and it is not ours to run. They
-    end with it.
+    Those run in the test's event loop, which has ended or will soon, and which belongs to the test. They end
+    with it.
     """
     closing = client.close()
     try:

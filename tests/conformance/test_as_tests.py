@@ -66,7 +66,7 @@ def test_a_skipped_test_says_why(pytester: pytest.Pytester, demo_server: str) ->
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_what_only_should_be_is_a_warning_or_a_failure_as_pytest_is_told(
+def test_a_violated_should_is_a_warning_or_with_w_error_a_failure(
     pytester: pytest.Pytester, demo_server: str, strict: bool
 ) -> None:
     options = (
@@ -85,7 +85,7 @@ def test_what_only_should_be_is_a_warning_or_a_failure_as_pytest_is_told(
     result.assert_outcomes(passed=3 + (not strict), skipped=4, failed=int(strict), warnings=int(not strict))
 
 
-def test_a_report_of_fewer_groups_is_an_error_that_says_so(
+def test_a_requirement_that_the_report_does_not_have_is_an_error(
     pytester: pytest.Pytester, demo_server: str
 ) -> None:
     result = run(pytester, "-k", "EXEC-01", url=demo_server, arguments="groups='list'")

@@ -72,7 +72,7 @@ def fits(shown: Any, came: Any) -> bool:
 
 
 @pytest.mark.parametrize(("asked", "shown"), exchanges(), ids=lambda each: each.body[:40])
-def test_what_the_contract_shows_is_what_our_server_answers(asked: Message, shown: Message) -> None:
+def test_our_server_responds_as_the_contract_shows(asked: Message, shown: Message) -> None:
     backend = NavaiBackend(env={}, discover=False, services=DemoServices())
     backend.function(get_weather)
     method, path, version = asked.first.split()
@@ -130,7 +130,7 @@ def test_the_page_has_commands() -> None:
     assert (len(SHOWN), len(COMMANDS)) == (5, 4)
 
 
-def test_the_report_that_the_page_shows_is_what_one_looks_like() -> None:
+def test_the_report_on_the_page_is_a_real_one() -> None:
     def has_no_warnings(asked: Asked, reply: Reply) -> Reply:
         if (asked.method, asked.path, reply.status) == ("GET", "/navai/functions", 200):
             reply.record = {"items": reply.record["items"]}
@@ -151,7 +151,7 @@ def test_the_contract_has_examples_of_all_endpoints() -> None:
     }  # fmt: skip
 
 
-def test_the_contract_says_each_requirement_and_no_other() -> None:
+def test_the_contract_names_each_requirement_and_no_other() -> None:
     assert set(re.findall(r"[A-Z]+-\d\d", TEXT)) - {"UTF-8"} == IDS
 
 
@@ -161,20 +161,20 @@ def test_the_tables_are_up_to_date() -> None:
     assert text == page(text), "Run: python -m tests.conformance.table"
 
 
-def test_a_table_that_is_out_of_date_is_noticed() -> None:
+def test_an_outdated_table_is_detected() -> None:
     text = PAGE.read_text(encoding="utf-8")
 
     assert page(text.replace("| LIST-01 | must |", "| LIST-01 | should |")) == text
 
 
-def test_ids_are_of_one_form_and_none_is_there_twice() -> None:
+def test_ids_have_one_form_and_are_unique() -> None:
     ids = [each.id for each in requirements()]
 
     assert len(ids) == len(set(ids))
     assert all(re.fullmatch(r"(LIST|EXEC|SECRET|ERR|CORS|LIMIT|SPEECH)-\d\d", id_) for id_ in ids)
 
 
-def test_what_requirements_relate_to_and_need_is_there() -> None:
+def test_what_requirements_relate_to_and_need_exists() -> None:
     known = {each.id for each in parity.requirements()}
     before: set[str] = set()
     for each in requirements():
@@ -195,7 +195,7 @@ def test_sentences_are_sentences() -> None:
             assert "  " not in text
 
 
-def test_the_room_gives_what_is_public_of_it() -> None:
+def test_every_public_name_can_be_imported() -> None:
     for name in navai_client.conformance.__all__:
         assert getattr(navai_client.conformance, name) is not None
 
@@ -207,7 +207,7 @@ def test_every_argument_of_the_check_is_described_and_on_the_page() -> None:
         assert f"`{name}`" in page_text
 
 
-def test_what_is_imported_for_a_check_is_no_pytest_and_no_server() -> None:
+def test_a_check_imports_neither_pytest_nor_a_server() -> None:
     code = "import sys, navai_client.conformance; print(*sorted(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())

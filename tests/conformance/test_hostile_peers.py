@@ -48,7 +48,7 @@ def test_a_peer_that_misbehaves_is_a_finding(fault: str) -> None:
     assert "failed" in (report["LIST-01"].verdict, report["LIST-02"].verdict)
 
 
-def test_where_nobody_listens_it_says_so_and_asks_no_further() -> None:
+def test_a_backend_that_is_down_is_reported_and_not_probed_further() -> None:
     with closed_port() as port:
         report = check(f"http://127.0.0.1:{port}")
 
@@ -62,7 +62,7 @@ def test_where_nobody_listens_it_says_so_and_asks_no_further() -> None:
     assert f"The backend gave no response ({report.failure}): 1 failed," in text
 
 
-def test_where_nobody_listens_a_single_group_is_no_success_either() -> None:
+def test_a_backend_that_is_down_is_no_success_for_a_single_group() -> None:
     with closed_port() as port:
         report = check(f"http://127.0.0.1:{port}", groups=["cors"])
 
@@ -91,7 +91,7 @@ HEADERS = st.dictionaries(
 
 @settings(max_examples=40)
 @given(BODIES, st.sampled_from([200, 204, 301, 304, 400, 401, 404, 405, 415, 500, 999]), HEADERS)
-def test_whatever_is_answered_becomes_a_report(body: bytes, status: int, headers: dict[str, str]) -> None:
+def test_any_response_becomes_a_report(body: bytes, status: int, headers: dict[str, str]) -> None:
     report = check_with(Response(status, headers, body))
 
     assert [finding.requirement for finding in report] == list(requirements())
@@ -107,13 +107,13 @@ def test_numbers_of_any_size_are_read_and_judged(number: str) -> None:
     assert report["SECRET-05"].came.startswith("expires_at is ")
 
 
-def test_a_failure_without_words_is_one_too() -> None:
+def test_a_failure_without_a_message_is_reported() -> None:
     report = check_with(TransportFailure(""))
 
     assert (report.reached, report.failure) == (False, "no reason was given")
 
 
-def test_a_body_that_is_too_large_is_said_to_be() -> None:
+def test_a_body_over_the_limit_is_reported_as_such() -> None:
     report = check_with(Response(200, {"content-type": "application/json"}, b"[" * 5000, truncated=True))
 
     assert report["LIST-02"].came.startswith("HTTP 200 (application/json) with more than 5,000 bytes: [[[")
@@ -125,7 +125,7 @@ def test_a_redirect_names_its_target_without_its_query() -> None:
     assert report["LIST-01"].came == "HTTP 308 to https://other.test/navai: (empty)"
 
 
-def test_no_terminal_is_steered() -> None:
+def test_control_sequences_are_escaped() -> None:
     report = check_with(Response(500, {"content-type": "a\x1b[2J"}, b"\x1b]0;title\x07\x9b31m"))
 
     assert "\x1b" not in report.to_text()
@@ -149,14 +149,14 @@ def test_no_terminal_is_steered() -> None:
         ("There is no file notes.py", False),
     ],
 )
-def test_traces_are_told_from_other_texts(text: str, is_trace: bool) -> None:
+def test_stack_traces_are_distinguished_from_other_texts(text: str, is_trace: bool) -> None:
     for body in (text.encode(), json.dumps({"error": text}).encode()):
         finding = check_with(Response(500, {}, body), groups=["errors"])["ERR-08"]
 
         assert (finding.verdict == "warned") == is_trace
 
 
-def test_an_interrupted_check_asks_no_further() -> None:
+def test_an_interrupted_check_sends_no_more_probes() -> None:
     sent: list[str] = []
 
     class Interrupted(Answering):
@@ -184,7 +184,7 @@ class TestSecrets:
         report = check_with(answer, **given)
         return report.to_text(verbose=True) + report.to_json() + repr(report)
 
-    def test_headers_that_a_backend_repeats(self) -> None:
+    def test_given_headers_that_a_backend_echoes_are_masked(self) -> None:
         echo = Response(500, {"content-type": self.KEY, "location": self.KEY}, f"no {self.KEY} here".encode())
         for headers in ({"Authorization": f"Bearer {self.KEY}"}, {"X-Api-Key": self.KEY}):
             shown = self.shown_by(echo, headers=headers)
@@ -192,7 +192,7 @@ class TestSecrets:
             assert "no *** here" in shown
             assert self.KEY not in shown
 
-    def test_client_secrets_however_deep_and_wherever_they_are_repeated(self) -> None:
+    def test_client_secrets_are_masked_however_deep_and_wherever_they_are_echoed(self) -> None:
         body = json.dumps({"data": {"value": [self.MINTED]}, "expires_at": "later"}).encode()
         shown = self.shown_by(Response(200, {}, body))
 
@@ -200,7 +200,7 @@ class TestSecrets:
         assert json.dumps(self.MINTED)[1:-1] not in shown
         assert '{\\"data\\": an object, \\"expires_at\\": a string of 5 characters}' in shown
 
-    def test_client_secrets_that_are_no_json(self) -> None:
+    def test_client_secrets_outside_json_are_not_shown(self) -> None:
         class Leaking(Answering):
             def send(self, request: Request, call: Call) -> Response:
                 minting = request.endpoint.url.endswith("/client-secret")
@@ -212,7 +212,7 @@ class TestSecrets:
         assert report["SECRET-03"].came.endswith("a body of 30 bytes, not shown because it may hold a secret")
 
     @pytest.mark.parametrize("key", ["sk-proj-abcdef123456", "ek_abcdef123456", "Bearer abcdef123456"])
-    def test_what_looks_like_a_key(self, key: str) -> None:
+    def test_what_looks_like_a_key_is_masked(self, key: str) -> None:
         shown = self.shown_by(Response(502, {}, f"OpenAI refused {key}.".encode()))
 
         assert "abcdef123456" not in shown

@@ -20,7 +20,7 @@ def asked_of(**allowed: Any) -> list[Asked]:
     return transport.asked
 
 
-def test_no_function_that_there_is_is_called() -> None:
+def test_no_existing_function_is_called() -> None:
     names = set(NavaiBackend(env={}, demo=True, discover=False).functions().names)
 
     for asked in asked_of():
@@ -28,7 +28,7 @@ def test_no_function_that_there_is_is_called() -> None:
             assert name.encode() not in asked.body
 
 
-def test_nothing_is_posted_to_where_secrets_are_minted() -> None:
+def test_nothing_is_posted_to_the_route_that_mints() -> None:
     assert {asked.method for asked in asked_of() if asked.path == SECRET} == {"GET"}
 
 
@@ -38,7 +38,7 @@ def test_nothing_is_spoken() -> None:
     assert spoken == [{"text": " "}]
 
 
-def test_what_is_allowed_is_done_as_often_as_it_is_said() -> None:
+def test_allowed_actions_are_done_as_often_as_documented() -> None:
     asked = asked_of(
         mint=True, execute=("tell_time", None), execute_failing=("cancel_order", {}), speak="Hello."
     )
@@ -50,7 +50,7 @@ def test_what_is_allowed_is_done_as_often_as_it_is_said() -> None:
 
 
 @given(st.integers(min_value=0, max_value=4))
-def test_a_function_that_is_called_as_ours_is_not_called(surplus: int) -> None:
+def test_a_function_with_the_name_of_the_probe_is_not_called(surplus: int) -> None:
     backend = NavaiBackend(env={}, discover=False)
     ran = []
     for number in range(surplus):

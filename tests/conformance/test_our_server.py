@@ -26,11 +26,11 @@ def test_the_demo_keeps_all_of_the_contract(demo_server: str) -> None:
     assert (report.exit_status, report.exit_status_at("should")) == (0, 0)
 
 
-def test_so_does_a_server_with_a_token_and_paths_of_its_own(guarded: dict[str, Any]) -> None:
+def test_a_server_with_a_token_and_other_paths_keeps_all_of_the_contract(guarded: dict[str, Any]) -> None:
     assert not_held(check(**guarded, **ACTS)) == {}
 
 
-def test_without_the_token_nothing_can_be_seen_but_that_it_is_asked_for(guarded: dict[str, Any]) -> None:
+def test_without_the_token_only_its_absence_is_reported(guarded: dict[str, Any]) -> None:
     report = check(**{**guarded, "headers": None})
 
     assert report["LIST-01"].came.startswith("HTTP 401 ")
@@ -38,14 +38,14 @@ def test_without_the_token_nothing_can_be_seen_but_that_it_is_asked_for(guarded:
     assert report.exit_status == 1
 
 
-def test_a_list_that_is_elsewhere_is_found_missing(demo_server: str) -> None:
+def test_a_list_on_another_path_is_reported_missing(demo_server: str) -> None:
     report = check(demo_server, functions_list_path="/elsewhere")
 
     broken = {finding.id for finding in report if finding.verdict in ("failed", "warned")}
     assert (broken, report.exit_status) == ({"LIST-01"}, 1)
 
 
-def test_an_execution_that_is_elsewhere_is_found_missing(demo_server: str) -> None:
+def test_an_execute_route_on_another_path_is_reported_missing(demo_server: str) -> None:
     report = check(demo_server, functions_execute_path="/elsewhere")
 
     broken = {finding.id for finding in report if finding.verdict in ("failed", "warned")}
@@ -53,7 +53,7 @@ def test_an_execution_that_is_elsewhere_is_found_missing(demo_server: str) -> No
     assert report["EXEC-01"].came.startswith("the path seems not to exist: ")
 
 
-def test_what_acts_is_skipped_unless_it_is_allowed(demo_server: str) -> None:
+def test_requirements_that_act_are_skipped_unless_allowed(demo_server: str) -> None:
     report = check(demo_server)
 
     skipped = {finding.id: finding.reason for finding in report if finding.verdict == "skipped"}
@@ -72,7 +72,7 @@ def test_a_group_can_be_checked_alone(demo_server: str, group: str) -> None:
     assert "passed" in {finding.verdict for finding in report}
 
 
-def test_the_environment_says_where_the_backend_is(demo_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_base_url_is_read_from_the_environment(demo_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAVAI_API_URL", demo_server)
 
     assert check(groups="list").url == demo_server
@@ -95,12 +95,12 @@ def test_the_environment_says_where_the_backend_is(demo_server: str, monkeypatch
         ({"headers": {"X": "a\nb"}}, "The header X holds a line break"),
     ],
 )
-def test_what_cannot_be_checked_with_is_refused(given: dict[str, Any], said: str) -> None:
+def test_invalid_arguments_are_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(NavaiConfigError) as caught:
         check(**{"url": "http://127.0.0.1:9", **given})
     assert said in str(caught.value)
 
 
-def test_a_payload_that_is_no_json_is_refused_before_anything_is_sent() -> None:
+def test_a_payload_that_is_not_json_is_refused_before_anything_is_sent() -> None:
     with pytest.raises(NavaiPayloadError, match="the payload of execute"):
         check("http://127.0.0.1:9", execute=("f", {1, 2}))

@@ -71,7 +71,7 @@ def test_without_colour_the_text_has_no_control_characters_and_with_it_says_the_
 
 
 @pytest.mark.parametrize("width", [1, 40, 80, 120])
-def test_no_line_is_wider_than_there_is_room(width: int) -> None:
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     long = attrs.evolve(FAILED, came="word " * 50 + "w" * 200)
     report = attrs.evolve(REPORT, findings=(long, *REPORT.findings), url="http://n")
 
@@ -129,7 +129,7 @@ def test_exit_statuses_go_by_severity() -> None:
     assert statuses(attrs.evolve(REPORT, failure="nobody there")) == (3, 3)
 
 
-def test_a_finding_is_had_by_its_id_or_requirement() -> None:
+def test_a_finding_is_found_by_its_id_or_requirement() -> None:
     assert REPORT["LIST-08"] is FAILED is REPORT[BY_ID["LIST-08"]]
     with pytest.raises(KeyError, match=r"CORS-01 was not checked\."):
         REPORT["CORS-01"]

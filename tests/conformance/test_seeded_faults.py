@@ -43,7 +43,7 @@ def test_without_a_fault_all_requirements_hold_and_none_is_skipped() -> None:
 
 
 @pytest.mark.parametrize("seeded", FAULTS, ids=str)
-def test_a_fault_is_found_by_the_requirement_that_it_breaks_alone(seeded: Seeded) -> None:
+def test_a_fault_is_found_by_its_requirement_alone(seeded: Seeded) -> None:
     report = everything_of(seeded.fault)
 
     assert broken_in(report) == {seeded.requirement}
@@ -60,7 +60,7 @@ def test_each_requirement_has_a_fault_that_it_finds() -> None:
     assert {seeded.requirement for seeded in FAULTS} == {each.id for each in requirements()}
 
 
-def test_what_express_does_is_not_what_we_do() -> None:
+def test_our_server_violates_the_express_profile() -> None:
     deviations = PROFILES["express"].deviations
     report = everything_of(profile="express")
 
@@ -72,13 +72,13 @@ def test_what_express_does_is_not_what_we_do() -> None:
         assert re.match("the profile express does not expect it: ", report[each].reason)
 
 
-def test_express_may_not_answer_unknown_paths_either() -> None:
+def test_the_express_profile_expects_404_for_unknown_paths() -> None:
     answers_all = next(each for each in FAULTS if each.sentence == "has an answer for every path")
 
     assert "ERR-06" in broken_in(everything_of(answers_all.fault, profile="express"))
 
 
-def test_what_may_be_left_out_is_skipped_when_it_is() -> None:
+def test_optional_parts_are_skipped_when_absent() -> None:
     def leaves_out(asked: Asked, reply: Reply) -> Reply:
         if asked.path.endswith("/client-secret") and reply.status == 200:
             reply.record = {"value": reply.record["value"]}
@@ -106,7 +106,7 @@ def test_what_may_be_left_out_is_skipped_when_it_is() -> None:
     assert broken_in(report) == {"SPEECH-02"}
 
 
-def test_the_backends_own_clock_counts() -> None:
+def test_expiry_is_judged_by_the_backends_own_clock() -> None:
     def is_of_next_year(asked: Asked, reply: Reply) -> Reply:
         if asked.path.endswith("/client-secret") and reply.status == 200:
             reply.headers["date"] = "Fri, 15 Jan 2027 08:00:00 GMT"
@@ -116,7 +116,7 @@ def test_the_backends_own_clock_counts() -> None:
     assert broken_in(everything_of(is_of_next_year)) == set()
 
 
-def test_a_backend_that_says_when_it_may_be_asked_again_is_asked_again() -> None:
+def test_a_request_is_retried_as_retry_after_says() -> None:
     times: Counter[tuple[str, str, bytes]] = Counter()
 
     def is_busy_once(asked: Asked, reply: Reply) -> Reply:
@@ -127,7 +127,7 @@ def test_a_backend_that_says_when_it_may_be_asked_again_is_asked_again() -> None
     assert everything_of(is_busy_once).exit_status_at("should") == 0
 
 
-def test_a_backend_that_is_busy_for_long_is_not_waited_for() -> None:
+def test_a_retry_after_beyond_the_timeout_is_not_waited_for() -> None:
     def is_busy(asked: Asked, reply: Reply) -> Reply:
         return Reply(429, {"retry-after": "3600"})
 

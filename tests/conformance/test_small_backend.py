@@ -6,7 +6,7 @@ from navai_client.conformance import check
 from tests.conformance.small_backend import application
 
 
-def test_a_backend_written_from_the_contract_keeps_it_whole() -> None:
+def test_a_backend_written_from_the_contract_passes_the_check() -> None:
     report = check(
         "http://navai.test",
         execute=("divide", {"args": [6, 3]}),

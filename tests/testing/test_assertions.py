@@ -46,7 +46,7 @@ def failure_of(assertion: Any, *args: Any, **options: Any) -> str:
     return str(caught.value)
 
 
-def test_a_call_that_came_is_found(backend: FakeBackend, client: NavaiBackendClient) -> None:
+def test_a_recorded_call_satisfies_its_assertions(backend: FakeBackend, client: NavaiBackendClient) -> None:
     client.execute_function("Get_Weather ", {"location": "Paris", "unit": "f"})
 
     backend.assert_called("get_weather")
@@ -67,13 +67,13 @@ def test_a_payload_may_be_anything_that_is_json(backend: FakeBackend, client: Na
     assert "instead of" in failure_of(backend.assert_called, "list_orders", [True, [2.5, True], "x"])
 
 
-def test_a_call_that_never_came_is_told(backend: FakeBackend) -> None:
+def test_a_missing_call_is_reported(backend: FakeBackend) -> None:
     assert failure_of(backend.assert_called, "get_weather") == (
         "Expected a call of get_weather, but it was not called."
     )
 
 
-def test_a_name_that_is_not_registered_is_told(backend: FakeBackend, client: NavaiBackendClient) -> None:
+def test_an_unregistered_name_is_reported(backend: FakeBackend, client: NavaiBackendClient) -> None:
     client.execute_function("list_orders")
 
     assert failure_of(backend.assert_called, "getWeather", {"a": 1}) == (
@@ -86,7 +86,7 @@ def test_a_name_that_is_not_registered_is_told(backend: FakeBackend, client: Nav
         assert "registered: none." in failure_of(empty.assert_called, "get_weather")
 
 
-def test_another_payload_is_told_with_where_it_differs(
+def test_another_payload_is_reported_with_where_it_differs(
     backend: FakeBackend, client: NavaiBackendClient
 ) -> None:
     client.execute_function("get_weather", {"location": "Rome", "api_key": "abc"})
@@ -109,7 +109,9 @@ def test_another_payload_is_told_with_where_it_differs(
     )
 
 
-def test_surplus_keys_and_other_lengths_are_told(backend: FakeBackend, client: NavaiBackendClient) -> None:
+def test_surplus_keys_and_other_lengths_are_reported(
+    backend: FakeBackend, client: NavaiBackendClient
+) -> None:
     client.execute_function("list_orders", {"a": [1, 2], "b": {"c": 1}})
 
     text = failure_of(backend.assert_called, "list_orders", {"a": [1], "b": {}})
@@ -117,7 +119,7 @@ def test_surplus_keys_and_other_lengths_are_told(backend: FakeBackend, client: N
     assert 'payload["b"]["c"] was not expected\n' in text
 
 
-def test_what_is_not_contained_is_told(backend: FakeBackend, client: NavaiBackendClient) -> None:
+def test_a_part_that_is_not_contained_is_reported(backend: FakeBackend, client: NavaiBackendClient) -> None:
     client.execute_function("get_weather", {"location": "Rome", "api_key": "abc"})
 
     backend.assert_called("get_weather", containing={"api_key": "abc"})
@@ -131,7 +133,7 @@ def test_what_is_not_contained_is_told(backend: FakeBackend, client: NavaiBacken
     )
 
 
-def test_too_many_and_too_few_calls_are_told(backend: FakeBackend, client: NavaiBackendClient) -> None:
+def test_too_many_and_too_few_calls_are_reported(backend: FakeBackend, client: NavaiBackendClient) -> None:
     client.execute_function("list_orders")
     client.execute_function("list_orders")
 
@@ -148,7 +150,9 @@ def test_too_many_and_too_few_calls_are_told(backend: FakeBackend, client: Navai
     backend.assert_called("list_orders", times=2)
 
 
-def test_called_once_means_no_other_call_either(backend: FakeBackend, client: NavaiBackendClient) -> None:
+def test_called_once_allows_no_other_call_of_the_function(
+    backend: FakeBackend, client: NavaiBackendClient
+) -> None:
     client.execute_function("get_weather", {"location": "Rome"})
     client.execute_function("get_weather", {"location": "Paris"})
 
@@ -158,7 +162,7 @@ def test_called_once_means_no_other_call_either(backend: FakeBackend, client: Na
     )
 
 
-def test_calls_that_should_not_have_come_are_told(backend: FakeBackend, client: NavaiBackendClient) -> None:
+def test_unexpected_calls_are_reported(backend: FakeBackend, client: NavaiBackendClient) -> None:
     backend.assert_not_called()
     client.list_functions()
     backend.assert_not_called()
@@ -178,7 +182,7 @@ def test_calls_that_should_not_have_come_are_told(backend: FakeBackend, client: 
     )
 
 
-def test_requests_that_the_script_kept_away_are_told(
+def test_requests_dropped_before_sending_are_reported(
     backend: FakeBackend, client: NavaiBackendClient
 ) -> None:
     backend.drop_next(before="sending", times=3)
@@ -191,7 +195,9 @@ def test_requests_that_the_script_kept_away_are_told(
     )
 
 
-def test_values_that_look_the_same_are_told_apart(backend: FakeBackend, client: NavaiBackendClient) -> None:
+def test_values_that_look_the_same_when_masked_are_distinguished(
+    backend: FakeBackend, client: NavaiBackendClient
+) -> None:
     client.execute_function("list_orders", {"n": "x" * 999 + "y", "m": "sk-abcdefgh1", "sk-abcdefgh2": 1})
 
     text = failure_of(
@@ -268,7 +274,7 @@ def test_no_message_holds_a_secret(backend: FakeBackend) -> None:
     assert len(backend.requests[0].headers) == len(list(backend.requests[0].headers))
 
 
-def test_requests_can_be_looked_at(backend: FakeBackend, client: NavaiBackendClient) -> None:
+def test_recorded_requests_can_be_inspected(backend: FakeBackend, client: NavaiBackendClient) -> None:
     client.create_client_secret(voice="marin")
     client.list_functions()
     client.execute_function("get_weather", {"location": "Rome"}, idempotency_key="k")
@@ -289,7 +295,7 @@ def test_requests_can_be_looked_at(backend: FakeBackend, client: NavaiBackendCli
 
 
 @given(json_values)
-def test_a_payload_is_what_it_is(value: Any) -> None:
+def test_a_payload_equals_itself(value: Any) -> None:
     assert not list(differences(value, value))
     assert not list(differences(ANY, value))
     assert not list(differences({"a": value}, {"a": value, "b": 1}, partial=True))
@@ -297,7 +303,7 @@ def test_a_payload_is_what_it_is(value: Any) -> None:
 
 
 @given(json_values, json_values)
-def test_what_python_finds_different_is_different(one: Any, other: Any) -> None:
+def test_payloads_that_python_finds_different_differ(one: Any, other: Any) -> None:
     found = list(differences(one, other))
     assert found or one == other
     assert bool(found) == bool(list(differences(other, one)))

@@ -51,7 +51,7 @@ def test_the_async_client_runs_functions_in_memory() -> None:
     asyncio.run(scenario())
 
 
-def test_a_call_without_an_end_and_a_body_over_the_limit_are_as_over_a_socket() -> None:
+def test_timeouts_and_body_limits_hold_in_memory_as_over_a_socket() -> None:
     with (
         FakeBackend(max_body_bytes=100) as backend,
         NavaiBackendClient(transport=backend.transport) as client,
@@ -68,7 +68,7 @@ def test_a_call_without_an_end_and_a_body_over_the_limit_are_as_over_a_socket() 
             client.execute_function("hang", "x" * 200)
 
 
-def test_a_path_that_is_not_there_is_404_in_memory_too() -> None:
+def test_an_unknown_path_is_404_in_memory() -> None:
     with (
         FakeBackend() as backend,
         NavaiBackendClient(transport=backend.transport, functions_execute_path="/nope") as client,
@@ -128,7 +128,7 @@ def test_threads_and_several_event_loops_share_one_backend() -> None:
     assert len(backend.calls) == 6 * calls
 
 
-def test_closing_ends_what_runs_and_no_sync_call_is_answered_afterwards() -> None:
+def test_closing_ends_running_calls_and_later_sync_calls_fail() -> None:
     ended = threading.Event()
     backend = FakeBackend()
 
@@ -149,7 +149,7 @@ def test_closing_ends_what_runs_and_no_sync_call_is_answered_afterwards() -> Non
     backend.close()
 
 
-def test_closing_ends_what_runs_on_an_event_loop_that_still_runs() -> None:
+def test_closing_ends_calls_on_an_event_loop_that_still_runs() -> None:
     async def scenario() -> None:
         ended = asyncio.Event()
         backend = FakeBackend()
@@ -171,7 +171,7 @@ def test_closing_ends_what_runs_on_an_event_loop_that_still_runs() -> None:
     asyncio.run(scenario())
 
 
-def test_closing_ends_what_runs_on_an_event_loop_that_is_idle(caplog: pytest.LogCaptureFixture) -> None:
+def test_closing_ends_calls_on_an_event_loop_that_is_idle(caplog: pytest.LogCaptureFixture) -> None:
     backend = FakeBackend()
     begun = asyncio.Event()
 
@@ -200,7 +200,7 @@ def test_closing_ends_what_runs_on_an_event_loop_that_is_idle(caplog: pytest.Log
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_idle_event_loops_do_not_hinder_closing(inside: bool) -> None:
+def test_idle_event_loops_do_not_block_closing(inside: bool) -> None:
     async def list_functions(backend: FakeBackend) -> None:
         async with AsyncNavaiBackendClient(transport=backend.async_transport) as client:
             await client.list_functions()
@@ -218,7 +218,7 @@ def test_idle_event_loops_do_not_hinder_closing(inside: bool) -> None:
     idle.close()
 
 
-def test_a_backend_outlives_the_event_loops_that_asked_it() -> None:
+def test_a_backend_outlives_the_event_loops_that_used_it() -> None:
     async def list_functions(backend: FakeBackend) -> int:
         async with AsyncNavaiBackendClient(transport=backend.async_transport) as client:
             return len(await client.list_functions())
@@ -228,7 +228,7 @@ def test_a_backend_outlives_the_event_loops_that_asked_it() -> None:
             assert asyncio.run(list_functions(backend)) == 0
 
 
-def test_a_caller_who_is_interrupted_waits_no_longer() -> None:
+def test_an_interrupted_caller_stops_waiting() -> None:
     with FakeBackend() as backend, NavaiBackendClient(transport=backend.transport) as client:
         begun = threading.Event()
         main = threading.main_thread().ident or 0

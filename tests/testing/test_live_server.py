@@ -50,7 +50,7 @@ def test_functions_of_the_test_run_behind_real_sockets(kind: str, server: LiveSe
     assert [request.status for request in server.requests] == [200, 200, 200]
 
 
-def test_answers_are_those_of_the_server_itself(server: LiveServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_responses_are_those_of_the_server(server: LiveServer, caplog: pytest.LogCaptureFixture) -> None:
     with httpx.Client(base_url=server.url) as client:
         answer = client.get("/navai/functions", headers={"X-Request-ID": "r-1", "Origin": "http://localhost"})
         assert answer.headers["x-request-id"] == "r-1"
@@ -120,7 +120,7 @@ def test_a_closed_server_is_gone_though_a_function_hangs() -> None:
         assert not caught.value.may_have_executed
 
 
-def test_a_client_that_leaves_amid_its_request_disturbs_nobody(
+def test_a_client_that_disconnects_during_its_request_affects_no_other(
     server: LiveServer, client: NavaiBackendClient
 ) -> None:
     address = (urlsplit(server.url).hostname, urlsplit(server.url).port)

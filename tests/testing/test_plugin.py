@@ -164,7 +164,7 @@ def test_settings_and_options_can_be_overridden(pytester: pytest.Pytester) -> No
 
 
 @pytest.mark.parametrize("fixture", ["navai_backend", "navai_server"])
-def test_a_failure_that_did_not_come_to_pass_is_an_error(
+def test_an_unused_failure_is_an_error(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, fixture: str
 ) -> None:
     monkeypatch.delenv("CI", raising=False)  # with it, pytest's summary repeats the whole message
@@ -191,7 +191,7 @@ def test_a_failure_that_did_not_come_to_pass_is_an_error(
     assert "plugin.py" not in result.stdout.str()
 
 
-def test_a_failure_that_may_stay_unused_is_none(pytester: pytest.Pytester) -> None:
+def test_an_unused_optional_failure_is_not_an_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         def test_it(navai_backend):
@@ -202,7 +202,7 @@ def test_a_failure_that_may_stay_unused_is_none(pytester: pytest.Pytester) -> No
     run(pytester).assert_outcomes(passed=1)
 
 
-def test_a_test_that_fails_or_is_skipped_is_not_blamed_twice(pytester: pytest.Pytester) -> None:
+def test_a_test_that_fails_or_is_skipped_has_no_second_error(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import pytest
@@ -358,7 +358,7 @@ def test_the_plugin_can_be_switched_off(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*fixture 'navai_backend' not found*"])
 
 
-def test_the_fixtures_tell_what_they_are(pytester: pytest.Pytester) -> None:
+def test_each_fixture_is_described_in_pytests_listing(pytester: pytest.Pytester) -> None:
     listing = run(pytester, "--fixtures").stdout.str()
 
     for name in [

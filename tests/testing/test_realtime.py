@@ -1,4 +1,4 @@
-"""The fake Realtime API: what it lets in, what it plays, and what it says when a test goes wrong."""
+"""The fake Realtime API: which connections it accepts, what it plays, and what its assertions say."""
 
 import asyncio
 import json
@@ -66,10 +66,10 @@ def minted(
         return json.load(answer)
 
 
-class TestWhomItLetsIn:
+class TestAdmission:
     """Those with a secret that it knows."""
 
-    def test_a_secret_that_it_was_told_of_until_it_is_revoked(self) -> None:
+    def test_a_given_secret_is_accepted_until_it_is_revoked(self) -> None:
         with FakeRealtimeServer(secrets=[SECRET]) as api:
             with connected(api) as socket:
                 assert last(socket, "session.created")["session"]["type"] == "realtime"
@@ -82,7 +82,7 @@ class TestWhomItLetsIn:
             assert len(api.refused) == 1
             assert SECRET not in api.refused[0]
 
-    def test_a_secret_that_it_minted_for_a_backend_with_the_session_that_was_asked_for(self) -> None:
+    def test_a_minted_secret_opens_the_session_that_it_was_minted_for(self) -> None:
         session = {"type": "realtime", "model": "m", "audio": {"output": {"voice": "cedar"}}}
         asked = {"session": session, "expires_after": {"anchor": "created_at", "seconds": 60}}
         with FakeRealtimeServer() as api:
@@ -97,7 +97,7 @@ class TestWhomItLetsIn:
             assert answer["value"] not in repr(secret)
             assert answer["expires_at"] == secret.expires_at
 
-    def test_the_model_of_the_url_counts_when_the_secret_names_none(self) -> None:
+    def test_the_model_of_the_url_is_used_if_the_secret_has_none(self) -> None:
         with FakeRealtimeServer(secrets=[SECRET]) as api:
             with connected(api, path="?model=m2") as socket:
                 assert last(socket, "session.created")["session"]["model"] == "m2"
@@ -112,7 +112,7 @@ class TestWhomItLetsIn:
             (b"{}", "/realtime/client_secrets", "", 401),
         ],
     )
-    def test_what_is_no_request_for_a_secret_gets_none(
+    def test_an_invalid_request_for_a_secret_is_refused(
         self, body: bytes, path: str, key: str, status: int
     ) -> None:
         with FakeRealtimeServer() as api:
@@ -122,7 +122,7 @@ class TestWhomItLetsIn:
             refused.value.close()
             assert api.minted == []
 
-    def test_nobody_without_a_key_or_at_another_path(self) -> None:
+    def test_a_connection_without_a_secret_or_at_another_path_is_refused(self) -> None:
         with FakeRealtimeServer(secrets=[SECRET]) as api:
             with pytest.raises(InvalidStatus, match="401"):
                 connect(api.url)
@@ -134,7 +134,7 @@ class TestWhomItLetsIn:
                 _ = api.session
 
 
-class TestWhatItPlays:
+class TestPlaying:
     """A turn for each response.create, with events of OpenAI's own form."""
 
     @pytest.mark.parametrize("modality", ["audio", "text"])
@@ -178,7 +178,7 @@ class TestWhatItPlays:
             assert last(socket, "response.done")["response"]["status"] == "completed"
             assert api.session.said == ["One", "Two"]
 
-    def test_a_person_may_speak_from_the_test_and_is_left_to_the_client_without_turn_detection(self) -> None:
+    def test_a_test_can_speak_for_the_person_and_without_turn_detection_the_client_responds(self) -> None:
         with FakeRealtimeServer([Say("Yes?")], secrets=[SECRET]) as api, connected(api) as socket:
             list(events(socket, "session.created"))
             api.speak("Hello")
@@ -191,14 +191,14 @@ class TestWhatItPlays:
             heard = [event["type"] for event in events(socket, "input_audio_buffer.cleared")]
             assert "response.created" not in heard
 
-    def test_a_client_may_cancel_and_not_ask_twice_at_once(self) -> None:
+    def test_a_response_can_be_cancelled_and_a_second_one_at_once_is_refused(self) -> None:
         with FakeRealtimeServer(secrets=[SECRET]) as api, connected(api) as socket:
             list(events(socket, "session.created"))
             tell(socket, "response.cancel", event_id="e1")
             error = last(socket, "error")["error"]
             assert (error["code"], error["event_id"]) == ("response_cancel_not_active", "e1")
 
-    def test_a_response_may_stay_open_until_the_client_does_something(self) -> None:
+    def test_a_response_can_stay_open_until_the_client_sends_an_event(self) -> None:
         script: list[Any] = [
             [Until("input_audio_buffer.clear"), Say("Now.")],
             [Until("session.update"), Say("Never.")],
@@ -214,7 +214,7 @@ class TestWhatItPlays:
             assert last(socket, "response.done")["response"]["status"] == "cancelled"
             assert api.session.said == ["Now."]
 
-    def test_a_client_may_leave_while_the_model_speaks(self) -> None:
+    def test_a_client_can_disconnect_while_the_model_speaks(self) -> None:
         with FakeRealtimeServer([Until("never")], secrets=[SECRET]) as api:
             with connected(api) as socket:
                 tell(socket, "response.create")
@@ -226,7 +226,7 @@ class TestWhatItPlays:
                 socket.socket.close()
             api.wait()
 
-    def test_what_is_raw_and_the_end_of_the_connection(self) -> None:
+    def test_raw_events_and_disconnects_are_sent_as_scripted(self) -> None:
         script: list[Any] = [[Raw("{"), Raw({"type": "odd"}), Call("a"), Disconnect(4000, "enough")]]
         with FakeRealtimeServer(script, secrets=[SECRET]) as api, connected(api) as socket:
             list(events(socket, "session.created"))
@@ -262,7 +262,7 @@ class TestWhatItPlays:
         ],
         ids=str,
     )
-    def test_what_else_a_client_may_send_is_answered_as_the_api_does(self, event: Any, answer: str) -> None:
+    def test_other_events_of_a_client_get_the_apis_events(self, event: Any, answer: str) -> None:
         with FakeRealtimeServer(secrets=[SECRET]) as api, connected(api) as socket:
             tell(socket, "input_audio_buffer.append", audio="AAAA")
             socket.send(json.dumps(event))
@@ -271,8 +271,20 @@ class TestWhatItPlays:
             list(events(socket, "error"))
             assert api.session.sent("input_audio_buffer.append")[0]["audio"] == "..."
 
+    def test_a_session_has_what_the_client_has_set(self) -> None:
+        tool = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}
+        given = {"type": "realtime", "instructions": "Be brief.", "tools": [tool]}
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]}
+        with FakeRealtimeServer(secrets=[SECRET]) as api, connected(api) as socket:
+            tell(socket, "session.update", session=given)
+            tell(socket, "conversation.item.create", item=item)
+            assert last(socket, "conversation.item.done")["item"]["content"] == item["content"]
+            assert api.session.instructions == "Be brief."
+            assert api.session.tool_names == ["get_weather"]
+            assert api.session.config["tool_choice"] == "auto"
 
-class TestWhatItSays:
+
+class TestMessages:
     """When a test goes wrong: what was expected, and what came."""
 
     def test_a_turn_that_was_not_played(self) -> None:
@@ -290,7 +302,7 @@ class TestWhatItSays:
         ("outputs", "message"),
         [("", r"name='a'.*was not answered"), ("12", r"\(c\) was answered 2 times: \['1', '2'\]")],
     )
-    def test_a_call_that_was_not_answered_or_twice(self, outputs: str, message: str) -> None:
+    def test_a_call_without_a_result_or_with_two(self, outputs: str, message: str) -> None:
         def test() -> None:
             with FakeRealtimeServer([Call("a", {}, "c")], secrets=[SECRET]) as api, connected(api) as socket:
                 tell(socket, "response.create")
@@ -303,7 +315,7 @@ class TestWhatItSays:
         with pytest.raises(AssertionError, match=message):
             test()
 
-    def test_an_event_that_did_not_come(self) -> None:
+    def test_a_missing_event(self) -> None:
         with FakeRealtimeServer(secrets=[SECRET]) as api:
             expected = r"(?s)Expected 1 x response.create in 0.01 s; 0 came.*nobody connected"
             with pytest.raises(AssertionError, match=expected):
@@ -314,13 +326,13 @@ class TestWhatItSays:
             with pytest.raises(AssertionError, match=r"session 1 received: session.update"):
                 asyncio.run(api.wait_for_async("response.create", timeout=0.01))
 
-    def test_nothing_when_the_test_failed_already_or_it_is_not_strict(self) -> None:
+    def test_no_message_if_the_test_failed_already_or_it_is_not_strict(self) -> None:
         with pytest.raises(KeyError), FakeRealtimeServer([Say("1")]):
             raise KeyError
         with FakeRealtimeServer([Say("1")], strict=False):
             pass
 
-    def test_that_it_is_not_running(self) -> None:
+    def test_a_server_that_is_not_running(self) -> None:
         api = FakeRealtimeServer()
         for use in (lambda: api.openai_base_url, lambda: api.speak("Hello")):
             with pytest.raises(RuntimeError, match="not running"):

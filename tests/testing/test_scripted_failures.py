@@ -16,9 +16,9 @@ from navai_client import (
     NavaiTransportError,
 )
 from navai_client.testing import FakeBackend
-from tests.testing.doors import DOORS, entering
+from tests.testing.kinds_of_client import KINDS, client_of
 
-every_door = pytest.mark.parametrize("door", DOORS)
+every_kind = pytest.mark.parametrize("kind", KINDS)
 
 
 @pytest.fixture
@@ -32,11 +32,11 @@ def backend() -> Iterator[FakeBackend]:
         yield backend
 
 
-@every_door
-def test_a_status_is_answered_once_and_then_the_function_runs(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_a_scripted_status_is_used_once_and_then_the_function_runs(kind: str, backend: FakeBackend) -> None:
     backend.fail_next(409, error="Already done.")
 
-    with entering(door, backend) as client:
+    with client_of(kind, backend) as client:
         with pytest.raises(NavaiHTTPError) as caught:
             client.execute_function("double", {"n": 1})
         assert client.execute_function("double", {"n": 21}) == 42
@@ -46,11 +46,11 @@ def test_a_status_is_answered_once_and_then_the_function_runs(door: str, backend
     backend.assert_failures_used()
 
 
-@every_door
-def test_the_client_tries_again_after_503_with_retry_after(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_the_client_retries_after_503_with_retry_after(kind: str, backend: FakeBackend) -> None:
     backend.fail_next(retry_after=0, times=2)
 
-    with entering(door, backend) as client:
+    with client_of(kind, backend) as client:
         assert client.execute_function("double", {"n": 21}) == 42
 
     assert [request.status for request in backend.requests] == [503, 503, 200]
@@ -59,12 +59,12 @@ def test_the_client_tries_again_after_503_with_retry_after(door: str, backend: F
     assert call.outcome == "503 (scripted), then 503 (scripted), then 200"
 
 
-@every_door
-def test_without_retry_after_a_function_is_not_sent_again(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_without_retry_after_a_function_is_not_retried(kind: str, backend: FakeBackend) -> None:
     backend.fail_next()
 
     with (
-        entering(door, backend) as client,
+        client_of(kind, backend) as client,
         pytest.raises(NavaiHTTPError, match="Service Unavailable") as caught,
     ):
         client.execute_function("double", {"n": 1})
@@ -73,12 +73,12 @@ def test_without_retry_after_a_function_is_not_sent_again(door: str, backend: Fa
     assert len(backend.requests) == 1
 
 
-@every_door
-def test_a_delay_longer_than_the_timeout_is_a_timeout(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_a_delay_longer_than_the_timeout_is_a_timeout(kind: str, backend: FakeBackend) -> None:
     backend.delay_next(3600)
 
     with (
-        entering(door, backend) as client,
+        client_of(kind, backend) as client,
         pytest.raises(NavaiTimeoutError, match=r"within 0\.05 s") as caught,
     ):
         client.execute_function("double", {"n": 1}, timeout=0.05)
@@ -87,20 +87,20 @@ def test_a_delay_longer_than_the_timeout_is_a_timeout(door: str, backend: FakeBa
     assert [request.outcome for request in backend.requests] == ["no answer"]
 
 
-@every_door
-def test_after_a_delay_that_the_client_waits_for_the_answer_comes(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_a_delay_shorter_than_the_timeout_only_delays(kind: str, backend: FakeBackend) -> None:
     backend.delay_next(0.01)
 
-    with entering(door, backend) as client:
+    with client_of(kind, backend) as client:
         assert client.execute_function("double", {"n": 21}) == 42
 
 
-@every_door
-def test_a_connection_dropped_before_sending_has_executed_nothing(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_a_connection_dropped_before_sending_has_executed_nothing(kind: str, backend: FakeBackend) -> None:
     backend.drop_next(before="sending", times=None)
 
     with (
-        entering(door, backend, max_retries=1) as client,
+        client_of(kind, backend, max_retries=1) as client,
         pytest.raises(NavaiTransportError, match="refused") as caught,
     ):
         client.execute_function("double", {"n": 1})
@@ -110,20 +110,20 @@ def test_a_connection_dropped_before_sending_has_executed_nothing(door: str, bac
     backend.assert_not_called()
 
 
-@every_door
-def test_what_was_never_sent_is_sent_again(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_a_request_that_was_never_sent_is_retried(kind: str, backend: FakeBackend) -> None:
     backend.drop_next(before="sending")
 
-    with entering(door, backend) as client:
+    with client_of(kind, backend) as client:
         assert client.execute_function("double", {"n": 21}) == 42
 
     assert len(backend.requests) == 1
 
 
-@every_door
+@every_kind
 @pytest.mark.parametrize(("before", "runs"), [("executing", 0), ("answering", 1)])
 def test_a_connection_dropped_after_sending_may_have_executed(
-    door: str, before: str, runs: int, backend: FakeBackend
+    kind: str, before: str, runs: int, backend: FakeBackend
 ) -> None:
     ran: list[str] = []
 
@@ -133,7 +133,7 @@ def test_a_connection_dropped_after_sending_may_have_executed(
 
     backend.drop_next(before=before)  # type: ignore[arg-type]
 
-    with entering(door, backend) as client, pytest.raises(NavaiTransportError, match="dropped") as caught:
+    with client_of(kind, backend) as client, pytest.raises(NavaiTransportError, match="dropped") as caught:
         client.execute_function("charge", {"card": "c"})
 
     assert caught.value.may_have_executed
@@ -143,8 +143,8 @@ def test_a_connection_dropped_after_sending_may_have_executed(
     ]
 
 
-@every_door
-def test_an_answer_that_is_lost_can_be_had_again_by_its_key(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_a_lost_response_is_replayed_by_its_key(kind: str, backend: FakeBackend) -> None:
     ran: list[str] = []
 
     @backend.function
@@ -154,7 +154,7 @@ def test_an_answer_that_is_lost_can_be_had_again_by_its_key(door: str, backend: 
 
     backend.drop_next()
 
-    with entering(door, backend) as client:
+    with client_of(kind, backend) as client:
         with pytest.raises(NavaiTransportError):
             client.execute_function("charge", {"card": "c"}, idempotency_key="k")
         assert client.execute_function("charge", {"card": "c"}, idempotency_key="k") == "charged"
@@ -163,14 +163,14 @@ def test_an_answer_that_is_lost_can_be_had_again_by_its_key(door: str, backend: 
     backend.assert_called_once_with("charge", {"card": "c"})
 
 
-@every_door
-def test_answers_of_any_form_can_be_given(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_responses_of_any_form_can_be_scripted(kind: str, backend: FakeBackend) -> None:
     backend.answer_next("<html>", headers={"Content-Type": "text/html"}, function="double")
     backend.answer_next(b"\xff", operation="create_client_secret")
     backend.answer_next(json={"ok": False, "details": "No."}, function="double")
     backend.answer_next("Moved.", status=302, headers={"Location": "https://elsewhere.test/"})
 
-    with entering(door, backend) as client:
+    with client_of(kind, backend) as client:
         with pytest.raises(InvalidResponseError):
             client.execute_function("double", {"n": 1})
         with pytest.raises(InvalidResponseError):
@@ -184,37 +184,37 @@ def test_answers_of_any_form_can_be_given(door: str, backend: FakeBackend) -> No
     backend.assert_failures_used()
 
 
-@every_door
-def test_an_answer_over_the_limit_is_refused(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_a_response_over_the_limit_is_refused(kind: str, backend: FakeBackend) -> None:
     backend.answer_next(json={"ok": True, "result": "x" * 1000})
 
     with (
-        entering(door, backend, max_response_bytes=500) as client,
+        client_of(kind, backend, max_response_bytes=500) as client,
         pytest.raises(InvalidResponseError, match="larger than"),
     ):
         client.execute_function("double", {"n": 1})
 
 
-@every_door
-def test_compressed_answers_are_read_and_damaged_ones_told(door: str, backend: FakeBackend) -> None:
+@every_kind
+def test_compressed_responses_are_read_and_damaged_ones_reported(kind: str, backend: FakeBackend) -> None:
     body = gzip.compress(b'{"ok": true, "result": 1}')
     backend.answer_next(body, headers={"Content-Encoding": "gzip"})
     backend.answer_next(body[:-9], headers={"Content-Encoding": "gzip"})
 
-    with entering(door, backend) as client:
+    with client_of(kind, backend) as client:
         assert client.execute_function("double", {"n": 1}) == 1
         # MockTransport decompresses what it is given, and takes the part before the cut for all of it.
-        expected = NavaiTransportError if door in {"sync", "async"} else InvalidResponseError
+        expected = NavaiTransportError if kind in {"sync", "async"} else InvalidResponseError
         with pytest.raises(expected):
             client.execute_function("double", {"n": 1})
 
 
-def test_a_failure_is_for_the_requests_that_it_names(backend: FakeBackend) -> None:
+def test_a_failure_applies_to_the_requests_that_it_names(backend: FakeBackend) -> None:
     backend.fail_next(500, function=" Double ")
     backend.fail_next(400, operation="synthesize_speech")
     backend.fail_next(501, error="")
 
-    with entering("sync", backend, max_retries=0) as client:
+    with client_of("sync", backend, max_retries=0) as client:
         assert client.list_functions().warnings == ("[navai] Failed to load backend functions (501).",)
         assert client.create_client_secret().value
         with pytest.raises(NavaiHTTPError) as caught:
@@ -227,11 +227,11 @@ def test_a_failure_is_for_the_requests_that_it_names(backend: FakeBackend) -> No
     backend.assert_failures_used()
 
 
-def test_failures_come_in_the_order_in_which_they_were_scripted(backend: FakeBackend) -> None:
+def test_failures_are_used_in_the_order_in_which_they_were_scripted(backend: FakeBackend) -> None:
     backend.fail_next(500)
     backend.fail_next(501, times=2)
 
-    with entering("sync", backend) as client:
+    with client_of("sync", backend) as client:
         seen = []
         for _ in range(3):
             with pytest.raises(NavaiHTTPError) as caught:
@@ -241,14 +241,14 @@ def test_failures_come_in_the_order_in_which_they_were_scripted(backend: FakeBac
     assert seen == [500, 501, 501]
 
 
-def test_a_status_without_a_name_can_be_answered_too(backend: FakeBackend) -> None:
+def test_a_status_without_a_name_can_be_scripted(backend: FakeBackend) -> None:
     backend.fail_next(599)
 
-    with entering("sync", backend) as client, pytest.raises(NavaiHTTPError, match="Scripted failure"):
+    with client_of("sync", backend) as client, pytest.raises(NavaiHTTPError, match="Scripted failure"):
         client.execute_function("double", {"n": 1})
 
 
-def test_each_failure_comes_to_pass_once_among_many_threads(backend: FakeBackend) -> None:
+def test_each_failure_is_used_once_among_many_threads(backend: FakeBackend) -> None:
     backend.fail_next(409, times=5)
     failed: list[int] = []
 
@@ -259,7 +259,7 @@ def test_each_failure_comes_to_pass_once_among_many_threads(backend: FakeBackend
             except NavaiHTTPError as error:
                 failed.append(error.status_code)
 
-    with entering("sync", backend) as client:
+    with client_of("sync", backend) as client:
         threads = [threading.Thread(target=call, args=(client,)) for _ in range(4)]
         for thread in threads:
             thread.start()
@@ -270,7 +270,7 @@ def test_each_failure_comes_to_pass_once_among_many_threads(backend: FakeBackend
     assert len(backend.requests) == len(backend.calls) == 40
 
 
-def test_what_could_never_happen_is_refused_where_it_is_scripted(backend: FakeBackend) -> None:
+def test_a_failure_that_no_request_fits_is_refused_where_it_is_scripted(backend: FakeBackend) -> None:
     with pytest.raises(NavaiConfigError, match="takes a status from 400 to 599, answer_next"):
         backend.fail_next(200)
     with pytest.raises(NavaiConfigError, match="takes a status from 200 to 599"):
@@ -292,7 +292,7 @@ def test_what_could_never_happen_is_refused_where_it_is_scripted(backend: FakeBa
     backend.assert_failures_used()
 
 
-def test_failures_that_did_not_come_to_pass_are_told(backend: FakeBackend) -> None:
+def test_unused_failures_are_reported(backend: FakeBackend) -> None:
     backend.fail_next(503, function="doubel", times=2)
     backend.delay_next(1, operation="list_functions")
     backend.drop_next(function="treble", times=None)
@@ -300,7 +300,7 @@ def test_failures_that_did_not_come_to_pass_are_told(backend: FakeBackend) -> No
 
     with pytest.raises(AssertionError) as before:
         backend.assert_failures_used()
-    with entering("sync", backend) as client:
+    with client_of("sync", backend) as client:
         client.execute_function("double", {"n": 1})
         client.create_client_secret(api_key="sk-verysecret")
     with pytest.raises(AssertionError) as after:

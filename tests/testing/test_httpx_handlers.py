@@ -40,7 +40,7 @@ def async_client(library: ModuleType, backend: FakeBackend) -> Any:
 
 
 @both_libraries
-def test_a_sync_client_of_their_own_is_answered(library: ModuleType, backend: FakeBackend) -> None:
+def test_a_sync_client_of_the_library_gets_a_response(library: ModuleType, backend: FakeBackend) -> None:
     with sync_client(library, backend) as client:
         answer = client.post(EXECUTE, json=CALL)
         assert answer.json()["result"] == 42
@@ -54,7 +54,7 @@ def test_a_sync_client_of_their_own_is_answered(library: ModuleType, backend: Fa
 
 
 @both_libraries
-def test_an_async_client_of_their_own_is_answered(library: ModuleType, backend: FakeBackend) -> None:
+def test_an_async_client_of_the_library_gets_a_response(library: ModuleType, backend: FakeBackend) -> None:
     async def body() -> Any:
         yield json.dumps(CALL).encode()
 
@@ -68,7 +68,7 @@ def test_an_async_client_of_their_own_is_answered(library: ModuleType, backend: 
 
 
 @both_libraries
-def test_scripted_failures_are_errors_of_their_library(library: ModuleType, backend: FakeBackend) -> None:
+def test_scripted_failures_raise_the_errors_of_the_library(library: ModuleType, backend: FakeBackend) -> None:
     backend.drop_next(before="sending")
     backend.drop_next(before="answering")
     backend.delay_next(3600)
@@ -99,7 +99,7 @@ def test_the_timeout_of_an_async_client_is_kept(library: ModuleType, backend: Fa
     asyncio.run(scenario())
 
 
-def test_a_request_that_asks_for_no_timeout_waits_for_its_answer(backend: FakeBackend) -> None:
+def test_a_request_without_a_timeout_waits_for_its_response(backend: FakeBackend) -> None:
     answer = backend.handle(httpx.Request("POST", EXECUTE, json=CALL))
 
     assert answer.json()["result"] == 42

@@ -1,4 +1,4 @@
-"""Every way in which a client reaches a FakeBackend, each as a client whose methods block."""
+"""Every kind of client that reaches a FakeBackend, each with methods that block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +10,9 @@ import httpx2
 from navai_client.testing import FakeBackend
 from tests.clients import make_client
 
-__all__ = ["DOORS", "entering"]
+__all__ = ["KINDS", "client_of"]
 
-DOORS: dict[str, tuple[str, Callable[[FakeBackend], dict[str, Any]]]] = {
+KINDS: dict[str, tuple[str, Callable[[FakeBackend], dict[str, Any]]]] = {
     "sync": ("sync", lambda backend: {"transport": backend.transport}),
     "async": ("async", lambda backend: {"transport": backend.async_transport}),
     "httpx": ("sync", lambda backend: {"transport": httpx.MockTransport(backend.handle)}),
@@ -43,10 +43,10 @@ DOORS: dict[str, tuple[str, Callable[[FakeBackend], dict[str, Any]]]] = {
 
 
 @contextmanager
-def entering(door: str, backend: FakeBackend, **options: Any) -> Iterator[Any]:
-    """Give a client that reaches *backend* through *door*, and close it."""
-    kind, given = DOORS[door]
-    client = make_client(kind, base_url="https://navai.test", **given(backend), **options)
+def client_of(kind: str, backend: FakeBackend, **options: Any) -> Iterator[Any]:
+    """Give a client of *kind* that reaches *backend*, and close it."""
+    shell, given = KINDS[kind]
+    client = make_client(shell, base_url="https://navai.test", **given(backend), **options)
     try:
         yield client
     finally:
