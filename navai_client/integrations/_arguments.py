@@ -16,22 +16,17 @@ with needs_extra("tools", "jsonschema", "docstring_parser", "pydantic"):
     import jsonschema
     from jsonschema import validators
 
+    from navai_client.functions._binding import ArgumentsError
     from navai_client.functions._schema import UnusableSchemaError, inline_refs
 
 # The keys by which the contract passes arguments by position.
 _BY_POSITION: Final = frozenset({"args", "arguments", "constructorArgs", "methodArgs", "value"})
 
-_MAX_PROBLEMS: Final = 8  # reported to a model at once; it corrects a few at a time
-_MAX_PROBLEM_CHARS: Final = 200  # jsonschema's messages quote the whole value
-
+_MAX_MESSAGE_CHARS: Final = 200  # jsonschema quotes the whole value
 # Keywords that OpenAI refuses at the top level of a tool's parameters.
 _NOT_AT_THE_TOP: Final = ("allOf", "anyOf", "enum", "not", "oneOf")
 
 _TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
-
-
-class InvalidJsonError(Exception):
-    """Arguments that are not a JSON object; the message is for the model."""
 
 
 def read_arguments(given: Mapping[str, Any] | str | bytes | None) -> dict[str, Any] | None:
@@ -41,7 +36,7 @@ def read_arguments(given: Mapping[str, Any] | str | bytes | None) -> dict[str, A
         given: An object, its JSON text (which may be empty), or None.
 
     Raises:
-        InvalidJsonError: They are not an object, or incomplete JSON.
+        ArgumentsError: They are not an object, or incomplete JSON.
     """
     if isinstance(given, str | bytes | bytearray):
         given = _parsed(given)
@@ -49,13 +44,8 @@ def read_arguments(given: Mapping[str, Any] | str | bytes | None) -> dict[str, A
         return None
     if not isinstance(given, Mapping):
         kind = _TYPES.get(type(given), type(given).__name__)
-        raise InvalidJsonError(f"an object is required, not {kind}")
+        raise ArgumentsError(f"an object is required, not {kind}")
     return dict(given)
-
-
-def is_by_position(payload: Mapping[str, Any], schema: Mapping[str, Any]) -> bool:
-    """Return whether *payload* passes arguments by position, under a key that is not in *schema*."""
-    return not _BY_POSITION.isdisjoint(payload.keys() - schema["properties"].keys())
 
 
 def open_object() -> dict[str, Any]:
@@ -79,7 +69,7 @@ def inlined(schema: Mapping[str, Any]) -> dict[str, Any]:
         kind: Any = validators.validator_for(whole, default=jsonschema.Draft202012Validator)
         kind.check_schema(whole, format_checker=jsonschema.FormatChecker(()))
     except jsonschema.SchemaError as error:
-        raise UnusableSchemaError(_message(error)) from None
+        raise UnusableSchemaError(_message(error)[:_MAX_MESSAGE_CHARS]) from None
     except RecursionError:
         raise UnusableSchemaError("it is nested too deeply") from None
     whole["type"] = "object"
@@ -95,22 +85,30 @@ def presentable(schema: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def checker(schema: dict[str, Any]) -> Callable[[dict[str, Any]], list[str]]:
-    """Return a function that lists how arguments violate *schema*, a result of ``inlined``."""
-    validator = validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
+def checker(schema: dict[str, Any], *, by_name: bool = False) -> Callable[[dict[str, Any]], None]:
+    """Return a function that raises ArgumentsError if arguments violate *schema*, a result of ``inlined``.
 
-    def problems(arguments: dict[str, Any]) -> list[str]:
+    Args:
+        schema: The schema.
+        by_name: Whether all arguments go by name. Otherwise arguments by position, which *schema* does not
+            describe, pass: those under a key of the contract that is not one of its properties.
+    """
+    validator = validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
+    positional = frozenset() if by_name else _BY_POSITION - schema["properties"].keys()
+
+    def check(arguments: dict[str, Any]) -> None:
+        if not positional.isdisjoint(arguments):
+            return
         try:
             errors = sorted(validator.iter_errors(arguments), key=lambda each: each.json_path)
         except RecursionError:
-            return ["the arguments are nested too deeply"]
+            raise ArgumentsError("the arguments are nested too deeply") from None
         except re.error:  # a pattern of another language, which the backend can check
-            return []
-        found = [_message(error) for error in errors]
-        more = len(found) - _MAX_PROBLEMS
-        return [*found[:_MAX_PROBLEMS], f"and {more} more"] if more > 0 else found
+            return
+        if errors:
+            raise ArgumentsError(*map(_message, errors))
 
-    return problems
+    return check
 
 
 def _parsed(text: str | bytes | bytearray) -> Any:
@@ -119,9 +117,9 @@ def _parsed(text: str | bytes | bytearray) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError:
-        raise InvalidJsonError("they are nested too deeply") from None
+        raise ArgumentsError("they are nested too deeply") from None
     except ValueError as error:
-        raise InvalidJsonError(f"they are not JSON ({error})") from None
+        raise ArgumentsError(f"they are not JSON ({error})") from None
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -130,4 +128,4 @@ def _refuse(constant: str) -> NoReturn:
 
 def _message(error: jsonschema.ValidationError | jsonschema.SchemaError) -> str:
     path = ".".join(map(str, error.absolute_path))
-    return (f"{path}: {error.message}" if path else error.message)[:_MAX_PROBLEM_CHARS]
+    return f"{path}: {error.message}" if path else error.message

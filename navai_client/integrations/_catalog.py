@@ -16,17 +16,15 @@ from attrs import field, frozen
 
 from navai_client._extras import needs_extra
 from navai_client.integrations._arguments import (
-    InvalidJsonError,
     checker,
     inlined,
-    is_by_position,
     open_object,
     presentable,
     read_arguments,
 )
 from navai_client.integrations._local import bind_local
 from navai_client.integrations._options import ToolsetOptions, normalized, timeout_of
-from navai_client.integrations.routes import resolve_navai_route
+from navai_client.integrations.routes import NavaiRoute, resolve_navai_route
 from navai_client.integrations.tools import BUILT_IN, EXECUTE_APP_FUNCTION, NAVIGATE_TO, Tool
 from navai_client.models import BackendFunction
 
@@ -64,8 +62,8 @@ _NAVIGATE_SCHEMA: Final[dict[str, Any]] = {
     "required": ["target"],
     "additionalProperties": False,
 }
-_generic_problems = checker(_GENERIC_SCHEMA)
-_navigate_problems = checker(_NAVIGATE_SCHEMA)
+_check_generic = checker(_GENERIC_SCHEMA, by_name=True)
+_check_navigate = checker(_NAVIGATE_SCHEMA, by_name=True)
 
 
 @frozen
@@ -78,8 +76,8 @@ class Function:
         source: Where it comes from.
         kind: ``backend`` or ``local``.
         parameters: Its schema without references, or None if it is not known.
-        problems: Lists how arguments violate the schema; None without a schema, or if binding checks them.
-        local: The Python function.
+        check: Raises ArgumentsError for arguments that violate the schema of a backend function.
+        local: The Python function. Binding checks its arguments.
     """
 
     name: str
@@ -87,7 +85,7 @@ class Function:
     source: str
     kind: Literal["backend", "local"]
     parameters: dict[str, Any] | None = field(default=None, repr=False)
-    problems: Callable[[dict[str, Any]], list[str]] | None = field(default=None, repr=False)
+    check: Callable[[dict[str, Any]], None] | None = field(default=None, repr=False)
     local: RegisteredFunction | None = field(default=None, repr=False)
 
     @property
@@ -171,21 +169,29 @@ def resolve(
 ) -> Resolved:
     """Find what the tool *name* refers to and check the arguments *given* to it."""
     wanted = normalized(name)
+    function: Function | None = None
+    payload: dict[str, Any] | None = None
     try:
-        if wanted == EXECUTE_APP_FUNCTION and options["generic_tool"]:
-            return _resolve_generic(catalog, given)
         if wanted == NAVIGATE_TO and options["navigate"] is not None:
-            return _resolve_route(options["navigate"], options, given)
-    except InvalidJsonError as problem:
-        return _invalid(str(problem))
-    function = None if wanted in BUILT_IN else catalog.functions.get(wanted)
-    if function is None:
-        return _unknown(catalog)
-    try:
-        payload = read_arguments(given)
-    except InvalidJsonError as problem:
-        return _invalid(str(problem), function)
-    return _resolve_function(function, payload)
+            return _resolve_route(options["navigate"], options["routes"], read_arguments(given) or {})
+        if wanted == EXECUTE_APP_FUNCTION and options["generic_tool"]:
+            asked = read_arguments(given) or {}
+            # Some models write the payload as a string of JSON, and some omit it.
+            payload = asked["payload"] = read_arguments(asked.get("payload"))
+            _check_generic(asked)
+            function = catalog.functions.get(normalized(asked["function_name"]))
+        elif wanted not in BUILT_IN:
+            function = catalog.functions.get(wanted)
+            payload = None if function is None else read_arguments(given)
+        if function is None:
+            return _unknown(catalog)
+        bound = None if function.local is None else bind_local(function.local, payload or {})
+        if function.check is not None:
+            function.check(payload or {})
+    except ArgumentsError as error:
+        refusal = {"error": str(error), "error_type": "invalid_arguments"}
+        return Resolved(function=function, arguments=payload, refusal=refusal)
+    return Resolved(function=function, arguments=payload, bound=bound)
 
 
 def _from_local(local: RegisteredFunction) -> Function:
@@ -203,12 +209,7 @@ def _from_backend(name: str, given: BackendFunction, warnings: list[str]) -> Fun
     except UnusableSchemaError as problem:
         warnings.append(f'[navai] Ignored the parameters of backend function "{given.name}": {problem}.')
         return Function(name, given.description, source, "backend")
-    return Function(name, given.description, source, "backend", schema, _problems_by(schema))
-
-
-def _problems_by(schema: dict[str, Any]) -> Callable[[dict[str, Any]], list[str]]:
-    check = checker(schema)
-    return lambda payload: [] if is_by_position(payload, schema) else check(payload)
+    return Function(name, given.description, source, "backend", schema, checker(schema))
 
 
 def _is_direct(name: str, options: ToolsetOptions, warnings: list[str]) -> bool:
@@ -269,42 +270,15 @@ def _navigate_tool(options: ToolsetOptions) -> Tool:
     )
 
 
-def _resolve_generic(catalog: Catalog, given: Mapping[str, Any] | str | bytes | None) -> Resolved:
-    asked = read_arguments(given) or {}
-    # Some models write the payload as a string of JSON, and some omit it.
-    asked["payload"] = read_arguments(asked.get("payload"))
-    if problems := _generic_problems(asked):
-        return _invalid("; ".join(problems))
-    function = catalog.functions.get(normalized(asked["function_name"]))
-    return _unknown(catalog) if function is None else _resolve_function(function, asked["payload"])
-
-
 def _resolve_route(
-    navigate: Callable[[str], Any], options: ToolsetOptions, given: Mapping[str, Any] | str | bytes | None
+    navigate: Callable[[str], Any], routes: Iterable[NavaiRoute], arguments: dict[str, Any]
 ) -> Resolved:
-    asked = read_arguments(given) or {}
-    if problems := _navigate_problems(asked):
-        return _invalid("; ".join(problems))
-    path = resolve_navai_route(asked["target"], options["routes"])
+    _check_navigate(arguments)
+    path = resolve_navai_route(arguments["target"], routes)
     if path is None:
         refusal = {"error": _UNKNOWN_ROUTE, "error_type": "unknown_route"}
-        return Resolved(arguments=asked, refusal=refusal)
-    return Resolved(arguments=asked, path=path, bound=partial(navigate, path))
-
-
-def _resolve_function(function: Function, payload: dict[str, Any] | None) -> Resolved:
-    bound: Callable[[], Any] | None = None
-    problems: list[str] = []
-    if function.local is not None:
-        try:
-            bound = bind_local(function.local, payload or {})
-        except ArgumentsError as error:
-            problems = list(error.problems)
-    elif function.problems is not None:
-        problems = function.problems(payload or {})
-    if problems:
-        return _invalid("; ".join(problems), function, payload)
-    return Resolved(function=function, arguments=payload, bound=bound)
+        return Resolved(arguments=arguments, refusal=refusal)
+    return Resolved(arguments=arguments, path=path, bound=partial(navigate, path))
 
 
 def _unknown(catalog: Catalog) -> Resolved:
@@ -315,10 +289,3 @@ def _unknown(catalog: Catalog) -> Resolved:
             "available_functions": tuple(catalog.functions),
         }
     )
-
-
-def _invalid(
-    problem: str, function: Function | None = None, payload: dict[str, Any] | None = None
-) -> Resolved:
-    refusal = {"error": f"Invalid arguments: {problem}.", "error_type": "invalid_arguments"}
-    return Resolved(function=function, arguments=payload, refusal=refusal)
