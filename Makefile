@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One pytest process per core.
-WORKERS ?= logical
+# One process per core. Tests are handed out one at a time, for they differ by a factor of a thousand; those that
+# conftest.py groups stay together.
+PARALLEL := -n logical --dist loadgroup
 # uv trusts the system's certificates, as pip does: both work behind a proxy that re-signs TLS.
 export UV_SYSTEM_CERTS := 1
 # Without compiled files every Python that a test starts would compile its imports again: 2.8 s instead of 0.7 s.
@@ -26,23 +27,30 @@ demo: $(DEMO)  ## start the bundled server and call it, end to end
 
 test: $(READY)  ## the whole suite with branch coverage, in parallel; with ARGS a part of it, whose coverage is not judged
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report $(if $(ARGS),--fail-under=0)
 
 check: $(READY)  ## any selection without coverage: make check ARGS='tests/test_models.py -k repr'
 	$(BIN)/python -m pytest $(ARGS)
 
-quick: $(READY)  ## what runs in this process or on a socket of it: under a minute
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m 'not slow' $(ARGS)
-
+# What starts processes, or waits for a deadline: one test of these takes as long as a hundred others.
+NOT_QUICK := $(addprefix tests/, cli conformance/test_documents.py conformance/test_express.py \
+  conformance/test_hostile_peers.py faults inspector integrations/test_example_agents.py \
+  integrations/test_extras.py integrations/test_livekit.py integrations/test_mcp.py integrations/test_pipecat.py \
+  integrations/test_traces_of_frameworks.py integrations/test_voice_agent.py interop server/test_command_line.py \
+  server/test_fuzzing.py server/test_mounting.py server/test_smoke.py test_benchmarks.py test_deployment.py \
+  test_examples.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
 # What needs LiveKit, Pipecat, web frameworks, Node, nginx or Chromium.
 NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integrations/test_example_agents.py \
   integrations/test_livekit.py integrations/test_pipecat.py integrations/test_traces_of_frameworks.py interop \
   server/test_fuzzing.py server/test_mounting.py test_benchmarks.py test_deployment.py)
 
-core: $(CORE)  ## what needs neither frameworks nor other programs, on any Python: make core VENV=.venv-3.13 PYTHON=python3.13
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(NOT_CORE:%=--ignore=%) $(ARGS) tests
+quick: $(READY)  ## without coverage, most of the tests in under a minute
+	$(BIN)/python -m pytest $(PARALLEL) $(NOT_QUICK:%=--ignore=%) $(ARGS) tests
+
+core: $(CORE)  ## the tests that need nothing but Python: make core VENV=.venv-3.13 PYTHON=python3.13
+	$(BIN)/python -m pytest $(PARALLEL) $(NOT_CORE:%=--ignore=%) $(ARGS) tests
 
 lint: $(LINT)  ## style and formatting
 	$(BIN)/ruff check .
