@@ -70,7 +70,7 @@ def run(parts: Sequence[str], *, quick: bool) -> dict[str, Any]:
     measured = {}
     with tempfile.TemporaryDirectory() as bytecode:
         # Bytecode is kept, as it is where packages are installed, but not beside the sources.
-        os.environ["PYTHONPYCACHEPREFIX"] = bytecode
+        os.environ.setdefault("PYTHONPYCACHEPREFIX", bytecode)
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         for name in parts:
             print(f"Measuring: {name}", file=sys.stderr, flush=True)

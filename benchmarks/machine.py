@@ -16,7 +16,7 @@ from tests.interop.peers import HERE, install
 
 __all__ = ["cpu_of_others", "describe"]
 
-PACKAGES = ("httpx", "httpx2", "aiohttp", "attrs", "starlette", "uvicorn", "uvloop", "httptools", "msgspec")
+PACKAGES = ("httpx", "httpx2", "aiohttp", "attrs", "pydantic", "uvicorn", "uvloop", "httptools", "msgspec")
 PEERS = ("@navai/voice-frontend", "@navai/voice-backend", "express")
 
 
