@@ -34,6 +34,11 @@ if TYPE_CHECKING:
         NavaiTransportError as NavaiTransportError,
         UnknownFunctionError as UnknownFunctionError,
     )
+    from navai_client.instrumentation import (
+        Instrumentation as Instrumentation,
+        Observation as Observation,
+        ObservedCall as ObservedCall,
+    )
     from navai_client.models import (
         BackendFunction as BackendFunction,
         ClientSecret as ClientSecret,
@@ -62,6 +67,7 @@ __getattr__, __dir__, __all__ = lazy(
             "NavaiTransportError",
             "UnknownFunctionError",
         ),
+        ".instrumentation": ("Instrumentation", "Observation", "ObservedCall"),
         ".models": (
             "BackendFunction",
             "ClientSecret",

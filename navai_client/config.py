@@ -18,18 +18,7 @@ from navai_client.wire._encode import type_name
 from navai_client.wire._operations import OPERATIONS, normalize_path
 from navai_client.wire._values import ClientHeaders
 
-__all__ = [
-    "DEFAULT_BASE_URL",
-    "ENV_KEYS",
-    "USE_CLIENT_DEFAULT",
-    "ClientConfig",
-    "UseClientDefault",
-    "checked_timeout",
-    "resolve_base_url",
-    "resolve_headers",
-    "resolve_navai_env",
-    "resolve_paths",
-]
+__all__ = ["USE_CLIENT_DEFAULT", "UseClientDefault", "resolve_navai_env"]
 
 DEFAULT_BASE_URL: Final = "http://localhost:3000"
 ENV_KEYS: Final = (

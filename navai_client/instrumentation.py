@@ -11,7 +11,7 @@ from navai_client._redaction import Redactor
 from navai_client.errors import NavaiPayloadError
 from navai_client.wire._encode import encode_json
 
-__all__ = ["Instrumentation", "Observation", "ObservedCall", "current_tool_call", "tool_call"]
+__all__ = ["Instrumentation", "Observation", "ObservedCall"]
 
 _tool_call_id: ContextVar[str | None] = ContextVar("navai_client.tool_call_id", default=None)
 

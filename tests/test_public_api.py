@@ -6,10 +6,10 @@ import inspect
 import json
 import pkgutil
 import pydoc
+import re
 import subprocess
 import sys
 import textwrap
-import types
 import typing
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,10 @@ import pytest
 
 import navai_client
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client.wire._operations import OPERATIONS as OPERATION_TABLE
 
 PACKAGE = Path(navai_client.__file__).parent
-ROOMS = ["client", "config", "errors", "instrumentation", "models"]
-MODULES = sorted(
-    name
-    for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "navai_client.")
-    if name.split(".")[1] in ROOMS
-)
-OPERATIONS = ["create_client_secret", "execute_function", "list_functions", "synthesize_speech"]
+OPERATIONS = [operation.name for operation in OPERATION_TABLE]
 
 
 def methods(cls: type) -> dict[str, Any]:
@@ -120,37 +115,111 @@ class TestTheTwoShells:
                 assert set(inspect.signature(method).parameters) - {"self"} | {"return"} == set(hints)
 
 
-def defined_in(module: types.ModuleType) -> set[str]:
-    """Return the names that *module* defines and that have no underscore."""
-    names: set[str] = set()
-    source = Path(module.__file__ or "").read_text()
-    for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names.add(node.target.id)
-    variables = {name for name in names if isinstance(getattr(module, name), typing.TypeVar)}
-    return {name for name in names - variables if not name.startswith("_")}
+# Every public module and its names: what SECURITY.md promises not to change without notice. A name that is
+# added here is added for good, and to the reference documentation. The root shows those of its modules, too.
+PUBLIC = {
+    "navai_client": """
+        AsyncClientSecrets AsyncNavaiBackendClient BackendFunction ClientSecret ClientSecrets
+        FunctionFailedError FunctionList Instrumentation InvalidResponseError NavaiBackendClient
+        NavaiConfigError NavaiError NavaiHTTPError NavaiPayloadError NavaiStateError NavaiTimeoutError
+        NavaiTransportError Observation ObservedCall SessionOptions SpeechAudio SpeechOptions
+        USE_CLIENT_DEFAULT UnknownFunctionError UseClientDefault __version__ resolve_navai_env
+    """,
+    "navai_client.conformance": """
+        Deviation Finding GROUPS PROFILES Profile Report Requirement check requirements
+    """,
+    "navai_client.conformance.pytest": "ConformanceWarning every_requirement verify",
+    "navai_client.integrations.livekit": "NavaiToolset",
+    "navai_client.integrations.mcp": "McpServerOptions build_mcp_server serve_http serve_stdio",
+    "navai_client.integrations.openai_agents": """
+        BackendSession Specialist build_navai_agent function_tools read_backend_session
+        realtime_model_config
+    """,
+    "navai_client.integrations.opentelemetry": "OpenTelemetryInstrumentation",
+    "navai_client.integrations.pipecat": "function_schemas tools_schema",
+    "navai_client.integrations.realtime": """
+        FunctionCall RealtimeStep RealtimeToolRunner RealtimeTools session_update
+    """,
+    "navai_client.integrations.routes": "NavaiRoute resolve_navai_route route_prompt_lines",
+    "navai_client.integrations.tools": """
+        BUILT_IN DEFAULT_MAX_RESULT_CHARS EXECUTE_APP_FUNCTION ErrorType NAVIGATE_TO Tool ToolCall
+        ToolOutcome ToolsetChanges
+    """,
+    "navai_client.integrations.toolset": "Toolset ToolsetOptions",
+    "navai_client.server": """
+        AccessLog BackendError BackendOptions BackendOptionsError BackendRequest ClientSecretRequest
+        DiscoveredModules FunctionContext FunctionRegistry NavaiBackend ServerSettings Services
+        SpeechRequest Upstream UpstreamError VoiceSettings create_realtime_client_secret
+        discover_function_modules function load_functions synthesize_speech
+    """,
+    "navai_client.testing": "FakeBackend FakeRealtimeServer Headers LiveServer RecordedCall RecordedRequest",
+    "navai_client.testing.plugin": """
+        async_navai_client navai_backend navai_backend_settings navai_client navai_client_options
+        navai_realtime_script navai_realtime_server navai_server
+    """,
+    "navai_client.testing.realtime": """
+        Action BargeIn Call Disconnect FakeRealtimeServer FakeRealtimeSession MintedSecret Raw Say Until
+    """,
+    "navai_client.transports": "AsyncTransport Call Endpoint Request Response Transport TransportFailure",
+    "navai_client.transports.fast": "AsyncFastTransport FastTransport",
+}
+OF_THE_ROOT = {"client", "client_secrets", "config", "errors", "instrumentation", "models"}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_no_underscore_means_listed_in_all_and_the_other_way_round(name: str) -> None:
-    module = importlib.import_module(name)
-    listed = getattr(module, "__all__", [])
-    assert set(listed) == defined_in(module)
-    assert len(listed) == len(set(listed))
+def source_of(name: str) -> str:
+    path = PACKAGE.joinpath(*name.split(".")[1:])
+    return (path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text()
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_what_a_module_defines_has_a_docstring(name: str) -> None:
-    module = importlib.import_module(name)
-    assert module.__doc__
-    for public in module.__all__:
-        member = getattr(module, public)
-        assert not inspect.isfunction(member) or member.__doc__
-        assert not inspect.isclass(member) or inspect.getdoc(member)
+def listed_by(name: str) -> list[str]:
+    """Return ``__all__`` of a module; one with a literal list is not imported: it may need an extra."""
+    literal = re.search(r"^__all__ = (\[.*?\])", source_of(name), re.MULTILINE | re.DOTALL)
+    return list(ast.literal_eval(literal[1])) if literal else list(importlib.import_module(name).__all__)
+
+
+def is_public(name: str) -> bool:
+    return not any(part.startswith("_") for part in name.split(".")[1:])
+
+
+# Rooms whose files get their final names in a later change.
+NOT_YET = ("navai_client.cli", "navai_client.transports._")
+MODULES = [name for _, name, _ in pkgutil.walk_packages([str(PACKAGE)], "navai_client.")]
+CHECKED = [name for name in MODULES if not name.startswith(NOT_YET)]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_public_names_are_those_that_are_promised(name: str) -> None:
+    assert sorted(listed_by(name)) == sorted(PUBLIC[name].split())
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKED if is_public(name)])
+def test_a_module_without_an_underscore_is_public_or_lists_nothing(name: str) -> None:
+    if name.removeprefix("navai_client.") in OF_THE_ROOT:
+        module = importlib.import_module(name)
+        assert set(module.__all__) <= set(navai_client.__all__)
+        assert all(getattr(navai_client, each) is getattr(module, each) for each in module.__all__)
+    elif name not in PUBLIC:
+        source = source_of(name)
+        assert "__all__" not in source
+        assert source.count("\n") < 6, f"{name} holds code: underscore it, or list its names here"
+
+
+@pytest.mark.parametrize("name", [name for name in CHECKED if not is_public(name)])
+def test_an_internal_module_lists_no_names(name: str) -> None:
+    is_package = PACKAGE.joinpath(*name.split(".")[1:]).is_dir()  # which re-exports within its room
+    assert is_package or not re.search("^__all__", source_of(name), re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_module_and_what_it_defines_have_docstrings(name: str) -> None:
+    module = ast.parse(source_of(name))
+    assert ast.get_docstring(module)
+    for node in module.body:
+        if (
+            isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.name in PUBLIC[name]
+        ):
+            assert ast.get_docstring(node)
 
 
 class TestTheRoot:
@@ -160,6 +229,11 @@ class TestTheRoot:
         for name in navai_client.__all__:
             assert getattr(navai_client, name) is not None
         assert len(set(navai_client.__all__)) == len(navai_client.__all__)
+
+    @pytest.mark.parametrize("name", navai_client.__all__)
+    def test_every_public_class_and_function_has_a_docstring(self, name: str) -> None:
+        member = getattr(navai_client, name)
+        assert not (inspect.isclass(member) or inspect.isfunction(member)) or inspect.getdoc(member)
 
     def test_all_errors_are_there(self) -> None:
         errors = importlib.import_module("navai_client.errors")

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable  # noqa: TC003 - public annotations can be resolved
 from typing import Protocol, runtime_checkable
 
-from navai_client.wire._values import Request, Response, TransportFailure
+from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
-__all__ = ["AsyncTransport", "Call", "Transport"]
+__all__ = ["AsyncTransport", "Call", "Endpoint", "Request", "Response", "Transport", "TransportFailure"]
 
 
 class Call:
