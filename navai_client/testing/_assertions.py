@@ -23,7 +23,7 @@ class Expectation:
         payload: What it is given, or ANY.
         containing: What its payload contains, or ANY.
         times: How often, or None for at least once.
-        only: Whether there is no call of the function but these.
+        only: Whether the function must have no other calls.
     """
 
     function_name: str
@@ -129,7 +129,7 @@ def _remedies(expected: Expectation, own: Sequence[RecordedCall]) -> Iterator[st
 def differences(expected: Any, came: Any, *, partial: bool = False, path: str = "payload") -> Iterator[str]:
     """Say where *came*, a JSON value, is not what was *expected*.
 
-    ``true`` is no number, tuples are lists, and anything that decides by ``==``, such as
+    ``true`` is not a number, tuples are lists, and objects that define ``==``, such as
     ``unittest.mock.ANY`` and ``pytest.approx``, may stand for a value.
 
     Args:

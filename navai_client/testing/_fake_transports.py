@@ -15,14 +15,12 @@ from navai_client.server._http import BackendResponse
 from navai_client.testing._failures import Arrival
 from navai_client.testing._in_process import InProcessServer
 from navai_client.transports import Call
-from navai_client.transports._body import Body
+from navai_client.transports._body import Body, outcome
 from navai_client.wire._values import Request, Response, TransportFailure
 
 _REFUSED: Final = TransportFailure("connection refused (scripted)", sent=False)
 _DROPPED: Final = TransportFailure("connection dropped (scripted)")
-_DAMAGED: Final = TransportFailure("the answer is compressed, and damaged or cut short")
 _LATE: Final = TransportFailure("the backend took longer", timed_out=True)
-_FIRST_REDIRECT: Final = 300
 
 
 class Receive(Protocol):
@@ -130,9 +128,7 @@ def _to_outcome(response: BackendResponse | None, call: Call) -> Response | Tran
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
     body = Body(call.max_response_bytes, headers.get("content-encoding"))
     body.feed(response.body)
-    if response.status < _FIRST_REDIRECT and body.damaged():
-        return _DAMAGED
-    return Response(response.status, headers, body.content(), body.truncated)
+    return outcome(response.status, headers, body)
 
 
 def _library_of(request: Any) -> ModuleType:

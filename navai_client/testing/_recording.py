@@ -88,7 +88,7 @@ class RecordedRequest:
     function_name: str | None = None
     payload: Any = field(default=None, repr=shown)
     status: int | None = None
-    outcome: str = "no answer"
+    outcome: str = "no response"
 
     def json(self) -> dict[str, Any]:
         """Return the body if it is a JSON object, else an empty one."""

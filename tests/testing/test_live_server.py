@@ -91,7 +91,7 @@ def test_scripted_failures_reach_the_client(server: LiveServer, client: NavaiBac
         "200 (scripted)",
         "connection dropped before executing (scripted)",
         "connection dropped before answering (scripted)",
-        "no answer",
+        "no response",
     ]
 
 

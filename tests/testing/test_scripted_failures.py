@@ -84,7 +84,7 @@ def test_a_delay_longer_than_the_timeout_is_a_timeout(kind: str, backend: FakeBa
         client.execute_function("double", {"n": 1}, timeout=0.05)
 
     assert caught.value.may_have_executed
-    assert [request.outcome for request in backend.requests] == ["no answer"]
+    assert [request.outcome for request in backend.requests] == ["no response"]
 
 
 @every_kind
