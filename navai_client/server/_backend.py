@@ -15,8 +15,8 @@ from navai_client.functions._declaration import Declaration, module_of, name_of,
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import AccessLog, AccessRecords
-from navai_client.server._calls import Invoker
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
+from navai_client.server._execution import Invoker
 from navai_client.server._inspector import RecentCalls
 from navai_client.server._routes import Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
@@ -81,7 +81,11 @@ class Backend:
             ttl = self.options.client_secret_ttl_seconds
             services = DemoServices(ttl) if demo else UpstreamServices(self.options)
         self.services: Services = services
-        self.invoker: Invoker = Invoker(CallThreads(self.settings.threads_per_function), self._redact)
+        self.invoker: Invoker = Invoker(
+            CallThreads(self.settings.threads_per_function),
+            self._redact,
+            timeout=self.settings.function_timeout,
+        )
         self.recent_calls: RecentCalls | None = None
         if self.settings.inspector:
             shown = (self.settings.functions_list_path, self.settings.functions_execute_path)

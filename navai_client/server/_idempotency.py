@@ -1,7 +1,11 @@
 """``Idempotency-Key``: the same call sent twice runs once.
 
-Keys are kept in the memory of one process, for ten minutes and up to a number of them: with several workers,
-or after a restart, or when more keys came since, a repeated call runs again.
+A call claims its key before anything else happens, and starts the claim right before its function runs. A
+call with a key that is claimed already is a copy: it gets the outcome of the first one, if its function and its
+payload are the same.
+
+``MemoryKeys`` keeps the keys of one process: with several workers, after a restart, and when more keys came
+since than it keeps, a copy runs again.
 """
 
 import hashlib
@@ -9,15 +13,19 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
+from navai_client.functions._binding import Payload
 from navai_client.server._calls import Outcome, RunningCall
 
-_LIFETIME_S: Final = 600.0
-_MOST_KEYS: Final = 10_000
-_MOST_BYTES: Final = 64 * 2**20
+Key = tuple[str | None, str]
+"""The caller, if it is known, and what it sent as ``Idempotency-Key``."""
+
+_LIFETIME_S: Final = 600.0  # what clients retry, they retry within minutes
+_MAX_KEYS: Final = 10_000  # about 5 MB without outcomes
+_MAX_BYTES: Final = 64 * 2**20  # of outcomes; a result may have 16 MiB
 
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
@@ -26,83 +34,131 @@ class KeyReusedError(Exception):
     """The key came before, with another function or payload."""
 
 
-class _Entry:
-    __slots__ = ("expires", "fingerprint", "running", "size")
+class Claim:
+    """A key, and the call that has it.
 
-    def __init__(self, fingerprint: bytes, running: RunningCall) -> None:
+    Attributes:
+        key: The key.
+        fingerprint: Of the function and the payload.
+        call: The call.
+        state: ``started`` when the function may have run.
+        expires: When it is forgotten, once it is done.
+        size: The bytes of its outcome.
+    """
+
+    __slots__ = ("call", "expires", "fingerprint", "key", "size", "state")
+
+    def __init__(self, key: Key, fingerprint: bytes, call: RunningCall) -> None:
+        self.key = key
         self.fingerprint = fingerprint
-        self.running = running
+        self.call = call
+        self.state: Literal["claimed", "started", "done"] = "claimed"
         self.expires = 0.0
         self.size = 0
 
 
-class IdempotencyKeys:
-    """The first calls with each key, while they are worth repeating."""
+class Keys(Protocol):
+    """Where keys are kept."""
+
+    async def claim(self, key: Key, fingerprint: bytes, call: RunningCall) -> Claim:
+        """Return the claim of *call*, or that of the call which has the *key*.
+
+        Raises:
+            KeyReusedError: The key came before, with another function or payload.
+        """
+        ...
+
+    async def start(self, claim: Claim) -> bool:
+        """Set *claim* from claimed to started, and return whether it was still to be had."""
+        ...
+
+    def finish(self, claim: Claim, outcome: Outcome | None) -> None:
+        """Keep the *outcome* of a claim; without one it was cancelled, and its key is free."""
+        ...
+
+
+class MemoryKeys:
+    """The keys of one process."""
 
     def __init__(
         self,
         *,
         lifetime: float = _LIFETIME_S,
-        most_keys: int = _MOST_KEYS,
-        most_bytes: int = _MOST_BYTES,
+        max_keys: int = _MAX_KEYS,
+        max_bytes: int = _MAX_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Keep at most *most_keys* results of at most *most_bytes* together, for *lifetime* seconds each."""
+        """Keep at most *max_keys* outcomes of at most *max_bytes* together, for *lifetime* seconds each."""
         self._lifetime = lifetime
-        self._most_keys = most_keys
-        self._most_bytes = most_bytes
+        self._max_keys = max_keys
+        self._max_bytes = max_bytes
         self._clock = clock
-        self._running: dict[str, _Entry] = {}
-        self._ended: OrderedDict[str, _Entry] = OrderedDict()  # in the order in which they expire
+        self._running: dict[Key, Claim] = {}
+        self._done: OrderedDict[Key, Claim] = OrderedDict()  # in the order in which they expire
         self._bytes = 0
 
-    def once(
-        self, key: str, function: str, payload: Any, begin: Callable[[], RunningCall]
-    ) -> tuple[RunningCall, bool]:
-        """Return the call that *key* came with first, and whether it came before; else *begin* it.
+    async def claim(self, key: Key, fingerprint: bytes, call: RunningCall) -> Claim:
+        """Return the claim of *call*, or that of the call which has the *key*.
 
         Raises:
             KeyReusedError: The key came before, with another function or payload.
         """
-        now = self._clock()
-        self._drop_old(now)
-        fingerprint = _fingerprint(function, payload)
-        entry = self._running.get(key) or self._ended.get(key)
-        if entry is not None:
-            if entry.fingerprint != fingerprint:
-                raise KeyReusedError
-            return entry.running, True
-        running = begin()
-        self._running[key] = _Entry(fingerprint, running)
-        running.then(lambda outcome: self._keep(key, outcome))
-        return running, False
+        self._forget(self._clock())
+        claim = self._running.get(key) or self._done.get(key)
+        if claim is None:
+            claim = self._running[key] = Claim(key, fingerprint, call)
+        elif claim.fingerprint != fingerprint:
+            raise KeyReusedError
+        return claim
 
-    def _keep(self, key: str, outcome: Outcome | None) -> None:
-        entry = self._running.pop(key)
+    async def start(self, claim: Claim) -> bool:
+        """Set *claim* from claimed to started, and return whether it was still to be had."""
+        if claim.state != "claimed" or self._running.get(claim.key) is not claim:
+            return False
+        claim.state = "started"
+        return True
+
+    def finish(self, claim: Claim, outcome: Outcome | None) -> None:
+        """Keep the *outcome* of a claim; without one it was cancelled, and its key is free."""
+        del self._running[claim.key]
         if outcome is None:
-            return  # cancelled: it may run again
+            return
         now = self._clock()
-        entry.expires = now + self._lifetime
-        entry.size = len(outcome) if isinstance(outcome, bytes) else len(str(outcome))
-        self._bytes += entry.size
-        self._ended[key] = entry
-        self._drop_old(now)
+        claim.state = "done"
+        claim.expires = now + self._lifetime
+        claim.size = len(outcome) if isinstance(outcome, bytes) else len(str(outcome))
+        self._bytes += claim.size
+        self._done[claim.key] = claim
+        self._forget(now)
 
-    def _drop_old(self, now: float) -> None:
+    def _forget(self, now: float) -> None:
         """Forget, oldest first, what has expired or is too much; a call that still runs is kept."""
-        while self._ended:
-            key, oldest = next(iter(self._ended.items()))
-            too_much = len(self._ended) > self._most_keys or self._bytes > self._most_bytes
+        while self._done:
+            key, oldest = next(iter(self._done.items()))
+            too_much = len(self._done) > self._max_keys or self._bytes > self._max_bytes
             if oldest.expires > now and not too_much:
                 return
-            del self._ended[key]
+            del self._done[key]
             self._bytes -= oldest.size
 
 
-def _fingerprint(function: str, payload: Any) -> bytes:
+def fingerprint(function: str, payload: Payload) -> bytes:
+    """Return what is the same for the same call: its function, and the value of its payload."""
     try:
-        text = _encode_sorted((function, payload))
-    except (ValueError, OverflowError, RecursionError):
-        # What msgspec has no form for: lone surrogates, and whole numbers of more than 64 bits.
-        text = json.dumps([function, payload], sort_keys=True, separators=(",", ":")).encode()
+        text = _encode_sorted((function, payload.value))
+        if b".0" in text:  # perhaps a whole number: 2.0 is 2 in JSON
+            text = _encode_sorted((function, _whole(payload.value)))
+    except (ValueError, OverflowError):
+        # msgspec has no form for lone surrogates and integers of more than 64 bits.
+        text = json.dumps([function, _whole(payload.value)], sort_keys=True, separators=(",", ":")).encode()
+    except RecursionError:  # as it was sent, then
+        text = payload.text or b""
     return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: _whole(each) for key, each in value.items()}
+    return [_whole(each) for each in value] if isinstance(value, list) else value

@@ -13,11 +13,12 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from navai_client.functions._binding import Payload
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
-from navai_client.server._calls import Invoker, Outcome, RunningCall, decode_call
+from navai_client.functions._results import encode_result
+from navai_client.server._calls import Outcome
 from navai_client.server._cors import options_response
 from navai_client.server._errors import BackendError
+from navai_client.server._execution import Invoker, decode_call
 from navai_client.server._http import (
     JSON_HEADER,
     BackendRequest,
@@ -28,7 +29,7 @@ from navai_client.server._http import (
     json_response,
     not_modified,
 )
-from navai_client.server._idempotency import IdempotencyKeys, KeyReusedError
+from navai_client.server._idempotency import KeyReusedError
 from navai_client.server._inspector import CALLS_PATH, RecentCalls, page_responses
 from navai_client.server._openapi import describe
 from navai_client.server._settings import ServerSettings
@@ -96,7 +97,6 @@ class Router:
         self._services = services
         self._invoker = invoker
         self._token = None if settings.access_token is None else settings.access_token.encode()
-        self._keys = IdempotencyKeys()
         self._routes = self._make_routes()
         if recent_calls is not None:
             self._add_inspector(recent_calls)
@@ -222,33 +222,21 @@ class Router:
                 404, {"error": "Unknown or disallowed function.", "available_functions": registry.names}
             )
         key = request.raw_headers.get(b"idempotency-key")
-        if key is not None:
-            return await self._call_once(key, request, function, payload)
-        running = self._begin(request, function, payload)
-        try:
-            return _to_response(function, await running.wait())
-        except asyncio.CancelledError:
-            running.cancel()  # the one who asked has left
-            raise
-
-    async def _call_once(
-        self, key: bytes, request: BackendRequest, function: RegisteredFunction, payload: Payload
-    ) -> BackendResponse:
-        if not _KEY.fullmatch(key):
+        if key is not None and not _KEY.fullmatch(key):
             return error_response(400, "Idempotency-Key must be 1 to 255 printable ASCII characters.")
         try:
-            running, replayed = self._keys.once(
-                key.decode(), function.name, payload.value, lambda: self._begin(request, function, payload)
+            call, replayed = await self._invoker.begin(
+                function, payload, request, key=None if key is None else key.decode()
             )
         except KeyReusedError:
             return error_response(422, "Idempotency-Key was used before with another function or payload.")
-        # Who asked may leave: the call goes on, and its answer is there for who asks again.
-        answer = _to_response(function, await running.wait())
-        return msgspec.structs.replace(answer, headers=(*answer.headers, _REPLAYED)) if replayed else answer
-
-    def _begin(self, request: BackendRequest, function: RegisteredFunction, payload: Payload) -> RunningCall:
-        timeout = self.settings.function_timeout if function.timeout is None else function.timeout or None
-        return self._invoker.begin(function.name, function.target, payload, request, timeout)
+        try:
+            response = _to_response(function, await call.wait())
+        except asyncio.CancelledError:
+            if key is None:  # the caller has left; a call with a key goes on, and keeps its outcome
+                call.cancel()
+            raise
+        return _replayed(response) if replayed else response
 
 
 def _is_authorized(request: BackendRequest, token: bytes) -> bool:
@@ -272,4 +260,8 @@ def _to_response(function: RegisteredFunction, outcome: Outcome) -> BackendRespo
     if isinstance(outcome, bytes):
         return BackendResponse(200, function.opening + outcome + b"}", function=function.name)
     failed = {"ok": False, "function_name": function.name, "error": _FAILED, "details": str(outcome)}
-    return BackendResponse(200, msgspec.json.encode(failed), function=function.name)
+    return BackendResponse(200, encode_result(failed), function=function.name)
+
+
+def _replayed(response: BackendResponse) -> BackendResponse:
+    return msgspec.structs.replace(response, headers=(*response.headers, _REPLAYED))

@@ -11,7 +11,7 @@ from typing import Any, Final, final
 from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client._threads import CallThreads
 from navai_client.server._backend import Backend
-from navai_client.server._calls import Invoker
+from navai_client.server._execution import Invoker
 from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._routes import Router
 from navai_client.testing._failures import Arrival
@@ -74,7 +74,10 @@ class InProcessServer:
         with self._lock:
             core = self._cores.get(loop)
             if core is None:
-                core = _LoopCore(self._backend, Invoker(self._threads, self._redact))
+                core = _LoopCore(
+                    self._backend,
+                    Invoker(self._threads, self._redact, timeout=self._backend.settings.function_timeout),
+                )
                 self._cores = {each: self._cores[each] for each in self._cores if not each.is_closed()}
                 self._cores[loop] = core
             return core

@@ -1,34 +1,44 @@
 """Keyed calls as coroutines, for tests that wait for them."""
 
 import asyncio
+import functools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from navai_client.functions._binding import Payload
 from navai_client.server._calls import Outcome, RunningCall
-from navai_client.server._idempotency import IdempotencyKeys
+from navai_client.server._idempotency import MemoryKeys, fingerprint
 
-__all__ = ["begun", "once"]
+__all__ = ["begin", "once"]
 
 
-def begun(work: Callable[[], Awaitable[bytes]]) -> RunningCall:
-    """Begin a call that ends with what *work* gives; when it is cancelled, so is the call."""
-    running = RunningCall("f", None, set())
+async def begin(
+    keys: MemoryKeys, key: str, function: str, value: Any, work: Callable[[], Awaitable[bytes]]
+) -> tuple[RunningCall, bool]:
+    """Begin a call that ends with what *work* returns, unless *key* has begun one before."""
+    call = RunningCall(function, None, set())
+    claim = await keys.claim((None, key), fingerprint(function, Payload(value)), call)
+    if claim.call is not call:
+        return claim.call, True
+    call.on_end(functools.partial(keys.finish, claim))
+    assert await keys.start(claim)
+    assert not await keys.start(claim)  # it is started once
 
-    async def go() -> None:
+    async def run() -> None:
         try:
-            running.end(await work())
+            call.end(await work())
         except asyncio.CancelledError:
-            running.end(None)
+            call.end(None)
             raise
 
-    running.task = asyncio.get_running_loop().create_task(go())
-    running.ends_itself = True
-    return running
+    call.task = asyncio.get_running_loop().create_task(run())
+    call.ends_itself = True
+    return call, False
 
 
 async def once(
-    keys: IdempotencyKeys, key: str, function: str, payload: Any, work: Callable[[], Awaitable[bytes]]
+    keys: MemoryKeys, key: str, function: str, value: Any, work: Callable[[], Awaitable[bytes]]
 ) -> tuple[Outcome, bool]:
-    """Make a keyed call and wait for it: what it ended with, and whether it was replayed."""
-    running, replayed = keys.once(key, function, payload, lambda: begun(work))
-    return await running.wait(), replayed
+    """Make a keyed call and wait for it: its outcome, and whether it was replayed."""
+    call, replayed = await begin(keys, key, function, value, work)
+    return await call.wait(), replayed

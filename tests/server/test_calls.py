@@ -130,7 +130,7 @@ def test_a_call_that_is_cancelled_before_it_began_has_ended() -> None:
 
     async def scenario() -> None:
         (function,) = backend.functions().functions
-        running = backend.invoker.begin("work", function.target, Payload(None), REQUEST, None)
+        running, _ = await backend.invoker.begin(function, Payload(None), REQUEST)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running.wait()
@@ -150,7 +150,7 @@ def test_what_returned_after_it_was_given_up_is_not_told() -> None:
 
     async def scenario() -> None:
         (function,) = backend.functions().functions
-        running = backend.invoker.begin("work", function.target, Payload(None), REQUEST, None)
+        running, _ = await backend.invoker.begin(function, Payload(None), REQUEST)
         until(lambda: returned.is_set() and not backend.invoker._threads.running)
         running.cancel()  # what it returned waits for this loop already
         await asyncio.sleep(0)

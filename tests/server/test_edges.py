@@ -243,7 +243,7 @@ def test_a_function_that_goes_on_after_its_time_is_told_and_stopped_at_the_end(
 
     asyncio.run(scenario())
     assert ended == ["stopped"]
-    assert "goes on after its time" in caplog.text
+    assert "runs on although its time is over" in caplog.text
 
 
 def test_the_demos_functions_do_what_they_say(tmp_path: Path, execute: Any, ask: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 from navai_client._threads import CallThreads, NoThreadLeftError
 from navai_client.functions._registry import FunctionRegistry, normalize_name
 from navai_client.server import NavaiBackend, discover_function_modules, load_functions
-from navai_client.server._idempotency import IdempotencyKeys, KeyReusedError
+from navai_client.server._idempotency import KeyReusedError, MemoryKeys
 from tests.server.running import once
 
 
@@ -204,7 +204,7 @@ def test_keys_are_kept_for_their_time_and_in_bounded_number() -> None:
         return b"%d" % ran[0]
 
     async def scenario() -> None:
-        keys = IdempotencyKeys(lifetime=10, most_keys=2, clock=lambda: now[0])
+        keys = MemoryKeys(lifetime=10, max_keys=2, clock=lambda: now[0])
         assert await once(keys, "a", "f", {"x": 1, "y": "\ud800"}, call) == (b"1", False)
         assert await once(keys, "a", "f", {"y": "\ud800", "x": 1}, call) == (b"1", True)
         with pytest.raises(KeyReusedError):

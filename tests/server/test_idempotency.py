@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from navai_client.server._idempotency import IdempotencyKeys
-from tests.server.running import begun, once
+from navai_client.server._idempotency import MemoryKeys
+from tests.server.running import begin, once
 
 Call = Callable[[], Coroutine[Any, Any, bytes]]
 
@@ -25,7 +25,7 @@ def counting(body: bytes = b"x") -> tuple[list[int], Call]:
 def test_a_call_that_still_runs_is_kept_and_keeps_nothing_else() -> None:
     async def scenario() -> None:
         now, release, began = [0.0], asyncio.Event(), asyncio.Event()
-        keys = IdempotencyKeys(lifetime=10, most_keys=1, clock=lambda: now[0])
+        keys = MemoryKeys(lifetime=10, max_keys=1, clock=lambda: now[0])
 
         async def slow() -> bytes:
             began.set()
@@ -52,7 +52,7 @@ def test_a_call_that_still_runs_is_kept_and_keeps_nothing_else() -> None:
 
 def test_answers_are_kept_up_to_a_number_of_bytes() -> None:
     async def scenario() -> None:
-        keys = IdempotencyKeys(most_bytes=10)
+        keys = MemoryKeys(max_bytes=10)
         ran, call = counting(b"123456")
         await once(keys, "a", "f", 1, call)
         await once(keys, "b", "f", 1, call)  # both would be 12 bytes
@@ -66,8 +66,8 @@ def test_answers_are_kept_up_to_a_number_of_bytes() -> None:
 
 def test_a_call_that_was_cancelled_is_not_repeated_from_memory() -> None:
     async def scenario() -> None:
-        keys = IdempotencyKeys()
-        running, replayed = keys.once("a", "f", 1, lambda: begun(asyncio.Event().wait))  # type: ignore[arg-type]
+        keys = MemoryKeys()
+        running, replayed = await begin(keys, "a", "f", 1, asyncio.Event().wait)  # type: ignore[arg-type]
         waiting = asyncio.create_task(running.wait())
         await asyncio.sleep(0)
         running.cancel()

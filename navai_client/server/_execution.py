@@ -1,0 +1,215 @@
+"""From a payload to an outcome: claim the key, bind the arguments, run the function within its time.
+
+The owner's code runs here and nowhere else in the server, so every exception is caught here.
+"""
+
+import asyncio
+import functools
+import inspect
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import msgspec
+
+from navai_client._redaction import message_of
+from navai_client._threads import CallThreads, NoThreadLeftError, outcome_of
+from navai_client.functions._binding import ArgumentsError, Payload
+from navai_client.functions._context import FunctionContext
+from navai_client.functions._registry import RegisteredFunction
+from navai_client.functions._results import ResultError, encode_result
+from navai_client.server._calls import FunctionFailure, Outcome, RunningCall
+from navai_client.server._http import BackendRequest, decode_record
+from navai_client.server._idempotency import Keys, MemoryKeys, fingerprint
+
+_log = logging.getLogger("navai_client.server")
+
+_GRACE_S: Final = (
+    1.0  # how long a cancelled asynchronous function may clean up before its caller gets a response
+)
+
+
+class _Call(msgspec.Struct, forbid_unknown_fields=True):
+    function_name: Any = None
+    payload: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_call: Final = msgspec.json.Decoder(_Call).decode
+_decode_payload: Final = msgspec.json.Decoder().decode
+
+
+def decode_call(body: bytes) -> tuple[Any, Payload]:
+    """Decode the *body* of a call: the function's name and the payload.
+
+    Raises:
+        BodyError: It is not a JSON object.
+    """
+    try:
+        call = _decode_call(body)
+        return call.function_name, Payload(_decode_payload(call.payload), bytes(call.payload))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # It has other fields, or what msgspec does not read: lone surrogates, or what is not JSON.
+        record = decode_record(body)
+        return record.get("function_name"), Payload(record.get("payload"))
+
+
+class Invoker:
+    """Runs functions: asynchronous ones on the event loop, others in threads, each with a time limit."""
+
+    def __init__(
+        self,
+        threads: CallThreads,
+        redact: Callable[[str], str],
+        *,
+        timeout: float | None = None,
+        keys: Keys | None = None,
+    ) -> None:
+        """Run synchronous functions in *threads*.
+
+        Args:
+            threads: For synchronous functions.
+            redact: Removes from a failure what callers must not see.
+            timeout: Seconds that a call may take whose function declares nothing else; None means no limit.
+            keys: Where idempotency keys are kept, by default in memory.
+        """
+        self._threads = threads
+        self._redact = redact
+        self._timeout = timeout
+        self._keys: Keys = MemoryKeys() if keys is None else keys
+        self._running: set[RunningCall] = set()
+        self._cancelled: set[asyncio.Task[None]] = set()
+
+    async def begin(
+        self,
+        function: RegisteredFunction,
+        payload: Payload,
+        request: BackendRequest,
+        *,
+        caller: str | None = None,
+        key: str | None = None,
+    ) -> tuple[RunningCall, bool]:
+        """Begin a call, and return it and whether *key* had begun it before.
+
+        It ends with the result as JSON, or with a failure: arguments that do not fit, an exception, no end in
+        time, or a result without a form in JSON.
+
+        Args:
+            function: What is called.
+            payload: What was sent.
+            request: For the function's context.
+            caller: To whom the key belongs; None while callers are not told apart.
+            key: The ``Idempotency-Key``.
+
+        Raises:
+            KeyReusedError: The key came before, with another function or payload.
+        """
+        target = function.target
+        context = FunctionContext(request) if target.takes_context else None
+        call = RunningCall(function.name, context, self._running)
+        try:
+            claim = None
+            if key is not None:
+                claim = await self._keys.claim((caller, key), fingerprint(function.name, payload), call)
+                if claim.call is not call:
+                    call.end(None)
+                    return claim.call, True
+                call.on_end(functools.partial(self._keys.finish, claim))
+            run = target.prepare(payload, context)
+            # Nothing but the function's own code may come after this: a claim that was started may have been
+            # executed, whatever happens to this process.
+            if claim is not None and not await self._keys.start(claim):
+                call.end(FunctionFailure("Another process has taken over this call."))
+            elif target.is_async:
+                self._run_in_loop(call, run)
+            else:
+                self._run_in_thread(call, run)
+        except ArgumentsError as error:
+            call.end(FunctionFailure(self._redact(str(error))))
+        except NoThreadLeftError:
+            call.end(FunctionFailure("Too many earlier calls of this function have not returned."))
+        except BaseException:
+            call.end(None)  # a call that has not begun does not stay among those that run
+            raise
+        timeout = self._timeout if function.timeout is None else function.timeout or None
+        if timeout is not None and not call.ended:
+            loop = asyncio.get_running_loop()
+            # After the first step of an asynchronous function: most end with it, and need no timer.
+            loop.call_soon(self._set_timer, call, timeout, loop.time() + timeout)
+        return call, False
+
+    async def close(self) -> None:
+        """Cancel what still runs, and wait a moment for it."""
+        for task in self._cancelled:
+            task.cancel()
+        for call in tuple(self._running):
+            if call.task is not None:
+                self._hold(call.task)
+            call.cancel()
+        if self._cancelled:
+            await asyncio.wait(self._cancelled, timeout=_GRACE_S)
+
+    def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
+        # A task of its own: a function that ignores its cancellation holds up no caller, and what it sets up
+        # for "the current task" (time limits, task groups) is its own.
+        call.task = asyncio.get_running_loop().create_task(self._run(call, run))
+
+    async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
+        call.ends_itself = True
+        try:
+            outcome = self._outcome(call.name, await run())
+        # The boundary to the owner's code: whatever it raises ends its own call only.
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                call.end(None)
+                raise
+            outcome = self._failure(call.name, error)
+        call.end(outcome)
+
+    def _run_in_thread(self, call: RunningCall, run: Callable[[], Any]) -> None:
+        call.abandon = self._threads.submit(
+            call.name, lambda: outcome_of(run), lambda returned: self._returned(call, *returned)
+        )
+
+    def _returned(self, call: RunningCall, result: Any, error: BaseException | None) -> None:
+        if call.ended:
+            return
+        if error is not None:
+            call.end(self._failure(call.name, error))
+        elif inspect.isawaitable(result):
+            self._run_in_loop(call, lambda: result)
+        else:
+            call.end(self._outcome(call.name, result))
+
+    def _set_timer(self, call: RunningCall, timeout: float, deadline: float) -> None:
+        if not call.ended:
+            loop = asyncio.get_running_loop()
+            call.timer = loop.call_at(deadline, self._end_in_time, call, timeout)
+
+    def _end_in_time(self, call: RunningCall, timeout: float) -> None:
+        """Stop a call whose time is over. It ends now or, when it has to clean up, after a moment."""
+        call.late = FunctionFailure(f"The function did not finish within {timeout:g} seconds.")
+        call.cancel()
+        task = call.task
+        if task is not None:  # a call in a thread has ended with that
+            call.timer = asyncio.get_running_loop().call_later(_GRACE_S, self._end_anyway, call, task)
+
+    def _end_anyway(self, call: RunningCall, task: asyncio.Task[None]) -> None:
+        _log.warning("Function %s runs on although its time is over and it was cancelled.", call.name)
+        self._hold(task)
+        call.end(None)
+
+    def _hold(self, task: asyncio.Task[None]) -> None:
+        self._cancelled.add(task)
+        task.add_done_callback(self._cancelled.discard)
+
+    def _outcome(self, name: str, result: Any) -> Outcome:
+        try:
+            return encode_result(result)
+        except ResultError as failure:
+            _log.warning("Function %s returned a result without a form in JSON: %s", name, failure)
+            return FunctionFailure(self._redact(str(failure)))
+
+    def _failure(self, name: str, error: BaseException) -> FunctionFailure:
+        _log.error("Function %s failed.", name, exc_info=error)
+        return FunctionFailure(self._redact(message_of(error)))
