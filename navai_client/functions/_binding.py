@@ -131,9 +131,11 @@ class Binding:
         Raises:
             ArgumentsError: It does not fit.
         """
-        value = payload.value
+        value, text = payload
         if isinstance(value, dict):
-            values = self._values(value, payload.text)
+            # Most payloads name what most functions take: parameters that mean nothing else in the contract.
+            named = self._is_simply_named and value.keys() <= self._names.keys()
+            values = self._checked(value, text) if named else self._values(value, text)
         else:
             # As in Express: an array is one argument, and what is neither array nor object is none.
             values = self._checked(self._in_order([value] if _is_filled_list(value) else []))
@@ -217,6 +219,9 @@ class Binding:
             published[each.name] for each in own if each.kind in _POSITIONAL and each.name in published
         ]
         self._required = self._model_schema.get("required", [])
+        self._required_names = frozenset(self._required)
+        self._known_names = frozenset({*self._names, self._rest, _OTHERS})
+        self._is_simply_named = not self._takes_others and _RESERVED.isdisjoint(self._names)
         self._simple = self._context is None and all(
             each.kind is _Kind.POSITIONAL_OR_KEYWORD for each in self._every
         )
@@ -265,9 +270,8 @@ class Binding:
 
     def _checked(self, given: dict[str, Any], text: bytes | None = None) -> dict[str, Any]:
         if not self._checks:
-            problems = [*self._missing(given), *self._unknown(given)]
-            if problems:
-                raise ArgumentsError(*problems)
+            if not self._required_names <= given.keys() <= self._known_names:
+                raise ArgumentsError(*self._missing(given), *self._unknown(given))
             return given.copy()
         try:
             values: dict[str, Any] = self._validate(_encoded(given) if text is None else text, strict=True)
@@ -332,7 +336,7 @@ class Binding:
 
     def _unknown(self, given: Mapping[str, Any], beside: Mapping[str, Any] = {}) -> Iterator[str]:
         for name in given:
-            if name in self._names or name in (_OTHERS, self._rest):
+            if name in self._known_names:
                 continue
             free = [each for each in self._names if each not in given and each not in beside]
             close = difflib.get_close_matches(name, free, 1)

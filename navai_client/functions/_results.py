@@ -73,15 +73,17 @@ def jsonable(result: Any) -> Any:
 def _is_plain(value: Any) -> bool:
     """Return whether *value* is of JSON's own types alone, as most results are."""
     kind = type(value)
-    if kind in _SCALARS:
-        return True
     if kind is dict:
-        return all(type(key) is str for key in value) and all(
-            type(each) in _SCALARS or _is_plain(each) for each in value.values()
-        )
-    return (kind is list or kind is tuple) and all(
-        type(each) in _SCALARS or _is_plain(each) for each in value
-    )
+        for key in value:
+            if type(key) is not str:
+                return False
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return kind in _SCALARS
+    for each in value:  # noqa: SIM110 - runs for every result, in a third of the time that all() takes
+        if type(each) not in _SCALARS and not _is_plain(each):
+            return False
+    return True
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value

@@ -1,8 +1,8 @@
 """``Idempotency-Key``: the same call sent twice runs once.
 
 A call claims its key before anything else happens, and starts the claim right before its function runs. A
-call with a key that is claimed already is a copy: it gets the outcome of the first one, if its function and its
-payload are the same.
+call with a key that is claimed already is a copy: it gets the outcome of the first one, if its function and
+its payload are the same.
 
 ``MemoryKeys`` keeps the keys of one process: with several workers, after a restart, and when more keys came
 since than it keeps, a copy runs again.
