@@ -4,6 +4,8 @@ import asyncio
 import dataclasses
 import datetime as dt
 import functools
+import ipaddress
+import pathlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,10 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import pydantic
 import pytest
 
-from navai_client import BackendFunction, FunctionList, NavaiConfigError
+from navai_client import (
+    BackendFunction,
+    FunctionFailedError,
+    FunctionList,
+    NavaiBackendClient,
+    NavaiConfigError,
+)
 from navai_client.integrations.tools import ToolOutcome
 from navai_client.integrations.toolset import Toolset
 from navai_client.server import function as declare
+from navai_client.testing import FakeBackend
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -264,3 +273,85 @@ def test_a_declaration_names_describes_and_limits_a_local_function() -> None:
     assert tools[1].description == "Find a table."
     limited = toolset_with([find, wait], timeout=5, timeouts={"wait": 7}).tools
     assert [tool.timeout for tool in limited] == [60, 60, 7]
+
+
+class Cat(pydantic.BaseModel):
+    """A pet."""
+
+    meow: int
+
+
+class Dog(pydantic.BaseModel):
+    """Another pet."""
+
+    bark: int
+
+
+def few(n: Annotated[int, pydantic.Field(ge=1, le=50)]) -> int:
+    return n
+
+
+def short(q: str = pydantic.Field("x", max_length=3)) -> str:
+    return q
+
+
+def pet(p: Cat | Dog | str) -> str:
+    return type(p).__name__
+
+
+def address(ip: ipaddress.IPv4Address, path: pathlib.Path | None = None) -> list[Any]:
+    return [ip, path]
+
+
+def own_context(context: str) -> str:
+    return context
+
+
+def rest(a: int, *more: int, **others: str) -> list[Any]:
+    return [a, more, others]
+
+
+def numbers(n: int) -> Any:
+    return (each for each in range(n))
+
+
+@pytest.mark.parametrize(
+    ("function", "payload"),
+    [
+        (few, {"n": 0}),
+        (few, {"n": 7.0}),
+        (few, {"n": "7"}),
+        (few, {"m": 7}),
+        (functools.partial(few, n=3), {"n": 4}),
+        (functools.partial(few, n=3), {}),
+        (short, None),
+        (short, {"q": "long"}),
+        (pet, {"p": {"bark": 1}}),
+        (pet, {"bark": 1}),
+        (pet, {"p": 3}),
+        (address, {"ip": "1.2.3.4", "path": "/a"}),
+        (address, {"ip": "1.2.3"}),
+        (own_context, {"context": "a"}),
+        (rest, {"args": [1, 2, 3]}),
+        (rest, {"a": 1, "k": "v"}),
+        (rest, {"a": 1, "k": 2}),
+        (numbers, {"n": 3}),
+    ],
+    ids=str,
+)
+def test_a_function_has_the_same_schema_results_and_errors_in_a_toolset_and_in_a_backend(
+    function: Any, payload: Any
+) -> None:
+    with FakeBackend() as backend:
+        backend.function(function)
+        with NavaiBackendClient("https://navai.test", transport=backend.transport) as client:
+            (listed,) = client.list_functions()
+            expected: tuple[Any, str | None]
+            try:
+                expected = client.execute_function(listed.name, payload), None
+            except FunctionFailedError as error:
+                expected = None, error.details
+    toolset = toolset_with([function])
+    assert toolset.tools[-1].parameters == listed.parameters
+    outcome = asyncio.run(toolset.call(listed.name, payload))
+    assert (outcome.result, outcome.error) == expected
