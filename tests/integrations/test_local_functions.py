@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 
-class Nobody:
+class EmptyBackend:
     """A client of a backend without functions."""
 
     async def execute_function(self, *_: Any, **__: Any) -> None:
@@ -41,7 +41,7 @@ class Nobody:
 
 def toolset_with(functions: Any, *listed: str, **options: Any) -> Toolset:
     backend = FunctionList(functions=tuple(BackendFunction(name=name) for name in listed))
-    return Toolset(Nobody(), backend, functions=functions, **options)  # type: ignore[arg-type]
+    return Toolset(EmptyBackend(), backend, functions=functions, **options)  # type: ignore[arg-type]
 
 
 def call(function: Callable[..., Any], arguments: Any) -> ToolOutcome:
@@ -54,7 +54,7 @@ def call(function: Callable[..., Any], arguments: Any) -> ToolOutcome:
 
 @dataclasses.dataclass
 class Order:
-    """What is ordered."""
+    """An order."""
 
     product: Literal["tea", "coffee"]
     quantity: Annotated[int, pydantic.Field(ge=1)] = 1
@@ -102,7 +102,7 @@ def test_a_function_is_described_by_its_hints_and_its_docstring() -> None:
                     {
                         "type": "object",
                         "title": "Order",
-                        "description": "What is ordered.",
+                        "description": "An order.",
                         "properties": {
                             "product": {"type": "string", "enum": ["tea", "coffee"]},
                             "quantity": {"type": "integer", "minimum": 1, "default": 1},
@@ -137,11 +137,11 @@ def test_a_function_is_described_by_its_hints_and_its_docstring() -> None:
     ],
     ids=str,
 )
-def test_arguments_reach_it_as_they_would_reach_a_backend(arguments: Any, result: Any) -> None:
+def test_arguments_are_bound_in_the_order_of_the_contract(arguments: Any, result: Any) -> None:
     assert call(everything, arguments).result == result
 
 
-def test_a_payload_that_is_meant_as_one_argument_is_given_whole() -> None:
+def test_a_payload_that_is_valid_as_the_first_argument_is_passed_whole() -> None:
     def takes_a_dict(order: dict[str, Any]) -> Any:
         return order
 
@@ -160,7 +160,7 @@ def test_a_payload_that_is_meant_as_one_argument_is_given_whole() -> None:
     ],
     ids=["missing", "types", "nested"],
 )
-def test_what_does_not_fit_is_told_field_by_field(
+def test_each_invalid_field_is_reported(
     function: Callable[..., Any], arguments: Any, problems: list[str]
 ) -> None:
     outcome = call(function, arguments)
@@ -169,7 +169,7 @@ def test_what_does_not_fit_is_told_field_by_field(
         assert problem in (outcome.error or "")
 
 
-def test_a_name_that_is_wrong_is_told_rather_than_given_as_the_argument() -> None:
+def test_an_unknown_name_is_reported_and_not_passed_as_the_argument() -> None:
     def weather(city: str) -> str:
         return city
 
@@ -223,7 +223,7 @@ def test_names_are_made_as_the_javascript_agent_makes_them() -> None:
     assert renamed.warnings == ('[navai] Renamed duplicated function "¡!" to "fn".',)
 
 
-def test_a_local_function_wins_over_the_backends() -> None:
+def test_a_local_function_replaces_a_backend_function_of_the_same_name() -> None:
     def weather() -> str:
         return "local"
 
@@ -238,7 +238,7 @@ def test_a_local_function_wins_over_the_backends() -> None:
     )
 
 
-def test_what_is_not_callable_is_refused_at_once() -> None:
+def test_a_value_that_is_not_callable_is_refused() -> None:
     with pytest.raises(NavaiConfigError, match=r"^functions: x is not callable\.$"):
         toolset_with({"x": 1})
 
