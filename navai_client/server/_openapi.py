@@ -43,16 +43,15 @@ def describe(settings: ServerSettings) -> dict[str, Any]:
 
 
 def _describe(operation: Operation[Any]) -> dict[str, Any]:
-    if not operation.fields:
-        responses = _responses(operation.response, operation.refusals)
-        if operation.cacheable:
-            responses["304"] = {"description": "Not modified"}
-        return {"summary": operation.summary, "responses": responses}
-    return {
-        "summary": operation.summary,
-        "requestBody": {"required": True, "content": _json(_request_schema(operation.fields))},
-        "responses": _responses(operation.response, (*_BODY_REFUSALS, *operation.refusals)),
-    }
+    description: dict[str, Any] = {"summary": operation.summary}
+    refusals = operation.refusals
+    if operation.fields:
+        description["requestBody"] = {"required": True, "content": _json(_request_schema(operation.fields))}
+        refusals = (*_BODY_REFUSALS, *refusals)
+    description["responses"] = _responses(operation.response, refusals)
+    if operation.cacheable:
+        description["responses"]["304"] = {"description": "Not modified"}
+    return description
 
 
 def _request_schema(fields: tuple[Field, ...]) -> dict[str, Any]:

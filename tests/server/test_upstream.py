@@ -11,7 +11,9 @@ from httpx import ASGITransport, AsyncClient
 
 from navai_client.server import (
     BackendOptions,
+    ClientSecretRequest,
     NavaiBackend,
+    SpeechRequest,
     Upstream,
     UpstreamError,
     create_realtime_client_secret,
@@ -147,7 +149,8 @@ def test_one_upstream_keeps_its_connection_and_sends_lone_surrogates() -> None:
 
 def test_the_library_functions_need_no_upstream_of_the_callers() -> None:
     async def mint(url: str) -> Any:
-        return await create_realtime_client_secret(BackendOptions(openai_api_key="k", openai_base_url=url))
+        options = BackendOptions(openai_api_key="k", openai_base_url=url)
+        return await create_realtime_client_secret(options, ClientSecretRequest(voice="cedar"))
 
     async def speak(url: str) -> Any:
         options = BackendOptions(
@@ -156,11 +159,12 @@ def test_the_library_functions_need_no_upstream_of_the_callers() -> None:
             elevenlabs_voice_id="v",
             elevenlabs_base_url=url,
         )
-        return await synthesize_speech(options, {"text": "hi"})
+        return await synthesize_speech(options, SpeechRequest(text="hi"))
 
-    secret = against(answering(b'{"value":"ek_1","expires_at":true}'), mint)
-    assert secret == {"value": "ek_1", "speech": {"provider": "openai"}}
     requests: list[bytes] = []
+    secret = against(answering(b'{"value":"ek_1","expires_at":true}', requests), mint)
+    assert secret == {"value": "ek_1", "speech": {"provider": "openai"}}
+    assert json.loads(requests.pop())["session"]["audio"] == {"output": {"voice": "cedar"}}
     assert against(answering(b"abc", requests), speak)["audioBase64"] == "YWJj"
     assert json.loads(requests[0]) == {"text": "hi"}
 
