@@ -115,16 +115,7 @@ class Upstream:
             outcome = await transport.send(request, call)
         finally:
             self._callers.discard(task)
-        if isinstance(outcome, TransportFailure):
-            if outcome.timed_out:
-                raise UpstreamTimeoutError(f"{name} did not answer within {timeout:g} seconds.")
-            # The message of a cause can hold internal addresses: it is for the log only.
-            _log.warning("%s could not be reached: %s", name, outcome.message)
-            reason = outcome.message if outcome.cause is None else type(outcome.cause).__name__
-            raise UpstreamError(f"{name} could not be reached ({reason}).")
-        if outcome.truncated:
-            raise UpstreamError(f"{name} gave an answer that is too large.")
-        return outcome
+        return _to_response(outcome, name, timeout)
 
     def _transport_of_loop(self) -> "AsyncFastTransport":
         loop = asyncio.get_running_loop()
@@ -149,6 +140,19 @@ def _abandon(transport: "AsyncFastTransport", loop: asyncio.AbstractEventLoop) -
 
     with contextlib.suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(close)
+
+
+def _to_response(outcome: Response | TransportFailure, name: str, timeout: float) -> Response:
+    if isinstance(outcome, TransportFailure):
+        if outcome.timed_out:
+            raise UpstreamTimeoutError(f"{name} did not answer within {timeout:g} seconds.")
+        # The message of a cause can hold internal addresses: it is for the log only.
+        _log.warning("%s could not be reached: %s", name, outcome.message)
+        reason = outcome.message if outcome.cause is None else type(outcome.cause).__name__
+        raise UpstreamError(f"{name} could not be reached ({reason}).")
+    if outcome.truncated:
+        raise UpstreamError(f"{name} gave an answer that is too large.")
+    return outcome
 
 
 @functools.lru_cache(maxsize=256)
