@@ -32,7 +32,7 @@ def demo_server() -> Iterator[str]:
 
 
 def timed(call: Callable[[], Any]) -> tuple[Any, str]:
-    """Return what *call* gives, and how long it took."""
+    """Return the result of *call*, and how long it took."""
     began = time.perf_counter()
     result = call()
     return result, f"{(time.perf_counter() - began) * 1000:.1f} ms"
@@ -45,7 +45,7 @@ def main() -> None:
         secret, took = timed(lambda: client.create_client_secret(voice="marin", language="Spanish"))
         print(f"1. A client secret for one voice session ({took})")
         print(f"   {secret!r}")
-        print(f"   good for {secret.expires_in():.0f} s\n")
+        print(f"   expires in {secret.expires_in():.0f} s\n")
 
         functions, took = timed(client.list_functions)
         print(f"2. The functions that an agent may call ({took})")
@@ -53,7 +53,7 @@ def main() -> None:
             print(f"   {function.name:<20} {function.description}")
         print()
 
-        print("3. Some of them executed")
+        print("3. Some of them, executed")
         order = {"customer_id": "ana", "items": [{"product": "coffee", "quantity": 2}, {"product": "cake"}]}
         calls: list[tuple[str, dict[str, Any]]] = [
             ("get_weather", {"location": "San Francisco"}),
@@ -65,7 +65,7 @@ def main() -> None:
             result, took = timed(lambda name=name, payload=payload: client.execute_function(name, payload))  # type: ignore[misc]
             print(f"   {name}({json.dumps(payload)})\n     -> {json.dumps(result)}   ({took})")
 
-        print("\n4. What goes wrong says so")
+        print("\n4. Calls that fail say why")
         try:
             client.execute_function("cancel_order", {"order_id": "order-1"})
         except FunctionFailedError as error:
@@ -73,7 +73,7 @@ def main() -> None:
         try:
             client.execute_function("send_fax")
         except UnknownFunctionError as error:
-            print(f"   send_fax: {error.error} There are: {', '.join(error.available_functions)}")
+            print(f"   send_fax: {error.error} Available: {', '.join(error.available_functions)}")
 
 
 if __name__ == "__main__":

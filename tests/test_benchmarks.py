@@ -1,4 +1,4 @@
-"""The benchmarks run, and print what they promise. How fast anything is, is not tested: machines differ."""
+"""The benchmarks run and print complete tables. Speed is not tested: machines differ."""
 
 import math
 import os
@@ -63,7 +63,7 @@ def run(bytecode: Path, *arguments: str) -> str:
         ),
     ],
 )
-def test_each_part_runs_and_prints_a_row_for_all_that_it_compares(
+def test_each_part_prints_a_row_for_everything_that_it_compares(
     part: str, shown: list[str], bytecode: Path
 ) -> None:
     printed = run(bytecode, part, "--quick")
@@ -74,7 +74,7 @@ def test_each_part_runs_and_prints_a_row_for_all_that_it_compares(
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["--quick", "--write"], ["--quick", "--no-run"]])
-def test_what_cannot_be_measured_is_said_before_anything_starts(arguments: list[str]) -> None:
+def test_impossible_requests_are_refused_before_anything_starts(arguments: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments],
         capture_output=True,
@@ -87,12 +87,12 @@ def test_what_cannot_be_measured_is_said_before_anything_starts(arguments: list[
 
 
 @pytest.mark.parametrize("size", [64, 1000, 2**18])
-def test_a_result_has_exactly_the_bytes_that_are_asked_for(size: int) -> None:
+def test_a_result_has_exactly_the_requested_size(size: int) -> None:
     assert len(compact(result_of(size))) == size
 
 
 @pytest.mark.parametrize("seconds", [1, 0.1], ids=["wrk", "own"])
-def test_both_load_tools_count_what_a_server_answered(seconds: float) -> None:
+def test_both_load_tools_count_responses(seconds: float) -> None:
     if seconds == 1 and shutil.which("wrk") is None:
         pytest.skip("wrk is not installed; the benchmarks then use their own tool.")
     with fixed_server() as url:
@@ -102,7 +102,7 @@ def test_both_load_tools_count_what_a_server_answered(seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [1, 0.1], ids=["wrk", "own"])
-def test_answers_that_are_no_success_are_not_counted_but_refused(seconds: float, demo_server: str) -> None:
+def test_responses_that_report_failure_are_refused(seconds: float, demo_server: str) -> None:
     with pytest.raises(RuntimeError, match="wrong answers"):
         load(demo_server, "GET", "/no/such", connections=2, seconds=seconds)
 
@@ -119,7 +119,7 @@ def test_the_plot_shows_every_client_by_its_name(tmp_path: Path) -> None:
     assert "prefers-color-scheme: dark" in drawn
 
 
-def test_goals_say_what_was_reached_and_what_was_not() -> None:
+def test_the_table_of_goals_says_which_were_reached() -> None:
     turns = [{"rate": 900.0, "p99": 5.0, "cpu": 80.0}]
     slow = [{"rate": 300.0, "p99": 4.0, "cpu": 200.0}]
     requests = ("list", "execute", "client secret")
@@ -141,7 +141,7 @@ def test_an_exponent_of_one_is_linear_and_of_zero_is_constant() -> None:
     assert exponents([(1, 0.0), (2, 1.0)]) == [pytest.approx(math.nan, nan_ok=True)]
 
 
-def test_figures_are_said_with_the_digits_that_count() -> None:
+def test_figures_have_three_significant_digits() -> None:
     assert [number(each) for each in (0, 0.01234, 1.5, 99.4, 12345.6)] == [
         "0",
         "0.0123",

@@ -1,10 +1,9 @@
-"""The configuration files of examples/deploy do what the documentation says of them."""
+"""The configuration files of examples/deploy do what the documentation says."""
 
 import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 @pytest.fixture
 def behind_nginx(demo_server: str, tmp_path: Path) -> Iterator[str]:
-    """The URL of nginx in front of the demo server: the example's configuration but for the two ports."""
+    """The URL of nginx in front of the demo server, configured as the example except for the ports."""
     if NGINX is None:
         if os.environ.get("CI") == "true":
             pytest.fail("nginx is not installed")
@@ -29,28 +28,22 @@ def behind_nginx(demo_server: str, tmp_path: Path) -> Iterator[str]:
     text = (DEPLOY / "nginx.conf").read_text()
     text = text.replace("127.0.0.1:3000", demo_server.removeprefix("http://"))
     text = text.replace("listen 8080", f"listen 127.0.0.1:{port}")
-    kept = "".join(
+    temporary = "".join(
         f"{kind}_temp_path {tmp_path / kind};\n"
         for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     configuration = tmp_path / "nginx.conf"
     configuration.write_text(
-        f"pid {tmp_path}/pid; daemon off; error_log stderr;\n"
-        f"events {{}}\nhttp {{ access_log off;\n{kept}{text} }}\n"
+        f"pid {tmp_path}/pid; error_log {tmp_path}/error.log;\n"
+        f"events {{}}\nhttp {{ access_log off;\n{temporary}{text} }}\n"
     )
-    with subprocess.Popen([NGINX, "-c", str(configuration), "-p", str(tmp_path)]) as nginx:
-        try:
-            for _ in range(200):
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            nginx.terminate()
+    command = [NGINX, "-c", str(configuration), "-p", str(tmp_path), "-e", str(tmp_path / "error.log")]
+    subprocess.run(command, check=True)  # it goes into the background once it listens
+    yield f"http://127.0.0.1:{port}"
+    subprocess.run([*command, "-s", "stop"], check=True)
 
 
-def test_the_backend_answers_behind_nginx(behind_nginx: str) -> None:
+def test_the_backend_works_behind_nginx(behind_nginx: str) -> None:
     with NavaiBackendClient(behind_nginx) as client:
         assert "get_weather" in client.list_functions()
         assert client.execute_function("get_weather", {"location": "Oslo"})["location"] == "Oslo"

@@ -1,4 +1,4 @@
-"""The examples run, as their reader would run them, and show what they promise."""
+"""The examples run as a reader runs them, and print what they promise."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ SHOWS = {
     "01_list_functions.py": ["get_weather(location, unit): Get the current weather of a place."],
     "02_execute_function.py": ["degrees celsius"],
     "03_agent_loop.py": ["session opened with ClientSecret(value=ek_***", "cancel_order: {", '"ok": false'],
-    "demo.py": ["1. A client secret", "get_weather", "-> {", "There are: calculator_add_tax"],
+    "demo.py": ["1. A client secret", "get_weather", "-> {", "Available: calculator_add_tax"],
 }
 
 
@@ -39,7 +39,7 @@ def test_the_example_of_a_test_suite_passes(demo_server: str) -> None:
     assert "7 passed" in output
 
 
-def test_every_example_is_told_of_and_run_by_a_test() -> None:
+def test_every_example_is_listed_and_run_by_a_test() -> None:
     scripts = {path.name for path in EXAMPLES.glob("*.py")}
     table = (EXAMPLES / "README.md").read_text()
     assert {name for name in scripts if f"]({name})" in table} == scripts

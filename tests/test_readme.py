@@ -1,4 +1,4 @@
-"""What README names exists. What it shows is run by the conftest beside it."""
+"""What README refers to exists. Its Python blocks are tests of their own: see conftest.py."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^):]+)\)", README))))
-def test_what_the_readme_links_to_is_there(link: str) -> None:
+def test_links_of_the_readme_lead_to_files(link: str) -> None:
     assert (ROOT / link).exists()
 
 

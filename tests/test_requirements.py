@@ -1,4 +1,4 @@
-"""Every requirement has a test, every test's requirements exist, and docs/parity.md says what is so."""
+"""Every requirement has a test, tests name existing requirements, and docs/parity.md is up to date."""
 
 import ast
 from collections.abc import Iterator
@@ -34,28 +34,28 @@ def covered() -> set[str]:
     return found
 
 
-def test_each_requirement_is_proved_by_a_test() -> None:
+def test_each_requirement_is_proven_by_a_test() -> None:
     proved = covered() | {each.id for each in requirements() if each.tests}
 
     assert not set(IDS) - proved
 
 
-def test_no_test_names_a_requirement_that_there_is_not() -> None:
+def test_tests_name_only_requirements_that_exist() -> None:
     assert not covered() - set(IDS)
 
 
-def test_no_requirement_is_there_twice() -> None:
+def test_ids_of_requirements_are_unique() -> None:
     assert len(IDS) == len(set(IDS))
 
 
-def test_the_tests_that_requirements_name_are_there() -> None:
+def test_the_tests_that_requirements_name_exist() -> None:
     named = {name for each in requirements() for name in each.tests}
 
     assert not named - {function.name for file in files_of_tests() for function in functions_of(file)}
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.kind} {row.theirs}")
-def test_what_stands_for_theirs_is_there(row: Row) -> None:
+def test_the_counterpart_in_this_package_exists(row: Row) -> None:
     assert row.state in STATES
     assert not set(row.requirements.split()) - set(IDS)
     if row.ours:
@@ -64,7 +64,7 @@ def test_what_stands_for_theirs_is_there(row: Row) -> None:
         assert row.note, "What has no counterpart needs a note."
 
 
-def test_a_counterpart_that_is_not_there_is_noticed() -> None:
+def test_a_missing_counterpart_is_noticed() -> None:
     assert not is_there("navai_client.NavaiBackendClient(no_such)")
     assert not is_there("navai_client.NavaiBackendClient.no_such")
     assert not is_there("navai_client.ClientSecret.no_such")
