@@ -142,7 +142,7 @@ PUBLIC = {
     """,
     "navai_client.integrations.routes": "NavaiRoute resolve_navai_route route_prompt_lines",
     "navai_client.integrations.tools": """
-        BUILT_IN DEFAULT_MAX_RESULT_CHARS EXECUTE_APP_FUNCTION ErrorType NAVIGATE_TO Tool ToolCall
+        EXECUTE_APP_FUNCTION ErrorType NAVIGATE_TO Tool ToolCall
         ToolOutcome ToolsetChanges
     """,
     "navai_client.integrations.toolset": "Toolset ToolsetOptions",

@@ -25,7 +25,7 @@ from navai_client.integrations._arguments import (
 from navai_client.integrations._local import bind_local
 from navai_client.integrations._options import ToolsetOptions, normalized, timeout_of
 from navai_client.integrations.routes import NavaiRoute, resolve_navai_route
-from navai_client.integrations.tools import BUILT_IN, EXECUTE_APP_FUNCTION, NAVIGATE_TO, Tool
+from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, NAVIGATE_TO, Tool
 from navai_client.models import BackendFunction
 
 with needs_extra("tools", "docstring_parser", "pydantic"):
@@ -33,6 +33,7 @@ with needs_extra("tools", "docstring_parser", "pydantic"):
     from navai_client.functions._registry import RegisteredFunction
     from navai_client.functions._schema import UnusableSchemaError
 
+BUILT_IN: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
 UNKNOWN_FUNCTION: Final = "Unknown or disallowed function."
 _UNKNOWN_ROUTE: Final = "Unknown or disallowed route."
 

@@ -6,8 +6,9 @@ from typing import Any, Final, TypedDict, TypeVar
 
 from navai_client.config import checked_timeout
 from navai_client.errors import NavaiConfigError
+from navai_client.integrations._results import MAX_RESULT_CHARS
 from navai_client.integrations.routes import NavaiRoute
-from navai_client.integrations.tools import DEFAULT_MAX_RESULT_CHARS, ToolCall, ToolOutcome
+from navai_client.integrations.tools import ToolCall, ToolOutcome
 from navai_client.wire._decode import trim
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -64,7 +65,7 @@ _DEFAULTS: Final[ToolsetOptions] = {
     "navigate": None,
     "timeout": 20.0,
     "timeouts": {},
-    "max_result_chars": DEFAULT_MAX_RESULT_CHARS,
+    "max_result_chars": MAX_RESULT_CHARS,
     "show_details": False,
     "read_only": (),
     "only": None,

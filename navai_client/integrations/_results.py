@@ -8,6 +8,7 @@ from navai_client._extras import needs_extra
 with needs_extra("tools", "pydantic"):
     from navai_client.functions._results import ResultError, jsonable
 
+MAX_RESULT_CHARS: Final = 16_000  # about 4,000 tokens; a realtime session has 32,000 in all
 _SHORTEST_MARK: Final = "…"
 _MARK_CHARS: Final = 64  # reserved for a mark; the longest one with two numbers of 12 digits has fewer
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode

@@ -4,11 +4,9 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-from navai_client.integrations._results import compact, to_jsonable, truncate
+from navai_client.integrations._results import MAX_RESULT_CHARS, compact, to_jsonable, truncate
 
 __all__ = [
-    "BUILT_IN",
-    "DEFAULT_MAX_RESULT_CHARS",
     "EXECUTE_APP_FUNCTION",
     "NAVIGATE_TO",
     "ErrorType",
@@ -20,8 +18,6 @@ __all__ = [
 
 NAVIGATE_TO: Final = "navigate_to"
 EXECUTE_APP_FUNCTION: Final = "execute_app_function"
-BUILT_IN: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
-DEFAULT_MAX_RESULT_CHARS: Final = 16_000
 
 ErrorType = Literal[
     "cancelled",
@@ -113,7 +109,7 @@ class ToolOutcome:
     available_functions: tuple[str, ...] | None = None
     may_have_executed: bool = False
     call_id: str = ""
-    max_result_chars: int = field(default=DEFAULT_MAX_RESULT_CHARS, repr=False, eq=False)
+    max_result_chars: int = field(default=MAX_RESULT_CHARS, repr=False, eq=False)
     show_details: bool = field(default=False, repr=False, eq=False)
 
     def as_dict(

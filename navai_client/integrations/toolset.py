@@ -19,7 +19,7 @@ from navai_client.config import checked_timeout
 from navai_client.instrumentation import tool_call
 from navai_client.integrations import _prompt
 from navai_client.integrations._calls import Calls, PreparedCall, awaited, call_after
-from navai_client.integrations._catalog import Catalog, Resolved, build_catalog, resolve
+from navai_client.integrations._catalog import BUILT_IN, Catalog, Resolved, build_catalog, resolve
 from navai_client.integrations._local import local_functions
 from navai_client.integrations._options import (
     ToolsetOptions,
@@ -28,7 +28,7 @@ from navai_client.integrations._options import (
     normalized,
     timeout_of,
 )
-from navai_client.integrations.tools import BUILT_IN, Tool, ToolCall, ToolOutcome, ToolsetChanges
+from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolsetChanges
 from navai_client.models import FunctionList
 
 __all__ = ["Toolset", "ToolsetOptions"]
