@@ -1,3 +1,1 @@
-"""The ``navai`` command: one file per command, and what they share. Start at ``app.py``."""
-
-__all__: list[str] = []
+"""The ``navai`` command: one file for each family of commands, and what they share. Start at ``_app.py``."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from navai_client.cli.payload import parse_json, parse_pairs
+from navai_client.cli._payload import parse_json, parse_pairs
 from navai_client.testing import FakeBackend
 from tests.cli.conftest import Navai
 from tests.faults.server import FAULTS, FaultServer, closed_port

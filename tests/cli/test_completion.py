@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from navai_client.cli.completion import _cache_folder
-from navai_client.cli.shells import SHELLS
+from navai_client.cli._completion import _cache_folder
 from tests.cli.conftest import COMMAND, Navai, Result
 from tests.faults.server import FAULTS, FaultServer, closed_port
 
@@ -145,7 +144,7 @@ def test_windows_keeps_its_caches_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp
     assert _cache_folder() == tmp_path / "navai-client" / "completion"
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", ["bash", "fish", "zsh"])
 def test_a_script_is_printed_for_each_shell(shell: str, command: Navai) -> None:
     result = command("completion", shell)
     assert (result.status, result.err) == (0, "")

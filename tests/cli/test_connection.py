@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from navai_client.cli.connection import Connection
+from navai_client.cli._connection import Connection
 from tests.cli.conftest import Navai, Result
 from tests.faults.server import FaultServer
 from tests.transports.test_tls_and_proxies import tls_server

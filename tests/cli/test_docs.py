@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from navai_client.cli.app import _navai
-from navai_client.cli.statuses import Status
+from navai_client.cli._app import navai as _navai
+from navai_client.cli._errors import Status
 from tests.cli.conftest import COMMAND
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")

@@ -119,7 +119,7 @@ def test_a_host_is_told_nothing_that_is_for_people(navai: Navai, monkeypatch: py
 
     monkeypatch.setattr("navai_client.integrations.mcp.serve_stdio", end)
     for people, said in ((False, ""), (True, "Ctrl-C ends it.\n")):
-        monkeypatch.setattr("navai_client.cli.mcp.is_terminal", lambda _, people=people: people)
+        monkeypatch.setattr("navai_client.cli._mcp.is_terminal", lambda _, people=people: people)
         result = navai("mcp")
         assert (result.status, result.out) == (0, "")
         assert result.err.endswith(said)

@@ -1,7 +1,8 @@
-"""Exit statuses, and what an error becomes: one line with its remedy, and a status."""
+"""Exit statuses, and what an error becomes: one line with a remedy, and a status."""
 
 from difflib import get_close_matches
 from enum import IntEnum
+from http import HTTPStatus
 
 import attrs
 
@@ -14,22 +15,19 @@ from navai_client.errors import (
     UnknownFunctionError,
 )
 
-__all__ = ["Explanation", "Status", "explain"]
-
-_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 401, 403, 404
-_NAMES_SHOWN = 10
+_NAMES_SHOWN = 10  # of the backend's functions, when none is close to the one asked for
 
 
 class Status(IntEnum):
-    """What the shell is told."""
+    """The exit statuses."""
 
     OK = 0
-    FAILED = 1  # the backend answered: the function failed, or it refused, or it is no Navai backend
+    FAILED = 1  # the backend responded: the function failed, it refused, or it is not a Navai backend
     USAGE = 2  # nothing was sent: the command, an option, a setting or the installation cannot work
-    UNREACHABLE = 3  # no answer, and certainly nothing was done
-    UNCERTAIN = 4  # no whole answer: the backend may have done what it was asked
+    UNREACHABLE = 3  # no response, and certainly nothing was executed
+    UNCERTAIN = 4  # no complete response: the backend may have executed the call
     INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, as shells count
-    PIPE_CLOSED = 141  # whoever read our output left: 128 + SIGPIPE
+    PIPE_CLOSED = 141  # the reader of the output is gone: 128 + SIGPIPE
 
 
 @attrs.frozen(kw_only=True)
@@ -39,7 +37,7 @@ class Explanation:
     Attributes:
         message: What went wrong.
         remedy: What to do about it, or None.
-        status: What the shell is told.
+        status: The exit status.
     """
 
     message: str
@@ -51,19 +49,17 @@ class Explanation:
 
 
 def explain(error: NavaiError, *, acts: bool) -> Explanation:
-    """Return what to say of *error*, and the status to end with.
+    """Return what to say about *error*, and the exit status.
 
     Args:
         error: What a call raised.
-        acts: Whether the call does something when it arrives, so that "no answer" leaves that open.
+        acts: Whether the call has an effect, so that without a response its outcome is unknown.
     """
     message, remedy, status = str(error), None, Status.FAILED
     match error:
         case NavaiTransportError() if acts and error.may_have_executed:
-            remedy, status = (
-                "It may have been done all the same: look before you ask again.",
-                Status.UNCERTAIN,
-            )
+            remedy = "It may have been executed all the same: check before you try again."
+            status = Status.UNCERTAIN
         case NavaiTransportError():
             remedy, status = "`navai doctor` says why.", Status.UNREACHABLE
         case UnknownFunctionError():
@@ -71,7 +67,7 @@ def explain(error: NavaiError, *, acts: bool) -> Explanation:
         case FunctionFailedError():
             message = f"{error.function_name} failed: {message}"
         case NavaiHTTPError():
-            message, remedy = _http(error), _of_status(error.status_code)
+            message, remedy = _http(error), _http_remedy(error.status_code)
         case InvalidResponseError():
             remedy = "Is this a Navai backend? `navai doctor` looks closer."
         case _:  # what cannot be sent
@@ -87,10 +83,10 @@ def _http(error: NavaiHTTPError) -> str:
     return text if text == status else f"{status}: {text}"
 
 
-def _of_status(status: int) -> str | None:
-    if status in (_UNAUTHORIZED, _FORBIDDEN):
+def _http_remedy(status: int) -> str | None:
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return "Credentials go with --header 'Authorization: Bearer @env:NAME'."
-    if status == _NOT_FOUND:
+    if status == HTTPStatus.NOT_FOUND:
         return "Is there a Navai backend at this --url? `navai doctor` looks closer."
     return None
 
@@ -100,4 +96,4 @@ def _names(error: UnknownFunctionError) -> str:
     if close := get_close_matches(error.function_name, names, n=1):
         return f"Did you mean {close[0]}?"
     more = ", ..." if len(names) > _NAMES_SHOWN else "."
-    return f"There are: {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "The backend has no functions."
+    return f"It has: {', '.join(names[:_NAMES_SHOWN])}{more}" if names else "It has no functions."

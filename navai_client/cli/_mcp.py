@@ -1,4 +1,4 @@
-"""``navai mcp``: the backend's functions as tools for any host of the Model Context Protocol."""
+"""``navai mcp``: the backend's functions as tools for hosts of the Model Context Protocol."""
 
 import asyncio
 import os
@@ -8,23 +8,21 @@ from typing import Any
 
 import click
 
-from navai_client.cli.connection import (
+from navai_client.cli._connection import (
     BackendCommand,
     Connection,
     connection_options,
     expand,
-    in_words_of_options,
+    with_option_names,
 )
-from navai_client.cli.output import complain, is_terminal, note, write_text
-from navai_client.cli.statuses import Status
+from navai_client.cli._errors import Status
+from navai_client.cli._output import complain, discard_output, is_terminal, note, write_text
 from navai_client.client import AsyncNavaiBackendClient
 from navai_client.errors import NavaiConfigError
 
-__all__ = ["command"]
 
-
-@click.command("mcp", cls=BackendCommand)
-@click.option("--http", is_flag=True, help="Speak streamable HTTP instead of standard input and output.")
+@click.command(cls=BackendCommand)
+@click.option("--http", is_flag=True, help="Use streamable HTTP instead of standard input and output.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address to listen on.")
 @click.option(
     "--port",
@@ -33,26 +31,26 @@ __all__ = ["command"]
     show_default=True,
     help="With --http: the port; 0 takes a free one.",
 )
-@click.option("--path", default="/mcp", show_default=True, help="With --http: where the protocol is spoken.")
+@click.option("--path", default="/mcp", show_default=True, help="With --http: the path of the endpoint.")
 @click.option(
     "--allowed-host",
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="With --http: a name by which other machines may reach it; may be repeated.",
+    help="With --http: a name by which other machines reach this server; may be repeated.",
 )
 @click.option(
-    "--access-token", metavar="@env:NAME", help="With --http: what hosts must send as a bearer token."
+    "--access-token", metavar="@env:NAME", help="With --http: the bearer token that hosts must send."
 )
-@click.option("--name", default="navai", show_default=True, help="What hosts call this server.")
-@click.option("--instructions", metavar="TEXT", help="What hosts tell their model about it.")
-@click.option("--only", multiple=True, metavar="NAME", help="Offer this function alone; may be repeated.")
+@click.option("--name", default="navai", show_default=True, help="The name of this server for hosts.")
+@click.option("--instructions", metavar="TEXT", help="Instructions for the hosts' models.")
+@click.option("--only", multiple=True, metavar="NAME", help="Offer only this function; may be repeated.")
 @click.option(
     "--read-only", multiple=True, metavar="NAME", help="A function that changes nothing; may be repeated."
 )
-@click.option("--show-details", is_flag=True, help="Tell models the backend's own words about a failure.")
-@connection_options(timeout=20.0, bounds="Seconds for each call of a function.")
-def command(
+@click.option("--show-details", is_flag=True, help="Give models the backend's own message about a failure.")
+@connection_options(timeout=20.0, timeout_help="Seconds for each call of a function.")
+def mcp(
     connection: Connection,
     *,
     http: bool,
@@ -66,8 +64,8 @@ def command(
 ) -> int:
     """Offer the backend's functions as tools to a host of the Model Context Protocol.
 
-    A host starts this command and speaks with it over standard input and output. With --http any number of
-    hosts can connect.
+    A host starts this command and communicates with it over standard input and output. With --http, any
+    number of hosts can connect.
     """
     try:
         from navai_client.integrations.mcp import serve_http, serve_stdio  # noqa: PLC0415 - may be missing
@@ -75,31 +73,33 @@ def command(
         complain(str(error))
         return Status.USAGE
     options |= {"only": only or None, "timeout": connection.timeout}
-
     if http:
         token = None if access_token is None else expand(access_token, "--access-token")
         options |= {"host": host, "port": port, "path": path, "allowed_hosts": allowed_hosts}
-        options |= {"access_token": token, "on_listening": _tell}
+        options |= {"access_token": token, "on_listening": _announce}
     elif is_terminal(sys.stdin):
-        note("Speaking MCP over standard input and output, for a host that starts this. Ctrl-C ends it.")
+        note("Waiting for an MCP host on standard input, which should start this command. Ctrl-C ends it.")
 
-    async def serve() -> None:
+    async def serve_hosts() -> None:
         async with connection.make(AsyncNavaiBackendClient) as client:
             await (serve_http if http else serve_stdio)(client, **options)
 
-    # On Ctrl-C, the HTTP server ends in its own way and raises the signal again when it is done, which must
-    # not interrupt what comes after. What reads standard input cannot be interrupted: the process ends.
+    # On Ctrl-C, uvicorn shuts down and then raises the signal again, which must not interrupt what follows. A
+    # read of standard input cannot be interrupted at all: there, the signal ends the process.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN if http else signal.SIG_DFL)
     try:
-        asyncio.run(serve())
+        asyncio.run(serve_hosts())
     except NavaiConfigError as error:
-        raise click.UsageError(in_words_of_options(str(error))) from None
-    except BaseExceptionGroup as group:  # of the tasks that speak with a host
+        raise click.UsageError(with_option_names(str(error))) from None
+    except BaseExceptionGroup as group:  # of the tasks that communicate with a host
         if group.split(BrokenPipeError)[1] is not None:
             raise
+        # While the frames of the group still hold the mcp package's wrapper of standard output: it flushes
+        # when it is finalized, and since Python 3.13 an error then is printed.
+        discard_output()
         return Status.PIPE_CLOSED
     except OSError as error:
-        # The system's own words; what Python adds to them repeats the address.
+        # The system's own text; Python's repeats the address.
         complain(f"Cannot listen on {host}:{port}: {os.strerror(error.errno) if error.errno else error}.")
         return Status.USAGE
     finally:
@@ -107,5 +107,5 @@ def command(
     return Status.INTERRUPTED if http else Status.OK  # nothing else ends the HTTP server
 
 
-def _tell(url: str) -> None:
+def _announce(url: str) -> None:
     write_text(f"Navai MCP server listening on {url}")

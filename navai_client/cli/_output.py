@@ -1,0 +1,158 @@
+"""What goes where: results to standard output or a file, all else to standard error.
+
+No text from a backend can control a terminal: control characters are written as escapes.
+"""
+
+import contextlib
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import click
+
+from navai_client.cli._errors import Status
+
+# Control characters except tab and line feed, and those that change the direction of writing: with them, a
+# text can control the terminal or look like another text.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_LONGEST_LINE = 600  # characters
+_SPINNER_DELAY = 0.5  # seconds: what is fast needs neither a spinner nor the import of what draws it
+
+
+def printable(text: str) -> str:
+    r"""Return *text* with its control characters as escapes, such as ``\x1b``."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+
+
+def one_line(text: str) -> str:
+    """Return *text* on one line, printable and cut."""
+    line = printable(" ".join(text.split()))
+    return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 4]} ..."
+
+
+def is_terminal(stream: IO[str] | None) -> bool:
+    """Return whether *stream* is a terminal. A stream that the shell closed is None."""
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+def wants_colour(stream: IO[str] | None) -> bool:
+    """Return whether *stream* is a terminal that has not refused colour (https://no-color.org)."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def write_text(text: str) -> None:
+    """Write lines to standard output."""
+    _write(text if text.endswith("\n") else f"{text}\n")
+
+
+def write_json(value: Any, *, indent: int | None = None) -> None:
+    """Write *value* as JSON to standard output, in colour if it is indented and the terminal takes colour."""
+    separators = (",", ":") if indent is None else None
+    ascii_only = getattr(sys.stdout, "encoding", "utf-8").lower().replace("-", "") != "utf8"
+    text = json.dumps(value, ensure_ascii=ascii_only, indent=indent, separators=separators)
+    # Control characters that JSON leaves alone, and lone surrogates, which UTF-8 cannot express.
+    text = re.sub("[\x7f-\x9f\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+    if indent is not None and wants_colour(sys.stdout):
+        from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+        from rich.highlighter import JSONHighlighter  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        console = Console()
+        with console.capture() as capture:
+            console.print(JSONHighlighter()(Text(text)), soft_wrap=True)
+        text = capture.get()
+    write_text(text)
+
+
+def write_bytes(content: bytes) -> None:
+    """Write *content* to standard output as it is."""
+    _write(content)
+
+
+def note(text: str, *, colour: str | None = None) -> None:
+    """Write a line to standard error."""
+    line = click.style(text, fg=colour) if colour and wants_colour(sys.stderr) else text
+    click.echo(line, err=True, color=wants_colour(sys.stderr))
+
+
+def complain(message: str, command: str = "") -> None:
+    """Write to standard error why there is no result, in one line that begins with the command's name.
+
+    Args:
+        message: What is wrong.
+        command: The name, by default of the command that runs.
+    """
+    context = click.get_current_context(silent=True)
+    command = command or (context.command_path if context else "navai")
+    colour = wants_colour(sys.stderr)
+    name = click.style(f"{command}:", fg="red", bold=True) if colour else f"{command}:"
+    click.echo(f"{name} {one_line(message)}", err=True, color=colour)
+
+
+def _write(content: str | bytes) -> None:
+    try:
+        click.echo(content, nl=False, color=wants_colour(sys.stdout))
+    except OSError as error:
+        discard_output()
+        if isinstance(error, BrokenPipeError):  # as behind `head`
+            raise click.exceptions.Exit(Status.PIPE_CLOSED) from None
+        complain(f"standard output cannot be written: {error.strerror}.")
+        raise click.exceptions.Exit(Status.FAILED) from None
+
+
+def discard_output() -> None:
+    """Send the rest of standard output nowhere: the interpreter flushes it at exit, and would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def check_folder(path: str, option: str) -> None:
+    """Refuse a *path* whose folder is not writable, before anything is sent to a backend.
+
+    Raises:
+        click.UsageError: If it is not.
+    """
+    folder = Path(path).parent
+    if not os.access(folder, os.W_OK):
+        raise click.UsageError(f"{option} {path}: the folder {folder} does not exist or is not writable.")
+
+
+def save(path: str, content: bytes) -> Status:
+    """Write *content* to the file *path*, or say why that is impossible."""
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        complain(f"{path} cannot be written: {error.strerror}.")
+        return Status.FAILED
+    return Status.OK
+
+
+@contextlib.contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """Show *text* with a spinner while the block runs, if it takes long and standard error is a terminal."""
+    if not is_terminal(sys.stderr):
+        yield
+        return
+    done = threading.Event()
+    thread = threading.Thread(target=_spin, args=(text, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()  # the spinner's line is wiped before anything else is printed
+
+
+def _spin(text: str, done: threading.Event) -> None:
+    if done.wait(_SPINNER_DELAY):
+        return
+    from rich.console import Console  # noqa: PLC0415 - its import takes longer than most calls
+
+    with Console(stderr=True).status(text):
+        done.wait()
