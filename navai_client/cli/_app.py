@@ -11,7 +11,6 @@ from click.shell_completion import CompletionItem
 from navai_client._version import __version__
 from navai_client.cli._errors import Status
 from navai_client.cli._output import complain
-from navai_client.server.__main__ import main as serve_backend, option_helps
 
 # The file of each command, and its text in help and completion: neither loads the file.
 _COMMANDS = {
@@ -68,6 +67,8 @@ class _Served(click.Command):
     """Passes its whole command line to the server's own parser."""
 
     def shell_complete(self, _ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        from navai_client.server.__main__ import option_helps  # noqa: PLC0415 - other commands do without it
+
         start = incomplete or "--"
         return [CompletionItem(name, help=text) for name, text in option_helps() if name.startswith(start)]
 
@@ -76,7 +77,9 @@ class _Served(click.Command):
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def serve(arguments: tuple[str, ...]) -> int:
     """Serve a Navai backend."""
-    return serve_backend(arguments, prog="navai serve")
+    from navai_client.server.__main__ import main  # noqa: PLC0415 - as above
+
+    return main(arguments, prog="navai serve")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -130,11 +129,10 @@ def _write(path: Path, functions: Functions) -> None:
     """Write the list atomically, readable by this user alone."""
     with contextlib.suppress(OSError):  # without a cache, completion is only slower
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, suffix=".new", delete=False
-        ) as file:
-            json.dump(functions, file)
-        Path(file.name).replace(path)
+        new = path.with_suffix(f".{os.getpid()}")
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(functions), encoding="utf-8")
+        new.replace(path)
 
 
 def _cache_folder() -> Path:

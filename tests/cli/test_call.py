@@ -124,7 +124,7 @@ def test_a_value_of_another_type_is_refused_without_showing_it(
     result = navai("call", "f", "-p", pair, "--url", server.url)
     key, _, value = pair.partition("=")
     assert result.status == 2
-    assert f"-p {key} must be {wanted} in JSON, says the function's schema." in result.err
+    assert f"-p {key} must be JSON of type {wanted}, says the function's schema." in result.err
     assert server.count("execute") == 0
     assert f"={value}" not in result.err
 
@@ -164,12 +164,12 @@ def test_a_lone_surrogate_is_printed_as_json_spells_it(navai: Navai) -> None:
     ("arguments", "said"),
     [
         (["--payload", "{"], "--payload is not JSON: Expecting property name"),
-        (["--payload", "NaN"], "--payload is not JSON: NaN is no value of JSON."),
-        (["--payload", "[" * 100_000], "--payload is not JSON: it is nested too deep."),
+        (["--payload", "NaN"], "--payload is not JSON: NaN is not a JSON value."),
+        (["--payload", "[" * 100_000], "--payload is not JSON: it is nested too deeply."),
         (["-p", "x:={"], "-p x is not JSON"),
-        (["-p", "x"], "-p takes KEY=VALUE or KEY:=JSON (what was given is not shown)."),
+        (["-p", "x"], "-p takes KEY=VALUE or KEY:=JSON (the argument is not shown)."),
         (["-p", "=x"], "-p takes KEY=VALUE"),
-        (["-p", "x=1", "-p", "x=2"], "-p x is given twice; a list goes as x:='[...]'."),
+        (["-p", "x=1", "-p", "x=2"], "-p x is given twice; for a list, write x:='[...]'."),
         (["-p", "x=1", "--payload", "1"], "--payload, --payload-file and -p exclude each other."),
         (["--payload-file", "/not/there"], "'/not/there' does not exist"),
         (["--payload-file", "/proc/self/mem"], "--payload-file /proc/self/mem: "),
@@ -195,7 +195,7 @@ def test_a_file_that_is_no_text_is_refused(navai: Navai, tmp_path: Path) -> None
     file.write_bytes(b"\xff\xfe")
     result = navai("call", "f", "--payload-file", str(file))
     assert (result.status, result.out) == (2, "")
-    assert f"--payload-file {file}: it is not text in UTF-8." in result.err
+    assert f"--payload-file {file}: the content is not UTF-8." in result.err
 
 
 def test_a_function_that_fails_is_status_1(command: Navai, demo_server: str) -> None:
@@ -209,7 +209,7 @@ def test_a_function_that_fails_is_status_1(command: Navai, demo_server: str) -> 
         ("get_wether", "Did you mean get_weather?"),
         (
             "xyz",
-            "There are: calculator_add_tax, cancel_order, create_order, get_weather, make_report, tell_time.",
+            "It has: calculator_add_tax, cancel_order, create_order, get_weather, make_report, tell_time.",
         ),
     ],
 )
@@ -220,7 +220,7 @@ def test_an_unknown_function_is_status_1_with_what_there_is(
     assert result == (1, "", f"navai call: The backend has no function {name}. {said}\n")
 
 
-@pytest.mark.parametrize(("names", "said"), [(0, "The backend has no functions."), (12, "name9, ...")])
+@pytest.mark.parametrize(("names", "said"), [(0, "It has no functions."), (12, "name9, ...")])
 def test_names_are_told_up_to_ten(
     names: int, said: str, navai: Navai, reply: Callable[..., FaultServer]
 ) -> None:
@@ -263,7 +263,7 @@ def test_an_answer_that_was_lost_is_status_4(command: Navai) -> None:
     with FaultServer(FAULTS["closes after the request"]) as server:
         result = command("call", "f", "--url", server.url)
         assert result.status == 4
-        assert "It may have been done all the same: look before you ask again." in result.err
+        assert "It may have been executed all the same: check before you try again." in result.err
         assert server.count("execute") == 1
         # Asking for the schema does nothing: a list that was lost leaves nothing open.
         assert command("call", "f", "-p", "a=1", "--url", server.url).status == 3

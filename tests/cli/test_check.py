@@ -81,7 +81,7 @@ def test_a_header_is_sent_and_not_shown(navai: Navai, reply: Callable[..., Fault
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["http://a", "--url", "http://b"], "URL and --url are both given; one is enough."),
+        (["http://a", "--url", "http://b"], "URL and --url exclude each other."),
         (["--payload", "1"], "--payload is for --execute NAME, which is not given."),
         (["--failing-payload", "1"], "--failing-payload is for --execute-failing NAME, which is not given."),
         (["--execute", "f", "--payload", "{"], "--payload is not JSON"),
@@ -91,7 +91,7 @@ def test_a_header_is_sent_and_not_shown(navai: Navai, reply: Callable[..., Fault
         (["--large-body", "5"], "large_body must be"),
         (["ftp://a"], "--url must begin with http:// or https://"),
         (["--functions-list-path", "a b"], "functions_list_path must have no white space"),
-        (["--output", "/not/there/x"], "--output /not/there/x: /not/there is no folder"),
+        (["--output", "/not/there/x"], "--output /not/there/x: the folder /not/there does not exist"),
         (["--timeout", "inf"], "timeout must be a number of seconds"),
     ],
 )

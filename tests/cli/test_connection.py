@@ -46,18 +46,18 @@ def test_headers_are_sent_and_their_values_can_come_from_elsewhere(
 
 
 WRONG = [
-    (["--header", TOKEN], "--header takes 'Name: value' in quotes (what was given is not shown)."),
+    (["--header", TOKEN], "--header takes 'Name: value' in quotes (the argument is not shown)."),
     (["--header", f"{TOKEN} x: y"], "--header takes 'Name: value' in quotes"),
     (["--header", "Authorization:", "Bearer", TOKEN], "2 arguments too many (not shown)"),
     (["-H", "X-A: 1", "-H", f"x-a: {TOKEN}"], "--header x-a is given twice."),
     (
         ["-H", "X-A: @env:NOT_SET"],
-        "--header X-A asks for the variable NOT_SET, which is not set or empty.",
+        "--header X-A names the variable NOT_SET, which is empty or not set.",
     ),
-    (["-H", "X-A: @file:/not/there"], "--header X-A asks for the file /not/there: No such file"),
+    (["-H", "X-A: @file:/not/there"], "--header X-A names the file /not/there: No such file"),
     (
         ["-H", "X-A: @file:/dev/null"],
-        "--header X-A asks for the file /dev/null, which is not set or empty.",
+        "--header X-A names the file /dev/null, which is empty or not set.",
     ),
     (["-H", f"X-A: a\n{TOKEN}"], "The header X-A holds a line break"),
     (["-H", f"Content-Type: {TOKEN}"], "--header must not set Content-Type"),
@@ -103,7 +103,7 @@ def test_a_file_of_a_header_that_is_no_text_is_refused(navai: Navai, tmp_path: P
     file.write_bytes(b"\xff")
     result = navai("functions", "--header", f"X-A: @file:{file}")
     assert result.status == 2
-    assert "it is not text in UTF-8." in result.err
+    assert "the content is not UTF-8." in result.err
 
 
 @pytest.mark.parametrize("name", ["Authorization", "X-Anything"])

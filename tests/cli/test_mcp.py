@@ -156,7 +156,7 @@ def test_a_port_in_use_is_one_line_and_status_2(navai: Navai) -> None:
         (["--http", "--host", "0.0.0.0"], "To listen on 0.0.0.0, pass --allowed-host: the names by which"),
         (["--http", "--host", "no such host", "--allowed-host", "a"], "Cannot listen on no such host:8000: "),
         (["--http", "--port", "70000"], "70000 is not in the range"),
-        (["--http", "--access-token", "@env:NOT_SET"], "--access-token asks for the variable NOT_SET"),
+        (["--http", "--access-token", "@env:NOT_SET"], "--access-token names the variable NOT_SET"),
         (["--url", "nonsense"], "--url must begin with http"),
         (["--header", TOKEN], "--header takes 'Name: value'"),
     ],

@@ -42,7 +42,7 @@ def test_an_expiry_that_no_calendar_has_is_not_told(
     expires_at: float | None, navai: Navai, reply: Callable[..., FaultServer]
 ) -> None:
     server = reply(minted(expires_at=expires_at))
-    assert "expires: not told\n" in navai("secret", "--url", server.url).out
+    assert "expires: unknown\n" in navai("secret", "--url", server.url).out
 
 
 def test_what_is_given_is_sent(
@@ -137,7 +137,7 @@ def test_how_the_voice_speaks_is_sent(
         (["hi", "--out", "-", "--json"], "--json and --out - would both write to standard output."),
         (
             ["hi", "--out", "/not/there/x"],
-            "--out /not/there/x: /not/there is no folder that can be written to.",
+            "--out /not/there/x: the folder /not/there does not exist or is not writable.",
         ),
         (["hi", "--out", "x.mp3", "--style", "2"], "2.0 is not in the range"),
         ([" ", "--out", "-"], "text must be a string that is not blank."),
