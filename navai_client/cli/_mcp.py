@@ -16,7 +16,7 @@ from navai_client.cli._connection import (
     with_option_names,
 )
 from navai_client.cli._errors import Status
-from navai_client.cli._output import complain, discard_output, is_terminal, note, write_text
+from navai_client.cli._output import complain, is_terminal, note, write_text
 from navai_client.client import AsyncNavaiBackendClient
 from navai_client.errors import NavaiConfigError
 
@@ -94,9 +94,9 @@ def mcp(
     except BaseExceptionGroup as group:  # of the tasks that communicate with a host
         if group.split(BrokenPipeError)[1] is not None:
             raise
-        # While the frames of the group still hold the mcp package's wrapper of standard output: it flushes
-        # when it is finalized, and since Python 3.13 an error then is printed.
-        discard_output()
+        # The mcp package's buffer of standard output fails again when it is finalized, which Python 3.13 and
+        # later report.
+        sys.unraisablehook = _report_unless_broken_pipe
         return Status.PIPE_CLOSED
     except OSError as error:
         # The system's own text; Python's repeats the address.
@@ -105,6 +105,11 @@ def mcp(
     finally:
         signal.signal(signal.SIGINT, before)
     return Status.INTERRUPTED if http else Status.OK  # nothing else ends the HTTP server
+
+
+def _report_unless_broken_pipe(unraisable: "sys.UnraisableHookArgs") -> None:
+    if not isinstance(unraisable.exc_value, BrokenPipeError):
+        sys.__unraisablehook__(unraisable)
 
 
 def _announce(url: str) -> None:

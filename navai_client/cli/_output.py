@@ -98,14 +98,14 @@ def _write(content: str | bytes) -> None:
     try:
         click.echo(content, nl=False, color=wants_colour(sys.stdout))
     except OSError as error:
-        discard_output()
+        _discard_output()
         if isinstance(error, BrokenPipeError):  # as behind `head`
             raise click.exceptions.Exit(Status.PIPE_CLOSED) from None
         complain(f"standard output cannot be written: {error.strerror}.")
         raise click.exceptions.Exit(Status.FAILED) from None
 
 
-def discard_output() -> None:
+def _discard_output() -> None:
     """Send the rest of standard output nowhere: the interpreter flushes it at exit, and would fail again."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())

@@ -246,8 +246,9 @@ def _backend(listed: FunctionList, outcome: Response | TransportFailure | None) 
             return Diagnosis("backend", "fail", message, _OTHER_SERVER)
     explanation = explain(error, acts=False)
     is_missing = isinstance(outcome, Response) and outcome.status == HTTPStatus.NOT_FOUND
-    remedy = _OTHER_SERVER if is_missing else explanation.remedy
-    return Diagnosis("backend", "fail", explanation.message, remedy)
+    return Diagnosis(
+        "backend", "fail", explanation.message, _OTHER_SERVER if is_missing else explanation.remedy
+    )
 
 
 def _clock(date: str | None, started: float, ended: float) -> Diagnosis:

@@ -153,7 +153,7 @@ def test_packets_that_are_dropped_are_found(look: Look, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(socket, "create_connection", drop)
     found = look("--url", "http://127.0.0.1:9")["connection"]
-    assert "does not answer within 30 s" in found["message"]
+    assert "no answer within 30 s" in found["message"]
 
 
 @pytest.mark.parametrize(
@@ -252,8 +252,13 @@ def test_certificates_that_cannot_be_read_are_found(
 @pytest.mark.parametrize(
     ("body", "status", "said", "remedy"),
     [
-        ("<html>", "200 OK", "HTTP 200 with application/json, which is no list", "Something else answers"),
-        ("no", "404 Not Found", "HTTP 404", "Something else answers here"),
+        (
+            "<html>",
+            "200 OK",
+            "HTTP 200 with application/json, which is not a list",
+            "Another server responds",
+        ),
+        ("no", "404 Not Found", "HTTP 404", "Another server responds here"),
         ("no", "401 Unauthorized", "HTTP 401", "--header"),
         ("", "500 Internal Server Error", "HTTP 500", "None"),
     ],
@@ -271,7 +276,7 @@ def test_a_redirect_is_found_with_its_target(look: Look, reply: Callable[..., Fa
     server = reply("", "Location: https://there/?a=1", status="307 Temporary Redirect")
     found = look("--url", server.url)["backend"]
     assert found["message"] == "HTTP 307, a redirect to https://there/"
-    assert found["remedy"] == "Redirects are not followed: give the URL that it leads to."
+    assert found["remedy"] == "Redirects are not followed: use the URL that it leads to."
 
 
 def test_json_that_has_no_list_is_warned_of(look: Look, reply: Callable[..., FaultServer]) -> None:

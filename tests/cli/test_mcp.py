@@ -14,6 +14,7 @@ import httpx
 import pytest
 from mcp import Client, StdioServerParameters
 
+from navai_client.cli._mcp import _report_unless_broken_pipe
 from tests.cli.conftest import COMMAND, Navai
 from tests.cli.test_streams import without
 from tests.faults.server import closed_port
@@ -102,6 +103,23 @@ def test_a_host_that_has_gone_is_status_141_and_silent(demo_server: str) -> None
     )
     os.close(ours)
     assert (finished.returncode, finished.stderr) == (141, "")
+
+
+def test_only_the_buffer_of_a_host_that_has_gone_fails_silently(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Finalized:
+        def __init__(self, error: Exception) -> None:
+            self.error = error
+
+        def __del__(self) -> None:
+            raise self.error
+
+    monkeypatch.setattr("sys.unraisablehook", _report_unless_broken_pipe)
+    Finalized(BrokenPipeError())
+    assert capsys.readouterr().err == ""
+    Finalized(LookupError("a bug"))
+    assert "LookupError: a bug" in capsys.readouterr().err
 
 
 def test_what_else_goes_wrong_is_not_hidden(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
