@@ -1,1 +1,1 @@
-"""Side-by-side measurements. ``make bench`` runs them and prints one table of ratios."""
+"""Measurements beside other clients and servers. ``make bench`` runs them and prints their tables."""

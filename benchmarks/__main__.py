@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure, print the tables, and with ``--write`` put them into README.md."""
+"""``python -m benchmarks``: measures, prints the tables, and with ``--write`` puts them into README.md."""
 
 import argparse
 import json
@@ -22,9 +22,9 @@ from tests.interop.peers import PeersMissingError
 HERE = Path(__file__).parent
 README = HERE / "README.md"
 PLOT = HERE / "concurrency.svg"
-RESULTS = HERE / "results"  # what was measured last, a file for each part; not part of the repository
+RESULTS = HERE / "results"  # the last results, a file for each part; not in the repository
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
-BUSY = 0.1  # the part of the machine from which on other work changes rates
+BUSY = 0.1  # the share of the machine above which other work distorts rates
 PARTS = {"client": client.measure, "server": server.measure, "start": start.measure, "growth": growth.measure}
 TITLES = {
     "client": "The clients",
@@ -35,7 +35,7 @@ TITLES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure what is asked for; return 2 when the peers cannot be had."""
+    """Measure the requested parts; return 2 if the published packages cannot be installed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure against the peers.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; by default all")
     parser.add_argument("--quick", action="store_true", help="as little as shows that it runs; kept nowhere")
@@ -65,11 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(parts: Sequence[str], *, quick: bool) -> dict[str, Any]:
-    """Measure *parts*, and say so as it goes; keep the results, unless it is *quick*."""
+    """Measure *parts* and report progress; keep the results, unless *quick*."""
     scale = QUICK if quick else FULL
     measured = {}
     with tempfile.TemporaryDirectory() as bytecode:
-        # Bytecode is kept, as it is where packages are installed, but not beside the sources.
+        # Compiled files are kept, as in an installation, but not beside the sources.
         os.environ.setdefault("PYTHONPYCACHEPREFIX", bytecode)
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         for name in parts:
@@ -86,7 +86,7 @@ def run(parts: Sequence[str], *, quick: bool) -> dict[str, Any]:
 
 
 def stored(name: str) -> Any:
-    """Return what was measured last of the part *name*, or None."""
+    """Return the last results of the part *name*, or None."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 

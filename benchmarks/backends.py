@@ -1,4 +1,4 @@
-"""The servers that are compared, started as their documentation says, and the requests that load them."""
+"""The servers to compare, started as their documentation says, and the requests to load them with."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ __all__ = ["EXPRESS", "OURS", "REQUESTS", "Backend", "Loaded", "opened"]
 
 OURS = "navai_client.server"
 EXPRESS = "Express"
-FEWEST = 3  # requests of which the cost is the mean
+FEWEST = 3  # requests, at least, of whose costs the mean is taken
 WEATHER = {"location": "Bogotá", "unit": "celsius"}
 REQUESTS: dict[str, tuple[str, str, Any]] = {
     "list": ("GET", LIST, None),
@@ -36,7 +36,7 @@ REQUESTS: dict[str, tuple[str, str, Any]] = {
 
 @attrs.frozen
 class Loaded:
-    """What a server did under a load.
+    """How a server did under load.
 
     Attributes:
         load: What the load tool saw.
@@ -49,7 +49,7 @@ class Loaded:
 
 @attrs.frozen
 class Backend:
-    """A server that runs.
+    """A running server.
 
     Attributes:
         url: Where it is.
@@ -82,7 +82,7 @@ class Backend:
     def cost(self, request: tuple[str, str, Any], *, seconds: float) -> float:
         """Send *request* again and again over one connection, and return microseconds of CPU time for one.
 
-        Other than under a load, which ends while requests are under way, each is paid for whole.
+        Unlike under load, which ends while requests are in flight, every request is counted completely.
         """
         method, path, body = request
         headers = {} if body is None else {"content-type": "application/json"}

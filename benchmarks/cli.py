@@ -1,4 +1,4 @@
-"""``navai functions`` as a whole command, against a bare script that does the same with httpx."""
+"""``navai functions`` as a complete command, compared with a minimal script on httpx."""
 
 import statistics
 import subprocess
@@ -33,7 +33,7 @@ def main() -> None:
                 "navai functions": [str(Path(sys.executable).with_name("navai")), "functions", "--url", url],
             }
             taken: dict[str, list[float]] = {name: [] for name in contenders}
-            for _ in range(ROUNDS):  # in turn, so that a machine that slows down slows both
+            for _ in range(ROUNDS):  # in turns: a machine that slows down slows both
                 for name, command in contenders.items():
                     taken[name].append(seconds(command))
         finally:

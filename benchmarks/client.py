@@ -1,4 +1,4 @@
-"""The clients in turn, each in a process of its own on one core, against the fixed server on the other."""
+"""The clients take turns, each in its own process on one core; the fixed server runs on the other."""
 
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ SEQUENTIAL = 0  # calls at once: sync, one after the other
 
 @attrs.define
 class Rates:
-    """What one client reached in one case, round by round.
+    """What one client achieved in one case, round by round.
 
     Attributes:
         client: Its name.
@@ -43,7 +43,7 @@ class Rates:
 
 
 def can(client: str, at_once: int) -> bool:
-    """Return whether *client* has calls of that kind; the JavaScript client's are all asynchronous."""
+    """Return whether *client* has calls of this kind; the JavaScript client has asynchronous ones only."""
     if client not in CONTENDERS:
         return True
     contender = CONTENDERS[client]
@@ -66,10 +66,10 @@ def opened(names: Sequence[str]) -> Iterator[dict[str, Running]]:
 
 
 def take_turns(processes: dict[str, Running], url: str, size: int, at_once: int, scale: Scale) -> list[Rates]:
-    """Let each client call for a while, again and again in turn.
+    """Let the clients take turns, each calling for a while.
 
     Raises:
-        RuntimeError: A client did not get the result that the server gave.
+        RuntimeError: A client returned another result than the server sent.
     """
     cases = {name: Rates(name, size, at_once) for name in processes if can(name, at_once)}
     for _ in range(scale.rounds if size < LARGE else scale.slow_rounds):
@@ -87,7 +87,7 @@ def measure(scale: Scale) -> dict[str, Any]:
     names = [*CONTENDERS, JAVASCRIPT, JAVASCRIPT_FREE]
     cases: list[Rates] = []
     with fixed_server() as url:
-        # Before the clients start, which keeps the load tool's core busy.
+        # Before the clients start: they would keep the load tool's core busy.
         ceiling = {size: ceiling_of(f"{url}/{size}", scale) for size in scale.sizes}
         with opened(names) as processes:
             for size in scale.sizes:
@@ -102,7 +102,7 @@ def measure(scale: Scale) -> dict[str, Any]:
 
 
 def ceiling_of(url: str, scale: Scale) -> Load:
-    """Return what the fixed server itself can do."""
+    """Return how much the fixed server can handle."""
     body = {"function_name": "f", "payload": PAYLOAD}
     seconds, connections = scale.load_seconds, scale.connections
     return load(url, "POST", EXECUTE, body, connections=connections, seconds=seconds, core=CORES[0])

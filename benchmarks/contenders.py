@@ -1,4 +1,4 @@
-"""The clients that are compared, each in one line of ``CONTENDERS``: how to open it, and one call of it."""
+"""The clients to compare, each a line of ``CONTENDERS``: how to open it, and how to make one call."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -23,7 +23,7 @@ from navai_client.transports.fast import AsyncFastTransport, FastTransport
 
 __all__ = ["CONTENDERS", "OURS", "Contender"]
 
-PATIENCE = 30.0  # seconds, as ours have; httpx's 5 are too few on a busy machine
+PATIENCE = 30.0  # seconds, this package's default; httpx's 5 are too few on a busy machine
 BODY = {"function_name": "f", "payload": PAYLOAD}
 Sync = Callable[[str], AbstractContextManager[Callable[[], Any]]]
 Async = Callable[[str], AbstractAsyncContextManager[Callable[[], Awaitable[Any]]]]
@@ -46,7 +46,7 @@ class Contender:
 
 @contextmanager
 def ours(url: str, transport: Callable[[], Any] = lambda: None) -> Iterator[Callable[[], Any]]:
-    """Open our sync client."""
+    """Open the sync client of this package."""
     with NavaiBackendClient(url, transport=transport()) as client:
         yield lambda: client.execute_function("f", PAYLOAD)
 
@@ -55,7 +55,7 @@ def ours(url: str, transport: Callable[[], Any] = lambda: None) -> Iterator[Call
 async def ours_async(
     url: str, transport: Callable[[], Any] = lambda: None
 ) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
-    """Open our async client."""
+    """Open the async client of this package."""
     async with AsyncNavaiBackendClient(url, transport=transport()) as client:
         yield lambda: client.execute_function("f", PAYLOAD)
 
@@ -80,7 +80,7 @@ async def by_hand_async(url: str, library: Any) -> AsyncIterator[Callable[[], Aw
 
 @asynccontextmanager
 async def aiohttp_by_hand(url: str) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
-    """Open a session of aiohttp."""
+    """Open an aiohttp session."""
 
     async def call() -> Any:
         async with session.post(url + EXECUTE, json=BODY) as answer:

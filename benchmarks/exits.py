@@ -1,4 +1,4 @@
-"""How processes end after thousands of calls: a client that aborts at exit is no client.
+"""How processes end after thousands of calls: a client that aborts at exit is unusable.
 
 Run by hand: ``python -m benchmarks.exits [--exits 300] [--calls 4000] [contender ...]``. Each exit is one
 process that makes the calls, closes what it opened and ends: so many pinned to one core, and so many on all.
@@ -64,7 +64,7 @@ CONTENDERS: dict[str, Async] = {
 
 
 async def make_calls(opened: Async, url: str, calls: int) -> None:
-    """Make *calls*, many at once, with what *opened* opens."""
+    """Make *calls* concurrent calls with the client that *opened* opens."""
     async with opened(url) as call:
 
         async def some() -> None:
@@ -75,7 +75,7 @@ async def make_calls(opened: Async, url: str, calls: int) -> None:
 
 
 def live(contender: str, url: str, calls: int) -> None:
-    """Be one process of *contender*: make the calls, and end."""
+    """Run as a process of *contender*: make the calls and exit."""
     asyncio.run(make_calls(CONTENDERS[contender], url, calls))
     if contender == "fast":
         with ours(url, FastTransport) as call:
@@ -84,7 +84,7 @@ def live(contender: str, url: str, calls: int) -> None:
 
 
 def ending(command: list[str], *, pinned: bool) -> str:
-    """Return how the process of *command* ended."""
+    """Run *command* and return how its process ended."""
     pin = partial(os.sched_setaffinity, 0, {min(os.sched_getaffinity(0))}) if pinned else None
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=PATIENCE, check=False, preexec_fn=pin

@@ -1,5 +1,5 @@
-// The published Express backend, served as its documentation has it: express_backend.mjs BASE FOLDER UPSTREAM
-// prints its URL. It always asks api.openai.com for client secrets, so fetch is led to UPSTREAM instead.
+// The published Express backend, served as in its documentation: express_backend.mjs BASE FOLDER UPSTREAM
+// prints its URL. It always asks api.openai.com for client secrets, so fetch is redirected to UPSTREAM.
 import { createRequire } from 'node:module';
 
 const [base, folder, upstream] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-"""Figures for people: medians with their spread, growth as an exponent, and Markdown tables of them."""
+"""Formatting of figures: medians with their spread, growth as an exponent, Markdown tables."""
 
 import itertools
 import math
@@ -9,7 +9,7 @@ __all__ = ["exponents", "number", "ratio", "spread", "table"]
 
 
 def number(value: float) -> str:
-    """Return *value* with about three digits that count."""
+    """Return *value* with about three significant digits."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -17,12 +17,12 @@ def number(value: float) -> str:
 
 
 def ratio(value: float, by: float) -> float:
-    """Return *value* by *by*; not a number where less was measured than the clock can tell."""
+    """Return *value* divided by *by*, or NaN if *by* is below the clock's resolution."""
     return value / by if by else math.nan
 
 
 def spread(values: Sequence[float]) -> str:
-    """Return the median of *values*, with the smallest and the largest."""
+    """Return the median of *values*, with minimum and maximum."""
     if len(values) == 1:
         return number(values[0])
     return f"{number(median(values))} ({number(min(values))}-{number(max(values))})"

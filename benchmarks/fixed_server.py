@@ -1,4 +1,4 @@
-"""An HTTP server that is no bottleneck: it answers every request with bytes that were prepared before.
+"""An HTTP server that is not the bottleneck: it answers every request with prepared bytes.
 
 ``/SIZE/...`` is answered as an executed function whose result has that many bytes, anything else as OpenAI
 answers a request for a client secret. Run ``python -m benchmarks.fixed_server``: it prints its URL.
@@ -20,7 +20,7 @@ HEAD = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\
 
 @cache
 def answer_to(path: str) -> bytes:
-    """Return the whole answer to a request for *path*."""
+    """Return the complete response to a request for *path*."""
     size = path.split("/", 2)[1]
     result = (
         {"ok": True, "function_name": "f", "source": "s", "result": result_of(int(size))}
@@ -33,19 +33,19 @@ def answer_to(path: str) -> bytes:
 
 @cache
 def read_head(head: bytes) -> tuple[int, bytes]:
-    """Return the length of the body that follows *head*, and the answer. Clients repeat their heads."""
+    """Return the length of the body after *head*, and the response. Clients repeat their headers."""
     _, found, rest = head.lower().partition(b"content-length:")
     return int(rest.split(b"\r\n", 1)[0]) if found else 0, answer_to(head.split(b" ", 2)[1].decode())
 
 
 class Answering(asyncio.Protocol):
-    """One connection: reads requests and writes the answers, parsing no more than it must."""
+    """One connection: reads requests and writes responses, parsing as little as possible."""
 
     def __init__(self) -> None:
         self._buffer = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class says nothing of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class does not derive from it
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data

@@ -1,4 +1,4 @@
-"""The functions that the servers offer, the same in Python and in JavaScript, one to a module."""
+"""The functions that the servers offer, the same in Python and in JavaScript, one per module."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ export async function weather_{n}({{ location, unit = 'celsius' }}) {{
   return {{ location, temperature: 21, unit, condition: 'sunny' }};
 }}
 """
-# Beside those: one that is not asynchronous, and one whose result has the size that is asked for.
+# Also a function that is not asynchronous, and one whose result has a requested size.
 PYTHON_MORE = '''
 from benchmarks.results import result_of
 

@@ -1,4 +1,4 @@
-"""The goals, each with what was measured of it."""
+"""The goals, each with the measured figure."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -20,7 +20,7 @@ AT_ONCE = 32
 
 
 Found = tuple[float, float | None]
-"""A figure, and the same by CPU time, which a busy machine changes less; None where that says nothing."""
+"""A ratio, and that of CPU times, which a busy machine distorts less; None where it is meaningless."""
 
 
 @attrs.frozen
@@ -55,39 +55,39 @@ def of_client(data: Any, client: str, at_once: int) -> tuple[float, float]:
 
 
 def by_javascript(data: Any, client: str, at_once: int) -> Found:
-    """Return the calls per second of *client* by those of the JavaScript client, where it is faster."""
+    """Return the calls per second of *client* relative to the faster variant of the JavaScript client."""
     rate, cpu = of_client(data, client, at_once)
     theirs = [of_client(data, name, max(at_once, 1)) for name in (JAVASCRIPT, JAVASCRIPT_FREE)]
     return rate / max(rate for rate, _ in theirs), min(cpu for _, cpu in theirs) / cpu
 
 
 def by_httpx(data: Any, client: str, at_once: int) -> Found:
-    """Return the time of a call of *client* by that of httpx used by hand."""
+    """Return the time of a call of *client* relative to httpx used by hand."""
     rate, cpu = of_client(data, client, at_once)
     httpx_rate, httpx_cpu = of_client(data, "httpx by hand", at_once)
     return httpx_rate / rate, cpu / httpx_cpu
 
 
 def by_express(data: Any, request: str) -> Found:
-    """Return the requests per second of our server by those of Express."""
+    """Return the requests per second of our server relative to Express."""
     rate, cpu = (_of_server(data, request, OURS, key) for key in ("rate", "cpu"))
     their_rate, their_cpu = (_of_server(data, request, EXPRESS, key) for key in ("rate", "cpu"))
     return rate / their_rate, ratio(their_cpu, cpu)
 
 
 def p99_by_express(data: Any, request: str) -> Found:
-    """Return the time within which our server answers 99 of 100 requests, by that of Express."""
+    """Return the 99th percentile of our server's response times relative to Express."""
     return _of_server(data, request, OURS, "p99") / _of_server(data, request, EXPRESS, "p99"), None
 
 
 def memory_by_express(data: Any) -> Found:
-    """Return our server's memory at rest by that of Express."""
+    """Return the memory of our idle server relative to Express."""
     rest = {each["server"]: each["rest"] for each in data["memory"]}
     return rest[OURS] / rest[EXPRESS], None
 
 
 def took(data: Any, what: str, by: str | None = None) -> Found:
-    """Return the milliseconds that *what* took, or what they are by those of *by*."""
+    """Return the milliseconds that *what* took, or their ratio to those of *by*."""
     found = {
         case["what"]: [median(turn[key] for turn in case["turns"]) for key in ("ms", "cpu")]
         for case in data["cases"]
@@ -155,7 +155,7 @@ GOALS = (
 
 
 def goals(parts: dict[str, Any]) -> str:
-    """Return the table of the goals of *parts*, which has the data of each part that was measured."""
+    """Return the table of goals; *parts* holds the data of each measured part."""
     return table(["goal", "wanted", "measured", "by CPU time", "reached"], _rows(parts))
 
 

@@ -1,6 +1,6 @@
-"""How cost grows with the size of a result, with the number of functions, and with a second worker.
+"""How cost grows with the size of a result, the number of functions, and a second worker.
 
-How it grows with the number of calls at once is told by what client.py measures.
+client.py measures how it grows with the number of concurrent calls.
 """
 
 import tempfile
@@ -18,11 +18,11 @@ from benchmarks.scale import Scale
 
 __all__ = ["measure"]
 
-CONNECTIONS = 4  # of a server whose cost per request is asked for, not its rate under pressure
+CONNECTIONS = 4  # few: the cost per request is measured, not the rate under load
 
 
 def measure(scale: Scale) -> dict[str, Any]:
-    """Measure all growth."""
+    """Measure everything of this part."""
     return {
         "client_results": client_results(scale),
         "server_results": server_results(scale),
@@ -33,7 +33,7 @@ def measure(scale: Scale) -> dict[str, Any]:
 
 
 def client_results(scale: Scale) -> list[dict[str, Any]]:
-    """Call one after the other, with results that grow."""
+    """Make one call after the other, with growing results."""
     rows = []
     with fixed_server() as url, opened_clients(contenders.OURS) as processes:
         for size in scale.growing:
@@ -64,7 +64,7 @@ def server_results(scale: Scale) -> list[dict[str, Any]]:
 
 
 def connections(scale: Scale) -> list[dict[str, Any]]:
-    """Execute over more and more connections."""
+    """Execute over a growing number of connections."""
     with tempfile.TemporaryDirectory() as folder, fixed_server() as upstream, ExitStack() as stack:
         base = Path(folder)
         functions.write(base, scale.functions[0])
@@ -85,7 +85,7 @@ def connections(scale: Scale) -> list[dict[str, Any]]:
 
 
 def many_functions(scale: Scale) -> list[dict[str, Any]]:
-    """Start servers with more and more functions, one to a module, and ask for the list."""
+    """Start servers with a growing number of functions, one per module, and request the list."""
     rows = []
     with fixed_server() as upstream:
         for count in scale.functions:
@@ -99,7 +99,7 @@ def many_functions(scale: Scale) -> list[dict[str, Any]]:
 def functions_of(name: str, base: Path, upstream: str, count: int, scale: Scale) -> dict[str, Any]:
     """Start the server *name* again and again, and load it with requests for the list."""
     with opened(name, base, upstream) as server:
-        first = server.start_cpu  # without bytecode, as after an upload
+        first = server.start_cpu  # without compiled files, as after a deployment
         server.cost(REQUESTS["list"], seconds=scale.load_seconds / 2)  # to warm up
         cost = server.cost(REQUESTS["list"], seconds=scale.load_seconds / 2)
     starts, costs = [], []
@@ -119,7 +119,7 @@ def functions_of(name: str, base: Path, upstream: str, count: int, scale: Scale)
 
 
 def workers(scale: Scale) -> list[dict[str, Any]]:
-    """Execute with one and with two workers, on all cores, which the load tool shares."""
+    """Execute with one and with two workers, on all cores, shared with the load tool."""
     rows = []
     with tempfile.TemporaryDirectory() as folder, fixed_server() as upstream:
         base = Path(folder)

@@ -1,4 +1,4 @@
-// The published JavaScript web client as one of the clients that are compared: asked as runner.py is.
+// The published JavaScript web client, one of the clients to compare: controlled as runner.py is.
 import { createInterface } from 'node:readline';
 import { createRequire } from 'node:module';
 
@@ -12,7 +12,7 @@ const times = async (count, work) => Promise.all(Array.from({ length: count }, w
 for await (const line of createInterface({ input: process.stdin })) {
   const { url, at_once: atOnce, seconds } = JSON.parse(line);
   const client = createNavaiBackendClient({ apiBaseUrl: url });
-  const workers = atOnce || 1; // it has no synchronous calls: the nearest is one at a time
+  const workers = atOnce || 1; // it has no synchronous calls; one at a time is closest
   await times(workers, () => client.executeFunction(input)); // opens the connections
   let calls = 0;
   let result;

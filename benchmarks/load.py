@@ -1,4 +1,4 @@
-"""Loads a server with one request over many connections: by wrk where it is installed, else by our own."""
+"""Loads a server with one request over many connections: with wrk if installed, else load_generator.py."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ LUA = str(Path(__file__).parent / "wrk.lua")
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """What came of a load.
+    """The result of a load.
 
     Attributes:
         rate: Requests per second.
@@ -36,7 +36,7 @@ class Load:
 
 
 def tool() -> str:
-    """Say what loads the servers."""
+    """Return the name of the tool that loads the servers."""
     wrk = shutil.which("wrk")
     if wrk is None:
         return "benchmarks/load_generator.py, because wrk is not installed"
@@ -59,10 +59,10 @@ def load(
     """Send the request again and again, one at a time over each connection.
 
     Raises:
-        RuntimeError: Not every answer had a status of success.
+        RuntimeError: Some responses reported a failure.
     """
     request = [method, urlsplit(url).path + path, *([] if body is None else [compact(body)])]
-    if shutil.which("wrk") and seconds >= 1:  # it counts whole seconds
+    if shutil.which("wrk") and seconds >= 1:  # it takes whole seconds only
         command = [
             "wrk",
             "--timeout=30s",

@@ -1,4 +1,4 @@
-"""A load generator for machines without wrk: one process, with no more work per request than it must.
+"""A load generator for machines without wrk: one process that does as little work per request as possible.
 
 ``python -m benchmarks.load_generator CONNECTIONS SECONDS URL METHOD PATH [BODY]`` prints its figures as JSON.
 """
@@ -15,18 +15,18 @@ import uvloop
 
 __all__ = ["main"]
 
-PATIENCE = 60  # seconds that the last answers are waited for
+PATIENCE = 60  # seconds to wait for the last responses
 
 
 @cache
 def read_head(head: bytes) -> tuple[int, bool]:
-    """Return the length of the body that follows *head*, and whether its status is one of success."""
+    """Return the length of the body after *head*, and whether the status is 2xx."""
     _, _, rest = head.lower().partition(b"\r\ncontent-length:")
     return int(rest.partition(b"\r\n")[0]), head.startswith(b"HTTP/1.1 2")
 
 
 class Loading(asyncio.Protocol):
-    """One connection, with one request under way at a time.
+    """One connection, with one request in flight at a time.
 
     Attributes:
         times: Seconds that each answer took.
@@ -41,11 +41,11 @@ class Loading(asyncio.Protocol):
         self._request = request
         self._end = end
         self._head = b""
-        self._missing: int | None = None  # bytes of the answer, once its head has been read
+        self._missing: int | None = None  # bytes of the response, once its headers have been read
         self._began = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's own class says nothing of it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's class does not derive from it
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -80,7 +80,7 @@ class Loading(asyncio.Protocol):
 
 
 async def main(connections: int, seconds: float, url: str, *request_line: str) -> None:
-    """Load, and print the figures."""
+    """Load the server and print the figures."""
     method, path, body = (*request_line, "")[:3]
     parts = urlsplit(url)
     assert parts.hostname

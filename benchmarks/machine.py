@@ -1,4 +1,4 @@
-"""What the figures were measured on: processor, interpreter and versions, to be printed beside them."""
+"""The machine of a run: processor, interpreter and versions, printed with the figures."""
 
 import json
 import os
@@ -21,7 +21,7 @@ PEERS = ("@navai/voice-frontend", "@navai/voice-backend", "express")
 
 
 def describe() -> dict[str, Any]:
-    """Return the machine and the versions, each as a text under its name."""
+    """Return the machine and the versions, by name."""
     node = subprocess.run([install(), "--version"], capture_output=True, text=True, check=True).stdout.strip()
     pinned = "each process on one core" if CORES[0] else "no process is pinned to a core"
     return {
@@ -36,10 +36,10 @@ def describe() -> dict[str, Any]:
 
 
 def cpu_of_others() -> float:
-    """Return the processor's seconds that other processes, and other machines of its host, have taken."""
+    """Return the CPU seconds that other processes, and other guests of the host, have used."""
     every = psutil.cpu_times()
     idle = every.idle + getattr(every, "iowait", 0.0)
-    twice = getattr(every, "guest", 0.0) + getattr(every, "guest_nice", 0.0)  # is in user and nice already
+    twice = getattr(every, "guest", 0.0) + getattr(every, "guest_nice", 0.0)  # part of user and nice
     own = os.times()
     return sum(every) - idle - twice - (own.user + own.system + own.children_user + own.children_system)
 

@@ -1,4 +1,4 @@
-"""The plot of calls per second over calls at once, as an SVG that is read on light and on dark pages."""
+"""The plot of calls per second by concurrent calls, as an SVG for light and dark pages."""
 
 import io
 from pathlib import Path
@@ -15,8 +15,8 @@ from benchmarks.results import SMALL
 
 __all__ = ["draw"]
 
-# Each colour on light pages and on dark ones. The former stand in the drawing until it is written; then each
-# becomes a variable, which the style sheet sets to the one or the other.
+# Each colour for light and for dark pages. The drawing is made with the light ones; then each becomes a CSS
+# variable, which the style sheet sets for either kind of page.
 PAGE = {"ink": ("#1f2328", "#e6edf3"), "paper": ("#fffffe", "#0d1117"), "grid": ("#d8dee4", "#30363d")}
 LINES = (
     ("#d9480f", "#ff922b"),
@@ -35,14 +35,14 @@ TICKS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 20_000, 50_000)
 
 
 def draw(data: dict[str, Any], path: Path) -> None:
-    """Draw what the clients reached with a small result, and write it to *path*."""
+    """Draw the rates of the clients with a small result, and write the plot to *path*."""
     lines: dict[str, list[tuple[int, list[float]]]] = {}
     for case in data["cases"]:
         if case["size"] == SMALL and case["at_once"] != SEQUENTIAL:
             lines.setdefault(case["client"], []).append((case["at_once"], case["rates"]))
     with mpl.rc_context(
         {
-            "svg.fonttype": "none",  # text stays text, in the reader's own fonts
+            "svg.fonttype": "none",  # text stays text, in the reader's fonts
             "lines.markersize": 4,
             "svg.hashsalt": "navai",  # the same figures make the same file
             "text.color": INK,
@@ -97,7 +97,7 @@ def _style() -> str:
 
 
 def _label(axes: Any, x: float, ends: dict[str, tuple[float, str]]) -> None:
-    """Write each name beside the end of its line, no two over each other."""
+    """Write each name beside the end of its line, without overlaps."""
     low, high = axes.get_ylim()
     step = (high / low) ** (1 / 18)
     at = 0.0

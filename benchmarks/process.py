@@ -1,4 +1,4 @@
-"""Processes that are measured: pinned to a core, started, asked by lines of JSON, watched, and stopped."""
+"""Measured processes: started, pinned to a core, controlled by lines of JSON, watched, stopped."""
 
 import json
 import os
@@ -15,13 +15,13 @@ __all__ = ["CORES", "Running", "fixed_server", "started"]
 
 _ALL = psutil.Process().cpu_affinity() if hasattr(psutil.Process, "cpu_affinity") else None
 CORES: tuple[list[int] | None, list[int] | None] = ([_ALL[0]], [_ALL[-1]]) if _ALL else (None, None)
-"""The core of what is measured, and the core of what answers or loads it; None where none can be chosen."""
+"""The core of the measured process, and that of its peer or load; None if processes cannot be pinned."""
 
-PATIENCE = 30  # seconds that a process is given to stop
+PATIENCE = 30  # seconds for a process to stop
 
 
 class Running:
-    """A process that runs.
+    """A running process.
 
     Attributes:
         pid: Its number.
@@ -36,7 +36,7 @@ class Running:
         """Return the next line of its output.
 
         Raises:
-            RuntimeError: It has ended; the message has its last words.
+            RuntimeError: It has ended; the message has the end of its stderr.
         """
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
@@ -46,14 +46,14 @@ class Running:
         return line.strip()
 
     def ask(self, **values: Any) -> Any:
-        """Send *values* as a line of JSON, and return what is answered."""
+        """Send *values* as a line of JSON, and return the response."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(values) + "\n")
         self._process.stdin.flush()
         return json.loads(self.line())
 
     def cpu(self) -> float:
-        """Return the seconds of processor time that it and its children have taken so far."""
+        """Return the CPU seconds that it and its children have used so far."""
         times = [each.cpu_times() for each in self._family()]
         return sum(each.user + each.system for each in times)
 
@@ -70,11 +70,11 @@ class Running:
 def started(
     command: Sequence[str], *, core: list[int] | None = None, env: dict[str, str] | None = None
 ) -> Iterator[Running]:
-    """Run *command* on *core*, by default on all, with *env* beside the environment; stop it at the end."""
+    """Run *command* on *core* (default: all), with *env* added to the environment; stop it at the end."""
     me = psutil.Process()
     with tempfile.TemporaryFile("w+") as said:
         if core is not None:
-            me.cpu_affinity(core)  # a process begins with what its parent has, and so do its threads
+            me.cpu_affinity(core)  # inherited by the process and its threads
         try:
             process = subprocess.Popen(
                 command,
@@ -100,6 +100,6 @@ def started(
 
 @contextmanager
 def fixed_server() -> Iterator[str]:
-    """Run the fixed server on the second core and give its URL."""
+    """Run the fixed server on the second core and yield its URL."""
     with started([sys.executable, "-m", "benchmarks.fixed_server"], core=CORES[1]) as process:
         yield process.line()

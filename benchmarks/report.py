@@ -1,4 +1,4 @@
-"""The tables of each part, in Markdown, made of what the part has measured."""
+"""The Markdown tables of each part."""
 
 from collections.abc import Callable
 from statistics import median
@@ -13,14 +13,14 @@ HTTPX = "httpx by hand"
 
 
 def kib(size: int) -> str:
-    """Return a number of bytes as it is said."""
+    """Return a number of bytes for people."""
     if size < 2**10:
         return f"{size} bytes"
     return f"{size // 2**10:,} KiB" if size < 2**20 else f"{size // 2**20:,} MiB"
 
 
 def mode(at_once: int) -> str:
-    """Return what that many calls at once are."""
+    """Return the heading for a number of concurrent calls."""
     return "sync" if at_once == SEQUENTIAL else f"async, {at_once} at once"
 
 

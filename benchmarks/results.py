@@ -1,4 +1,4 @@
-"""Results of a given size: what the fixed server answers, and what the functions of the servers return."""
+"""Results of a given size: the fixed server sends them, and the functions of the servers return them."""
 
 import json
 from functools import cache
@@ -14,13 +14,13 @@ SMALL = 64  # bytes
 
 
 def compact(value: Any) -> str:
-    """Return *value* as JSON without blanks, as the web client has it."""
+    """Return *value* as JSON without spaces, as the web client sends it."""
     return json.dumps(value, separators=(",", ":"))
 
 
 @cache
 def result_of(size: int) -> dict[str, Any]:
-    """Return a value whose compact JSON has *size* bytes: records, as functions give them, and a note."""
+    """Return a value whose compact JSON has *size* bytes: typical records, and padding."""
     items: list[dict[str, Any]] = []
     room = size - len(compact({"items": [], "note": ""}))
     while True:

@@ -1,4 +1,4 @@
-"""The process of one Python client: asked by lines of JSON to make calls, it answers what they took.
+"""The process of one Python client: makes the calls that a line of JSON asks for, and reports the figures.
 
 ``{"url", "at_once", "seconds"}``, with 0 at once for sync calls one after the other, is answered by
 ``{"calls", "seconds", "cpu", "bytes"}``: the calls made, the seconds that they took, those of the
@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 @contextmanager
 def measured(outcome: dict[str, Any]) -> Iterator[None]:
-    """Put into *outcome* what the body takes."""
+    """Put the time that the body takes into *outcome*."""
     cpu, began = time.process_time(), time.perf_counter()
     yield
     outcome["seconds"] = time.perf_counter() - began
@@ -44,7 +44,7 @@ def sequential(contender: Contender, url: str, seconds: float) -> dict[str, Any]
 
 
 async def concurrent(contender: Contender, url: str, at_once: int, seconds: float) -> dict[str, Any]:
-    """Make calls for *seconds*, *at_once* at any time."""
+    """Make calls for *seconds*, *at_once* of them concurrently."""
     assert contender.concurrent is not None
     outcome: dict[str, Any] = {}
     calls, result = 0, None
@@ -66,7 +66,7 @@ async def concurrent(contender: Contender, url: str, at_once: int, seconds: floa
 
 
 def main(name: str) -> None:
-    """Answer the lines of the standard input."""
+    """Serve the lines of standard input."""
     contender = CONTENDERS[name]
     with asyncio.Runner(loop_factory=contender.loop) as runner:
         for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""How much is measured: all of it, or as little as shows that it runs."""
+"""How much is measured: everything, or just enough to show that it runs."""
 
 import attrs
 
@@ -11,16 +11,16 @@ class Scale:
 
     Attributes:
         rounds: How often the contenders take turns.
-        slow_rounds: The same with results that take so long that the clock's part in it is small.
-        seconds: How long a client calls in each round.
+        slow_rounds: The same for large results, which vary less.
+        seconds: How long a client makes calls in each round.
         load_seconds: How long a server is loaded in each round.
-        warm_up: How long each client or server runs before it counts: just-in-time compilers need that.
-        at_once: How many calls are under way at the same time.
+        warm_up: How long each client or server runs before it is measured, for just-in-time compilers.
+        at_once: Numbers of concurrent calls.
         connections: How many connections load a server.
-        sizes: Bytes of the results that clients are compared with.
+        sizes: Bytes of the results with which clients are compared.
         growing: Bytes of the results with which growth is measured.
         functions: How many functions a server has when growth is measured.
-        starts: How many fresh processes import a package.
+        starts: How many new processes import a package.
     """
 
     rounds: int

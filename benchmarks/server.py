@@ -1,4 +1,4 @@
-"""The servers in turn, each on one core, under the same load from the other."""
+"""The servers take turns, each on one core, under the same load from the other."""
 
 import tempfile
 from contextlib import ExitStack
@@ -23,12 +23,12 @@ def measure(scale: Scale) -> dict[str, Any]:
         base = Path(folder)
         functions.write(base, FUNCTIONS)
         with opened(OURS, base, upstream):
-            pass  # leaves the bytecode of everything, as an installation does
+            pass  # compiles everything, as an installation does
         servers = {name: stack.enter_context(opened(name, base, upstream)) for name in (OURS, EXPRESS)}
         rest = {name: server.process.memory() for name, server in servers.items()}
         for what, request in REQUESTS.items():
             turns: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
-            for turn in range(-1, scale.rounds):  # the first is to warm up
+            for turn in range(-1, scale.rounds):  # the first is for warming up
                 for name, server in servers.items():
                     seen = server.load(request, connections=scale.connections, seconds=scale.load_seconds)
                     if turn >= 0:

@@ -1,4 +1,4 @@
-"""What a request to the server costs, and what each thing that the server does for it adds.
+"""What a request to the server costs, and what each step of the server adds.
 
 Run by hand, on Linux, with wrk installed: ``python benchmarks/server_costs.py [rounds] [seconds]``. The
 server is a process of its own on one core, the load comes from another. What is counted is the processor time
@@ -27,12 +27,12 @@ SECRET: Final = "/navai/realtime/client-secret"
 
 FUNCTIONS: Final = '''
 async def fast(n: int) -> dict[str, int]:
-    """Give it back."""
+    """Return it."""
     return {"n": n}
 
 
 def fast_sync(n: int) -> dict[str, int]:
-    """Give it back."""
+    """Return it."""
     return {"n": n}
 '''
 BARE: Final = """
@@ -87,7 +87,7 @@ class Case:
     server: str = "default"
 
     def script(self) -> str:
-        """Write it as wrk wants it."""
+        """Return it in the form that wrk takes."""
         lines = [f'wrk.headers["{name}"] = "{value}"' for name, value in self.headers.items()]
         if self.path != LIST:
             body = {"function_name": self.function, "payload": {"n": 1}} if self.function else {}
@@ -130,7 +130,7 @@ CASES: Final = [
 def running(
     command: list[str], env: Mapping[str, str] | None = None, core: int = 1
 ) -> Iterator[tuple[int, str]]:
-    """Run a server on one core and give its process id and its URL."""
+    """Run a server on one core and yield its process id and its URL."""
     pinned = ["taskset", "-c", str(core), *command]
     with (
         subprocess.Popen(
@@ -149,13 +149,13 @@ def running(
 
 
 def processor_seconds(pid: int) -> float:
-    """Return how long all threads of a process have run, to the nanosecond."""
+    """Return the CPU time of all threads of a process, in nanoseconds."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return sum(int((each / "schedstat").read_text().split()[0]) for each in tasks) / 1e9
 
 
 def load(url: str, case: Case, seconds: int) -> int:
-    """Send requests of one kind and return how many were answered, all of them with a status of success."""
+    """Send requests of one kind and return the number of responses, all of which reported success."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(case.script())
         script.flush()

@@ -1,4 +1,4 @@
-"""Many clients at once against one server process: fast, slow, failing and never-ending functions mixed.
+"""Many concurrent clients of one server process: fast, slow, failing and never-ending functions mixed.
 
 Run by hand: ``python benchmarks/server_load.py [seconds] [connections]``. The server is a process of its own.
 """
@@ -49,7 +49,7 @@ async def call(
 
 
 async def client(port: int, end: float, seen: dict[str, list[float]], wrong: list[object]) -> None:
-    """Call one function after the other until *end*, and check each answer."""
+    """Call one function after the other until *end*, and check each response."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     while time.monotonic() < end:
         name, n, began = random.choice(NAMES), random.randrange(10**6), time.monotonic()

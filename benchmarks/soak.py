@@ -42,7 +42,7 @@ def sequential(what: str, contender: Contender, url: str) -> None:
 
 
 async def concurrent(what: str, contender: Contender, url: str) -> None:
-    """Make the calls by 32 at once."""
+    """Make the calls, 32 concurrently."""
     assert contender.concurrent is not None
     async with contender.concurrent(url) as call:
         await asyncio.gather(*(call() for _ in range(AT_ONCE)))

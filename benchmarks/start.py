@@ -1,4 +1,4 @@
-"""What it takes to start: importing the package, and making a client, each in fresh processes in turn."""
+"""The cost of starting: importing the package and making a client, in new processes that take turns."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ __all__ = ["STATEMENTS", "measure"]
 
 @attrs.frozen
 class Statement:
-    """What is timed, and what comes before it in the same process."""
+    """A timed statement, and what runs before it in the same process."""
 
     timed: str
     before: str = "pass"
@@ -43,9 +43,9 @@ print(json.dumps({{"ms": took * 1e3, "cpu": (time.process_time() - cpu) * 1e3}})
 
 
 def measure(scale: Scale) -> dict[str, Any]:
-    """Time each statement in fresh processes."""
+    """Time each statement in new processes."""
     cases: dict[str, list[dict[str, float]]] = {name: [] for name in STATEMENTS}
-    for turn in range(-1, scale.starts):  # the first leaves the bytecode, as an installation does
+    for turn in range(-1, scale.starts):  # the first compiles, as an installation does
         for name, statement in STATEMENTS.items():
             program = PROGRAM.format(before=statement.before, timed=statement.timed)
             with started([sys.executable, "-c", program], core=CORES[0]) as process:

@@ -1,4 +1,4 @@
--- What wrk sends (method, path and body stand after "--" on its command line), and its figures as JSON.
+-- The request that wrk sends (method, path and body after "--" on its command line), and its figures as JSON.
 function init(args)
   wrk.method, wrk.path, wrk.body = args[1], args[2], args[3]
   if wrk.body then wrk.headers["Content-Type"] = "application/json" end
