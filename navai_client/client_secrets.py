@@ -1,4 +1,4 @@
-"""Sources of client secrets: minted when none is good, once for all who ask at the same time."""
+"""Sources of client secrets: a secret is minted when none is valid, once for all concurrent callers."""
 
 import copy
 import threading
@@ -17,7 +17,7 @@ __all__ = ["AsyncClientSecrets", "ClientSecrets"]
 
 
 class _SecretCache:
-    """The latest client secret, for as long as it is good.
+    """The latest client secret, while it is valid.
 
     Args:
         leeway: Seconds that a secret must have left to be handed out again.
@@ -28,27 +28,27 @@ class _SecretCache:
         self._secret: ClientSecret | None = None
 
     def recall(self, unix_now: float) -> ClientSecret | None:
-        """Return the secret if it is good for longer than the leeway. *unix_now* is in seconds."""
+        """Return the secret if it is valid for longer than the leeway. *unix_now* is in seconds."""
         secret = self._secret
         if secret is None or secret.is_expired(leeway=self._leeway, now=unix_now):
             return None
         return secret
 
     def remember(self, secret: ClientSecret) -> None:
-        """Keep *secret*, unless nobody knows how long it is good."""
+        """Keep *secret*, unless its lifetime is unknown."""
         self._secret = secret if secret.expires_at is not None else None
 
 
 @final
 class ClientSecrets:
-    """Gives client secrets that are good, for any number of threads.
+    """Returns valid client secrets to any number of threads.
 
-    Calling it gives the secret's value alone, where a library wants a function for its key.
+    Calling it returns the secret's value alone, for libraries that accept a function for their key.
 
     Args:
-        mint: Gives a new secret.
+        mint: Returns a new secret.
         leeway: Seconds that a secret must have left to be handed out again.
-        unix_time: Gives the seconds since the Unix epoch.
+        unix_time: Returns the seconds since the Unix epoch.
     """
 
     def __init__(
@@ -61,11 +61,10 @@ class ClientSecrets:
         self._minting: Future[ClientSecret | None] | None = None
 
     def get(self) -> ClientSecret:
-        """Return a secret with the leeway to live, minted if there is none.
+        """Return a secret that is valid for longer than the leeway. It is minted if there is none.
 
-        Threads that ask while one is being minted share what comes of it, a failure too; the next to ask
-        tries again. A backend whose secrets live shorter than the leeway, or that does not say how long they
-        live, is asked each time.
+        Threads that ask during a minting share its outcome, a failure too; the next call tries again. If the
+        backend's secrets expire within the leeway, or their lifetime is unknown, each call mints one.
 
         Raises:
             NavaiError: As ``create_client_secret`` does.
@@ -81,7 +80,7 @@ class ClientSecrets:
                 return self._lead(minting)
             try:
                 shared = minting.result()
-            except Exception as error:  # noqa: BLE001 - whatever it was, it is raised in this thread too
+            except Exception as error:  # noqa: BLE001 - any error is raised in this thread, too
                 raise copy.copy(error) from None
             if shared is not None:
                 return shared
@@ -94,7 +93,7 @@ class ClientSecrets:
             self._minting = None
             minting.set_exception(error)
             raise
-        except BaseException:  # this thread is being ended, which says nothing to the others
+        except BaseException:  # such as KeyboardInterrupt: it ends this thread alone
             self._minting = None
             minting.set_result(None)
             raise
@@ -103,21 +102,21 @@ class ClientSecrets:
         return secret
 
     def __call__(self) -> str:
-        """Return the value of a good secret."""
+        """Return the value of a valid secret."""
         return self.get().value
 
 
 @final
 class AsyncClientSecrets:
-    """Gives client secrets that are good, for any number of tasks.
+    """Returns valid client secrets to any number of tasks.
 
-    Calling it gives the secret's value alone, as the ``api_key`` of the OpenAI Agents SDK takes it.
+    Calling it returns the secret's value alone, as the ``api_key`` of the OpenAI Agents SDK accepts it.
 
     Args:
-        mint: Gives a new secret.
+        mint: Returns a new secret.
         leeway: Seconds that a secret must have left to be handed out again.
-        background: Runs a minting to its end whose callers have all left.
-        unix_time: Gives the seconds since the Unix epoch.
+        background: Lets a minting go on when all of its callers were cancelled.
+        unix_time: Returns the seconds since the Unix epoch.
     """
 
     def __init__(
@@ -136,8 +135,8 @@ class AsyncClientSecrets:
     async def get(self) -> ClientSecret:
         """Return a secret with the leeway to live, minted if there is none.
 
-        Tasks that ask while one is being minted share what comes of it, a failure too; the next to ask tries
-        again. A task that is cancelled meanwhile takes nothing from the others.
+        Tasks that ask during a minting share its outcome, a failure too; the next call tries again.
+        Cancelling one of them does not affect the others.
 
         Raises:
             NavaiError: As ``create_client_secret`` does.
@@ -157,5 +156,5 @@ class AsyncClientSecrets:
             self._minting = None
 
     async def __call__(self) -> str:
-        """Return the value of a good secret."""
+        """Return the value of a valid secret."""
         return (await self.get()).value

@@ -1,4 +1,4 @@
-"""What a client is told: the base URL, paths, headers and limits, and who wins over whom."""
+"""The settings of a client: how they are checked, and which source takes precedence."""
 
 import math
 import os
@@ -42,8 +42,9 @@ _DEFAULT_HEADERS: Final = {
     "Accept": "application/json",
     "User-Agent": f"navai-client/{__version__} (Python)",
 }
-_NO_LIMIT_FROM: Final = 2_000_000.0  # seconds, 23 days; sockets and locks overflow soon after
-_MOST_BYTES: Final = sys.maxsize - 1  # what C can count, with one to spare
+# Sockets, locks and select() count milliseconds in 32 bits, and overflow after 24.8 days.
+_NO_LIMIT_FROM: Final = 2_000_000.0  # seconds: 23 days
+_MOST_BYTES: Final = sys.maxsize - 1  # the largest Py_ssize_t, less the byte by which a body exceeds it
 
 
 @final
@@ -57,17 +58,12 @@ class UseClientDefault:
 USE_CLIENT_DEFAULT: Final = UseClientDefault()
 
 
-def _positive(what: str, value: Any, *, whole: bool) -> None:
-    number = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if isinstance(value, bool) or not number or not value > 0:
-        raise NavaiConfigError(f"{what} must be a {'whole ' * whole}number above 0; it is {value!r}.")
-
-
 def checked_timeout(value: Any) -> float | None:
     """Return *value* as seconds, or None for no limit."""
     if value is None or value == math.inf:
         return None
-    _positive("timeout (seconds)", value, whole=False)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise NavaiConfigError(f"timeout (seconds) must be a number above 0; it is {value!r}.")
     return float(value) if value < _NO_LIMIT_FROM else None
 
 
@@ -78,7 +74,8 @@ def _checked_max_retries(value: Any) -> int:
 
 
 def _checked_max_response_bytes(value: Any) -> int:
-    _positive("max_response_bytes", value, whole=True)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise NavaiConfigError(f"max_response_bytes must be a whole number above 0; it is {value!r}.")
     return int(min(value, _MOST_BYTES))
 
 
@@ -89,10 +86,10 @@ class ClientConfig:
     Attributes:
         base_url: Where the backend is, without trailing slashes.
         paths: The paths of its operations, by their names.
-        headers: What goes with every request: the package's headers and the user's.
+        headers: The headers of every request: the package's and the user's.
         timeout: Seconds for one whole call, or None for no limit.
-        max_retries: How often a call is tried again at most.
-        max_response_bytes: How large a response body may be, decompressed.
+        max_retries: The largest number of retries of a call.
+        max_response_bytes: The largest response body, decompressed.
     """
 
     base_url: str
@@ -123,9 +120,9 @@ def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None)
 
 
 def _check_base_url(name: str, url: str) -> None:
-    # What a query, a fragment or anything before an "@" holds may be secret, and is never shown.
+    # A query, a fragment or anything before an "@" can be secret, and is never shown.
     shown = re.split("[?#]", url, maxsplit=1)[0]
-    shown = "one that holds a user (not shown)" if "@" in shown else repr(shown)
+    shown = "one with a user (not shown)" if "@" in shown else repr(shown)
     try:
         parts = urlsplit(url)
         has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -137,7 +134,7 @@ def _check_base_url(name: str, url: str) -> None:
         raise NavaiConfigError(f"{name} is not a URL; it is {shown}.")
     if has_user:
         raise NavaiConfigError(
-            f"{name} holds a user or password; send them with headers={{'Authorization': ...}} instead."
+            f"{name} has a user or password; send them with headers={{'Authorization': ...}} instead."
         )
     if url.partition(":")[0].lower() not in {"http", "https"}:
         raise NavaiConfigError(f"{name} must begin with http:// or https://; it is {shown}.")
@@ -167,7 +164,7 @@ def resolve_paths(**given: str) -> dict[str, str]:
 
 
 def resolve_headers(headers: Mapping[str, str] | None) -> ClientHeaders:
-    """Return the headers of every request: *headers*, and ours where they have none of the name.
+    """Return the headers of every request: *headers*, and the package's defaults for names that they lack.
 
     Raises:
         NavaiConfigError: If one cannot be sent. The message never shows a value.
@@ -177,11 +174,11 @@ def resolve_headers(headers: Mapping[str, str] | None) -> ClientHeaders:
     given = dict(headers or {})
     for name, value in given.items():
         if not isinstance(name, str):
-            raise NavaiConfigError(f"headers has a name that is no string; it is {type_name(name)}.")
-        if not _HEADER_NAME.fullmatch(name):  # the rest of it may be a value
-            begin = _HEADER_NAME.match(name)
+            raise NavaiConfigError(f"headers has a name that is not a string; it is {type_name(name)}.")
+        if not _HEADER_NAME.fullmatch(name):  # the rest of it can be a secret value
+            start = _HEADER_NAME.match(name)
             raise NavaiConfigError(
-                f"headers has a name that begins with {begin[0] if begin else ''!r} and cannot be sent "
+                f"headers has a name that begins with {start[0] if start else ''!r} and cannot be sent "
                 "(the rest is not shown); a name is letters, digits and hyphens."
             )
         if reason := _OWN_HEADERS.get(name.lower()):
@@ -190,31 +187,31 @@ def resolve_headers(headers: Mapping[str, str] | None) -> ClientHeaders:
             raise NavaiConfigError(f"The header {name} must be a string; it is {type_name(value)}.")
         if any(ord(character) < ord(" ") and character != "\t" for character in value) or "\x7f" in value:
             raise NavaiConfigError(
-                f"The header {name} holds a line break or another control character (not shown); "
+                f"The header {name} has a line break or another control character (not shown); "
                 "a key that was read from a file often ends with one: strip it."
             )
         if value != value.strip(" \t") or not value.isascii():
             raise NavaiConfigError(
-                f"The header {name} holds characters outside ASCII, or blanks around it (not shown)."
+                f"The header {name} has characters outside ASCII, or blanks around its value (not shown)."
             )
-    taken = {name.lower() for name in given}
-    ours = {name: value for name, value in _DEFAULT_HEADERS.items() if name.lower() not in taken}
+    names = {name.lower() for name in given}
+    ours = {name: value for name, value in _DEFAULT_HEADERS.items() if name.lower() not in names}
     secrets = secrets_in(value for name, value in given.items() if is_secret_header(name))
     return ClientHeaders((*ours.items(), *given.items()), secrets=secrets)
 
 
 def resolve_navai_env(sources: Iterable[Mapping[str, object]]) -> dict[str, str]:
-    """Return Navai's settings from several *sources*: for each, the first that has a value that is not blank.
+    """Return Navai's settings from several *sources*: for each setting the first value that is not blank.
 
     The settings are ``NAVAI_API_URL``, ``NAVAI_FUNCTIONS_FOLDERS``, ``NAVAI_AGENTS_FOLDERS``,
-    ``NAVAI_ROUTES_FILE`` and ``NAVAI_REALTIME_MODEL``; one that no source has is left out. The result can be
-    given to a client as *env*.
+    ``NAVAI_ROUTES_FILE`` and ``NAVAI_REALTIME_MODEL``; a setting that no source has is left out. The result
+    can be given to a client as *env*.
 
     Args:
         sources: Mappings such as ``os.environ`` or a settings file, the most important first.
 
     Raises:
-        NavaiConfigError: If it is given one mapping instead of several.
+        NavaiConfigError: If *sources* is a single mapping.
     """
     if isinstance(sources, Mapping):
         raise NavaiConfigError("sources must be a list of mappings; put the one you have in a list.")

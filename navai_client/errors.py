@@ -1,4 +1,4 @@
-"""Everything that a Navai call can raise, and nothing else.
+"""All exceptions that a Navai call can raise.
 
 ::
 
@@ -6,15 +6,15 @@
     ├── NavaiConfigError (ValueError)      a base URL, path, header or option that cannot work
     ├── NavaiPayloadError (TypeError)      an argument that cannot be sent, such as a payload that is not JSON
     ├── NavaiStateError (RuntimeError)     a client used after close() or from a second event loop
-    ├── NavaiTransportError (OSError)      no whole answer came
+    ├── NavaiTransportError (OSError)      no complete response
     │   └── NavaiTimeoutError (TimeoutError)
-    ├── NavaiHTTPError                     an answer outside 200..299
-    │   └── UnknownFunctionError           404 that lists the functions that are available
-    ├── InvalidResponseError               a 2xx answer that breaks the contract or is too large
-    └── FunctionFailedError                an answer whose "ok" is not true
+    ├── NavaiHTTPError                     a response outside 200..299
+    │   └── UnknownFunctionError           404 that lists the available functions
+    ├── InvalidResponseError               a 2xx response that breaks the contract or is too large
+    └── FunctionFailedError                a response whose "ok" is not true
 
-The first three are raised before anything is sent. ``str(error)`` is the message of the contract, the
-same that the JavaScript clients give. All of them can be pickled and copied without losing an attribute.
+The first three are raised before anything is sent. ``str(error)`` is the contract's message, the same as in
+the JavaScript clients. All of them can be pickled and copied without losing an attribute.
 """
 
 from typing import Any
@@ -34,15 +34,15 @@ __all__ = [
 
 
 class NavaiError(Exception):
-    """The base of all errors of this package."""
+    """The base class of all errors of this package."""
 
 
 class NavaiConfigError(NavaiError, ValueError):
-    """A base URL, path, header or option that cannot work. Raised where it is given."""
+    """A base URL, path, header or option cannot work. Raised where it is given."""
 
 
 class NavaiPayloadError(NavaiError, TypeError):
-    """An argument of a call that cannot be sent. Raised before anything is sent."""
+    """An argument of a call cannot be sent. Raised before anything is sent."""
 
 
 class NavaiStateError(NavaiError, RuntimeError):
@@ -50,11 +50,11 @@ class NavaiStateError(NavaiError, RuntimeError):
 
 
 class NavaiTransportError(NavaiError, OSError):
-    """No whole answer came from the backend.
+    """No complete response arrived from the backend.
 
     Attributes:
-        may_have_executed: Whether the backend may have acted on the call. False only when it is certain
-            that no byte of any attempt was sent.
+        may_have_executed: Whether the backend may have acted on the call. False only if certainly no byte of
+            any attempt was sent.
     """
 
     def __init__(self, message: str = "", *, may_have_executed: bool = True) -> None:
@@ -63,19 +63,19 @@ class NavaiTransportError(NavaiError, OSError):
 
 
 class NavaiTimeoutError(NavaiTransportError, TimeoutError):
-    """No whole answer came within the call's timeout."""
+    """No complete response arrived within the call's timeout."""
 
 
 class NavaiHTTPError(NavaiError):
-    """The backend answered with a status outside 200..299.
+    """The backend responded with a status outside 200..299.
 
-    The message is the text of the answer, or ``HTTP {status}`` where there is none.
+    The message is the text of the response, or ``HTTP {status}`` if it is empty.
 
     Attributes:
         status_code: The HTTP status.
-        body: The text of the answer.
-        error: The ``error`` of a JSON answer, else None.
-        details: The ``details`` of a JSON answer, else None.
+        body: The text of the response.
+        error: The ``error`` of a JSON response, else None.
+        details: The ``details`` of a JSON response, else None.
     """
 
     def __init__(
@@ -95,11 +95,11 @@ class NavaiHTTPError(NavaiError):
 
 
 class UnknownFunctionError(NavaiHTTPError):
-    """The backend does not have the function, or does not allow it: 404 with the functions it has.
+    """The backend does not have the function, or does not allow it: 404 with the available functions.
 
     Attributes:
-        function_name: The name that was asked for.
-        available_functions: The names that the backend offers instead.
+        function_name: The name that was called.
+        available_functions: The names that the backend offers.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class UnknownFunctionError(NavaiHTTPError):
 
 
 class InvalidResponseError(NavaiError):
-    """The backend answered 2xx with something that the contract does not know, or with too much.
+    """The backend responded with 2xx, but the response breaks the contract or is too large.
 
     Attributes:
         status_code: The HTTP status.
@@ -131,14 +131,14 @@ class InvalidResponseError(NavaiError):
 
 
 class FunctionFailedError(NavaiError):
-    """The function was found but failed: the answer's ``ok`` is not true.
+    """The function failed: the response's ``ok`` is not true.
 
-    The message is the answer's ``details``, else its ``error``, else ``Backend function failed.``
+    The message is the response's ``details``, else its ``error``, else ``Backend function failed.``
 
     Attributes:
         function_name: The name of the function.
-        error: The answer's ``error``, else None.
-        details: The answer's ``details``, else None.
+        error: The response's ``error``, else None.
+        details: The response's ``details``, else None.
     """
 
     def __init__(

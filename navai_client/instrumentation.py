@@ -1,4 +1,4 @@
-"""How the calls of a client are watched, by tracing for example: the interface, which knows no tracer."""
+"""The interface through which a client's calls are watched, for tracing for example."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -22,10 +22,10 @@ class ObservedCall:
 
     Attributes:
         operation: The client's method, such as ``execute_function``.
-        url: Where it goes. A query can hold a key, so it is left out.
+        url: The URL without its query, which can hold a key.
         function_name: The function that is executed, or None.
-        payload: What the function is given.
-        tool_call_id: The model's id of the call, or None if no model asked for it.
+        payload: The function's input.
+        tool_call_id: The model's id of the call, or None if no model requested it.
         secrets: Texts that the client keeps out of its errors.
     """
 
@@ -39,7 +39,7 @@ class ObservedCall:
     def text(self, value: Any) -> str:
         """Return *value*, the payload or a result, as JSON text in which the client's secrets are masked.
 
-        What was read from JSON may be nested deeper than can be written: that is said instead.
+        A value that is nested too deep to be written is replaced by a note that says so.
         """
         try:
             content = encode_json(value, name="The value")
@@ -49,29 +49,29 @@ class ObservedCall:
 
 
 class Observation(Protocol):
-    """What watches one call."""
+    """Watches one call."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What to add to the headers of each of the call's requests, such as ``traceparent``."""
+        """The headers to add to each of the call's requests, such as ``traceparent``."""
 
     def succeeded(self, value: Any) -> None:
-        """Take note of what the call gave."""
+        """Note the result of the call."""
 
 
 class Instrumentation(Protocol):
     """Watches the calls of a client. Used by any number of threads and tasks at the same time."""
 
     def observe(self, call: ObservedCall) -> AbstractContextManager[Observation]:
-        """Return what surrounds *call*, retries included: it is left with what the call raises, if it does.
+        """Return a context manager around *call*, retries included. It sees what the call raises.
 
-        A list of functions that is answered from memory is a call too.
+        A function list that is returned from memory is a call, too.
         """
 
 
 @contextmanager
 def tool_call(call_id: str | None) -> Iterator[None]:
-    """Let the calls made inside be known as those of the model's tool call *call_id*."""
+    """Mark the calls made inside as part of the model's tool call *call_id*."""
     token = _tool_call_id.set(call_id)
     try:
         yield

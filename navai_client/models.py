@@ -1,4 +1,4 @@
-"""What the backend's answers become: frozen values. They hold what was said and do no I/O."""
+"""The values that calls accept and return. They are frozen, and do no I/O."""
 
 import math
 import time
@@ -24,13 +24,13 @@ __all__ = [
 class ClientSecret:
     """A short-lived key with which an agent opens Realtime sessions.
 
-    It may open several sessions until it expires; a session that runs goes on after that. Its repr and
-    str show the value masked.
+    It can open several sessions until it expires; a running session goes on after that. Its repr and str show
+    the value masked.
 
     Attributes:
         value: The secret itself, such as ``ek_...``.
         expires_at: When it expires, in seconds since the Unix epoch, or None if the backend did not say.
-        speech_provider: Who speaks: ``openai`` (the Realtime session itself) or ``elevenlabs`` (call
+        speech_provider: What speaks: ``openai`` (the Realtime session itself) or ``elevenlabs`` (call
             ``synthesize_speech`` with each text).
     """
 
@@ -39,7 +39,7 @@ class ClientSecret:
     speech_provider: str = "openai"
 
     def expires_in(self, *, now: float | None = None) -> float:
-        """Return the seconds until the secret expires: negative afterwards, infinite if it is not known.
+        """Return the seconds until the secret expires: negative afterwards, infinite if that is unknown.
 
         Args:
             now: Seconds since the Unix epoch; the system's clock by default.
@@ -48,14 +48,14 @@ class ClientSecret:
             return math.inf
         try:
             return self.expires_at - (time.time() if now is None else now)
-        except OverflowError:  # a whole number that no float can hold
+        except OverflowError:  # an integer beyond the range of floats
             return math.inf if self.expires_at > 0 else -math.inf
 
     def is_expired(self, *, leeway: float = 0.0, now: float | None = None) -> bool:
-        """Return whether fewer than *leeway* seconds are left (with no leeway: none).
+        """Return whether the secret expires within *leeway* seconds.
 
         Args:
-            leeway: Seconds that must be left for the secret to count as good.
+            leeway: Seconds that must be left for the secret to count as valid.
             now: Seconds since the Unix epoch; the system's clock by default.
         """
         return self.expires_in(now=now) <= leeway
@@ -68,9 +68,9 @@ class BackendFunction:
     Attributes:
         name: The name to call it by.
         description: What it does, for the model, or None.
-        source: Where the backend has it from, such as ``src/ai/functions-modules/weather.py#get_weather``.
-        parameters: The JSON Schema of its payload, or None. Python backends send one; the JavaScript
-            backend does not.
+        source: Where it is defined, such as ``src/ai/functions-modules/weather.py#get_weather``, or None.
+        parameters: The JSON Schema of its payload, or None. Python backends send one; the JavaScript backend
+            does not.
     """
 
     name: str
@@ -81,16 +81,16 @@ class BackendFunction:
 
 @frozen(kw_only=True)
 class FunctionList:
-    """The functions that a backend offers, and what was odd about them.
+    """The functions that a backend offers, and its warnings.
 
-    It iterates over its functions, has a length, and answers ``"name" in functions``.
+    It iterates over its functions, has a length, and supports ``"name" in functions``.
 
     Attributes:
-        functions: In the order of the backend.
-        warnings: What the backend warns of. When the backend could not be asked, the reason stands here and
-            there are no functions.
-        error: What ``list_functions`` would have raised, if it raised: why the backend could not be asked, or
-            None when it could. Two lists that differ in nothing else are equal.
+        functions: The functions, in the backend's order.
+        warnings: The backend's warnings. If the call failed, there are no functions, and one warning says
+            why.
+        error: The exception of a failed call, which ``list_functions`` does not raise, or None. It does not
+            count in comparisons.
     """
 
     functions: tuple[BackendFunction, ...] = ()
@@ -116,9 +116,9 @@ class SpeechAudio:
     """Spoken text.
 
     Attributes:
-        audio: The sound, as bytes.
-        mime_type: What kind of sound it is, such as ``audio/mpeg``.
-        provider: Who spoke it: ``elevenlabs``.
+        audio: The encoded sound.
+        mime_type: Its media type, such as ``audio/mpeg``.
+        provider: What spoke it: ``elevenlabs``.
     """
 
     audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")

@@ -73,7 +73,7 @@ def test_the_environment_of_the_process_is_read_when_asked(monkeypatch: pytest.M
         ("\x1chttp://x", r"base_url must begin with http:// or https://; it is '\x1chttp://x'."),
         (
             "user:pw@x",
-            "base_url must begin with http:// or https://; it is one that holds a user (not shown).",
+            "base_url must begin with http:// or https://; it is one with a user (not shown).",
         ),
         *(
             (url, f"base_url is not a URL with a host, such as http://localhost:3000; it is {url!r}.")
@@ -96,7 +96,7 @@ def test_the_environment_of_the_process_is_read_when_asked(monkeypatch: pytest.M
         ),
         (
             "http://user:p/w@x",
-            "base_url is not a URL; it is one that holds a user (not shown).",
+            "base_url is not a URL; it is one with a user (not shown).",
         ),
         *(
             (
@@ -111,7 +111,7 @@ def test_the_environment_of_the_process_is_read_when_asked(monkeypatch: pytest.M
         *(
             (
                 url,
-                "base_url holds a user or password; send them with headers={'Authorization': ...} instead.",
+                "base_url has a user or password; send them with headers={'Authorization': ...} instead.",
             )
             for url in ("http://user@x", "https://user:pw@x", "http://:pw@x", "http://@x")
         ),
@@ -152,12 +152,11 @@ def test_any_text_as_base_url_is_refused_at_once_or_leads_to_a_value_or_a_navai_
 
 
 def test_paths_get_a_leading_slash() -> None:
-    assert resolve_paths(client_secret_path="a", functions_list_path="/b", functions_execute_path="") == {
-        "create_client_secret": "/a",
-        "list_functions": "/b",
-        "execute_function": "/",
-        "synthesize_speech": "/navai/speech/synthesize",
-    }
+    paths = resolve_paths(client_secret_path="a", functions_list_path="/b", functions_execute_path="")
+    assert paths["create_client_secret"] == "/a"
+    assert paths["list_functions"] == "/b"
+    assert paths["execute_function"] == "/"
+    assert paths["synthesize_speech"] == "/navai/speech/synthesize"
 
 
 @pytest.mark.parametrize("path", ["/a b", "/a\n", "/a#b", "/\x00", "/\ud800", "/\u2028"])
@@ -183,22 +182,22 @@ def test_a_path_must_be_a_string(path: Any) -> None:
         (
             {"X-Key": "secret\n"},
             (
-                "The header X-Key holds a line break or another control character (not shown); "
+                "The header X-Key has a line break or another control character (not shown); "
                 "a key that was read from a file often ends with one: strip it."
             ),
         ),
         ({"X-Key": 5}, "The header X-Key must be a string; it is an int."),
         (
             {"X-Key": "sécret"},
-            "The header X-Key holds characters outside ASCII, or blanks around it (not shown).",
+            "The header X-Key has characters outside ASCII, or blanks around its value (not shown).",
         ),
         (
             {"X-Key": " secret"},
-            "The header X-Key holds characters outside ASCII, or blanks around it (not shown).",
+            "The header X-Key has characters outside ASCII, or blanks around its value (not shown).",
         ),
         (
             {"X-Key": "secret\t"},
-            "The header X-Key holds characters outside ASCII, or blanks around it (not shown).",
+            "The header X-Key has characters outside ASCII, or blanks around its value (not shown).",
         ),
         (
             {"X-Key: secret": ""},
@@ -214,7 +213,7 @@ def test_a_path_must_be_a_string(path: Any) -> None:
                 "a name is letters, digits and hyphens."
             ),
         ),
-        ({b"X-Key": "secret"}, "headers has a name that is no string; it is bytes."),
+        ({b"X-Key": "secret"}, "headers has a name that is not a string; it is bytes."),
         ([("X-Key", "secret")], "headers must be a mapping of names to values; it is a list."),
         ("X-Key: secret", "headers must be a mapping of names to values; it is a str."),
         ({"content-TYPE": "text/plain"}, "headers must not set content-TYPE: the contract fixes it."),

@@ -1,8 +1,8 @@
-"""Bytes to values or errors, as the JavaScript client reads them.
+"""Responses to values or errors, read as the JavaScript client reads them.
 
-The rules, from the published clients: any status of 200..299 is success; text is UTF-8 whatever the charset
-says, with bad bytes replaced and a byte order mark dropped; JSON is strict; "a record" is an object *or an
-array*; ``true`` is no number; unknown fields are ignored.
+The rules of the published clients: any status of 200..299 is success; text is UTF-8 whatever the charset
+says, with invalid bytes replaced and a byte order mark dropped; JSON is strict; "a record" is an object
+*or* an array; ``true`` is not a number; unknown members are ignored.
 """
 
 import binascii
@@ -27,8 +27,8 @@ _WHITE_SPACE: Final = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
-_RESET_CONTENT: Final = 205  # has no body by its definition; what comes with it is not read
-_INVALID: Final = object()  # what a body that is not JSON parses to
+_RESET_CONTENT: Final = 205  # RFC 9110, section 15.3.6: it has no body
+_INVALID: Final = object()  # the result of parsing a body that is not JSON
 
 
 def trim(text: str) -> str:
@@ -37,9 +37,9 @@ def trim(text: str) -> str:
 
 
 def client_secret(response: Response) -> ClientSecret:
-    """Read the answer to a request for a client secret."""
+    """Read the response to a request for a client secret."""
     secret = _client_secret(_parse_success(response))
-    if secret is None:  # raised here, where no variable holds what may be a secret after all
+    if secret is None:  # raised here, where no variable of the frame holds what may be a secret
         raise InvalidResponseError("Invalid client-secret response.", status_code=response.status)
     return secret
 
@@ -76,7 +76,7 @@ def function_list(response: Response, known: FunctionList | None = None) -> Func
 
 
 def function_result(response: Response, function_name: str) -> Any:
-    """Read the answer to the execution of *function_name*."""
+    """Read the response to the execution of *function_name*."""
     payload = _parse_success(response, function_name)
     if isinstance(payload, list):
         payload = {}
@@ -90,14 +90,14 @@ def function_result(response: Response, function_name: str) -> Any:
 
 
 def speech_audio(response: Response) -> SpeechAudio:
-    """Read the answer to a request for spoken text."""
+    """Read the response to a request for spoken text."""
     payload = _parse_success(response)
     if (
         isinstance(payload, dict)
         and payload.get("provider") == "elevenlabs"
         and isinstance(mime_type := payload.get("mimeType"), str)
         and isinstance(encoded := payload.get("audioBase64"), str)
-        and len(encoded) % 4 == 0  # strict_mode lets more padding pass than there should be
+        and len(encoded) % 4 == 0  # strict_mode accepts surplus padding
     ):
         try:
             return SpeechAudio(audio=binascii.a2b_base64(encoded, strict_mode=True), mime_type=mime_type)
@@ -135,8 +135,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _parse_success(response: Response, function_name: str | None = None) -> Any:
-    """Return the JSON of a 2xx answer, _INVALID if it is none; raise for any other answer."""
-    if not 200 <= response.status <= 299:  # noqa: PLR2004 - what HTTP calls success
+    """Return the JSON of a 2xx response, or _INVALID if it is not JSON; raise for any other response."""
+    if not 200 <= response.status <= 299:  # noqa: PLR2004 - RFC 9110, section 15.3
         _raise_http_error(response, function_name)
     if response.truncated:
         raise InvalidResponseError(
@@ -152,25 +152,25 @@ def _raise_http_error(response: Response, function_name: str | None) -> NoReturn
     status = response.status
     body = _text(response.content)
     parsed = _parse(body)
-    said = parsed if isinstance(parsed, dict) else {}
+    record = parsed if isinstance(parsed, dict) else {}
     fields: dict[str, Any] = {
         "status_code": status,
         "body": body,
-        "error": said.get("error"),
-        "details": said.get("details"),
+        "error": record.get("error"),
+        "details": record.get("details"),
     }
-    if 300 <= status <= 399 and (location := response.headers.get("location")):  # noqa: PLR2004 - redirects
+    if 300 <= status <= 399 and (location := response.headers.get("location")):  # noqa: PLR2004 - RFC 9110, section 15.4
         raise NavaiHTTPError(
             f"HTTP {status}: the redirect to {_without_secrets(location)} was not followed; "
             "if it is right, use it as the base URL.",
             **fields,
         )
     message = body or f"HTTP {status}"
-    if function_name is not None and status == 404 and "available_functions" in said:  # noqa: PLR2004
+    if function_name is not None and status == 404 and "available_functions" in record:  # noqa: PLR2004
         raise UnknownFunctionError(
             message,
             function_name=function_name,
-            available_functions=tuple(_strings(said["available_functions"])),
+            available_functions=tuple(_strings(record["available_functions"])),
             **fields,
         )
     raise NavaiHTTPError(message, **fields)
@@ -181,9 +181,9 @@ def _without_secrets(location: str) -> str:
     try:
         parts = urlsplit(location)
     except ValueError:
-        return "an address that is none"
-    if parts.scheme and not parts.netloc:  # then a user could be in what looks like its path
-        return "an address that is none"
+        return "an invalid URL"
+    if parts.scheme and not parts.netloc:  # what looks like the path can then hold a password
+        return "an invalid URL"
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
@@ -197,7 +197,7 @@ def _parse(text: str) -> Any:
             return _decoder.decode(text)
         except json.JSONDecodeError:
             raise
-        except ValueError:  # a whole number with more digits than int() takes
+        except ValueError:  # an integer with more digits than int() accepts
             return _lenient_decoder.decode(text)
     except (RecursionError, json.JSONDecodeError):
         return _INVALID

@@ -1,4 +1,4 @@
-"""Python values to JSON bytes, and what cannot become JSON to an error that says which value it is."""
+"""Python values to JSON bytes, or to an error that says which part is not JSON."""
 
 import json
 import math
@@ -23,10 +23,10 @@ def encode_json(value: Any, *, name: str) -> bytes:
 
     Args:
         value: dicts with string keys, lists, tuples, strings, finite numbers, bools and None.
-        name: What an error calls it.
+        name: The name of *value* in an error.
 
     Raises:
-        NavaiPayloadError: If it holds anything else, a cycle, or is nested too deep.
+        NavaiPayloadError: If it holds anything else or a cycle, or is nested too deep.
     """
     try:
         text = _encoder.encode(value)
@@ -57,7 +57,7 @@ def _has_only_string_keys(value: Any) -> bool:
 
 
 def _explain(value: Any, path: str) -> str | None:
-    """Return which part of *value* is not JSON, and why, or None if each part is fine by itself."""
+    """Return which part of *value* is not JSON, and why, or None if each part is valid by itself."""
     stack: list[tuple[Any, str, tuple[int, ...]]] = [(value, path, ())]
     while stack:
         item, where, parents = stack.pop()
@@ -85,7 +85,7 @@ def _explain_scalar(item: Any, where: str) -> str | None:
         try:
             str(item)
         except ValueError:
-            return f"{where} is a whole number of more digits than Python writes; send it as a string."
+            return f"{where} is an integer of more digits than Python writes; send it as a string."
     if item is None or isinstance(item, str | int | float):
         return None
     hint = {

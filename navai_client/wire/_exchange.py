@@ -1,7 +1,7 @@
-"""The stepper: the attempts of one operation, its deadline, and what a failure becomes.
+"""One call as a state machine: its attempts, its deadline, its result or error.
 
-It is pure: whoever drives it hands in the time and what came of each request, so that every path can be
-tested with literals.
+It is pure. The client that drives it hands in the time and the outcome of each request, so that tests reach
+every path with literals.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class Exchange(Generic[T]):
-    """One call under way. Ask for ``start()``, then call ``receive()`` until it returns ``Done`` or raises.
+    """One call under way. Call ``start()``, then ``receive()`` until it returns ``Done`` or raises.
 
     Args:
         invocation: The call.
@@ -46,7 +46,7 @@ class Exchange(Generic[T]):
         self._may_have_executed = False
 
     def start(self, now: float) -> Send | Done[T]:
-        """Return the first step. *now* is in seconds of a clock that never goes back."""
+        """Return the first step. *now* is in seconds of a monotonic clock."""
         if self.invocation.recall is not None and (known := self.invocation.recall(now)) is not None:
             return Done(known)
         if self._timeout is not None:
@@ -107,7 +107,7 @@ class Exchange(Generic[T]):
         return Redactor(self._secrets, patterns=False).text(text)
 
     def _redacted(self, response: Response) -> Response:
-        """Return *response* without our own secrets, wherever an error could show them."""
+        """Return *response* without the client's secrets, wherever an error could show them."""
         redactor = Redactor(self._secrets, patterns=False)
         headers = dict(response.headers)
         if "location" in headers:
@@ -119,18 +119,18 @@ class Exchange(Generic[T]):
         return failure if message == failure.message else evolve(failure, message=message, cause=None)
 
     def _error(self, failure: TransportFailure) -> NavaiTransportError:
-        where = _place(self._request)
+        where = _request_line(self._request)
         what = failure.message.rstrip(".")
         if failure.timed_out:
             limit = "in time" if self._timeout is None else f"within {self._timeout:g} s"
             return NavaiTimeoutError(
-                f"No answer from {where} {limit}: {what}.",
+                f"No response from {where} {limit}: {what}.",
                 may_have_executed=self._may_have_executed,
             )
         return NavaiTransportError(
-            f"No answer from {where}: {what}.", may_have_executed=self._may_have_executed
+            f"No response from {where}: {what}.", may_have_executed=self._may_have_executed
         )
 
 
-def _place(request: Request) -> str:
+def _request_line(request: Request) -> str:
     return f"{request.endpoint.method} {request.endpoint.url.partition('?')[0]}"

@@ -1,4 +1,4 @@
-"""How a call becomes a request, and when the function list is known without one."""
+"""From a call to its request, and the cache that can make a request for the function list unnecessary."""
 
 import math
 import re
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 # An idempotency key is a header's value. 255 characters is what Stripe's API takes, which set the precedent.
 _KEY: Final = re.compile(r"[!-~]{1,255}")
-_ETAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3; longer ones are not worth it
+_ETAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3; servers refuse long headers
 _TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
     "string": (str, "a string"),
     "number": ((int, float), "a number"),

@@ -1,7 +1,7 @@
-"""What travels between the stepper and whoever does the I/O: values only.
+"""Requests, responses and the steps between them: values without behaviour.
 
-A shell drives an exchange: it takes ``Send`` values from it, lets a transport send the request, and hands
-back what came of it, a ``Response`` or a ``TransportFailure``, until it gets ``Done``.
+A client drives an exchange: for each ``Send`` it lets a transport send the request, and hands back the
+outcome, a ``Response`` or a ``TransportFailure``, until the exchange returns ``Done``.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ class Endpoint:
 
     Attributes:
         method: The HTTP method.
-        url: The absolute URL.
+        url: The absolute URL. Its query can be secret.
     """
 
     method: str
-    url: str = field(repr=lambda url: repr(url.partition("?")[0]))  # a query can hold a key
+    url: str = field(repr=lambda url: repr(url.partition("?")[0]))
 
 
 @frozen(eq=False)
@@ -63,13 +63,13 @@ class Request:
 
 @frozen(eq=False)
 class Response:
-    """One HTTP response, read to its end.
+    """One HTTP response with its whole body.
 
     Attributes:
         status: The HTTP status.
-        headers: By name in lower case.
+        headers: The headers, by their names in lower case.
         content: The body, decompressed.
-        truncated: Whether the body was larger than allowed; *content* is then its beginning.
+        truncated: Whether the body exceeded the limit; *content* is then its beginning.
     """
 
     status: int
@@ -83,10 +83,10 @@ class TransportFailure:
     """Why there is no whole response.
 
     Attributes:
-        message: What went wrong, for a person. Holds no header value and no part of a body.
+        message: What went wrong, for people. It holds no header value and no part of a body.
         sent: Whether any byte of the request may have left. False only when that is certain.
-        timed_out: Whether time ran out.
-        cause: The exception behind it, if there is one worth showing.
+        timed_out: Whether the deadline passed.
+        cause: The exception behind it, if one is worth showing.
     """
 
     message: str
@@ -101,9 +101,9 @@ class Send:
 
     Attributes:
         request: What to send.
-        attempt: 1 for the first, 2 for the first retry, and so on.
-        delay: Seconds to wait before.
-        timeout: Seconds that the attempt may then take, or None for no limit.
+        attempt: 1 for the first attempt, 2 for the first retry, and so on.
+        delay: Seconds to wait first.
+        timeout: Seconds that the attempt may take after that, or None for no limit.
         reason: Why it is sent again; empty for the first attempt.
     """
 
@@ -119,7 +119,7 @@ class Done(Generic[T]):
     """The last step.
 
     Attributes:
-        value: What the operation gives.
+        value: The result of the operation.
     """
 
     value: T

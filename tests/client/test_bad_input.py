@@ -71,7 +71,7 @@ class TestBadInput:
             (_deep(), "payload is nested too deep to be sent as JSON."),
             (
                 {"n": [10**5000]},
-                "payload['n'][0] is a whole number of more digits than Python writes; send it as a string.",
+                "payload['n'][0] is an integer of more digits than Python writes; send it as a string.",
             ),
         ],
     )

@@ -150,7 +150,7 @@ class TestTimeouts:
         with pytest.raises(NavaiTimeoutError) as caught:
             client.execute_function("f")
         place = f"POST {BASE}/navai/functions/execute"
-        assert str(caught.value) == f"No answer from {place} within 12.5 s: ReadTimeout: time ran out."
+        assert str(caught.value) == f"No response from {place} within 12.5 s: ReadTimeout: time ran out."
         assert isinstance(caught.value, TimeoutError)
         with pytest.raises(
             NavaiTimeoutError, match=re.escape(f"{place} in time: ReadTimeout: time ran out.")

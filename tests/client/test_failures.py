@@ -139,7 +139,7 @@ class TestWhatFailuresSay:
             warnings=(
                 (
                     "[navai] Failed to load backend functions: "
-                    f"No answer from GET {BASE}/navai/functions: ConnectError: refused."
+                    f"No response from GET {BASE}/navai/functions: ConnectError: refused."
                 ),
             )
         )
@@ -164,7 +164,7 @@ class TestWhatFailuresSay:
         client = mocked.make(Backend(httpx.ReadError("reset by peer")), BASE, max_retries=0, **options)
         with pytest.raises(NavaiTransportError) as caught:
             call(client, operation)
-        assert str(caught.value) == f"No answer from POST {BASE}/p: ReadError: reset by peer."
+        assert str(caught.value) == f"No response from POST {BASE}/p: ReadError: reset by peer."
         assert caught.value.may_have_executed
         assert isinstance(caught.value.__cause__, httpx.ReadError)
 
@@ -193,8 +193,8 @@ class TestRedirects:
         [
             ("/login?next=/x", "/login"),
             ("//user@other.example/x", "//other.example/x"),
-            ("https://[bad", "an address that is none"),
-            ("https:user:pw@other.example", "an address that is none"),
+            ("https://[bad", "an invalid URL"),
+            ("https:user:pw@other.example", "an invalid URL"),
             ("/@name/x", "/@name/x"),
         ],
     )

@@ -101,13 +101,13 @@ DIFFERENCES: Final = {
     ),
     "no-whole-answer": Difference(
         "An answer that ends too early is no answer: a transport error, and not a broken body.",
-        lambda case, js, ours: case.framing == "short" and message(ours).startswith("No answer from "),
+        lambda case, js, ours: case.framing == "short" and message(ours).startswith("No response from "),
     ),
     "damaged": Difference(
         "A body whose compression is damaged or ends too early is no whole answer either.",
         lambda case, js, ours: (
             case.encoding == "gzip"
-            and message(ours).startswith("No answer from ")
+            and message(ours).startswith("No response from ")
             and message(ours).endswith(": the answer is compressed, and damaged or cut short.")
         ),
     ),
