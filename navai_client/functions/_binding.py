@@ -67,8 +67,13 @@ class ArgumentsError(Exception):
         shown = [each[:_MAX_PROBLEM_CHARS] for each in problems[:_MAX_PROBLEMS]]
         if len(problems) > _MAX_PROBLEMS:
             shown.append(f"and {len(problems) - _MAX_PROBLEMS} more")
-        super().__init__(f"Invalid arguments: {'; '.join(shown)}.")
+        super().__init__(invalid_arguments("; ".join(shown)))
         self.problems: tuple[str, ...] = tuple(shown)
+
+
+def invalid_arguments(problems: str) -> str:
+    """Return the sentence that says what is wrong with arguments."""
+    return f"Invalid arguments: {problems}" + ("" if problems.endswith("?") else ".")
 
 
 class Payload(NamedTuple):
@@ -105,8 +110,8 @@ class Binding:
         except (ValueError, TypeError):
             # Some builtins have no signature: they take what comes, in order.
             self._every = [_Kind("args", _Kind.VAR_POSITIONAL)]
-        self._context = next((each for each in self._every if self._hints.is_context(each)), None)
-        own = [each for each in self._every if each is not self._context]
+        self._contexts = {each.name for each in self._every if self._hints.is_context(each)}
+        own = [each for each in self._every if each.name not in self._contexts]
         self._check_defaults(own)
         named = {each.name for each in own if each.kind not in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)}
         self._rest = "args" if "args" not in named else "*args"
@@ -123,7 +128,7 @@ class Binding:
     @property
     def takes_context(self) -> bool:
         """Whether a parameter gets the function context."""
-        return self._context is not None
+        return bool(self._contexts)
 
     def bind(self, payload: Payload, context: FunctionContext | None) -> tuple[Sequence[Any], dict[str, Any]]:
         """Turn *payload* into positional and keyword arguments, converted and checked.
@@ -222,7 +227,7 @@ class Binding:
         self._required_names = frozenset(self._required)
         self._known_names = frozenset({*self._names, self._rest, _OTHERS})
         self._is_simply_named = not self._takes_others and _RESERVED.isdisjoint(self._names)
-        self._simple = self._context is None and all(
+        self._simple = not self._contexts and all(
             each.kind is _Kind.POSITIONAL_OR_KEYWORD for each in self._every
         )
         properties = self._model_schema["properties"]
@@ -254,9 +259,8 @@ class Binding:
 
     def _with_others(self, payload: dict[str, Any]) -> dict[str, Any]:
         values = {name: value for name, value in payload.items() if name in self._names}
-        others = {name: value for name, value in payload.items() if name not in self._names}
-        if self._context is not None:
-            others.pop(self._context.name, None)
+        known = self._names.keys() | self._contexts
+        others = {name: value for name, value in payload.items() if name not in known}
         if refused := [f"no parameter {name}" for name in others if name in self._bound]:
             raise ArgumentsError(*refused)
         return {**values, _OTHERS: others}
@@ -355,7 +359,7 @@ class Binding:
             elif each.kind is _Kind.VAR_KEYWORD:
                 keywords.update(values.get(_OTHERS, {}))
             else:
-                value = context if each is self._context else values.get(each.name, each.default)
+                value = context if each.name in self._contexts else values.get(each.name, each.default)
                 if each.kind in _POSITIONAL:
                     positional.append(value)
                 else:

@@ -72,9 +72,10 @@ def function(call: Any = None, /, **said: Any) -> Any:
 
 def declaration_of(call: Any) -> Declaration:
     """Return what the decorator ``function`` said about *call*, or an empty declaration."""
-    inner = _without_partial(call)
-    found = vars(inner).get(_MARK) if isinstance(inner, type) else getattr(inner, _MARK, None)
-    return found if isinstance(found, Declaration) else Declaration()
+    # A subclass does not inherit what is said about its base.
+    found = vars(call).get(_MARK) if isinstance(call, type) else getattr(call, _MARK, None)
+    declaration = found if isinstance(found, Declaration) else Declaration()
+    return declaration.over(declaration_of(call.func)) if isinstance(call, functools.partial) else declaration
 
 
 def is_declared(call: Any) -> bool:

@@ -210,7 +210,10 @@ class Hints:
 
 def is_required(parameter: inspect.Parameter) -> bool:
     """Return whether a call without *parameter* cannot be made."""
-    return parameter.kind in _NAMED and parameter.default is _Kind.empty
+    default = parameter.default
+    return parameter.kind in _NAMED and (
+        default.is_required() if isinstance(default, FieldInfo) else default is _Kind.empty
+    )
 
 
 def typed_dict(name: str, fields: Mapping[str, Any], extra: str) -> Any:

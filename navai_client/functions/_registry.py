@@ -86,7 +86,7 @@ class FunctionRegistry:
     def warn(self, warning: str) -> None:
         """Take in a warning, and log it."""
         self.warnings.append(warning)
-        _log.warning("%s", ascii(warning)[1:-1])
+        _log.warning("%s", warning.encode("unicode_escape").decode())  # one line each
 
     def add(self, export: Export, said: Declaration = _NOTHING_SAID) -> RegisteredFunction | None:
         """Give *export* its final name and take it in; one that no JSON value can call is a warning.

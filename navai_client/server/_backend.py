@@ -133,7 +133,15 @@ class Backend:
             self.access_log.flush()
 
     @overload
-    def function(self, call: _F, /) -> _F: ...
+    def function(
+        self,
+        call: _F,
+        /,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        timeout: float | None = None,
+    ) -> _F: ...
     @overload
     def function(
         self, /, *, name: str | None = None, description: str | None = None, timeout: float | None = None
