@@ -3,7 +3,6 @@
 A call always has exactly one outcome, which a model can read; a failing backend raises nothing.
 """
 
-import asyncio
 import inspect
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +33,6 @@ from navai_client.models import FunctionList
 __all__ = ["Toolset", "ToolsetOptions"]
 
 _GRACE: Final = 5.0  # seconds that close() waits for running calls
-_FAILED_TO_LIST: Final = "[navai] Failed to "
 
 Client = NavaiBackendClient | AsyncNavaiBackendClient
 
@@ -43,41 +41,37 @@ class _Backend:
     """A client and everything that the toolsets of one application share: the list, the calls, the threads.
 
     Attributes:
-        calls: The calls that run.
+        client: The client, of either kind.
         listed: The functions of the backend.
         warnings: The warnings of the last attempt to list them.
+        calls: The calls that run.
+        threads: Threads for what may block.
     """
 
-    def __init__(self, client: Client, listed: FunctionList) -> None:
-        self.calls = Calls()
+    def __init__(self, client: Any, listed: FunctionList) -> None:
+        self.client = client
         self.listed = listed
         self.warnings = listed.warnings
-        self._client: Any = client
-        self._namespace = uuid.uuid4()
+        self.calls = Calls()
+        self.threads = CallThreads()
         self._client_is_async = inspect.iscoroutinefunction(client.execute_function)
-        self._threads = CallThreads()
+        self._namespace = uuid.uuid4()
 
     async def refresh(self) -> None:
-        """List the functions again; if the backend fails, keep the list and say why in ``warnings``."""
-        listed = await _list_functions(self._client)
+        """List the functions; if the backend fails, keep the list and say why in ``warnings``."""
+        listed: FunctionList = await self._ask("list_functions", self.client.list_functions)
         self.warnings = listed.warnings
-        if listed.functions or not any(each.startswith(_FAILED_TO_LIST) for each in listed.warnings):
+        if listed.error is None:
             self.listed = listed
 
     async def execute(self, call: ToolCall, key: str, timeout: float | None) -> Any:
         """Execute a function of the backend."""
-        execute = partial(
-            self._client.execute_function,
-            call.function_name,
-            call.arguments,
-            idempotency_key=key,
-            timeout=timeout,
-        )
-        return await (execute() if self._client_is_async else self.in_thread(call, execute))
+        execute = partial(self.client.execute_function, idempotency_key=key, timeout=timeout)
+        return await self._ask(call.function_name, partial(execute, call.function_name, call.arguments))
 
-    async def in_thread(self, call: ToolCall, work: Callable[[], Any]) -> Any:
-        """Run *work*, which may block, in one of the threads of the function."""
-        return await self._threads.run(call.function_name, work)
+    async def _ask(self, slots: str, ask: Callable[[], Any]) -> Any:
+        """Return the result of a method of the client, which runs in a thread if it blocks."""
+        return await (ask() if self._client_is_async else self.threads.run(slots, ask))
 
     def idempotency_key(self, call: ToolCall) -> str:
         """Return a key that is the same for the same call: a backend that knows keys runs it once, too."""
@@ -116,7 +110,6 @@ class Toolset:
         _backend: _Backend | None = None,  # of the toolset that this one derives from
         **options: Unpack[ToolsetOptions],
     ) -> None:
-        self._client = client
         self._options = complete(options)
         self._local, self._local_warnings = local_functions(self._options["functions"])
         self._backend = _backend or _Backend(client, listed)
@@ -137,7 +130,9 @@ class Toolset:
         Raises:
             NavaiConfigError: If an option cannot work.
         """
-        return cls(client, await _list_functions(client), **options)
+        toolset = cls(client, FunctionList(), **options)
+        await toolset.refresh()
+        return toolset
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -192,7 +187,7 @@ class Toolset:
         """
         given: ToolsetOptions = {**self._options, "functions": (), **options}
         backend = self._backend
-        made = self._derived[name] = Toolset(self._client, backend.listed, _backend=backend, **given)
+        made = self._derived[name] = Toolset(backend.client, backend.listed, _backend=backend, **given)
         return made
 
     async def call(
@@ -291,13 +286,5 @@ class Toolset:
         if found.bound is None:
             return await self._backend.execute(call, key, timeout)
         if found.function is not None and found.function.may_block:
-            return await awaited(await self._backend.in_thread(call, found.bound))
+            return await awaited(await self._backend.threads.run(call.function_name, found.bound))
         return await awaited(found.bound())
-
-
-async def _list_functions(client: Any) -> FunctionList:
-    if inspect.iscoroutinefunction(client.list_functions):
-        listed: FunctionList = await client.list_functions()
-    else:
-        listed = await asyncio.to_thread(client.list_functions)
-    return listed

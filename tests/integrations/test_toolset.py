@@ -620,11 +620,14 @@ class TestRefreshing:
     async def test_a_failing_backend_removes_no_tool(self) -> None:
         client = Scripted(a=1)
         async with await load(client) as toolset:
-            client.listed = FunctionList(warnings=("[navai] Failed to load backend functions (503).",))
+            client.listed = FunctionList(
+                warnings=("[navai] Failed to load backend functions (503).",),
+                error=NavaiHTTPError("Unavailable", status_code=503),
+            )
             assert not await toolset.refresh()
             assert [tool.name for tool in toolset.tools] == ["execute_app_function", "a"]
             assert toolset.warnings == ("[navai] Failed to load backend functions (503).",)
-            client.listed = FunctionList()
+            client.listed = FunctionList(warnings=("[navai] Failed to load src/functions/a.py: gone",))
             assert (await toolset.refresh()).removed == ("a",)
             assert toolset.function_lines == ["- none"]
 
@@ -650,8 +653,12 @@ class TestRefreshing:
 )
 @in_a_loop
 async def test_an_invalid_option_is_refused_at_load(options: Any, message: str) -> None:
+    class NeverAsked(Scripted):
+        async def list_functions(self) -> FunctionList:
+            raise AssertionError
+
     with pytest.raises(NavaiConfigError, match=message):
-        await load(Scripted(), **options)
+        await load(NeverAsked(), **options)
 
 
 def test_help_documents_each_option() -> None:
