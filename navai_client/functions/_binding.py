@@ -7,6 +7,7 @@ is not a string or a boolean, 2.0 is an integer, and what JSON has no type for (
 The model is a TypedDict: an argument that is left out stays out, and Python fills in the default.
 """
 
+import asyncio
 import difflib
 import functools
 import inspect
@@ -41,6 +42,9 @@ _OTHERS: Final = "**"  # the field of the model that holds the keyword arguments
 _MAX_PROBLEMS: Final = 8  # reported at once: a model corrects a few at a time
 _MAX_PROBLEM_CHARS: Final = 200
 _MAX_NAME_CHARS: Final = 100
+# The boundary to the owner's validators: whatever they raise is the caller's error, and ends one call only.
+
+_OWNERS_ERRORS: Final = (Exception, SystemExit, asyncio.CancelledError)
 _UNDEFINED: Final = frozenset({"class-not-fully-defined", "undefined-annotation"})
 _JSON_TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
     "object": lambda value: isinstance(value, dict),
@@ -281,10 +285,7 @@ class Binding:
             values: dict[str, Any] = self._validate(_encoded(given) if text is None else text, strict=True)
         except ArgumentsError:
             raise
-        # The boundary to the owner's validators: whatever they raise is the caller's error.
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except _OWNERS_ERRORS as error:
             return self._read_again(given, error)
         return values
 
@@ -302,7 +303,7 @@ class Binding:
                 values: dict[str, Any] = self._validate(_encoded(given))
             except pydantic.ValidationError as second:
                 details = second.errors(include_url=False)
-            except Exception as second:  # noqa: BLE001 - as above
+            except _OWNERS_ERRORS as second:
                 error = second
                 details = ()
             else:
@@ -332,7 +333,7 @@ class Binding:
             except pydantic.ValidationError as error:
                 own = (each for each in error.errors(include_url=False) if each["loc"][:1] == (name,))
                 yield from (self._problem(each, given) for each in own)
-            except Exception as error:  # noqa: BLE001 - as above
+            except _OWNERS_ERRORS as error:
                 yield f"{name}: {message_of(error)}"
 
     def _missing(self, given: Mapping[str, Any]) -> Iterator[str]:
