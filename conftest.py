@@ -37,8 +37,10 @@ ONE_PROCESS = ("tests/interop", "tests/inspector", "examples/restaurant")
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests that stay in one process, for ``--dist loadgroup``."""
+    """Group the tests that stay in one process; refuse ids that differ between processes."""
     for item in items:
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"The id of a test has an address, give it ids=: {item.nodeid}")
         path = item.path.relative_to(ROOT)
         folder = path.parent.as_posix()
         if folder in ONE_PROCESS or path.suffix == ".md":

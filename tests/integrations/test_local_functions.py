@@ -337,7 +337,7 @@ def numbers(n: int) -> Any:
         (rest, {"a": 1, "k": 2}),
         (numbers, {"n": 3}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", None) or repr(value).partition(" at 0x")[0],
 )
 def test_a_function_has_the_same_schema_results_and_errors_in_a_toolset_and_in_a_backend(
     function: Any, payload: Any
