@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 from navai_client._abandoned import BackgroundTasks
 from navai_client._extras import needs_extra
 from navai_client._version import __version__
-from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import NavaiConfigError
 
 if TYPE_CHECKING:
@@ -38,11 +37,9 @@ with needs_extra("mcp", "mcp", "mcp_types", "pydantic", "uvicorn"):
 
     from navai_client.integrations._options import complete
     from navai_client.integrations.tools import Tool
-    from navai_client.integrations.toolset import Toolset, ToolsetOptions
+    from navai_client.integrations.toolset import Client, Toolset, ToolsetOptions
 
 __all__ = ["McpServerOptions", "build_mcp_server", "serve_http", "serve_stdio"]
-
-Client = NavaiBackendClient | AsyncNavaiBackendClient
 
 _MAX_SESSIONS: Final = 1000  # notified of changes; a session that went away is not always noticed
 _GRACE: Final = 3  # seconds that connections have to end by themselves

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 from attrs import field, frozen
 
 from navai_client._extras import needs_extra
-from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client.client import NavaiBackendClient
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
 from navai_client.integrations._prompt import specialist_instructions
 from navai_client.models import SessionOptions
@@ -27,7 +27,7 @@ with needs_extra("agents", "agents", "websockets"):
     from websockets.exceptions import InvalidStatus, WebSocketException
 
     from navai_client.integrations.tools import Tool
-    from navai_client.integrations.toolset import Toolset
+    from navai_client.integrations.toolset import Client, Toolset
 
 __all__ = [
     "BackendSession",
@@ -134,7 +134,7 @@ def build_navai_agent(
 
 
 async def read_backend_session(
-    client: NavaiBackendClient | AsyncNavaiBackendClient,
+    client: Client,
     *,
     url: str = _REALTIME_URL,
     **secret: Unpack[SessionOptions],
@@ -172,7 +172,7 @@ async def read_backend_session(
 
 
 def realtime_model_config(
-    client: NavaiBackendClient | AsyncNavaiBackendClient,
+    client: Client,
     session: BackendSession,
     *,
     url: str | None = None,
@@ -236,7 +236,7 @@ def _specialist(toolset: Toolset, given: Specialist) -> RealtimeAgent[Any]:
     )
 
 
-async def _mint(client: NavaiBackendClient | AsyncNavaiBackendClient, secret: SessionOptions) -> str:
+async def _mint(client: Client, secret: SessionOptions) -> str:
     if isinstance(client, NavaiBackendClient):
         made = await asyncio.to_thread(client.create_client_secret, **secret)
     else:

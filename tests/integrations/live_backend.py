@@ -1,6 +1,6 @@
-"""A real backend for the integrations' tests: the bundled server on a free port, in the test's event loop.
+"""The bundled server on a free port, in the test's event loop, with asynchronous functions.
 
-Its functions tell what happened to them, and wait for what a test decides: no test waits by the clock.
+They record their calls and wait for events of the test, so that no test sleeps.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ _CROWD = 10
 
 
 class LiveBackend:
-    """A backend that is being served.
+    """A running backend.
 
     Attributes:
-        url: Where it is.
-        backend: To register more functions with.
-        booked: What ``book_table`` was asked for and has done.
+        url: Its URL.
+        backend: The backend, to register more functions.
+        booked: The names for which ``book_table`` has booked a table.
         waiting: Set when a call of ``book_table`` has begun.
-        release: Lets the calls of ``book_table`` finish.
-        done: Set when one has.
+        release: Set it to let the calls of ``book_table`` finish.
+        done: Set when one has finished.
         traces: The ``traceparent`` of each call of ``get_weather``.
     """
 
@@ -66,14 +66,14 @@ class LiveBackend:
         raise RuntimeError("the oven is out of order")
 
     async def meet(self, guest: int) -> int:
-        """Return when ten are here, and not before."""
+        """Return when ten calls have arrived."""
         await self._together.wait()
         return guest
 
 
 @asynccontextmanager
 async def live_backend(port: int = 0) -> AsyncIterator[LiveBackend]:
-    """Serve a backend while the block runs, on *port* or a free one."""
+    """Serve a backend on *port*, or on a free port."""
     with bind("127.0.0.1", port) as listener:
         live = LiveBackend(url_of(listener))
         config = uvicorn.Config(

@@ -1,4 +1,4 @@
-"""A model of LiveKit that says what a script tells it to, and notes what it was shown."""
+"""A LiveKit model that follows a script and records its requests."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ Turn = str | list[llm.FunctionToolCall]
 
 
 def wants(name: str, call_id: str = "call_1", arguments: str = "{}") -> llm.FunctionToolCall:
-    """Return a call that a model asks for."""
+    """Return a call of a tool by the model."""
     return llm.FunctionToolCall(name=name, call_id=call_id, arguments=arguments)
 
 
 class ScriptedLLM(llm.LLM[str]):
-    """Answers each request with the next of *turns*: a text, or calls of tools that it wants to make at once.
+    """Responds to each request with the next of *turns*: a text, or concurrent calls of tools.
 
     Attributes:
         offered: The tools that each request offered, by name.
@@ -37,7 +37,7 @@ class ScriptedLLM(llm.LLM[str]):
         conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
         **_: Any,
     ) -> llm.LLMStream:
-        """Give the next turn."""
+        """Return the next turn."""
         self.offered.append({tool.id: tool for tool in tools or []})
         self.contexts.append(list(chat_ctx.items))
         return _Stream(

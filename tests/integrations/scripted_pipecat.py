@@ -1,4 +1,4 @@
-"""A service of Pipecat that says what a script tells it to, in a pipeline that really runs."""
+"""A Pipecat service that follows a script, in a real pipeline."""
 
 import asyncio
 import dataclasses
@@ -33,15 +33,15 @@ Wanted = tuple[str, str, dict[str, Any]]
 
 
 def wants(name: str, call_id: str = "call_1", /, **arguments: Any) -> Wanted:
-    """Return a call that a model asks for."""
+    """Return a call of a tool by the model."""
     return name, call_id, arguments
 
 
 class ScriptedLLM(LLMService[OpenAILLMAdapter]):
-    """Answers each request with the next of *turns*: a text, or calls of tools that it wants to make at once.
+    """Responds to each request with the next of *turns*: a text, or concurrent calls of tools.
 
     Attributes:
-        asked: What each request showed of the conversation.
+        asked: The conversation in each request.
         offered: The names of the tools that each request offered.
     """
 
@@ -57,7 +57,7 @@ class ScriptedLLM(LLMService[OpenAILLMAdapter]):
         self.offered: list[set[str]] = []
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Give the next turn, or pass *frame* on."""
+        """Push the next turn, or pass *frame* on."""
         await super().process_frame(frame, direction)
         if not isinstance(frame, LLMContextFrame):
             await self.push_frame(frame, direction)
@@ -82,10 +82,10 @@ class ScriptedLLM(LLMService[OpenAILLMAdapter]):
 
 
 class Conversation:
-    """A pipeline that runs.
+    """A running pipeline.
 
     Attributes:
-        context: What is said in it.
+        context: The conversation.
     """
 
     def __init__(self, llm: ScriptedLLM, context: LLMContext, worker: PipelineWorker) -> None:
@@ -94,17 +94,17 @@ class Conversation:
         self.context = context
 
     async def send(self, *frames: Frame) -> None:
-        """Let *frames* in."""
+        """Queue *frames*."""
         for frame in frames:
             await self._worker.queue_frame(frame)
 
     async def say(self, text: str) -> None:
-        """Let a person say *text*, and the model answer."""
+        """Add *text* of a person, and request a response of the model."""
         self.context.add_message({"role": "user", "content": text})
         await self.send(LLMContextFrame(self.context))
 
     async def asked(self) -> list[dict[str, Any]]:
-        """Wait until the model is asked the next time, and return what it is shown."""
+        """Wait for the next request to the model, and return its conversation."""
         return await self._llm.asked.get()
 
 

@@ -1,4 +1,4 @@
-"""The examples of agents run against the bundled server; only the model is played."""
+"""The examples of agents run against the bundled server; only the model is scripted."""
 
 import asyncio
 import importlib.util
@@ -31,7 +31,7 @@ def example(name: str) -> ModuleType:
     return module
 
 
-def test_the_livekit_agent_answers_with_the_backends_functions(
+def test_the_livekit_agent_calls_the_backends_functions(
     demo_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NAVAI_API_URL", demo_server)
@@ -55,10 +55,10 @@ def test_the_livekit_agent_starts_from_the_command_line() -> None:
 
 
 class OpenAI:
-    """Plays OpenAI's chat completions on a loopback port: first a call of a tool, then what the tool said."""
+    """OpenAI's chat completions on a loopback port: first a call of a tool, then the tool's output."""
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answer one request."""
+        """Respond to one request."""
         head = await reader.readuntil(b"\r\n\r\n")
         (length,) = (
             int(line[15:]) for line in head.lower().splitlines() if line.startswith(b"content-length")
@@ -81,7 +81,7 @@ class OpenAI:
         return {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
 
 
-def test_the_pipecat_agent_answers_with_the_backends_functions(demo_server: str) -> None:
+def test_the_pipecat_agent_calls_the_backends_functions(demo_server: str) -> None:
     async def ask() -> str:
         async with await asyncio.start_server(OpenAI(), "127.0.0.1", 0) as server:
             host, port = server.sockets[0].getsockname()

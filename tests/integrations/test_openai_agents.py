@@ -28,8 +28,8 @@ from navai_client.integrations.openai_agents import (
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.toolset import Toolset
 from navai_client.testing.realtime import BargeIn, Call, Disconnect, FakeRealtimeServer, Raw, Say
-from tests.integrations.backends import Shop, served
 from tests.integrations.loop import in_a_loop
+from tests.integrations.shop import Shop, served
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
 
@@ -106,7 +106,7 @@ async def test_a_tool_call_reaches_the_backends_function_and_its_result_the_mode
         assert on.output("call_w") == {
             "ok": True,
             "function_name": "get_weather",
-            "source": "tests.integrations.backends#get_weather",
+            "source": "tests.integrations.shop#get_weather",
             "result": {"location": "Bogotá", "temperature": 21},
         }
         assert shop.ran == ["get_weather"]

@@ -1,4 +1,4 @@
-"""Spans of a client's calls, as an SDK of OpenTelemetry gets them, and the trace that a backend gets."""
+"""The spans of a client's calls in an OpenTelemetry SDK, and the trace context that a backend gets."""
 
 import asyncio
 import subprocess
@@ -30,7 +30,7 @@ from tests.integrations.live_backend import live_backend
 
 
 class Tracing:
-    """A provider of traces that keeps the spans that ended."""
+    """A tracer provider that keeps finished spans."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -64,7 +64,7 @@ def clients(kind: str) -> Iterator[Clients]:
 
 
 def traceparent(span: ReadableSpan) -> str:
-    """Return how W3C Trace Context writes *span*."""
+    """Return the ``traceparent`` of *span*."""
     assert span.context is not None
     return f"00-{span.context.trace_id:032x}-{span.context.span_id:016x}-03"
 
@@ -74,7 +74,7 @@ def attributes(span: ReadableSpan) -> dict[str, object]:
 
 
 def shown(span: ReadableSpan) -> str:
-    """Return all that a span says."""
+    """Return the whole content of a span as text."""
     return f"{span.name} {attributes(span)} {span.status.description} {span.events}"
 
 
@@ -82,9 +82,9 @@ DONE = {"ok": True, "result": {"city": "Bogotá"}}
 
 
 class TestASpan:
-    """What is drawn of a call."""
+    """The span of a call."""
 
-    def test_of_an_executed_function_has_the_names_that_the_conventions_give(
+    def test_of_an_executed_function_has_the_names_of_the_conventions(
         self, clients: Clients, tracing: Tracing
     ) -> None:
         client = clients.make(
@@ -104,7 +104,7 @@ class TestASpan:
         }
 
     @pytest.mark.parametrize("operation", ["create_client_secret", "list_functions", "synthesize_speech"])
-    def test_of_another_operation_says_which_it_was_and_nothing_of_what_came(
+    def test_of_another_operation_has_its_name_and_no_content(
         self, clients: Clients, tracing: Tracing, operation: str
     ) -> None:
         hidden = answer({"value": "ek_hidden", "items": [], **SPEECH})
@@ -130,7 +130,7 @@ class TestASpan:
         assert attributes(asked)["gen_ai.tool.call.id"] == "call_7"
         assert "gen_ai.tool.call.id" not in attributes(unasked)
 
-    def test_holds_the_ids_of_tool_calls_that_run_at_once(self, tracing: Tracing) -> None:
+    def test_holds_the_ids_of_concurrent_tool_calls(self, tracing: Tracing) -> None:
         async def ask(client: AsyncNavaiBackendClient, number: int) -> None:
             with tool_call(f"call_{number}"):
                 await client.execute_function("meet", {"guest": number})
@@ -146,7 +146,7 @@ class TestASpan:
         assert ids == {f"call_{number}" for number in range(10)}
 
     @pytest.mark.parametrize("cls", [NavaiBackendClient, AsyncNavaiBackendClient])
-    def test_of_a_toolsets_call_has_the_id_that_the_model_gave_it(
+    def test_of_a_toolsets_call_has_the_id_from_the_model(
         self, tracing: Tracing, cls: type[NavaiBackendClient | AsyncNavaiBackendClient]
     ) -> None:
         async def ask() -> None:
@@ -175,7 +175,7 @@ class TestASpan:
         assert len(backend.requests) == 3
         assert tracing.span.status.status_code is StatusCode.UNSET
 
-    def test_leaves_out_what_was_said_unless_asked_for(self, clients: Clients, tracing: Tracing) -> None:
+    def test_has_no_content_by_default(self, clients: Clients, tracing: Tracing) -> None:
         failed = answer({"ok": False, "error": "Function execution failed.", "details": "no Ada here"})
         backend = Backend(answer({"ok": True, "result": "Ada lives here"}), failed)
         with clients.make(backend, instrumentation=tracing.instrumentation()) as client:
@@ -185,9 +185,7 @@ class TestASpan:
         assert len(tracing.spans) == 2
         assert not any("Ada" in shown(span) for span in tracing.spans)
 
-    def test_holds_arguments_results_and_messages_when_asked_for(
-        self, clients: Clients, tracing: Tracing
-    ) -> None:
+    def test_has_arguments_results_and_messages_on_request(self, clients: Clients, tracing: Tracing) -> None:
         failed = answer({"ok": False, "error": "Function execution failed.", "details": "no Ada here"})
         backend = Backend(answer({"ok": True, "result": ["Ada"]}), failed)
         with clients.make(backend, instrumentation=tracing.instrumentation(capture_content=True)) as client:
@@ -212,13 +210,13 @@ class TestASpan:
         assert "gateway-secret" not in shown(tracing.span)
         assert attributes(tracing.span)["gen_ai.tool.call.arguments"] == '{"token":"***"}'
 
-    def test_can_be_exported_whatever_a_model_wrote(self, clients: Clients, tracing: Tracing) -> None:
+    def test_can_be_exported_with_lone_surrogates(self, clients: Clients, tracing: Tracing) -> None:
         backend = Backend(answer({"ok": True, "result": "\ud800"}))
         with clients.make(backend, instrumentation=tracing.instrumentation(capture_content=True)) as client:
             client.execute_function("\ud800", {"\ud800": 1})
         shown(tracing.span).encode()
 
-    def test_of_a_result_that_cannot_be_written_says_so(self, clients: Clients, tracing: Tracing) -> None:
+    def test_of_a_result_that_json_cannot_express_says_so(self, clients: Clients, tracing: Tracing) -> None:
         many = "9" * 6000
         backend = Backend(answer(b'{"ok":true,"result":' + many.encode() + b"}"))
         with clients.make(backend, instrumentation=tracing.instrumentation(capture_content=True)) as client:
@@ -227,7 +225,7 @@ class TestASpan:
 
 
 class TestAFailure:
-    """What a span says of one."""
+    """The span of a failure."""
 
     @pytest.mark.parametrize(
         ("came", "raised", "said"),
@@ -238,7 +236,7 @@ class TestAFailure:
             (httpx.ReadTimeout("no"), NavaiTimeoutError, {"navai.may_have_executed": True}),
         ],
     )
-    def test_is_of_a_kind_that_can_be_counted(
+    def test_has_an_error_type_that_can_be_counted(
         self,
         clients: Clients,
         tracing: Tracing,
@@ -255,7 +253,7 @@ class TestAFailure:
         assert not tracing.span.events
         assert attributes(tracing.span).items() >= {"error.type": raised.__name__, **said}.items()
 
-    def test_of_a_caller_who_left_is_one(self, tracing: Tracing) -> None:
+    def test_includes_a_cancelled_caller(self, tracing: Tracing) -> None:
         async def leave() -> None:
             async with live_backend() as live:
                 client = AsyncNavaiBackendClient(live.url, instrumentation=tracing.instrumentation())
@@ -273,9 +271,9 @@ class TestAFailure:
 
 
 class TestTheTrace:
-    """What the backend learns of it."""
+    """The trace context in requests."""
 
-    def test_reaches_the_backend_and_goes_on_there(self, tracing: Tracing) -> None:
+    def test_reaches_the_backend_and_continues_there(self, tracing: Tracing) -> None:
         async def ask() -> list[str | None]:
             async with live_backend() as live:
                 client = AsyncNavaiBackendClient(live.url, instrumentation=tracing.instrumentation())
@@ -299,7 +297,7 @@ class TestTheTrace:
             call(client, operation)
         assert backend.request.headers["traceparent"] == traceparent(tracing.span)
 
-    def test_carries_what_the_process_lets_travel(self, tracing: Tracing) -> None:
+    def test_has_the_headers_of_the_propagators(self, tracing: Tracing) -> None:
         backend = Backend(answer(DONE))
         with NavaiBackendClient(
             transport=httpx.MockTransport(backend), instrumentation=tracing.instrumentation()
@@ -309,7 +307,7 @@ class TestTheTrace:
             context.detach(token)
         assert backend.request.headers["baggage"] == "tenant=bogot%C3%A1"
 
-    def test_leaves_the_headers_of_the_contract_alone(self, tracing: Tracing) -> None:
+    def test_does_not_change_the_headers_of_the_contract(self, tracing: Tracing) -> None:
         with FakeBackend() as backend:
             backend.function(name="one")(lambda: 1)
             client = NavaiBackendClient(
@@ -322,7 +320,7 @@ class TestTheTrace:
         assert request.headers["content-type"] == "application/json"
         assert "traceparent" in request.headers
 
-    def test_is_not_there_without_an_sdk(self, clients: Clients) -> None:
+    def test_is_absent_without_an_sdk(self, clients: Clients) -> None:
         backend = Backend(answer(DONE))
         instrumentation = OpenTelemetryInstrumentation(tracer_provider=trace.NoOpTracerProvider())
         with clients.make(backend, instrumentation=instrumentation) as client:
@@ -332,7 +330,7 @@ class TestTheTrace:
         assert "traceparent" not in backend.request.headers
 
 
-def test_the_client_loads_it_only_when_asked_to() -> None:
+def test_the_client_does_not_load_opentelemetry() -> None:
     code = (
         "import sys, navai_client\n"
         "with navai_client.NavaiBackendClient(env={}): pass\n"

@@ -18,8 +18,8 @@ from navai_client.integrations.realtime import (
 )
 from navai_client.integrations.toolset import Toolset
 from navai_client.testing.realtime import Action, BargeIn, Call, FakeRealtimeServer, Raw, Say
-from tests.integrations.backends import Shop, served
 from tests.integrations.loop import in_a_loop
+from tests.integrations.shop import Shop, served
 
 
 def created(response: str = "r1") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""One span for each tool call, and its trace in the backend, whichever framework makes the call."""
+"""One span for each tool call, and its trace in the backend, for every framework."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -60,7 +60,7 @@ def test_a_tool_call_is_one_span_and_the_backend_has_its_trace(talk: Talk, call_
     assert (span.attributes or {}).get("gen_ai.tool.call.id") == call_id
 
 
-def test_the_span_is_inside_of_livekits_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_span_is_a_child_of_livekits_span(monkeypatch: pytest.MonkeyPatch) -> None:
     traced = Traced()
     monkeypatch.setattr(livekit_tracer, "_tracer", traced.provider.get_tracer("livekit"))
     asyncio.run(traced.run(in_livekit))
@@ -71,7 +71,7 @@ def test_the_span_is_inside_of_livekits_own(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 class Traced:
-    """Runs talks with a client whose spans are kept."""
+    """Runs conversations with a client whose spans are kept."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -87,11 +87,11 @@ class Traced:
             return live.traces
 
     def spans(self, name: str) -> list[ReadableSpan]:
-        """Return those that are called *name*."""
+        """Return the spans called *name*."""
         return [span for span in self._exporter.get_finished_spans() if span.name == name]
 
 
 def identifiers(span: ReadableSpan) -> list[str]:
-    """Return the identifiers of a span's trace and of itself, as W3C Trace Context writes them."""
+    """Return the identifiers of a span's trace and of itself, as in W3C Trace Context."""
     assert span.context is not None
     return [f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"]

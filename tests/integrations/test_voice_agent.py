@@ -1,4 +1,4 @@
-"""The example of a voice session runs: offline as its reader would run it, and with a microphone of ours."""
+"""The example of a voice session runs: offline as a script, and with a fake microphone."""
 
 import asyncio
 import os
@@ -14,8 +14,8 @@ import pytest
 
 from navai_client import AsyncNavaiBackendClient
 from navai_client.testing.realtime import FakeRealtimeServer, Say
-from tests.integrations.backends import Shop, served
 from tests.integrations.loop import in_a_loop
+from tests.integrations.shop import Shop, served
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "05_voice_agent.py"
 
@@ -28,7 +28,7 @@ def run(*arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
-def test_a_conversation_is_played_without_key_network_or_sound() -> None:
+def test_a_conversation_runs_without_key_network_or_sound() -> None:
     finished = run("--offline")
     assert finished.returncode == 0, finished.stderr
     for line in (
@@ -42,7 +42,7 @@ def test_a_conversation_is_played_without_key_network_or_sound() -> None:
         assert line in finished.stdout
 
 
-def test_without_a_backend_it_says_what_is_wrong() -> None:
+def test_without_a_backend_it_ends_with_the_error() -> None:
     finished = run(NAVAI_API_URL="http://127.0.0.1:9")
     assert finished.returncode == 1
     assert "127.0.0.1:9" in finished.stderr
@@ -50,7 +50,7 @@ def test_without_a_backend_it_says_what_is_wrong() -> None:
 
 
 class Sound:
-    """A microphone that hears silence, and a speaker that says that it spoke."""
+    """A microphone with silence, and a speaker that records that it played."""
 
     def __init__(self) -> None:
         self.spoke = threading.Event()

@@ -1,6 +1,6 @@
-"""The realtime agent of the JavaScript package over our server: it lists functions and runs them as tools.
+"""The realtime agent of the JavaScript package with the bundled server: it runs listed functions as tools.
 
-The packages that it needs are pinned to those of its day: openai 6.49 refuses the tools that it makes.
+Its packages are pinned to versions of its time: openai 6.49 refuses its tools.
 """
 
 from collections.abc import Iterator

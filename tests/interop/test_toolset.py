@@ -1,7 +1,7 @@
-"""Our toolset and the realtime agent of the JavaScript package, made of the same functions and routes.
+"""The toolset and the realtime agent of the JavaScript package, made of the same functions and routes.
 
-What may differ is written in this file: the line about food, which belongs to the JavaScript package's
-demonstration; details of failures, which go to a model only when asked for; where local functions come from.
+This file lists what may differ: the line about food, which belongs to the JavaScript package's demonstration;
+details of failures, which a model gets only on request; the source of local functions.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ LOCAL = ["getTime", "get_time", "HTMLPage2You", "fail_here", "$", "echo"]
 
 
 class Backend:
-    """Executes as the driver's backend does."""
+    """Executes functions like the backend of the driver."""
 
     async def list_functions(self) -> FunctionList:
         raise AssertionError
@@ -103,7 +103,7 @@ def test_names_warnings_and_prompt_lines_are_those_of_the_javascript_agent(node:
     assert mine == without_food(theirs["instructions"])
 
 
-def test_without_anything_the_prompt_is_the_same_too(node: Node) -> None:
+def test_the_prompt_without_functions_is_the_same(node: Node) -> None:
     theirs = node.ask("toolset", listed=[])
     assert ours([], navigate=lambda _: None).instructions().splitlines() == without_food(
         theirs["instructions"]
@@ -155,7 +155,7 @@ def test_results_have_the_same_shape(node: Node) -> None:
     assert went == theirs["went"]
 
 
-def test_specialists_are_told_the_same(node: Node) -> None:
+def test_specialists_have_the_same_instructions(node: Node) -> None:
     agents: list[dict[str, Any]] = [
         {"key": "main", "name": "Main", "isPrimary": True, "functions": ["getTime"]},
         {"key": "food", "name": "Food", "description": "Knows the menu.", "functions": ["getDish"]},
@@ -211,7 +211,9 @@ some_routes = st.lists(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(asked=st.lists(st.tuples(st.text("aáñ éB/-_ßÇİ", max_size=8), some_routes), min_size=20, max_size=40))
-def test_any_words_mean_the_same_route(node: Node, asked: list[tuple[str, list[dict[str, Any]]]]) -> None:
+def test_any_spoken_words_match_the_same_route(
+    node: Node, asked: list[tuple[str, list[dict[str, Any]]]]
+) -> None:
     theirs = node.ask("routes", asked=[{"spoken": spoken, "routes": routes} for spoken, routes in asked])
     assert [resolve_navai_route(spoken, routes_of(routes)) for spoken, routes in asked] == theirs
     for _, routes in asked[:3]:

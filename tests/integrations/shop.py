@@ -1,4 +1,4 @@
-"""A whole backend over real HTTP, its functions in this process, so that a test sees what they did."""
+"""A backend over real HTTP in a thread, with blocking functions that record their calls."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ __all__ = ["Shop", "served"]
 
 
 class Shop:
-    """Functions of a shop, and what they did.
+    """Functions of a shop, and a record of their calls.
 
     Attributes:
         ran: The names of functions that ran to their end, in order.
@@ -46,14 +46,14 @@ class Shop:
         raise ValueError("the database said sk-not-for-the-model")
 
     def book(self, table: int) -> str:
-        """Book a table: takes until the test lets it."""
+        """Book a table, which takes until the test sets ``may_end``."""
         self.entered.release()
         self.may_end.wait(30)
         self.ran.append("book")
         return f"table {table} is yours"
 
     def meet(self, who: str) -> str:
-        """Return only when all the others have come: calls one after the other would never end."""
+        """Return when all others have been called: calls in sequence would never end."""
         self.barrier.wait(30)
         self.ran.append("meet")
         return f"{who} met the others"
@@ -61,7 +61,7 @@ class Shop:
 
 @contextmanager
 def served(shop: Shop, openai_base_url: str = "http://127.0.0.1:9", **env: str) -> Iterator[str]:
-    """Serve a backend with the functions of *shop* over HTTP; give its URL."""
+    """Serve a backend with the functions of *shop* over HTTP; yield its URL."""
     given = {"OPENAI_API_KEY": "sk-of-the-backend", "OPENAI_BASE_URL": openai_base_url, **env}
     backend = NavaiBackend(env=given, discover=False)
     shop.offer(backend)
