@@ -44,15 +44,15 @@ class Call:
         """Note that the request leaves now. A transport calls this before it sends the first byte.
 
         Raises:
-            TimeoutError: If the caller has left. Nothing may be sent then.
+            TimeoutError: If no time is left, or the caller has left. Nothing may be sent then.
         """
         # The order matters between threads: this writes ``sent`` and then reads ``abandoned``, abandon() does
         # the reverse, so that one of them sees the other.
-        if self.abandoned:
-            raise TimeoutError("the call is abandoned")
+        if self.abandoned or self.remaining() == 0:
+            raise TimeoutError("time ran out")
         self.sent = True
         if self.abandoned:
-            raise TimeoutError("the call is abandoned")
+            raise TimeoutError("the caller has left")
 
     def abandon(self) -> None:
         """Note that the caller has left: what was sent goes on in the background, the rest is withdrawn."""

@@ -14,7 +14,6 @@ again. The first byte of each read belongs to the response, because httpcore rea
 
 import asyncio
 import functools
-import importlib.util
 import socket
 import ssl
 import threading
@@ -134,13 +133,13 @@ class _Stream:
             return b""
         due, self._head = self._head + written, b""
         if due and not call.sent and not due.startswith(_HANDSHAKES):
-            remaining(call)
             call.mark_sent()
         return due
 
     def _take(self, max_bytes: int) -> bytes:
-        """Return what was received, but for the last byte."""
-        size = max(1, min(max_bytes, len(self._received) - 1))
+        """Return what was received, but for the last byte where a response is read."""
+        held = 1 if self._network.call.sent else 0  # socksio wants the messages of a proxy whole
+        size = max(1, min(max_bytes, len(self._received) - held))
         data, self._received = self._received[:size], self._received[size:]
         return data
 
@@ -304,6 +303,7 @@ class _Connection(Generic[N]):
     def __init__(self, network: N, proxy: Proxy | None) -> None:
         self._network = network
         self._where = "" if proxy is None else f" (through the proxy {proxy}, from {proxy.source})"
+        self._errors = (*_HTTPX.errors, *_errors_of(proxy))
         self._is_ambiguous = False
         self.idle_since = 0.0
 
@@ -339,7 +339,7 @@ class SyncConnection(_Connection[_SyncNetwork]):
         self._network.begin(call)
         try:
             return self._checked(exchange(self._transport.handle_request, _HTTPX.request(request), call))
-        except _HTTPX.errors as error:
+        except self._errors as error:
             return self._failure(error, call)
 
     def close(self) -> None:
@@ -362,7 +362,7 @@ class AsyncConnection(_Connection[_AsyncNetwork]):
         handle = self._transport.handle_async_request
         try:
             return self._checked(await exchange_async(handle, _HTTPX.request(request), call))
-        except _HTTPX.errors as error:
+        except self._errors as error:
             return self._failure(error, call)
 
     def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
@@ -386,11 +386,20 @@ def _pool(kinds: tuple[Any, Any, Any], network: Any, origin: Origin, tls: TLS, p
     }
     if not proxy.scheme.startswith("socks"):
         return kinds[1](**options, proxy_ssl_context=tls.context() if proxy.scheme == "https" else None)
-    if importlib.util.find_spec("socksio") is None:
+    return kinds[2](**options)
+
+
+def _errors_of(proxy: Proxy | None) -> tuple[type[Exception], ...]:
+    """Return what *proxy* can make httpcore raise that is no error of its own."""
+    if proxy is None or not proxy.scheme.startswith("socks"):
+        return ()
+    try:
+        import socksio  # noqa: PLC0415 - an optional dependency of httpx
+    except ImportError:
         raise NavaiConfigError(
             f"{proxy.source} is a SOCKS proxy, for which socksio is missing: pip install 'httpx[socks]'"
-        )
-    return kinds[2](**options)
+        ) from None
+    return (socksio.SOCKSError,)
 
 
 class HTTPXTransport(Pool):

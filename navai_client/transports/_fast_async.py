@@ -4,7 +4,7 @@ import asyncio
 
 from navai_client.transports import Call, _network
 from navai_client.transports._fast_parser import Encoder, ResponseParser
-from navai_client.transports._network import Origin, failure, remaining
+from navai_client.transports._network import Origin, failure
 from navai_client.transports._tls import TLS
 from navai_client.wire._values import Request, Response, TransportFailure
 
@@ -66,7 +66,6 @@ class AsyncConnection(_network.AsyncConnection):
                 self._connected = True
             if self._transport is None:
                 raise ConnectionResetError("the connection was closed by the peer")
-            remaining(call)
             call.mark_sent()
             self._transport.write(whole)
             await self._wait(call)

@@ -70,7 +70,6 @@ class SyncConnection:
 
     def _exchange(self, connection: socket.socket, whole: bytes, call: Call) -> Response | TransportFailure:
         parser = self._parser
-        remaining(call)
         call.mark_sent()
         refused: ConnectionError | None = None
         try:

@@ -128,10 +128,7 @@ def connect(host: str, port: int, call: Call) -> socket.socket:
             connection.settimeout(remaining(call))
             connection.connect(address)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except TimeoutError:
-            connection.close()
-            raise
-        except OSError as error:
+        except OSError as error:  # if time ran out, for the other addresses too
             connection.close()
             problem = error
         except BaseException:

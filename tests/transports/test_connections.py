@@ -4,19 +4,27 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
+import ssl
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import trustme
+import uvloop
 
-from navai_client import NavaiTimeoutError, NavaiTransportError
+from navai_client import AsyncNavaiBackendClient, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
 from navai_client.transports import Call, _pool
+from navai_client.transports._default import AsyncHTTPXTransport
+from navai_client.transports.fast import AsyncFastTransport
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 from tests.clients import Client, make_client
-from tests.faults.server import FaultServer, Peer, answer
+from tests.faults.server import OK, FaultServer, Peer, answer, closed_port
 from tests.transports.conftest import echo, waiting
 
+TRANSPORTS: dict[str, Any] = {"default": AsyncHTTPXTransport, "fast": AsyncFastTransport}
 SOON: dict[str, Any] = {"timeout": 5.0, "max_retries": 0}
 
 
@@ -242,3 +250,217 @@ def test_calls_without_a_timeout_are_answered_too(kind: str, through: str, backe
     with make_client(kind, through=through, base_url=backend.url, timeout=None) as client:
         assert [client.execute_function("f", number) for number in range(3)] == [0, 1, 2]
     assert backend.connections == 1
+
+
+def made(kind: str, through: str, url: str, **options: Any) -> Client:
+    return make_client(kind, through=through, base_url=url, **{**SOON, **options})
+
+
+def good(peer: Peer) -> None:
+    while peer.request() is not None:
+        peer.send(answer(OK))
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, int]]]:
+    """Names and the addresses that they have; others are looked up as ever."""
+    known: dict[str, list[tuple[str, int]]] = {}
+    original = socket.getaddrinfo
+
+    def look_up(host: Any, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in known:
+            return original(host, *args, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in known[name]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known
+
+
+def test_the_next_address_is_tried_when_one_refuses(
+    kind: str, through: str, names: dict[str, list[tuple[str, int]]]
+) -> None:
+    with FaultServer(good) as server, closed_port() as port:
+        names["backend.test"] = [("127.0.0.1", port), ("127.0.0.1", server.port)]
+        with made(kind, through, "http://backend.test") as client:
+            assert client.execute_function("f") == "done"
+
+
+def test_a_name_without_addresses_has_let_nothing_through(
+    kind: str, through: str, names: dict[str, list[tuple[str, int]]]
+) -> None:
+    names["backend.test"] = []
+    with made(kind, through, "http://backend.test") as client, pytest.raises(NavaiTransportError) as caught:
+        client.execute_function("f")
+    assert not caught.value.may_have_executed
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".test", "backend..test"])
+def test_a_name_that_is_none_has_let_nothing_through(kind: str, through: str, host: str) -> None:
+    with made(kind, through, f"http://{host}") as client, pytest.raises(NavaiTransportError) as caught:
+        client.execute_function("f")
+    assert not caught.value.may_have_executed
+
+
+def test_a_name_that_is_looked_up_too_slowly_ends_in_time(
+    kind: str, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        found.wait()
+        raise socket.gaierror("not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    client = made(kind, through, "http://backend.test", timeout=0.05)
+    with pytest.raises(NavaiTimeoutError) as caught:
+        client.execute_function("f")
+    assert not caught.value.may_have_executed
+    found.set()
+    client.close()
+
+
+def test_an_answer_that_comes_before_the_request_was_taken_is_read(kind: str, through: str) -> None:
+    def refuses(peer: Peer) -> None:
+        peer._connection.recv(1000)
+        peer.send(answer('{"error": "too large"}', "Connection: close", status="413 Too Large"))
+        while peer._connection.recv(65536):
+            pass
+
+    with (
+        FaultServer(refuses) as server,
+        made(kind, through, server.url, timeout=20) as client,
+        pytest.raises(NavaiHTTPError) as caught,
+    ):
+        client.execute_function("f", "x" * 8 * 2**20)
+    assert caught.value.status_code == 413
+
+
+def test_a_call_that_is_cancelled_amid_a_handshake_is_taken_back(through: str) -> None:
+    arrived, gone = threading.Event(), threading.Event()
+
+    def never_shakes_hands(peer: Peer) -> None:
+        peer._receive()
+        arrived.set()
+        peer.silence()
+        gone.set()
+
+    async def main(url: str) -> None:
+        async with AsyncNavaiBackendClient(url, transport=TRANSPORTS[through](verify=False)) as client:
+            caller = asyncio.create_task(client.execute_function("f"))
+            await asyncio.to_thread(arrived.wait)
+            caller.cancel()
+            await asyncio.wait([caller])
+        await asyncio.to_thread(gone.wait)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    with FaultServer(never_shakes_hands) as server:
+        asyncio.run(main(server.url.replace("http:", "https:")))
+
+
+def test_a_call_that_outlasts_the_grace_of_close_is_ended(
+    through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrived, gone = threading.Event(), threading.Event()
+
+    def never(peer: Peer) -> None:
+        peer.request()
+        arrived.set()
+        peer.silence()
+        gone.set()
+
+    async def main(url: str) -> None:
+        async with AsyncNavaiBackendClient(url, transport=TRANSPORTS[through](), timeout=None) as client:
+            caller = asyncio.create_task(client.execute_function("f"))
+            await asyncio.to_thread(arrived.wait)
+            caller.cancel()
+            await asyncio.wait([caller])
+        await asyncio.to_thread(gone.wait)
+
+    monkeypatch.setattr("navai_client.client._GRACE", 0.01)
+    with FaultServer(never) as server:
+        asyncio.run(main(server.url))
+
+
+def test_bytes_that_nobody_asked_for_end_an_idle_connection(kind: str, through: str) -> None:
+    sent, may_send = threading.Event(), threading.Event()
+
+    def talks(peer: Peer) -> None:
+        peer.request()
+        peer.send(answer(OK))
+        may_send.wait()
+        peer.send(answer('{"ok": true, "result": "a stranger\'s"}'))
+        sent.set()
+        good(peer)
+
+    with FaultServer(talks) as server, made(kind, through, server.url) as client:
+        assert client.execute_function("f") == "done"
+        may_send.set()
+        sent.wait()
+        if kind == "async":
+            client.run(_until_nothing_waits(client.real._transport))
+        assert client.execute_function("f") == "done"
+        assert server.connections == 2
+
+
+async def _until_nothing_waits(transport: Any) -> None:
+    async with asyncio.timeout(5):
+        while waiting(transport)[0].is_alive():  # noqa: ASYNC110 - a connection signals nothing
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def encrypted(authority: trustme.CA) -> Iterator[FaultServer]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def treat(peer: Peer) -> None:
+        with context.wrap_socket(peer._connection, server_side=True) as wrapped:
+            peer._connection = wrapped
+            peer._server._open.add(wrapped)
+            good(peer)
+            peer._server._open.discard(wrapped)
+
+    with FaultServer(treat) as server:
+        server.url = server.url.replace("http:", "https:")
+        yield server
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_it_works_in_an_event_loop_of_uvloop(scheme: str, through: str, encrypted: FaultServer) -> None:
+    async def main(url: str) -> list[Any]:
+        async with AsyncNavaiBackendClient(url, transport=TRANSPORTS[through](verify=False)) as client:
+            return [await client.execute_function("f", number) for number in range(3)]
+
+    with FaultServer(good) as plain, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        server = plain if scheme == "http" else encrypted
+        assert runner.run(main(server.url)) == ["done"] * 3
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize("size", [100_000, 1_000_000])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_connections_are_used_again_after_large_answers(
+    kind: str, through: str, scheme: str, size: int, authority: trustme.CA
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def treat(peer: Peer) -> None:
+        if scheme == "https":
+            peer._connection = context.wrap_socket(peer._connection, server_side=True)
+        with peer._connection:
+            while peer.request() is not None:
+                peer.send(answer('{"ok": true, "result": "%s"}' % ("x" * size)))
+
+    with FaultServer(treat) as server:
+        url = server.url.replace("http:", f"{scheme}:")
+        with made(kind, through, url, verify=False) as client:
+            for _ in range(5):
+                assert client.execute_function("f") == "x" * size
+        assert server.connections == 1

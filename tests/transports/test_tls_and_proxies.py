@@ -4,6 +4,7 @@ import contextlib
 import re
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +14,17 @@ import httpx
 import pytest
 import trustme
 
-from navai_client import NavaiConfigError, NavaiTransportError
+from navai_client import NavaiConfigError, NavaiTimeoutError, NavaiTransportError
 from navai_client.transports import _tls
+from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
+from navai_client.transports._network import Target
+from navai_client.transports._proxies import Proxies
+from navai_client.transports.fast import AsyncFastTransport, FastTransport
 from tests.clients import Client, make_client
-from tests.faults.server import OK, FaultServer, Peer, answer
+from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
 
 FAST = {"timeout": 5.0, "max_retries": 0}
+TRANSPORTS = (HTTPXTransport, AsyncHTTPXTransport, FastTransport, AsyncFastTransport)
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
@@ -294,7 +300,8 @@ def test_a_proxy_that_cannot_be_reached_has_let_nothing_through(made: Make) -> N
     ("address", "message"),
     [
         ("nonsense://user:hidden-word@host", "is not a proxy's URL"),
-        ("socks5://user:hidden-word@host", "socksio"),
+        ("socks://user:hidden-word@host", "ALL_PROXY is not a proxy's URL"),
+        ("http://", "is not a proxy's URL"),
     ],
 )
 def test_a_proxy_of_the_environment_that_cannot_work_is_a_mistake_in_the_settings(
@@ -307,3 +314,213 @@ def test_a_proxy_of_the_environment_that_cannot_work_is_a_mistake_in_the_setting
         assert "hidden-word" not in str(caught.value)
         assert caught.value.__cause__ is None
         assert caught.value.__context__ is None  # which would hold the URL
+
+
+def test_a_socks_proxy_needs_a_library_that_is_named(made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    with (
+        made("http://backend.test", proxy="socks5://user:hidden-word@host") as client,
+        pytest.raises(NavaiConfigError, match=r"socksio.*pip install 'httpx\[socks\]'") as caught,
+    ):
+        client.execute_function("f")
+    assert "hidden-word" not in str(caught.value)
+
+
+def socks(onward: str | None) -> Callable[[Peer], object]:
+    """Speak SOCKS 5 (RFC 1928, RFC 1929) as a proxy that lets through to *onward*, or refuses."""
+
+    def serve(peer: Peer) -> None:
+        connection = peer._connection
+        assert (got := connection.recv(100)) == b"\x05\x01\x02", (
+            got
+        )  # version 5, one method: user and password
+        peer.send(b"\x05\x02")
+        assert connection.recv(100) == b"\x01\x04user\x06hidden"
+        peer.send(b"\x01\x00")
+        assert connection.recv(100)[:4] == b"\x05\x01\x00\x01"  # connect to an IPv4 address
+        answer = b"\x00" if onward is not None else b"\x02"  # "not allowed"
+        peer.send(b"\x05" + answer + b"\x00\x01\x7f\x00\x00\x01\x00\x50")
+        if onward is not None:
+            with socket.create_connection(("127.0.0.1", int(onward.rpartition(":")[2]))) as target:
+                back = threading.Thread(target=_pump, args=(target, connection))
+                back.start()
+                _pump(connection, target)
+                back.join()
+
+    return serve
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_socks_proxy_is_used(scheme: str, made: Make, authority: trustme.CA) -> None:
+    fault = good if scheme == "http" else over_tls(authority, good)
+    with FaultServer(fault) as server, FaultServer(socks(server.url)) as proxy:
+        address = proxy.url.replace("http://", "socks5://user:hidden@")
+        url = server.url.replace("http:", f"{scheme}:")
+        with made(url, proxy=address, verify=False) as client:
+            assert [client.execute_function("f") for _ in range(3)] == ["done"] * 3
+        assert proxy.connections == 1
+
+
+@pytest.mark.parametrize("fault", [socks(None), FAULTS["sends garbage"], lambda peer: peer.send(b"\x05")])
+def test_a_socks_proxy_that_refuses_has_let_nothing_through(fault: Any, made: Make) -> None:
+    with FaultServer(fault) as proxy:
+        address = proxy.url.replace("http://", "socks5://user:hidden@")
+        with (
+            made("http://127.0.0.1:80", proxy=address) as client,
+            pytest.raises(NavaiTransportError) as caught,
+        ):
+            client.execute_function("f")
+    assert not caught.value.may_have_executed
+    assert "hidden" not in str(caught.value)
+
+
+def test_a_proxy_that_is_spoken_to_in_tls_tunnels_tls(made: Make, authority: trustme.CA) -> None:
+    big = answer('{"ok": true, "result": "%s"}' % ("x" * 200_000))
+
+    def large(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(big)
+
+    with (
+        tls_server(authority, large) as server,
+        Proxy() as tunnel,
+        tls_server(authority, tunnel._forward) as proxy,
+    ):
+        with made(server.url, proxy=proxy.url, verify=False) as client:
+            for _ in range(3):
+                assert client.execute_function("f", "y" * 100_000) == "x" * 200_000
+        assert proxy.connections == server.connections == 1
+
+
+def test_a_peer_behind_a_tunnel_that_ends_amid_the_handshake_has_let_nothing_through(made: Make) -> None:
+    with FaultServer(Peer._receive) as server, Proxy() as proxy:
+        with (
+            made(server.url.replace("http:", "https:"), proxy=proxy.url) as client,
+            pytest.raises(NavaiTransportError) as caught,
+        ):
+            client.execute_function("f")
+        assert not isinstance(caught.value, NavaiTimeoutError)
+        assert not caught.value.may_have_executed
+
+
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"HTTPS_PROXY": "127.0.0.1:1"}, "http://127.0.0.1:1, from HTTPS_PROXY"),
+        ({"ALL_PROXY": "http://[::1]:1"}, "http://[::1]:1, from ALL_PROXY"),
+    ],
+)
+def test_a_dead_proxy_is_named_with_the_variable_that_chose_it(
+    variables: dict[str, str], named: str, made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with made("https://backend.test") as client, pytest.raises(NavaiTransportError) as caught:
+        client.execute_function("f")
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "url", "spared"),
+    [
+        ("example.com", "http://example.com", True),
+        ("example.com", "http://www.Example.com", True),
+        ("example.com", "http://notexample.com", False),
+        (".example.com", "http://www.example.com", True),
+        (".example.com", "http://example.com", False),
+        ("*.example.com", "http://www.example.com", True),
+        ("a, example.com:8080", "http://example.com:8080", True),
+        ("example.com:8080", "http://example.com", False),
+        ("127.0.0.1", "http://127.0.0.1:5", True),
+        ("127.0.0.0/8", "http://127.9.9.9", True),
+        ("10.0.0.0/8", "http://127.0.0.1", False),
+        ("::1", "http://[::1]:3", True),
+        ("[::1]", "http://[::1]:3", True),
+        ("[::1]:3", "http://[::1]:3", True),
+        ("[::1]:4", "http://[::1]:3", False),
+        ("fe80::/10", "http://[fe80::1]", True),
+        ("http://example.com", "http://example.com", True),
+        ("https://example.com", "http://example.com", False),
+        ("all://example.com", "http://example.com", True),
+        ("localhost:abc,[::1,//,:,example.com", "http://example.com", True),
+        ("localhost:abc,[::1,//,:", "http://example.com", False),
+        ("10.0.0.0/8", "http://example.com", False),
+        ("", "http://example.com", False),
+        ("*", "http://example.com", True),
+    ],
+)
+def test_no_proxy_lists_hosts_domains_addresses_networks_and_ports(
+    no_proxy: str, url: str, spared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    target = Target.of(url)
+    assert isinstance(target, Target)
+    assert (Proxies(None).find(target.origin) is None) is spared
+
+
+@pytest.mark.parametrize("no_proxy", ["127.0.0.1,[::1]", "fe80::/10", "localhost:abc"])
+def test_entries_that_httpx_cannot_read_do_no_harm(
+    no_proxy: str, made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    with FaultServer(good) as server, made(server.url) as client:
+        assert client.execute_function("f") == "done"
+
+
+@pytest.mark.parametrize("verify", [None, 1, 0, 1.0, b"/tmp", [], "", "/nowhere/at/all"])
+@pytest.mark.parametrize(
+    "transport", [HTTPXTransport, AsyncHTTPXTransport, FastTransport, AsyncFastTransport]
+)
+def test_an_option_that_says_nothing_about_certificates_is_refused(transport: Any, verify: Any) -> None:
+    with pytest.raises(NavaiConfigError, match="verify"):
+        transport(verify=verify)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        {"http": "http://user:hidden-word@host"},
+        httpx.Proxy("http://user:hidden-word@host"),
+        b"http://user:hidden-word@host",
+        8080,
+        "",
+        "hidden-word",
+        "ftp://hidden-word",
+    ],
+)
+@pytest.mark.parametrize(
+    "transport", [HTTPXTransport, AsyncHTTPXTransport, FastTransport, AsyncFastTransport]
+)
+def test_an_option_that_is_not_the_url_of_a_proxy_is_refused(transport: Any, proxy: Any) -> None:
+    with pytest.raises(NavaiConfigError, match="proxy is not a proxy's URL") as caught:
+        transport(proxy=proxy)
+    assert "hidden-word" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_a_path_names_certificates(made: Make, authority: trustme.CA, authority_file: str) -> None:
+    with tls_server(authority) as server, made(server.url, verify=Path(authority_file)) as client:
+        assert client.execute_function("f") == "done"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_response_that_says_twice_where_it_ends_ends_the_connection(
+    scheme: str, made: Make, authority: trustme.CA
+) -> None:
+    """RFC 9112, section 6.3: such a message can be an attempt to smuggle another one."""
+
+    def both(peer: Peer) -> None:
+        while peer.request() is not None:
+            chunks = b"%x\r\n%b\r\n0\r\n\r\n" % (len(OK), OK.encode())
+            peer.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n%b"
+                % (len(chunks), chunks)
+            )
+
+    with FaultServer(both if scheme == "http" else over_tls(authority, both)) as server:
+        with made(server.url.replace("http:", f"{scheme}:"), verify=False) as client:
+            for _ in range(2):
+                with contextlib.suppress(NavaiTransportError):  # llhttp refuses it altogether
+                    assert client.execute_function("f") == "done"
+        assert server.connections == 2
