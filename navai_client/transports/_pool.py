@@ -6,6 +6,7 @@ through all its connections at each call. Here a call that ends badly costs its 
 
 import asyncio
 import contextlib
+import functools
 import os
 import threading
 import time
@@ -20,6 +21,9 @@ from navai_client.wire._values import Endpoint, Request, Response, TransportFail
 
 MAX_CONNECTIONS: Final = 100  # as httpx has
 _IDLE_FOR: Final = 55.0  # seconds; load balancers end connections after 60, and earlier ends are noticed
+# A call that was sent and then abandoned does not count. Its connection is closed after this time, or at once
+# if as many are abandoned as may be active, so that interrupted callers cannot lock out others.
+_ABANDONED_FOR: Final = 5.0  # seconds
 _FAREWELL: Final = 2.0  # seconds that close() waits for connections to end
 
 
@@ -186,6 +190,7 @@ class AsyncPool:
         self._target = _Targets()
         self._idle: _Idle[AsyncConnection] = _Idle(self._discard)
         self._slots = asyncio.BoundedSemaphore(MAX_CONNECTIONS)
+        self._abandoned: dict[Call, asyncio.TimerHandle] = {}  # until their connections are closed
         self._ending: set[asyncio.Future[None]] = set()
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
@@ -203,6 +208,7 @@ class AsyncPool:
             await self._slots.acquire()
         try:
             connection = self._idle.take(target.origin) or self._make(target.origin)
+            call.on_abandon = functools.partial(self._abandon, connection, call)
             try:
                 outcome = await connection.send(request, call)
             except BaseException:
@@ -212,6 +218,17 @@ class AsyncPool:
                 self._discard(connection)
             return outcome
         finally:
+            if (timer := self._abandoned.pop(call, None)) is not None:
+                timer.cancel()
+            else:
+                self._slots.release()
+
+    def _abandon(self, connection: AsyncConnection, call: Call) -> None:
+        """Give the slot of *call* to the next, and *connection* a little time to learn the response."""
+        if call.sent:  # else its task is cancelled
+            delay = _ABANDONED_FOR if len(self._abandoned) < MAX_CONNECTIONS else 0.0
+            loop = asyncio.get_running_loop()
+            self._abandoned[call] = loop.call_later(delay, self._discard, connection)
             self._slots.release()
 
     async def close(self) -> None:

@@ -1,9 +1,11 @@
 """A backend that answers well, and a look at what a transport keeps."""
 
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.faults.server import FaultServer, Peer, answer
 
@@ -27,3 +29,27 @@ def waiting(transport: Any) -> list[Any]:
     """Return the connections of *transport* that wait for a call."""
     idle = transport._idle
     return [connection for waiting in idle._waiting.values() for connection in waiting]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """A certificate authority of our own."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def encrypted(authority: trustme.CA) -> Iterator[FaultServer]:
+    """The same backend over TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+
+    def treat(peer: Peer) -> None:
+        with context.wrap_socket(peer._connection, server_side=True) as wrapped:
+            peer._connection = wrapped
+            peer._server._open.add(wrapped)
+            echo(peer)
+            peer._server._open.discard(wrapped)
+
+    with FaultServer(treat) as server:
+        server.url = server.url.replace("http:", "https:")
+        yield server

@@ -7,7 +7,7 @@ import signal
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +21,7 @@ from navai_client.transports._default import AsyncHTTPXTransport
 from navai_client.transports.fast import AsyncFastTransport
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 from tests.clients import Client, make_client
+from tests.faults.backend import LoopBackend
 from tests.faults.server import OK, FaultServer, Peer, answer, closed_port
 from tests.transports.conftest import echo, waiting
 
@@ -398,37 +399,9 @@ def test_bytes_that_nobody_asked_for_end_an_idle_connection(kind: str, through: 
         may_send.set()
         sent.wait()
         if kind == "async":
-            client.run(_until_nothing_waits(client.real._transport))
+            client.run(_until(lambda: not waiting(client.real._transport)[0].is_alive()))
         assert client.execute_function("f") == "done"
         assert server.connections == 2
-
-
-async def _until_nothing_waits(transport: Any) -> None:
-    async with asyncio.timeout(5):
-        while waiting(transport)[0].is_alive():  # noqa: ASYNC110 - a connection signals nothing
-            await asyncio.sleep(0.001)
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def encrypted(authority: trustme.CA) -> Iterator[FaultServer]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
-
-    def treat(peer: Peer) -> None:
-        with context.wrap_socket(peer._connection, server_side=True) as wrapped:
-            peer._connection = wrapped
-            peer._server._open.add(wrapped)
-            good(peer)
-            peer._server._open.discard(wrapped)
-
-    with FaultServer(treat) as server:
-        server.url = server.url.replace("http:", "https:")
-        yield server
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -437,9 +410,9 @@ def test_it_works_in_an_event_loop_of_uvloop(scheme: str, through: str, encrypte
         async with AsyncNavaiBackendClient(url, transport=TRANSPORTS[through](verify=False)) as client:
             return [await client.execute_function("f", number) for number in range(3)]
 
-    with FaultServer(good) as plain, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with FaultServer(echo) as plain, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         server = plain if scheme == "http" else encrypted
-        assert runner.run(main(server.url)) == ["done"] * 3
+        assert runner.run(main(server.url)) == [0, 1, 2]
         assert server.connections == 1
 
 
@@ -464,3 +437,77 @@ def test_connections_are_used_again_after_large_answers(
             for _ in range(5):
                 assert client.execute_function("f") == "x" * size
         assert server.connections == 1
+
+
+@pytest.mark.parametrize("timeout", [20.0, None])
+def test_calls_that_were_sent_and_abandoned_keep_no_other_waiting(
+    through: str, timeout: float | None
+) -> None:
+    async def main() -> None:
+        slow, transport = asyncio.Event(), TRANSPORTS[through]()
+        async with (
+            LoopBackend(slow.wait) as backend,
+            AsyncNavaiBackendClient(backend.url, transport=transport, timeout=timeout) as client,
+        ):
+            for _ in range(2):  # more than there are slots, and more than may be abandoned
+                backend.arrived.clear()
+                calls = [asyncio.create_task(client.execute_function("f", n)) for n in range(75)]
+                await _until(lambda: len(backend.arrived) == 75)
+                for call in calls:
+                    call.cancel()
+                await asyncio.wait(calls)
+            await _until(lambda: len(transport._abandoned) == 100)
+            slow.set()
+            assert await client.execute_function("f", "next") == "next"
+            await _until(lambda: not transport._abandoned)
+            assert transport._slots._value == 100
+
+    asyncio.run(main())
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what it waits for signals nothing
+            await asyncio.sleep(0.001)
+
+
+def test_an_abandoned_call_ends_when_its_time_is_over(
+    through: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    arrived, gone = threading.Event(), threading.Event()
+
+    def never(peer: Peer) -> None:
+        peer.request()
+        arrived.set()
+        peer.silence()
+        gone.set()
+
+    async def main(url: str) -> None:
+        async with AsyncNavaiBackendClient(url, transport=TRANSPORTS[through](), timeout=None) as client:
+            caller = asyncio.create_task(client.execute_function("f"))
+            await asyncio.to_thread(arrived.wait)
+            caller.cancel()
+            await asyncio.wait([caller])
+            await asyncio.to_thread(gone.wait)
+
+    monkeypatch.setattr(_pool, "_ABANDONED_FOR", 0.01)
+    with caplog.at_level("DEBUG", "navai_client"), FaultServer(never) as server:
+        asyncio.run(main(server.url))
+    assert "went on in the background and failed" in caplog.text
+
+
+def test_a_call_that_is_abandoned_by_another_thread_at_the_moment_of_sending_is_not_sent() -> None:
+    class Abandoned(Call):
+        """Sees its caller leave between the two looks of ``mark_sent``."""
+
+        @property
+        def sent(self) -> bool:
+            return True
+
+        @sent.setter
+        def sent(self, value: bool) -> None:
+            if value:
+                self.abandon()
+
+    with pytest.raises(TimeoutError):
+        Abandoned(timeout=5, max_response_bytes=10).mark_sent()

@@ -5,13 +5,15 @@ import socket
 import subprocess
 import sys
 from typing import Any
+from unittest import mock
 
 import httpcore
 import httpx
 import pytest
 
 from navai_client import NavaiBackendClient
-from navai_client.transports import _default
+from navai_client.transports import Call, _default
+from tests.clients import make_client
 from tests.faults.server import FaultServer
 from tests.transports.conftest import waiting
 
@@ -95,3 +97,49 @@ def test_the_first_async_call_loads_no_module(where: str, backend: FaultServer) 
     command = [sys.executable, "-c", LOADS_NOTHING, backend.url, where]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.stdout == "[]\n", run.stderr
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_stream_says_where_it_leads_as_those_of_httpcore_do(
+    kind: str, scheme: str, backend: FaultServer, encrypted: FaultServer
+) -> None:
+    """What instruments httpx reads these from the response's ``network_stream``."""
+    server = backend if scheme == "http" else encrypted
+    with make_client(kind, base_url=server.url, verify=False, **FAST) as client:
+        client.execute_function("f")
+        stream = waiting(client.real._transport)[0]._network.stream
+        assert stream.get_extra_info("server_addr") == ("127.0.0.1", server.port)
+        assert stream.get_extra_info("client_addr")[0] == "127.0.0.1"
+        assert stream.get_extra_info("socket").fileno() >= 0
+        assert (stream.get_extra_info("ssl_object") is not None) is (scheme == "https")
+        assert stream.get_extra_info("is_readable") is False
+        assert stream.get_extra_info("unknown") is None
+
+
+def test_a_response_that_comes_faster_than_it_is_read_waits_in_the_system(backend: FaultServer) -> None:
+    async def main() -> None:
+        network = _default._AsyncNetwork()
+        network.begin(Call(timeout=5, max_response_bytes=100))
+        stream = await network.connect_tcp("127.0.0.1", backend.port)
+        assert isinstance(stream, _default._AsyncStream)
+        paused = []
+        transport = stream._transport
+        assert transport is not None
+        stream._transport = mock.Mock(wraps=transport, pause_reading=lambda: paused.append(True))
+        for _ in range(5):
+            stream.data_received(b"x" * 100_000)
+        assert paused
+        network.call.sent = True
+        assert len(await stream.read(10**6)) == 499_999
+        assert stream._transport.resume_reading.called
+        assert await stream.read(10**6) == b"x"
+        transport.abort()
+        await stream.closed
+        stream._error = ConnectionResetError("reset")
+        with pytest.raises(httpcore.ReadError):
+            await stream.read(1)
+        await stream.write(b"")
+        await stream.write(b"nobody takes this")
+        assert stream.get_extra_info("socket") is None
+
+    asyncio.run(main())

@@ -1,5 +1,6 @@
 """The fast transports where they differ from the default ones: connecting, sending, proxies, event loops."""
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from navai_client import (
     NavaiConfigError,
     NavaiTransportError,
 )
-from navai_client.transports import Call, _fast_sync, _network
+from navai_client.transports import Call, _fast_async, _fast_sync, _network
 from navai_client.transports._fast_parser import Encoder
 from navai_client.transports._network import Origin
 from navai_client.transports._tls import TLS
@@ -223,3 +224,18 @@ def test_no_module_of_httpcore_is_on_the_way(kind: str, monkeypatch: pytest.Monk
         for connection in (httpcore.HTTPConnection, httpcore.AsyncHTTPConnection):
             monkeypatch.setattr(connection, "__init__", never)
         assert client.execute_function("f") == "done"
+
+
+def test_a_connection_that_was_lost_before_a_request_has_sent_nothing() -> None:
+    async def main(port: int) -> None:
+        encode, tls = Encoder(), TLS(verify=True)
+        connection = _fast_async.AsyncConnection(Origin("http", "127.0.0.1", port), tls, encode)
+        assert not isinstance(await connection.send(REQUEST, call()), TransportFailure)
+        connection.close()
+        await connection.closed
+        outcome = await connection.send(REQUEST, call())
+        assert isinstance(outcome, TransportFailure)
+        assert not outcome.sent
+
+    with FaultServer(good) as server:
+        asyncio.run(main(server.port))

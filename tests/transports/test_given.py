@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -368,3 +369,9 @@ def test_what_cannot_work_is_refused_at_once(client_type: Any, options: Any, mes
     with pytest.raises(NavaiConfigError, match=message) as caught:
         client_type(URL, **options)
     assert "word" not in str(caught.value)
+
+
+def test_a_transport_of_httpx_does_without_httpx2(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "httpx2")
+    with made(kind, base_url=URL, transport=echo(httpx)) as client:
+        assert client.execute_function("f", {"a": 1}) == {"a": 1}
