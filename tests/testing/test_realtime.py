@@ -43,6 +43,11 @@ def tell(socket: Connection, kind: str, **fields: Any) -> None:
     socket.send(json.dumps({"type": kind, **fields}))
 
 
+def offer(socket: Connection, *names: str) -> None:
+    tools = [{"type": "function", "name": name} for name in names]
+    tell(socket, "session.update", session={"type": "realtime", "tools": tools})
+
+
 def events(socket: Connection, until: str = "response.done") -> Iterator[dict[str, Any]]:
     """Give events up to one of type *until*; each has the form of OpenAI's own types."""
     while True:
@@ -153,6 +158,7 @@ class TestPlaying:
     def test_calls_and_their_results(self) -> None:
         turn: list[Action] = [Call("a", {"x": 1}), Call("b", '{"x":', "mine"), Call("c", status="incomplete")]
         with FakeRealtimeServer([turn], secrets=[SECRET]) as api, connected(api) as socket:
+            offer(socket, "a", "b", "c")
             tell(socket, "response.create")
             items = [
                 event["item"] for event in events(socket) if event["type"] == "response.output_item.done"
@@ -227,7 +233,9 @@ class TestPlaying:
             api.wait()
 
     def test_raw_events_and_disconnects_are_sent_as_scripted(self) -> None:
-        script: list[Any] = [[Raw("{"), Raw({"type": "odd"}), Call("a"), Disconnect(4000, "enough")]]
+        script: list[Any] = [
+            [Raw("{"), Raw({"type": "odd"}), Call("a", offered=False), Disconnect(4000, "enough")]
+        ]
         with FakeRealtimeServer(script, secrets=[SECRET]) as api, connected(api) as socket:
             list(events(socket, "session.created"))
             tell(socket, "response.create")
@@ -304,7 +312,10 @@ class TestMessages:
     )
     def test_a_call_without_a_result_or_with_two(self, outputs: str, message: str) -> None:
         def test() -> None:
-            with FakeRealtimeServer([Call("a", {}, "c")], secrets=[SECRET]) as api, connected(api) as socket:
+            with (
+                FakeRealtimeServer([Call("a", {}, "c", offered=False)], secrets=[SECRET]) as api,
+                connected(api) as socket,
+            ):
                 tell(socket, "response.create")
                 list(events(socket))
                 for output in outputs:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from navai_client._redaction import mask
+from navai_client.testing.realtime._validation import Refusal, refusal_of_client_secret
 
 _PATH: Final = "/v1/realtime/client_secrets"
 _DEFAULT_TTL: Final = 600  # seconds, as OpenAI has it
@@ -64,22 +65,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Mint a secret."""
-        length = int(self.headers.get("content-length") or 0)
-        try:
-            asked = json.loads(self.rfile.read(length) or b"{}")
-            session = dict(asked.get("session") or {})
-            seconds = int((asked.get("expires_after") or {}).get("seconds") or _DEFAULT_TTL)
-        except (AttributeError, TypeError, ValueError):
-            return self._respond(
-                400, {"error": {"message": "The body is not a request for a client secret."}}
-            )
+        content = self.rfile.read(int(self.headers.get("content-length") or 0))
         scheme, _, key = self.headers.get("authorization", "").partition(" ")
         if self.path != _PATH:
             return self._respond(404, {"error": {"message": f"There is only {_PATH}."}})
         if scheme.lower() != "bearer" or not key:
             return self._respond(401, {"error": {"message": "A Bearer key is needed."}})
+        try:
+            asked = json.loads(content or b"{}")
+        except ValueError:
+            return self._refuse(Refusal("invalid_json", "The body is not JSON."))
+        refusal = refusal_of_client_secret(asked)
+        if refusal is not None:
+            return self._refuse(refusal)
+        session = asked.get("session", {})
+        seconds = asked.get("expires_after", {}).get("seconds", _DEFAULT_TTL)
         made = type(self).mint(key, session, int(time.time()) + seconds)
-        return self._respond(200, {"value": made.value, "expires_at": made.expires_at, "session": session})
+        shown = {"type": "realtime", **session, "object": "realtime.session", "id": f"sess_{made.value[-8:]}"}
+        return self._respond(200, {"value": made.value, "expires_at": made.expires_at, "session": shown})
+
+    def _refuse(self, refusal: Refusal) -> None:
+        error = {"type": "invalid_request_error", "code": refusal.code, "param": refusal.param}
+        self._respond(400, {"error": {**error, "message": refusal.message}})
 
     def _respond(self, status: int, body: dict[str, Any]) -> None:
         content = json.dumps(body).encode()

@@ -32,12 +32,14 @@ class Call(Action):
         arguments: An object, or any text to be sent as it is, such as JSON that is cut off.
         call_id: The id of the call; one is made if there is none.
         status: ``incomplete`` for a call that the model did not finish: no client may run it.
+        offered: Whether the session must offer the tool; False for a model that makes up a name.
     """
 
     name: str
     arguments: Mapping[str, Any] | str = field(factory=dict, hash=False)
     call_id: str | None = None
     status: Literal["completed", "incomplete"] = "completed"
+    offered: bool = field(default=True, repr=False)
 
     @property
     def text(self) -> str:

@@ -38,8 +38,11 @@ class FakeRealtimeServer:
             ...  # a backend with OPENAI_BASE_URL=api.openai_base_url, an agent that connects to api.url
 
     A connection is accepted only with a secret that the server minted or was given. Each ``response.create``
-    plays the next turn; after the last one the model says "All right.". Leaving the context checks that every
-    turn was played and every call got exactly one result, unless *strict* is off or the test failed already.
+    plays the next turn; after the last one the model says "All right.". What OpenAI's API refuses, this one
+    refuses: events and requests for client secrets that do not fit the published types, unknown members,
+    names and schemas of tools that models do not accept. Leaving the context checks that every turn was
+    played, every tool that the model called was offered, and every call got exactly one result, unless
+    *strict* is off or the test failed already.
 
     Attributes:
         sessions: The connections, in order.
@@ -263,6 +266,11 @@ class FakeRealtimeServer:
                 f"Next would be: {turns[played]}"
             )
         for session in self.sessions:
+            missing += [
+                f"{call} was not offered; the session offered: {', '.join(names) or 'no tools'}. "
+                "If the model makes up the name, script Call(..., offered=False)."
+                for call, names in session.unoffered
+            ]
             for call_id, call in session.calls.items():
                 outputs = session.outputs.get(call_id, [])
                 if len(outputs) > 1:
@@ -276,6 +284,7 @@ class FakeRealtimeServer:
         for number, session in enumerate(self.sessions, 1):
             kinds = ", ".join(str(event.get("type")) for event in session.received)
             lines.append(f"session {number} received: {kinds or 'nothing'}")
+            lines += [f"session {number} refused: {reason}" for reason in session.refused]
         return "\nWhat happened:\n  " + "\n  ".join(lines or ["nobody connected"])
 
     def __enter__(self) -> Self:

@@ -20,6 +20,7 @@ from navai_client.testing.realtime._script import (
     Script,
     Until,
 )
+from navai_client.testing.realtime._validation import refusal_of_event
 
 
 class FakeRealtimeSession:
@@ -32,6 +33,8 @@ class FakeRealtimeSession:
         calls: The calls that the model made and finished, by call id.
         outputs: The results that the client sent, by call id; each call should have one.
         said: What the model said.
+        refused: The messages of the errors for events of the client that the API refuses.
+        unoffered: The calls of tools that the session did not offer, with those that it offered.
         hung_up: Whether the script closed the connection, so that open calls stay without a result.
     """
 
@@ -46,9 +49,12 @@ class FakeRealtimeSession:
         self.calls: dict[str, Call] = {}
         self.outputs: dict[str, list[str]] = {}
         self.said: list[str] = []
+        self.refused: list[str] = []
+        self.unoffered: list[tuple[Call, list[str]]] = []
         self.hung_up: bool = False
         self._playing: asyncio.Task[None] | None = None
         self._response: str | None = None
+        self._offered: list[str] = []
         self._changed = asyncio.Condition()
         self._handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "session.update": self._update,
@@ -99,6 +105,8 @@ class FakeRealtimeSession:
         handler = self._handlers.get(kind) if isinstance(kind, str) else None
         if handler is None:
             await self._refuse("invalid_event", f"There is no event {kind!r}.", event)
+        elif (refusal := refusal_of_event(event)) is not None:
+            await self._refuse(refusal.code, refusal.message, event, param=refusal.param)
         else:
             await handler(event)
         # Last, so that a test that waits for an event sees its effects.
@@ -133,27 +141,20 @@ class FakeRealtimeSession:
         return isinstance(detection, Mapping) and detection.get("create_response") is not False
 
     async def _update(self, event: dict[str, Any]) -> None:
-        given = event.get("session")
-        if not isinstance(given, Mapping) or given.get("type") not in ("realtime", None):
-            await self._refuse("invalid_value", "session.type must be realtime.", event)
+        if event["session"]["type"] != "realtime":
+            await self._refuse("invalid_value", "This is a realtime session.", event, param="session.type")
             return
-        self.config = _merged(self.config, given)
+        self.config = _merged(self.config, event["session"])
         await self._send("session.updated", session=self.config)
 
     async def _create_item(self, event: dict[str, Any]) -> None:
-        item = event.get("item")
-        if not isinstance(item, Mapping):
-            await self._refuse("invalid_value", "An item is needed.", event)
-            return
-        if item.get("type") == "function_call_output":
-            call_id, output = item.get("call_id"), item.get("output")
-            if not isinstance(output, str) or not isinstance(call_id, str):
-                await self._refuse("invalid_value", "A call_id and an output, both texts, are needed.", event)
-                return
+        item = event["item"]
+        if item["type"] == "function_call_output":
+            call_id = item["call_id"]
             if call_id not in self.calls:
                 await self._refuse("invalid_call_id", f"There is no call {call_id!r}.", event)
                 return
-            self.outputs.setdefault(call_id, []).append(output)
+            self.outputs.setdefault(call_id, []).append(item["output"])
         await self._send_item({"id": self._script.next_id("item"), **item})
 
     async def _truncate(self, event: dict[str, Any]) -> None:
@@ -177,7 +178,7 @@ class FakeRealtimeSession:
             text = f"Conversation already has an active response in progress: {self._response}."
             await self._refuse("conversation_already_has_active_response", text, event)
             return
-        await self._play()
+        await self._play(event.get("response", {}).get("tools"))
 
     async def _cancel_response(self, event: dict[str, Any]) -> None:
         if not await self._stop("client_cancelled"):
@@ -195,7 +196,9 @@ class FakeRealtimeSession:
     async def _nothing(self, _: dict[str, Any]) -> None:
         """Send nothing, as the API does."""
 
-    async def _play(self) -> None:
+    async def _play(self, tools: Sequence[Mapping[str, Any]] | None = None) -> None:
+        """Play the next turn; *tools* are those of the response alone, where it has any."""
+        self._offered = self.tool_names if tools is None else [str(tool.get("name")) for tool in tools]
         response = self._response = self._script.next_id("resp")
         turn = self._script.next_turn()
         await self._send("response.created", response=response_of(response, "in_progress"))
@@ -222,6 +225,8 @@ class FakeRealtimeSession:
                     await self._send(**event)
             case Call(call_id=given, status=status):
                 call_id = given or self._script.next_id("call")
+                if action.offered and action.name not in self._offered:
+                    self.unoffered.append((action, self._offered))
                 if status == "completed":
                     self.calls[call_id] = action
                 for event in call_events(action, response, index, item, call_id):
@@ -253,8 +258,11 @@ class FakeRealtimeSession:
         await self._send("conversation.item.added", previous_item_id=None, item=whole)
         await self._send("conversation.item.done", previous_item_id=None, item=whole)
 
-    async def _refuse(self, code: str, message: str, event: Mapping[str, Any] | None = None) -> None:
-        error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
+    async def _refuse(
+        self, code: str, message: str, event: Mapping[str, Any] | None = None, *, param: str | None = None
+    ) -> None:
+        self.refused.append(message)
+        error = {"type": "invalid_request_error", "code": code, "message": message, "param": param}
         await self._send("error", error={**error, "event_id": (event or {}).get("event_id")})
 
     async def _send(self, type: str, **fields: Any) -> None:  # noqa: A002 - what the protocol calls it

@@ -1,0 +1,193 @@
+"""What the Realtime API refuses: messages that do not fit its published types, and some more. Pure.
+
+``client_messages.json`` is the JSON Schema of these types in the ``openai`` package; a test compares the two.
+Codes and messages are like OpenAI's.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from attrs import frozen
+
+_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NOT_AT_THE_TOP: Final = ("oneOf", "anyOf", "allOf", "enum", "not")
+_TTL: Final = range(10, 7201)  # seconds
+# The reference says of these that null turns them off, which the published types leave out.
+_NULLABLE: Final = frozenset({"noise_reduction", "transcription"})
+_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "object": (dict,),
+    "array": (list,),
+    "null": (type(None),),
+}
+
+
+@frozen
+class Refusal:
+    """Why a message is refused.
+
+    Attributes:
+        code: OpenAI's code, such as ``unknown_parameter``.
+        message: The reason.
+        param: Where in the message.
+    """
+
+    code: str
+    message: str
+    param: str | None = None
+
+
+def refusal_of_event(event: Mapping[str, Any]) -> Refusal | None:
+    """Return why the API refuses *event* of a client, or None."""
+    refusal = _check(event, _schema()["messages"]["event"], "")
+    if refusal is not None:
+        return refusal
+    if event["type"] == "session.update":
+        return _refusal_of_session(event["session"], "session")
+    if event["type"] == "response.create":
+        return _refusal_of_session(event.get("response", {}), "response")
+    return None
+
+
+def refusal_of_client_secret(body: Any) -> Refusal | None:
+    """Return why the API refuses *body*, a request for a client secret, or None."""
+    refusal = _check(body, _schema()["messages"]["client_secret"], "")
+    if refusal is not None:
+        return refusal
+    seconds = body.get("expires_after", {}).get("seconds", _TTL[0])
+    if seconds not in _TTL:
+        text = f"Invalid 'expires_after.seconds': {seconds} is not from {_TTL[0]} to {_TTL[-1]}."
+        return Refusal("invalid_value", text, "expires_after.seconds")
+    return _refusal_of_session(body.get("session", {}), "session")
+
+
+@cache
+def _schema() -> Any:
+    text = files("navai_client.testing.realtime").joinpath("client_messages.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def _refusal_of_session(session: Mapping[str, Any], path: str) -> Refusal | None:
+    """Return what is wrong with *session* beyond its types, or None."""
+    modalities = session.get("output_modalities", ["audio"])
+    if len(modalities) != 1:
+        text = f"Invalid modalities: {modalities}. Supported combinations are: ['text'] and ['audio']."
+        return Refusal("invalid_value", text, f"{path}.output_modalities")
+    names: set[str] = set()
+    for number, tool in enumerate(session.get("tools", ())):
+        if tool.get("type", "function") != "function":
+            continue
+        where = f"{path}.tools[{number}]"
+        name = tool.get("name", "")
+        if not _TOOL_NAME.fullmatch(name):
+            text = f"Invalid '{where}.name': {name!r} does not match the pattern '^{_TOOL_NAME.pattern}$'."
+            return Refusal("invalid_value", text, f"{where}.name")
+        if name in names:
+            return Refusal("invalid_value", f"Duplicate tool name: {name!r}.", f"{where}.name")
+        names.add(name)
+        if not _is_plain_object(tool.get("parameters", {"type": "object"})):
+            text = (
+                f"Invalid schema for function {name!r}: schema must have type 'object' and not have "
+                "'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
+            )
+            return Refusal("invalid_function_parameters", text, f"{where}.parameters")
+    return None
+
+
+def _is_plain_object(schema: Any) -> bool:
+    is_object = isinstance(schema, dict) and schema.get("type") == "object"
+    return is_object and not any(key in schema for key in _NOT_AT_THE_TOP)
+
+
+def _check(value: Any, schema: Mapping[str, Any], path: str) -> Refusal | None:
+    schema = _resolved(schema)
+    if "anyOf" in schema:
+        return _check_any(value, [_resolved(each) for each in schema["anyOf"]], path)
+    kind = schema.get("type")
+    if kind is not None and not _is_of_type(value, kind):
+        return _wrong_type([kind], value, path)
+    allowed = [schema["const"]] if "const" in schema else schema.get("enum")
+    if allowed is not None and value not in allowed:
+        return _wrong_value(allowed, value, path)
+    if kind == "array":
+        return _first(_check(each, schema["items"], f"{path}[{n}]") for n, each in enumerate(value))
+    if kind == "object":
+        return _check_object(value, schema, path)
+    return None
+
+
+def _check_object(value: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Refusal | None:
+    known, others = (
+        schema.get("properties", {}),
+        schema.get("additionalProperties", not schema.get("properties")),
+    )
+    for name in schema.get("required", ()):
+        if name not in value:
+            where = _join(path, name)
+            return Refusal("missing_required_parameter", f"Missing required parameter: '{where}'.", where)
+    for name, member in value.items():
+        where = _join(path, name)
+        if name in known:
+            refusal = None if member is None and name in _NULLABLE else _check(member, known[name], where)
+        elif isinstance(others, Mapping):
+            refusal = _check(member, others, where)
+        else:
+            refusal = (
+                None if others else Refusal("unknown_parameter", f"Unknown parameter: '{where}'.", where)
+            )
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def _check_any(value: Any, branches: list[Mapping[str, Any]], path: str) -> Refusal | None:
+    """Check *value* against the branches of its type; of objects, those whose constants fit."""
+    fitting = [each for each in branches if "type" not in each or _is_of_type(value, each["type"])]
+    if not fitting:
+        return _wrong_type([each["type"] for each in branches], value, path)
+    if isinstance(value, dict):
+        for name in ("type", "role"):
+            kinds = [each.get("properties", {}).get(name, {}).get("const") for each in fitting]
+            chosen = [
+                each for each, kind in zip(fitting, kinds, strict=True) if kind in (None, value.get(name))
+            ]
+            if not chosen and name in value:
+                return _wrong_value(dict.fromkeys(kinds), value[name], _join(path, name))
+            fitting = chosen or fitting
+    refusals = [_check(value, each, path) for each in fitting]
+    return None if None in refusals else refusals[0]
+
+
+def _resolved(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = schema.get("$ref")
+    return schema if reference is None else _schema()["$defs"][reference.rpartition("/")[2]]
+
+
+def _is_of_type(value: Any, kind: str) -> bool:
+    return isinstance(value, _TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
+
+
+def _wrong_type(kinds: Iterable[str], value: Any, path: str) -> Refusal:
+    came = next(kind for kind in ("boolean", *_TYPES) if _is_of_type(value, kind))
+    expected = " or ".join(dict.fromkeys(kinds))
+    return Refusal("invalid_type", f"Invalid type for '{path}': expected {expected}, but got {came}.", path)
+
+
+def _wrong_value(allowed: Iterable[Any], value: Any, path: str) -> Refusal:
+    supported = ", ".join(repr(each) for each in allowed)
+    return Refusal("invalid_value", f"Invalid value: {value!r}. Supported values are: {supported}.", path)
+
+
+def _first(refusals: Iterable[Refusal | None]) -> Refusal | None:
+    return next((each for each in refusals if each is not None), None)
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
