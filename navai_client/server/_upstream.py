@@ -145,13 +145,13 @@ def _abandon(transport: "AsyncFastTransport", loop: asyncio.AbstractEventLoop) -
 def _to_response(outcome: Response | TransportFailure, name: str, timeout: float) -> Response:
     if isinstance(outcome, TransportFailure):
         if outcome.timed_out:
-            raise UpstreamTimeoutError(f"{name} did not answer within {timeout:g} seconds.")
+            raise UpstreamTimeoutError(f"{name} did not respond within {timeout:g} seconds.")
         # The message of a cause can hold internal addresses: it is for the log only.
         _log.warning("%s could not be reached: %s", name, outcome.message)
         reason = outcome.message if outcome.cause is None else type(outcome.cause).__name__
         raise UpstreamError(f"{name} could not be reached ({reason}).")
     if outcome.truncated:
-        raise UpstreamError(f"{name} gave an answer that is too large.")
+        raise UpstreamError(f"The response of {name} is too large.")
     return outcome
 
 
@@ -313,7 +313,7 @@ def _read_client_secret(body: bytes) -> dict[str, Any]:
         record = None
     value = record.get("value") if isinstance(record, dict) else None
     if not isinstance(value, str) or not value:
-        raise UpstreamError("OpenAI gave an answer that is no client secret.")
+        raise UpstreamError("The response of OpenAI has no client secret.")
     expires_at = record.get("expires_at")
     is_number = isinstance(expires_at, int | float) and not isinstance(expires_at, bool)
     if not is_number or abs(expires_at) > sys.float_info.max:  # a whole number can be larger
@@ -407,7 +407,7 @@ async def synthesize_speech(
         )
     _check_status(response, "ElevenLabs synthesize", options.secrets)
     if not response.content:
-        raise UpstreamError("ElevenLabs gave an answer without audio.")
+        raise UpstreamError("The response of ElevenLabs has no audio.")
     return {
         "provider": "elevenlabs",
         "mimeType": trim(response.headers.get("content-type", "")) or _media_type(audio_format),

@@ -38,7 +38,7 @@ def test_it_serves_until_it_is_told_to_stop(how: signal.Signals, command: Navai)
         (["--reload", "--workers", "2"], "cannot be combined"),
     ],
 )
-def test_what_cannot_be_served_is_one_line_and_status_2(
+def test_a_server_that_cannot_start_says_why_in_one_line_with_status_2(
     arguments: list[str], said: str, navai: Navai
 ) -> None:
     result = navai("serve", *arguments)

@@ -1,4 +1,4 @@
-"""A headless browser, and a backend whose inspector it looks at."""
+"""A headless browser, and a backend with an inspector."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""The inspector in a real browser: found, filled in, run, failed, minted, used by keyboard, and kept out."""
+"""The inspector in a real browser."""
 
 from typing import Annotated, Any, Literal
 
@@ -63,7 +63,7 @@ def test_lists_of_objects_are_filled_in_and_what_is_left_empty_is_left_out(page:
     assert page.result()["items"][0]["quantity"] == 1
 
 
-def test_what_does_not_fit_is_said_at_its_field_before_anything_is_sent(
+def test_an_invalid_value_is_reported_at_its_field_before_anything_is_sent(
     page: Page, backend: NavaiBackend
 ) -> None:
     page.open("create_order")
@@ -246,7 +246,7 @@ class TestStrangers:
 
         return backend
 
-    def test_nothing_that_the_backend_says_becomes_html(self, page: Page) -> None:
+    def test_nothing_from_the_backend_becomes_html(self, page: Page) -> None:
         page.open("strange")
         page.button("Run").click()
         assert page.outcome()[0] == "Done"
@@ -273,7 +273,7 @@ class TestToken:
 
     def test_the_token_is_asked_for_and_kept_in_memory_only(self, page: Page, driver: Any) -> None:
         page.find("#token").send_keys("wrong", Keys.ENTER)
-        assert "did not take" in page.find("#token-error").text
+        assert "rejected" in page.find("#token-error").text
         page.find("#token").send_keys("let-me-in", Keys.ENTER)
         page.wait(lambda: len(names(page)) == 6, "list of six functions")
         page.open("tell_time")
@@ -284,9 +284,9 @@ class TestToken:
         kept = driver.execute_script("return [localStorage.length, sessionStorage.length, document.cookie]")
         assert kept == [0, 0, ""]
 
-    def test_who_knows_no_token_sees_nothing(self, page: Page) -> None:
+    def test_without_the_token_nothing_is_shown(self, page: Page) -> None:
         page.button("Not now").click()
-        page.wait(lambda: page.find("#state").text == "An access token is needed", "word of it")
+        page.wait(lambda: page.find("#state").text == "Access token required", "word of it")
         assert names(page) == []
         assert page.all("#calls li") == []
 
@@ -299,9 +299,9 @@ def test_a_backend_that_goes_away_and_comes_back_is_noticed(driver: Any) -> None
         page = Page(driver, url)
         page.open("get_weather")
         page.field("location").send_keys("Oslo")
-    page.wait(lambda: page.find("#state").text == "The backend does not answer", "word of its absence")
+    page.wait(lambda: page.find("#state").text == "The backend does not respond", "word of its absence")
     page.button("Run").click()
-    assert page.outcome()[0] == "No answer"
+    assert page.outcome()[0] == "No response"
     with serving(backend(), int(url.rpartition(":")[2])):
         page.wait(lambda: page.find("#state").text == "6 functions", "word of its return")
         page.button("Run").click()  # what was typed is still there
@@ -317,7 +317,7 @@ def test_the_latest_calls_stand_still_while_they_are_paused(page: Page) -> None:
     page.button("Run").click()
     assert page.outcome()[0] == "Done"
     assert len(page.all("#calls li")) == before
-    page.button("Go on").click()
+    page.button("Resume").click()
     page.wait(lambda: page.all("#calls .name")[0].text == "tell_time", "call of tell_time")
 
 

@@ -1,4 +1,4 @@
-"""The inspector without a browser: when it is there, what keeps others out, what the latest calls tell."""
+"""The inspector without a browser: when it is served, its access rules, and the latest calls."""
 
 import asyncio
 from typing import Any, cast
@@ -42,7 +42,7 @@ def get(backend: NavaiBackend, path: str, **given: Any) -> httpx.Response:
         ({"inspector": False, "demo": True}, {}, False),
     ],
 )
-def test_it_is_there_when_it_was_asked_for_and_in_a_demo(
+def test_it_is_served_on_request_and_in_a_demo(
     given: dict[str, Any], env: dict[str, str], there: bool
 ) -> None:
     backend = NavaiBackend(env=env, discover=False, **given)
@@ -74,7 +74,7 @@ def test_the_command_line_serves_it_for_development(
     assert make_backend(process, settings).settings.inspector is served
 
 
-def test_the_page_lets_nothing_in_and_is_framed_by_nobody() -> None:
+def test_the_page_loads_nothing_from_elsewhere_and_cannot_be_framed() -> None:
     backend = NavaiBackend(env={}, discover=False, demo=True)
     for path in ("/navai/", "/navai/inspector.js", "/navai/inspector.css", "/navai/inspector.svg"):
         headers = get(backend, path).headers
@@ -91,7 +91,7 @@ def test_the_page_lets_nothing_in_and_is_framed_by_nobody() -> None:
     assert "style=" not in page
 
 
-def test_the_page_is_told_where_the_routes_are_and_cannot_be_broken_by_them() -> None:
+def test_the_page_holds_the_paths_of_the_routes_escaped() -> None:
     backend = NavaiBackend(
         env={}, discover=False, inspector=True, functions_list_path='/a"><b>', client_secret_path="/s"
     )
@@ -102,7 +102,7 @@ def test_the_page_is_told_where_the_routes_are_and_cannot_be_broken_by_them() ->
     assert "data-list" not in get(without, "/navai/").text
 
 
-def test_an_access_token_keeps_the_calls_but_not_the_page() -> None:
+def test_the_access_token_protects_the_calls_but_not_the_page() -> None:
     backend = NavaiBackend(env={}, discover=False, demo=True, access_token="let-me-in")
     assert get(backend, "/navai/").status_code == 200
     assert get(backend, CALLS).status_code == 401

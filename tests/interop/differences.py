@@ -96,7 +96,7 @@ def _error(status: int, text: str) -> Callable[[Any], Any]:
 
 
 def _no_secret(express: Any) -> Any:
-    return {**express, "raised": {"error": "OpenAI gave an answer that is no client secret."}}
+    return {**express, "raised": {"error": "The response of OpenAI has no client secret."}}
 
 
 _ORDER: Final = "Functions come in the order of their definition; Express has a module's exports by alphabet."

@@ -1,4 +1,4 @@
-"""What the server's tests share: a way to ask a backend in memory, and a folder of modules to serve."""
+"""Fixtures of the server's tests: requests to a backend in memory, and a folder of modules to serve."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The access log: what a line says, when it is written, and what happens when nobody reads it."""
+"""The access log: the content of a line, when it is written, and a stream that is closed."""
 
 import asyncio
 import io
@@ -40,9 +40,9 @@ def test_lines_are_written_at_the_latest_when_the_server_stops() -> None:
     assert LINE.fullmatch(second)
 
 
-def test_a_line_is_held_back_for_a_moment_only() -> None:
+def test_a_line_is_buffered_for_a_moment_only() -> None:
     class Stream(io.StringIO):
-        """Tells when it is written to."""
+        """Signals when it is written to."""
 
         def flush(self) -> None:
             written.set()
@@ -60,7 +60,7 @@ def test_a_line_is_held_back_for_a_moment_only() -> None:
 
 def test_many_lines_are_written_in_pieces_that_other_processes_cannot_interrupt() -> None:
     class Stream(io.StringIO):
-        """Keeps apart what is written at once."""
+        """Records each write."""
 
         def write(self, text: str) -> int:
             pieces.append(text)
@@ -79,13 +79,13 @@ def test_many_lines_are_written_in_pieces_that_other_processes_cannot_interrupt(
     assert len(pieces) < 10
 
 
-def test_a_log_that_nobody_reads_any_more_stops_no_answer() -> None:
+def test_a_closed_log_stream_stops_no_response() -> None:
     stream = io.StringIO()
     stream.close()
     ask_twice(NavaiBackend(env={}, discover=False, access_log=AccessLines(stream)))
 
 
-def test_lines_hold_no_header_and_nothing_forged() -> None:
+def test_lines_contain_no_headers_and_cannot_be_forged() -> None:
     async def scenario() -> str:
         stream = io.StringIO()
         log = AccessLines(stream)
@@ -112,7 +112,7 @@ def test_without_an_access_log_nothing_is_recorded(caplog: pytest.LogCaptureFixt
     assert len([each for each in caplog.records if each.name.endswith("access")]) == 2
 
 
-def test_requests_and_answers_show_no_headers_and_no_bodies() -> None:
+def test_the_reprs_of_requests_and_responses_show_no_headers_and_no_bodies() -> None:
     assert repr(REQUEST) == "BackendRequest('GET', '/health', request_id='id-1')"
     assert (
         repr(BackendResponse(200, b"secret", function="f")) == "BackendResponse(200, 6 bytes, function='f')"

@@ -16,7 +16,7 @@ PATH = "/navai/realtime/client-secret"
 
 
 class Stub(ThreadingHTTPServer):
-    """OpenAI, as far as a client secret is concerned."""
+    """The part of OpenAI that mints client secrets."""
 
     daemon_threads = True
     status = 200
@@ -27,17 +27,17 @@ class Stub(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """Its base URL."""
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as its server was told."""
+    """Responds as its server says."""
 
     server: Stub
 
     def do_POST(self) -> None:
-        """Note what came and answer."""
+        """Record the request and respond."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         self.server.got = (self.path, self.headers["authorization"], body)
         if self.server.hold is not None:
@@ -111,7 +111,7 @@ def test_instructions_are_lines_and_elevenlabs_gets_text(tmp_path: Path, ask: An
         ({}, {"model": 3}, 400, "model must be a string."),
     ],
 )
-def test_what_cannot_be_minted_says_why(  # noqa: PLR0917
+def test_a_refused_request_says_why(  # noqa: PLR0917
     tmp_path: Path, ask: Any, stub: Stub, env: Any, given: Any, status: int, text: str
 ) -> None:
     answer = ask(backend_of(tmp_path, stub, **env), "POST", PATH, json=given)
@@ -127,7 +127,7 @@ def test_the_servers_key_wins_over_the_requests(tmp_path: Path, ask: Any, stub: 
 
 
 @pytest.mark.parametrize(("status", "passed_on"), [(401, 401), (429, 429), (500, 502), (302, 502)])
-def test_an_upstream_that_refuses_is_passed_on_without_keys(
+def test_a_refusal_of_the_upstream_is_passed_on_without_keys(
     tmp_path: Path, ask: Any, stub: Stub, status: int, passed_on: int
 ) -> None:
     stub.status, stub.answer = status, "no: my-own-key and sk-proj-abcdefgh1234"
@@ -158,9 +158,7 @@ def test_a_retry_after_of_odd_bytes_is_passed_on(tmp_path: Path, ask: Any, stub:
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "\xff")
 
 
-def test_an_upstream_that_is_not_there_is_502_and_a_silent_one_504(
-    tmp_path: Path, ask: Any, stub: Stub
-) -> None:
+def test_an_unreachable_upstream_is_502_and_a_silent_one_504(tmp_path: Path, ask: Any, stub: Stub) -> None:
     gone = BackendOptions(openai_api_key="k", openai_base_url="http://127.0.0.1:1")
     assert (
         ask(NavaiBackend(gone, env={}, functions_base_dir=tmp_path), "POST", PATH, json={}).status_code == 502

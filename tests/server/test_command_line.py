@@ -1,4 +1,4 @@
-"""``python -m navai_client.server``: refusals in one line, and calls in flight that are let finish."""
+"""``python -m navai_client.server``: errors in one line, and calls in flight that finish."""
 
 import json
 import signal
@@ -30,7 +30,9 @@ from navai_client.server._settings import BackendKeywords, ProcessSettings
         (["--workers", "2", "--reload"], "cannot be combined"),
     ],
 )
-def test_what_cannot_be_served_is_one_line_and_status_2(arguments: list[str], said: str, capfd: Any) -> None:
+def test_a_server_that_cannot_start_says_why_in_one_line_with_status_2(
+    arguments: list[str], said: str, capfd: Any
+) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
@@ -55,7 +57,7 @@ def test_an_environment_that_cannot_work_is_status_2(variable: str, monkeypatch:
 
 
 @pytest.mark.parametrize("more", [[], ["--workers", "2"]])
-def test_a_call_in_flight_is_let_finish_on_sigterm(tmp_path: Path, more: list[str]) -> None:
+def test_a_call_in_flight_finishes_after_sigterm(tmp_path: Path, more: list[str]) -> None:
     began, go = tmp_path / "began", tmp_path / "go"
     module = tmp_path / "src" / "slow.py"
     module.parent.mkdir()

@@ -1,4 +1,4 @@
-"""What happens rarely: bodies that JavaScript alone writes, odd requests, functions that will not stop."""
+"""Rare cases: bodies that only JavaScript writes, odd requests, functions that do not stop."""
 
 import asyncio
 import logging
@@ -45,7 +45,7 @@ def test_bodies_that_javascript_writes_are_read_and_no_others(
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"'])
-def test_every_route_that_takes_a_body_refuses_what_is_no_object(
+def test_every_route_with_a_body_refuses_json_that_is_not_an_object(
     backend: NavaiBackend, ask: Any, body: bytes
 ) -> None:
     for path in (SECRET, "/navai/speech/synthesize", EXECUTE):
@@ -63,7 +63,7 @@ def test_a_json_type_with_a_prefix_is_json(backend: NavaiBackend, ask: Any) -> N
     assert ask(backend, "POST", EXECUTE, content=b"{}", headers=headers).status_code == 400
 
 
-def test_options_tell_the_methods(backend: NavaiBackend, ask: Any) -> None:
+def test_options_lists_the_methods(backend: NavaiBackend, ask: Any) -> None:
     answer = ask(backend, "OPTIONS", EXECUTE)
     assert (answer.status_code, answer.headers["allow"]) == (204, "POST, OPTIONS")
 
@@ -76,14 +76,14 @@ def test_a_list_that_changed_is_sent_again(backend: NavaiBackend, ask: Any) -> N
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "é"])
-def test_a_key_that_is_none_is_400(backend: NavaiBackend, ask: Any, key: str) -> None:
+def test_an_invalid_idempotency_key_is_400(backend: NavaiBackend, ask: Any, key: str) -> None:
     backend.function(name="one")(lambda: 1)
     headers = {"idempotency-key": key.encode("latin-1")}
     answer = ask(backend, "POST", EXECUTE, json={"function_name": "one"}, headers=headers)
     assert (answer.status_code, "Idempotency-Key" in answer.json()["error"]) == (400, True)
 
 
-def test_a_protocol_that_is_not_served_is_said(backend: NavaiBackend) -> None:
+def test_an_unsupported_asgi_protocol_is_an_error(backend: NavaiBackend) -> None:
     async def nothing(*_: Any) -> Any:
         return None
 
@@ -91,14 +91,14 @@ def test_a_protocol_that_is_not_served_is_said(backend: NavaiBackend) -> None:
         asyncio.run(backend({"type": "webtransport"}, nothing, nothing))
 
 
-def test_a_model_that_goes_on_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_model_without_an_announced_shutdown_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="navai_client.server")
     options = BackendOptions(openai_api_key="k", default_model="gpt-realtime-2")
     NavaiBackend(options, env={}, discover=False).start()
     assert caplog.records == []
 
 
-def test_a_key_of_a_request_that_no_header_can_hold_is_refused_unseen(
+def test_an_api_key_that_no_header_can_carry_is_refused_and_not_shown(
     backend: NavaiBackend, ask: Any
 ) -> None:
     answer = ask(backend, "POST", SECRET, json={"apiKey": "a\nb"})
@@ -108,22 +108,22 @@ def test_a_key_of_a_request_that_no_header_can_hold_is_refused_unseen(
     )
 
 
-def test_a_time_limit_of_nothing_is_refused() -> None:
+def test_a_timeout_of_zero_is_refused() -> None:
     with pytest.raises(BackendOptionsError, match=r"timeout must be greater than 0\. Received: 0"):
         BackendOptions(timeout=0)
 
 
-def test_a_base_directory_that_is_not_there_offers_nothing(tmp_path: Path) -> None:
+def test_a_missing_base_directory_has_no_modules(tmp_path: Path) -> None:
     assert discover_function_modules(tmp_path / "gone").modules == ()
 
 
-def test_a_neighbour_that_was_imported_already_is_taken_as_it_is(tmp_path: Path, write: Any) -> None:
+def test_a_module_that_another_imported_is_not_loaded_twice(tmp_path: Path, write: Any) -> None:
     write("src/tools/a.py", "from .b import COUNT\ndef a(): ...")
     write("src/tools/b.py", "COUNT = 1\ndef b(): ...")
     assert load_functions(discover_function_modules(tmp_path, "tools").modules).names == ["a", "b"]
 
 
-def test_a_module_that_breaks_when_it_is_looked_at_is_told(tmp_path: Path, write: Any) -> None:
+def test_a_module_that_raises_on_inspection_is_a_warning(tmp_path: Path, write: Any) -> None:
     text = (
         "__all__ = ['box']\nclass Box:\n    @property\n    def lid(self): raise LookupError('no lid')\n"
         "box = Box()\nbox.__dict__['lid'] = 1\n"
@@ -157,9 +157,7 @@ def test_a_name_that_is_taken_twice_gets_the_next_free_number(backend: NavaiBack
         ({"\ud800": 1}, {"\ud800": 1}),
     ],
 )
-def test_results_that_hold_nothing_strange_are_given(
-    backend: NavaiBackend, execute: Any, result: Any, given: Any
-) -> None:
+def test_ordinary_results_are_returned(backend: NavaiBackend, execute: Any, result: Any, given: Any) -> None:
     backend.function(name="f")(lambda: result)
     assert execute(backend, "f")["result"] == given
 
@@ -194,7 +192,7 @@ def test_results_that_no_json_can_hold_say_why(
     assert answer["details"].startswith(details)
 
 
-def test_an_exception_that_cannot_speak_is_told_by_its_type(backend: NavaiBackend, execute: Any) -> None:
+def test_an_exception_without_a_message_is_reported_by_its_type(backend: NavaiBackend, execute: Any) -> None:
     class Mute(Exception):  # noqa: N818
         def __str__(self) -> str:
             raise LookupError
@@ -206,7 +204,7 @@ def test_an_exception_that_cannot_speak_is_told_by_its_type(backend: NavaiBacken
     assert execute(backend, "fails")["details"] == "Mute"
 
 
-def test_a_function_whose_threads_are_all_held_says_so(tmp_path: Path, execute: Any) -> None:
+def test_a_function_whose_threads_are_all_taken_says_so(tmp_path: Path, execute: Any) -> None:
     backend = NavaiBackend(env={}, functions_base_dir=tmp_path, threads_per_function=1, function_timeout=0.05)
     release = threading.Event()
     backend.function(name="stuck")(lambda: release.wait(5))
@@ -217,7 +215,7 @@ def test_a_function_whose_threads_are_all_held_says_so(tmp_path: Path, execute: 
     release.set()
 
 
-def test_a_function_that_goes_on_after_its_time_is_told_and_stopped_at_the_end(
+def test_a_function_that_ignores_its_timeout_is_answered_and_stopped_at_shutdown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend = NavaiBackend(env={}, discover=False, function_timeout=0.02)
@@ -263,14 +261,14 @@ def test_the_demos_functions_do_what_they_say(tmp_path: Path, execute: Any, ask:
         assert ask(demo, "POST", "/navai/speech/synthesize", json=silence).status_code == 400
 
 
-def test_a_truth_value_that_is_none_is_named(tmp_path: Path, ask: Any) -> None:
+def test_a_field_that_is_not_a_boolean_is_named(tmp_path: Path, ask: Any) -> None:
     demo = NavaiBackend(env={}, functions_base_dir=tmp_path, demo=True)
     body = {"text": "x", "voiceSettings": {"useSpeakerBoost": 1}}
     answer = ask(demo, "POST", "/navai/speech/synthesize", json=body)
     assert answer.json() == {"error": "useSpeakerBoost must be true or false."}
 
 
-def test_the_description_names_what_is_there_and_who_may_ask(tmp_path: Path, ask: Any) -> None:
+def test_openapi_lists_the_routes_and_the_access_token(tmp_path: Path, ask: Any) -> None:
     backend = NavaiBackend(
         env={}, functions_base_dir=tmp_path, include_functions_routes=False, access_token="let-me-in"
     )
@@ -288,7 +286,7 @@ def test_the_description_names_what_is_there_and_who_may_ask(tmp_path: Path, ask
         ("uvicorn", "from navai_client.server.__main__ import main; main(['--demo'])"),
     ],
 )
-def test_without_the_extra_the_remedy_is_named(missing: str, command: str) -> None:
+def test_a_missing_extra_is_named_with_its_pip_command(missing: str, command: str) -> None:
     program = f"import sys; sys.modules[{missing!r}] = None; {command}"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode in (1, 2)

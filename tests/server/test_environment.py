@@ -1,4 +1,4 @@
-"""What the environment sets, what code sets over it, and what is built when."""
+"""Settings from the environment, from code, and which of them wins."""
 
 from pathlib import Path
 from typing import Any

@@ -40,7 +40,9 @@ def test_a_call_without_a_name_is_400(backend: NavaiBackend, ask: Any, name: Any
     assert (answer.status_code, answer.json()) == (400, {"error": "function_name is required."})
 
 
-def test_a_call_of_an_unknown_function_is_404_with_those_there_are(backend: NavaiBackend, ask: Any) -> None:
+def test_a_call_of_an_unknown_function_is_404_with_the_available_ones(
+    backend: NavaiBackend, ask: Any
+) -> None:
     backend.function(name="one")(lambda: 1)
     answer = ask(backend, "POST", EXECUTE, json={"function_name": "two"})
     assert answer.status_code == 404
@@ -66,7 +68,7 @@ def test_a_function_that_raises_is_200_and_not_ok(backend: NavaiBackend, ask: An
     "error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError(), ValueError()]
 )
 @pytest.mark.parametrize("is_async", [True, False])
-def test_whatever_a_function_raises_ends_only_its_own_call(
+def test_an_exception_of_any_kind_ends_only_its_own_call(
     backend: NavaiBackend, execute: Any, error: Any, is_async: Any
 ) -> None:
     @backend.function(name="a")
@@ -149,7 +151,7 @@ def test_lone_surrogates_travel_both_ways(backend: NavaiBackend, execute: Any) -
 @pytest.mark.parametrize(
     "body", [b"{", b"", b"nan", b'{"a":1e400}', b"[" * 100_000, b'"\xff"', b"[]", b"3", b"null"]
 )
-def test_a_body_that_is_no_json_object_is_400(backend: NavaiBackend, ask: Any, body: Any) -> None:
+def test_a_body_that_is_not_a_json_object_is_400(backend: NavaiBackend, ask: Any, body: Any) -> None:
     answer = ask(backend, "POST", EXECUTE, content=body, headers=JSON)
     assert answer.status_code == 400
     assert "JSON" in answer.json()["error"] or "nested" in answer.json()["error"]
@@ -226,7 +228,7 @@ def test_arguments_that_do_not_fit_say_which_and_why(backend: NavaiBackend, exec
     assert "no parameter size" in execute(backend, "order", {"size": 1})["details"]
 
 
-def test_a_class_is_made_for_each_call(backend: NavaiBackend, execute: Any) -> None:
+def test_a_class_is_instantiated_for_each_call(backend: NavaiBackend, execute: Any) -> None:
     @backend.function
     class Till:
         def __init__(self, rate: int = 1) -> None:

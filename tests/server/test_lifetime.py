@@ -1,4 +1,4 @@
-"""Starting and stopping, bodies in parts, and types that describe themselves."""
+"""Start and stop, bodies in parts, defects, and settings as keywords."""
 
 import asyncio
 import logging
@@ -47,7 +47,7 @@ def test_the_lifespan_loads_the_functions_and_warns_once(tmp_path: Path, caplog:
     assert told.count("2027-01-20") == 1
 
 
-def test_an_application_around_it_can_start_and_stop_it(backend: NavaiBackend) -> None:
+def test_an_outer_application_can_start_and_stop_it(backend: NavaiBackend) -> None:
     async def scenario() -> None:
         async with backend.lifespan():
             assert backend.functions().names == []
@@ -68,7 +68,7 @@ def test_a_body_may_come_in_parts(backend: NavaiBackend) -> None:
     assert b'"result":1' in sent[1]["body"]
 
 
-def test_a_body_that_does_not_arrive_is_408_and_a_client_that_left_gets_nothing(tmp_path: Path) -> None:
+def test_a_body_that_does_not_arrive_is_408_and_a_disconnected_client_gets_nothing(tmp_path: Path) -> None:
     backend = NavaiBackend(env={}, functions_base_dir=tmp_path, body_timeout=0.02)
     scope, messages = post(b"{")
     assert run(backend, scope, messages)[0]["status"] == 408
@@ -116,7 +116,7 @@ class Node:
     children: list["Node"] = attrs.Factory(list)
 
 
-def test_a_type_that_holds_itself_has_a_schema_without_references(backend: NavaiBackend, ask: Any) -> None:
+def test_a_recursive_type_has_a_schema_without_references(backend: NavaiBackend, ask: Any) -> None:
     @backend.function
     def show(node: Node) -> int:
         return len(node.children)
@@ -137,7 +137,7 @@ def test_a_backend_takes_every_setting_by_its_name(tmp_path: Path) -> None:
         NavaiBackend(env={}, functions_base_dir=tmp_path, max_body_bytes=0)
 
 
-def test_every_public_name_is_there_and_no_other() -> None:
+def test_every_public_name_can_be_imported_and_no_other() -> None:
     for name in navai_client.server.__all__:
         assert hasattr(navai_client.server, name)
     assert set(navai_client.server.__all__) <= set(dir(navai_client.server))

@@ -1,4 +1,4 @@
-"""The examples of a backend inside, or beside, an application of another framework: served, and asked."""
+"""The examples of a backend mounted into, or beside, an application of another framework."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def get(url: str, body: Any = None) -> Any:
         ("11_serve_beside_django", "/", "The shop's own pages."),
     ],
 )
-def test_the_backend_and_the_application_around_it_both_answer(example: str, own_path: str, own: Any) -> None:
+def test_the_backend_and_the_outer_application_both_respond(example: str, own_path: str, own: Any) -> None:
     with served(example) as url:
         assert get(url + own_path) == own
         assert get(f"{url}/voice/health") == {"ok": True}

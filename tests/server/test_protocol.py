@@ -1,4 +1,4 @@
-"""Connections of the command-line server: answers in one piece, in order, of every size."""
+"""Connections of the command-line server: responses in one piece, in order, of every size."""
 
 import asyncio
 from typing import Any, cast
@@ -41,7 +41,7 @@ def post(name: bytes) -> bytes:
     return head + b"content-length: %d\r\n\r\n%s" % (len(body), body)
 
 
-def test_pipelined_answers_of_every_size_come_in_order_and_whole() -> None:
+def test_pipelined_responses_of_every_size_come_in_order_and_complete() -> None:
     head = b"HEAD /health HTTP/1.1\r\nhost: t\r\n\r\n"
     last = b"GET /health HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
     got = asyncio.run(ask(post(b"short") + post(b"long") + head + last, b'{"ok":true}'))
@@ -49,5 +49,5 @@ def test_pipelined_answers_of_every_size_come_in_order_and_whole() -> None:
     assert got.index(b'"y"') < got.index(b"x" * 200_000) < got.index(b'{"ok":true}')
 
 
-def test_what_is_no_http_is_400_and_the_connection_closed() -> None:
+def test_a_request_that_is_not_http_is_400_and_closes_the_connection() -> None:
     assert asyncio.run(ask(b"nonsense\r\n\r\n", b"HTTP request received.")).startswith(b"HTTP/1.1 400 ")

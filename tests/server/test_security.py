@@ -1,4 +1,4 @@
-"""Who is kept out, and what is kept in."""
+"""What a module exports, who may call, and what must not leave the backend."""
 
 import logging
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_a_package_that_is_a_link_to_outside_is_not_imported(tmp_path: Path, wri
     assert "link to a place outside" in found.warnings[0]
 
 
-def test_only_known_origins_get_a_grant(tmp_path: Path, ask: Any) -> None:
+def test_only_allowed_origins_get_cors_headers(tmp_path: Path, ask: Any) -> None:
     env = {"NAVAI_CORS_ORIGIN": "https://app.example.com"}
     backend = NavaiBackend(env=env, functions_base_dir=tmp_path)
     for origin, granted in (
@@ -71,7 +71,7 @@ def test_only_known_origins_get_a_grant(tmp_path: Path, ask: Any) -> None:
         assert (answer.headers.get("access-control-allow-origin") == origin) is granted
 
 
-def test_an_access_token_is_asked_for_but_on_health_and_preflight(tmp_path: Path, ask: Any) -> None:
+def test_every_route_but_health_and_preflight_requires_the_access_token(tmp_path: Path, ask: Any) -> None:
     backend = NavaiBackend(env={"NAVAI_ACCESS_TOKEN": "let-me-in"}, functions_base_dir=tmp_path)
     assert ask(backend, "GET", "/navai/functions").status_code == 401
     assert ask(backend, "GET", "/navai/functions", headers={"authorization": "Bearer x"}).status_code == 401
@@ -83,7 +83,9 @@ def test_an_access_token_is_asked_for_but_on_health_and_preflight(tmp_path: Path
     assert "let-me-in" not in repr(backend.settings)
 
 
-def test_no_answer_holds_a_key_or_a_path_outside_the_base_directory(tmp_path: Path, execute: Any) -> None:
+def test_no_response_contains_a_key_or_a_path_outside_the_base_directory(
+    tmp_path: Path, execute: Any
+) -> None:
     backend = NavaiBackend(
         BackendOptions(openai_api_key="secret-of-ours"), env={}, functions_base_dir=tmp_path
     )
@@ -97,7 +99,7 @@ def test_no_answer_holds_a_key_or_a_path_outside_the_base_directory(tmp_path: Pa
     assert "secret-of-ours" not in repr(backend.options)
 
 
-def test_words_that_hold_the_letters_of_a_key_are_told_as_they_are(tmp_path: Path, execute: Any) -> None:
+def test_words_that_resemble_a_key_are_not_masked(tmp_path: Path, execute: Any) -> None:
     backend = NavaiBackend(env={}, functions_base_dir=tmp_path)
 
     @backend.function

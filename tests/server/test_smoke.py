@@ -1,4 +1,4 @@
-"""A first look from outside: a demo backend answers on its routes."""
+"""A demo backend responds on its routes."""
 
 import json
 import re

@@ -38,7 +38,7 @@ def speak(stub: Stub, request: dict[str, Any], **env: str) -> dict[str, Any]:
     return asyncio.run(synthesize_speech(options, request, upstream=stub))
 
 
-def test_speech_is_asked_for_with_the_options_and_given_as_base64() -> None:
+def test_speech_is_requested_with_the_options_and_returned_as_base64() -> None:
     stub = Stub(Response(200, {}, b"abc"))
     given = speak(stub, {"text": " hi ", "outputFormat": "pcm_16000"}, ELEVENLABS_MODEL_ID="m")
     assert given == {"provider": "elevenlabs", "mimeType": "audio/pcm", "audioBase64": "YWJj"}
@@ -63,7 +63,7 @@ def test_the_request_wins_over_the_options() -> None:
     [
         (Response(401, {}, b"bad xi-key-of-ours"), {"text": "x"}, 401, "ElevenLabs synthesize failed (401): bad ***"),  # noqa: E501
         (Response(503, {}, b""), {"text": "x"}, 502, "ElevenLabs synthesize failed (503): "),
-        (Response(200, {}, b""), {"text": "x"}, 502, "ElevenLabs gave an answer without audio."),
+        (Response(200, {}, b""), {"text": "x"}, 502, "The response of ElevenLabs has no audio."),
         (Response(200, {}, b"a"), {"text": " "}, 400, "text is required."),
         (Response(200, {}, b"a"), {"text": 1}, 400, "text must be a string."),
         (Response(200, {}, b"a"), {"text": "x", "voiceSettings": {"style": True}}, 400, "style must be a number."),  # noqa: E501
@@ -71,7 +71,7 @@ def test_the_request_wins_over_the_options() -> None:
          "optimizeStreamingLatency is too large."),
     ],
 )  # fmt: skip
-def test_what_cannot_be_spoken_says_why(answer: Any, request_: Any, status: Any, text: str) -> None:
+def test_a_refused_request_says_why(answer: Any, request_: Any, status: Any, text: str) -> None:
     with pytest.raises(BackendError) as caught:
         speak(Stub(answer), request_)
     assert (caught.value.status_code, str(caught.value)) == (status, text)

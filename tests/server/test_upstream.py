@@ -1,4 +1,4 @@
-"""Calls upstream: what ends them, what is refused, and what is sent, against a raw socket."""
+"""Calls to OpenAI and ElevenLabs, against a raw socket: deadlines, limits, connections, failures."""
 
 import asyncio
 import gc
@@ -25,7 +25,7 @@ Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 def against(peer: Peer, scenario: Callable[[str], Coroutine[Any, Any, Any]]) -> Any:
-    """Run *scenario* with the URL of a server that does as *peer* does, and wait until it has done so."""
+    """Run *scenario* with the URL of a server whose connections *peer* handles, and wait until they end."""
 
     async def run() -> Any:
         ends: list[asyncio.Future[None]] = []
@@ -59,7 +59,7 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
     return await reader.readexactly(length)
 
 
-def answering(body: bytes, requests: list[bytes] | None = None) -> Peer:
+def responding(body: bytes, requests: list[bytes] | None = None) -> Peer:
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while not reader.at_eof():
             try:
@@ -90,10 +90,10 @@ async def post(upstream: Upstream, url: str, seconds: float = 5.0, body: object 
 
 
 @pytest.mark.parametrize("peer", [silent, dripping])
-def test_a_peer_that_does_not_finish_is_given_up_and_its_connection_closed(peer: Peer) -> None:
+def test_a_call_ends_at_its_deadline_and_closes_its_connection(peer: Peer) -> None:
     async def scenario(url: str) -> None:
         upstream = Upstream()
-        with pytest.raises(UpstreamTimeoutError, match=r"OpenAI did not answer within 0\.1 seconds\."):
+        with pytest.raises(UpstreamTimeoutError, match=r"OpenAI did not respond within 0\.1 seconds\."):
             await post(upstream, url, 0.1)
 
     against(peer, scenario)
@@ -111,7 +111,7 @@ def test_a_call_under_way_ends_when_the_upstream_is_closed() -> None:
     against(silent, scenario)
 
 
-def test_a_caller_that_leaves_lets_its_call_end_by_itself() -> None:
+def test_a_cancelled_caller_does_not_disturb_the_next_call() -> None:
     async def scenario(url: str) -> None:
         async with Upstream() as upstream:
             calling = asyncio.create_task(post(upstream, url, 0.1))
@@ -121,10 +121,10 @@ def test_a_caller_that_leaves_lets_its_call_end_by_itself() -> None:
                 await calling
             assert await post(upstream, url, 5.0) == b"fine"
 
-    against(answering(b"fine"), scenario)
+    against(responding(b"fine"), scenario)
 
 
-def test_an_answer_that_is_too_large_is_refused_while_it_is_read() -> None:
+def test_a_response_that_is_too_large_is_refused_while_it_is_read() -> None:
     async def scenario(url: str) -> None:
         async with Upstream(max_response_bytes=3) as upstream, Upstream(max_response_bytes=4) as other:
             assert await post(other, url) == b"four"
@@ -132,7 +132,7 @@ def test_an_answer_that_is_too_large_is_refused_while_it_is_read() -> None:
                 await post(upstream, url)
             assert caught.value.status_code == 502
 
-    against(answering(b"four"), scenario)
+    against(responding(b"four"), scenario)
 
 
 def test_one_upstream_keeps_its_connection_and_sends_lone_surrogates() -> None:
@@ -143,11 +143,11 @@ def test_one_upstream_keeps_its_connection_and_sends_lone_surrogates() -> None:
             await post(upstream, url, body={"a": "b"})
             await post(upstream, url, body={"a": "\ud800"})
 
-    against(answering(b"{}", requests), scenario)
+    against(responding(b"{}", requests), scenario)
     assert [json.loads(each) for each in requests] == [{"a": "b"}, {"a": "\ud800"}]
 
 
-def test_the_library_functions_need_no_upstream_of_the_callers() -> None:
+def test_the_library_functions_work_without_a_given_upstream() -> None:
     async def mint(url: str) -> Any:
         options = BackendOptions(openai_api_key="k", openai_base_url=url)
         return await create_realtime_client_secret(options, ClientSecretRequest(voice="cedar"))
@@ -162,10 +162,10 @@ def test_the_library_functions_need_no_upstream_of_the_callers() -> None:
         return await synthesize_speech(options, SpeechRequest(text="hi"))
 
     requests: list[bytes] = []
-    secret = against(answering(b'{"value":"ek_1","expires_at":true}', requests), mint)
+    secret = against(responding(b'{"value":"ek_1","expires_at":true}', requests), mint)
     assert secret == {"value": "ek_1", "speech": {"provider": "openai"}}
     assert json.loads(requests.pop())["session"]["audio"] == {"output": {"voice": "cedar"}}
-    assert against(answering(b"abc", requests), speak)["audioBase64"] == "YWJj"
+    assert against(responding(b"abc", requests), speak)["audioBase64"] == "YWJj"
     assert json.loads(requests[0]) == {"text": "hi"}
 
 
@@ -185,13 +185,13 @@ def test_an_upstream_may_be_used_in_one_event_loop_after_another() -> None:
         return answer
 
     for scenario in (ask, ask, leave_open, ask_in_another, leave_open):
-        assert against(once_answering(b"fine"), scenario) == b"fine"
+        assert against(responding_once(b"fine"), scenario) == b"fine"
     asyncio.run(upstream.aclose())
     gc.collect()
 
 
-def once_answering(body: bytes) -> Peer:
-    """Answer once and hang up."""
+def responding_once(body: bytes) -> Peer:
+    """Respond once and close the connection."""
 
     async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await read_request(reader)
@@ -205,7 +205,7 @@ def test_an_upstream_that_is_forgotten_closes_its_connections() -> None:
     async def scenario(url: str) -> bytes:
         return await post(Upstream(), url)
 
-    assert against(answering(b"fine"), scenario) == b"fine"  # which waits until the peer sees the end
+    assert against(responding(b"fine"), scenario) == b"fine"  # which waits until the peer sees the end
 
 
 def test_the_proxy_that_the_environment_names_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_the_proxy_that_the_environment_names_is_used(monkeypatch: pytest.Monkey
                 await post(upstream, "http://direct.example:1/", 0.2)
             return through
 
-    assert against(once_answering(b"from the proxy"), scenario) == b"from the proxy"
+    assert against(responding_once(b"from the proxy"), scenario) == b"from the proxy"
 
 
 async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
@@ -228,12 +228,12 @@ async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> N
 @pytest.mark.parametrize(
     ("peer", "status", "said"),
     [
-        (silent, 504, "OpenAI did not answer within 0.1 seconds."),
+        (silent, 504, "OpenAI did not respond within 0.1 seconds."),
         (mute, 502, "OpenAI could not be reached (the connection was closed without an answer)."),
-        (answering(b"[]"), 502, "OpenAI gave an answer that is no client secret."),
+        (responding(b"[]"), 502, "The response of OpenAI has no client secret."),
     ],
 )
-def test_what_went_wrong_with_the_upstream_is_told_apart(peer: Peer, status: int, said: str) -> None:
+def test_each_failure_of_the_upstream_has_its_status_and_message(peer: Peer, status: int, said: str) -> None:
     async def scenario(url: str) -> Any:
         backend: Any = NavaiBackend(
             BackendOptions(openai_api_key="k", openai_base_url=url, timeout=0.1), env={}, discover=False

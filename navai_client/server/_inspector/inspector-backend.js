@@ -1,4 +1,4 @@
-// Asking the backend: where its routes are, and the access token, which is kept in memory only.
+// Requests to the backend: the paths of its routes, and the access token, which is kept in memory only.
 
 export const { secret: SECRET, list: LIST, execute: EXECUTE } = document.documentElement.dataset;
 export const CALLS = '/navai/inspector/calls';
@@ -9,24 +9,24 @@ const urlOf = (path) => new URL(path.replace(/^\/+/, ''), base);
 const byId = (id) => document.getElementById(id);
 
 let token = '';
-let isLetIn = false;
+let authorized = false;
 
-// Whether the backend has answered this page, and so lets it in.
-export const letIn = () => isLetIn;
+// Whether the backend has responded to this page other than by asking for an access token.
+export const isAuthorized = () => authorized;
 
 export const fetchText = async (path, options = {}) => {
   const headers = { accept: 'application/json', ...options.headers };
   if (token) headers.authorization = `Bearer ${token}`;
   const response = await fetch(urlOf(path), { ...options, headers, credentials: 'same-origin', redirect: 'error' });
   const text = await response.text();
-  // A 401 may also come from OpenAI, for the backend's own key: only the backend's own names a scheme.
+  // A 401 can also come from OpenAI, about the backend's key: only that of the backend names a scheme.
   const isRefused = response.status === 401 && response.headers.has('www-authenticate');
-  isLetIn = !isRefused;
+  authorized = !isRefused;
   return { status: response.status, ok: response.ok, etag: response.headers.get('etag'), text, isRefused };
 };
 
-// Asks, and when the backend wants a token, asks for that first.
-export const ask = async (path, options) => {
+// Sends a request, and if the backend requires a token, asks the user for it first.
+export const request = async (path, options) => {
   for (;;) {
     const asked = token;
     const answer = await fetchText(path, options);
@@ -35,9 +35,9 @@ export const ask = async (path, options) => {
 };
 
 export const post = (path, body, signal) =>
-  ask(path, { method: 'POST', body, signal, headers: { 'content-type': 'application/json' } });
+  request(path, { method: 'POST', body, signal, headers: { 'content-type': 'application/json' } });
 
-let asking; // one dialog for all who wait for a token
+let asking; // one dialog for all requests that wait for a token
 export const askForToken = (wrong) => {
   asking ??= new Promise((resolve) => {
     const dialog = byId('token-dialog');

@@ -1,7 +1,7 @@
-// The latest calls that reached the backend, polled while the page is looked at.
-import { CALLS, EXECUTE, LIST, SECRET, fetchText, letIn } from './inspector-backend.js';
+// The latest calls that reached the backend, polled while the page is visible.
+import { CALLS, EXECUTE, LIST, SECRET, fetchText, isAuthorized } from './inspector-backend.js';
 import { make, milliseconds } from './inspector-fields.js';
-import { laidOut } from './inspector-json.js';
+import { indented } from './inspector-json.js';
 
 const POLL_MS = 1500;
 const POLL_FAILED_MS = 5000;
@@ -17,7 +17,7 @@ let isLost = false;
 let onLost = () => {};
 let onFound = () => {};
 
-// Begins to poll; tells when the backend does not answer any more, and when it does so again.
+// Starts polling. Calls lost when the backend stops responding, and found when it responds again.
 export const startPolling = (lost, found) => {
   onLost = lost;
   onFound = found;
@@ -27,7 +27,7 @@ export const startPolling = (lost, found) => {
 export const poll = async () => {
   clearTimeout(timer);
   let pause = POLL_MS;
-  if (!isPaused && !document.hidden && (isLost || letIn())) {
+  if (!isPaused && !document.hidden && (isLost || isAuthorized())) {
     try {
       const answer = await fetchText(CALLS);
       if (answer.ok && answer.etag !== known) {
@@ -75,15 +75,15 @@ const callRow = ({ at, method, path, request_id: id, status, ok, function: name,
     make('time', { className: 'faint', dateTime: time.toISOString() }, time.toLocaleTimeString()),
   );
   const more = make('div', {}, make('p', { className: 'faint code' }, `${method} ${path} · ${id}`));
-  if (sent) more.append(make('h3', {}, 'Sent'), make('pre', { tabIndex: 0 }, laidOut(sent)));
-  if (given) more.append(make('h3', {}, 'Answered'), make('pre', { tabIndex: 0 }, laidOut(given)));
+  if (sent) more.append(make('h3', {}, 'Sent'), make('pre', { tabIndex: 0 }, indented(sent)));
+  if (given) more.append(make('h3', {}, 'Received'), make('pre', { tabIndex: 0 }, indented(given)));
   return make('li', {}, make('details', {}, summary, more));
 };
 
 byId('pause').addEventListener('click', ({ currentTarget }) => {
   isPaused = !isPaused;
   currentTarget.setAttribute('aria-pressed', String(isPaused));
-  currentTarget.textContent = isPaused ? 'Go on' : 'Pause';
+  currentTarget.textContent = isPaused ? 'Resume' : 'Pause';
   if (!isPaused) poll();
 });
 document.addEventListener('visibilitychange', () => {

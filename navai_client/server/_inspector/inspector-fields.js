@@ -1,5 +1,5 @@
 // Forms from JSON Schemas. A field has an `element` and `read()`, which gives the JSON text of its value, or
-// undefined when it is left out, or throws Invalid with the control to look at.
+// undefined if it is left out, or throws Invalid with the control that is wrong.
 // Names and texts of schemas come from elsewhere: they become text nodes and never HTML.
 
 let count = 0;
@@ -17,7 +17,7 @@ export const make = (tag, properties = {}, ...children) => {
   return element;
 };
 
-// A duration as people read it.
+// A duration for people.
 export const milliseconds = (number) => (number < 10 ? `${number.toFixed(1)} ms` : number < 10000 ? `${Math.round(number)} ms` : `${(number / 1000).toFixed(1)} s`);
 
 export class Invalid extends Error {
@@ -74,7 +74,7 @@ const typeOf = (schema, kind) => {
 
 const shown = (value) => (typeof value === 'string' ? value : JSON.stringify(value));
 
-// What is wrong with a number, or undefined.
+// The error of a number, or undefined.
 const wrongNumber = (text, schema, kind) => {
   if (!(kind === 'integer' ? INTEGER : NUMBER).test(text)) return kind === 'integer' ? 'Must be a whole number.' : 'Must be a number.';
   const value = Number(text);
@@ -83,7 +83,7 @@ const wrongNumber = (text, schema, kind) => {
   return fits ? undefined : `Must be ${rangeOf(schema)}.`;
 };
 
-// Controls: each gives the element to label, and a way to read what is in it.
+// Controls: each returns the element to label, and a function that reads its value.
 const controls = {
   string(schema, { name, required }) {
     const long = LONG.test(name) || schema.maxLength > 200;
@@ -167,7 +167,7 @@ const single = (schema, options, kind) => {
   return { element: make('div', { className: 'field' }, make('label', { for: id }, ...headed(schema, options, kind)), hint, control, error), read };
 };
 
-// Lists, and objects, which are a list of one member each; what is optional is not there until it is added.
+// Lists, and objects, which are lists of one member each. An optional one is absent until it is added.
 const group = (schema, options, kind) => {
   const body = make('div', { className: 'rows' });
   const fieldset = make('fieldset', {}, make('legend', {}, ...headed(schema, options, kind)));
@@ -207,7 +207,7 @@ const group = (schema, options, kind) => {
   return { element: fieldset, read };
 };
 
-// The members of an object, and a way to read them all as one JSON text.
+// The members of an object, and a function that reads them all as one JSON text.
 export const makeMembers = (schema) => {
   const required = new Set(Array.isArray(schema.required) ? schema.required : []);
   const entries = Object.entries(isRecord(schema.properties) ? schema.properties : {});
@@ -237,7 +237,7 @@ const hideInvalid = (control) => {
   if (error) error.hidden = true;
 };
 
-// Say at a control what is wrong with it, and go there.
+// Show an error at its control, and focus it.
 export const showInvalid = ({ message, control }) => {
   for (const other of control.form.querySelectorAll('[aria-invalid]')) hideInvalid(other);
   control.setAttribute('aria-invalid', 'true');

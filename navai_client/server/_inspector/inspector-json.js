@@ -1,4 +1,4 @@
-// JSON as text: laid out and taken apart without parsing its numbers, so that long ones keep their digits.
+// JSON as text: indented and split without parsing its numbers, so that long ones keep their digits.
 
 const SPACE = /[\s,:]/;
 
@@ -39,8 +39,8 @@ export const membersOf = (text) => {
   return members;
 };
 
-// Valid JSON text with a member or an element on each line; text that is no JSON as it is.
-export const laidOut = (text) => {
+// Valid JSON text with a member or an element on each line; other text unchanged.
+export const indented = (text) => {
   try {
     JSON.parse(text);
   } catch {
@@ -70,7 +70,7 @@ export const laidOut = (text) => {
       out += text.slice(i, end);
       i = end;
     }
-    // What stands after a value: the rest of its line.
+    // After a value: the rest of its line.
     let rest = i;
     while (/\s/.test(text[rest] ?? '')) rest += 1;
     if (text[rest] === ',') out += `,\n${indent}`;

@@ -1,49 +1,49 @@
 // The inspector: lists a backend's functions, runs them, mints client secrets and shows the latest calls.
 // Everything that comes from the backend is put into the page as text, never as HTML.
-import { EXECUTE, LIST, SECRET, CALLS, ask, askForToken, base, post } from './inspector-backend.js';
+import { EXECUTE, LIST, SECRET, CALLS, request, askForToken, base, post } from './inspector-backend.js';
 import { poll, startPolling } from './inspector-calls.js';
 import { Invalid, make, makeMembers, milliseconds, showInvalid } from './inspector-fields.js';
-import { laidOut, membersOf } from './inspector-json.js';
+import { indented, membersOf } from './inspector-json.js';
 
 const byId = (id) => document.getElementById(id);
 let functions = [];
-const forms = new Map(); // what was typed stays while the page is open
+const forms = new Map(); // inputs are kept while the page is open
 
 byId('token-button').addEventListener('click', async () => {
   if (await askForToken(false)) await load();
 });
 
-const tell = (text, isError = false) => {
+const showState = (text, isError = false) => {
   const state = byId('state');
   if (state.textContent !== text) state.textContent = text;
   state.classList.toggle('bad', isError);
 };
 
-// ---------------------------------------------------------------- what there is
+// ---------------------------------------------------------------- the list
 
 const load = async () => {
   byId('where').textContent = base.host + base.pathname.replace(/\/$/, '');
   if (LIST === undefined) {
     byId('functions-part').hidden = true;
-    tell('Functions are not served');
+    showState('Functions are not served');
     showSecret();
-    await ask(CALLS).catch(() => tell('The backend does not answer', true));
+    await request(CALLS).catch(() => showState('The backend does not respond', true));
     return;
   }
   let answer;
   try {
-    answer = await ask(LIST);
+    answer = await request(LIST);
   } catch {
-    tell('The backend does not answer', true);
+    showState('The backend does not respond', true);
     return;
   }
   if (!answer.ok) {
-    tell(answer.status === 401 ? 'An access token is needed' : `The list was answered ${answer.status}`, true);
+    showState(answer.status === 401 ? 'Access token required' : `Listing failed: HTTP ${answer.status}`, true);
     return;
   }
   const { items, warnings } = JSON.parse(answer.text);
   functions = items;
-  tell(functions.length === 1 ? '1 function' : `${functions.length} functions`);
+  showState(functions.length === 1 ? '1 function' : `${functions.length} functions`);
   showWarnings(warnings);
   showList();
   showChosen();
@@ -77,7 +77,7 @@ const showList = () => {
   );
   const nothing = byId('nothing');
   nothing.hidden = found.length > 0;
-  nothing.textContent = functions.length ? 'No function is called or described like that.' : 'This backend offers no function yet.';
+  nothing.textContent = functions.length ? 'No function matches.' : 'This backend has no functions.';
   markChosen();
 };
 
@@ -142,7 +142,7 @@ const makeOutcome = () => {
   const element = make('section', { className: 'outcome', 'aria-label': 'Result' }, said, body);
   return {
     element,
-    tell(kind, title, ...more) {
+    show(kind, title, ...more) {
       element.dataset.kind = kind;
       said.replaceChildren(make('span', { className: 'badge' }, title), ...more.map((each) => make('span', { className: 'faint' }, each)));
       body.replaceChildren();
@@ -180,7 +180,7 @@ const size = (text) => {
   return bytes < 1024 ? `${bytes} bytes` : `${(bytes / 1024).toFixed(1)} KiB`;
 };
 
-// Runs `work` for a form: once at a time, with its time running, and a way to leave it.
+// Runs `work` for a form: one at a time, with the elapsed time and a button to cancel it.
 const run = async (outcome, button, work) => {
   if (button.dataset.busy) return undefined;
   const label = button.textContent;
@@ -194,12 +194,12 @@ const run = async (outcome, button, work) => {
   const ticking = setInterval(() => {
     button.textContent = `${label} ${((performance.now() - began) / 1000).toFixed(1)} s`;
   }, 100);
-  outcome.tell('busy', 'Waiting');
+  outcome.show('busy', 'Waiting');
   try {
     const answer = await work(controller.signal);
     return { ...answer, time: performance.now() - began };
   } catch {
-    outcome.tell('bad', controller.signal.aborted ? 'Not waited for' : 'No answer', milliseconds(performance.now() - began));
+    outcome.show('bad', controller.signal.aborted ? 'Cancelled' : 'No response', milliseconds(performance.now() - began));
     outcome.add(make('p', {}, controller.signal.aborted ? 'The backend may go on with the call.' : 'The backend could not be reached, or closed the connection.'));
     return undefined;
   } finally {
@@ -213,7 +213,7 @@ const run = async (outcome, button, work) => {
   }
 };
 
-const whole = (text) => make('details', {}, make('summary', {}, 'Whole answer'), codeBlock(laidOut(text), 'Whole answer'));
+const whole = (text) => make('details', {}, make('summary', {}, 'Full response'), codeBlock(indented(text), 'Full response'));
 
 const parsed = (text) => {
   try {
@@ -225,7 +225,7 @@ const parsed = (text) => {
 
 const showRefusal = (outcome, { status, text, time }) => {
   const said = parsed(text);
-  outcome.tell('bad', `HTTP ${status}`, milliseconds(time));
+  outcome.show('bad', `HTTP ${status}`, milliseconds(time));
   if (typeof said?.error === 'string') outcome.add(make('p', { className: 'message' }, said.error));
   if (text) outcome.add(whole(text));
 };
@@ -279,7 +279,7 @@ const buildFunction = ({ name, description, source, parameters }) => {
 
 const drafted = (members) => {
   try {
-    return laidOut(members.read());
+    return indented(members.read());
   } catch {
     return '{}';
   }
@@ -290,12 +290,12 @@ const showExecution = (outcome, answer) => {
   if (said === undefined || said === null) {
     showRefusal(outcome, answer);
   } else if (said.ok !== true) {
-    outcome.tell('bad', 'Failed', milliseconds(answer.time));
+    outcome.show('bad', 'Failed', milliseconds(answer.time));
     outcome.add(make('p', { className: 'message' }, String(said.details ?? said.error ?? 'Backend function failed.')), whole(answer.text));
   } else {
     const result = membersOf(answer.text).get('result') ?? 'null';
-    outcome.tell('good', 'Done', milliseconds(answer.time), size(result));
-    outcome.add(codeBlock(laidOut(result), 'Result'), whole(answer.text));
+    outcome.show('good', 'Done', milliseconds(answer.time), size(result));
+    outcome.add(codeBlock(indented(result), 'Result'), whole(answer.text));
   }
 };
 
@@ -342,7 +342,7 @@ const showMinted = (outcome, { value, expires_at: expires, speech }, time) => {
     shown.textContent = isShown ? value : masked;
   });
   copy.addEventListener('click', () => copied(value, copy));
-  outcome.tell('good', 'Minted', milliseconds(time));
+  outcome.show('good', 'Minted', milliseconds(time));
   const facts = make('dl', {}, make('dt', {}, 'Value'), make('dd', {}, shown, reveal, copy));
   if (typeof expires === 'number') facts.append(make('dt', {}, 'Expires'), make('dd', {}, new Date(expires * 1000).toLocaleString()));
   if (typeof speech?.provider === 'string') facts.append(make('dt', {}, 'Speech'), make('dd', {}, speech.provider));
@@ -350,4 +350,4 @@ const showMinted = (outcome, { value, expires_at: expires, speech }, time) => {
 };
 
 await load();
-startPolling(() => tell('The backend does not answer', true), load);
+startPolling(() => showState('The backend does not respond', true), load);
