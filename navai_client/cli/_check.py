@@ -21,6 +21,7 @@ from navai_client.cli._payload import parse_json
 from navai_client.conformance import GROUPS, PROFILES, Report
 from navai_client.conformance._requirement import ACTS
 from navai_client.errors import NavaiConfigError
+from navai_client.wire._operations import OPERATIONS
 
 _ACT_OPTIONS: Mapping[str, str] = {
     "execute": "--execute NAME --payload JSON",
@@ -28,17 +29,13 @@ _ACT_OPTIONS: Mapping[str, str] = {
     "mint": "--mint",
     "speak": "--speak TEXT",
 }
-_PATHS = (
-    ("--client-secret-path", "The path that mints client secrets."),
-    ("--functions-list-path", "The path that lists functions."),
-    ("--functions-execute-path", "The path that executes functions."),
-    ("--speech-synthesize-path", "The path that synthesizes speech."),
-)
 
 
 def _path_options(function: Any) -> Any:
-    for option, text in reversed(_PATHS):
-        function = click.option(option, metavar="PATH", help=text)(function)
+    for operation in reversed(OPERATIONS):
+        option = f"--{operation.path_option.replace('_', '-')}"
+        purpose = operation.summary[0].lower() + operation.summary[1:]
+        function = click.option(option, metavar="PATH", help=f"The path to {purpose}.")(function)
     return function
 
 
@@ -77,7 +74,12 @@ def _path_options(function: Any) -> Any:
     help="The format of the report.",
 )
 @click.option("--json", "form", flag_value="json", help="Short for --format json.")
-@click.option("--output", type=click.Path(dir_okay=False, writable=True), metavar="FILE", help="Its file.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, writable=True),
+    metavar="FILE",
+    help="Write the report to FILE.",
+)
 @click.option("--verbose", is_flag=True, help="List what was skipped.")
 @connection_options(timeout=10.0, timeout_help="Seconds for each response.")
 def check(

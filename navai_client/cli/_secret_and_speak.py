@@ -1,5 +1,6 @@
 """``navai secret`` and ``navai speak``: mint a client secret, and turn text into speech."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,34 +21,53 @@ from navai_client.cli._output import (
 )
 from navai_client.cli._payload import read_file
 from navai_client.models import ClientSecret
+from navai_client.wire._operations import CREATE_CLIENT_SECRET, SYNTHESIZE_SPEECH, Operation
 
-_UNIT = click.FloatRange(0, 1)
+_RANGES = {"optimize_streaming_latency": click.IntRange(0, 4)}  # all other numbers are from 0 to 1
+
+
+def _field_options(operation: Operation[Any]) -> Callable[[Any], Any]:
+    """Return a decorator that gives a command an option for each optional field of *operation*."""
+
+    def decorate(function: Any) -> Any:
+        for field in reversed(operation.fields):
+            name = field.name.replace("_", "-")
+            settings: dict[str, Any] = {"help": field.doc}
+            if field.type == "boolean":
+                name, settings["default"] = f"{name}/--no-{name.removeprefix('use-')}", None
+            elif field.type == "number":
+                settings["type"] = _RANGES.get(field.name, click.FloatRange(0, 1))
+            else:
+                settings["metavar"] = "@env:NAME" if field.secret else "TEXT"
+            if not field.required:
+                function = click.option(f"--{name}", **settings)(function)
+        return function
+
+    return decorate
+
+
+def _given(operation: Operation[Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the *options* that were given; those of secret fields can be references."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in operation.secret_fields:
+        if name in given:
+            given[name] = expand(given[name], f"--{name.replace('_', '-')}")
+    return given
 
 
 @click.command(cls=BackendCommand)
-@click.option("--model", help="The Realtime model.")
-@click.option("--voice", help="The voice.")
-@click.option("--instructions", metavar="TEXT", help="The instructions of the agent.")
-@click.option("--language", help="The language of its replies.")
-@click.option("--voice-accent", metavar="TEXT", help="The accent of its voice.")
-@click.option("--voice-tone", metavar="TEXT", help="The tone of its voice.")
-@click.option(
-    "--api-key", metavar="@env:NAME", help="An OpenAI key, for backends that accept one in a request."
-)
+@_field_options(CREATE_CLIENT_SECRET)
 @click.option("--reveal", is_flag=True, help="Show the secret itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON; masked, too, without --reveal.")
 @connection_options()
-def secret(
-    connection: Connection, *, api_key: str | None, reveal: bool, as_json: bool, **session: Any
-) -> None:
+def secret(connection: Connection, *, reveal: bool, as_json: bool, **session: Any) -> None:
     """Mint a short-lived key with which an agent opens a Realtime session.
 
     The secret is masked unless --reveal is given.
     """
-    if api_key is not None:
-        session["api_key"] = expand(api_key, "--api-key")
+    given = _given(CREATE_CLIENT_SECRET, session)
     with connection.client() as client, waiting("Minting a client secret"):
-        minted = client.create_client_secret(**_given(session))
+        minted = client.create_client_secret(**given)
     value = minted.value if reveal else mask(minted.value)
     if as_json:
         write_json(
@@ -78,14 +98,7 @@ def _expiry(minted: ClientSecret) -> str:
     metavar="FILE",
     help="The file for the audio; - is standard output.",
 )
-@click.option("--voice-id", metavar="ID", help="The voice.")
-@click.option("--model-id", metavar="ID", help="The speech model.")
-@click.option("--output-format", metavar="NAME", help="The audio format, such as mp3_44100_128.")
-@click.option("--optimize-streaming-latency", type=click.IntRange(0, 4), help="Quality to trade for speed.")
-@click.option("--stability", type=_UNIT, help="From lively to even.")
-@click.option("--similarity-boost", type=_UNIT, help="How close to the original voice.")
-@click.option("--style", type=_UNIT, help="How much of the voice's style.")
-@click.option("--use-speaker-boost/--no-speaker-boost", default=None, help="Whether likeness is boosted.")
+@_field_options(SYNTHESIZE_SPEECH)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON what was written.")
 @connection_options(acts=True)
 def speak(connection: Connection, *, text: str, out: str, as_json: bool, **voice: Any) -> int:
@@ -97,7 +110,7 @@ def speak(connection: Connection, *, text: str, out: str, as_json: bool, **voice
     if text == "-":
         text = read_file("-", "TEXT")
     with connection.client() as client, waiting("Waiting for the audio"):
-        speech = client.synthesize_speech(text, **_given(voice))
+        speech = client.synthesize_speech(text, **_given(SYNTHESIZE_SPEECH, voice))
     if out == "-":
         write_bytes(speech.audio)
         return Status.OK
@@ -108,7 +121,3 @@ def speak(connection: Connection, *, text: str, out: str, as_json: bool, **voice
     elif status == Status.OK:
         note(f"{out}: {len(speech.audio):,} bytes of {one_line(speech.mime_type)}")
     return status
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
