@@ -5,13 +5,14 @@ import json
 import re
 import struct
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from navai_client._redaction import Redactor, is_private, is_secret_header, message_of, secrets_in
+from navai_client._redaction import Redactor, is_private, is_secret_header, mask, message_of, secrets_in
 from tests.properties import JSON, PROPERTY
 
 ANY = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -281,3 +282,15 @@ def test_the_message_of_an_error_is_never_empty() -> None:
         "ValueError",
         "Broken",
     ]
+
+
+def test_paths_are_shortened_below_the_base_directory_and_elsewhere(tmp_path: Path) -> None:
+    redactor = Redactor([KEY], base_dir=tmp_path)
+    assert redactor.text(f"'{tmp_path}/src/a.py', '/etc/ssl/x.pem', {KEY}") == "'src/a.py', 'x.pem', ***"
+    assert redactor.text("and/or, /nowhere-at-all/x, /etc") == "and/or, /nowhere-at-all/x, /etc"
+    assert redactor.json({"details": f"{tmp_path}/a.py"}) == {"details": "a.py"}
+
+
+def test_a_mask_for_a_repr_shows_little_of_a_long_secret_and_nothing_of_a_short_one() -> None:
+    assert mask("ek_68af296e8e408191a1120ab6383263c2") == "ek_***63c2"
+    assert mask("ek_68af296e8e408191a1120ab") == "***"

@@ -78,7 +78,7 @@ def _path_options(function: Any) -> Any:
     "--output",
     type=click.Path(dir_okay=False, writable=True),
     metavar="FILE",
-    help="Write the report to FILE.",
+    help="Write it to FILE.",
 )
 @click.option("--verbose", is_flag=True, help="List what was skipped.")
 @connection_options(timeout=10.0, timeout_help="Seconds for each response.")
