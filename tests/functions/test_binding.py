@@ -8,7 +8,9 @@ import attrs
 import pydantic
 import pytest
 
+from navai_client.functions._binding import Payload
 from navai_client.server import NavaiBackend
+from navai_client.server._http import BackendRequest
 from tests.functions.conftest import toolset_of
 
 EXECUTE = "/navai/functions/execute"
@@ -212,17 +214,21 @@ class TestJson:
         assert "JSON" in str(asyncio.run(call_tool(object())).error)
 
 
-def test_a_call_that_could_not_be_bound_does_not_stay_registered(ask: Any, backend: NavaiBackend) -> None:
+def test_a_call_that_could_not_be_bound_does_not_stay_registered(backend: NavaiBackend) -> None:
     def interrupt(_: Any) -> Any:
         raise KeyboardInterrupt
 
-    @backend.function(name="f")
+    @backend.function
     async def f(x: Annotated[int, pydantic.AfterValidator(interrupt)]) -> int:
         return x
 
-    for key in (None, "k"):
+    (function,) = backend.functions().functions
+    for key in (None, "k", "k"):
+        beginning = backend.invoker.begin(
+            function, Payload({"x": 1}), BackendRequest("POST", EXECUTE, {}), key=key
+        )
         with pytest.raises(KeyboardInterrupt):
-            send(ask, backend, '{"x": 1}', key=key)
+            beginning.send(None)
     assert backend.invoker._running == set()
 
 
