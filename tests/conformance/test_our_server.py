@@ -92,7 +92,7 @@ def test_the_base_url_is_read_from_the_environment(demo_server: str, monkeypatch
         ({"speak": " "}, "speak must be a text that is not blank."),
         ({"verify": "/no/such/file"}, "verify names '/no/such/file', where there is no file"),
         ({"proxy": "no proxy"}, "proxy is not a proxy's URL"),
-        ({"headers": {"X": "a\nb"}}, "The header X holds a line break"),
+        ({"headers": {"X": "a\nb"}}, "The header X has a line break"),
     ],
 )
 def test_invalid_arguments_are_refused(given: dict[str, Any], said: str) -> None:
