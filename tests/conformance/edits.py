@@ -1,4 +1,4 @@
-"""How a backend is made to misbehave: for which requests, and what becomes of their answers."""
+"""How a backend is made to misbehave: for which requests, and how their responses change."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -78,7 +78,7 @@ def with_origin(path: str, method: str, origin: str) -> When:
 
 
 def is_unknown(asked: Asked) -> bool:
-    """Hold for calls of the function that there is not."""
+    """Hold for calls of the unknown function."""
     return asked.path == EXECUTE and str(asked.record.get("function_name")).startswith("navai_check")
 
 

@@ -1,4 +1,4 @@
-"""A backend of nobody's: WSGI and the standard library alone, written from docs/contract.md."""
+"""A backend that shares no code with ours: WSGI and the standard library, written from docs/contract.md."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ LISTED: Final = {"name": "divide", "description": "Divide two numbers.", "source
 
 
 class RefusedError(Exception):
-    """What is answered with a status and an error."""
+    """Becomes a response with a status and an error."""
 
     def __init__(self, status: int, error: str, headers: dict[str, str] | None = None, **more: Any) -> None:
         super().__init__(error)
@@ -81,7 +81,7 @@ def read(environ: Environ) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise RefusedError(400, "The body is not JSON.") from None
     if not isinstance(body, dict):
-        raise RefusedError(400, "The body is no object.")
+        raise RefusedError(400, "The body is not an object.")
     return body
 
 

@@ -59,7 +59,7 @@ def test_express_deviates_from_the_contract_where_its_profile_says_and_nowhere_e
     report = check(express, **ACTS)
 
     broken = {finding.id for finding in report if finding.verdict in ("failed", "warned")}
-    # Without EXEC-14 nobody can see whether details would be there.
+    # Without EXEC-14 the details cannot be judged.
     assert broken | {"EXEC-15"} == set(PROFILES["express"].deviations)
     assert report["EXEC-15"].reason == "it is judged only when EXEC-14 holds"
     assert [finding.id for finding in report if finding.verdict == "failed"] == ["EXEC-14"]

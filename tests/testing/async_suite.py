@@ -1,6 +1,6 @@
 """Asynchronous tests with the plugin's fixtures, for whichever plugin runs them.
 
-test_plugin.py runs them with anyio's, .ci/run with pytest-asyncio: that one is no dependency of development,
+test_plugin.py runs them with anyio's, .ci/run with pytest-asyncio: that one is not a development dependency,
 because it would be active in every test run that our tests start.
 """
 

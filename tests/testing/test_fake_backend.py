@@ -164,7 +164,7 @@ def test_closing_ends_calls_on_an_event_loop_that_still_runs() -> None:
         async with AsyncNavaiBackendClient(transport=backend.async_transport) as client:
             with pytest.raises(NavaiTimeoutError):
                 await client.execute_function("hang", timeout=0.05)
-            assert not ended.is_set()  # it has a key: whoever asks again with that gets its answer
+            assert not ended.is_set()  # it has a key: a retry with that key gets its result
             backend.close()
             await asyncio.wait_for(ended.wait(), 10)
 
