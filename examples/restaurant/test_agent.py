@@ -1,4 +1,4 @@
-"""A whole call, offline: the caller and the model are scripted, everything between them is real."""
+"""A complete call, offline: the caller and the model are scripted, everything between them is real."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The backend's functions, as the agent calls them, and the page beside them."""
+"""The backend's functions, as the agent calls them, and its own page."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ DINNER = {"day": "2030-05-17", "seating": "20:00", "party": 4}
 
 @asynccontextmanager
 async def restaurant(folder: Path) -> AsyncIterator[AsyncNavaiBackendClient]:
-    """A client of a new restaurant, whose database is in *folder*."""
+    """Yield a client of a new restaurant, whose database is in *folder*."""
     app = make_app(f"sqlite:///{folder}/restaurant.db")
     async with (
         app.router.lifespan_context(app),

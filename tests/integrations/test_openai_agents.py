@@ -42,18 +42,18 @@ BACKEND = {
 
 
 class Stage:
-    """What a test plays on: the API, the toolset, the session, and what the session told."""
+    """The parts of a test: the API, the toolset, the session, and the events of the session."""
 
     def __init__(self, api: FakeRealtimeServer, toolset: Toolset, session: RealtimeSession) -> None:
         self.api = api
         self.toolset = toolset
         self.session = session
-        self.told: list[Any] = []
+        self.events: list[Any] = []
 
     async def listen(self) -> None:
-        """Iterate as every application does; what is wrong with a tool would be raised here."""
+        """Iterate as every application does; a failing tool would raise here."""
         async for event in self.session:
-            self.told.append(event)
+            self.events.append(event)
 
     def output(self, call_id: str) -> dict[str, Any]:
         """Return the only result that the model got for a call."""
@@ -72,7 +72,7 @@ async def stage(
     strict: bool = True,
     **options: Any,
 ) -> AsyncIterator[Stage]:
-    """Set up everything from the backend to a session that is connected and listened to."""
+    """Set up everything from the backend to a connected session whose events are read."""
     async with FakeRealtimeServer(script, strict=strict) as api:
         with served(shop, api.openai_base_url, **BACKEND) as url:
             client: Any = NavaiBackendClient(url) if sync else AsyncNavaiBackendClient(url)
@@ -113,7 +113,7 @@ async def test_a_tool_call_reaches_the_backends_function_and_its_result_the_mode
         assert on.api.sessions[-1].said == ["It is 21 degrees."]
         assert [minted.api_key for minted in on.api.minted] == ["sk-of-the-backend"] * 2
         assert on.api.refused == []
-    assert not [event for event in on.told if event.type == "error"]
+    assert not [event for event in on.events if event.type == "error"]
 
 
 @in_a_loop
@@ -173,7 +173,7 @@ async def test_each_failed_call_returns_one_result_and_the_session_goes_on() -> 
         await on.session.send_message("Are you still there?")
         await on.api.wait_for_async("conversation.item.create", said + 1)
         await on.api.wait_async()
-    assert not [event for event in on.told if event.type == "error"]
+    assert not [event for event in on.events if event.type == "error"]
 
 
 @in_a_loop
@@ -209,7 +209,7 @@ async def test_a_call_that_runs_when_the_session_ends_can_finish() -> None:
     async with stage(
         [Call("book", {"table": 7}, "call_book")],
         shop,
-        strict=False,  # nobody is there any more to be told the result
+        strict=False,  # the session is gone before the result
         after=lambda _, outcome: outcomes.append(outcome),
     ) as on:
         await on.session.send_message("Book table 7.")

@@ -31,7 +31,7 @@ async def served(**options: Unpack[ToolsetOptions]) -> AsyncIterator[tuple[LiveB
 
 
 def results(messages: list[dict[str, Any]], call_id: str = "call_1") -> list[Any]:
-    """Return what the conversation holds as results of a call, whichever way Pipecat wrote them down."""
+    """Return the results of a call in the conversation, in both of Pipecat's forms."""
     told = []
     for message in messages:
         if message["role"] not in ("tool", "developer"):
