@@ -1,12 +1,10 @@
-"""A response body on its way in: decompressed and counted as it comes. No I/O."""
+"""The body of a response while it arrives: decompressed, and limited in size. No I/O."""
 
 import zlib
 from collections.abc import Mapping
 from typing import Final
 
 from navai_client.wire._values import Response, TransportFailure
-
-__all__ = ["ACCEPT_ENCODING", "Body", "outcome"]
 
 ACCEPT_ENCODING: Final = "gzip, deflate"
 
@@ -16,19 +14,19 @@ _RAW: Final = -15
 
 
 class Body:
-    """Collects a body of at most *limit* decompressed bytes, without ever holding more.
+    """Collects a body of at most *limit* decompressed bytes, and never holds more.
 
     Args:
         limit: Bytes to keep at most.
-        encoding: The ``Content-Encoding``; one that is not known is passed through as it is.
+        encoding: The ``Content-Encoding``. A body in an unknown one is kept as it is.
 
     Attributes:
-        truncated: Whether there was more than *limit*.
-        broken: Whether the compression made no sense at some point.
+        truncated: Whether the body is larger than *limit*.
+        broken: Whether the compressed data are damaged.
     """
 
     def __init__(self, limit: int, encoding: str | None) -> None:
-        self._left = limit
+        self._room = limit
         self._chunks: list[bytes] = []
         self._encoding = (encoding or "").strip().lower()
         self._compressed = self._encoding in {"gzip", "x-gzip", "deflate"}
@@ -38,23 +36,23 @@ class Body:
         self.truncated = False
 
     def feed(self, chunk: bytes) -> bool:
-        """Take *chunk*; return whether more is wanted. Damaged compression ends the body where it is."""
+        """Add *chunk*; return whether more is wanted. Damaged compressed data end the body."""
         if self._compressed:
             try:
                 chunk = self._decompress(chunk)
             except zlib.error:
                 self.broken = True
                 return False
-        if len(chunk) > self._left:
+        if len(chunk) > self._room:
             self.truncated = True
-            chunk = chunk[: self._left]
-        self._left -= len(chunk)
+            chunk = chunk[: self._room]
+        self._room -= len(chunk)
         if chunk:
             self._chunks.append(chunk)
         return not self.truncated
 
     def damaged(self) -> bool:
-        """Return whether a compressed body was not one, or ended too early."""
+        """Return whether a compressed body is damaged, or ended too early."""
         if self.broken:
             return True
         if self._decompressor is None:
@@ -62,15 +60,15 @@ class Body:
         return not self.truncated and not self._decompressor.eof
 
     def content(self) -> bytes:
-        """Return what was kept."""
+        """Return what was collected."""
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     def _decompress(self, chunk: bytes) -> bytes:
         parts = []
-        room = self._left + 1
+        room = self._room + 1
         while chunk and room > 0:
             if self._decompressor is not None and self._decompressor.eof:
-                # gzip may go on with another member (RFC 1952), or with zeros, which Node.js passes over too
+                # In gzip another member may follow (RFC 1952, section 2.2), or zeros, which Node.js skips.
                 chunk = b"" if self._encoding == "deflate" else chunk.lstrip(b"\0")
                 if not chunk:
                     break
@@ -89,14 +87,14 @@ class Body:
     def _window_bits(self, start: bytes) -> int:
         if self._encoding != "deflate":
             return _GZIP
-        # Some servers send deflate without the zlib header that RFC 9110 asks for, and browsers take it.
+        # Some servers send deflate without the zlib header of RFC 9110, section 8.4.1.2; browsers accept it.
         is_zlib = start[0] & 0x0F == 8 and int.from_bytes(start[:2]) % 31 == 0  # noqa: PLR2004 - RFC 1950
         return _ZLIB if is_zlib else _RAW
 
 
 def outcome(status: int, headers: Mapping[str, str], body: Body) -> Response | TransportFailure:
-    """Return the response that *body* belongs to, or why it is none."""
+    """Return the response with *body*, or why it cannot be used."""
     if 200 <= status <= 299 and body.damaged():  # noqa: PLR2004 - what HTTP calls success
-        return TransportFailure("the answer is compressed, and damaged or cut short")
-    text = b"" if body.broken else body.content()  # an error keeps its status, and the text that can be read
+        return TransportFailure("the response is compressed, and damaged or cut short")
+    text = b"" if body.broken else body.content()  # an error keeps its status
     return Response(status, headers, text, body.truncated)

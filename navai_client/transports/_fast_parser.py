@@ -10,7 +10,8 @@ from navai_client.transports._body import ACCEPT_ENCODING, Body, outcome
 from navai_client.transports._network import Target
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
-_HEAD_LIMIT: Final = 64 * 1024  # bytes of headers, or of anything else without a byte of the body
+# Bytes without any of the body: headers, chunk sizes, interim responses, trailers. httpcore has 100 KiB.
+_HEAD_LIMIT: Final = 64 * 1024
 _SWITCHING: Final = 101
 _LINES: Final = re.compile(r"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*")  # RFC 9110, section 5, in ASCII
 
@@ -56,11 +57,11 @@ def _lines(headers: _Headers) -> bytes | None:
 
 
 class ResponseParser:
-    """Reads the answers of one connection. Call ``begin()`` for each, then ``feed()`` until it is ``over``.
+    """Reads the responses of one connection. Call ``begin()`` for each, then ``feed()`` until it is ``over``.
 
     Attributes:
-        over: Whether no more bytes are wanted: the answer is whole, too large, or none at all.
-        reusable: Whether it ended where it said, nothing followed, and the peer keeps the connection.
+        over: Whether no more bytes are wanted: the response is complete, too large, or invalid.
+        reusable: Whether the response ended where it said, nothing followed, and the peer keeps listening.
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class ResponseParser:
         self.begin(0)
 
     def begin(self, limit: int) -> None:
-        """Expect another answer, with a body of at most *limit* decompressed bytes."""
+        """Expect another response, with a body of at most *limit* decompressed bytes."""
         self._limit = limit
         self._body: Body | None = None
         self._headers: dict[str, str] = {}
@@ -81,7 +82,7 @@ class ResponseParser:
         self.reusable = False
 
     def feed(self, data: bytes) -> None:
-        """Take what the peer has sent."""
+        """Read *data* from the peer."""
         self._progress = False
         try:
             self._parser.feed_data(data)
@@ -89,27 +90,27 @@ class ResponseParser:
             raise
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.reusable = False
-            if not self._complete:  # what follows a whole answer takes nothing from it
-                self._fail(f"the answer is not proper HTTP ({error})")
+            if not self._complete:  # what follows a complete response does not matter to it
+                self._fail(f"the response is not valid HTTP ({error})")
             return
         self._quiet = 0 if self._progress else self._quiet + len(data)
         if self._quiet > _HEAD_LIMIT and not self.over:
             self._fail(f"more than {_HEAD_LIMIT // 1024} KiB came without any of the body")
 
     def end(self) -> None:
-        """Take note that the peer has ended the connection."""
+        """Note that the peer has closed the connection."""
         self.reusable = False
         if self.over:
             return
         if self._body is not None and self._ends_with_connection():
             self._complete = self.over = True
         elif self._quiet or self._body is not None:
-            self._fail("the connection was closed in the middle of the answer")
+            self._fail("the connection was closed in the middle of the response")
         else:
-            self._fail("the connection was closed without an answer")
+            self._fail("the connection was closed without a response")
 
     def outcome(self) -> Response | TransportFailure:
-        """Return what came of it. Only once it is over."""
+        """Return the response, or why there is none. Only once it is over."""
         if self._failure or self._body is None:
             return TransportFailure(self._failure)
         return outcome(self._status, self._headers, self._body)
@@ -119,41 +120,43 @@ class ResponseParser:
         self.over = True
 
     def _ends_with_connection(self) -> bool:
-        """Return whether nothing else says where the answer ends (RFC 9112, section 6.3)."""
+        """Return whether the body ends with the connection (RFC 9112, section 6.3, rule 8)."""
         coding = self._headers.get("transfer-encoding", "")
         return "content-length" not in self._headers and not coding.lower().endswith("chunked")
 
     def on_message_begin(self) -> None:
-        """Notice an answer that nobody asked for."""
+        """Notice a second response."""
         if self._complete:
             self.reusable = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; those that follow the body say nothing that is needed."""
+        """Keep a header. Trailers, which follow the body, are not needed."""
         if self._body is None:
             key, text = name.decode("latin-1").lower(), value.decode("latin-1")
             known = self._headers.get(key)
             self._headers[key] = text if known is None else f"{known}, {text}"
 
     def on_headers_complete(self) -> None:
-        """Get ready for the body, unless the answer is yet to come."""
+        """Expect the body, unless the response is an interim one."""
         if self._complete:
             return
         status = self._parser.get_status_code()
-        if status < 200 and status != _SWITCHING:  # noqa: PLR2004 - RFC 9110, section 15.2
+        if status < 100:  # noqa: PLR2004 - RFC 9110, section 15
+            self._fail(f"the response is not valid HTTP (status {status})")
+        elif status < 200 and status != _SWITCHING:  # noqa: PLR2004 - RFC 9110, section 15.2
             self._headers = {}
             return
         self._status = status
         self._body = Body(self._limit, self._headers.get("content-encoding"))
 
     def on_body(self, data: bytes) -> None:
-        """Keep a part of the body, up to the limit."""
+        """Add a part of the body, up to the limit."""
         self._progress = True
         if self._body is not None and not self.over and not self._body.feed(data):
             self.over = True
 
     def on_message_complete(self) -> None:
-        """Note that the answer is whole."""
+        """Note that the response is complete."""
         if self._body is not None and not self._complete:
             self._complete = True
             self.reusable = not self.over and self._parser.should_keep_alive()

@@ -37,6 +37,7 @@ class Library:
             module.ProxyError,
             module.UnsupportedProtocol,
             module.InvalidURL,
+            UnicodeError,  # of a name or a header that cannot be encoded
         )
         self._prepared: WeakKeyDictionary[Endpoint, tuple[Headers, Any, Any]] = WeakKeyDictionary()
 

@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import functools
 import ipaddress
+import os
 import select
 import socket
 import ssl
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -23,9 +25,10 @@ from navai_client.transports._threads import run_within
 from navai_client.wire._values import TransportFailure
 
 _PORTS: Final = {"http": 80, "https": 443}
+_LOOKUPS: Final = 32  # names looked up at the same time, as the executor of asyncio allows
 _READ: Final = 64 * 1024  # bytes
 _SHORTEST_WAIT: Final = 0.001  # seconds; to a socket, a timeout of 0 means "do not wait"
-_FAREWELL: Final = 1.0  # seconds that a peer has to answer the end of TLS
+_FAREWELL: Final = 1.0  # seconds that a peer has for its part of closing TLS
 _PIECE: Final = 256 * 1024  # bytes that are sent before the deadline is looked at again
 
 T = TypeVar("T")
@@ -67,10 +70,11 @@ class Target:
 
         try:
             parsed = httpx.URL(url)
-        except httpx.InvalidURL:  # its text can hold the URL
+            has_host = bool(parsed.host)  # which IDNA may refuse to decode, such as xn--abc
+        except (httpx.InvalidURL, UnicodeError):  # its text can hold the URL
             return TransportFailure("the URL cannot be read", sent=False)
         port = parsed.port or _PORTS.get(parsed.scheme)
-        if parsed.scheme not in _PORTS or port is None or not parsed.host:
+        if parsed.scheme not in _PORTS or port is None or not has_host:
             return TransportFailure(f"{parsed.scheme}:// URLs cannot be requested", sent=False)
         origin = Origin(parsed.scheme, parsed.raw_host.decode("ascii"), port)
         return cls(origin, parsed.netloc, parsed.raw_path)
@@ -145,8 +149,36 @@ def _addresses(host: str, port: int, call: Call) -> list[Any]:
         ipaddress.ip_address(host)
     except ValueError:
         with _only_os_errors():
-            return run_within(remaining(call), look_up)  # the system's resolver knows no timeout
+            return _looked_up(look_up, call)
     return look_up()
+
+
+_lookups = threading.BoundedSemaphore(_LOOKUPS)
+
+
+def _looked_up(look_up: Callable[[], T], call: Call) -> T:
+    """Return what *look_up* returns. The system's resolver knows no timeout, so it runs on another thread."""
+    lookups = _lookups
+    if not lookups.acquire(timeout=call.remaining()):
+        raise TimeoutError("time ran out")
+
+    def work() -> T:
+        try:
+            return look_up()
+        finally:
+            lookups.release()
+
+    return run_within(call.remaining(), work)
+
+
+def _forget_lookups() -> None:
+    """A child of fork() has none of the threads of its parent that look up names."""
+    global _lookups  # noqa: PLW0603 - there is one limit for the process
+    _lookups = threading.BoundedSemaphore(_LOOKUPS)
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
+    os.register_at_fork(after_in_child=_forget_lookups)
 
 
 @contextlib.contextmanager

@@ -41,18 +41,19 @@ class Proxy:
         """
         import httpx  # noqa: PLC0415 - `import navai_client` must not load it
 
-        parsed: httpx.Proxy | None = None
+        host, parsed = "", None
         if isinstance(url, str):
             try:
                 parsed = httpx.Proxy(url)
+                host = parsed.url.host
             except (httpx.InvalidURL, ValueError):
-                parsed = None  # raised below, where the error and its text are gone
-        if parsed is None or not parsed.url.host:
+                host = ""  # raised below, where the error and its text are gone
+        if parsed is None or not host:
             raise NavaiConfigError(
                 f"{source} is not a proxy's URL: it is a text such as http://proxy:8080, "
                 "with one of the schemes http, https, socks5 and socks5h."
             )
-        return cls(source, parsed.url.scheme, parsed.url.host, parsed.url.port, parsed.auth)
+        return cls(source, parsed.url.scheme, host, parsed.url.port, parsed.auth)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

@@ -1,7 +1,7 @@
-"""Waiting for blocking work no longer than allowed: it runs on a thread that can be left behind.
+"""Blocking work with a time limit: it runs on a thread that can be left behind.
 
-Looking up a name, or a library that we know nothing of, can block for as long as it likes, and no Python
-thread can be interrupted. Whoever waits leaves in time; the thread ends when its work does.
+Looking up a name, or a transport that is not of this package, can block for any time, and Python cannot
+interrupt a thread. The caller goes on in time; the thread ends when its work does.
 """
 
 import contextvars
@@ -13,15 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["run_within"]
-
 T = TypeVar("T")
 
-_GLANCE: Final = 0.5  # seconds; Python sees a signal that comes just before it waits only when that wait ends
+# Python handles a signal that comes just before a wait only when that wait ends, so none is longer than this.
+_LONGEST_WAIT: Final = 0.5  # seconds
 
 
 class _Job(Generic[T]):
-    """Work, and what came of it."""
+    """Work, and its result or error."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -34,7 +33,7 @@ class _Job(Generic[T]):
     def run(self) -> None:
         try:
             self._value = self._context.run(self._work)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the thread that waits
+        except BaseException as error:  # noqa: BLE001 - any error belongs to the thread that waits
             self._error = error
         finally:
             self.done.release()
@@ -46,7 +45,7 @@ class _Job(Generic[T]):
 
 
 class _Worker(threading.Thread):
-    """A thread that takes one job after the other, and ends when none comes for a while."""
+    """A thread that runs one job after the other, and ends when it has none for a while."""
 
     IDLE = 10.0  # seconds
 
@@ -66,11 +65,11 @@ class _Worker(threading.Thread):
                     if self in _idle:
                         _idle.remove(self)
                         return
-                self._wake.acquire()  # somebody took it just now
+                self._wake.acquire()  # it was taken just now, and its job comes
             job, self._job = self._job, None
             assert job is not None  # noqa: S101 - give() comes before every release
             job.run()
-            del job  # what it held is not held until the next
+            del job  # so that what it holds is not held until the next
             with _lock:
                 _idle.append(self)
 
@@ -80,7 +79,7 @@ _idle: deque[_Worker] = deque()
 
 
 def _forget_workers() -> None:
-    """A child of fork() has none of its parent's threads."""
+    """A child of fork() has none of the threads of its parent."""
     global _lock  # noqa: PLW0603 - it may have been held at the moment of the fork
     _lock = threading.Lock()
     _idle.clear()
@@ -95,10 +94,10 @@ def run_within(timeout: float | None, work: Callable[[], T]) -> T:
 
     Args:
         timeout: Seconds to wait for it, or None for no limit.
-        work: Runs on another thread, in the context variables of this one.
+        work: Runs on another thread, with the context variables of this one.
 
     Raises:
-        TimeoutError: If it takes longer. It goes on by itself; what it gives is dropped.
+        TimeoutError: If it takes longer. It goes on in the background; its result is dropped.
     """
     job = _Job(work)
     with _lock:
@@ -110,7 +109,7 @@ def run_within(timeout: float | None, work: Callable[[], T]) -> T:
     else:
         worker.give(job)
     until = math.inf if timeout is None else time.monotonic() + timeout
-    while not job.done.acquire(timeout=max(0.0, min(until - time.monotonic(), _GLANCE))):
+    while not job.done.acquire(timeout=max(0.0, min(until - time.monotonic(), _LONGEST_WAIT))):
         if time.monotonic() >= until:
             raise TimeoutError
     return job.result()

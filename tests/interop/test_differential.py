@@ -108,7 +108,7 @@ DIFFERENCES: Final = {
         lambda case, js, ours: (
             case.encoding == "gzip"
             and message(ours).startswith("No response from ")
-            and message(ours).endswith(": the answer is compressed, and damaged or cut short.")
+            and message(ours).endswith(": the response is compressed, and damaged or cut short.")
         ),
     ),
     "too-large": Difference(

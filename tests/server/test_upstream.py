@@ -229,7 +229,7 @@ async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> N
     ("peer", "status", "said"),
     [
         (silent, 504, "OpenAI did not respond within 0.1 seconds."),
-        (mute, 502, "OpenAI could not be reached (the connection was closed without an answer)."),
+        (mute, 502, "OpenAI could not be reached (the connection was closed without a response)."),
         (responding(b"[]"), 502, "The response of OpenAI has no client secret."),
     ],
 )

@@ -169,7 +169,7 @@ def test_an_answer_that_repeats_our_request_where_no_header_can_be_is_not_shown(
         pytest.raises(NavaiTransportError) as caught,
     ):
         client.execute_function("f", "hidden")
-    said = {"default": "RemoteProtocolError: illegal header line.", "fast": "the answer is not proper HTTP"}
+    said = {"default": "RemoteProtocolError: illegal header line.", "fast": "the response is not valid HTTP"}
     assert said[through] in str(caught.value)
     assert "hidden" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -511,3 +511,52 @@ def test_a_call_that_is_abandoned_by_another_thread_at_the_moment_of_sending_is_
 
     with pytest.raises(TimeoutError):
         Abandoned(timeout=5, max_response_bytes=10).mark_sent()
+
+
+@pytest.mark.parametrize("status", ["099 Odd", "99 Odd", "000 Odd", "042"])
+def test_a_status_below_100_is_an_error_at_once(kind: str, through: str, status: str) -> None:
+    """A status has three digits of which the first is 1 to 5 (RFC 9110, section 15)."""
+
+    def odd(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(answer(OK, status=status))
+
+    with (
+        FaultServer(odd) as server,
+        made(kind, through, server.url, timeout=20) as client,
+        pytest.raises(NavaiTransportError) as caught,
+    ):
+        client.execute_function("f")
+    assert not isinstance(caught.value, NavaiTimeoutError)
+    assert caught.value.may_have_executed
+
+
+@pytest.mark.parametrize("host", ["xn--abc", "xn--a-ecp.test", "\u200d.test", "a\u0301\u0301..test"])
+def test_a_name_that_idna_refuses_has_let_nothing_through(kind: str, through: str, host: str) -> None:
+    with make_client(kind, through=through) as client:
+        transport = client.real._transport
+        request = Request(Endpoint("GET", f"http://{host}/"))
+        outcome = client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
+    assert isinstance(outcome, TransportFailure)
+    assert not outcome.sent
+
+
+def test_a_resolver_that_hangs_takes_a_bounded_number_of_threads(
+    through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = threading.Event()
+
+    def hangs(*args: Any, **options: Any) -> Any:
+        found.wait()
+        raise socket.gaierror("not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    before = threading.active_count()
+    with (
+        made("sync", through, "http://backend.test", timeout=0.3) as client,
+        ThreadPoolExecutor(90) as callers,
+    ):
+        calls = [callers.submit(client.list_functions) for _ in range(90)]
+        assert all("0.3 s" in str(call.result().error) for call in calls)
+        assert threading.active_count() - before <= 90 + 32
+    found.set()
