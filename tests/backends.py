@@ -1,4 +1,4 @@
-"""Backends to play with: in memory, or on a socket behind each of our transports."""
+"""Backends for tests: in memory, or on a socket for each transport of the package."""
 
 import base64
 import contextlib
@@ -49,7 +49,7 @@ RAISING = ["create_client_secret", "execute_function", "synthesize_speech"]
 
 
 class Backend:
-    """Answers each request with the next of *answers*, the last one for ever, and keeps the requests."""
+    """Responds to each request with the next of *answers*, repeats the last one, and keeps the requests."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -75,7 +75,7 @@ class Backend:
 
 
 class OnTheWire:
-    """A server that answers for whatever name is looked up, plain or encrypted, as *backend* says."""
+    """A server that responds for every host name, plain or with TLS, as *backend* says."""
 
     _TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
@@ -96,11 +96,14 @@ class OnTheWire:
 
     def _serve(self, peer: Peer) -> None:
         scheme = "http"
-        if peer._connection.recv(1, socket.MSG_PEEK) == b"\x16":  # how TLS begins
+        if peer._connection.recv(1, socket.MSG_PEEK) == b"\x16":  # TLS (RFC 8446, 5.1)
             scheme = "https"
             peer._connection = self._TLS.wrap_socket(peer._connection, server_side=True)
             self._server._open.add(peer._connection)
-        with peer._connection, contextlib.suppress(httpx.TransportError):  # then it ends without an answer
+        with (
+            peer._connection,
+            contextlib.suppress(httpx.TransportError),
+        ):  # no response then
             while peer.request() is not None:
                 peer.send(self._answer(scheme, *self._server.arrived[-1][1:]))
 
@@ -133,8 +136,8 @@ class Clients:
 
     Args:
         kind: ``sync`` or ``async``.
-        through: The transport of ours to send through; None for a mock of httpx.
-        wire: Where the backend answers, unless it is mocked.
+        through: The transport of the package to send through; None for a mock of httpx.
+        wire: The server of the backend, unless it is mocked.
     """
 
     def __init__(self, kind: str, through: str | None = None, wire: OnTheWire | None = None) -> None:
@@ -167,7 +170,7 @@ def answer(value: Any = None, status: int = 200, headers: dict[str, str] | None 
 
 
 def frames_of_ours(error: BaseException | None) -> Iterator[types.FrameType]:
-    """Give the frames of the package that *error*, its causes and contexts keep alive."""
+    """Yield the frames of the package that *error*, its causes and contexts keep alive."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -180,7 +183,7 @@ def frames_of_ours(error: BaseException | None) -> Iterator[types.FrameType]:
 
 
 def shown_by(error: NavaiError) -> str:
-    """Return all that a traceback with local variables could show of *error* and of our frames."""
+    """Return all that a traceback with local variables could show of *error* and our frames."""
     shown = [str(error), repr(error), repr(error.__cause__), repr(vars(error))]
     for frame in frames_of_ours(error):
         for name, value in frame.f_locals.items():
@@ -192,5 +195,5 @@ def shown_by(error: NavaiError) -> str:
 
 
 def call(client: Any, operation: str, **options: Any) -> Any:
-    """Call *operation* with arguments that will do."""
+    """Call *operation* with valid arguments."""
     return getattr(client, operation)(*OPERATIONS[operation], **options)

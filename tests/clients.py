@@ -1,4 +1,4 @@
-"""Both clients behind one face, so that each test of their behaviour is written once."""
+"""Both clients with one interface, so that each test of their behaviour is written once."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from navai_client.transports.fast import AsyncFastTransport, FastTransport
 __all__ = ["KINDS", "THROUGH", "Client", "Secrets", "make_client"]
 
 KINDS: Final = ("sync", "async")
-THROUGH: Final = ("default", "fast")  # the transports of this package, each of which keeps every promise
+THROUGH: Final = ("default", "fast")  # the transports of this package; each keeps every promise
 
 _OF_THE_TRANSPORT: Final = ("verify", "proxy")
 
@@ -32,7 +32,7 @@ class Client:
             raise
 
     def run(self, work: Any) -> Any:
-        """Return what *work* gives, awaited in the client's event loop if it must be."""
+        """Return the result of *work*, awaited in the client's event loop if it must be."""
         if not asyncio.iscoroutine(work):
             return work
         if self._runner is None:
@@ -81,7 +81,7 @@ class Secrets:
         self._run = run
 
     def get(self) -> ClientSecret:
-        """Return a secret that is good."""
+        """Return a valid secret."""
         secret: ClientSecret = self._run(self._real.get())
         return secret
 
@@ -95,7 +95,7 @@ async def _made(*args: Any, **options: Any) -> AsyncNavaiBackendClient:
 
 
 def make_client(kind: str, *args: Any, through: str = "default", **options: Any) -> Client:
-    """Return a client of *kind*, ``sync`` or ``async``, which sends *through* one of our transports."""
+    """Return a client of *kind*, ``sync`` or ``async``, that sends *through* a transport of the package."""
     if through == "fast":
         given = {name: options.pop(name) for name in _OF_THE_TRANSPORT if name in options}
         options["transport"] = FastTransport(**given) if kind == "sync" else AsyncFastTransport(**given)

@@ -1,4 +1,4 @@
-"""How properties are tested, and the values that several of them draw."""
+"""Settings for property tests, and the values that several of them draw."""
 
 from typing import Any, Final
 
@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings, strategies as st
 
 PROPERTY: Final = settings(
     max_examples=150,
-    deadline=None,  # a slow machine is no failure
+    deadline=None,  # a slow machine is not a failure
     suppress_health_check=[HealthCheck.too_slow],
 )
 

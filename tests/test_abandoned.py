@@ -1,4 +1,4 @@
-"""Callers that leave: they are let go at once, what was sent is finished, and nothing is left of the rest."""
+"""Callers that are cancelled: they are released at once, sent requests are completed, and nothing leaks."""
 
 import asyncio
 import contextlib
@@ -25,14 +25,20 @@ from tests.faults.backend import LoopBackend
 
 FDS = Path("/proc/self/fd")
 CALLS = 2000
-CALLS_OF_GIVEN = 1000  # enough to lose every place of a pool that is smaller
-PLACES = 10  # connections of the pools that users give
+CALLS_OF_GIVEN = 1000  # enough to exhaust a smaller pool
+LIMIT = 10  # connections of the pools that users hand in
 
 TRANSPORTS: dict[str, tuple[Callable[[], Any], int]] = {
     "default": (AsyncHTTPXTransport, 100),
     "fast": (AsyncFastTransport, 100),
-    "httpx": (lambda: httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=PLACES)), PLACES),
-    "httpx2": (lambda: httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=PLACES)), PLACES),
+    "httpx": (
+        lambda: httpx.AsyncHTTPTransport(limits=httpx.Limits(max_connections=LIMIT)),
+        LIMIT,
+    ),
+    "httpx2": (
+        lambda: httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=LIMIT)),
+        LIMIT,
+    ),
 }
 
 
@@ -64,8 +70,8 @@ async def settled(done: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("keeps_connections", [True, False])
 @pytest.mark.parametrize("name", TRANSPORTS)
-def test_cancelled_calls_cost_no_connection_task_socket_or_thread(name: str, keeps_connections: bool) -> None:
-    make, places = TRANSPORTS[name]
+def test_cancelled_calls_leak_no_connection_task_socket_or_thread(name: str, keeps_connections: bool) -> None:
+    make, connections = TRANSPORTS[name]
     rng = random.Random(4)
 
     async def short() -> None:
@@ -80,13 +86,13 @@ def test_cancelled_calls_cost_no_connection_task_socket_or_thread(name: str, kee
                 await _call_and_cancel(
                     client, rng, calls, *((200, 0.05) if keeps_connections else (20, 0.008))
                 )
-                await _fill(client, backend, places)
+                await _fill(client, backend, connections)
             assert backend.abandoned == 0
             ids = {f'"payload":{number}}}'.encode() for number in backend.arrived}
             for content, call in recorder.calls:
                 arrived = content is not None and content[content.index(b'"payload"') :] in ids
-                assert call.sent or not arrived  # taken back
-                assert arrived or not call.sent  # finished
+                assert call.sent or not arrived  # withdrawn
+                assert arrived or not call.sent  # completed
         await settled(lambda: len(asyncio.all_tasks()) == 1)
         assert threading.active_count() <= threads
         assert open_files() == files
@@ -97,7 +103,7 @@ def test_cancelled_calls_cost_no_connection_task_socket_or_thread(name: str, kee
 async def _call_and_cancel(
     client: AsyncNavaiBackendClient, rng: random.Random, calls: int, wave: int, latest: float
 ) -> None:
-    """Make *wave* calls at the same time, again and again, and leave half of them within *latest* seconds."""
+    """Make *wave* calls at the same time, repeatedly, and cancel half of them within *latest* seconds."""
     cancelled = 0
     for start in range(0, calls, wave):
         numbers = range(start, start + wave)
@@ -110,18 +116,18 @@ async def _call_and_cancel(
     assert calls // 8 < cancelled <= calls // 2
 
 
-async def _fill(client: AsyncNavaiBackendClient, backend: LoopBackend, places: int) -> None:
-    """Use all connections at the same time: no place was lost."""
+async def _fill(client: AsyncNavaiBackendClient, backend: LoopBackend, connections: int) -> None:
+    """Use all connections at the same time: none was lost."""
     await settled(lambda: backend.busy == 0)
     full = asyncio.Event()
 
     async def hold() -> None:
-        if backend.busy == places:
+        if backend.busy == connections:
             full.set()
         await full.wait()
 
     backend.hold = hold
-    numbers = list(range(CALLS, CALLS + places))
+    numbers = list(range(CALLS, CALLS + connections))
     assert await asyncio.gather(*(client.execute_function("f", number) for number in numbers)) == numbers
 
 
@@ -137,7 +143,7 @@ async def until(gate: asyncio.Event, outcome: Any = None) -> Any:
 
 
 async def left(caller: asyncio.Task[Any]) -> None:
-    """Let *caller* begin, then cancel it, and see that it is released at once."""
+    """Let *caller* begin, cancel it, and check that it is released at once."""
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     caller.cancel()
@@ -166,7 +172,7 @@ def test_how_abandoned_work_ended_is_logged_once(
 
     with caplog.at_level(logging.DEBUG, "navai_client"):
         asyncio.run(main())
-    (record,) = caplog.records  # nothing of asyncio about a lost exception
+    (record,) = caplog.records  # asyncio reports no lost exception
     assert text in record.getMessage()
     assert "secret" not in caplog.text
 

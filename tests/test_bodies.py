@@ -1,4 +1,4 @@
-"""Bodies of answers as the JavaScript clients read them: gzip of several members, and where there is none."""
+"""Response bodies, read as the JavaScript clients read them: gzip of several members, and no body."""
 
 import gzip
 import zlib
@@ -37,7 +37,7 @@ def test_a_compressed_body_is_read_to_its_end_and_not_beyond(encoding: str, sent
 
 
 @pytest.mark.parametrize("surplus", [b"surplus", b"\x1f", gzip.compress(WHOLE, mtime=0)[:30]])
-def test_what_follows_gzip_and_is_no_whole_member_is_damage(surplus: bytes) -> None:
+def test_surplus_bytes_after_gzip_are_damage(surplus: bytes) -> None:
     body = Body(10_000, "gzip")
 
     body.feed(gzip.compress(WHOLE, mtime=0) + surplus)
@@ -55,7 +55,7 @@ def test_members_count_together_towards_the_limit() -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_what_comes_with_reset_content_is_not_read(kind: str) -> None:
+def test_the_body_of_reset_content_is_not_read(kind: str) -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(205, content=WHOLE))
     client = make_client(kind, base_url="http://backend.test", transport=transport)
 

@@ -1,4 +1,4 @@
-"""What is answered from memory: function lists and client secrets, with a clock that the tests move."""
+"""Cached function lists and client secrets, with a clock that the tests control."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ VALUE = "ek_0123456789012345678901234567"
 
 
 class Backend:
-    """A backend in memory that counts what it is asked."""
+    """A backend in memory that counts its requests."""
 
     def __init__(self) -> None:
         self.asked: list[httpx.Request] = []
@@ -62,20 +62,20 @@ def client(request: pytest.FixtureRequest, backend: Backend) -> Iterator[Any]:
     client.close()
 
 
-def test_a_list_younger_than_max_age_is_given_without_asking(client: Any, backend: Backend) -> None:
+def test_a_list_younger_than_max_age_needs_no_request(client: Any, backend: Backend) -> None:
     first = client.list_functions()
     assert client.list_functions(max_age=3600) is first
     assert len(backend.asked) == 1
 
 
-def test_without_max_age_the_backend_is_always_asked(client: Any, backend: Backend) -> None:
+def test_without_max_age_each_call_sends_a_request(client: Any, backend: Backend) -> None:
     client.list_functions(max_age=3600)
     client.list_functions()
     assert len(backend.asked) == 2
     assert "if-none-match" not in backend.asked[1].headers
 
 
-def test_an_old_list_is_asked_after_by_its_etag_and_given_again_when_it_holds(
+def test_an_old_list_is_revalidated_by_its_etag_and_returned_if_still_valid(
     client: Any, backend: Backend
 ) -> None:
     first = client.list_functions(max_age=0)
@@ -83,39 +83,39 @@ def test_an_old_list_is_asked_after_by_its_etag_and_given_again_when_it_holds(
     assert backend.asked[1].headers["if-none-match"] == '"v1"'
 
 
-def test_an_old_list_that_no_longer_holds_is_replaced(client: Any, backend: Backend) -> None:
+def test_an_old_list_that_was_modified_is_replaced(client: Any, backend: Backend) -> None:
     client.list_functions(max_age=0)
     backend.etag = '"v2"'
     assert [function.name for function in client.list_functions(max_age=0)] == ["f2"]
 
 
-def test_an_old_list_without_an_etag_is_asked_for_anew(client: Any, backend: Backend) -> None:
+def test_an_old_list_without_an_etag_is_requested_again(client: Any, backend: Backend) -> None:
     backend.etag = None
     client.list_functions(max_age=0)
     assert "f2" in client.list_functions(max_age=0)
     assert "if-none-match" not in backend.asked[1].headers
 
 
-def test_a_failure_is_never_kept_and_takes_no_good_list_away(client: Any, backend: Backend) -> None:
+def test_a_failure_is_not_kept_and_does_not_replace_a_list(client: Any, backend: Backend) -> None:
     first = client.list_functions()
     backend.status = 500
     assert client.list_functions(max_age=0).warnings == ("[navai] Failed to load backend functions (500).",)
     assert client.list_functions(max_age=3600) is first
 
 
-def test_a_304_that_nobody_asked_for_is_a_failure(client: Any, backend: Backend) -> None:
+def test_an_unexpected_304_is_a_failure(client: Any, backend: Backend) -> None:
     backend.status = 304
     assert client.list_functions(max_age=0).warnings == ("[navai] Failed to load backend functions (304).",)
 
 
 @pytest.mark.parametrize("max_age", [-1, float("nan"), True, "1"])
-def test_a_max_age_that_is_no_number_of_seconds_is_refused(client: Any, max_age: Any) -> None:
+def test_an_invalid_max_age_is_refused(client: Any, max_age: Any) -> None:
     with pytest.raises(NavaiConfigError, match="max_age"):
         client.list_functions(max_age=max_age)
 
 
 class Mint:
-    """Mints secrets that live *ttl* seconds, by a clock that stands still until it is moved."""
+    """Mints secrets that live *ttl* seconds, with a clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -142,7 +142,7 @@ def mint() -> Mint:
 
 @pytest.fixture(params=["sync", "async"])
 def get(request: pytest.FixtureRequest, mint: Mint) -> Iterator[Callable[[], ClientSecret]]:
-    """``get()`` of either source."""
+    """``get()`` of a source of either kind."""
     if request.param == "sync":
         yield ClientSecrets(mint, leeway=30, unix_time=lambda: mint.now).get
         return
@@ -151,9 +151,7 @@ def get(request: pytest.FixtureRequest, mint: Mint) -> Iterator[Callable[[], Cli
         yield lambda: runner.run(source.get())
 
 
-def test_a_secret_is_given_again_while_it_has_the_leeway_to_live(
-    get: Callable[[], ClientSecret], mint: Mint
-) -> None:
+def test_a_secret_is_returned_again_until_its_leeway(get: Callable[[], ClientSecret], mint: Mint) -> None:
     first = get()
     mint.now += 569
     assert get() is first
@@ -163,14 +161,14 @@ def test_a_secret_is_given_again_while_it_has_the_leeway_to_live(
 
 
 @pytest.mark.parametrize("ttl", [None, 10])
-def test_a_secret_that_is_not_known_to_live_long_enough_is_minted_each_time(
+def test_a_secret_of_short_or_unknown_lifetime_is_minted_each_time(
     get: Callable[[], ClientSecret], mint: Mint, ttl: float | None
 ) -> None:
     mint.ttl = ttl
     assert get().value != get().value
 
 
-def test_after_a_failure_the_next_who_asks_tries_again(get: Callable[[], ClientSecret], mint: Mint) -> None:
+def test_after_a_failure_the_next_call_tries_again(get: Callable[[], ClientSecret], mint: Mint) -> None:
     mint.error = NavaiHTTPError("no", status_code=401)
     with pytest.raises(NavaiHTTPError):
         get()
@@ -179,7 +177,7 @@ def test_after_a_failure_the_next_who_asks_tries_again(get: Callable[[], ClientS
 
 
 class Gate:
-    """A mint that waits until the test lets it go on."""
+    """A mint that waits for the test."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.minted = 0
@@ -197,13 +195,13 @@ class Gate:
 
 
 def ask_in_threads(source: ClientSecrets, gate: Gate, threads: int) -> list[Any]:
-    """Let one thread mint and the others come while it does; return what each got."""
+    """Let one thread mint while the others ask; return the outcome of each."""
     results: list[Any] = []
 
     def ask() -> None:
         try:
             results.append(source.get().value)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the test looks at it
+        except BaseException as error:  # noqa: BLE001 - the test checks it
             results.append(error)
 
     leader = threading.Thread(target=ask)
@@ -224,7 +222,7 @@ def test_threads_that_ask_at_the_same_time_share_one_minting() -> None:
     assert gate.minted == 1
 
 
-def test_a_thread_that_is_ended_while_it_mints_takes_nothing_from_the_others() -> None:
+def test_an_interrupted_minting_thread_does_not_affect_the_others() -> None:
     gate = Gate(KeyboardInterrupt())
     results = ask_in_threads(ClientSecrets(gate, leeway=30), gate, 4)
     assert results.count(VALUE) == 3
@@ -263,7 +261,7 @@ def test_tasks_that_ask_at_the_same_time_share_one_minting_and_its_failure() -> 
     asyncio.run(main())
 
 
-def test_a_task_that_is_cancelled_takes_nothing_from_the_others() -> None:
+def test_a_cancelled_task_does_not_affect_the_others() -> None:
     async def main() -> None:
         let_go = asyncio.Event()
 

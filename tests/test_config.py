@@ -1,4 +1,4 @@
-"""Who wins over whom, and what is refused where a client is made."""
+"""The settings of a client: which source takes precedence, and what is refused."""
 
 import itertools
 import math
@@ -54,7 +54,7 @@ def test_the_first_base_url_that_is_not_blank_wins(
     assert resolve_base_url(argument, {}) == DEFAULT_BASE_URL
 
 
-def test_the_environment_of_the_process_is_read_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NAVAI_API_URL", raising=False)
     assert resolve_base_url(None, None) == "http://localhost:3000"
     monkeypatch.setenv("NAVAI_API_URL", "https://process.example")
@@ -235,14 +235,14 @@ def test_a_header_that_cannot_be_sent_is_refused_and_never_shown(headers: Any, m
 
 @PROPERTY
 @given(st.sampled_from([chr(code) for code in (*range(9), *range(10, 32), 127)]), st.text(max_size=5))
-def test_no_control_character_gets_into_a_header(control: str, text: str) -> None:
+def test_a_header_with_a_control_character_is_refused(control: str, text: str) -> None:
     with pytest.raises(NavaiConfigError) as caught:
         resolve_headers({"X-A": f"before{control}{text}after"})
     assert "before" not in str(caught.value)
     assert "after" not in str(caught.value)
 
 
-def test_ours_are_added_where_the_user_has_none() -> None:
+def test_default_headers_are_added_where_the_user_has_none() -> None:
     assert resolve_headers(None).plain == resolve_headers({}).plain
     assert resolve_headers({"x-a": "1\t2", "X-A": ""}).plain[2:] == (("x-a", "1\t2"), ("X-A", ""))
     assert resolve_headers({"user-AGENT": "u", "accept": "a"}).plain == (("user-AGENT", "u"), ("accept", "a"))
@@ -291,20 +291,20 @@ def test_a_timeout_is_in_seconds(value: float) -> None:
         ),
     ],
 )
-def test_a_limit_that_is_none_is_refused(option: str, values: list[Any], message: str) -> None:
+def test_an_invalid_limit_is_refused(option: str, values: list[Any], message: str) -> None:
     for value in values:
         with pytest.raises(NavaiConfigError) as caught:
             config(**{option: value})
         assert str(caught.value) == f"{message} {value!r}."
 
 
-def test_limits_of_any_size_can_be_given() -> None:
+def test_limits_can_have_any_size() -> None:
     made = config(max_retries=10**30, max_response_bytes=10**30)
     assert made.max_retries == 10**30
     assert made.max_response_bytes < sys.maxsize
 
 
-def test_the_settings_of_several_sources_are_the_first_that_are_not_blank() -> None:
+def test_of_several_sources_the_first_value_that_is_not_blank_is_used() -> None:
     sources: list[Mapping[str, object]] = [
         {"NAVAI_API_URL": " \ufeff", "NAVAI_ROUTES_FILE": None, "OTHER": "x", "NAVAI_REALTIME_MODEL": 5},
         {"NAVAI_API_URL": " https://a.example\n", "NAVAI_REALTIME_MODEL": "gpt-realtime"},
@@ -335,7 +335,7 @@ def test_every_setting_of_the_contract_is_resolved() -> None:
         assert resolve_navai_env(order) == {key: f"1{key}" for key in ENV_KEYS}
 
 
-def test_what_is_resolved_can_be_given_to_a_client() -> None:
+def test_a_client_accepts_resolved_settings_as_env() -> None:
     env = resolve_navai_env([{"NAVAI_API_URL": "https://a.example"}])
     with NavaiBackendClient(env=env) as client:
         assert "https://a.example" in repr(client)

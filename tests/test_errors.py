@@ -1,4 +1,4 @@
-"""The exception tree: what catches what, what each carries, and that nothing of it gets lost."""
+"""The exception tree, the attributes of each exception, and that copies keep them."""
 
 import copy
 import pickle
@@ -39,7 +39,7 @@ CASES: list[tuple[type[NavaiError], dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("cls", "attributes"), CASES)
 @pytest.mark.parametrize("message", ["what went wrong", "", "\ud800 {} %s"])
-def test_they_can_be_copied_and_pickled_whole(
+def test_errors_can_be_copied_and_pickled_with_all_attributes(
     cls: type[NavaiError], attributes: dict[str, Any], message: str
 ) -> None:
     error = cls(message, **attributes)
@@ -54,7 +54,7 @@ def test_they_can_be_copied_and_pickled_whole(
 
 
 @pytest.mark.parametrize(("cls", "attributes"), CASES)
-def test_the_message_alone_makes_one(cls: type[NavaiError], attributes: dict[str, Any]) -> None:
+def test_an_error_can_be_made_from_a_message_alone(cls: type[NavaiError], attributes: dict[str, Any]) -> None:
     assert str(cls("why")) == "why"
     assert str(cls()) == ""
     assert vars(cls()).keys() == attributes.keys()
@@ -78,12 +78,12 @@ def test_every_class_is_tested_above() -> None:
         (FunctionFailedError, (NavaiError,)),
     ],
 )
-def test_each_can_be_caught_as_what_it_is(cls: type[NavaiError], bases: tuple[type, ...]) -> None:
+def test_each_error_can_be_caught_by_its_base_classes(cls: type[NavaiError], bases: tuple[type, ...]) -> None:
     assert cls.__bases__ == bases
     assert issubclass(cls, NavaiError)
 
 
-def test_the_tree_is_drawn_as_it_is() -> None:
+def test_the_documented_tree_is_the_actual_one() -> None:
     assert errors.__doc__ is not None
     drawn = [line for line in errors.__doc__.splitlines() if "──" in line]
     assert len(drawn) == len(errors.__all__) - 1
@@ -94,7 +94,7 @@ def test_the_tree_is_drawn_as_it_is() -> None:
             assert builtin[1 : builtin.index(")")] in {base.__name__ for base in cls.__bases__}
 
 
-def test_unless_it_is_known_a_call_may_have_been_executed() -> None:
+def test_may_have_executed_is_true_by_default() -> None:
     assert NavaiTransportError("why").may_have_executed
     assert NavaiTimeoutError("why").may_have_executed
 

@@ -1,4 +1,4 @@
-"""The values that answers become."""
+"""The values that calls return."""
 
 import copy
 import math
@@ -54,7 +54,7 @@ def test_a_mask_shows_seven_characters_at_most(secret: str) -> None:
     assert len(secret) >= 4 * len(shown)
 
 
-def test_a_secret_knows_how_long_it_is_good() -> None:
+def test_a_secret_has_the_seconds_until_it_expires() -> None:
     secret = ClientSecret(value=LONG, expires_at=1000)
     assert secret.expires_in(now=900.5) == 99.5
     assert secret.expires_in(now=1001) == -1
@@ -68,7 +68,7 @@ def test_a_secret_of_unknown_expiry_does_not_expire() -> None:
     assert not secret.is_expired(leeway=1e12)
 
 
-def test_the_clock_of_the_system_is_asked_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_system_clock_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 100.0)
     secret = ClientSecret(value=LONG, expires_at=130)
     assert secret.expires_in() == 30.0

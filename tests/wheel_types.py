@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def main(pyright: str, python: str) -> None:
-    """Stop if a public name of the package has a type that is not known."""
+    """Exit with an error if a public name of the package has an unknown type."""
     environment = {**os.environ, "PATH": f"{Path(python).parent}{os.pathsep}{os.environ['PATH']}"}
     environment["VIRTUAL_ENV"] = str(Path(python).parents[1])
     command = [pyright, "--verifytypes", "navai_client", "--ignoreexternal", "--outputjson"]

@@ -1,4 +1,4 @@
-"""The clients of either kind, with a mock of httpx and through each of our transports."""
+"""Clients of both kinds, with a mock of httpx and with each transport of the package."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ from tests.clients import THROUGH
 
 @pytest.fixture
 def mocked(kind: str) -> Iterator[Clients]:
-    """The clients with a mock: for what only a mock can do, such as to raise an error of httpx."""
+    """Clients with a mock, for what only a mock can do, such as to raise an error of httpx."""
     made = Clients(kind)
     yield made
     made.close()
@@ -18,7 +18,7 @@ def mocked(kind: str) -> Iterator[Clients]:
 
 @pytest.fixture(params=["mock", *THROUGH])
 def clients(request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
-    """The clients with a mock, and with the same backend on a socket."""
+    """Clients with a mock, and with the same backend on a socket."""
     if request.param == "mock":
         made = Clients(kind)
         yield made

@@ -1,4 +1,4 @@
-"""What is refused before anything is sent. One suite over both clients."""
+"""Arguments that are refused before anything is sent. One suite for both clients."""
 
 import datetime as dt
 import decimal
@@ -28,7 +28,7 @@ def _deep() -> list[Any]:
 
 
 class TestBadInput:
-    """What is refused before anything is sent."""
+    """Arguments that are refused before anything is sent."""
 
     @pytest.mark.parametrize("name", ["", " ", "\ufeff\u2028\n", None, 5, b"f", ["f"]])
     def test_a_function_needs_a_name(self, clients: Clients, name: object) -> None:
@@ -75,7 +75,7 @@ class TestBadInput:
             ),
         ],
     )
-    def test_a_payload_must_be_json_and_the_error_names_the_place(
+    def test_a_payload_must_be_json_and_the_error_names_the_invalid_part(
         self, clients: Clients, payload: object, message: str
     ) -> None:
         backend = Backend(answer({"ok": True}))
@@ -85,7 +85,7 @@ class TestBadInput:
         assert backend.requests == []
 
     @pytest.mark.parametrize("key", ["", "a b", "é", "a\nb", "x" * 256, 5, b"k"])
-    def test_an_idempotency_key_must_be_fit_for_a_header(self, clients: Clients, key: object) -> None:
+    def test_an_idempotency_key_must_be_valid_in_a_header(self, clients: Clients, key: object) -> None:
         backend = Backend(answer({"ok": True}))
         with pytest.raises(NavaiPayloadError, match=r"^idempotency_key must be 1 to 255 printable ASCII"):
             clients.make(backend, BASE).execute_function("f", idempotency_key=key)

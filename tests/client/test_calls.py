@@ -1,4 +1,4 @@
-"""Opening and closing, timeouts, retries, lists that are kept. One suite over both clients."""
+"""Opening and closing, timeouts, retries, cached lists. One suite for both clients."""
 
 import asyncio
 import contextlib
@@ -39,12 +39,12 @@ class TestLifecycle:
         with pytest.raises(NavaiStateError, match="closed"):
             client.execute_function("f")
 
-    def test_the_error_of_the_block_goes_through(self, clients: Clients) -> None:
+    def test_an_exception_inside_the_with_block_is_not_swallowed(self, clients: Clients) -> None:
         with pytest.raises(ZeroDivisionError), clients.make(Backend(answer({})), BASE):
             raise ZeroDivisionError
 
     @pytest.mark.parametrize("operation", OPERATIONS)
-    def test_a_closed_client_says_so_and_sends_nothing(self, clients: Clients, operation: str) -> None:
+    def test_a_closed_client_raises_and_sends_nothing(self, clients: Clients, operation: str) -> None:
         backend = Backend(answer({}))
         client = clients.make(backend, BASE)
         client.close()
@@ -53,7 +53,7 @@ class TestLifecycle:
             call(client, operation)
         assert backend.requests == []
 
-    def test_closing_closes_a_transport_that_was_given_once(self, mocked: Clients) -> None:
+    def test_close_closes_a_given_transport_once(self, mocked: Clients) -> None:
         closed = []
 
         class Watched(httpx.MockTransport):
@@ -86,7 +86,7 @@ class TestLifecycle:
 
 
 class TestTimeouts:
-    """How long a call may take."""
+    """The deadline of a call."""
 
     @pytest.fixture
     def seen(self) -> list[float | None]:
@@ -115,7 +115,7 @@ class TestTimeouts:
             (({"timeout": 1e7}, {}), None),
         ],
     )
-    def test_that_of_the_call_wins_over_that_of_the_client(
+    def test_the_timeout_of_a_call_takes_precedence_over_that_of_the_client(
         self,
         mocked: Clients,
         seen: list[float | None],
@@ -135,7 +135,7 @@ class TestTimeouts:
 
     @pytest.mark.parametrize("timeout", [0, -1, -1.0, 0.0, math.nan, -math.inf, True, "5", [5]])
     @pytest.mark.parametrize("operation", OPERATIONS)
-    def test_a_bad_one_is_refused(
+    def test_an_invalid_timeout_is_refused(
         self, mocked: Clients, seen: list[float | None], operation: str, timeout: object
     ) -> None:
         with pytest.raises(NavaiConfigError, match=r"^timeout \(seconds\) must be a number above 0; it is"):
@@ -144,7 +144,7 @@ class TestTimeouts:
             call(self.client(mocked, seen), operation, timeout=timeout)
         assert seen == []
 
-    def test_running_out_of_time_is_its_own_error(self, mocked: Clients) -> None:
+    def test_a_passed_deadline_raises_its_own_error(self, mocked: Clients) -> None:
         backend = Backend(httpx.ReadTimeout(""))
         client = mocked.make(backend, BASE, timeout=12.5)
         with pytest.raises(NavaiTimeoutError) as caught:
@@ -160,7 +160,7 @@ class TestTimeouts:
 
 
 class TestRetries:
-    """What is tried again."""
+    """Retries."""
 
     @pytest.mark.parametrize("operation", ["create_client_secret", "list_functions"])
     @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ class TestRetries:
             *(answer(b"", status) for status in (408, 429, 502, 503, 504)),
         ],
     )
-    def test_what_may_be_repeated_is_tried_again(
+    def test_a_repeatable_operation_is_tried_again(
         self,
         clients: Clients,
         operation: str,
@@ -192,7 +192,7 @@ class TestRetries:
         ]
 
     @pytest.mark.parametrize("max_retries", [0, 1, 3])
-    def test_it_ends_after_max_retries(self, clients: Clients, max_retries: int) -> None:
+    def test_there_are_no_more_than_max_retries(self, clients: Clients, max_retries: int) -> None:
         backend = Backend(answer(b"busy", 503))
         with pytest.raises(NavaiHTTPError, match=r"^busy$"):
             clients.make(backend, BASE, max_retries=max_retries).create_client_secret()
@@ -209,7 +209,7 @@ class TestRetries:
             answer(b"", 503, {"Retry-After": "soon"}),
         ],
     )
-    def test_what_may_have_happened_is_not_done_again(
+    def test_a_call_that_may_have_executed_is_not_repeated(
         self, clients: Clients, operation: str, failure: httpx.Response | Exception
     ) -> None:
         backend = Backend(failure)
@@ -219,16 +219,16 @@ class TestRetries:
         assert getattr(caught.value, "may_have_executed", True)
 
     @pytest.mark.parametrize("status", [429, 503])
-    def test_a_backend_that_says_when_to_come_back_is_asked_again_with_the_same_request(
-        self, clients: Clients, status: int
-    ) -> None:
+    def test_after_retry_after_the_same_request_is_sent_again(self, clients: Clients, status: int) -> None:
         backend = Backend(answer(b"", status, {"Retry-After": "0"}), answer({"ok": True, "result": 1}))
         assert clients.make(backend, BASE).execute_function("f", {"a": 1}) == 1
         first, second = backend.requests
         assert first.content == second.content
         assert first.headers["Idempotency-Key"] == second.headers["Idempotency-Key"]
 
-    def test_what_never_left_is_sent_again_and_did_not_happen(self, mocked: Clients) -> None:
+    def test_a_request_that_was_not_sent_is_tried_again_and_may_not_have_executed(
+        self, mocked: Clients
+    ) -> None:
         backend = Backend(httpx.ConnectError("refused"))
         client = mocked.make(backend, BASE)
         with pytest.raises(NavaiTransportError) as caught:
@@ -238,11 +238,11 @@ class TestRetries:
 
 
 class TestFunctionListsThatAreKept:
-    """What ``max_age`` does."""
+    """The ``max_age`` of a list."""
 
     LISTED = {"items": [{"name": "a"}]}  # noqa: RUF012 - never changed
 
-    def test_a_list_is_given_again_while_it_is_young_enough(self, clients: Clients) -> None:
+    def test_a_list_younger_than_max_age_is_returned_without_a_request(self, clients: Clients) -> None:
         backend = Backend(answer(self.LISTED))
         client = clients.make(backend, BASE)
         assert client.list_functions(max_age=3600) is client.list_functions(max_age=3600)
@@ -251,7 +251,7 @@ class TestFunctionListsThatAreKept:
         client.list_functions(max_age=0)
         assert len(backend.requests) == 3
 
-    def test_an_older_one_is_asked_after_by_its_etag(self, clients: Clients) -> None:
+    def test_an_older_list_is_revalidated_by_its_etag(self, clients: Clients) -> None:
         etag = {"ETag": 'W/"1"'}
         backend = Backend(answer(self.LISTED, 200, etag), answer(b"", 304, etag))
         client = clients.make(backend, BASE)
@@ -271,7 +271,7 @@ class TestFunctionListsThatAreKept:
         assert [request.headers.get("If-None-Match") for request in backend.requests] == [None, '"1"', '"1"']
 
     @pytest.mark.parametrize("etag", ["", '"\u00e9"', "1 2", '"' + "x" * 2000 + '"'])
-    def test_an_etag_that_is_none_is_not_sent_back(self, clients: Clients, etag: str) -> None:
+    def test_an_invalid_etag_is_not_sent_back(self, clients: Clients, etag: str) -> None:
         response = httpx.Response(200, json=self.LISTED, headers=[(b"ETag", etag.encode("latin-1"))])
         backend = Backend(response)
         client = clients.make(backend, BASE)

@@ -1,4 +1,4 @@
-"""What failures and redirects say. One suite over both clients."""
+"""The errors of failures and redirects. One suite for both clients."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ class TestWhatFailuresSay:
             (b'{"error": "Missing"}', '{"error": "Missing"}'),
         ],
     )
-    def test_the_message_is_the_text_of_the_answer_or_its_status(
+    def test_the_message_is_the_text_of_the_response_or_its_status(
         self, clients: Clients, operation: str, body: bytes, message: str
     ) -> None:
         client = clients.make(Backend(answer(body, 400)), BASE)
@@ -52,7 +52,7 @@ class TestWhatFailuresSay:
             (b"", None, None),
         ],
     )
-    def test_an_error_carries_what_the_body_said(
+    def test_an_error_has_the_members_of_the_body(
         self, clients: Clients, body: bytes, error: object, details: object
     ) -> None:
         client = clients.make(Backend(answer(body, 422)), BASE)
@@ -62,7 +62,7 @@ class TestWhatFailuresSay:
         assert caught.value.body == body.decode()
 
     @pytest.mark.parametrize("status", [199, 300, 304, 400, 401, 403, 404, 500, 599])
-    def test_what_is_not_2xx_is_a_failure(self, mocked: Clients, status: int) -> None:
+    def test_a_status_outside_2xx_is_a_failure(self, mocked: Clients, status: int) -> None:
         client = mocked.make(Backend(answer({"ok": True, "value": "ek", "result": 1}, status)), BASE)
         for operation in RAISING:
             with pytest.raises(NavaiHTTPError) as caught:
@@ -72,7 +72,7 @@ class TestWhatFailuresSay:
             warnings=(f"[navai] Failed to load backend functions ({status}).",)
         )
 
-    def test_an_unknown_function_comes_with_those_that_are_known(self, clients: Clients) -> None:
+    def test_an_unknown_function_error_lists_the_available_functions(self, clients: Clients) -> None:
         said = {"error": "Unknown or disallowed function.", "available_functions": ["a", 1, "b", None]}
         client = clients.make(Backend(answer(said, 404)), BASE)
         with pytest.raises(UnknownFunctionError) as caught:
@@ -94,7 +94,7 @@ class TestWhatFailuresSay:
             (404, ["available_functions"]),
         ],
     )
-    def test_other_refusals_are_no_unknown_function(
+    def test_other_refusals_are_not_unknown_function_errors(
         self, clients: Clients, status: int, said: object
     ) -> None:
         client = clients.make(Backend(answer(said, status)), BASE)
@@ -102,7 +102,7 @@ class TestWhatFailuresSay:
             client.execute_function("c")
         assert type(caught.value) is NavaiHTTPError
 
-    def test_only_an_execution_knows_unknown_functions(self, clients: Clients) -> None:
+    def test_only_execute_function_raises_unknown_function_errors(self, clients: Clients) -> None:
         client = clients.make(Backend(answer({"available_functions": ["a"]}, 404)), BASE)
         with pytest.raises(NavaiHTTPError) as caught:
             client.create_client_secret()
@@ -122,7 +122,7 @@ class TestWhatFailuresSay:
             ({}, "Backend function failed."),
         ],
     )
-    def test_a_function_that_failed_says_why(
+    def test_the_error_of_a_failed_function_has_its_details(
         self, clients: Clients, said: dict[str, Any], message: str
     ) -> None:
         client = clients.make(Backend(answer(said)), BASE)
@@ -132,7 +132,7 @@ class TestWhatFailuresSay:
         assert caught.value.function_name == "get_weather"
         assert (caught.value.error, caught.value.details) == (said.get("error"), said.get("details"))
 
-    def test_no_answer_to_a_list_is_a_warning(self, mocked: Clients) -> None:
+    def test_a_list_without_a_response_has_a_warning(self, mocked: Clients) -> None:
         backend = Backend(httpx.ConnectError("refused"))
         client = mocked.make(backend, BASE, max_retries=0)
         assert client.list_functions() == FunctionList(
@@ -144,7 +144,7 @@ class TestWhatFailuresSay:
             )
         )
 
-    def test_a_list_that_could_not_be_had_carries_the_error(self, mocked: Clients) -> None:
+    def test_a_failed_list_has_the_error(self, mocked: Clients) -> None:
         for what, kind in (
             (httpx.ConnectError("refused"), NavaiTransportError),
             (answer("", 500), NavaiHTTPError),
@@ -155,7 +155,9 @@ class TestWhatFailuresSay:
         assert mocked.make(Backend(answer({"items": []})), BASE).list_functions().error is None
 
     @pytest.mark.parametrize("operation", RAISING)
-    def test_no_answer_names_the_place_and_the_reason(self, mocked: Clients, operation: str) -> None:
+    def test_the_error_of_a_missing_response_names_the_url_and_the_reason(
+        self, mocked: Clients, operation: str
+    ) -> None:
         options = {
             "client_secret_path": "/p?key=1",
             "functions_execute_path": "/p",
@@ -170,11 +172,11 @@ class TestWhatFailuresSay:
 
 
 class TestRedirects:
-    """Answers that point elsewhere."""
+    """Redirects, which are not followed."""
 
     @pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308, 399])
     @pytest.mark.parametrize("operation", RAISING)
-    def test_they_are_not_followed_and_the_target_is_named(
+    def test_redirects_are_not_followed_and_the_target_is_named(
         self, clients: Clients, operation: str, status: int
     ) -> None:
         headers = {"Location": "https://user:pw@other.example:8443/api/x?token=t0p#frag"}
@@ -198,7 +200,9 @@ class TestRedirects:
             ("/@name/x", "/@name/x"),
         ],
     )
-    def test_the_target_is_named_without_secrets(self, clients: Clients, location: str, named: str) -> None:
+    def test_the_target_of_a_redirect_is_named_without_secrets(
+        self, clients: Clients, location: str, named: str
+    ) -> None:
         client = clients.make(Backend(answer(b"", 302, {"Location": location})), BASE)
         with pytest.raises(NavaiHTTPError) as caught:
             client.execute_function("f")
@@ -208,7 +212,7 @@ class TestRedirects:
         client = clients.make(Backend(answer(b"", 301, {"Location": "/x"})), BASE)
         assert client.list_functions().warnings == ("[navai] Failed to load backend functions (301).",)
 
-    def test_one_without_a_target_is_an_error_like_any(self, clients: Clients) -> None:
+    def test_a_redirect_without_a_target_is_an_ordinary_http_error(self, clients: Clients) -> None:
         client = clients.make(Backend(answer(b"", 302)), BASE)
         with pytest.raises(NavaiHTTPError, match=r"^HTTP 302$"):
             client.execute_function("f")

@@ -1,4 +1,4 @@
-"""Where requests go and what they say. One suite over both clients."""
+"""The URL, headers and body of requests. One suite for both clients."""
 
 import contextlib
 import uuid
@@ -49,14 +49,14 @@ class TestWhereRequestsGo:
             ("HTTP://arg.example:8080", {}, "http://arg.example:8080"),
         ],
     )
-    def test_the_argument_wins_over_the_environment_and_that_over_the_default(
+    def test_the_argument_takes_precedence_over_the_environment_and_that_over_the_default(
         self, clients: Clients, base_url: str | None, env: dict[str, str | None], expected: str
     ) -> None:
         backend = Backend(answer({}))
         clients.make(backend, base_url, env=env).list_functions()
         assert str(backend.request.url) == f"{expected}/navai/functions"
 
-    def test_without_env_the_environment_of_the_process_is_asked(
+    def test_without_env_the_environment_of_the_process_is_read(
         self, clients: Clients, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("NAVAI_API_URL", " https://process.example ")
@@ -64,7 +64,7 @@ class TestWhereRequestsGo:
         clients.make(backend, env=None).list_functions()
         assert backend.request.url.host == "process.example"
 
-    def test_an_env_that_is_given_hides_that_of_the_process(
+    def test_a_given_env_replaces_that_of_the_process(
         self, clients: Clients, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("NAVAI_API_URL", "https://process.example")
@@ -103,7 +103,7 @@ class TestWhatRequestsSay:
     """Bodies and headers."""
 
     @pytest.mark.parametrize("operation", OPERATIONS)
-    def test_every_request_asks_for_json_and_names_us(self, clients: Clients, operation: str) -> None:
+    def test_every_request_accepts_json_and_names_the_package(self, clients: Clients, operation: str) -> None:
         backend = Backend(answer(b"", 418))
         with contextlib.suppress(NavaiHTTPError):
             call(clients.make(backend, BASE), operation)
@@ -113,7 +113,7 @@ class TestWhatRequestsSay:
         assert backend.request.headers.get("Content-Type") == ("application/json" if with_body else None)
         assert bool(backend.request.content) == with_body
 
-    def test_the_users_headers_go_along_and_win_over_ours(self, clients: Clients) -> None:
+    def test_the_users_headers_are_sent_and_take_precedence(self, clients: Clients) -> None:
         backend = Backend(answer({}))
         headers = {
             "Authorization": "Bearer gateway",
@@ -126,17 +126,17 @@ class TestWhatRequestsSay:
         assert sent.get_list("User-Agent") == ["mine/1"]
         assert sent.get_list("Accept") == ["application/vnd.x+json"]
 
-    def test_a_client_secret_asks_for_nothing_that_was_not_given(self, clients: Clients) -> None:
+    def test_a_request_for_a_client_secret_has_only_the_given_options(self, clients: Clients) -> None:
         backend = Backend(answer(SECRET))
         clients.make(backend, BASE).create_client_secret()
         assert backend.request.content == b"{}"
 
-    def test_none_counts_as_not_given(self, clients: Clients) -> None:
+    def test_none_counts_as_absent(self, clients: Clients) -> None:
         backend = Backend(answer(SECRET))
         clients.make(backend, BASE).create_client_secret(model=None, voice="", api_key=None)
         assert backend.request.content == b'{"voice":""}'
 
-    def test_the_session_options_have_their_names_of_the_wire(self, clients: Clients) -> None:
+    def test_session_options_are_sent_under_their_wire_names(self, clients: Clients) -> None:
         backend = Backend(answer(SECRET))
         clients.make(backend, BASE).create_client_secret(
             model="gpt-realtime",
@@ -174,14 +174,14 @@ class TestWhatRequestsSay:
             (({"\udc00": 1},), rb'{"\udc00":1}'),
         ],
     )
-    def test_a_function_gets_its_payload_as_it_is(
+    def test_the_payload_is_sent_unchanged(
         self, clients: Clients, args: tuple[Any, ...], payload: bytes
     ) -> None:
         backend = Backend(answer({"ok": True}))
         clients.make(backend, BASE).execute_function("get_weather", *args)
         assert backend.request.content == b'{"function_name":"get_weather","payload":%b}' % payload
 
-    def test_a_name_is_sent_as_it_is(self, clients: Clients) -> None:
+    def test_the_function_name_is_sent_unchanged(self, clients: Clients) -> None:
         backend = Backend(answer({"ok": True}))
         clients.make(backend, BASE).execute_function(' Get "Weather"\ud800 ')
         assert backend.request.content == rb'{"function_name":" Get \"Weather\"\ud800 ","payload":null}'
@@ -196,7 +196,7 @@ class TestWhatRequestsSay:
         assert uuid.UUID(first) != uuid.UUID(second)
         assert third == "order-7"
 
-    def test_speech_has_the_names_of_the_wire(self, clients: Clients) -> None:
+    def test_speech_options_are_sent_under_their_wire_names(self, clients: Clients) -> None:
         backend = Backend(answer(SPEECH))
         clients.make(backend, BASE).synthesize_speech(
             "Hello",
@@ -223,7 +223,7 @@ class TestWhatRequestsSay:
             },
         }
 
-    def test_speech_asks_for_nothing_that_was_not_given(self, clients: Clients) -> None:
+    def test_a_request_for_speech_has_only_the_given_options(self, clients: Clients) -> None:
         backend = Backend(answer(SPEECH))
         clients.make(backend, BASE).synthesize_speech(" Hello ", stability=None)
         assert backend.request.content == b'{"text":" Hello "}'

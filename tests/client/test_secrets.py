@@ -1,4 +1,4 @@
-"""What is never shown. One suite over both clients."""
+"""Secrets are never shown. One suite for both clients."""
 
 import json
 import logging
@@ -18,12 +18,12 @@ from tests.backends import BASE, RAISING, SECRET, Backend, Clients, answer, call
 
 
 class TestSecrets:
-    """What no error, log line, repr or variable of a traceback shows."""
+    """Secrets that no error, log line, repr or variable of a traceback shows."""
 
     KEY = "sk-proj-abcdefghij0123456789/+=="
 
     def spelled(self) -> list[str]:
-        """Ways in which JSON writers of several languages spell the key."""
+        """The spellings of the key by JSON encoders of several languages."""
         return [
             self.KEY,
             self.KEY.replace("/", "\\/"),
@@ -77,7 +77,7 @@ class TestSecrets:
         for secret in (value, *secrets):
             assert secret not in shown
 
-    def test_a_function_that_fails_cannot_show_header_values_either(self, clients: Clients) -> None:
+    def test_the_error_of_a_failed_function_shows_no_header_value(self, clients: Clients) -> None:
         said = {"ok": False, "error": self.KEY, "details": f"called with {self.KEY}"}
         client = clients.make(Backend(answer(said)), BASE, headers={"X-Api-Key": self.KEY})
         with pytest.raises(FunctionFailedError) as caught:
@@ -85,7 +85,7 @@ class TestSecrets:
         assert str(caught.value) == "called with ***"
         assert self.KEY not in shown_by(caught.value)
 
-    def test_a_warning_of_the_backend_cannot_show_them_either(self, clients: Clients) -> None:
+    def test_a_warning_of_the_backend_shows_no_header_value(self, clients: Clients) -> None:
         said = {"items": [{"name": "a"}], "warnings": [f"[navai] Called with {self.KEY}.", "other"]}
         client = clients.make(Backend(answer(said)), BASE, headers={"X-Api-Key": self.KEY})
         for _ in range(2):
@@ -98,13 +98,13 @@ class TestSecrets:
                 client.execute_function("f")
             assert self.KEY not in shown_by(caught.value)
 
-    def test_results_are_left_as_they_are(self, clients: Clients) -> None:
+    def test_results_are_not_masked(self, clients: Clients) -> None:
         client = clients.make(
             Backend(answer({"ok": True, "result": self.KEY})), BASE, headers={"X-Key": self.KEY}
         )
         assert client.execute_function("f") == self.KEY
 
-    def test_a_redirect_to_a_place_with_a_key_is_masked(self, clients: Clients) -> None:
+    def test_a_key_in_the_target_of_a_redirect_is_masked(self, clients: Clients) -> None:
         key = "sk-proj-abcdefghij0123456789"
         backend = Backend(answer(b"", 302, {"Location": f"https://other.example/{key}/x"}))
         with pytest.raises(
@@ -113,7 +113,7 @@ class TestSecrets:
             clients.make(backend, BASE).create_client_secret(api_key=key)
         assert key not in shown_by(caught.value)
 
-    def test_a_failure_to_send_cannot_show_them(
+    def test_a_transport_failure_shows_no_header_value(
         self, mocked: Clients, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
@@ -138,7 +138,7 @@ class TestSecrets:
             httpx.ReadTimeout("late"),
         ],
     )
-    def test_no_frame_of_ours_holds_a_key_when_an_error_is_raised(
+    def test_no_frame_of_the_package_has_a_key_when_an_error_is_raised(
         self, clients: Clients, outcome: httpx.Response | Exception
     ) -> None:
         client = clients.make(Backend(outcome), BASE, headers={"Authorization": "Bearer gateway-secret"})
@@ -152,7 +152,9 @@ class TestSecrets:
     @pytest.mark.parametrize(
         "options", [{"model": 5}, {"modell": "x"}, {"timeout": -5}, {"api_key": KEY.encode()}]
     )
-    def test_nor_when_the_call_is_wrong(self, clients: Clients, options: dict[str, Any]) -> None:
+    def test_no_frame_of_the_package_has_a_key_when_an_argument_is_invalid(
+        self, clients: Clients, options: dict[str, Any]
+    ) -> None:
         client = clients.make(Backend(answer(SECRET)), BASE)
         options = {"api_key": self.KEY, "voice": "marin", **options}
         with pytest.raises((NavaiError, TypeError)) as caught:
@@ -184,13 +186,15 @@ class TestSecrets:
             {"env": {"NAVAI_API_URL": f"ftp://user:{KEY}@backend.example"}},
         ],
     )
-    def test_nor_when_a_client_cannot_be_made(self, mocked: Clients, options: dict[str, Any]) -> None:
+    def test_no_frame_of_the_package_has_a_key_when_a_client_cannot_be_constructed(
+        self, mocked: Clients, options: dict[str, Any]
+    ) -> None:
         with pytest.raises(NavaiConfigError) as caught:
             mocked.make(Backend(answer({})), **options)
         assert "sk-proj" not in shown_by(caught.value)
         assert "0123456789" not in shown_by(caught.value)
 
-    def test_the_repr_of_a_client_shows_where_it_goes_and_no_header(self, clients: Clients) -> None:
+    def test_the_repr_of_a_client_shows_its_base_url_and_no_header(self, clients: Clients) -> None:
         client = clients.make(Backend(answer({})), f"{BASE}/api/", headers={"Authorization": self.KEY})
         name = type(client.real).__name__
         assert repr(client) == f"<{name} base_url='{BASE}/api'>"
@@ -200,9 +204,9 @@ class TestSecrets:
 
 
 class TestClientSecretsThatAreKept:
-    """``client_secrets()``, as far as the client is concerned."""
+    """``client_secrets()`` of a client."""
 
-    def test_a_good_secret_is_handed_out_again(self, clients: Clients) -> None:
+    def test_a_valid_secret_is_handed_out_again(self, clients: Clients) -> None:
         backend = Backend(answer({"value": "ek_good", "expires_at": 1e12}))
         secrets = clients.make(backend, BASE).client_secrets(voice="marin")
         assert secrets.get() is secrets.get()
@@ -226,7 +230,7 @@ class TestClientSecretsThatAreKept:
             secrets.get()
         assert secrets.get().value == "ek"
 
-    def test_no_frame_of_ours_holds_the_key_when_minting_fails(self, clients: Clients) -> None:
+    def test_no_frame_of_the_package_has_the_key_when_minting_fails(self, clients: Clients) -> None:
         secrets = clients.make(Backend(answer(b"no", 401)), BASE).client_secrets(api_key=TestSecrets.KEY)
         with pytest.raises(NavaiHTTPError) as caught:
             secrets.get()

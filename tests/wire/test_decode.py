@@ -1,4 +1,4 @@
-"""Any answer gives a value or a NavaiError, for each operation, and nothing else."""
+"""Any response becomes a value or a NavaiError, for each operation."""
 
 import json
 import math
@@ -79,7 +79,7 @@ STATUSES = st.integers(100, 599) | st.sampled_from([200, 204, 302, 304, 404, 503
 @example(status=400, headers={}, content=b'{"error":' + b"7" * 5000 + b',"details":NaN}', truncated=False)
 @example(status=302, headers={"location": "https://[x"}, content=b"", truncated=False)
 @example(status=302, headers={"location": "https://exa\u2100mple"}, content=b"", truncated=False)
-def test_any_answer_gives_a_value_or_a_navai_error(
+def test_any_response_gives_a_value_or_a_navai_error(
     name: str, status: int, headers: dict[str, str], content: bytes, truncated: bool
 ) -> None:
     exchange = Exchange(MAKE[name](), ONCE, None, HEADERS_WITH_A_SECRET)
@@ -115,14 +115,14 @@ def test_only_2xx_gives_values(name: str, status: int, content: bytes) -> None:
 
 @PROPERTY
 @given(JSON)
-def test_a_result_is_what_the_backend_said(value: Any) -> None:
+def test_any_result_is_read_as_json_reads_it(value: Any) -> None:
     content = json.dumps({"ok": True, "result": value}).encode()
     assert _decode.function_result(Response(200, {}, content), "f") == json.loads(json.dumps(value))
 
 
 @PROPERTY
 @given(st.lists(NEAR | st.builds(lambda name: {"name": name}, TEXT) | JSON, max_size=5))
-def test_functions_have_names_that_are_not_blank_and_keep_their_order(items: list[Any]) -> None:
+def test_functions_have_names_and_keep_their_order(items: list[Any]) -> None:
     listed = _decode.function_list(Response(200, {}, json.dumps({"items": items}).encode()))
     names = [
         item["name"]
@@ -134,19 +134,19 @@ def test_functions_have_names_that_are_not_blank_and_keep_their_order(items: lis
     assert all(isinstance(function, BackendFunction) and function.name.strip(" \n") for function in listed)
 
 
-def test_a_number_of_exactly_as_many_digits_as_python_reads_is_kept() -> None:
+def test_an_integer_of_the_most_digits_that_python_reads_is_exact() -> None:
     digits = "7" * 4300
     value = _decode.function_result(Response(200, {}, f'{{"ok":true,"result":{digits}}}'.encode()), "f")
     assert value == int(digits)
 
 
-def test_very_long_numbers_elsewhere_leave_the_others_exact() -> None:
+def test_other_integers_beside_a_longer_one_stay_exact() -> None:
     content = b'{"ok":true,"result":[%b,123456789012345678901,-%b]}' % (b"7" * 5000, b"7" * 5000)
     value = _decode.function_result(Response(200, {}, content), "f")
     assert value == [math.inf, 123456789012345678901, -math.inf]
 
 
-def test_a_list_that_has_not_changed_is_the_one_that_is_known() -> None:
+def test_a_list_that_was_not_modified_is_the_known_one() -> None:
     known = FunctionList(functions=(BackendFunction(name="a"),))
     assert _decode.function_list(Response(304, {}, b""), known) is known
     with pytest.raises(NavaiError, match=r"^HTTP 304$"):
@@ -174,6 +174,6 @@ def test_exactly_the_white_space_of_javascript_is_trimmed() -> None:
     assert trimmed == JAVASCRIPT_WHITE_SPACE
 
 
-def test_what_stands_inside_stays() -> None:
+def test_white_space_inside_is_kept() -> None:
     assert _decode.trim("\ufeff\n a \t b \u2028") == "a \t b"
     assert _decode.trim(" \n") == ""

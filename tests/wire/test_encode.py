@@ -18,13 +18,13 @@ Point = namedtuple("Point", "x y")  # noqa: PYI024 - as users have them
 
 
 class Size(enum.IntEnum):
-    """A whole number by another name."""
+    """A subclass of int."""
 
     BIG = 3
 
 
 class Name(str):
-    """Text by another name."""
+    """A subclass of str."""
 
     __slots__ = ()
 
@@ -42,13 +42,13 @@ def joined(value: Any) -> Any:
 
 @PROPERTY
 @given(JSON)
-def test_any_json_value_comes_back_as_it_was(value: Any) -> None:
+def test_any_json_value_survives_the_round_trip(value: Any) -> None:
     assert json.loads(encode_json(value, name="payload").decode()) == joined(value)
 
 
 @PROPERTY
 @given(JSON)
-def test_what_is_sent_is_utf_8_without_needless_blanks(value: Any) -> None:
+def test_json_is_compact_utf_8(value: Any) -> None:
     content = encode_json(value, name="payload")
     compact = json.dumps(json.loads(content), ensure_ascii=False, separators=(",", ":"))
     assert content == compact.encode("utf-8", "backslashreplace")
@@ -70,7 +70,7 @@ def test_what_is_sent_is_utf_8_without_needless_blanks(value: Any) -> None:
         ("\ud83d", rb'"\ud83d"'),
     ],
 )
-def test_a_value_is_written(value: Any, expected: bytes) -> None:
+def test_a_value_is_encoded(value: Any, expected: bytes) -> None:
     assert encode_json(value, name="payload") == expected
 
 
@@ -96,7 +96,7 @@ NOT_JSON = (
 
 @st.composite
 def broken(draw: st.DrawFn) -> tuple[Any, str]:
-    """Give a value that is not JSON somewhere, and how the error is to call the place."""
+    """Draw a value with a part that is not JSON, and the path by which the error names that part."""
     value, place = draw(NOT_JSON), ""
     for _ in range(draw(st.integers(0, 4))):
         if draw(st.booleans()):
@@ -112,7 +112,7 @@ def broken(draw: st.DrawFn) -> tuple[Any, str]:
 
 @PROPERTY
 @given(broken())
-def test_what_is_not_json_is_refused_and_its_place_is_named(case: tuple[Any, str]) -> None:
+def test_a_value_that_is_not_json_is_refused_and_its_place_is_named(case: tuple[Any, str]) -> None:
     value, place = case
     with pytest.raises(NavaiPayloadError) as caught:
         encode_json(value, name="payload")
@@ -126,7 +126,7 @@ KEYS = st.none() | st.booleans() | st.integers() | st.floats() | st.binary() | s
 
 @PROPERTY
 @given(KEYS, JSON, st.integers(0, 3))
-def test_keys_that_are_no_strings_are_refused_wherever_they_are(key: Any, value: Any, depth: int) -> None:
+def test_keys_that_are_not_strings_are_refused_at_any_depth(key: Any, value: Any, depth: int) -> None:
     assume(not isinstance(key, str))
     payload: Any = {"a": 1, key: value}
     for _ in range(depth):
@@ -161,14 +161,14 @@ def test_a_cycle_is_refused_and_the_place_is_named() -> None:
         encode_json(cycle, name="payload")
 
 
-def test_the_same_value_in_two_places_is_no_cycle() -> None:
+def test_the_same_value_in_two_places_is_not_a_cycle() -> None:
     shared = [1]
     assert encode_json([shared, {"a": shared}], name="payload") == b'[[1],{"a":[1]}]'
     with pytest.raises(NavaiPayloadError, match=r"^payload\[2\] is nan; "):
         encode_json([shared, shared, math.nan], name="payload")
 
 
-def test_nesting_too_deep_to_write_is_refused() -> None:
+def test_a_value_that_is_nested_too_deep_is_refused() -> None:
     deep: Any = None
     for _ in range(100_000):
         deep = {"a": deep}
@@ -176,7 +176,7 @@ def test_nesting_too_deep_to_write_is_refused() -> None:
         encode_json(deep, name="payload")
 
 
-def test_a_container_that_changes_meanwhile_is_refused_all_the_same() -> None:
+def test_a_container_that_changes_during_encoding_is_refused() -> None:
     class Changing(dict[str, Any]):
         looks = 0
 

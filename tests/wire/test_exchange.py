@@ -1,4 +1,4 @@
-"""The stepper, driven with literals and through random sequences of outcomes and clock steps."""
+"""An exchange, driven with literals and with random sequences of outcomes and clock steps."""
 
 import contextlib
 import json
@@ -89,7 +89,7 @@ def may_have_arrived(outcome: Response | TransportFailure) -> bool:
     now=st.floats(0.0, 1e6),
     steps=st.lists(st.tuples(FAILURES | ANSWERS, st.floats(0.0, 40.0)), min_size=8, max_size=8),
 )
-def test_whatever_happens_an_exchange_keeps_its_promises(  # noqa: PLR0917 - what hypothesis draws
+def test_an_exchange_keeps_its_promises_for_any_outcomes(  # noqa: PLR0917 - what hypothesis draws
     invocation: Invocation[Any],
     timeout: float | None,
     max_retries: int,
@@ -107,7 +107,7 @@ def test_whatever_happens_an_exchange_keeps_its_promises(  # noqa: PLR0917 - wha
             if isinstance(step, Done):
                 break
             sends += 1
-            # Never too often, never past the deadline, always with what is left of it.
+            # No more than max_retries, never past the deadline, always with the remaining time.
             assert sends == step.attempt <= max_retries + 1
             assert step.delay >= 0.0
             now += step.delay
@@ -157,7 +157,7 @@ def test_waiting_counts_against_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("retry_after", ["8", "9", "3600"])
-def test_what_could_only_be_sent_past_the_deadline_is_not_sent(retry_after: str) -> None:
+def test_a_retry_that_would_begin_after_the_deadline_is_not_made(retry_after: str) -> None:
     exchange = exchange_of(invocations()[0], policy(), 10.0)
     exchange.start(1000.0)
     with pytest.raises(NavaiError, match=r"^HTTP 503$"):
@@ -172,7 +172,7 @@ def test_without_a_timeout_there_is_no_deadline() -> None:
     assert (step.delay, step.timeout) == (86_400.0, None)
 
 
-def test_an_answer_counts_even_when_it_comes_late() -> None:
+def test_a_response_counts_even_if_it_arrives_late() -> None:
     exchange = exchange_of(invocations()[2], policy(), 10.0)
     exchange.start(0.0)
     assert isinstance(exchange.receive(GOOD, 11.0), Done)
@@ -207,7 +207,7 @@ def test_the_cause_of_a_failure_is_kept() -> None:
     assert caught.value.__cause__ is cause
 
 
-def test_a_list_that_is_known_and_young_is_not_asked_for() -> None:
+def test_a_known_list_younger_than_max_age_needs_no_request() -> None:
     backend = Invocations("http://x", PATHS, lambda: "key")
     first = exchange_of(backend.list_functions(60.0), policy(), 30.0)
     assert isinstance(first.start(1000.0), Send)
@@ -230,7 +230,7 @@ def test_a_list_never_raises() -> None:
         assert isinstance(done.value, FunctionList)
 
 
-def test_an_error_of_the_caller_is_not_caught() -> None:
+def test_a_programming_error_is_not_caught() -> None:
     def decode(response: Response) -> None:
         raise ZeroDivisionError
 
@@ -242,7 +242,7 @@ def test_an_error_of_the_caller_is_not_caught() -> None:
         exchange.receive(GOOD, 0.0)
 
 
-def test_a_message_of_the_transport_that_ends_in_a_full_stop_gets_no_second() -> None:
+def test_a_transport_message_that_ends_in_a_full_stop_gets_no_second_one() -> None:
     exchange = exchange_of(invocations()[2], RetryPolicy(max_retries=0), None)
     exchange.start(0.0)
     with pytest.raises(NavaiTransportError, match=r"execute: refused\.$"):

@@ -1,4 +1,4 @@
-"""The room of the contract does no I/O, and neither does what it leans on: proven by reading imports."""
+"""The wire room and the modules that it imports do no I/O. Shown by their imports."""
 
 import ast
 from pathlib import Path
@@ -10,7 +10,7 @@ import navai_client
 PACKAGE = Path(navai_client.__file__).parent
 WIRE = sorted((PACKAGE / "wire").glob("*.py"))
 
-# Of the standard library: what computes. No clock, no socket, no thread, no log, no randomness.
+# Modules of the standard library without clock, sockets, threads, logging and randomness.
 COMPUTES = {
     "binascii",
     "collections.abc",
@@ -50,7 +50,7 @@ def calls(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("path", WIRE, ids=lambda path: path.name)
-def test_a_file_of_the_wire_room_imports_only_what_computes(path: Path) -> None:
+def test_wire_imports_only_modules_without_io(path: Path) -> None:
     outside = {name for name in imported(path) if name.partition(".")[0] != "navai_client"}
     assert outside <= COMPUTES | {"attrs"} | DEFAULTS.get(path.name, set())
     inside = {name for name in imported(path) if name.partition(".")[0] == "navai_client"}
@@ -64,16 +64,16 @@ def test_the_retry_policy_only_names_its_clock_and_its_random_numbers() -> None:
 
 
 @pytest.mark.parametrize("path", WIRE, ids=lambda path: path.name)
-def test_a_file_of_the_wire_room_opens_prints_and_imports_nothing_on_the_way(path: Path) -> None:
+def test_wire_opens_and_prints_nothing(path: Path) -> None:
     assert calls(path).isdisjoint({"open", "print", "input", "exec", "eval", "__import__", "breakpoint"})
 
 
-def test_errors_do_no_io_either() -> None:
+def test_errors_import_only_modules_without_io() -> None:
     assert imported(PACKAGE / "errors.py") <= COMPUTES | PURE | {"attrs"}
 
 
-def test_the_values_know_the_clock_only_to_ask_a_secret_whether_it_is_good() -> None:
-    # A list carries the error that it stands for; that errors do no I/O either is tested above.
+def test_models_read_the_clock_in_one_place() -> None:
+    # A function list has an attribute for an error.
     assert imported(PACKAGE / "models.py") <= COMPUTES | {
         "attrs",
         "time",

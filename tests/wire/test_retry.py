@@ -1,4 +1,4 @@
-"""What may be tried again, and after how long; with literals."""
+"""Which outcomes are tried again, and after what delay; with literals."""
 
 import math
 from typing import Any
@@ -28,22 +28,22 @@ def delay(outcome: Response | TransportFailure, *, repeatable: bool, attempt: in
 
 @pytest.mark.parametrize("repeatable", [True, False])
 @pytest.mark.parametrize("failure", [NEVER_SENT, NEVER_SENT_IN_TIME])
-def test_what_never_left_is_tried_again(failure: TransportFailure, repeatable: bool) -> None:
+def test_a_request_that_was_not_sent_is_tried_again(failure: TransportFailure, repeatable: bool) -> None:
     assert delay(failure, repeatable=repeatable) == 0.25
 
 
-def test_what_may_have_arrived_is_tried_again_only_if_that_does_no_harm() -> None:
+def test_a_request_that_may_have_arrived_is_tried_again_only_if_repeatable() -> None:
     assert delay(CUT_OFF, repeatable=True) == 0.25
     assert delay(CUT_OFF, repeatable=False) is None
 
 
 @pytest.mark.parametrize("repeatable", [True, False])
-def test_a_timeout_after_sending_is_the_end(repeatable: bool) -> None:
+def test_a_timeout_after_sending_is_not_tried_again(repeatable: bool) -> None:
     assert delay(TIMED_OUT, repeatable=repeatable) is None
 
 
 @pytest.mark.parametrize("status", range(100, 600))
-def test_only_passing_statuses_are_tried_again(status: int) -> None:
+def test_only_transient_statuses_are_tried_again(status: int) -> None:
     passing = status in {408, 429, 502, 503, 504}
     assert delay(response(status), repeatable=True) == (0.25 if passing else None)
     assert delay(response(status), repeatable=False) is None
@@ -69,7 +69,7 @@ def test_only_passing_statuses_are_tried_again(status: int) -> None:
         ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
     ],
 )
-def test_retry_after_is_read(value: str, seconds: float) -> None:
+def test_retry_after_is_parsed(value: str, seconds: float) -> None:
     assert delay(response(503, value), repeatable=True) == seconds
     assert delay(response(503, value), repeatable=False) == seconds
 
@@ -94,7 +94,7 @@ def test_retry_after_is_read(value: str, seconds: float) -> None:
         "\ud800",
     ],
 )
-def test_a_retry_after_that_is_none_counts_as_absent(value: str) -> None:
+def test_an_invalid_retry_after_counts_as_absent(value: str) -> None:
     assert delay(response(503, value), repeatable=True) == 0.25
     assert delay(response(503, value), repeatable=False) is None
 
@@ -110,19 +110,19 @@ def test_a_retry_after_that_is_none_counts_as_absent(value: str) -> None:
         "Fri, 31 Dec 9999 23:59:59 GMT",
     ],
 )
-def test_nobody_waits_for_more_than_a_day(value: str) -> None:
+def test_a_retry_after_of_more_than_a_day_ends_the_call(value: str) -> None:
     assert delay(response(429, value), repeatable=True) is None
     assert delay(response(429, value), repeatable=False) is None
 
 
-def test_the_longest_wait_doubles_up_to_four_seconds() -> None:
+def test_the_backoff_doubles_up_to_four_seconds() -> None:
     policy = RetryPolicy(max_retries=10**9, jitter=lambda: 1.0)
     attempts = (1, 2, 3, 4, 5, 6, 100, 10_000, 10**9)
     delays = [policy.delay(NEVER_SENT, attempt=attempt, repeatable=False) for attempt in attempts]
     assert delays == [0.25, 0.5, 1.0, 2.0, 4.0, 4.0, 4.0, 4.0, 4.0]
 
 
-def test_the_wait_is_spread_by_chance() -> None:
+def test_the_backoff_has_full_jitter() -> None:
     shares = iter((0.0, 0.5))
     policy = RetryPolicy(max_retries=3, jitter=lambda: next(shares))
     assert [policy.delay(NEVER_SENT, attempt=2, repeatable=True) for _ in range(2)] == [0.0, 0.25]
@@ -148,7 +148,7 @@ def test_there_are_max_retries_at_most(outcome: Any) -> None:
     | st.from_regex(r"[A-Z][a-z]{2}, \d{1,3} (Jan|Nov|Foo) \d{1,6} \d\d:\d\d(:\d\d)?( [+-]?\w{0,6})?"),
     st.booleans(),
 )
-def test_any_answer_gives_a_wait_within_a_day_or_none(
+def test_any_response_gives_a_delay_within_a_day_or_none(
     status: int, retry_after: str | None, repeatable: bool
 ) -> None:
     policy = RetryPolicy(max_retries=1)

@@ -1,4 +1,4 @@
-"""How answers are read. One suite over both clients."""
+"""How responses are read. One suite for both clients."""
 
 import json
 import math
@@ -17,7 +17,7 @@ from tests.backends import BASE, SPEECH, Backend, Clients, answer
 
 
 class TestHowAnswersAreRead:
-    """The rules of reading, and what each operation makes of a good answer."""
+    """The rules of reading, and the value of each operation."""
 
     @pytest.mark.parametrize("status", [200, 201, 204, 226, 299])
     def test_any_status_of_2xx_is_success(self, mocked: Clients, status: int) -> None:
@@ -39,9 +39,7 @@ class TestHowAnswersAreRead:
             (b'{"ok":false,"ok":true,"result":"last"}', "last"),
         ],
     )
-    def test_a_result_comes_as_the_backend_said_it(
-        self, clients: Clients, body: bytes, result: object
-    ) -> None:
+    def test_a_result_is_returned_unchanged(self, clients: Clients, body: bytes, result: object) -> None:
         client = clients.make(Backend(answer(body)), BASE)
         assert client.execute_function("f") == result
 
@@ -87,7 +85,7 @@ class TestHowAnswersAreRead:
             b"\xef\xbb\xbf\xef\xbb\xbf{}",
         ],
     )
-    def test_what_is_not_a_record_is_no_answer(self, clients: Clients, body: bytes) -> None:
+    def test_a_body_that_is_not_a_record_is_an_invalid_response(self, clients: Clients, body: bytes) -> None:
         client = clients.make(Backend(answer(body)), BASE)
         with pytest.raises(InvalidResponseError) as caught:
             client.execute_function("f")
@@ -142,14 +140,14 @@ class TestHowAnswersAreRead:
             client.create_client_secret()
         assert str(caught.value) == "Invalid client-secret response."
 
-    def test_a_number_without_end_as_expiry_never_expires(self, clients: Clients) -> None:
+    def test_a_secret_whose_expiry_is_infinite_never_expires(self, clients: Clients) -> None:
         for digits in (b"1e400", b"9" * 400, b"9" * 5000):
             backend = Backend(answer(b'{"value":"ek","expires_at":%b}' % digits))
             secret = clients.make(backend, BASE).create_client_secret()
             assert secret.expires_in(now=0.0) == math.inf
             assert not secret.is_expired(now=0.0)
 
-    def test_the_functions_are_read_and_what_is_none_is_left_out(self, clients: Clients) -> None:
+    def test_functions_are_read_and_invalid_items_are_left_out(self, clients: Clients) -> None:
         items = [
             {"name": "a", "description": "A.", "source": "a.js#a", "parameters": {"type": "object"}, "x": 1},
             {"name": " b "},
@@ -184,7 +182,7 @@ class TestHowAnswersAreRead:
     ) -> None:
         assert clients.make(Backend(answer(said)), BASE).list_functions() == FunctionList()
 
-    def test_speech_is_handed_out_as_bytes(self, clients: Clients) -> None:
+    def test_speech_is_returned_as_bytes(self, clients: Clients) -> None:
         audio = clients.make(Backend(answer(SPEECH)), BASE).synthesize_speech("Hello")
         assert (audio.audio, audio.mime_type, audio.provider) == (b"ID3", "audio/mpeg", "elevenlabs")
 
@@ -210,17 +208,17 @@ class TestHowAnswersAreRead:
             {"audioBase64": "\ud800"},
         ],
     )
-    def test_speech_that_is_none_is_refused(self, clients: Clients, change: dict[str, Any]) -> None:
+    def test_an_invalid_speech_response_is_refused(self, clients: Clients, change: dict[str, Any]) -> None:
         client = clients.make(Backend(answer({**SPEECH, **change})), BASE)
         with pytest.raises(InvalidResponseError) as caught:
             client.synthesize_speech("Hello")
         assert str(caught.value) == "Invalid speech synthesis response."
 
-    def test_silence_is_speech(self, clients: Clients) -> None:
+    def test_empty_audio_is_valid(self, clients: Clients) -> None:
         client = clients.make(Backend(answer({**SPEECH, "audioBase64": ""})), BASE)
         assert client.synthesize_speech("Hello").audio == b""
 
-    def test_an_answer_that_is_too_large_is_refused(self, clients: Clients) -> None:
+    def test_a_response_that_is_too_large_is_refused(self, clients: Clients) -> None:
         body = json.dumps({"ok": True, "result": "x" * 100}).encode()
         for limit, fits in ((len(body), True), (len(body) - 1, False)):
             client = clients.make(Backend(answer(body)), BASE, max_response_bytes=limit)
