@@ -62,8 +62,8 @@ class BackgroundTasks:
 
         Args:
             task: The task.
-            withdraw: Called when the caller is cancelled. Returns whether to cancel the task as well, because
-                it has not begun and nobody else awaits it.
+            withdraw: Called when the caller is cancelled before the task is done. Returns whether to cancel
+                the task as well, because it has not begun and nobody else awaits it.
         """
         # Not asyncio.shield(): from Python 3.14 on it reports the failure of an abandoned task as lost.
         done = asyncio.get_running_loop().create_future()
@@ -77,7 +77,7 @@ class BackgroundTasks:
             await done
         except asyncio.CancelledError:
             self.abandon(task)
-            if withdraw():
+            if not task.done() and withdraw():
                 task.cancel()
             raise
         return task.result()

@@ -225,8 +225,13 @@ def test_a_caller_that_is_cancelled_when_the_result_is_there_loses_nothing(
     outcome: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def main() -> None:
-        background, gate = tasks(), asyncio.Event()
-        caller = asyncio.create_task(background.run(until(gate, outcome), "name"))
+        background, gate, asked = tasks(), asyncio.Event(), asyncio.Event()
+
+        def withdraw() -> bool:
+            asked.set()
+            return True
+
+        caller = asyncio.create_task(background.run(until(gate, outcome), "name", withdraw))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         gate.set()
@@ -234,6 +239,8 @@ def test_a_caller_that_is_cancelled_when_the_result_is_there_loses_nothing(
         asyncio.get_running_loop().call_soon(caller.cancel)
         await asyncio.wait([caller])
         await background.close(0)
+        assert caller.cancelled()
+        assert not asked.is_set()  # there was nothing to withdraw
         gc.collect()
 
     asyncio.run(main())

@@ -218,6 +218,7 @@ class AsyncPool:
                 self._discard(connection)
             return outcome
         finally:
+            call.on_abandon = None
             if (timer := self._abandoned.pop(call, None)) is not None:
                 timer.cancel()
             else:
