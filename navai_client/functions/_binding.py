@@ -206,10 +206,10 @@ class Binding:
         try:
             _built({"field": field})
         except Exception as error:  # noqa: BLE001 - as above
-            reason = message_of(error).partition("\n")[0].partition(". ")[0]
             if isinstance(error, NameError) or getattr(error, "code", None) in _UNDEFINED:
-                self.warnings.append(f'parameter "{parameter.name}" is not checked: {reason}')
+                self.warnings.append(f'parameter "{parameter.name}" is not checked: its type is not complete')
                 return self._hints.field(parameter.replace(annotation=Any))
+            reason = message_of(error).partition("\n")[0].partition(". ")[0]
             self.warnings.append(f'parameter "{parameter.name}" cannot be given: {reason}')
             if is_required(parameter) and self.obstacle is None:
                 self.obstacle = self.warnings[-1]

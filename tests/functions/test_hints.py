@@ -96,6 +96,23 @@ def test_a_model_that_a_function_uses_is_found_when_its_own_scope_is_gone(call: 
     assert call(f, {"model": {}}) == "Invalid arguments: model.n: Field required."
 
 
+class Unfinished(BaseModel):
+    """A model with a field that nobody defines."""
+
+    x: Missing  # type: ignore[name-defined]  # noqa: F821 - on purpose
+
+
+def test_a_model_that_is_not_complete_is_not_checked(backend: NavaiBackend, execute: Any, ask: Any) -> None:
+    @backend.function
+    def f(model: Unfinished, n: int) -> Any:
+        return [model, n]
+
+    (warning,) = ask(backend, "GET", "/navai/functions").json()["warnings"]
+    assert 'parameter "model" is not checked: its type is not complete' in warning
+    assert execute(backend, "f", {"model": 1, "n": 2})["result"] == [1, 2]
+    assert execute(backend, "f", {"model": 1, "n": "x"})["ok"] is False
+
+
 class TestTheContext:
     """It goes to parameters of its type, and to one without a type that has its name."""
 

@@ -95,6 +95,7 @@ RESULTS = [
     ({"a": 1}.values(), [1]),
     ({"a": 1}.items(), [["a", 1]]),
     ({3}, [3]),
+    ({Text("a"): 1}, {"a": 1}),
     (collections.ChainMap({"a": 1}), {"a": 1}),
     (types.MappingProxyType({"a": 1}), {"a": 1}),
     ({1: "a", None: "b", 2.5: "c"}, {"1": "a", "None": "b", "2.5": "c"}),

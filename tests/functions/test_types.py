@@ -8,7 +8,7 @@ import ipaddress
 import pathlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypedDict, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, Required, TypedDict, TypeVar
 
 import attrs
 import fastapi
@@ -103,11 +103,27 @@ class Point(msgspec.Struct, rename="camel"):
     label: str = ""
 
 
+class Framed(msgspec.Struct):
+    """A struct that holds a model."""
+
+    cat: Cat
+
+
 class Place(TypedDict, total=False):
     """A place."""
 
-    name: str
+    name: Required[str]
     line: Line
+
+
+@dataclasses.dataclass(init=False)
+class Open:
+    """A data class that takes any name."""
+
+    values: dict[str, Any]
+
+    def __init__(self, **values: Any) -> None:
+        self.values = values
 
 
 @dataclasses.dataclass
@@ -115,6 +131,7 @@ class Box(Generic[T]):
     """A box."""
 
     content: T
+    more: list[T] = dataclasses.field(default_factory=list)
 
 
 class Size(enum.Enum):
@@ -194,13 +211,16 @@ GIVEN = [
     (Point, {"xValue": 1}, {"xValue": 1, "label": ""}),
     (Place, {"name": "x", "line": {"sku": "a", "tags": ""}}, None),
     (dict[str, Point], {"a": {"xValue": 0}}, {"a": {"xValue": 0, "label": ""}}),
-    (Box[int], {"content": 2.0}, {"content": 2}),
+    (Box[int], {"content": 2.0, "more": [3.0]}, {"content": 2, "more": [3]}),
+    (Open, {"a": 1, "b": "x"}, {"values": {"a": 1, "b": "x"}}),
+    (Framed, {"cat": {"kind": "cat", "lives": 7}}, {"cat": {"kind": "cat", "lives": 7}}),
     (Size, "s", "s"),
     (Size, 1, 1),
     (Literal[1, "a"], 1.0, 1),
     (Literal[True], True, True),
     (Pair, [1, "b"], [1, "b"]),
     (set[int], [1, 1], [1]),
+    (frozenset[str], ["a", "a"], ["a"]),
     (Iterable[int], [1, 2], [1, 2]),
     (Sequence[Order], [{"product": "tea"}], [{"product": "tea", "quantity": 1, "tags": []}]),
     (Mapping[str, int], {"a": 1}, {"a": 1}),
@@ -242,6 +262,8 @@ REFUSED = [
     (Annotated[str, StringConstraints(min_length=2)], "a"),
     (Annotated[int, AfterValidator(no_zero)], 0),
     (Annotated[int, AfterValidator(broken)], 1),
+    (Annotated[int, AfterValidator(broken)], 2.0),
+    (Annotated[int, Field(ge=5)], 2.0),
     (Annotated[int, BeforeValidator(broken)], 1),
     (Cat | Dog, {"kind": "cow"}),
     (Cat | str, 3),
@@ -254,6 +276,9 @@ REFUSED = [
     (Line, {"sku": "a", "tags": "", "count": 0}),
     (Line, {"sku": 1, "tags": ""}),
     (Point, {"xValue": -1}),
+    (Framed, {"cat": {"kind": "dog"}}),
+    (Place, {"line": {"sku": "a", "tags": ""}}),
+    (Box[int], {"content": 1, "more": ["x"]}),
     (Point, {"x_value": 1}),
     (Size, "x"),
     (Size, True),
@@ -285,7 +310,9 @@ def test_what_is_published_is_what_is_checked(schema: Any) -> None:
         when: dt.date | None = None,
         path: pathlib.Path = pathlib.Path("a"),
         size: Size = Size.SMALL,
-        tags: set[str] = frozenset(),  # type: ignore[assignment]
+        tags: frozenset[str] = frozenset(),
+        framed: Framed | None = None,
+        place: Place = {"name": "x"},  # noqa: B006
     ) -> None:
         """Do it.
 
@@ -317,6 +344,8 @@ def test_what_is_published_is_what_is_checked(schema: Any) -> None:
     assert properties["path"] == {"type": "string", "format": "path", "default": "a"}
     assert properties["size"]["default"] == "s"
     assert "uniqueItems" not in properties["tags"]
+    assert properties["framed"]["anyOf"][0]["properties"]["cat"]["properties"]["lives"]["default"] == 9
+    assert properties["place"]["default"] == {"name": "x"}
     assert "$ref" not in str(published)
 
 

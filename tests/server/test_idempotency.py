@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from navai_client.server._idempotency import MemoryKeys
+from navai_client._threads import CallThreads
+from navai_client.functions._binding import Payload
+from navai_client.server import NavaiBackend
+from navai_client.server._execution import Invoker
+from navai_client.server._http import BackendRequest
+from navai_client.server._idempotency import Claim, MemoryKeys, fingerprint
 from tests.server.running import begin, once
 
 Call = Callable[[], Coroutine[Any, Any, bytes]]
@@ -62,6 +67,43 @@ def test_answers_are_kept_up_to_a_number_of_bytes() -> None:
         assert len(ran) == 3
 
     asyncio.run(scenario())
+
+
+class TakenOver(MemoryKeys):
+    """Keys that another process takes over between the claim and the start."""
+
+    async def start(self, claim: Claim) -> bool:
+        return False
+
+
+def test_a_claim_that_was_taken_over_is_not_started() -> None:
+    ran: list[int] = []
+    backend = NavaiBackend(env={}, discover=False)
+    backend.function(name="f")(lambda: ran.append(1))
+    (function,) = backend.functions().functions
+
+    async def scenario() -> Any:
+        invoker = Invoker(CallThreads(), str, keys=TakenOver())
+        call, _ = await invoker.begin(function, Payload(None), BackendRequest("POST", "/", {}), key="k")
+        return await call.wait()
+
+    assert str(asyncio.run(scenario())) == "Another process has taken over this call."
+    assert ran == []
+
+
+def test_a_key_with_a_payload_that_is_nested_deeply_is_known_again() -> None:
+    def nested(levels: int) -> Payload:
+        value: Any = 1
+        for _ in range(levels):
+            value = [value]
+        return Payload(value, b"[" * levels + b"1" + b"]" * levels)
+
+    assert fingerprint("f", nested(5000)) == fingerprint("f", nested(5000))
+    assert fingerprint("f", nested(5000)) != fingerprint("f", nested(5001))
+    assert fingerprint("f", Payload({"a": 2.0, "b": [1.5, 10**30]})) == fingerprint(
+        "f", Payload({"b": [1.5, 10**30], "a": 2})
+    )
+    assert fingerprint("f", Payload([2.0, "x"])) == fingerprint("f", Payload([2, "x"]))
 
 
 def test_a_call_that_was_cancelled_is_not_repeated_from_memory() -> None:
