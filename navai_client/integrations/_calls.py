@@ -40,7 +40,7 @@ from navai_client.integrations._catalog import UNKNOWN_FUNCTION
 from navai_client.integrations._options import ToolsetOptions
 from navai_client.integrations.tools import ToolCall, ToolOutcome
 
-_AFTER_LIMIT: Final = 5.0  # seconds that an after hook may delay an outcome
+_AFTER_LIMIT: Final = 5.0  # seconds that an after hook may delay an outcome, which a person waits for
 # The deadline of the work comes first: the client knows whether the request was sent, the toolset does not.
 _MARGIN: Final = 0.5  # seconds
 _MIN_TIMEOUT: Final = 0.001  # seconds; clients refuse a timeout of 0

@@ -42,7 +42,7 @@ with needs_extra("mcp", "mcp", "mcp_types", "pydantic", "uvicorn"):
 __all__ = ["McpServerOptions", "build_mcp_server", "serve_http", "serve_stdio"]
 
 _MAX_SESSIONS: Final = 1000  # notified of changes; a session that went away is not always noticed
-_GRACE: Final = 3  # seconds that connections have to end by themselves
+_GRACE: Final = 3  # seconds for open connections at the end; hosts keep event streams open for ever
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _log: Final = logging.getLogger("navai_client")
 _log_url: Final = partial(_log.info, "MCP server listening on %s")

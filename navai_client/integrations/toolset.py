@@ -32,7 +32,7 @@ from navai_client.models import FunctionList
 
 __all__ = ["Toolset", "ToolsetOptions"]
 
-_GRACE: Final = 5.0  # seconds that close() waits for running calls
+_GRACE: Final = 5.0  # seconds that close() waits for running calls, as the client waits for abandoned ones
 
 Client = NavaiBackendClient | AsyncNavaiBackendClient
 
