@@ -20,8 +20,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
+# What is safe in a log line: UUIDs, trace ids, base64. Longer ids get one of ours.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
-_WITHOUT_BODY: Final = (204, 304)
+_WITHOUT_BODY: Final = (204, 304)  # RFC 9110, section 6.4.1
 
 _log: Final = logging.getLogger("navai_client.server")
 

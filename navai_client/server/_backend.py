@@ -118,7 +118,7 @@ class Backend:
         if self._demo:
             return
         if self.options.openai_api_key is None and not self.options.allow_api_key_from_request:
-            _log.warning("No OPENAI_API_KEY is set: requests for a client secret will be answered 401.")
+            _log.warning("No OPENAI_API_KEY is set: requests for a client secret get status 401.")
         if self.options.default_model in _MODELS_WITH_AN_END:
             _log.warning(
                 "The model %s has an announced shutdown on 2027-01-20: set OPENAI_REALTIME_MODEL to another.",

@@ -7,8 +7,8 @@
     ├── RequestFieldError            400  (ValueError) a field of a request is missing or has the wrong type
     ├── MissingApiKeyError           401  neither the backend nor the request has an API key
     ├── ApiKeyNotAllowedError        403  the request brings a key, and this backend accepts none
-    └── UpstreamError                502  OpenAI or ElevenLabs refused, did not answer, or broke its contract
-        └── UpstreamTimeoutError     504  (TimeoutError) no answer in time
+    └── UpstreamError                502  OpenAI or ElevenLabs refused, did not respond, or broke its contract
+        └── UpstreamTimeoutError     504  (TimeoutError) no response in time
 
 ``str(error)`` is the text of the contract. No error holds a key.
 """
@@ -62,7 +62,7 @@ class UpstreamError(BackendError):
 
 
 class UpstreamTimeoutError(UpstreamError, TimeoutError):
-    """The upstream did not answer in time."""
+    """The upstream did not respond in time."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, status_code=504)

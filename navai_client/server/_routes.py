@@ -44,7 +44,7 @@ from navai_client.wire._operations import (
 HEALTH_PATH: Final = "/health"
 OPENAPI_PATH: Final = "/navai/openapi.json"
 
-_KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")
+_KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")  # 255: the limit of Stripe's API, the precedent
 _FAILED: Final = "Function execution failed."
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 
@@ -203,8 +203,8 @@ class Router:
             body = registry.listing()
             etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
             headers = (JSON_HEADER, (b"etag", etag), (b"cache-control", b"no-cache"))
-            answer = BackendResponse(200, body, headers)
-            prepared = self._listing = (registry, registry.version, answer)
+            response = BackendResponse(200, body, headers)
+            prepared = self._listing = (registry, registry.version, response)
         return prepared[2]
 
     async def _execute(self, request: BackendRequest, body: bytes) -> BackendResponse:

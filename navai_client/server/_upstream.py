@@ -248,7 +248,7 @@ async def create_realtime_client_secret(
         RequestFieldError: A field of the request has the wrong type.
         MissingApiKeyError: Neither the backend nor the request has a key.
         ApiKeyNotAllowedError: The request has a key, the backend has none, and accepts none from requests.
-        UpstreamError: OpenAI refused, did not answer, or gave no client secret.
+        UpstreamError: OpenAI refused, did not respond, or gave no client secret.
     """
     attrs.validate(options)
     if not isinstance(request, ClientSecretRequest):
@@ -369,7 +369,7 @@ async def synthesize_speech(
 
     Raises:
         RequestFieldError: A field of the request is missing or wrong, or ElevenLabs is not the provider.
-        UpstreamError: ElevenLabs refused, did not answer, or gave no audio.
+        UpstreamError: ElevenLabs refused, did not respond, or gave no audio.
     """
     if options.tts_provider != "elevenlabs":
         raise RequestFieldError(

@@ -43,7 +43,7 @@ def test_the_lifespan_loads_the_functions_and_warns_once(tmp_path: Path, caplog:
     sent = run(backend, {"type": "lifespan"}, [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
     assert [each["type"] for each in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     told = " ".join(record.getMessage() for record in caplog.records)
-    assert told.count("answered 401") == 1
+    assert told.count("get status 401") == 1
     assert told.count("2027-01-20") == 1
 
 

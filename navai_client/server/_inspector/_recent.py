@@ -16,7 +16,7 @@ from navai_client.server._http import (
 )
 from navai_client.server._inspector._page import PAGE_PATH
 
-_MAX_CALLS: Final = 100
+_MAX_CALLS: Final = 100  # at most 3.2 MB with _KEPT_BYTES of each body
 _IGNORED_PATHS: Final = frozenset({PAGE_PATH, "/health"})
 _FILES_OF_THE_PAGE: Final = PAGE_PATH + "inspector"
 _KEPT_BYTES: Final = 16_384  # more than are shown, so that a secret across the cut is seen as a whole
