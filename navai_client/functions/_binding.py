@@ -27,6 +27,7 @@ from navai_client.functions._hints import (
     UnresolvedHintError,
     bound_keywords,
     fits,
+    is_record,
     is_required,
     parameters_of,
     typed_dict,
@@ -116,7 +117,8 @@ class Binding:
             self._every = [_Kind("args", _Kind.VAR_POSITIONAL)]
         self._contexts = {each.name for each in self._every if self._hints.is_context(each)}
         own = [each for each in self._every if each.name not in self._contexts]
-        self._check_defaults(own)
+        if not is_record(unwrapped(call)):  # whose defaults may be placeholders for factories
+            self._check_defaults(own)
         named = {each.name for each in own if each.kind not in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)}
         self._rest = "args" if "args" not in named else "*args"
         self.obstacle: str | None = None
@@ -375,16 +377,15 @@ class Target(Protocol):
         binding: What it takes.
         is_async: Whether a call returns an awaitable, and does not block.
         takes_context: Whether it gets the function context; if not, that may be None.
+        warnings: What of its arguments is not checked, or cannot be given.
+        obstacle: Why no JSON value can ever call it, or None.
     """
 
     binding: Binding
     is_async: bool
     takes_context: bool
-
-    @property
-    def obstacle(self) -> str | None:
-        """Why it can never be called, or None."""
-        ...
+    warnings: list[str]
+    obstacle: str | None
 
     def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
         """Bind *payload* and return the call; raise :class:`ArgumentsError` when it does not fit."""
@@ -399,6 +400,7 @@ class FunctionTarget:
         self.is_async: bool = is_async(call)
         self.binding: Binding = Binding(call)
         self.takes_context: bool = self.binding.takes_context
+        self.warnings: list[str] = self.binding.warnings
         self.obstacle: str | None = self.binding.obstacle
 
     def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
@@ -419,6 +421,7 @@ class MethodTarget:
         self._constructor = Binding(cls)
         self.binding: Binding = Binding(call, is_method=True)
         self.takes_context: bool = self.binding.takes_context or self._constructor.takes_context
+        self.warnings: list[str] = [*self._constructor.warnings, *self.binding.warnings]
         self.obstacle: str | None = self.binding.obstacle or self._constructor.obstacle
 
     def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:

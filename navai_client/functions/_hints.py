@@ -162,7 +162,7 @@ class Hints:
             return origin[self.adapted(arguments[0])]
         cls = origin or hint
         if isinstance(cls, type) and not hasattr(cls, "__get_pydantic_core_schema__"):
-            if cls.__dict__.get("__is_pydantic_dataclass__") is None and _is_record(cls):
+            if cls.__dict__.get("__is_pydantic_dataclass__") is None and is_record(cls):
                 return self._record(hint, cls, arguments)
             if issubclass(cls, enum.Enum):
                 return _exact(cls, [(each.value, each) for each in cls])
@@ -239,9 +239,10 @@ def fits(default: Any, hint: Any) -> bool:
     return True
 
 
-def _is_record(cls: type) -> bool:
+def is_record(cls: Any) -> bool:
+    """Return whether *cls* is a class whose constructor takes its fields."""
     msgspec = sys.modules.get("msgspec")
-    return (
+    return isinstance(cls, type) and (
         attrs.has(cls)
         or dataclasses.is_dataclass(cls)
         or typing_extensions.is_typeddict(cls)

@@ -108,7 +108,7 @@ class FunctionRegistry:
         name = self._free(wanted or "fn")
         if name != wanted:
             self.warn(f'[navai] Renamed duplicated function "{raw}" to "{name}".')
-        for warning in target.binding.warnings:
+        for warning in target.warnings:
             self.warn(f"[navai] {export.source}: {warning}.")
         function = self._by_name[name] = RegisteredFunction(
             attrs.evolve(declaration, name=name),

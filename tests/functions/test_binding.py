@@ -1,7 +1,9 @@
 """Payloads that are not simply right: which form they have, what JSON is, and what the caller reads."""
 
 import asyncio
+import dataclasses
 import json
+import threading
 from typing import Annotated, Any
 
 import attrs
@@ -9,7 +11,7 @@ import pydantic
 import pytest
 
 from navai_client.functions._binding import Payload
-from navai_client.server import NavaiBackend
+from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._http import BackendRequest
 from tests.functions.conftest import toolset_of
 
@@ -126,7 +128,25 @@ class TestOrder:
             def add(self, n: int) -> int:
                 return self.start + n
 
+        @dataclasses.dataclass
+        class Box:
+            items: list[int] = dataclasses.field(default_factory=list)
+
+            def count(self, context: FunctionContext) -> int:
+                return len(self.items) + len(context.request.path)
+
+        class Locked:
+            def __init__(self, lock: threading.Lock) -> None: ...
+
+            def open(self) -> None: ...
+
         backend.function(Till)
+        backend.function(Box)
+        backend.function(Locked)
+        assert backend.functions().names == ["till_add", "box_count"]
+        assert 'Locked.open: parameter "lock" cannot be given' in backend.functions().warnings[0]
+        assert execute(backend, "box_count")["result"] == len(EXECUTE)
+        assert execute(backend, "box_count", {"constructorArgs": [[1, 2]]})["result"] == len(EXECUTE) + 2
         assert execute(backend, "till_add", {"constructorArgs": [1.0], "n": 2})["result"] == 3
         assert execute(backend, "till_add", {"constructorArgs": [1], "methodArgs": [2]})["result"] == 3
         assert execute(backend, "till_add", {"n": 2})["details"] == (
@@ -232,7 +252,13 @@ def test_a_call_that_could_not_be_bound_does_not_stay_registered(backend: NavaiB
     assert backend.invoker._running == set()
 
 
-def test_a_message_with_a_lone_surrogate_is_told(ask: Any, backend: NavaiBackend) -> None:
+def test_a_message_with_a_lone_surrogate_is_told(
+    ask: Any, backend: NavaiBackend, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(
+        "CRITICAL", "navai_client.server"
+    )  # xdist cannot send a report with what would be logged
+
     @backend.function(name="f")
     def f() -> None:
         raise ValueError("\ud800")
