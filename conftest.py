@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -45,6 +46,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = path.parent.as_posix()
         if folder in ONE_PROCESS or path.suffix == ".md":
             item.add_marker(pytest.mark.xdist_group(folder if folder in ONE_PROCESS else path.as_posix()))
+
+
+def encodable(value: Any) -> Any:
+    """Return *value* with an escape in place of each lone surrogate."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: encodable(each) for key, each in value.items()}
+    return [encodable(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, Any, Any]:
+    """Let a test log lone surrogates: what a parallel process reports travels as UTF-8."""
+    return encodable((yield))
 
 
 @pytest.fixture(params=KINDS)
