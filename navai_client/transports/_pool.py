@@ -113,17 +113,15 @@ class _Idle(Generic[C]):
         return self.empty()
 
 
-class _Targets:
-    """What the URLs of endpoints say; each is read once."""
+_targets: Final[WeakKeyDictionary[Endpoint, Target | TransportFailure]] = WeakKeyDictionary()
 
-    def __init__(self) -> None:
-        self._known: WeakKeyDictionary[Endpoint, Target | TransportFailure] = WeakKeyDictionary()
 
-    def __call__(self, endpoint: Endpoint) -> Target | TransportFailure:
-        target = self._known.get(endpoint)
-        if target is None:
-            target = self._known[endpoint] = Target.of(endpoint.url)
-        return target
+def _target_of(endpoint: Endpoint) -> Target | TransportFailure:
+    """Return what the URL of *endpoint* says; it is read once."""
+    target = _targets.get(endpoint)
+    if target is None:
+        target = _targets[endpoint] = Target.of(endpoint.url)
+    return target
 
 
 def _all_busy() -> TransportFailure:
@@ -140,14 +138,13 @@ class Pool:
 
     def __init__(self, make: Callable[[Origin], SyncConnection]) -> None:
         self._make = make
-        self._target = _Targets()
         self._idle: _Idle[SyncConnection] = _Idle(lambda connection: connection.close())
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         _inherited.add(self)
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* on a connection; see ``Transport``."""
-        target = self._target(request.endpoint)
+        target = _target_of(request.endpoint)
         if isinstance(target, TransportFailure):
             return target
         slots = self._slots  # in a child of fork() there are others, and this one is released by nobody else
@@ -187,7 +184,6 @@ class AsyncPool:
 
     def __init__(self, make: Callable[[Origin], AsyncConnection]) -> None:
         self._make = make
-        self._target = _Targets()
         self._idle: _Idle[AsyncConnection] = _Idle(self._discard)
         self._slots = asyncio.BoundedSemaphore(MAX_CONNECTIONS)
         self._abandoned: dict[Call, asyncio.TimerHandle] = {}  # until their connections are closed
@@ -195,7 +191,7 @@ class AsyncPool:
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* on a connection; see ``AsyncTransport``."""
-        target = self._target(request.endpoint)
+        target = _target_of(request.endpoint)
         if isinstance(target, TransportFailure):
             return target
         if self._slots.locked():

@@ -471,6 +471,22 @@ async def _until(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.001)
 
 
+def test_a_call_that_is_abandoned_after_its_end_changes_nothing(through: str, backend: FaultServer) -> None:
+    async def main() -> None:
+        transport = TRANSPORTS[through]()
+        request = Request(Endpoint("POST", f"{backend.url}/navai/functions/execute"), (), b"{}")
+        for _ in range(3):
+            call = Call(timeout=5, max_response_bytes=100)
+            assert isinstance(await transport.send(request, call), Response)
+            call.abandon()
+        assert not transport._abandoned
+        assert transport._slots._value == 100
+        await transport.close()
+
+    asyncio.run(main())
+    assert backend.connections == 1
+
+
 def test_an_abandoned_call_ends_when_its_time_is_over(
     through: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
