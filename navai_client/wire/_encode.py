@@ -34,14 +34,13 @@ def encode_json(value: Any, *, name: str) -> bytes:
         raise NavaiPayloadError(f"{name} is nested too deep to be sent as JSON.") from None
     except (TypeError, ValueError) as error:
         raise NavaiPayloadError(_explain(value, name) or f"{name} is not JSON: {error}.") from None
-    if isinstance(value, dict | list | tuple) and not _has_only_string_keys(
-        value
-    ):  # the encoder turns keys such as 1 or None into strings
+    # The encoder turns keys such as 1 or None into strings.
+    if isinstance(value, dict | list | tuple) and not _has_only_string_keys(value):
         raise NavaiPayloadError(_explain(value, name))
     return text.encode("utf-8", "backslashreplace")
 
 
-def _has_only_string_keys(value: Any) -> bool:
+def _has_only_string_keys(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> bool:
     stack = [value]
     while stack:
         item = stack.pop()
@@ -51,7 +50,7 @@ def _has_only_string_keys(value: Any) -> bool:
                     return False
                 if isinstance(child, dict | list | tuple):
                     stack.append(child)
-        elif isinstance(item, list | tuple):
+        else:
             stack.extend(child for child in item if isinstance(child, dict | list | tuple))
     return True
 
