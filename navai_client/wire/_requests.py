@@ -146,12 +146,13 @@ class Invocations:
         )
 
     def _key(self, given: Any) -> str:
-        key = self._new_key() if given is None else given
-        if not isinstance(key, str) or not _KEY.fullmatch(key):
+        if given is None:
+            return self._new_key()
+        if not isinstance(given, str) or not _KEY.fullmatch(given):
             raise NavaiPayloadError(
-                f"idempotency_key must be 1 to 255 printable ASCII characters without blanks; it is {key!r}."
+                f"idempotency_key must be 1 to 255 printable ASCII characters, no blanks; it is {given!r}."
             )
-        return key
+        return given
 
 
 def _secrets_in(operation: Operation[Any], given: Mapping[str, Any]) -> tuple[str, ...]:
