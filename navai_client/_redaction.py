@@ -22,7 +22,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 MASK: Final = "***"
 SHORTEST_SECRET: Final = 8  # characters; masking a shorter value would destroy texts and hide little
@@ -38,12 +38,13 @@ _PRIVATE_NAME: Final = (
     r"|(?:api|access|private)[_-]?key|(?:access|refresh|auth|api)[_-]?tokens"
     r"|token(?!s|i|_?(?:count|limit|type|usage))"
 )
+_PARAMETER: Final = r"passw(?:or)?d|pwd|api[_-]?key|(?:access|auth|refresh|[?&])[_-]?token|client[_-]?secret"
 # Each pattern matches a secret, or a text in which its only group is the secret. To add one, add a line here
 # and examples of what it must and must not match to tests/test_redaction.py.
 _PATTERNS: Final = (
     # OpenAI, Stripe, ElevenLabs. The prefixes also begin words: sk-SK is a locale, pk_customer a column.
     r"(?<![A-Za-z0-9])[es]k[-_](?!SK\b)[A-Za-z0-9*_-]{6,}",
-    r"(?<![A-Za-z0-9])(?:[pr]k|xi)[-_](?=[A-Za-z*_-]{0,64}[0-9])[A-Za-z0-9*_-]{6,}",
+    r"(?<![A-Za-z0-9])(?:[pr]k|xi)[-_](?=(?:live|test)[-_]|[A-Za-z*_-]{0,64}[0-9])[A-Za-z0-9*_-]{6,}",
     # RFC 9110, section 11.6.2. Without the name of the header, "bearer" and "basic" are also English words.
     r"""(?i:authorization["']?\s?[:=]\s?["']?(?:bearer|basic)\s)([A-Za-z0-9._~+/=-]{6,})""",
     r"\bB(?:earer|EARER) (?!(?i:token|realm|error|scope|auth|scheme|header))([A-Za-z0-9._~+/=-]{6,})",
@@ -51,6 +52,8 @@ _PATTERNS: Final = (
     r"(?i:\bbasic )(?=[A-Za-z][a-z]{0,64}[A-Z0-9+/=])([A-Za-z0-9+/]{6,}={0,2})",
     # URLs with a password, such as those of databases (RFC 3986, section 3.2.1).
     r"""(?<=://)[^\s/?#@:"'<>]{0,128}:([^\s/?#"'<>]{1,256})@""",
+    # Parameters of URLs and of connection strings.
+    rf"""(?i:{_PARAMETER})=([^\s&;,"'<>)]{{4,256}})""",
     # AWS, GitHub, JSON Web Tokens (RFC 7519; they begin with '{"' in base64url).
     r"(?<![A-Za-z0-9])A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])",
     r"""(?i:secret_?access_?key)["'\s:=]{1,8}([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])""",
@@ -89,7 +92,7 @@ def _check(deadline: float | None) -> None:
 class Redactor:
     """Masks secrets in texts, bodies and JSON values.
 
-    A *deadline* is a value of ``time.monotonic()``. If it passes first, the result is a note that says so.
+    With *seconds*, the search for secrets stops after that time, and a note is returned that says so.
 
     Args:
         secrets: The known secrets. Those of fewer than ``SHORTEST_SECRET`` characters are ignored.
@@ -107,8 +110,9 @@ class Redactor:
         if base_dir is not None:
             self._base = re.compile(rf"(?<![\w.~-]){re.escape(str(base_dir).rstrip(os.sep) + os.sep)}")
 
-    def text(self, text: str, limit: int | None = None, *, deadline: float | None = None) -> str:
+    def text(self, text: str, limit: int | None = None, *, seconds: float | None = None) -> str:
         """Return *text* masked, then cut to *limit* characters."""
+        deadline = None if seconds is None else time.monotonic() + seconds
         end = len(text) if limit is None else limit
         longest = _LONGEST_ESCAPE * len(self._known[0]) if self._known else 0
         try:
@@ -116,8 +120,9 @@ class Redactor:
         except _DeadlinePassedError:
             return _NOT_SHOWN
 
-    def content(self, content: bytes, *, deadline: float | None = None) -> bytes:
+    def content(self, content: bytes, *, seconds: float | None = None) -> bytes:
         """Return *content*, a body, masked: the strings of JSON one by one, anything else as text."""
+        deadline = None if seconds is None else time.monotonic() + seconds
         text = content.decode("utf-8", "surrogateescape")
         try:
             masked = self._fit(text, deadline)
@@ -126,10 +131,6 @@ class Redactor:
         except _DeadlinePassedError:
             return _NOT_SHOWN.encode()
         return content if masked == text else masked.encode("utf-8", "surrogateescape")
-
-    def json(self, value: Any) -> Any:
-        """Return *value* with its strings and the values of its private members masked."""
-        return json.loads(self.content(json.dumps(value).encode()))
 
     def _fit(self, text: str, deadline: float | None, end: int | None = None) -> str:
         """Return *text* up to *end*, masked, paths shortened. A secret across *end* is masked as a whole."""
@@ -146,23 +147,25 @@ class Redactor:
         return _compiled(_PATH).sub(_last_part, self._base.sub("", masked))
 
     def _matches(self, text: str, deadline: float | None) -> Iterator[tuple[int, int]]:
-        yield from self._matches_in(text)
+        yield from self._matches_in(text, deadline)
         escapes = [escape for sign, escape in _ESCAPES.items() if sign in text]
         if len(escapes) > 1:
             escapes.append("|".join(escapes))  # one secret can be spelled in several ways
         for escape in escapes if self._known or self._patterns else ():
             decoded, position = _decode(text, escape, deadline)
-            for start, stop in self._matches_in(decoded):
+            for start, stop in self._matches_in(decoded, deadline):
                 yield position(start), position(stop)
 
-    def _matches_in(self, text: str) -> Iterator[tuple[int, int]]:
+    def _matches_in(self, text: str, deadline: float | None) -> Iterator[tuple[int, int]]:
         for secret in self._known:
             start = text.find(secret)
             while start >= 0:
+                _check(deadline)
                 yield start, start + len(secret)
                 start = text.find(secret, start + len(secret))
         if self._patterns:
             for match in _compiled("|".join(_PATTERNS)).finditer(text):
+                _check(deadline)
                 yield match.span(match.lastindex or 0)
 
     def _fit_json(self, text: str, deadline: float | None) -> str:
