@@ -1,8 +1,9 @@
-"""Threads for synchronous functions, for the server and for toolsets.
+"""Blocking work in daemon threads, which callers can leave: a thread cannot be stopped from outside.
 
-Each function has a number of slots, so that a slow function does not delay the others. A thread cannot be
-stopped from outside: a call that is abandoned keeps its slot until its function returns. The threads are
-daemons, so such a call does not keep the process alive.
+``CallThreads.run`` is for coroutines: synchronous functions of a server or a toolset. Each function has a
+number of slots, so that a slow function does not delay the others; a call that is abandoned keeps its slot
+until its function returns. ``run_within`` is for synchronous code: a name lookup, or a transport that is not
+of this package. As the threads are daemons, abandoned calls do not keep the process alive.
 
 Calls that have a slot wait in one queue. While a call waits there, a thread is free and about to take it: a
 thread that takes a call and leaves others in the queue starts another thread first. So one thread makes many
@@ -11,32 +12,60 @@ quick calls in succession, and a slow call delays none of them.
 
 import asyncio
 import contextvars
+import math
+import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
+from attrs import Factory, define
+
 T = TypeVar("T")
 
-_IDLE_S: Final = 10.0  # seconds after which a thread without work ends
+_IDLE: Final = 10.0  # seconds after which a thread without work ends
+# Python handles a signal that comes just before a wait only when that wait ends, so none is longer than this.
+_LONGEST_WAIT: Final = 0.5  # seconds
 
 
 class NoThreadLeftError(Exception):
     """Abandoned calls that have not returned hold every slot of the function."""
 
 
-class CallThreads:
-    """Runs synchronous calls in threads, a bounded number of them for each function."""
+@define(eq=False)
+class _Slots:
+    """The slots of one function: how many are taken, how many of these by abandoned calls, and who waits."""
 
-    def __init__(self, per_function: int = 64, *, idle: float = _IDLE_S) -> None:
+    taken: int = 0
+    abandoned: int = 0
+    waiting: "deque[_Job]" = Factory(deque)
+
+
+@define(eq=False)
+class _Job:
+    """One call on its way to a thread and back."""
+
+    slots: _Slots
+    context: contextvars.Context
+    call: Callable[[], Any]
+    on_end: Callable[[Any, BaseException | None], object]
+    abandoned: bool = False
+    returned: bool = False
+
+
+class CallThreads:
+    """Makes calls in threads, a bounded number of them for each function."""
+
+    def __init__(self, per_function: float = 64, *, idle: float = _IDLE) -> None:
         """Give each function *per_function* slots; further calls wait for one.
 
         A thread that has had no work for *idle* seconds ends.
         """
         self._per_function = per_function
-        self._idle_s = idle
+        self._idle = idle
         self._lock = threading.Lock()
         self._functions: dict[Hashable, _Slots] = {}
         self._queue: SimpleQueue[_Job] = SimpleQueue()
@@ -55,11 +84,11 @@ class CallThreads:
         """
         done: asyncio.Future[tuple[Any, BaseException | None]] = asyncio.get_running_loop().create_future()
 
-        def resolve(outcome: tuple[Any, BaseException | None]) -> None:
+        def resolve(*outcome: Any) -> None:
             if not done.done():  # else it was cancelled just before
                 done.set_result(outcome)
 
-        abandon = self.submit(function, partial(outcome_of, call), resolve)
+        abandon = self.submit(function, call, on_this_loop(resolve))
         try:
             result, error = await done
         except asyncio.CancelledError:
@@ -70,14 +99,17 @@ class CallThreads:
         return result  # type: ignore[no-any-return]
 
     def submit(
-        self, function: Hashable, call: Callable[[], Any], on_result: Callable[[Any], object]
+        self,
+        function: Hashable,
+        call: Callable[[], Any],
+        on_end: Callable[[Any, BaseException | None], object],
     ) -> Callable[[], None]:
-        """Make *call* in a thread; *on_result* gets its result on this event loop.
+        """Make *call* in a thread.
 
         Args:
             function: The function whose slots the call takes.
-            call: Made in a copy of this context; it must not raise.
-            on_result: Called on the running event loop, unless the call is abandoned before it returns.
+            call: Made in a copy of this context.
+            on_end: Called in that thread with the result or the exception, unless the call is abandoned.
 
         Returns:
             Abandons the call: it is not made or, if it runs already, keeps its slot until it returns.
@@ -85,9 +117,10 @@ class CallThreads:
         Raises:
             NoThreadLeftError: Every slot is held by abandoned calls.
         """
-        job = _Job(asyncio.get_running_loop(), contextvars.copy_context(), call, on_result)
         with self._lock:
-            slots = job.slots = self._functions.setdefault(function, _Slots())
+            slots = self._functions.setdefault(function, _Slots())
+            job = _Job(slots, contextvars.copy_context(), call, on_end)
+            thread_needed = False
             if slots.taken < self._per_function:
                 slots.taken += 1
                 self._put(job)
@@ -97,7 +130,6 @@ class CallThreads:
                 raise NoThreadLeftError
             else:
                 slots.waiting.append(job)
-                thread_needed = False
         if thread_needed:
             self._start()
         return partial(self._abandon, job)
@@ -108,16 +140,15 @@ class CallThreads:
         with self._lock:
             return sum(slots.taken for slots in self._functions.values())
 
-    def _abandon(self, job: "_Job") -> None:
+    def _abandon(self, job: _Job) -> None:
         with self._lock:
-            slots = job.slots
-            if job in slots.waiting:
-                slots.waiting.remove(job)
+            if job in job.slots.waiting:
+                job.slots.waiting.remove(job)
             elif not job.abandoned and not job.returned:
-                slots.abandoned += 1
+                job.slots.abandoned += 1
             job.abandoned = True
 
-    def _put(self, job: "_Job") -> None:
+    def _put(self, job: _Job) -> None:
         """Queue a job that has its slot; the lock is held."""
         self._queued += 1
         self._queue.put(job)
@@ -125,7 +156,7 @@ class CallThreads:
     def _start(self) -> None:
         """Start a thread, which has been counted as free."""
         try:
-            threading.Thread(target=self._work, name="navai-function", daemon=True).start()
+            threading.Thread(target=self._work, name="navai-call", daemon=True).start()
         except RuntimeError:
             # The system has no thread left: the existing threads take the calls; the next call tries again.
             with self._lock:
@@ -134,7 +165,7 @@ class CallThreads:
     def _work(self) -> None:
         while True:
             try:
-                job = self._queue.get(timeout=self._idle_s)
+                job = self._queue.get(timeout=self._idle)
             except Empty:
                 if self._may_end():
                     return
@@ -157,8 +188,14 @@ class CallThreads:
             self._free -= 1
             return True
 
-    def _make(self, job: "_Job") -> None:
-        result = None if job.abandoned else job.context.run(job.call)
+    def _make(self, job: _Job) -> None:
+        result = error = None
+        if not job.abandoned:
+            try:
+                result = job.context.run(job.call)
+            # The boundary to foreign code in its thread: every exception belongs to who waits for the call.
+            except BaseException as raised:  # noqa: BLE001
+                error = raised
         with self._lock:
             slots = job.slots
             job.returned = True
@@ -169,54 +206,67 @@ class CallThreads:
             else:
                 slots.taken -= 1
             self._free += 1
-        job.finish(result)
+        if not job.abandoned:
+            job.on_end(result, error)
 
 
-def outcome_of(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """Return the result of *call*, or the exception that it raises."""
-    try:
-        return call(), None
-    # The boundary to foreign code in its thread. An exception as a value can also be a StopIteration.
-    except BaseException as error:  # noqa: BLE001
-        return None, error
+def on_this_loop(function: Callable[..., object]) -> Callable[..., None]:
+    """Return a function that any thread can call: *function* is then called on the running event loop."""
+    loop = asyncio.get_running_loop()
 
-
-class _Slots:
-    """The slots of one function: how many are taken, how many of these by abandoned calls, and who waits."""
-
-    __slots__ = ("abandoned", "taken", "waiting")
-
-    def __init__(self) -> None:
-        self.taken = 0
-        self.abandoned = 0
-        self.waiting: deque[_Job] = deque()
-
-
-class _Job:
-    """One call on its way to a thread and back."""
-
-    __slots__ = ("_loop", "_on_result", "abandoned", "call", "context", "returned", "slots")
-
-    slots: _Slots
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context,
-        call: Callable[[], Any],
-        on_result: Callable[[Any], object],
-    ) -> None:
-        self._loop = loop
-        self._on_result = on_result
-        self.context = context
-        self.call = call
-        self.abandoned = False
-        self.returned = False
-
-    def finish(self, result: Any) -> None:
-        if self.abandoned:
-            return
+    def call(*args: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._on_result, result)
+            loop.call_soon_threadsafe(function, *args)
         except RuntimeError:
-            return  # the loop is closed: nothing waits for the result
+            return  # the loop is closed: nothing waits for the call
+
+    return call
+
+
+# For calls that share no limit.
+_unlimited = CallThreads(math.inf)
+
+
+def _forget_threads() -> None:
+    """A child of fork() has none of the threads of its parent."""
+    global _unlimited  # noqa: PLW0603 - its lock may have been held at the moment of the fork
+    _unlimited = CallThreads(math.inf)
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
+    os.register_at_fork(after_in_child=_forget_threads)
+
+
+async def run_in_thread(call: Callable[[], T]) -> T:
+    """Return the result of *call*, as ``CallThreads.run`` does, without a limit for how many run."""
+    return await _unlimited.run(None, call)
+
+
+def run_within(timeout: float | None, call: Callable[[], T]) -> T:
+    """Return the result of *call*, made in a thread in a copy of this context, or raise what it raises.
+
+    Args:
+        timeout: Seconds to wait for it, or None for no limit.
+        call: What to do.
+
+    Raises:
+        TimeoutError: It takes longer. It goes on in the background, and its result is dropped.
+    """
+    outcomes: SimpleQueue[tuple[T, BaseException | None]] = SimpleQueue()
+    abandon = _unlimited.submit(None, call, lambda *outcome: outcomes.put(outcome))
+    until = math.inf if timeout is None else time.monotonic() + timeout
+    while True:
+        left = until - time.monotonic()
+        try:
+            result, error = outcomes.get(timeout=max(0.0, min(left, _LONGEST_WAIT)))
+        except Empty:
+            if left > _LONGEST_WAIT:
+                continue
+            abandon()
+            raise TimeoutError from None
+        try:
+            if error is not None:
+                raise error
+            return result
+        finally:
+            del error  # its traceback holds this frame, which would keep it alive

@@ -1,6 +1,9 @@
-"""Threads of synchronous functions: slots, abandoned calls, and which threads stay."""
+"""Blocking work in threads: slots, abandoned calls, time limits, and which threads stay."""
 
 import asyncio
+import contextvars
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from navai_client._threads import CallThreads
+from navai_client._threads import CallThreads, on_this_loop, run_within
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -143,7 +146,7 @@ def test_a_result_for_a_closed_loop_is_dropped() -> None:
     threads, release = CallThreads(), threading.Event()
 
     async def scenario() -> None:
-        threads.submit("f", lambda: release.wait(5), print)
+        threads.submit("f", lambda: release.wait(5), on_this_loop(print))
 
     asyncio.run(scenario())
     release.set()
@@ -198,3 +201,45 @@ def test_an_exception_is_raised_where_the_call_is_awaited_even_a_stop_iteration(
             await threads.run("f", lambda: next(iter(())))
 
     asyncio.run(scenario())
+
+
+def test_the_result_of_blocking_work_is_returned_in_the_callers_context() -> None:
+    variable = contextvars.ContextVar("variable", default=0)
+    variable.set(7)
+    assert run_within(5, variable.get) == 7
+    assert run_within(None, variable.get) == 7
+
+
+def test_what_blocking_work_raises_is_raised() -> None:
+    with pytest.raises(SystemExit):
+        run_within(5, lambda: sys.exit(3))
+
+
+def test_blocking_work_that_takes_too_long_is_left_and_its_thread_is_used_again() -> None:
+    release, used = threading.Event(), []
+
+    def work() -> None:
+        used.append(threading.current_thread())
+        release.wait(5)
+
+    with pytest.raises(TimeoutError):
+        run_within(0.01, work)
+    release.set()
+    until(lambda: run_within(5, threading.current_thread) is used[0])
+
+
+def test_blocking_work_may_take_longer_than_one_wait() -> None:
+    assert run_within(None, lambda: threading.Event().wait(0.6)) is False
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_starts_threads_of_its_own() -> None:
+    assert run_within(5, lambda: 1) == 1  # a thread waits for the next call, and is not in the child
+    child = os.fork()
+    if child == 0:
+        try:
+            os._exit(run_within(5, lambda: 42))
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42

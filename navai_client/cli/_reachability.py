@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from navai_client._threads import run_within
 from navai_client.cli._connection import Connection, with_option_names
 from navai_client.cli._errors import explain
 from navai_client.config import DEFAULT_BASE_URL
@@ -26,7 +27,6 @@ from navai_client.transports import Call, Transport
 from navai_client.transports._default import HTTPXTransport
 from navai_client.transports._network import Origin
 from navai_client.transports._proxies import Proxies, Proxy
-from navai_client.transports._threads import run_within
 from navai_client.transports._tls import TLS
 from navai_client.wire._decode import trim
 from navai_client.wire._values import Request, Response, TransportFailure

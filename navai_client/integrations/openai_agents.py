@@ -8,12 +8,14 @@ values, so that they can be passed to the SDK.
 import asyncio
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Literal, Unpack
 from urllib.parse import urlencode
 
 from attrs import field, frozen
 
 from navai_client._extras import needs_extra
+from navai_client._threads import run_in_thread
 from navai_client.client import NavaiBackendClient
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
 from navai_client.integrations._prompt import specialist_instructions
@@ -238,7 +240,7 @@ def _specialist(toolset: Toolset, given: Specialist) -> RealtimeAgent[Any]:
 
 async def _mint(client: Client, secret: SessionOptions) -> str:
     if isinstance(client, NavaiBackendClient):
-        made = await asyncio.to_thread(client.create_client_secret, **secret)
+        made = await run_in_thread(partial(client.create_client_secret, **secret))
     else:
         made = await client.create_client_secret(**secret)
     return made.value

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from navai_client._redaction import message_of
-from navai_client._threads import CallThreads, NoThreadLeftError, outcome_of
+from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop
 from navai_client.functions._binding import ArgumentsError, Payload
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._registry import RegisteredFunction
@@ -167,9 +167,8 @@ class Invoker:
         call.end(outcome)
 
     def _run_in_thread(self, call: RunningCall, run: Callable[[], Any]) -> None:
-        call.abandon = self._threads.submit(
-            call.name, lambda: outcome_of(run), lambda returned: self._returned(call, *returned)
-        )
+        returned = on_this_loop(functools.partial(self._returned, call))
+        call.abandon = self._threads.submit(call.name, run, returned)
 
     def _returned(self, call: RunningCall, result: Any, error: BaseException | None) -> None:
         if call.ended:

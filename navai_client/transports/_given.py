@@ -12,10 +12,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final, cast
 
+from navai_client._threads import run_within
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._httpx import Library, exchange, exchange_async
-from navai_client.transports._threads import run_within
 from navai_client.wire._values import Request, Response, TransportFailure
 
 _PATIENCE: Final = 0.2  # seconds that a pool of the user's has to end a call by itself

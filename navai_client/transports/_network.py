@@ -20,8 +20,8 @@ from typing import Any, Final, TypeVar, cast
 
 from attrs import field, frozen
 
+from navai_client._threads import run_within
 from navai_client.transports import Call
-from navai_client.transports._threads import run_within
 from navai_client.wire._values import TransportFailure
 
 _PORTS: Final = {"http": 80, "https": 443}

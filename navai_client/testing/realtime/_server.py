@@ -1,8 +1,8 @@
 """``FakeRealtimeServer``: it listens on 127.0.0.1 in a thread of its own, for sync and async tests alike."""
 
-import asyncio
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Self, final
@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from navai_client._redaction import mask
+from navai_client._threads import run_in_thread
 from navai_client.testing._loop_thread import LoopThread
 from navai_client.testing.realtime._client_secrets import MintedSecret, MintServer
 from navai_client.testing.realtime._script import Action, Script
@@ -139,7 +140,7 @@ class FakeRealtimeServer:
         Raises:
             AssertionError: As ``wait`` does.
         """
-        await asyncio.to_thread(self.wait, timeout)
+        await run_in_thread(partial(self.wait, timeout))
 
     def wait_for(self, kind: str, count: int = 1, timeout: float = 10.0) -> list[dict[str, Any]]:
         """Wait until the clients have sent *count* events of type *kind*, and return these.
@@ -169,7 +170,7 @@ class FakeRealtimeServer:
         Raises:
             AssertionError: As ``wait_for`` does.
         """
-        return await asyncio.to_thread(self.wait_for, kind, count, timeout)
+        return await run_in_thread(partial(self.wait_for, kind, count, timeout))
 
     def check(self) -> None:
         """Check that the script was played and every call got exactly one result.
@@ -301,10 +302,10 @@ class FakeRealtimeServer:
             self.close()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self.start)
+        await run_in_thread(self.start)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.to_thread(self.__exit__, kind, error, trace)
+        await run_in_thread(partial(self.__exit__, kind, error, trace))
