@@ -72,7 +72,6 @@ html_title = f"navai-client {release}"
 html_show_sphinx = False
 html_copy_source = False
 
-autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"

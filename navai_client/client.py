@@ -287,6 +287,8 @@ def _carrying(invocation: Invocation[T], observation: Observation) -> Invocation
 
 @final
 class NavaiBackendClient(_Client[Transport]):
+    __doc__ = _Client.__doc__  # which Sphinx does not look up in a base class
+
     def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> Transport:
         return sync_transport(transport, http_client, verify, proxy)
 
@@ -361,6 +363,8 @@ class NavaiBackendClient(_Client[Transport]):
 
 @final
 class AsyncNavaiBackendClient(_Client[AsyncTransport]):
+    __doc__ = _Client.__doc__
+
     def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AsyncTransport:
         self._background = BackgroundTasks(_log, _failure_of)
         self._loop: asyncio.AbstractEventLoop | None = None
