@@ -2,9 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One process per core. Tests are handed out one at a time, for they differ by a factor of a thousand; those that
-# conftest.py groups stay together.
-PARALLEL := -n logical --dist loadgroup
+# One process per core; conftest.py says which tests stay in one process.
+PARALLEL := -n logical
 # uv trusts the system's certificates, as pip does: both work behind a proxy that re-signs TLS.
 export UV_SYSTEM_CERTS := 1
 # Without compiled files every Python that a test starts would compile its imports again: 2.8 s instead of 0.7 s.

@@ -1,0 +1,42 @@
+"""The suite itself: what neither the shell that starts it nor a parallel run may change."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(folder: Path, text: str, *options: str, ignored: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run *text* as a test file under this suite's conftest.py; with *ignored*, SIGINT is ignored."""
+    (folder / "test_it.py").write_text(text)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        "--rootdir",
+        str(ROOT),
+    ]
+    command += ["-p", "conftest", "-p", "no:cacheprovider", *options, str(folder / "test_it.py")]
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None
+    try:  # what is ignored here is ignored in the child, as in a job that a shell starts in the background
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    finally:
+        if ignored:
+            signal.signal(signal.SIGINT, before)
+
+
+def test_programs_that_tests_start_can_be_interrupted_though_the_shell_ignores_sigint(tmp_path: Path) -> None:
+    done = run(tmp_path, "import signal\ndef test_it(): signal.raise_signal(signal.SIGINT)\n", ignored=True)
+    assert done.returncode == pytest.ExitCode.INTERRUPTED, done.stdout
+
+
+def test_a_test_may_log_what_is_not_utf_8_in_a_parallel_run(tmp_path: Path) -> None:
+    done = run(tmp_path, "import logging\ndef test_it(): logging.error('\\ud800')\n", "-n", "1")
+    assert "1 passed" in done.stdout, done.stdout
