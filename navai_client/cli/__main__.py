@@ -1,4 +1,4 @@
-"""The entry point of ``navai`` and of ``python -m navai_client.cli``."""
+"""The entry point of ``navai``, ``python -m navai_client`` and ``python -m navai_client.cli``."""
 
 import os
 import sys

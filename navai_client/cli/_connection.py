@@ -140,7 +140,10 @@ class BackendCommand(click.Command):
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
             many = "1 argument" if len(rest) == 1 else f"{len(rest)} arguments"
-            raise click.UsageError(f"{many} too many (not shown). Values with blanks need quotes.", ctx)
+            hint = "Values with blanks need quotes"
+            if any(option.name == "pairs" for option in self.params):
+                hint += "; members of a payload go with -p KEY=VALUE"
+            raise click.UsageError(f"{many} too many (not shown). {hint}.", ctx)
         return rest
 
 

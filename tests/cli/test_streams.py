@@ -203,6 +203,10 @@ def test_without_a_command_there_is_help_and_status_2(command: Navai) -> None:
     ("arguments", "said"),
     [
         (["bogus"], "navai: No such command 'bogus'. See `navai --help`.\n"),
+        (
+            ["functoins"],
+            "navai: No such command 'functoins'. Did you mean 'functions'? See `navai --help`.\n",
+        ),
         (["--bogus"], "navai: No such option '--bogus'. See `navai --help`.\n"),
         (["call"], "navai call: Missing argument 'NAME'. See `navai call --help`.\n"),
     ],
@@ -266,10 +270,11 @@ def test_a_command_imports_only_what_it_needs(arguments: list[str], unneeded: li
     assert finished.stdout.endswith("loaded: []\n")
 
 
-def test_python_minus_m_is_the_same_command(demo_server: str, command: Navai) -> None:
+@pytest.mark.parametrize("module", ["navai_client", "navai_client.cli"])
+def test_python_minus_m_is_the_same_command(module: str, demo_server: str, command: Navai) -> None:
     arguments = ["functions", "--url", demo_server]
     finished = subprocess.run(
-        [sys.executable, "-m", "navai_client.cli", *arguments],
+        [sys.executable, "-m", module, *arguments],
         capture_output=True,
         text=True,
         timeout=60,
