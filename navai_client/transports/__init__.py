@@ -48,7 +48,7 @@ class Call:
         """
         # The order matters between threads: this writes ``sent`` and then reads ``abandoned``, abandon() does
         # the reverse, so that one of them sees the other.
-        if self.abandoned or self.remaining() == 0:
+        if self.abandoned or (self.deadline is not None and self.deadline <= time.monotonic()):
             raise TimeoutError("time ran out")
         self.sent = True
         if self.abandoned:

@@ -424,7 +424,13 @@ class AsyncHTTPXTransport(AsyncPool):
 
     def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
         tls, proxies = TLS(verify), Proxies(proxy)
-        super().__init__(lambda origin: AsyncConnection(origin, tls, proxies.find(origin)))
+
+        async def make(origin: Origin) -> AsyncConnection:
+            if origin.scheme == "https":
+                await tls.load()
+            return AsyncConnection(origin, tls, proxies.find(origin))
+
+        super().__init__(make)
         _load_anyio()
 
 

@@ -86,8 +86,10 @@ def remaining(call: Call) -> float | None:
     Raises:
         TimeoutError: If nothing is left. As a timeout, 0 would mean "do not wait" to a socket.
     """
-    seconds = call.remaining()
-    if seconds == 0:
+    if call.deadline is None:
+        return None
+    seconds = call.deadline - time.monotonic()
+    if seconds <= 0:
         raise TimeoutError("time ran out")
     return seconds
 

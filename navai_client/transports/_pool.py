@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, Generic, Protocol, TypeVar
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -182,7 +182,7 @@ class AsyncPool:
         make: Makes a connection to an origin. It connects at its first call.
     """
 
-    def __init__(self, make: Callable[[Origin], AsyncConnection]) -> None:
+    def __init__(self, make: Callable[[Origin], Awaitable[AsyncConnection]]) -> None:
         self._make = make
         self._idle: _Idle[AsyncConnection] = _Idle(self._discard)
         self._slots = asyncio.BoundedSemaphore(MAX_CONNECTIONS)
@@ -203,7 +203,7 @@ class AsyncPool:
         else:
             await self._slots.acquire()
         try:
-            connection = self._idle.take(target.origin) or self._make(target.origin)
+            connection = self._idle.take(target.origin) or await self._make(target.origin)
             call.on_abandon = functools.partial(self._abandon, connection, call)
             try:
                 outcome = await connection.send(request, call)

@@ -3,6 +3,7 @@
 Whether a connection is encrypted is not decided here: that follows from the URL's scheme alone.
 """
 
+import asyncio
 import functools
 import os
 import ssl
@@ -34,12 +35,19 @@ class TLS:
                 f"{type(verify).__name__} is none of them, and encryption is never switched off by it."
             )
         self._verify = verify
+        self._is_loaded = False
         if isinstance(verify, str):
             if not os.path.exists(verify):  # noqa: PTH110 - the same question for any kind of path
                 raise NavaiConfigError(
                     f"verify names {verify!r}, where there is no file or folder of certificates."
                 )
             self.context()
+
+    async def load(self) -> None:
+        """Build the context on another thread, because the event loop would stand still for its time."""
+        if not self._is_loaded:
+            await asyncio.to_thread(self.context)
+            self._is_loaded = True
 
     def context(self) -> ssl.SSLContext:
         """Return the context for every encrypted connection of these settings.

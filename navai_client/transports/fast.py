@@ -64,7 +64,9 @@ class AsyncFastTransport(AsyncPool):
     def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
         tls, proxies, encode = TLS(verify), Proxies(proxy), Encoder()
 
-        def make(origin: Origin) -> AsyncConnection:
+        async def make(origin: Origin) -> AsyncConnection:
+            if origin.scheme == "https":
+                await tls.load()
             through = proxies.find(origin)
             if through is None:
                 return _fast_async.AsyncConnection(origin, tls, encode)

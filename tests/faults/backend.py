@@ -1,4 +1,4 @@
-"""A well-behaved backend in the event loop of the test, which sees when clients leave too early."""
+"""A correct backend in the event loop of the test, which notices clients that close too early."""
 
 import asyncio
 import json

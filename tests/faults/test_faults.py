@@ -1,4 +1,4 @@
-"""Whatever a backend does: each call ends in time, as a value or a NavaiError, and nothing happens twice."""
+"""Whatever a backend does, each call ends in time, with a value or a NavaiError, and nothing runs twice."""
 
 import time
 from typing import Any, Final
@@ -78,9 +78,7 @@ def test_every_fault_ends_in_time_as_an_error_and_executes_once_at_most(
 
 @pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_ends_in_time_through_a_transport_of_the_users_too(
-    fault: str, kind: str, library: Any
-) -> None:
+def test_every_fault_ends_in_time_through_a_given_transport_too(fault: str, kind: str, library: Any) -> None:
     options = {
         "transport": library.HTTPTransport() if kind == "sync" else library.AsyncHTTPTransport(),
         "timeout": TIMEOUT,
@@ -109,7 +107,7 @@ def test_a_refused_connection_has_certainly_not_executed(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_plain_port_that_is_spoken_to_in_tls_has_certainly_not_executed(
+def test_tls_to_a_port_without_tls_has_certainly_not_executed(
     operation: str, kind: str, options: dict[str, Any]
 ) -> None:
     def plain(peer: Peer) -> None:
@@ -125,7 +123,7 @@ def test_a_plain_port_that_is_spoken_to_in_tls_has_certainly_not_executed(
         assert not server.arrived
 
 
-def test_a_peer_that_never_shakes_hands_ends_in_time(kind: str, options: dict[str, Any]) -> None:
+def test_a_handshake_without_an_end_ends_in_time(kind: str, options: dict[str, Any]) -> None:
     with FaultServer(Peer.silence) as server:
         outcome = attempt(kind, server.url.replace("http:", "https:"), "execute", options)
         assert isinstance(outcome, NavaiTimeoutError)
@@ -214,7 +212,7 @@ def test_a_server_that_closes_an_idle_connection_is_noticed(kind: str, options: 
 
 
 @pytest.mark.parametrize("padding", [0, 60_000, 65_536, 300_000])
-def test_two_answers_in_one_packet_never_answer_the_next_call(
+def test_the_second_of_two_responses_in_one_packet_never_reaches_the_next_call(
     padding: int, kind: str, options: dict[str, Any]
 ) -> None:
     def twice(peer: Peer) -> None:
@@ -230,7 +228,7 @@ def test_two_answers_in_one_packet_never_answer_the_next_call(
             client.close()
 
 
-def test_an_answer_of_exactly_one_read_and_another_behind_it_are_kept_apart(
+def test_a_response_of_exactly_one_read_and_another_behind_it_are_kept_apart(
     kind: str, options: dict[str, Any]
 ) -> None:
     first = answer(OK.ljust(65536 - len(answer(OK.ljust(65000))) + 65000))

@@ -1,4 +1,4 @@
-"""A backend that answers well, and a look at what a transport keeps."""
+"""A backend that works, and a look at the connections that a transport keeps."""
 
 import ssl
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A body on its way in: any bytes, any compression, any split; never more than the limit."""
+"""The body of a response: any bytes, any compression, any split; never more than the limit."""
 
 import gzip
 import zlib
@@ -57,14 +57,14 @@ def test_a_compressed_body_that_is_cut_short_is_damaged(name: str, data: bytes, 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @given(data=st.binary(max_size=500), size=st.integers(1, 100))
-def test_any_bytes_that_claim_to_be_compressed_are_taken(encoding: str, data: bytes, size: int) -> None:
+def test_any_bytes_that_claim_to_be_compressed_raise_nothing(encoding: str, data: bytes, size: int) -> None:
     body = Body(1000, encoding)
     fed(body, data, size)
     assert len(body.content()) <= 1000
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_nothing_at_all_is_an_empty_body(encoding: str) -> None:
+def test_no_bytes_are_an_empty_body(encoding: str) -> None:
     body = Body(10, encoding)
     assert body.content() == b""
     assert not body.damaged()

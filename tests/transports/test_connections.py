@@ -1,4 +1,4 @@
-"""Connections of each transport of ours: shared by threads, used again, given up, forked, interrupted."""
+"""Connections of the default and the fast transports: shared, used again, abandoned, forked, interrupted."""
 
 import asyncio
 import contextlib
@@ -122,7 +122,7 @@ def test_a_connection_that_is_open_when_the_transport_closes_is_not_kept(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork() here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the threads of the server
-def test_a_child_of_fork_does_not_speak_on_its_parents_connections(
+def test_a_child_of_fork_does_not_use_the_connections_of_its_parent(
     through: str, backend: FaultServer
 ) -> None:
     with make_client("sync", through=through, base_url=backend.url, **SOON) as client:
@@ -153,9 +153,7 @@ def test_forgetting_the_parent_drops_connections_and_frees_all_slots(
     assert backend.connections == 2
 
 
-def test_an_answer_that_repeats_our_request_where_no_header_can_be_is_not_shown(
-    kind: str, through: str
-) -> None:
+def test_an_invalid_header_line_that_repeats_the_request_is_not_shown(kind: str, through: str) -> None:
     def reflects(peer: Peer) -> None:
         if peer.request() is not None:
             peer.send(
@@ -175,7 +173,7 @@ def test_an_answer_that_repeats_our_request_where_no_header_can_be_is_not_shown(
     assert caught.value.__cause__ is None
 
 
-def test_an_interrupt_by_the_system_reaches_the_caller(through: str) -> None:
+def test_a_signal_interrupts_the_caller(through: str) -> None:
     def interrupt(peer: Peer) -> None:
         if peer.request() is not None:
             os.kill(os.getpid(), signal.SIGINT)
@@ -195,7 +193,7 @@ def test_an_interrupt_by_the_system_reaches_the_caller(through: str) -> None:
 @pytest.mark.parametrize(
     "url", ["ftp://backend.test", "http://backend.test:99999/", "http://[::1/", "http://"]
 )
-def test_where_nothing_can_be_sent_nothing_was_sent(kind: str, through: str, url: str) -> None:
+def test_a_url_that_cannot_be_requested_has_sent_nothing(kind: str, through: str, url: str) -> None:
     with make_client(kind, through=through) as client:
         transport = client.real._transport
         request = Request(Endpoint("GET", url))
@@ -204,7 +202,7 @@ def test_where_nothing_can_be_sent_nothing_was_sent(kind: str, through: str, url
     assert not outcome.sent
 
 
-def test_two_places_never_share_a_connection(kind: str, through: str, backend: FaultServer) -> None:
+def test_two_origins_never_share_a_connection(kind: str, through: str, backend: FaultServer) -> None:
     with FaultServer(echo) as other, make_client(kind, through=through) as client:
         transport = client.real._transport
         for server in (backend, other, backend, other):
@@ -217,7 +215,7 @@ def test_two_places_never_share_a_connection(kind: str, through: str, backend: F
     "header",
     [("X-Own", "a\r\nX-Other: b"), ("X-Own", "a\nb"), ("X-\nOwn", "a"), ("X Own", "a"), ("X-Own", "a\0")],
 )
-def test_a_header_that_would_be_more_than_one_is_not_sent(
+def test_a_header_that_would_inject_another_is_not_sent(
     kind: str, through: str, header: tuple[str, str], backend: FaultServer
 ) -> None:
     url = f"{backend.url}/navai/functions/execute"
@@ -247,7 +245,7 @@ def test_an_endpoint_takes_other_headers_with_each_request(
     assert [b"authorization: first" in head for head in heads] == [True, True, False]
 
 
-def test_calls_without_a_timeout_are_answered_too(kind: str, through: str, backend: FaultServer) -> None:
+def test_calls_without_a_timeout_get_their_responses(kind: str, through: str, backend: FaultServer) -> None:
     with make_client(kind, through=through, base_url=backend.url, timeout=None) as client:
         assert [client.execute_function("f", number) for number in range(3)] == [0, 1, 2]
     assert backend.connections == 1
@@ -287,7 +285,7 @@ def test_the_next_address_is_tried_when_one_refuses(
             assert client.execute_function("f") == "done"
 
 
-def test_a_name_without_addresses_has_let_nothing_through(
+def test_a_name_without_addresses_has_sent_nothing(
     kind: str, through: str, names: dict[str, list[tuple[str, int]]]
 ) -> None:
     names["backend.test"] = []
@@ -297,7 +295,7 @@ def test_a_name_without_addresses_has_let_nothing_through(
 
 
 @pytest.mark.parametrize("host", ["a" * 70 + ".test", "backend..test"])
-def test_a_name_that_is_none_has_let_nothing_through(kind: str, through: str, host: str) -> None:
+def test_an_invalid_name_has_sent_nothing(kind: str, through: str, host: str) -> None:
     with made(kind, through, f"http://{host}") as client, pytest.raises(NavaiTransportError) as caught:
         client.execute_function("f")
     assert not caught.value.may_have_executed
@@ -321,7 +319,7 @@ def test_a_name_that_is_looked_up_too_slowly_ends_in_time(
     client.close()
 
 
-def test_an_answer_that_comes_before_the_request_was_taken_is_read(kind: str, through: str) -> None:
+def test_a_response_that_comes_before_the_request_was_read_is_received(kind: str, through: str) -> None:
     def refuses(peer: Peer) -> None:
         peer._connection.recv(1000)
         peer.send(answer('{"error": "too large"}', "Connection: close", status="413 Too Large"))
@@ -337,7 +335,7 @@ def test_an_answer_that_comes_before_the_request_was_taken_is_read(kind: str, th
     assert caught.value.status_code == 413
 
 
-def test_a_call_that_is_cancelled_amid_a_handshake_is_taken_back(through: str) -> None:
+def test_a_call_that_is_cancelled_during_a_handshake_is_withdrawn(through: str) -> None:
     arrived, gone = threading.Event(), threading.Event()
 
     def never_shakes_hands(peer: Peer) -> None:
@@ -383,7 +381,7 @@ def test_a_call_that_outlasts_the_grace_of_close_is_ended(
         asyncio.run(main(server.url))
 
 
-def test_bytes_that_nobody_asked_for_end_an_idle_connection(kind: str, through: str) -> None:
+def test_unexpected_bytes_end_an_idle_connection(kind: str, through: str) -> None:
     sent, may_send = threading.Event(), threading.Event()
 
     def talks(peer: Peer) -> None:
@@ -418,7 +416,7 @@ def test_it_works_in_an_event_loop_of_uvloop(scheme: str, through: str, encrypte
 
 @pytest.mark.parametrize("size", [100_000, 1_000_000])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_connections_are_used_again_after_large_answers(
+def test_connections_are_used_again_after_large_responses(
     kind: str, through: str, scheme: str, size: int, authority: trustme.CA
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -440,9 +438,7 @@ def test_connections_are_used_again_after_large_answers(
 
 
 @pytest.mark.parametrize("timeout", [20.0, None])
-def test_calls_that_were_sent_and_abandoned_keep_no_other_waiting(
-    through: str, timeout: float | None
-) -> None:
+def test_calls_that_were_sent_and_abandoned_do_not_delay_others(through: str, timeout: float | None) -> None:
     async def main() -> None:
         slow, transport = asyncio.Event(), TRANSPORTS[through]()
         async with (
@@ -548,7 +544,7 @@ def test_a_status_below_100_is_an_error_at_once(kind: str, through: str, status:
 
 
 @pytest.mark.parametrize("host", ["xn--abc", "xn--a-ecp.test", "\u200d.test", "a\u0301\u0301..test"])
-def test_a_name_that_idna_refuses_has_let_nothing_through(kind: str, through: str, host: str) -> None:
+def test_a_name_that_idna_refuses_has_sent_nothing(kind: str, through: str, host: str) -> None:
     with make_client(kind, through=through) as client:
         transport = client.real._transport
         request = Request(Endpoint("GET", f"http://{host}/"))

@@ -1,4 +1,4 @@
-"""The default transport where it differs from others: httpx and httpcore are on the way."""
+"""The default transports where they differ from the fast ones: they send through httpx and httpcore."""
 
 import asyncio
 import socket
@@ -100,7 +100,7 @@ def test_the_first_async_call_loads_no_module(where: str, backend: FaultServer) 
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_stream_says_where_it_leads_as_those_of_httpcore_do(
+def test_a_stream_describes_its_connection_as_those_of_httpcore_do(
     kind: str, scheme: str, backend: FaultServer, encrypted: FaultServer
 ) -> None:
     """What instruments httpx reads these from the response's ``network_stream``."""
@@ -116,7 +116,7 @@ def test_a_stream_says_where_it_leads_as_those_of_httpcore_do(
         assert stream.get_extra_info("unknown") is None
 
 
-def test_a_response_that_comes_faster_than_it_is_read_waits_in_the_system(backend: FaultServer) -> None:
+def test_reading_pauses_when_a_response_comes_faster_than_it_is_used(backend: FaultServer) -> None:
     async def main() -> None:
         network = _default._AsyncNetwork()
         network.begin(Call(timeout=5, max_response_bytes=100))

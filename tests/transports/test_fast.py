@@ -1,4 +1,4 @@
-"""The fast transports where they differ from the default ones: connecting, sending, proxies, event loops."""
+"""The fast transports where they differ from the default ones: options, sending, proxies."""
 
 import asyncio
 import socket
@@ -134,21 +134,21 @@ def connected(peer: Refuses) -> Any:
 REQUEST = Request(Endpoint("GET", "http://backend.test/"))
 
 
-def test_what_a_peer_said_before_it_took_nothing_more_is_read() -> None:
+def test_a_response_is_read_after_the_connection_broke_while_sending() -> None:
     refusal = answer("{}", status="413 Too Large")
     asked = connected(Refuses([refusal])).send(REQUEST, call())
     assert not isinstance(asked, TransportFailure)
     assert asked.status == 413
 
 
-def test_a_peer_that_took_nothing_more_and_said_nothing_broke_the_pipe() -> None:
+def test_without_a_response_the_error_of_sending_is_reported() -> None:
     outcome = connected(Refuses([])).send(REQUEST, call())
     assert isinstance(outcome, TransportFailure)
     assert outcome.message == "BrokenPipeError: broken pipe"
     assert outcome.sent
 
 
-def test_a_call_whose_caller_has_left_is_not_sent() -> None:
+def test_an_abandoned_call_is_not_sent() -> None:
     with FaultServer(good) as server:
         left = call()
         left.abandon()
@@ -198,7 +198,7 @@ def test_an_interrupted_call_leaves_no_connection_behind(where: str, monkeypatch
         ({"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": "backend.test"}, False),
     ],
 )
-def test_proxies_of_the_environment_are_used_only_for_what_they_are_for(
+def test_proxies_of_the_environment_are_used_for_their_scheme_alone(
     kind: str, variables: dict[str, str], spared: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
@@ -215,7 +215,7 @@ def test_proxies_of_the_environment_are_used_only_for_what_they_are_for(
         assert server.count("execute") == spared
 
 
-def test_no_module_of_httpcore_is_on_the_way(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_connection_of_httpcore_is_used(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultServer(good) as server, fast(kind, server.url) as client:
 
         def never(*args: Any, **options: Any) -> Any:

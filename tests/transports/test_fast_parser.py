@@ -1,4 +1,4 @@
-"""What the fast transports make of the bytes of a connection: however they are split and whatever follows."""
+"""How the fast transports read responses, however the bytes are split and whatever follows."""
 
 import gzip
 from itertools import pairwise
@@ -49,7 +49,7 @@ SPLITS = st.lists(st.integers(0, 2000), max_size=20)
 
 
 @given(st.lists(answers(), min_size=1, max_size=3), SPLITS)
-def test_one_answer_after_the_other_is_read(
+def test_one_response_after_the_other_is_read(
     several: list[tuple[bytes, int, dict[str, str], bytes]], splits: list[int]
 ) -> None:
     answer = ResponseParser()
@@ -64,7 +64,7 @@ def test_one_answer_after_the_other_is_read(
 
 
 @given(answers(), st.binary(min_size=1, max_size=50), SPLITS)
-def test_what_follows_an_answer_changes_nothing_and_ends_the_connection(
+def test_bytes_behind_a_response_change_nothing_and_end_the_connection(
     one: tuple[bytes, int, dict[str, str], bytes], surplus: bytes, splits: list[int]
 ) -> None:
     data, status, _, body = one
@@ -79,7 +79,7 @@ def test_what_follows_an_answer_changes_nothing_and_ends_the_connection(
 
 
 @given(answers(), st.data())
-def test_an_answer_that_is_cut_short_is_a_failure(
+def test_a_response_that_is_cut_short_is_a_failure(
     one: tuple[bytes, int, dict[str, str], bytes], data: st.DataObject
 ) -> None:
     whole = one[0]
@@ -93,7 +93,7 @@ def test_an_answer_that_is_cut_short_is_a_failure(
 
 
 @given(st.binary(max_size=500), SPLITS)
-def test_any_bytes_are_taken(data: bytes, splits: list[int]) -> None:
+def test_any_bytes_raise_nothing(data: bytes, splits: list[int]) -> None:
     for before in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
         answer = ResponseParser()
         answer.begin(LIMIT)
@@ -113,7 +113,7 @@ def outcome_of(*pieces: bytes, limit: int = LIMIT) -> tuple[Response | Transport
     return answer.outcome(), answer.reusable
 
 
-def test_an_answer_without_a_length_ends_with_the_connection() -> None:
+def test_a_response_without_a_length_ends_with_the_connection() -> None:
     for head in (b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"):
         answer = ResponseParser()
         answer.begin(LIMIT)
@@ -135,7 +135,7 @@ def test_an_answer_without_a_length_ends_with_the_connection() -> None:
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;",
     ],
 )
-def test_what_goes_on_without_a_body_is_given_up(start: bytes) -> None:
+def test_a_response_without_any_of_its_body_is_limited(start: bytes) -> None:
     answer = ResponseParser()
     answer.begin(LIMIT)
     answer.feed(start)
@@ -149,7 +149,7 @@ def test_what_goes_on_without_a_body_is_given_up(start: bytes) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
-def test_a_body_over_the_limit_is_cut_and_the_connection_given_up(encoding: str) -> None:
+def test_a_body_over_the_limit_is_cut_and_ends_the_connection(encoding: str) -> None:
     body = b"x" * 5000 if encoding == "identity" else gzip.compress(b"x" * 5000)
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n"
     outcome, reusable = outcome_of(head % (encoding.encode(), len(body)) + body, limit=1000)
@@ -169,7 +169,7 @@ def test_damaged_compression_is_a_failure_of_a_success_and_the_status_of_an_erro
 
 
 @pytest.mark.parametrize("upgrade", [b"", b"Connection: upgrade\r\nUpgrade: other\r\n"])
-def test_another_protocol_is_an_answer_and_the_end(upgrade: bytes) -> None:
+def test_another_protocol_is_a_response_and_ends_the_connection(upgrade: bytes) -> None:
     answer = ResponseParser()
     answer.begin(LIMIT)
     answer.feed(b"HTTP/1.1 101 Switching Protocols\r\n" + upgrade + b"\r\nwhatever")
@@ -187,13 +187,13 @@ def test_a_header_that_comes_twice_has_both_values() -> None:
 
 
 @pytest.mark.parametrize("line", [b"Connection: close\r\n", b""])
-def test_a_peer_that_closes_is_not_asked_again(line: bytes) -> None:
+def test_a_connection_that_the_peer_closes_is_not_used_again(line: bytes) -> None:
     version = b"HTTP/1.1" if line else b"HTTP/1.0"
     _, reusable = outcome_of(version + b" 200 OK\r\n" + line + b"Content-Length: 1\r\n\r\n1")
     assert not reusable
 
 
-def test_a_mistake_of_ours_is_not_taken_for_one_of_the_peer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_programming_error_is_not_taken_for_an_invalid_response(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(self: Body, chunk: bytes) -> bool:
         raise ZeroDivisionError
 

@@ -64,7 +64,7 @@ def echo(library: ModuleType) -> Any:
     return library.MockTransport(handler)
 
 
-def test_a_mock_transport_answers(kind: str, library: Any) -> None:
+def test_a_mock_transport_responds(kind: str, library: Any) -> None:
     with made(kind, base_url=URL, transport=echo(library)) as client:
         assert client.execute_function("f", {"a": 1}) == {"a": 1}
 
@@ -85,7 +85,9 @@ def test_a_mock_transport_runs_in_the_callers_thread(library: Any) -> None:
     ("error", "sent"),
     [("ConnectError", False), ("ConnectTimeout", False), ("ReadError", True), ("ReadTimeout", True)],
 )
-def test_a_mock_that_fails_is_believed(kind: str, library: Any, error: str, sent: bool) -> None:
+def test_the_error_of_a_mock_says_whether_it_was_sent(
+    kind: str, library: Any, error: str, sent: bool
+) -> None:
     def handler(request: Any) -> Any:
         raise getattr(library, error)("a mocked failure")
 
@@ -109,7 +111,7 @@ def test_a_mistake_in_a_handler_is_not_hidden(kind: str, library: Any) -> None:
         client.execute_function("f")
 
 
-def test_an_asgi_application_answers(library: Any) -> None:
+def test_an_asgi_application_responds(library: Any) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": OK.encode()})
@@ -118,7 +120,7 @@ def test_an_asgi_application_answers(library: Any) -> None:
         assert client.execute_function("f") == "done"
 
 
-def test_a_wsgi_application_answers(library: Any) -> None:
+def test_a_wsgi_application_responds(library: Any) -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", [])
         return [OK.encode()]
@@ -127,7 +129,7 @@ def test_a_wsgi_application_answers(library: Any) -> None:
         assert client.execute_function("f") == "done"
 
 
-def test_a_transport_with_retries_answers_and_is_closed_with_the_client(
+def test_a_transport_with_retries_responds_and_is_closed_with_the_client(
     kind: str, library: Any, backend: FaultServer
 ) -> None:
     transport = real_transport(kind, library, retries=1)
@@ -140,7 +142,7 @@ def test_a_transport_with_retries_answers_and_is_closed_with_the_client(
     "fault",
     ["never answers", "drips a body", "drips headers", "floods with 100 Continue", "drips 100 Continue"],
 )
-def test_a_given_transport_is_bounded_too(kind: str, library: Any, fault: str) -> None:
+def test_a_given_transport_keeps_the_deadline(kind: str, library: Any, fault: str) -> None:
     with FaultServer(FAULTS[fault]) as server:
         transport = real_transport(kind, library)
         with made(kind, base_url=server.url, transport=transport, timeout=0.6) as client:
@@ -152,7 +154,7 @@ def test_a_given_transport_is_bounded_too(kind: str, library: Any, fault: str) -
         assert server.count("execute") == 1
 
 
-def test_a_given_transport_that_never_shakes_hands_leaves_nothing(kind: str, library: Any) -> None:
+def test_a_given_transport_without_a_handshake_has_sent_nothing(kind: str, library: Any) -> None:
     with FaultServer(Peer.silence) as server:
         url = server.url.replace("http:", "https:")
         with (
@@ -163,7 +165,7 @@ def test_a_given_transport_that_never_shakes_hands_leaves_nothing(kind: str, lib
         assert not caught.value.may_have_executed
 
 
-def test_a_transport_that_blocks_forever_is_left_in_time(library: Any) -> None:
+def test_a_transport_that_blocks_forever_is_left_at_the_deadline(library: Any) -> None:
     release = threading.Event()
 
     class Blocks(library.BaseTransport):  # type: ignore[misc]
@@ -212,7 +214,7 @@ def hook(kind: str, note: Any) -> Any:
     return synchronous if kind == "sync" else asynchronous
 
 
-def test_a_given_client_keeps_its_own_ways_and_stays_open(
+def test_a_given_client_keeps_its_own_options_and_stays_open(
     kind: str, library: Any, backend: FaultServer
 ) -> None:
     seen: list[Any] = []

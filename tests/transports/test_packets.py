@@ -1,4 +1,4 @@
-"""How a request leaves: whole."""
+"""A request leaves in one packet."""
 
 import socket
 import threading

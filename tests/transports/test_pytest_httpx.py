@@ -1,4 +1,4 @@
-"""pytest-httpx answers for the default transport of both clients, as it does for httpx itself."""
+"""pytest-httpx mocks the default transport of both clients, as it does httpx itself."""
 
 import httpx
 import pytest
@@ -9,7 +9,7 @@ from tests.clients import make_client
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_its_answers_and_errors_arrive_and_its_records_are_right(kind: str, httpx_mock: HTTPXMock) -> None:
+def test_its_responses_and_errors_arrive_and_its_records_are_right(kind: str, httpx_mock: HTTPXMock) -> None:
     url = "http://backend.test/navai/functions/execute"
     httpx_mock.add_response(
         method="POST",

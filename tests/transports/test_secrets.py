@@ -1,4 +1,4 @@
-"""Keys and payloads are in no log record, exception text or traceback, whatever goes wrong."""
+"""Keys and payloads are in no log record, exception text or traceback, whatever fails."""
 
 import asyncio
 import logging
@@ -112,7 +112,7 @@ def _causes(error: BaseException) -> list[str]:
     return texts
 
 
-def test_the_frames_behind_a_failure_are_let_go(kind: str, through: str) -> None:
+def test_the_frames_behind_a_failure_are_released(kind: str, through: str) -> None:
     with FaultServer(FAULTS["resets in the headers"]) as server:
         client = make_client(kind, through=through, base_url=server.url, max_retries=0)
         try:

@@ -1,4 +1,4 @@
-"""Encrypted connections and proxies: whom our transports trust, and which way they go."""
+"""TLS and proxies: which certificates the transports trust, and which proxy they use."""
 
 import contextlib
 import re
@@ -84,7 +84,7 @@ def made(kind: str, through: str) -> Make:
     return lambda url, **options: make_client(kind, through=through, base_url=url, **{**FAST, **options})
 
 
-def test_a_certificate_that_nobody_vouches_for_is_rejected(made: Make, authority: trustme.CA) -> None:
+def test_a_certificate_of_an_unknown_authority_is_rejected(made: Make, authority: trustme.CA) -> None:
     with (
         tls_server(authority) as server,
         made(server.url) as client,
@@ -96,7 +96,7 @@ def test_a_certificate_that_nobody_vouches_for_is_rejected(made: Make, authority
 
 
 @pytest.mark.parametrize("way", ["file", "context", "nothing", "SSL_CERT_FILE"])
-def test_a_certificate_is_accepted_if_told_so(
+def test_a_certificate_is_accepted_if_the_options_say_so(
     way: str, made: Make, authority: trustme.CA, authority_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     verify: Any = True
@@ -125,7 +125,7 @@ def test_a_folder_of_certificates_is_all_that_is_trusted(
 
 
 @pytest.mark.parametrize("records", [1, 2])
-def test_two_answers_over_tls_never_answer_the_next_call(
+def test_the_second_of_two_responses_over_tls_never_reaches_the_next_call(
     records: int, made: Make, authority: trustme.CA, authority_file: str
 ) -> None:
     other = answer('{"ok": true, "result": "a stranger\'s"}')
@@ -145,7 +145,7 @@ def test_two_answers_over_tls_never_answer_the_next_call(
         assert {client.execute_function("f") for _ in range(10)} == {"done"}
 
 
-def test_an_end_of_tls_that_came_with_the_answer_is_noticed(
+def test_an_end_of_tls_that_came_with_the_response_is_noticed(
     made: Make, authority: trustme.CA, authority_file: str
 ) -> None:
     def one_answer_each(peer: Peer) -> None:
@@ -187,7 +187,7 @@ def test_there_is_one_tls_context_for_each_setting_and_none_without_tls(
     assert len(built) == 2
 
 
-def test_certificates_of_the_environment_that_cannot_be_read_are_a_mistake_in_the_settings(
+def test_unreadable_certificates_of_the_environment_are_a_configuration_error(
     made: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", __file__)
@@ -195,6 +195,28 @@ def test_certificates_of_the_environment_that_cannot_be_read_are_a_mistake_in_th
         for _ in range(101):  # and no place among the connections is lost
             with pytest.raises(NavaiConfigError, match="SSL_CERT_FILE"):
                 client.execute_function("f")
+
+
+def test_certificates_are_loaded_beside_the_event_loop(
+    through: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes tens of milliseconds."""
+    loaded: list[threading.Thread] = []
+    original = httpx.create_ssl_context
+
+    def load(*args: Any, **options: Any) -> ssl.SSLContext:
+        loaded.append(threading.current_thread())
+        return original(*args, **options)
+
+    monkeypatch.setattr(httpx, "create_ssl_context", load)
+    _tls._usual_context.cache_clear()
+    with (
+        tls_server(authority) as server,
+        make_client("async", through=through, base_url=server.url, verify=False, **FAST) as client,
+    ):
+        assert client.execute_function("f") == "done"
+    assert len(loaded) == 1
+    assert loaded[0] is not threading.current_thread()
 
 
 class Proxy(FaultServer):
@@ -282,7 +304,7 @@ def test_a_proxy_that_refuses_is_an_error_without_its_password(scheme: str, made
     assert "aGlkZGVu" not in warning
 
 
-def test_a_proxy_that_cannot_be_reached_has_let_nothing_through(made: Make) -> None:
+def test_a_proxy_that_cannot_be_reached_has_sent_nothing(made: Make) -> None:
     with (
         made("https://backend.test", proxy="http://user:hidden-word@127.0.0.1:1") as client,
         pytest.raises(NavaiTransportError) as caught,
@@ -300,7 +322,7 @@ def test_a_proxy_that_cannot_be_reached_has_let_nothing_through(made: Make) -> N
         ("http://", "is not a proxy's URL"),
     ],
 )
-def test_a_proxy_of_the_environment_that_cannot_work_is_a_mistake_in_the_settings(
+def test_an_invalid_proxy_of_the_environment_is_a_configuration_error(
     address: str, message: str, made: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALL_PROXY", address)
@@ -358,7 +380,7 @@ def test_a_socks_proxy_is_used(scheme: str, made: Make, authority: trustme.CA) -
 
 
 @pytest.mark.parametrize("fault", [socks(None), FAULTS["sends garbage"], lambda peer: peer.send(b"\x05")])
-def test_a_socks_proxy_that_refuses_has_let_nothing_through(fault: Any, made: Make) -> None:
+def test_a_socks_proxy_that_refuses_has_sent_nothing(fault: Any, made: Make) -> None:
     with FaultServer(fault) as proxy:
         address = proxy.url.replace("http://", "socks5://user:hidden@")
         with (
@@ -388,7 +410,7 @@ def test_a_proxy_that_is_spoken_to_in_tls_tunnels_tls(made: Make, authority: tru
         assert proxy.connections == server.connections == 1
 
 
-def test_a_peer_behind_a_tunnel_that_ends_amid_the_handshake_has_let_nothing_through(made: Make) -> None:
+def test_a_handshake_that_fails_behind_a_proxy_has_sent_nothing(made: Make) -> None:
     with FaultServer(Peer._receive) as server, Proxy() as proxy:
         with (
             made(server.url.replace("http:", "https:"), proxy=proxy.url) as client,
@@ -399,9 +421,7 @@ def test_a_peer_behind_a_tunnel_that_ends_amid_the_handshake_has_let_nothing_thr
         assert not caught.value.may_have_executed
 
 
-def test_a_peer_that_ends_amid_a_handshake_within_tls_has_let_nothing_through(
-    through: str, authority: trustme.CA
-) -> None:
+def test_a_handshake_that_fails_within_tls_has_sent_nothing(through: str, authority: trustme.CA) -> None:
     # Not for async: asyncio of Python 3.11 fails here in a callback, and the deadline ends the call.
     with (
         FaultServer(Peer._receive) as server,
@@ -419,9 +439,7 @@ def test_a_peer_that_ends_amid_a_handshake_within_tls_has_let_nothing_through(
 
 
 @pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
-def test_a_transport_of_the_users_whose_proxy_does_not_answer_has_sent_nothing(
-    library: Any, kind: str
-) -> None:
+def test_a_given_transport_whose_proxy_does_not_respond_has_sent_nothing(library: Any, kind: str) -> None:
     transport = library.HTTPTransport if kind == "sync" else library.AsyncHTTPTransport
     with FaultServer(FAULTS["never answers"]) as proxy:
         options = {"timeout": 0.3, "max_retries": 0, "transport": transport(proxy=proxy.url)}
