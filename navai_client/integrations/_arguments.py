@@ -48,11 +48,6 @@ def read_arguments(given: Mapping[str, Any] | str | bytes | None) -> dict[str, A
     return dict(given)
 
 
-def open_object() -> dict[str, Any]:
-    """Return the schema of arguments about which nothing is known."""
-    return {"type": "object", "properties": {}, "additionalProperties": True}
-
-
 def inlined(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of *schema* in which each ``$ref`` is replaced by its target.
 

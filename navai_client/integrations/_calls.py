@@ -16,14 +16,13 @@ Hooks and local functions are foreign code, so this is where every exception is 
 import asyncio
 import inspect
 import logging
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final
 
 import attrs
-from attrs import field, frozen
+from attrs import define, field
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._redaction import LONGEST_ERROR, Redactor, message_of
@@ -47,7 +46,11 @@ _MIN_TIMEOUT: Final = 0.001  # seconds; clients refuse a timeout of 0
 _MAX_REMEMBERED: Final = 128  # outcomes kept for callers that come back; a session has a few calls at a time
 
 _FAILED: Final = "Function execution failed."
-_LATE: Final = "The function did not respond in time."
+_NO_RESULT: Final = {
+    "cancelled": "The call was cancelled.",
+    "timeout": "The function did not respond in time.",
+    "unavailable": "The backend did not respond.",
+}
 _MAY_HAVE_RUN: Final = "It may have been executed: do not repeat it before you have checked."
 _DID_NOT_RUN: Final = "It was not executed."
 _SERVER_ERRORS: Final = 500
@@ -56,9 +59,9 @@ _redactor: Final = Redactor()
 _log: Final = logging.getLogger("navai_client")
 
 
-@frozen(kw_only=True)
-class PreparedCall:
-    """A call that is ready to run.
+@define(eq=False)
+class Run:
+    """One run of a call.
 
     Attributes:
         call: What hooks see of it.
@@ -71,17 +74,10 @@ class PreparedCall:
 
     call: ToolCall
     blank: ToolOutcome
-    work: Callable[[float | None], Coroutine[Any, Any, Any]] = field(repr=False)
+    work: Callable[[float | None], Coroutine[Any, Any, Any]]
     timeout: float | None
     key: str
-    options: ToolsetOptions = field(repr=False)
-
-
-@attrs.define(eq=False)
-class _Run:
-    """One run of a call."""
-
-    key: str
+    options: ToolsetOptions
     begun: bool = False
     waiting: int = 0  # callers that wait for its outcome
     task: "asyncio.Task[ToolOutcome]" = field(init=False)
@@ -90,24 +86,29 @@ class _Run:
         """Return whether it ends when the caller that waits for it is cancelled."""
         return self.waiting == 1 and not self.begun
 
+    def end(self, **fields: Any) -> ToolOutcome:
+        """Return its outcome."""
+        return attrs.evolve(self.blank, **fields)
+
 
 class Calls:
     """The calls of one toolset and of those that derive from it."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[str, _Run] = OrderedDict()
+        self._runs: OrderedDict[str, Run] = OrderedDict()
         self._tasks = BackgroundTasks(_log)
 
-    async def run(self, prepared: PreparedCall) -> ToolOutcome:
+    async def run(self, run: Run) -> ToolOutcome:
         """Return the outcome of the call, or of the same call that was made before.
 
         A call that certainly did not run may be made again.
         """
-        call_id = prepared.call.call_id
-        run = self._runs.get(call_id)
-        if run is None or run.key != prepared.key:
-            run = _Run(prepared.key)
-            run.task = self._tasks.start(self._make(prepared, run), prepared.call.function_name)
+        call_id = run.call.call_id
+        earlier = self._runs.get(call_id)
+        if earlier is not None and earlier.key == run.key:
+            run = earlier
+        else:
+            run.task = self._tasks.start(self._make(run), run.call.function_name)
             run.task.add_done_callback(partial(self._ended, call_id, run))
             self._runs[call_id] = run
         run.waiting += 1
@@ -121,45 +122,43 @@ class Calls:
         await self._tasks.close(grace)
         self._runs.clear()
 
-    async def _make(self, prepared: PreparedCall, run: _Run) -> ToolOutcome:
-        call = prepared.call
-        loop = asyncio.get_running_loop()
+    async def _make(self, run: Run) -> ToolOutcome:
+        name, loop = run.call.function_name, asyncio.get_running_loop()
         started = loop.time()
-        outcome = await self._outcome(prepared, run, started)
+        outcome = await self._outcome(run, None if run.timeout is None else started + run.timeout)
         if not outcome.ok:
-            _log.warning("%s: %s %s", call.function_name, outcome.error, outcome.details or "")
-        await call_after(prepared.options, call, outcome)
-        _log.debug("%s took %.3f s", call.function_name, loop.time() - started)
+            _log.warning("%s: %s %s", name, outcome.error, outcome.details or "")
+        await call_after(run.options, run.call, outcome)
+        _log.debug("%s took %.3f s", name, loop.time() - started)
         return outcome
 
-    async def _outcome(self, prepared: PreparedCall, run: _Run, started: float) -> ToolOutcome:
-        loop = asyncio.get_running_loop()
-        deadline = math.inf if prepared.timeout is None else started + prepared.timeout
+    async def _outcome(self, run: Run, deadline: float | None) -> ToolOutcome:
         try:
-            refusal = await _call_before(prepared, deadline)
+            refusal = await _call_before(run, deadline)
             if refusal is not None:
-                return attrs.evolve(prepared.blank, **refusal)
+                return run.end(**refusal)
             run.begun = True
-            left = None if prepared.timeout is None else max(deadline - loop.time(), _MIN_TIMEOUT)
-            task = await self._work(prepared, left)
+            task = await self._work(run, deadline)
         except asyncio.CancelledError:  # the toolset was closed, or every caller left before the start
-            return attrs.evolve(prepared.blank, **_cancelled(begun=run.begun))
+            return run.end(**_no_result("cancelled", may_have_run=run.begun))
         if not task.done():
             self._tasks.abandon(task)
-            return attrs.evolve(prepared.blank, **_timed_out(begun=True))
-        return _read(task, prepared.blank)
+            return run.end(**_no_result("timeout", may_have_run=True))
+        if task.cancelled():
+            return run.end(**_no_result("cancelled", may_have_run=True))
+        error = task.exception()
+        return run.end(ok=True, result=task.result()) if error is None else run.end(**_failed(run, error))
 
-    async def _work(self, prepared: PreparedCall, left: float | None) -> "asyncio.Task[Any]":
+    async def _work(self, run: Run, deadline: float | None) -> "asyncio.Task[Any]":
         """Return the task of the work, when it is done or its time is over."""
-        loop = asyncio.get_running_loop()
-        name = prepared.call.function_name
-        task = self._tasks.start(prepared.work(left), name)
+        name, loop = run.call.function_name, asyncio.get_running_loop()
+        left = None if deadline is None else max(deadline - loop.time(), _MIN_TIMEOUT)
+        task = self._tasks.start(run.work(left), name)
+        slow, slow_after = run.options["slow"], run.options["slow_after"]
         alarm = None
-        if prepared.options["slow"] is not None and prepared.options["slow_after"] is not None:
-            alarm = loop.call_later(
-                prepared.options["slow_after"],
-                lambda: self._tasks.start(_call_slow(prepared), name),
-            )
+        if slow is not None and slow_after is not None:
+            call_slow = partial(_notify, "slow", name, partial(slow, run.call))
+            alarm = loop.call_later(slow_after, lambda: self._tasks.start(call_slow(), name))
         try:
             await asyncio.wait((task,), timeout=None if left is None else left + _MARGIN)
         finally:
@@ -167,7 +166,7 @@ class Calls:
                 alarm.cancel()
         return task
 
-    def _ended(self, call_id: str, run: _Run, _: "asyncio.Task[ToolOutcome]") -> None:
+    def _ended(self, call_id: str, run: Run, _: "asyncio.Task[ToolOutcome]") -> None:
         """Forget *run* if it did not execute the function, and the oldest runs if there are too many."""
         executed = False
         if not run.task.cancelled():  # else it was cancelled before its first step
@@ -182,104 +181,76 @@ class Calls:
             del self._runs[oldest]
 
 
-async def call_after(options: ToolsetOptions, call: ToolCall, outcome: ToolOutcome) -> None:
-    """Call the ``after`` hook."""
-    if options["after"] is None:
-        return
-    try:
-        async with asyncio.timeout(_AFTER_LIMIT):
-            await awaited(options["after"](call, outcome))
-    except Exception:  # noqa: BLE001 - the boundary to a hook, whose failure changes no outcome
-        _log.exception("The after hook failed for %s", call.function_name)
-
-
-async def _call_before(prepared: PreparedCall, deadline: float) -> dict[str, Any] | None:
-    """Call the ``before`` hook; return fields of the outcome if it refuses the call."""
-    before = prepared.options["before"]
-    if before is None:
-        return None
-    try:
-        async with asyncio.timeout_at(deadline):
-            reason = await awaited(before(prepared.call))
-    except Exception as error:  # noqa: BLE001 - the boundary to a hook
-        if isinstance(error, TimeoutError) and asyncio.get_running_loop().time() >= deadline:
-            return _timed_out(begun=False)
-        _log.exception("The before hook failed for %s, which was not called", prepared.call.function_name)
-        return {"error": _FAILED, "error_type": "refused", "details": _details(error)}
-    return None if reason is None else {"error": str(reason), "error_type": "refused"}
-
-
-async def _call_slow(prepared: PreparedCall) -> None:
-    slow = prepared.options["slow"]
-    try:
-        await awaited(None if slow is None else slow(prepared.call))
-    except Exception:  # noqa: BLE001 - the boundary to a hook
-        _log.exception("The slow hook failed for %s", prepared.call.function_name)
-
-
 async def awaited(value: Any) -> Any:
     """Return *value*, or what it gives if it can be awaited."""
     return await value if inspect.isawaitable(value) else value
 
 
-def _read(task: "asyncio.Task[Any]", blank: ToolOutcome) -> ToolOutcome:
-    """Return the outcome of work that is done."""
-    if task.cancelled():
-        return attrs.evolve(blank, **_cancelled(begun=True))
-    error = task.exception()
-    if error is None:
-        return attrs.evolve(blank, ok=True, result=task.result())
-    if isinstance(error, NavaiError):
-        return attrs.evolve(blank, **_failed(error))
-    _log.error("%s failed", blank.function_name, exc_info=error)
-    return attrs.evolve(
-        blank, error=_FAILED, error_type="failed", details=_details(error), may_have_executed=True
-    )
+async def call_after(options: ToolsetOptions, call: ToolCall, outcome: ToolOutcome) -> None:
+    """Call the ``after`` hook."""
+    if options["after"] is not None:
+        hook = partial(options["after"], call, outcome)
+        await _notify("after", call.function_name, hook, limit=_AFTER_LIMIT)
 
 
-def _failed(error: NavaiError) -> dict[str, Any]:
-    """Return the fields of the outcome of a call that raised *error*."""
-    fields: dict[str, Any] = {"details": _details(error)}
+async def _notify(name: str, function_name: str, hook: Callable[[], Any], limit: float | None = None) -> None:
+    try:
+        async with asyncio.timeout(limit):
+            await awaited(hook())
+    except Exception:  # noqa: BLE001 - the boundary to a hook, whose failure changes no outcome
+        _log.exception("The %s hook failed for %s", name, function_name)
+
+
+async def _call_before(run: Run, deadline: float | None) -> dict[str, Any] | None:
+    """Call the ``before`` hook; return fields of the outcome if it refuses the call."""
+    before = run.options["before"]
+    if before is None:
+        return None
+    limit = asyncio.timeout_at(deadline)
+    try:
+        async with limit:
+            reason = await awaited(before(run.call))
+    except Exception as error:  # noqa: BLE001 - the boundary to a hook
+        if limit.expired():
+            return _no_result("timeout", may_have_run=False)
+        _log.exception("The before hook failed for %s, which was not called", run.call.function_name)
+        return {"error": _FAILED, "error_type": "refused", "details": _details(error)}
+    return None if reason is None else {"error": str(reason), "error_type": "refused"}
+
+
+def _failed(run: Run, error: BaseException) -> dict[str, Any]:
+    """Return the fields of the outcome of work that raised *error*."""
+    fields: dict[str, Any] = {"error": _FAILED, "error_type": "failed", "details": _details(error)}
     match error:
         case UnknownFunctionError():
-            fields |= {
+            return fields | {
                 "error": UNKNOWN_FUNCTION,
                 "error_type": "unknown_function",
                 "available_functions": error.available_functions,
             }
-        case NavaiTransportError(may_have_executed=may_have):
-            late = isinstance(error, NavaiTimeoutError)
-            what = _LATE if late else "The backend did not respond."
-            fields |= {
-                "error": f"{what} {_MAY_HAVE_RUN if may_have else _DID_NOT_RUN}",
-                "error_type": "timeout" if late else "unavailable",
-                "may_have_executed": may_have,
-            }
+        case NavaiTransportError():
+            kind = "timeout" if isinstance(error, NavaiTimeoutError) else "unavailable"
+            return fields | _no_result(kind, may_have_run=error.may_have_executed)
         case NavaiPayloadError():
-            fields |= {"error": f"Invalid arguments: {error}", "error_type": "invalid_arguments"}
+            return fields | {"error": f"Invalid arguments: {error}", "error_type": "invalid_arguments"}
         case NavaiStateError():
             _log.error("A tool was called with a client that cannot be used: %s", error)
-            fields |= {"error": _FAILED, "error_type": "unavailable"}
+            return fields | {"error_type": "unavailable"}
         case NavaiHTTPError(status_code=status) if status < _SERVER_ERRORS:
-            fields |= {"error": _FAILED, "error_type": "failed"}
+            return fields
+        case NavaiError():
+            pass
         case _:
-            fields |= {"error": _FAILED, "error_type": "failed", "may_have_executed": True}
-    return fields
+            _log.error("%s failed", run.call.function_name, exc_info=error)
+    return fields | {"may_have_executed": True}
 
 
-def _timed_out(*, begun: bool) -> dict[str, Any]:
+def _no_result(kind: str, *, may_have_run: bool) -> dict[str, Any]:
+    """Return the fields of the outcome of a call that has no result."""
     return {
-        "error": f"{_LATE} {_MAY_HAVE_RUN if begun else _DID_NOT_RUN}",
-        "error_type": "timeout",
-        "may_have_executed": begun,
-    }
-
-
-def _cancelled(*, begun: bool) -> dict[str, Any]:
-    return {
-        "error": f"The call was cancelled. {_MAY_HAVE_RUN if begun else _DID_NOT_RUN}",
-        "error_type": "cancelled",
-        "may_have_executed": begun,
+        "error": f"{_NO_RESULT[kind]} {_MAY_HAVE_RUN if may_have_run else _DID_NOT_RUN}",
+        "error_type": kind,
+        "may_have_executed": may_have_run,
     }
 
 

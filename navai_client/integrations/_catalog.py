@@ -4,24 +4,17 @@
 model means and checks its arguments, before anything runs.
 """
 
-import copy
 import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from navai_client._extras import needs_extra
-from navai_client.integrations._arguments import (
-    checker,
-    inlined,
-    open_object,
-    presentable,
-    read_arguments,
-)
+from navai_client.integrations._arguments import checker, inlined, presentable, read_arguments
 from navai_client.integrations._local import bind_local
 from navai_client.integrations._options import ToolsetOptions, normalized, timeout_of
 from navai_client.integrations.routes import NavaiRoute, resolve_navai_route
@@ -36,6 +29,7 @@ with needs_extra("tools", "docstring_parser", "pydantic"):
 BUILT_IN: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
 UNKNOWN_FUNCTION: Final = "Unknown or disallowed function."
 _UNKNOWN_ROUTE: Final = "Unknown or disallowed route."
+_UNDESCRIBED: Final = "Execute backend function."
 
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # OpenAI's rule for tools
 _PAYLOAD: Final = (
@@ -63,6 +57,12 @@ _NAVIGATE_SCHEMA: Final[dict[str, Any]] = {
     "required": ["target"],
     "additionalProperties": False,
 }
+_UNKNOWN_PARAMETERS: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {},
+    "additionalProperties": True,
+    "description": _PAYLOAD,
+}
 _check_generic = checker(_GENERIC_SCHEMA, by_name=True)
 _check_navigate = checker(_NAVIGATE_SCHEMA, by_name=True)
 
@@ -72,31 +72,15 @@ class Function:
     """One function that can be called.
 
     Attributes:
-        name: Its normalized name.
-        description: From the backend or from the docstring; or None.
-        source: Where it comes from.
-        kind: ``backend`` or ``local``.
-        parameters: Its schema without references, or None if it is not known.
-        check: Raises ArgumentsError for arguments that violate the schema of a backend function.
-        local: The Python function. Binding checks its arguments.
+        tool: The function as a tool, whether or not models are offered it.
+        bind: Checks arguments, and returns the call to make of a function of this process; None if nothing is
+            known about the arguments.
+        may_block: Whether the call must not be made in the event loop.
     """
 
-    name: str
-    description: str | None
-    source: str
-    kind: Literal["backend", "local"]
-    parameters: dict[str, Any] | None = field(default=None, repr=False)
-    check: Callable[[dict[str, Any]], None] | None = field(default=None, repr=False)
-    local: RegisteredFunction | None = field(default=None, repr=False)
-
-    @property
-    def may_block(self) -> bool:
-        """Whether its call must not run in the event loop."""
-        return self.local is not None and not self.local.target.is_async
-
-    def timeout(self, options: ToolsetOptions) -> float | None:
-        """Return the seconds that a call may take; None for no limit."""
-        return timeout_of(options, self.name, None if self.local is None else self.local.timeout)
+    tool: Tool
+    bind: Callable[[dict[str, Any]], Callable[[], Any] | None] | None = field(default=None, repr=False)
+    may_block: bool = False
 
 
 @frozen(kw_only=True)
@@ -134,7 +118,7 @@ def build_catalog(
     options: ToolsetOptions,
 ) -> Catalog:
     """Give each function its name and its tool; what is left out becomes a warning."""
-    functions = {each.name: _from_local(each) for each in local}
+    functions = {each.name: _from_local(each, options) for each in local}
     warnings: list[str] = []
     schema_warnings: list[str] = []
     for given in listed:
@@ -143,25 +127,30 @@ def build_catalog(
             continue
         taken = functions.get(name)
         if taken is None:
-            functions[name] = _from_backend(name, given, schema_warnings)
-        elif taken.kind == "local":
+            functions[name] = _from_backend(name, given, options, schema_warnings)
+        elif taken.tool.kind == "local":
             warnings.append(
                 f'[navai] Ignored backend function "{given.name}": name conflicts with a frontend function.'
             )
         else:
             warnings.append(f'[navai] Ignored duplicated backend function "{given.name}".')
     warnings += local_warnings
-    direct = {name: each for name, each in functions.items() if _is_direct(name, options, warnings)}
+    direct = {name: each.tool for name, each in functions.items() if _is_direct(name, options, warnings)}
     warnings += schema_warnings
     tools: list[Tool] = []
     if options["navigate"] is not None:
-        tools.append(_navigate_tool(options))
+        description = "Open one of the allowed routes of the app."
+        tools.append(_built_in(NAVIGATE_TO, description, _NAVIGATE_SCHEMA, timeout_of(options, NAVIGATE_TO)))
     if options["generic_tool"]:
-        hidden = [each for name, each in functions.items() if options["direct_tools"] and name not in direct]
-        limits = [options["timeout"], *(each.timeout(options) for each in functions.values())]
+        description = "Execute one of the allowed app functions by its name."
+        if options["direct_tools"]:  # else the tools described here would be all
+            hidden = [each.tool for name, each in functions.items() if name not in direct and each.bind]
+            for tool in hidden:
+                description += f" {tool.name} takes {json.dumps(tool.parameters, ensure_ascii=False)}."
+        limits = [options["timeout"], *(each.tool.timeout for each in functions.values())]
         longest = max(limits, key=lambda limit: math.inf if limit is None else limit)
-        tools.append(_generic_tool(hidden, longest))
-    tools += [_direct_tool(each, options) for each in direct.values()]
+        tools.append(_built_in(EXECUTE_APP_FUNCTION, description, _GENERIC_SCHEMA, longest))
+    tools += direct.values()
     return Catalog(functions=functions, tools=tuple(tools), warnings=tuple(warnings))
 
 
@@ -186,31 +175,46 @@ def resolve(
             payload = None if function is None else read_arguments(given)
         if function is None:
             return _unknown(catalog)
-        bound = None if function.local is None else bind_local(function.local, payload or {})
-        if function.check is not None:
-            function.check(payload or {})
+        bound = None if function.bind is None else function.bind(payload or {})
     except ArgumentsError as error:
         refusal = {"error": str(error), "error_type": "invalid_arguments"}
         return Resolved(function=function, arguments=payload, refusal=refusal)
     return Resolved(function=function, arguments=payload, bound=bound)
 
 
-def _from_local(local: RegisteredFunction) -> Function:
-    return Function(
-        local.name, local.description, local.source, "local", inlined(local.parameters), local=local
+def _from_local(local: RegisteredFunction, options: ToolsetOptions) -> Function:
+    tool = Tool(
+        name=local.name,
+        description=local.description or _UNDESCRIBED,
+        parameters=presentable(inlined(local.parameters)),
+        source=local.source,
+        kind="local",
+        read_only=local.name in options["read_only"],
+        timeout=timeout_of(options, local.name, local.timeout),
     )
+    return Function(tool, partial(bind_local, local), may_block=not local.target.is_async)
 
 
-def _from_backend(name: str, given: BackendFunction, warnings: list[str]) -> Function:
-    source = given.source or "backend"
-    if given.parameters is None:
-        return Function(name, given.description, source, "backend")
+def _from_backend(
+    name: str, given: BackendFunction, options: ToolsetOptions, warnings: list[str]
+) -> Function:
+    schema, check = _UNKNOWN_PARAMETERS, None
     try:
-        schema = inlined(given.parameters)
+        if given.parameters is not None:
+            schema = inlined(given.parameters)
+            check = checker(schema)
     except UnusableSchemaError as problem:
         warnings.append(f'[navai] Ignored the parameters of backend function "{given.name}": {problem}.')
-        return Function(name, given.description, source, "backend")
-    return Function(name, given.description, source, "backend", schema, checker(schema))
+    tool = Tool(
+        name=name,
+        description=given.description or _UNDESCRIBED,
+        parameters=presentable(schema),
+        source=given.source or "backend",
+        kind="backend",
+        read_only=name in options["read_only"],
+        timeout=timeout_of(options, name),
+    )
+    return Function(tool, check)
 
 
 def _is_direct(name: str, options: ToolsetOptions, warnings: list[str]) -> bool:
@@ -228,46 +232,14 @@ def _is_direct(name: str, options: ToolsetOptions, warnings: list[str]) -> bool:
     return False
 
 
-def _direct_tool(function: Function, options: ToolsetOptions) -> Tool:
-    if function.parameters is None:
-        parameters = {**open_object(), "description": _PAYLOAD}
-    else:
-        parameters = presentable(function.parameters)
+def _built_in(name: str, description: str, parameters: dict[str, Any], timeout: float | None) -> Tool:
     return Tool(
-        name=function.name,
-        description=function.description or "Execute backend function.",
-        parameters=parameters,
-        source=function.source,
-        kind=function.kind,
-        read_only=function.name in options["read_only"],
-        timeout=function.timeout(options),
-    )
-
-
-def _generic_tool(hidden: Sequence[Function], timeout: float | None) -> Tool:
-    described = [
-        f" {each.name} takes {json.dumps(presentable(each.parameters), ensure_ascii=False)}."
-        for each in hidden
-        if each.parameters is not None
-    ]
-    return Tool(
-        name=EXECUTE_APP_FUNCTION,
-        description="Execute one of the allowed app functions by its name." + "".join(described),
-        parameters=copy.deepcopy(_GENERIC_SCHEMA),
+        name=name,
+        description=description,
+        parameters=presentable(parameters),
         source="navai",
         kind="built-in",
         timeout=timeout,
-    )
-
-
-def _navigate_tool(options: ToolsetOptions) -> Tool:
-    return Tool(
-        name=NAVIGATE_TO,
-        description="Open one of the allowed routes of the app.",
-        parameters=copy.deepcopy(_NAVIGATE_SCHEMA),
-        source="navai",
-        kind="built-in",
-        timeout=timeout_of(options, NAVIGATE_TO),
     )
 
 

@@ -8,15 +8,15 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from navai_client.integrations.routes import NavaiRoute, route_prompt_lines
+from navai_client.integrations.tools import Tool
 
 BASE_INSTRUCTIONS: Final = "You are the main NAVAI voice agent embedded in a web app."
 _NONE: Final = "- none"
 
 
-def function_lines(functions: Iterable[tuple[str, str | None]]) -> list[str]:
-    """Return one line for each function, given as name and description."""
-    lines = [f"- {name}: {description or 'Execute backend function.'}" for name, description in functions]
-    return lines or [_NONE]
+def function_lines(functions: Iterable[Tool]) -> list[str]:
+    """Return one line for each function."""
+    return [f"- {each.name}: {each.description}" for each in functions] or [_NONE]
 
 
 def primary_instructions(

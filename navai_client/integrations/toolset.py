@@ -17,7 +17,7 @@ from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import checked_timeout
 from navai_client.instrumentation import tool_call
 from navai_client.integrations import _prompt
-from navai_client.integrations._calls import Calls, PreparedCall, awaited, call_after
+from navai_client.integrations._calls import Calls, Run, awaited, call_after
 from navai_client.integrations._catalog import BUILT_IN, Catalog, Resolved, build_catalog, resolve
 from navai_client.integrations._local import local_functions
 from navai_client.integrations._options import (
@@ -38,20 +38,12 @@ Client = NavaiBackendClient | AsyncNavaiBackendClient
 
 
 class _Backend:
-    """A client and everything that the toolsets of one application share: the list, the calls, the threads.
-
-    Attributes:
-        client: The client, of either kind.
-        listed: The functions of the backend.
-        warnings: The warnings of the last attempt to list them.
-        calls: The calls that run.
-        threads: Threads for what may block.
-    """
+    """A client and what the toolsets of one application share: the list, the calls, the threads."""
 
     def __init__(self, client: Any, listed: FunctionList) -> None:
         self.client = client
         self.listed = listed
-        self.warnings = listed.warnings
+        self.warnings = listed.warnings  # of the last attempt to list
         self.calls = Calls()
         self.threads = CallThreads()
         self._client_is_async = inspect.iscoroutinefunction(client.execute_function)
@@ -80,10 +72,6 @@ class _Backend:
         except RecursionError:  # the client refuses such arguments
             arguments = ""
         return str(uuid.uuid5(self._namespace, f"{call.call_id}\n{call.function_name}\n{arguments}"))
-
-    async def close(self) -> None:
-        """Wait for calls that have begun."""
-        await self.calls.close(_GRACE)
 
 
 @final
@@ -157,8 +145,7 @@ class Toolset:
     @property
     def function_lines(self) -> list[str]:
         """One line for each function, for instructions."""
-        functions = self._catalog.functions.values()
-        return _prompt.function_lines((each.name, each.description) for each in functions)
+        return _prompt.function_lines(each.tool for each in self._catalog.functions.values())
 
     def instructions(self, base: str | None = None, *, specialists: Sequence[str] = ()) -> str:
         """Return the instructions of the JavaScript agent for these tools.
@@ -173,7 +160,7 @@ class Toolset:
             functions=self.function_lines,
             specialists=specialists,
             generic=self._options["generic_tool"],
-            named=any(each.parameters is not None for each in self._catalog.functions.values()),
+            named=any(each.bind is not None for each in self._catalog.functions.values()),
         )
 
     def derive(self, name: str, **options: Unpack[ToolsetOptions]) -> "Toolset":
@@ -212,21 +199,21 @@ class Toolset:
         limit = None if timeout is None else checked_timeout(timeout)
         options = self._options
         found = resolve(self._catalog, options, name, arguments)
-        function = found.function
+        tool = None if found.function is None else found.function.tool
         call = ToolCall(
             call_id=call_id or f"call_{uuid.uuid4().hex}",
             tool_name=normalized(name),
-            function_name=function.name if function else normalized(name),
+            function_name=tool.name if tool else normalized(name),
             arguments=found.arguments,
-            source=function.source if function else "navai",
-            kind=function.kind if function else "built-in",
-            read_only=function is not None and function.name in options["read_only"],
+            source=tool.source if tool else "navai",
+            kind=tool.kind if tool else "built-in",
+            read_only=tool is not None and tool.read_only,
         )
         blank = ToolOutcome(
             ok=False,
             call_id=call.call_id,
-            function_name=function.name if function else None,
-            source=function.source if function else None,
+            function_name=tool.name if tool else None,
+            source=tool.source if tool else None,
             path=found.path,
             max_result_chars=options["max_result_chars"],
             show_details=options["show_details"],
@@ -236,18 +223,11 @@ class Toolset:
             await call_after(options, call, outcome)
             return outcome
         if limit is None:
-            limit = function.timeout(options) if function else timeout_of(options, call.function_name)
+            limit = tool.timeout if tool else timeout_of(options, call.function_name)
         key = self._backend.idempotency_key(call)
-        prepared = PreparedCall(
-            call=call,
-            blank=blank,
-            work=partial(self._work, call, found, key),
-            timeout=limit,
-            key=key,
-            options=options,
-        )
+        run = Run(call, blank, partial(self._work, call, found, key), limit, key, options)
         with tool_call(call_id):  # for the client's instrumentation
-            return await self._backend.calls.run(prepared)
+            return await self._backend.calls.run(run)
 
     async def refresh(self) -> ToolsetChanges:
         """List the backend's functions again and return what changed.
@@ -260,7 +240,7 @@ class Toolset:
 
     async def close(self) -> None:
         """Wait up to 5 seconds for calls that have begun, then cancel them. Can be called more than once."""
-        await self._backend.close()
+        await self._backend.calls.close(_GRACE)
 
     async def __aenter__(self) -> Self:
         return self
@@ -282,7 +262,6 @@ class Toolset:
         return self._built[1]
 
     async def _work(self, call: ToolCall, found: Resolved, key: str, timeout: float | None) -> Any:
-        """Run the function of *call*."""
         if found.bound is None:
             return await self._backend.execute(call, key, timeout)
         if found.function is not None and found.function.may_block:
