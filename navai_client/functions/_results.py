@@ -8,6 +8,7 @@ import base64
 import collections
 import collections.abc
 import dataclasses
+import ipaddress
 import json
 import math
 import os
@@ -25,6 +26,10 @@ _SCALARS: Final = frozenset({str, int, float, bool, types.NoneType})
 _LISTS: Final = (
     list, tuple, set, frozenset, collections.deque, range,
     collections.abc.KeysView, collections.abc.ValuesView, collections.abc.ItemsView, collections.abc.Iterator,
+)  # fmt: skip
+# Pydantic encodes only paths of this system, and addresses only in its later releases.
+_TEXTS: Final = (
+    os.PathLike, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network
 )  # fmt: skip
 
 
@@ -140,8 +145,8 @@ def _other(value: Any) -> Any:
         return plain
     if hasattr(value, "model_dump") and not isinstance(value, type):
         return value.model_dump(mode="json")
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
+    if isinstance(value, _TEXTS):
+        return os.fspath(value) if isinstance(value, os.PathLike) else str(value)
     if hasattr(value, "tolist"):  # NumPy's arrays and numbers
         return value.tolist()
     raise ResultError(f"A result of type {type(value).__name__} has no form in JSON.")
