@@ -7,7 +7,7 @@ is not a string or a boolean, 2.0 is an integer, and what JSON has no type for (
 The model is a TypedDict: an argument that is left out stays out, and Python fills in the default.
 """
 
-import asyncio
+import contextlib
 import difflib
 import functools
 import inspect
@@ -45,7 +45,9 @@ _MAX_PROBLEM_CHARS: Final = 200
 _MAX_NAME_CHARS: Final = 100
 # The boundary to the owner's validators: whatever they raise is the caller's error, and ends one call only.
 
-_OWNERS_ERRORS: Final = (Exception, SystemExit, asyncio.CancelledError)
+_OWNERS_ERRORS: Final = (Exception, SystemExit)
+# Pydantic's errors for what must be a text in JSON: with a text, it was a validator that passed it on.
+_TEXT_TYPES: Final = frozenset({"date_type", "datetime_type", "time_type", "time_delta_type", "uuid_type"})
 _UNDEFINED: Final = frozenset({"class-not-fully-defined", "undefined-annotation"})
 _JSON_TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
     "object": lambda value: isinstance(value, dict),
@@ -245,7 +247,10 @@ class Binding:
         self.schema["additionalProperties"] = others
 
     def _values(self, payload: dict[str, Any], text: bytes | None) -> dict[str, Any]:
-        all_named = payload.keys() <= self._names.keys()
+        # An empty list of further arguments, alone, is the payload as a whole: as in Express.
+        all_named = payload.keys() <= self._names.keys() and not (
+            self._takes_rest and payload.keys() == {self._rest}
+        )
         # A function with parameters called "value" or "args" is called by name if other arguments are given,
         # too: read the other way, these would be lost.
         if not _RESERVED.isdisjoint(payload) and not (len(payload) > 1 and all_named):
@@ -256,7 +261,7 @@ class Binding:
             return self._checked(self._with_others(payload))
         if all_named:
             return self._checked(payload, text)
-        if self._positional:
+        if self._positional or self._takes_rest:
             try:
                 return self._checked(self._in_order([payload]))
             except ArgumentsError:
@@ -284,32 +289,36 @@ class Binding:
                 raise ArgumentsError(*self._missing(given), *self._unknown(given))
             return given.copy()
         try:
-            values: dict[str, Any] = self._validate(_encoded(given) if text is None else text, strict=True)
+            return self._validated(given, text)
         except ArgumentsError:
             raise
         except _OWNERS_ERRORS as error:
             return self._read_again(given, error)
+
+    def _validated(
+        self, given: dict[str, Any], text: bytes | None = None, *, strict: bool = True
+    ) -> dict[str, Any]:
+        values: dict[str, Any] = self._validate(_encoded(given) if text is None else text, strict=strict)
         return values
 
     def _read_again(self, given: dict[str, Any], error: BaseException) -> dict[str, Any]:
-        """Read what is of the published JSON types less strictly, and say what is wrong with the rest.
+        """Read what JSON admits and Pydantic's strict mode does not; else say what is wrong.
 
-        Pydantic's strict mode refuses 2.0 as an ``int``, and a date's text that a validator of the owner
-        passes on, because it does not take that for JSON any more.
+        It refuses 2.0 as an ``int``. And what a validator of the owner passes on, it does not take for JSON
+        any more: then a date is not made of a text.
         """
-        details: Sequence[Any] = (
-            error.errors(include_url=False) if isinstance(error, pydantic.ValidationError) else ()
-        )
-        if any(each["type"].endswith("_type") for each in details) and _conforms(given, self._model_schema):
+        details: Sequence[Any] = ()
+        if isinstance(error, pydantic.ValidationError):
+            whole = whole_numbers(given)
             try:
-                values: dict[str, Any] = self._validate(_encoded(given))
+                return self._validated(whole)
             except pydantic.ValidationError as second:
                 details = second.errors(include_url=False)
+                if any(_is_made(each, whole) for each in details) and _conforms(whole, self._model_schema):
+                    with contextlib.suppress(*_OWNERS_ERRORS):
+                        return self._validated(whole, strict=False)
             except _OWNERS_ERRORS as second:
                 error = second
-                details = ()
-            else:
-                return values
         problems = [self._problem(each, given) for each in details] or [
             *self._culprits(given),
             *self._missing(given),
@@ -499,13 +508,37 @@ def _encoded(value: Any) -> bytes:
         raise ArgumentsError(f"the payload is not JSON: {error}") from None
 
 
-def _conforms(value: Any, schema: Any) -> bool:
+def whole_numbers(value: Any) -> Any:
+    """Return a JSON *value* in which a number without a fraction is an ``int``: in JSON 2.0 is 2."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: whole_numbers(each) for key, each in value.items()}
+    return [whole_numbers(each) for each in value] if isinstance(value, list) else value
+
+
+def _is_made(detail: Any, given: Any) -> bool:
+    """Return whether a value of the wrong type is not of the payload, but made by a validator."""
+    if not detail["type"].endswith("_type"):
+        return False
+    made, (_, sent) = detail["input"], _walk(detail, given)
+    return (
+        type(made) is not type(sent)
+        or made != sent
+        or (isinstance(made, str) and detail["type"] in _TEXT_TYPES)
+    )
+
+
+def _conforms(value: Any, schema: Any) -> bool:  # noqa: PLR0911 - one for each keyword
     """Return whether *value* is of the JSON types that *schema* names; all else is for Pydantic to check."""
     if not isinstance(schema, Mapping):
         return True
     kinds = schema.get("type", ())
     kinds = [kinds] if isinstance(kinds, str) else kinds
     if kinds and not any(_JSON_TYPES[kind](value) for kind in kinds):
+        return False
+    allowed = schema.get("enum", [schema["const"]] if "const" in schema else [value])
+    if not any(each == value and isinstance(each, bool) == isinstance(value, bool) for each in allowed):
         return False
     choices = schema.get("anyOf") or schema.get("oneOf")
     if choices and not any(_conforms(value, each) for each in choices):
@@ -522,14 +555,18 @@ def _conforms(value: Any, schema: Any) -> bool:
 
 
 def _path(detail: Any, value: Any) -> str:
-    """Return where in *value* a problem is, without Pydantic's names for the members of unions."""
+    names = [str(each)[:_MAX_NAME_CHARS] for each in _walk(detail, value)[0] if each != _OTHERS]
+    return ".".join(names) or "arguments"
+
+
+def _walk(detail: Any, value: Any) -> tuple[list[Any], Any]:
+    """Return the path of a problem in *value*, without names for the members of unions, and its value."""
     found: list[Any] = []
     for each in detail["loc"]:
-        if (isinstance(value, dict) and each in value) or (
-            isinstance(value, list) and isinstance(each, int) and each < len(value)
-        ):
+        keys = value if isinstance(value, dict) else range(len(value) if isinstance(value, list) else 0)
+        if each in keys:
             value = value[each]
         elif detail["type"] != "missing" or each is not detail["loc"][-1]:
             continue
         found.append(each)
-    return ".".join(str(each)[:_MAX_NAME_CHARS] for each in found if each != _OTHERS) or "arguments"
+    return found, value

@@ -12,6 +12,7 @@ import enum
 import functools
 import inspect
 import json
+import keyword
 import re
 import sys
 import types
@@ -127,8 +128,9 @@ class Hints:
         """Return the field of a TypedDict that checks values of *parameter*."""
         try:
             hint: Any = self.adapted(self.of(parameter))
-        except UnresolvedHintError as error:
-            self.warnings.append(f'parameter "{parameter.name}" is not checked: {error}')
+        # The boundary to the owner's types, which may raise anything when they are looked at.
+        except Exception as error:  # noqa: BLE001
+            self.warnings.append(f'parameter "{parameter.name}" is not checked: {message_of(error)}')
             hint = Any
         if parameter.kind is _Kind.VAR_POSITIONAL:
             return typing_extensions.NotRequired[types.GenericAlias(list, hint)]
@@ -147,13 +149,15 @@ class Hints:
             return typing_extensions.Required[hint]
         return typing_extensions.NotRequired[hint]
 
-    def adapted(self, hint: Any) -> Any:  # noqa: PLR0911 - one for each kind of hint
+    def adapted(self, hint: Any) -> Any:  # noqa: C901, PLR0911 - one for each kind of hint
         """Return *hint* with what Pydantic cannot check as it stands replaced by what it can."""
         origin, arguments = get_origin(hint), get_args(hint)
         if origin is Annotated:
             return Annotated[self.adapted(arguments[0]), *map(_metadata, arguments[1:])]
         if origin is typing.Literal:
             return _exact(hint, [(each, each) for each in arguments])
+        if hasattr(hint, "__supertype__"):  # a NewType
+            return self.adapted(hint.__supertype__)
         if origin in (typing.Union, types.UnionType):
             return typing.Union[tuple(map(self.adapted, arguments))]  # noqa: UP007 - known at run time only
         if hint in _LAZY or origin in _LAZY:
@@ -192,7 +196,8 @@ class Hints:
             }
             for name, annotation in _annotations(cls).items():
                 qualifier = "Required" if name in cls.__required_keys__ else "NotRequired"
-                field = hints.field(_Kind(name, _Kind.KEYWORD_ONLY, annotation=annotation))
+                parameter = _Kind(_identifier(name), _Kind.KEYWORD_ONLY, annotation=annotation)
+                field = hints.field(parameter)
                 found[name] = getattr(typing_extensions, qualifier)[unqualified(field)]
         else:
             for parameter in parameters_of(cls):
@@ -201,10 +206,8 @@ class Hints:
                 elif parameter.kind is _Kind.VAR_KEYWORD:
                     fields.__pydantic_config__["extra"] = "allow"
         fields.__annotations__ = {name: _substituted(each, variables) for name, each in found.items()}
-        said = cls.__doc__ or ""
-        fields.__doc__ = (
-            None if said.startswith(f"{cls.__name__}(") else said
-        )  # a data class's own is its signature
+        # A data class without a docstring has its signature in the place of one.
+        fields.__doc__ = None if (cls.__doc__ or "").startswith(f"{cls.__name__}(") else cls.__doc__
         return self._adapted[hint]
 
 
@@ -294,6 +297,11 @@ def _with_default(hint: Any, default: Any) -> Any:
     except ResultError:
         return hint  # what JSON cannot hold stays between the function and Python
     return Annotated[hint, pydantic.Field(json_schema_extra={"default": published})]
+
+
+def _identifier(name: str) -> str:
+    """Return *name*, a key of a TypedDict, or another one for the parameter that stands for it."""
+    return name if name.isidentifier() and not keyword.iskeyword(name) else "value"
 
 
 def unqualified(field: Any) -> Any:

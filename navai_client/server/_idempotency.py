@@ -13,11 +13,11 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
-from navai_client.functions._binding import Payload
+from navai_client.functions._binding import Payload, whole_numbers
 from navai_client.server._calls import Outcome, RunningCall
 
 Key = tuple[str | None, str]
@@ -147,18 +147,12 @@ def fingerprint(function: str, payload: Payload) -> bytes:
     try:
         text = _encode_sorted((function, payload.value))
         if b".0" in text:  # perhaps a whole number: 2.0 is 2 in JSON
-            text = _encode_sorted((function, _whole(payload.value)))
+            text = _encode_sorted((function, whole_numbers(payload.value)))
     except (ValueError, OverflowError):
         # msgspec has no form for lone surrogates and integers of more than 64 bits.
-        text = json.dumps([function, _whole(payload.value)], sort_keys=True, separators=(",", ":")).encode()
+        text = json.dumps(
+            [function, whole_numbers(payload.value)], sort_keys=True, separators=(",", ":")
+        ).encode()
     except RecursionError:  # as it was sent, then
         text = payload.text or b""
     return hashlib.blake2b(text, digest_size=16).digest()
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {key: _whole(each) for key, each in value.items()}
-    return [_whole(each) for each in value] if isinstance(value, list) else value

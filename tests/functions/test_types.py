@@ -8,7 +8,18 @@ import ipaddress
 import pathlib
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Generic, Literal, NamedTuple, Required, TypedDict, TypeVar
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    NamedTuple,
+    NewType,
+    NotRequired,
+    Required,
+    TypedDict,
+    TypeVar,
+)
 
 import attrs
 import fastapi
@@ -116,6 +127,23 @@ class Place(TypedDict, total=False):
     line: Line
 
 
+Keyed = TypedDict("Keyed", {"a-b": int, "class": NotRequired[list[Line]]})
+Number = NewType("Number", int)
+Rows = NewType("Rows", list[Line])
+
+
+class Odd:
+    """A type that cannot be looked at."""
+
+    def __eq__(self, other: object) -> bool:
+        raise LookupError("no comparison")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self) -> None:
+        """Be a type for the typing module."""
+
+
 @dataclasses.dataclass(init=False)
 class Open:
     """A data class that takes any name."""
@@ -220,6 +248,10 @@ GIVEN = [
     (Literal[True], True, True),
     (Pair, [1, "b"], [1, "b"]),
     (set[int], [1, 1], [1]),
+    (Keyed, {"a-b": 1.0}, {"a-b": 1}),
+    (Number, 1.0, 1),
+    (Rows, [], []),
+    (Odd(), "anything", "anything"),
     (frozenset[str], ["a", "a"], ["a"]),
     (Iterable[int], [1, 2], [1, 2]),
     (Sequence[Order], [{"product": "tea"}], [{"product": "tea", "quantity": 1, "tags": []}]),
@@ -277,6 +309,9 @@ REFUSED = [
     (Line, {"sku": 1, "tags": ""}),
     (Point, {"xValue": -1}),
     (Framed, {"cat": {"kind": "dog"}}),
+    (Keyed, {"a-b": 1, "class": [3]}),
+    (Number, "1"),
+    (Rows, [1]),
     (Place, {"line": {"sku": "a", "tags": ""}}),
     (Box[int], {"content": 1, "more": ["x"]}),
     (Point, {"x_value": 1}),
@@ -285,6 +320,8 @@ REFUSED = [
     (Literal[1], True),
     (Literal[True], 1),
     (list[int], [1, "2"]),
+    (Annotated[str, Field(max_length=1)] | int, "55"),
+    (tuple[Size, Size] | list[int], [True, 0]),
     (Iterable[int], [1, "x"]),
 ]
 

@@ -117,6 +117,10 @@ DIFFERENCES: Final = {
         "the context as the second argument.",
         lambda _: {"value": {"first": "a", "second": "b"}},
     ),
+    "none surplus": Difference(
+        "A function without parameters refuses names, as its schema says; Express ignores them.",
+        lambda _: {"raised": "Invalid arguments: no parameter surplus."},
+    ),
     "context given": Difference(
         "A parameter named context is always the context, and takes no argument.",
         lambda _: {"value": "context"},
