@@ -63,7 +63,7 @@ def encodable(value: Any) -> Any:
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):
         return {key: encodable(each) for key, each in value.items()}
-    return [encodable(each) for each in value] if isinstance(value, list | tuple) else value
+    return type(value)(map(encodable, value)) if isinstance(value, list | tuple) else value
 
 
 @pytest.hookimpl(wrapper=True)

@@ -37,6 +37,7 @@ def test_programs_that_tests_start_can_be_interrupted_though_the_shell_ignores_s
     assert done.returncode == pytest.ExitCode.INTERRUPTED, done.stdout
 
 
-def test_a_test_may_log_what_is_not_utf_8_in_a_parallel_run(tmp_path: Path) -> None:
-    done = run(tmp_path, "import logging\ndef test_it(): logging.error('\\ud800')\n", "-n", "1")
-    assert "1 passed" in done.stdout, done.stdout
+def test_a_parallel_run_may_log_what_is_not_utf_8_and_skip_tests(tmp_path: Path) -> None:
+    text = "import logging, pytest\ndef test_it(): logging.error('\\ud800')\ndef test_b(): pytest.skip()\n"
+    done = run(tmp_path, text, "-n", "1")
+    assert "1 passed, 1 skipped" in done.stdout, done.stdout
