@@ -16,7 +16,7 @@ import trustme
 import uvloop
 
 from navai_client import AsyncNavaiBackendClient, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
-from navai_client.transports import Call, _pool
+from navai_client.transports import Call, _network, _pool
 from navai_client.transports._default import AsyncHTTPXTransport
 from navai_client.transports.fast import AsyncFastTransport
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
@@ -551,6 +551,16 @@ def test_a_name_that_idna_refuses_has_sent_nothing(kind: str, through: str, host
         outcome = client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
     assert isinstance(outcome, TransportFailure)
     assert not outcome.sent
+
+
+def test_a_child_of_fork_looks_up_names_whatever_its_parent_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parents = _network._lookups
+    monkeypatch.setattr(_network, "_lookups", parents)
+    _network._forget_lookups()
+    assert _network._lookups is not parents
+    assert _network._lookups._value == 32
 
 
 def test_a_resolver_that_hangs_takes_a_bounded_number_of_threads(
