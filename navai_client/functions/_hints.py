@@ -311,8 +311,6 @@ def unqualified(field: Any) -> Any:
 
 
 def _substituted(hint: Any, variables: Mapping[Any, Any]) -> Any:
-    if hint in variables:
-        return variables[hint]
     wanted = getattr(hint, "__parameters__", ()) if variables else ()
     return hint[tuple(variables.get(each, Any) for each in wanted)] if wanted else hint
 

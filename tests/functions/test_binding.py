@@ -78,6 +78,7 @@ class TestNames:
     def test_a_function_without_parameters_takes_no_names(self, call: Any) -> None:
         assert call(lambda: "done", {}) == "done"
         assert call(lambda: "done", {"x": 1}) == "Invalid arguments: no parameter x."
+        assert call(lambda *, a: a, {"a": 1, "b": 2}) == "Invalid arguments: no parameter b."
 
     def test_no_more_than_a_few_problems_are_listed(self, call: Any) -> None:
         def f(a: int = 0) -> int:

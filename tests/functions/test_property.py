@@ -22,13 +22,19 @@ class Color(enum.Enum):
     NO = False
 
 
+class Leaf(pydantic.BaseModel):
+    """Inside of another one. A recursive model is published open where it holds itself."""
+
+    n: int
+
+
 class Model(pydantic.BaseModel):
     """Of Pydantic."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
     n: int = pydantic.Field(ge=0)
-    inner: "Model | None" = None
+    inner: Leaf | None = None
 
 
 @dataclasses.dataclass

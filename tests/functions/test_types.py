@@ -150,7 +150,7 @@ class Open:
 
     values: dict[str, Any]
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, *_: Any, **values: Any) -> None:
         self.values = values
 
 
@@ -211,6 +211,12 @@ GIVEN = [
     (Annotated[str, BeforeValidator(stripped)], " a ", "a"),
     (Annotated[dt.date, BeforeValidator(stripped)], " 2026-01-02 ", "2026-01-02"),
     (Annotated[dt.date, BeforeValidator(stripped)], "2026-01-02", "2026-01-02"),
+    (list[Annotated[dt.date, BeforeValidator(stripped)]] | None, [" 2026-01-02"], ["2026-01-02"]),
+    (
+        tuple[Annotated[dt.date, BeforeValidator(stripped)], dict[str, Any]],
+        [" 2026-01-02", {"a": 1}],
+        ["2026-01-02", {"a": 1}],
+    ),
     (Annotated[int, AfterValidator(no_zero)], 1, 1),
     (Annotated[int, msgspec.Meta(ge=1)], 1, 1),
     (Cat | Dog, {"kind": "dog", "tricks": ["sit"]}, {"kind": "dog", "tricks": ["sit"]}),
@@ -320,6 +326,9 @@ REFUSED = [
     (Literal[1], True),
     (Literal[True], 1),
     (list[int], [1, "2"]),
+    (tuple[Annotated[dt.date, BeforeValidator(stripped)], int], [" 2026-01-02", "5"]),
+    (tuple[Annotated[dt.date, BeforeValidator(stripped)], int | None], [" 2026-01-02", "5"]),
+    (tuple[Annotated[dt.date, BeforeValidator(stripped)], Literal["a"]], [" 2026-01-02", "5"]),
     (Annotated[str, Field(max_length=1)] | int, "55"),
     (tuple[Size, Size] | list[int], [True, 0]),
     (Iterable[int], [1, "x"]),
