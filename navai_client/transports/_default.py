@@ -45,7 +45,7 @@ S = TypeVar("S", bound="_Stream")
 
 
 class _HTTPTransport(httpx.HTTPTransport):
-    """Sends through *pool*, in place of one that httpx makes, to which it would give no network backend."""
+    """Sends through *pool* instead of one that httpx makes, which would have no network backend of ours."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool  # the one private name of httpx that is used, here and in the next class

@@ -24,7 +24,7 @@ class Library:
 
     Attributes:
         module: The library.
-        errors: What it raises for a request that fails, and what a transport may let through.
+        errors: What it raises for a request that fails, and errors of sockets that it does not convert.
     """
 
     def __init__(self, module: ModuleType) -> None:

@@ -147,7 +147,7 @@ class Pool:
         target = _target_of(request.endpoint)
         if isinstance(target, TransportFailure):
             return target
-        slots = self._slots  # in a child of fork() there are others, and this one is released by nobody else
+        slots = self._slots  # a child of fork() has others; this call releases the one that it took
         if not slots.acquire(timeout=call.remaining()):
             return _all_busy()
         try:
