@@ -1,6 +1,7 @@
 """Results for a model: as JSON, and cut to a shorter value of the same shape if they are long."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from navai_client._extras import needs_extra
@@ -22,6 +23,13 @@ def compact(value: Any) -> str:
     except UnicodeEncodeError:  # lone surrogates travel as escapes
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text
+
+
+def nested(value: Any, *names: str) -> Any:
+    """Return the member of *value* on the path *names*; None if there is none."""
+    for name in names:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
 
 
 def to_jsonable(value: Any) -> Any:

@@ -4,6 +4,7 @@ LiveKit does not cancel a running tool when a person interrupts the agent, only 
 ends. A call that has begun then runs to its end.
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Any, Self, Unpack, final
 
@@ -65,7 +66,7 @@ class NavaiToolset(llm.Toolset):
         self._options = complete(options)  # checked here, because LiveKit only logs what setup() raises
         self._own_client: AsyncNavaiBackendClient | None = None
         self._toolset: Toolset | None = None
-        self._offered: dict[str, tuple[Tool, llm.Tool]] = {}
+        self._offered: dict[Tool, llm.Tool] = {}
 
     @property
     def toolset(self) -> Toolset:
@@ -123,13 +124,8 @@ class NavaiToolset(llm.Toolset):
     def _offer(self, tools: Iterable[Tool]) -> None:
         """Make LiveKit's tools of *tools*; tools that did not change stay the same objects."""
         known = self._offered
-        self._offered = {
-            tool.name: known[tool.name]
-            if tool.name in known and known[tool.name][0] == tool
-            else (tool, self._function_tool(tool))
-            for tool in tools
-        }
-        self._tools = [offered for _, offered in self._offered.values()]
+        self._offered = {tool: known.get(tool) or self._function_tool(tool) for tool in tools}
+        self._tools = list(self._offered.values())
 
     def _function_tool(self, tool: Tool) -> llm.Tool:
         # LiveKit injects the context by its annotation, and does not recognize RunContext | None.
@@ -151,8 +147,6 @@ class NavaiToolset(llm.Toolset):
     ) -> ToolOutcome:
         if context is None:  # called without a session, for example by a test
             return await self.toolset.call(name, arguments)
-        call_id = context.function_call.call_id
-        if self._filler is None:
-            return await self.toolset.call(name, arguments, call_id=call_id)
-        async with context.with_filler(self._filler, delay=self._filler_after):
-            return await self.toolset.call(name, arguments, call_id=call_id)
+        filler = self._filler and context.with_filler(self._filler, delay=self._filler_after)
+        async with filler or contextlib.nullcontext():
+            return await self.toolset.call(name, arguments, call_id=context.function_call.call_id)

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+from attrs import field, frozen
+
 from navai_client._abandoned import BackgroundTasks
 from navai_client._extras import needs_extra
 from navai_client._version import __version__
@@ -36,7 +38,6 @@ with needs_extra("mcp", "mcp", "mcp_types", "pydantic", "uvicorn"):
     from pydantic import AnyHttpUrl
 
     from navai_client.integrations._options import complete
-    from navai_client.integrations.tools import Tool
     from navai_client.integrations.toolset import Client, Toolset, ToolsetOptions
 
 __all__ = ["McpServerOptions", "build_mcp_server", "serve_http", "serve_stdio"]
@@ -84,7 +85,7 @@ def build_mcp_server(
     Raises:
         NavaiConfigError: If an option cannot work.
     """
-    bridge = _Bridge(client, max_age, poll, complete({"generic_tool": False, **options}))
+    bridge = _Bridge(client, complete({"generic_tool": False, **options}), max_age, poll)
     return _Server(
         name,
         version=__version__,
@@ -190,16 +191,16 @@ def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySet
     return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
 
 
+@frozen
 class _TokenVerifier:
     """Accepts one token, for the bearer authentication of the ``mcp`` package."""
 
-    def __init__(self, token: str) -> None:
-        self._expected = token.encode()
+    accepted: str = field(repr=False)
 
     async def verify_token(self, token: str) -> AccessToken | None:
         """Return who sent *token*, or None if it is wrong."""
-        sent = token.encode("latin-1")  # Starlette decodes headers so
-        if not hmac.compare_digest(sent, self._expected):
+        # Starlette decodes headers as Latin-1.
+        if not hmac.compare_digest(token.encode("latin-1"), self.accepted.encode()):
             return None
         return AccessToken(token=token, client_id="navai", scopes=[])
 
@@ -223,11 +224,11 @@ class _Server(Server[None]):
 class _Bridge:
     """One toolset for every connected host."""
 
-    def __init__(self, client: Client, max_age: float, poll: float | None, options: ToolsetOptions) -> None:
+    def __init__(self, client: Client, options: ToolsetOptions, max_age: float, poll: float | None) -> None:
         self._client = client
+        self._options = options
         self._max_age = max_age
         self._poll = poll
-        self._options = options
         self._toolset: Toolset | None = None
         self._listed_at = 0.0
         self._listing = asyncio.Lock()
@@ -241,23 +242,19 @@ class _Bridge:
     async def lifespan(self, _: "Server[None]") -> AsyncIterator[None]:
         """Keep the toolset while a host is connected; afterwards, let calls that have begun finish."""
         self._hosts += 1
-        polling = None if self._poll is None else asyncio.create_task(self._poll_for_changes(self._poll))
+        polling = asyncio.create_task(self._poll_for_changes())
         try:
             yield
         finally:
-            if polling is not None:
-                polling.cancel()
-                await asyncio.wait((polling,))
+            polling.cancel()
+            await asyncio.wait((polling,))
             self._hosts -= 1
             if not self._hosts:
-                await self._close()
-
-    async def _close(self) -> None:
-        self._sessions.clear()
-        await self._notifications.close(0)
-        toolset, self._toolset = self._toolset, None
-        if toolset is not None:
-            await toolset.close()
+                self._sessions.clear()
+                await self._notifications.close(0)
+                toolset, self._toolset = self._toolset, None
+                if toolset is not None:
+                    await toolset.close()
 
     async def list_tools(
         self, context: ServerRequestContext[None], params: types.PaginatedRequestParams | None
@@ -267,10 +264,19 @@ class _Bridge:
             raise MCPError(types.INVALID_PARAMS, "There is no such page: all tools are on the first one.")
         if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:  # modern hosts listen
             self._sessions[id(context.session.client_params)] = context.session
-            while len(self._sessions) > _MAX_SESSIONS:
+            if len(self._sessions) > _MAX_SESSIONS:
                 self._sessions.popitem(last=False)
         toolset = await self._current(self._max_age)
-        return types.ListToolsResult(tools=[_described(tool) for tool in toolset.tools])
+        tools = [
+            types.Tool(
+                name=tool.name,
+                description=tool.description,
+                input_schema=tool.parameters,
+                annotations=types.ToolAnnotations(read_only_hint=True) if tool.read_only else None,
+            )
+            for tool in toolset.tools
+        ]
+        return types.ListToolsResult(tools=tools)
 
     async def call_tool(
         self, _: ServerRequestContext[None], params: types.CallToolRequestParams
@@ -300,9 +306,9 @@ class _Bridge:
                     await self._notify()
             return self._toolset
 
-    async def _poll_for_changes(self, seconds: float) -> None:
-        while True:
-            await asyncio.sleep(seconds)
+    async def _poll_for_changes(self) -> None:
+        while self._poll is not None:
+            await asyncio.sleep(self._poll)
             if self._toolset is not None:
                 await self._current(0.0)
 
@@ -311,12 +317,3 @@ class _Bridge:
         await self._bus.publish(ToolsListChanged())
         for session in self._sessions.values():
             self._notifications.start(session.send_tool_list_changed(), "tools/list_changed")
-
-
-def _described(tool: Tool) -> types.Tool:
-    return types.Tool(
-        name=tool.name,
-        description=tool.description,
-        input_schema=tool.parameters,
-        annotations=types.ToolAnnotations(read_only_hint=True) if tool.read_only else None,
-    )

@@ -28,6 +28,7 @@ with needs_extra("agents", "agents", "websockets"):
     from websockets.asyncio.client import connect
     from websockets.exceptions import InvalidStatus, WebSocketException
 
+    from navai_client.integrations._results import nested
     from navai_client.integrations.tools import Tool
     from navai_client.integrations.toolset import Client, Toolset
 
@@ -226,9 +227,8 @@ def _specialist(toolset: Toolset, given: Specialist) -> RealtimeAgent[Any]:
     own = toolset.derive(
         given.name, functions=given.functions, only=given.only, direct_tools=given.direct_tools, navigate=None
     )
-    base = given.instructions
-    if base is None:
-        base = f"You are the {given.name} specialist agent for this web app."
+    default = f"You are the {given.name} specialist agent for this web app."
+    base = default if given.instructions is None else given.instructions
     handoff = given.handoff_description or given.description or f"Delegate specialist work to {given.name}."
     return RealtimeAgent(
         name=given.name,
@@ -248,16 +248,15 @@ async def _mint(client: Client, secret: SessionOptions) -> str:
 
 def _session_in(event: Any) -> BackendSession:
     """Return the configuration in a ``session.created`` event."""
-    session = event.get("session") if isinstance(event, Mapping) else None
-    if not isinstance(session, Mapping) or not isinstance(session.get("model"), str):
+    session = nested(event, "session")
+    model = nested(session, "model")
+    voice = nested(session, "audio", "output", "voice")
+    instructions = nested(session, "instructions")
+    if not isinstance(model, str):
         raise InvalidResponseError("The Realtime session did not report its model.")
-    audio = session.get("audio")
-    output = audio.get("output") if isinstance(audio, Mapping) else None
-    voice = output.get("voice") if isinstance(output, Mapping) else None
-    instructions = session.get("instructions")
     return BackendSession(
-        model=session["model"],
+        model=model,
         voice=voice if isinstance(voice, str) else None,
         instructions=instructions if isinstance(instructions, str) else None,
-        output_modalities=("text",) if session.get("output_modalities") == ["text"] else ("audio",),
+        output_modalities=("text",) if nested(session, "output_modalities") == ["text"] else ("audio",),
     )

@@ -17,8 +17,6 @@ with needs_extra("pipecat", "pipecat"):
     from navai_client.integrations.toolset import Toolset
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     # Loads everything that a service needs, which takes long and is not needed at run time.
     from pipecat.services.llm_service import FunctionCallParams
 
@@ -50,16 +48,6 @@ def function_schemas(toolset: Toolset) -> list[FunctionSchema]:
 
 
 def _function_schema(toolset: Toolset, tool: Tool) -> FunctionSchema:
-    return FunctionSchema(
-        tool.name,
-        tool.description,
-        properties=tool.parameters.get("properties", {}),
-        required=tool.parameters.get("required", []),
-        handler=_handler(toolset, tool),
-    )
-
-
-def _handler(toolset: Toolset, tool: Tool) -> "Callable[[FunctionCallParams], Awaitable[None]]":
     async def handle(params: "FunctionCallParams") -> None:
         outcome = await toolset.call(tool.name, params.arguments, call_id=params.tool_call_id)
         await params.result_callback(outcome.as_dict())
@@ -68,5 +56,10 @@ def _handler(toolset: Toolset, tool: Tool) -> "Callable[[FunctionCallParams], Aw
         cancel_on_interruption=tool.read_only,
         timeout_secs=None if tool.timeout is None else tool.timeout + _MARGIN,
     )
-    options(handle)
-    return handle
+    return FunctionSchema(
+        tool.name,
+        tool.description,
+        properties=tool.parameters.get("properties", {}),
+        required=tool.parameters.get("required", []),
+        handler=options(handle),
+    )

@@ -5,6 +5,7 @@ send. ``RealtimeToolRunner`` runs these calls with a toolset and sends the event
 """
 
 import asyncio
+import itertools
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -15,7 +16,7 @@ import attrs
 from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
-from navai_client.integrations._results import compact
+from navai_client.integrations._results import compact, nested
 from navai_client.integrations.tools import Tool
 from navai_client.integrations.toolset import Toolset
 
@@ -98,37 +99,39 @@ class RealtimeTools:
     def __init__(self) -> None:
         self._seen: set[str] = set()
         self._batches: dict[str, _Batch] = {}
-        self._batch_of: dict[str, str] = {}
         self._active: set[str] = set()  # responses that were created and are not done
         self._response_wanted = False  # whether there are outputs that no response has read
-        self._requested: str | None = (
-            None  # the event id of our response.create until the server reacts to it
-        )
-        self._count = 0
+        self._response_requested = False  # whether the server has not reacted to our response.create yet
+        self._count = itertools.count(1)
         self._speaking = False
         self._server_responds_to_speech = True
-        self._handlers: dict[str, Callable[[Mapping[str, Any]], None]] = {
-            "error": self._error,
-            "input_audio_buffer.speech_started": self._speech_started,
-            "input_audio_buffer.speech_stopped": self._speech_stopped,
-            "response.created": self._response_created,
-            "response.done": self._response_done,
-            "session.created": self._session,
-            "session.updated": self._session,
-        }
 
     def receive(self, event: Mapping[str, Any] | str | bytes) -> RealtimeStep:
         """Process one event of the server, as JSON text or parsed, and return what to do.
 
         Events that do not concern tools, and anything that is not an event, are ignored.
         """
-        known = _parsed(event)
-        kind = known.get("type")
+        received = _parsed(event)
         calls: tuple[FunctionCall, ...] = ()
-        if kind == "response.output_item.done":
-            calls = self._item(known)
-        elif isinstance(kind, str) and kind in self._handlers:
-            self._handlers[kind](known)
+        match received.get("type"):
+            case "response.output_item.done":
+                calls = self._item(received)
+            case "response.created":
+                self._active.add(_response_id(received))
+                self._response_wanted = False  # it reads every output that was sent before
+                self._response_requested = False
+            case "response.done":
+                self._response_done(received)
+            case "input_audio_buffer.speech_started":
+                self._speaking = True
+            case "input_audio_buffer.speech_stopped":
+                self._speaking = False
+                if self._server_responds_to_speech:
+                    self._response_wanted = False  # its response reads every output that was sent before
+            case "session.created" | "session.updated":
+                self._session(received)
+            case "error":
+                self._error(received)
         return RealtimeStep(calls=calls, send=self._create())
 
     def answer(self, call: FunctionCall, output: str) -> RealtimeStep:
@@ -138,11 +141,11 @@ class RealtimeTools:
             call: A call that ``receive`` returned.
             output: The text for the model, usually ``ToolOutcome.to_json()``.
         """
-        response = self._batch_of.pop(call.call_id, None)
-        if response is None:
+        batch = self._batches.get(call.response_id)
+        if batch is None or call.call_id not in batch.open:
             return RealtimeStep()
-        self._batches[response].open.discard(call.call_id)
-        self._finish(response)
+        batch.open.remove(call.call_id)
+        self._finish(call.response_id, batch)
         item = {
             "type": "conversation.item.create",
             "item": {"type": "function_call_output", "call_id": call.call_id, "output": output},
@@ -153,78 +156,57 @@ class RealtimeTools:
         item = event.get("item")
         if not isinstance(item, Mapping) or item.get("type") != "function_call":
             return ()
-        call_id, name = item.get("call_id"), item.get("name")
         if item.get("status") != "completed":
             return ()
+        call_id, name, arguments = item.get("call_id"), item.get("name"), item.get("arguments")
         if not isinstance(call_id, str) or not call_id or not isinstance(name, str):
             _log.warning("Ignored a function call without an id or a name.")
             return ()
         if call_id in self._seen:
             return ()
         self._seen.add(call_id)
-        arguments, response = item.get("arguments"), str(event.get("response_id", ""))
+        response = str(event.get("response_id", ""))
         self._batches.setdefault(response, _Batch()).open.add(call_id)
-        self._batch_of[call_id] = response
         text = arguments if isinstance(arguments, str) else ""
         return (FunctionCall(call_id=call_id, name=name, arguments=text, response_id=response),)
 
-    def _response_created(self, event: Mapping[str, Any]) -> None:
-        self._active.add(_id(event))
-        # It reads every output that was sent before.
-        self._response_wanted = False
-        self._requested = None
-
     def _response_done(self, event: Mapping[str, Any]) -> None:
-        response = _id(event)
+        response = _response_id(event)
         self._active -= {response, _UNKNOWN_RESPONSE}
-        if response in self._batches:
-            batch = self._batches[response]
+        batch = self._batches.get(response)
+        if batch is not None:
             batch.done = True
-            ended = event.get("response")
-            batch.cancelled = isinstance(ended, Mapping) and ended.get("status") == "cancelled"
-            self._finish(response)
+            batch.cancelled = nested(event, "response", "status") == "cancelled"
+            self._finish(response, batch)
 
-    def _finish(self, response: str) -> None:
-        batch = self._batches[response]
+    def _finish(self, response: str, batch: _Batch) -> None:
         if batch.done and not batch.open:
             del self._batches[response]
             self._response_wanted = self._response_wanted or not batch.cancelled
 
     def _session(self, event: Mapping[str, Any]) -> None:
         """Note whether the server responds to a person's speech by itself."""
-        session = event.get("session")
-        audio = session.get("audio") if isinstance(session, Mapping) else None
-        source = audio.get("input") if isinstance(audio, Mapping) else None
+        source = nested(event, "session", "audio", "input")
         if isinstance(source, Mapping) and "turn_detection" in source:
             detection = source["turn_detection"]
             self._server_responds_to_speech = (
                 isinstance(detection, Mapping) and detection.get("create_response") is not False
             )
 
-    def _speech_started(self, _: Mapping[str, Any]) -> None:
-        self._speaking = True
-
-    def _speech_stopped(self, _: Mapping[str, Any]) -> None:
-        self._speaking = False
-        if self._server_responds_to_speech:
-            self._response_wanted = False  # its response reads every output that was sent before
-
     def _error(self, event: Mapping[str, Any]) -> None:
-        error = event.get("error")
-        if not isinstance(error, Mapping) or not str(error.get("event_id")).startswith(_OUR_EVENTS):
+        if not str(nested(event, "error", "event_id")).startswith(_OUR_EVENTS):
             return
-        self._requested = None
-        if error.get("code") == _ACTIVE_RESPONSE:  # it may not have read our outputs: try again after it
-            self._response_wanted = True
+        self._response_requested = False
+        if nested(event, "error", "code") == _ACTIVE_RESPONSE:
+            self._response_wanted = True  # that response may not have read our outputs: try again after it
             self._active = self._active or {_UNKNOWN_RESPONSE}
 
     def _create(self) -> tuple[dict[str, Any], ...]:
-        if not self._response_wanted or self._requested is not None or self._active or self._speaking:
+        if not self._response_wanted or self._response_requested or self._active or self._speaking:
             return ()
         self._response_wanted = False
-        self._count += 1
-        self._requested = f"{_OUR_EVENTS}{self._count}"
-        return ({"type": "response.create", "event_id": self._requested},)
+        self._response_requested = True
+        return ({"type": "response.create", "event_id": f"{_OUR_EVENTS}{next(self._count)}"},)
 
 
 def _parsed(event: Mapping[str, Any] | str | bytes) -> Mapping[str, Any]:
@@ -241,9 +223,8 @@ def _parsed(event: Mapping[str, Any] | str | bytes) -> Mapping[str, Any]:
     return {}
 
 
-def _id(event: Mapping[str, Any]) -> str:
-    response = event.get("response")
-    return str(response.get("id", "")) if isinstance(response, Mapping) else ""
+def _response_id(event: Mapping[str, Any]) -> str:
+    return str(nested(event, "response", "id") or "")
 
 
 @final
