@@ -202,7 +202,7 @@ class Binding:
             adapter, schema = _built(fields)
         self.warnings[:0] = self._hints.warnings
         self._fields = fields
-        self._validate = adapter.validator.validate_json
+        self._validate: Callable[..., dict[str, Any]] = adapter.validator.validate_json
         self._model_schema = schema
 
     def _usable(self, parameter: inspect.Parameter, field: Any) -> Any:
@@ -289,17 +289,11 @@ class Binding:
                 raise ArgumentsError(*self._missing(given), *self._unknown(given))
             return given.copy()
         try:
-            return self._validated(given, text)
+            return self._validate(_encoded(given) if text is None else text, strict=True)
         except ArgumentsError:
             raise
         except _OWNERS_ERRORS as error:
             return self._read_again(given, error)
-
-    def _validated(
-        self, given: dict[str, Any], text: bytes | None = None, *, strict: bool = True
-    ) -> dict[str, Any]:
-        values: dict[str, Any] = self._validate(_encoded(given) if text is None else text, strict=strict)
-        return values
 
     def _read_again(self, given: dict[str, Any], error: BaseException) -> dict[str, Any]:
         """Read what JSON admits and Pydantic's strict mode does not; else say what is wrong.
@@ -311,12 +305,12 @@ class Binding:
         if isinstance(error, pydantic.ValidationError):
             whole = whole_numbers(given)
             try:
-                return self._validated(whole)
+                return self._validate(_encoded(whole), strict=True)
             except pydantic.ValidationError as second:
                 details = second.errors(include_url=False)
                 if any(_is_made(each, whole) for each in details) and _conforms(whole, self._model_schema):
                     with contextlib.suppress(*_OWNERS_ERRORS):
-                        return self._validated(whole, strict=False)
+                        return self._validate(_encoded(whole))
             except _OWNERS_ERRORS as second:
                 error = second
         problems = [self._problem(each, given) for each in details] or [
