@@ -1,4 +1,4 @@
-"""What every test needs, and the pages whose Python blocks are tests: README and docs."""
+"""Fixtures of every test, parallel runs, and the pages whose Python blocks are tests: README and docs."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.clients import KINDS, THROUGH
 
-# A slow machine is no failure.
+# A slow machine is not a failure.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
@@ -86,7 +86,7 @@ def through(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 def demo_server() -> Iterator[str]:
-    """The URL of the bundled server, run as its users run it, on a free port of this machine alone."""
+    """The URL of the bundled server's demo, in a process of its own on a free local port."""
     command = [sys.executable, "-m", "navai_client.server", "--demo", "--host", "127.0.0.1", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -99,7 +99,7 @@ def demo_server() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def readers_environment(demo_server: str) -> Iterator[None]:
-    """A reader's environment: the demo server runs, and ``NAVAI_API_URL`` says where."""
+    """The environment of a page's reader: the demo server runs at ``NAVAI_API_URL``."""
     before = os.environ.get("NAVAI_API_URL")
     os.environ["NAVAI_API_URL"] = demo_server
     yield

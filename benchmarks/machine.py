@@ -46,9 +46,9 @@ def cpu_of_others() -> float:
 
 def processor() -> str:
     """Return the processor's name."""
-    told = Path("/proc/cpuinfo")
-    if told.is_file():
-        for line in told.read_text(encoding="utf-8").splitlines():
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
@@ -56,7 +56,6 @@ def processor() -> str:
 
 def installed(name: str) -> str:
     """Return the version of the npm package *name*."""
-    told: str = json.loads((HERE / "node_modules" / name / "package.json").read_text(encoding="utf-8"))[
-        "version"
-    ]
-    return told
+    package = HERE / "node_modules" / name / "package.json"
+    found: str = json.loads(package.read_text(encoding="utf-8"))["version"]
+    return found
