@@ -13,7 +13,7 @@ from navai_client import AsyncNavaiBackendClient, NavaiError
 CALLS_OF_THE_MODEL: list[tuple[str, dict[str, Any]]] = [
     ("get_weather", {"location": "Bogotá"}),
     ("create_order", {"customer_id": "ana", "items": [{"product": "tea"}]}),
-    ("cancel_order", {"order_id": "order-ana"}),
+    ("cancel_order", {"order_id": "order-ana"}),  # the demo backend cannot: the model gets the reason
 ]
 
 

@@ -1,7 +1,7 @@
 """A voice agent of LiveKit whose tools are the functions of a Navai backend.
 
 Start a backend (``python -m navai_client.server --demo``), set LIVEKIT_URL, LIVEKIT_API_KEY and
-LIVEKIT_API_SECRET, and talk to the agent in your terminal::
+LIVEKIT_API_SECRET, and talk to the agent in your terminal, which needs the library PortAudio::
 
     python examples/06_livekit_agent.py console
 """

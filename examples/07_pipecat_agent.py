@@ -73,4 +73,6 @@ async def main(question: str) -> None:
 
 
 if __name__ == "__main__":
+    if "OPENAI_API_KEY" not in os.environ:
+        sys.exit("Set OPENAI_API_KEY: the model is OpenAI's.")
     asyncio.run(main(" ".join(sys.argv[1:]) or "How is the weather in Bogotá?"))

@@ -174,7 +174,13 @@ def resolve(
             function = catalog.functions.get(wanted)
             payload = None if function is None else read_arguments(given)
         if function is None:
-            return _unknown(catalog)
+            return Resolved(
+                refusal={
+                    "error": UNKNOWN_FUNCTION,
+                    "error_type": "unknown_function",
+                    "available_functions": tuple(catalog.functions),
+                }
+            )
         bound = None if function.bind is None else function.bind(payload or {})
     except ArgumentsError as error:
         refusal = {"error": str(error), "error_type": "invalid_arguments"}
@@ -252,13 +258,3 @@ def _resolve_route(
         refusal = {"error": _UNKNOWN_ROUTE, "error_type": "unknown_route"}
         return Resolved(arguments=arguments, refusal=refusal)
     return Resolved(arguments=arguments, path=path, bound=partial(navigate, path))
-
-
-def _unknown(catalog: Catalog) -> Resolved:
-    return Resolved(
-        refusal={
-            "error": UNKNOWN_FUNCTION,
-            "error_type": "unknown_function",
-            "available_functions": tuple(catalog.functions),
-        }
-    )

@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
@@ -108,7 +108,9 @@ async def serve_stdio(client: Client, **options: Unpack[McpServerOptions]) -> No
         options: As for ``build_mcp_server``.
     """
     server = build_mcp_server(client, **options)
-    with _ended_by_ctrl_c():
+    with contextlib.ExitStack() as stack:
+        if threading.current_thread() is threading.main_thread():  # only there can handlers be set
+            stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, signal.SIG_DFL))
         async with stdio_server() as (received, sent):
             await server.run(received, sent, server.create_initialization_options())
 
@@ -165,18 +167,6 @@ async def serve_http(
         finally:
             server.should_exit = True  # a cancelled uvicorn would not shut down its lifespan and connections
             await serving
-
-
-@contextlib.contextmanager
-def _ended_by_ctrl_c() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySettings | None:

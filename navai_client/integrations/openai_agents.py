@@ -10,11 +10,12 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Literal, Unpack
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from attrs import field, frozen
 
 from navai_client._extras import needs_extra
+from navai_client._redaction import LONGEST_ERROR, Redactor, message_of
 from navai_client._threads import run_in_thread
 from navai_client.client import NavaiBackendClient
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
@@ -169,7 +170,8 @@ async def read_backend_session(
             "The Realtime session could not be read in time.", may_have_executed=False
         ) from None
     except (OSError, WebSocketException, ValueError) as error:
-        text = f"The Realtime session could not be read: {type(error).__name__}"
+        reason = Redactor((value,)).text(message_of(error), LONGEST_ERROR)
+        text = f"The Realtime session at {urlsplit(url).netloc} could not be read: {reason}"
         raise NavaiTransportError(text, may_have_executed=False) from None
     return _session_in(created)
 
