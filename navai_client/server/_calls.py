@@ -7,6 +7,8 @@ time is over. Everything here happens on the event loop.
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from navai_client.functions._context import FunctionContext
 
 
@@ -18,51 +20,32 @@ Outcome = bytes | FunctionFailure
 """How a call ends: with its result as JSON, or with a failure."""
 
 
-class RunningCall:
+class RunningCall(msgspec.Struct, eq=False):
     """A call, from its beginning until its outcome is forgotten.
 
     Attributes:
         name: The function's name.
         context: The function's context, if it takes one.
+        running: The calls that run: this is one of them until it ends.
         outcome: How it ended; None while it runs, and if it was cancelled.
-        ended: Whether it has ended.
         late: The outcome of a call whose time is over, whatever it does after that.
         timer: Ends it when its time is over.
         task: Runs it on the event loop.
         abandon: Abandons a call in a thread, which cannot be stopped.
-        ends_itself: Whether it ends after its cancellation, when it has cleaned up, and not with it.
+        on_end: Called at the end, with the outcome, or with None if the call was cancelled.
     """
 
-    __slots__ = (
-        "_on_end",
-        "_running",
-        "_waiting",
-        "abandon",
-        "context",
-        "ended",
-        "ends_itself",
-        "late",
-        "name",
-        "outcome",
-        "task",
-        "timer",
-    )
-
-    def __init__(self, name: str, context: FunctionContext | None, running: set["RunningCall"]) -> None:
-        """Be one of the calls that are *running*, until it ends."""
-        self.name: str = name
-        self.context = context
-        self.outcome: Outcome | None = None
-        self.ended: bool = False
-        self.late: FunctionFailure | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.task: asyncio.Task[None] | None = None
-        self.abandon: Callable[[], None] | None = None
-        self.ends_itself: bool = False
-        self._on_end: Callable[[Outcome | None], None] | None = None
-        self._waiting: list[asyncio.Future[None]] | None = None
-        self._running = running
-        running.add(self)
+    name: str
+    context: FunctionContext | None
+    running: set["RunningCall"]
+    ended: bool = False
+    outcome: Outcome | None = None
+    late: FunctionFailure | None = None
+    timer: asyncio.TimerHandle | None = None
+    task: asyncio.Task[None] | None = None
+    abandon: Callable[[], None] | None = None
+    on_end: Callable[[Outcome | None], None] | None = None
+    _waiting: list[asyncio.Future[None]] = []
 
     async def wait(self) -> Outcome:
         """Wait for the end. Cancelling this changes nothing for the call.
@@ -72,18 +55,11 @@ class RunningCall:
         """
         if not self.ended:
             waiter = asyncio.get_running_loop().create_future()
-            if self._waiting is None:
-                self._waiting = [waiter]
-            else:
-                self._waiting.append(waiter)
+            self._waiting.append(waiter)
             await waiter
         if self.outcome is None:
             raise asyncio.CancelledError
         return self.outcome
-
-    def on_end(self, callback: Callable[[Outcome | None], None]) -> None:
-        """Call *callback* at the end, with the outcome, or with None if the call was cancelled."""
-        self._on_end = callback
 
     def end(self, outcome: Outcome | None) -> None:
         """End with *outcome*, or with None if the call was cancelled; only the first end counts."""
@@ -91,24 +67,27 @@ class RunningCall:
             return
         self.ended = True
         self.outcome = outcome if self.late is None else self.late
-        self._running.discard(self)
+        self.running.discard(self)
         if self.timer is not None:
             self.timer.cancel()
-        if self._on_end is not None:
-            self._on_end(self.outcome)
-        for waiter in self._waiting or ():
+        if self.on_end is not None:
+            self.on_end(self.outcome)
+        for waiter in self._waiting:
             if not waiter.done():
                 waiter.set_result(None)
+        self._waiting.clear()
         # It may be kept for long, for its outcome alone.
-        self.context = self.timer = self.task = self.abandon = self._on_end = self._waiting = None
+        self.context = self.timer = self.task = self.abandon = self.on_end = None
 
     def cancel(self) -> None:
         """Stop the function as far as that is possible."""
         if self.context is not None:
             self.context.cancelled.set()
         if self.task is not None:
+            # The function may clean up before the call ends, and has perhaps not begun.
+            self.task.add_done_callback(lambda _: self.end(None))
             self.task.cancel()
-        if self.abandon is not None:
-            self.abandon()
-        if not self.ends_itself:
+        else:
+            if self.abandon is not None:
+                self.abandon()
             self.end(None)

@@ -10,8 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
-
+from navai_client._abandoned import BackgroundTasks
 from navai_client._redaction import message_of
 from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop
 from navai_client.functions._binding import ArgumentsError, Payload
@@ -19,38 +18,12 @@ from navai_client.functions._context import FunctionContext
 from navai_client.functions._registry import RegisteredFunction
 from navai_client.functions._results import ResultError, encode_result
 from navai_client.server._calls import FunctionFailure, Outcome, RunningCall
-from navai_client.server._http import BackendRequest, decode_record
+from navai_client.server._http import BackendRequest
 from navai_client.server._idempotency import Keys, MemoryKeys, fingerprint
 
-_log = logging.getLogger("navai_client.server")
+_log: Final = logging.getLogger("navai_client.server")
 
-_GRACE_S: Final = (
-    1.0  # how long a cancelled asynchronous function may clean up before its caller gets a response
-)
-
-
-class _Call(msgspec.Struct, forbid_unknown_fields=True):
-    function_name: Any = None
-    payload: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_decode_call: Final = msgspec.json.Decoder(_Call).decode
-_decode_payload: Final = msgspec.json.Decoder().decode
-
-
-def decode_call(body: bytes) -> tuple[Any, Payload]:
-    """Decode the *body* of a call: the function's name and the payload.
-
-    Raises:
-        BodyError: It is not a JSON object.
-    """
-    try:
-        call = _decode_call(body)
-        return call.function_name, Payload(_decode_payload(call.payload), bytes(call.payload))
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        # It has other fields, or what msgspec does not read: lone surrogates, or what is not JSON.
-        record = decode_record(body)
-        return record.get("function_name"), Payload(record.get("payload"))
+_GRACE_S: Final = 1.0  # a cancelled function may clean up for so long before its caller gets a response
 
 
 class Invoker:
@@ -77,7 +50,7 @@ class Invoker:
         self._timeout = timeout
         self._keys: Keys = MemoryKeys() if keys is None else keys
         self._running: set[RunningCall] = set()
-        self._cancelled: set[asyncio.Task[None]] = set()
+        self._cancelled = BackgroundTasks(_log)
 
     async def begin(
         self,
@@ -106,6 +79,7 @@ class Invoker:
         target = function.target
         context = FunctionContext(request) if target.takes_context else None
         call = RunningCall(function.name, context, self._running)
+        self._running.add(call)
         try:
             claim = None
             if key is not None:
@@ -113,7 +87,7 @@ class Invoker:
                 if claim.call is not call:
                     call.end(None)
                     return claim.call, True
-                call.on_end(functools.partial(self._keys.finish, claim))
+                call.on_end = functools.partial(self._keys.finish, claim)
             run = target.prepare(payload, context)
             # Nothing but the function's own code may come after this: a claim that was started may have been
             # executed, whatever happens to this process.
@@ -122,7 +96,8 @@ class Invoker:
             elif target.is_async:
                 self._run_in_loop(call, run)
             else:
-                self._run_in_thread(call, run)
+                returned = on_this_loop(functools.partial(self._returned, call))
+                call.abandon = self._threads.submit(call.name, run, returned)
         except ArgumentsError as error:
             call.end(FunctionFailure(self._redact(str(error))))
         except NoThreadLeftError:
@@ -139,14 +114,11 @@ class Invoker:
 
     async def close(self) -> None:
         """Cancel what still runs, and wait a moment for it."""
-        for task in self._cancelled:
-            task.cancel()
         for call in tuple(self._running):
             if call.task is not None:
-                self._hold(call.task)
+                self._cancelled.hold(call.task)
             call.cancel()
-        if self._cancelled:
-            await asyncio.wait(self._cancelled, timeout=_GRACE_S)
+        await self._cancelled.close(0)
 
     def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         # A task of its own: a function that ignores its cancellation holds up no caller, and what it sets up
@@ -154,7 +126,6 @@ class Invoker:
         call.task = asyncio.get_running_loop().create_task(self._run(call, run))
 
     async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
-        call.ends_itself = True
         try:
             outcome = self._outcome(call.name, await run())
         # The boundary to the owner's code: whatever it raises ends its own call only.
@@ -165,10 +136,6 @@ class Invoker:
                 raise
             outcome = self._failure(call.name, error)
         call.end(outcome)
-
-    def _run_in_thread(self, call: RunningCall, run: Callable[[], Any]) -> None:
-        returned = on_this_loop(functools.partial(self._returned, call))
-        call.abandon = self._threads.submit(call.name, run, returned)
 
     def _returned(self, call: RunningCall, result: Any, error: BaseException | None) -> None:
         if call.ended:
@@ -189,18 +156,13 @@ class Invoker:
         """Stop a call whose time is over. It ends now or, when it has to clean up, after a moment."""
         call.late = FunctionFailure(f"The function did not finish within {timeout:g} seconds.")
         call.cancel()
-        task = call.task
-        if task is not None:  # a call in a thread has ended with that
-            call.timer = asyncio.get_running_loop().call_later(_GRACE_S, self._end_anyway, call, task)
+        if call.task is not None:
+            call.timer = asyncio.get_running_loop().call_later(_GRACE_S, self._end_anyway, call, call.task)
 
     def _end_anyway(self, call: RunningCall, task: asyncio.Task[None]) -> None:
+        self._cancelled.hold(task)
         _log.warning("Function %s runs on although its time is over and it was cancelled.", call.name)
-        self._hold(task)
         call.end(None)
-
-    def _hold(self, task: asyncio.Task[None]) -> None:
-        self._cancelled.add(task)
-        task.add_done_callback(self._cancelled.discard)
 
     def _outcome(self, name: str, result: Any) -> Outcome:
         try:

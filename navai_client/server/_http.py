@@ -11,6 +11,8 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
+from navai_client.functions._binding import Payload
+
 Header = tuple[bytes, bytes]
 
 JSON_HEADER: Final[Header] = (b"content-type", b"application/json; charset=utf-8")
@@ -18,6 +20,14 @@ JSON_HEADER: Final[Header] = (b"content-type", b"application/json; charset=utf-8
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 _decode = msgspec.json.Decoder().decode
+
+
+class _Call(msgspec.Struct, forbid_unknown_fields=True):
+    function_name: Any = None
+    payload: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_decode_call: Final = msgspec.json.Decoder(_Call).decode
 
 
 class BackendRequest(msgspec.Struct, frozen=True):
@@ -98,6 +108,21 @@ def decode_record(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BodyError("Request body must be a JSON object.")
     return value
+
+
+def decode_call(body: bytes) -> tuple[Any, Payload]:
+    """Decode the *body* of a call: the function's name and the payload.
+
+    Raises:
+        BodyError: It is not a JSON object.
+    """
+    try:
+        call = _decode_call(body)
+        return call.function_name, Payload(_decode(call.payload), bytes(call.payload))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # It has other fields, or what msgspec does not read: lone surrogates, or what is not JSON.
+        record = decode_record(body)
+        return record.get("function_name"), Payload(record.get("payload"))
 
 
 def _decode_leniently(body: bytes) -> Any:

@@ -18,12 +18,13 @@ from navai_client.functions._results import encode_result
 from navai_client.server._calls import Outcome
 from navai_client.server._cors import options_response
 from navai_client.server._errors import BackendError
-from navai_client.server._execution import Invoker, decode_call
+from navai_client.server._execution import Invoker
 from navai_client.server._http import (
     JSON_HEADER,
     BackendRequest,
     BackendResponse,
     BodyError,
+    decode_call,
     decode_record,
     error_response,
     json_response,

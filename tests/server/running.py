@@ -20,7 +20,7 @@ async def begin(
     claim = await keys.claim((None, key), fingerprint(function, Payload(value)), call)
     if claim.call is not call:
         return claim.call, True
-    call.on_end(functools.partial(keys.finish, claim))
+    call.on_end = functools.partial(keys.finish, claim)
     assert await keys.start(claim)
     assert not await keys.start(claim)  # it is started once
 
@@ -32,7 +32,6 @@ async def begin(
             raise
 
     call.task = asyncio.get_running_loop().create_task(run())
-    call.ends_itself = True
     return call, False
 
 
