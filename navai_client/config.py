@@ -5,7 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, final
+from typing import Any, Final, Unpack, final
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
@@ -15,7 +15,7 @@ from navai_client._version import __version__
 from navai_client.errors import NavaiConfigError
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import type_name
-from navai_client.wire._operations import OPERATIONS, normalize_path
+from navai_client.wire._operations import PathOptions, Paths
 from navai_client.wire._values import ClientHeaders
 
 __all__ = ["USE_CLIENT_DEFAULT", "UseClientDefault", "resolve_navai_env"]
@@ -85,7 +85,7 @@ class ClientConfig:
 
     Attributes:
         base_url: Where the backend is, without trailing slashes.
-        paths: The paths of its operations, by their names.
+        paths: The paths of its operations.
         headers: The headers of every request: the package's and the user's.
         timeout: Seconds for one whole call, or None for no limit.
         max_retries: The largest number of retries of a call.
@@ -93,7 +93,7 @@ class ClientConfig:
     """
 
     base_url: str
-    paths: Mapping[str, str]
+    paths: Paths
     headers: ClientHeaders
     timeout: float | None = field(converter=checked_timeout)
     max_retries: int = field(converter=_checked_max_retries)
@@ -147,8 +147,8 @@ def _check_base_url(name: str, url: str) -> None:
         )
 
 
-def resolve_paths(**given: str) -> dict[str, str]:
-    """Return the paths of all operations, by their names: those *given*, by their options, else the defaults.
+def resolve_paths(**given: Unpack[PathOptions]) -> Paths:
+    """Return the paths of all operations: those *given*, else the defaults.
 
     Raises:
         NavaiConfigError: If one is not a string, or holds white space, control characters or a fragment.
@@ -160,7 +160,7 @@ def resolve_paths(**given: str) -> dict[str, str]:
             raise NavaiConfigError(
                 f"{option} must have no white space, control characters or fragment; it is {path!r}."
             )
-    return {each.name: normalize_path(given.get(each.path_option, each.path)) for each in OPERATIONS}
+    return Paths(**given)
 
 
 def resolve_headers(headers: Mapping[str, str] | None) -> ClientHeaders:

@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 from navai_client.errors import NavaiError
+from navai_client.wire._operations import OPERATIONS as TABLE
 from navai_client.wire._retry import RetryPolicy
 from tests.clients import Client, make_client
 from tests.faults.server import FaultServer, Peer
@@ -40,12 +41,11 @@ SPEECH = {
     "audioBase64": base64.b64encode(b"ID3").decode(),
 }
 OPERATIONS: dict[str, tuple[Any, ...]] = {
-    "create_client_secret": (),
-    "list_functions": (),
-    "execute_function": ("get_weather",),
-    "synthesize_speech": ("Hello",),
+    operation.name: tuple("get_weather" for field in operation.fields if field.required)
+    for operation in TABLE
 }
-RAISING = ["create_client_secret", "execute_function", "synthesize_speech"]
+"""The arguments with which each operation can be called: what it requires, which is text."""
+RAISING = [operation.name for operation in TABLE if operation.recover is None]
 
 
 class Backend:

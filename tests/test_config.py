@@ -153,10 +153,10 @@ def test_any_text_as_base_url_is_refused_at_once_or_leads_to_a_value_or_a_navai_
 
 def test_paths_get_a_leading_slash() -> None:
     paths = resolve_paths(client_secret_path="a", functions_list_path="/b", functions_execute_path="")
-    assert paths["create_client_secret"] == "/a"
-    assert paths["list_functions"] == "/b"
-    assert paths["execute_function"] == "/"
-    assert paths["synthesize_speech"] == "/navai/speech/synthesize"
+    assert paths.client_secret_path == "/a"
+    assert paths.functions_list_path == "/b"
+    assert paths.functions_execute_path == "/"
+    assert paths.speech_synthesize_path == "/navai/speech/synthesize"
 
 
 @pytest.mark.parametrize("path", ["/a b", "/a\n", "/a#b", "/\x00", "/\ud800", "/\u2028"])

@@ -6,6 +6,7 @@ import typing
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import httpx
 import pytest
 
@@ -14,7 +15,7 @@ from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, conformanc
 from navai_client.server import ServerSettings
 from navai_client.server._openapi import describe
 from navai_client.testing import FakeBackend
-from navai_client.wire._operations import OPERATIONS, Operation
+from navai_client.wire._operations import OPERATIONS, Operation, PathOptions, Paths
 from tests.backends import OPERATIONS as ARGUMENTS, Backend, answer, call
 from tests.clients import make_client
 
@@ -73,9 +74,15 @@ def test_its_value_type_is_public(operation: Operation[Any]) -> None:
 
 
 @every_operation
-def test_clients_the_server_and_the_check_let_its_path_be_set(operation: Operation[Any]) -> None:
-    for made in (*CLIENTS, ServerSettings, conformance.check):
+def test_clients_and_the_server_let_its_path_be_set(operation: Operation[Any]) -> None:
+    for made in (*CLIENTS, ServerSettings):
         assert inspect.signature(made).parameters[operation.path_option].default == operation.path
+
+
+def test_the_options_of_paths_are_those_of_the_table() -> None:
+    options = {operation.path_option: str for operation in OPERATIONS}
+    assert typing.get_type_hints(PathOptions) == options
+    assert {field.name: field.type for field in attrs.fields(Paths)} == options
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
@@ -112,10 +119,13 @@ def test_a_backend_for_tests_answers_it_and_records_its_name(operation: Operatio
 
 
 @every_operation
-def test_the_conformance_check_sends_requests_to_it(operation: Operation[Any]) -> None:
+@pytest.mark.parametrize("is_set", [False, True])
+def test_the_conformance_check_sends_requests_to_its_path(operation: Operation[Any], is_set: bool) -> None:
     backend = Backend(answer({"error": "Not found."}, 404))
-    conformance.check("http://backend.test", transport=httpx.MockTransport(backend))
-    assert operation.path in {request.url.path for request in backend.requests}
+    paths: Any = {operation.path_option: "/elsewhere"} if is_set else {}
+    conformance.check("http://backend.test", transport=httpx.MockTransport(backend), **paths)
+    path = "/elsewhere" if is_set else operation.path
+    assert path in {request.url.path for request in backend.requests}
 
 
 @every_operation
@@ -125,7 +135,7 @@ def test_the_suite_calls_it_with_arguments_that_work(operation: Operation[Any]) 
 
 @every_operation
 def test_the_documentation_names_it_its_path_and_its_option(operation: Operation[Any]) -> None:
-    assert operation.path in (DOCS / "contract.md").read_text()
-    assert f"`{operation.path_option}=`" in (DOCS / "first-steps.md").read_text()
-    guides = "".join(page.read_text() for page in DOCS.glob("*.md") if page.name != "parity.md")
-    assert f"{operation.name}(" in guides
+    contract = (DOCS / "contract.md").read_text()
+    row = f"`{operation.method} {operation.path}` | `{operation.name}()` | `{operation.path_option}=` |"
+    assert row in contract
+    assert (", optional |" in contract[: contract.index(row)].rpartition("\n")[2]) == operation.optional

@@ -79,10 +79,7 @@ class TestTheTwoShells:
         assert {name: parameter.default for name, parameter in parameters.items()} == {
             "base_url": None,
             "env": None,
-            "client_secret_path": "/navai/realtime/client-secret",
-            "functions_list_path": "/navai/functions",
-            "functions_execute_path": "/navai/functions/execute",
-            "speech_synthesize_path": "/navai/speech/synthesize",
+            **{operation.path_option: operation.path for operation in OPERATION_TABLE},
             "headers": None,
             "timeout": 30.0,
             "max_retries": 2,

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Final
 
 from navai_client.conformance import _rules as rules
-from navai_client.conformance._probes import Acts
+from navai_client.conformance._probes import WRONG_METHODS, Acts
 from navai_client.conformance._requirement import GROUPS, Group, Requirement, Rule, Severity
 from navai_client.conformance._rules import member, refused, status
 from navai_client.errors import NavaiConfigError
@@ -182,7 +182,7 @@ _ALL: Final = (
 
     _must("SECRET-01", "Only POST mints client secrets: GET returns 400 to 499.",
         "Return 405 to GET: links, caches and crawlers follow GET, and none of them may mint.",
-        "secret by GET", _CLIENT_ERROR, _DOCUMENTS, "secret.request"),
+        "create_client_secret by GET", _CLIENT_ERROR, _DOCUMENTS, "secret.request"),
     _must("SECRET-02", "POST with {} mints a client secret: a status of 200 to 299.",
         "Use the backend's own settings when the request sets none. 401 says that the backend has no API "
         "key: configure one.",
@@ -241,7 +241,7 @@ _ALL: Final = (
         "unknown path", refused(404), _SERVER, "server.statuses"),
     _should("ERR-07", "A method that a path does not support returns 405 and the header Allow.",
         "Return 405 with Allow: GET for the list, and Allow: POST for the rest.",
-        "list by DELETE, execute by GET, secret by GET", rules.method_not_allowed, f"{_SERVER}; RFC 9110",
+        ", ".join(WRONG_METHODS), rules.method_not_allowed, f"{_SERVER}; RFC 9110",
         "server.statuses", needs="LIST-01 EXEC-01 SECRET-01"),
     _should("ERR-08", "No error response shows a stack trace.",
         "Return only the message of an error, and log the rest; turn off the debug mode.",

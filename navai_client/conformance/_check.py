@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, Unpack
 
 import attrs
 
@@ -20,12 +20,7 @@ from navai_client.transports import Call as TransportCall, Transport
 from navai_client.transports._given import sync_transport
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import encode_json
-from navai_client.wire._operations import (
-    CREATE_CLIENT_SECRET,
-    EXECUTE_FUNCTION,
-    LIST_FUNCTIONS,
-    SYNTHESIZE_SPEECH,
-)
+from navai_client.wire._operations import PathOptions
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import TransportFailure
 
@@ -34,6 +29,7 @@ _MOST_BYTES: Final = 2 * 2**20  # of a response; all are kept until the rules ha
 _MOST_AUDIO_BYTES: Final = 16 * 2**20
 _LEAST_LARGE_BODY: Final = 2**20  # bytes: what a backend must accept
 _BUSY: Final = RetryPolicy(max_retries=2)  # for backends that respond with Retry-After
+_NOT_FOUND: Final = 404
 _SECOND_PROBE: Final = "unknown"  # it shows whether only the list gets no response
 _CONTRACT_INSTEAD: Final = (
     "Do what this profile expects; or, if the backend keeps the contract here, "
@@ -54,13 +50,10 @@ def check(
     timeout: float = 10.0,
     origin: str = "http://localhost:3000",
     large_body: int = 2 * 2**20,
-    client_secret_path: str = CREATE_CLIENT_SECRET.path,
-    functions_list_path: str = LIST_FUNCTIONS.path,
-    functions_execute_path: str = EXECUTE_FUNCTION.path,
-    speech_synthesize_path: str = SYNTHESIZE_SPEECH.path,
     verify: Any = True,
     proxy: str | None = None,
     transport: Any = None,
+    **paths: Unpack[PathOptions],
 ) -> Report:
     """Check whether a backend keeps Navai's contract, as far as that can be seen from outside.
 
@@ -81,15 +74,12 @@ def check(
         timeout: Seconds that a response may take.
         origin: The origin of pages that the backend must allow.
         large_body: How many bytes a request's body must have to be refused; 1 MiB or more.
-        client_secret_path: Where client secrets are minted.
-        functions_list_path: Where functions are listed.
-        functions_execute_path: Where functions are executed.
-        speech_synthesize_path: Where speech is synthesized.
         verify: True for the usual certificate authorities, False for none, a file or folder of certificates,
             or an ``ssl.SSLContext``.
         proxy: The URL of a proxy; else what the environment says.
         transport: A transport that ``NavaiBackendClient`` takes, such as ``httpx.WSGITransport``, to check an
             application without a socket.
+        paths: The paths of operations, such as ``client_secret_path``, as ``NavaiBackendClient`` takes them.
 
     Raises:
         NavaiConfigError: An argument cannot work. Whatever the backend does is a finding instead.
@@ -100,12 +90,7 @@ def check(
     base_url = resolve_base_url(url, None)
     config = ClientConfig(
         base_url=base_url,
-        paths=resolve_paths(
-            client_secret_path=client_secret_path,
-            functions_list_path=functions_list_path,
-            functions_execute_path=functions_execute_path,
-            speech_synthesize_path=speech_synthesize_path,
-        ),
+        paths=resolve_paths(**paths),
         headers=resolve_headers(headers),
         timeout=timeout,
         max_retries=0,
@@ -225,8 +210,10 @@ class _Check:
         for name in requirement.probes:
             if name not in self._outcomes:
                 return attrs.evolve(finding, reason=requirement.unseen)
-            outcome, asked = self._outcomes[name], self._probes[name].shown
-            finding = attrs.evolve(finding, asked=asked, seconds=finding.seconds + outcome.seconds)
+            outcome, probe = self._outcomes[name], self._probes[name]
+            finding = attrs.evolve(finding, asked=probe.shown, seconds=finding.seconds + outcome.seconds)
+            if probe.optional and outcome.status == _NOT_FOUND:
+                continue
             came: str | Unseen | None
             if outcome.failure is None:
                 came = rule(outcome, evidence)

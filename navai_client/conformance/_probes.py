@@ -1,7 +1,7 @@
 """The requests that a check sends, each probe by its name. No I/O; a probe acts only where it is allowed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 from attrs import field, frozen
@@ -13,6 +13,7 @@ from navai_client.wire._operations import (
     CREATE_CLIENT_SECRET,
     EXECUTE_FUNCTION,
     LIST_FUNCTIONS,
+    OPERATIONS,
     SYNTHESIZE_SPEECH,
     Operation,
     join_url,
@@ -75,6 +76,7 @@ class Probe:
         shown: The request, for a person; without headers that the user gave.
         acts: What it does to the backend; empty when it does nothing.
         private: Whether a good response holds a secret.
+        optional: Whether 404 is as good as any response, because a backend may lack the operation.
     """
 
     name: str
@@ -82,6 +84,18 @@ class Probe:
     shown: str
     acts: Acts = ""
     private: bool = False
+    optional: bool = False
+
+
+def wrong_method(operation: Operation[Any]) -> str:
+    """Return a method that *operation* does not have and that changes nothing if a backend accepts it."""
+    return "DELETE" if operation.method == "GET" else "GET"
+
+
+WRONG_METHODS: Final[Mapping[str, Operation[Any]]] = {
+    f"{operation.name} by {wrong_method(operation)}": operation for operation in OPERATIONS
+}
+"""The probes that ask for each operation by a method that it does not have."""
 
 
 @frozen
@@ -101,6 +115,7 @@ class _Builder:
         headers: dict[str, str] | None = None,
         acts: Acts = "",
         private: bool = False,
+        optional: bool = False,
         anonymous: bool = False,
         note: str = "",
     ) -> Probe:
@@ -109,7 +124,7 @@ class _Builder:
         An *anonymous* probe goes without the headers that the user gave.
         """
         config = self.subject.config
-        path = target if isinstance(target, str) else config.paths[target.name]
+        path = target if isinstance(target, str) else config.paths.path_of(target)
         method = method or ("GET" if isinstance(target, str) else target.method)
         ours = {"accept", "user-agent"}
         given = [(key, value) for key, value in config.headers.plain if not anonymous or key.lower() in ours]
@@ -127,7 +142,7 @@ class _Builder:
         if notes:
             shown += f" ({', '.join(notes)})"
         request = Request(Endpoint(method, join_url(config.base_url, path)), (*given, *own.items()), body)
-        return Probe(name=name, request=request, shown=shown, acts=acts, private=private)
+        return Probe(name=name, request=request, shown=shown, acts=acts, private=private, optional=optional)
 
     def execute(self, name: str, function: Any, payload: Any = None, **options: Any) -> Probe:
         """Build a call of *function*."""
@@ -210,8 +225,10 @@ def _error_probes(build: _Builder) -> Iterator[Probe]:
     yield build.probe("form body", EXECUTE_FUNCTION, f"function_name={build.absent}".encode(), headers=_FORM)
     yield build.probe("bad utf-8", EXECUTE_FUNCTION, whole[:-2] + b'\xff\xfe"}')
     yield build.probe("unknown path", _NO_SUCH_PATH)
-    yield build.probe("list by DELETE", LIST_FUNCTIONS, method="DELETE")
-    yield build.probe("execute by GET", EXECUTE_FUNCTION, method="GET")
+    for name, operation in WRONG_METHODS.items():
+        is_private = operation is CREATE_CLIENT_SECRET
+        method = wrong_method(operation)
+        yield build.probe(name, operation, method=method, private=is_private, optional=operation.optional)
 
 
 def _cors_probes(build: _Builder) -> Iterator[Probe]:
@@ -245,7 +262,6 @@ def _limit_probes(build: _Builder) -> Iterator[Probe]:
 
 
 def _secret_probes(build: _Builder) -> Iterator[Probe]:
-    yield build.probe("secret by GET", CREATE_CLIENT_SECRET, method="GET", private=True)
     if not build.subject.mint:
         return
     for name, body in (

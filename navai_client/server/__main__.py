@@ -49,7 +49,7 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
 def _add_options(parser: argparse._ActionsContainer) -> None:
     """Add an option for every setting that has one; those that are not given are absent from the result."""
     for field in (*attrs.fields(ProcessSettings), *attrs.fields(ServerSettings)):
-        option, env, default = field.metadata["option"], field.metadata["env"], field.default
+        option, env, default = field.metadata.get("option"), field.metadata.get("env"), field.default
         if option is None:
             continue
         name, _, negation = option.partition("/")

@@ -13,7 +13,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, Self, TypedDict, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 import attrs
 
@@ -26,7 +26,8 @@ from navai_client.wire._operations import (
     OPERATIONS,
     SYNTHESIZE_SPEECH,
     Operation,
-    normalize_path,
+    PathOptions,
+    Paths,
 )
 
 T = TypeVar("T")
@@ -141,11 +142,6 @@ def _secret(doc: str, env: str) -> Any:
     return _setting(doc, env=env, converter=_optional, repr=lambda key: repr(key and "***"))
 
 
-def _path(operation: Operation[Any]) -> Any:
-    doc = f"The path to {operation.summary[0].lower()}{operation.summary[1:]}."
-    return _setting(doc, default=operation.path, converter=normalize_path)
-
-
 def _default_of(operation: Operation[Any], name: str, **given: Any) -> Any:
     """Declare the backend's default for the field *name* of the requests of *operation*."""
     (field,) = (field for field in operation.fields if field.name == name)
@@ -166,7 +162,7 @@ def _read_environment(cls: type, env: Mapping[str, str | None]) -> dict[str, Any
     """Return the fields of *cls* that *env* sets. Values are trimmed; an empty one counts as absent."""
     found: dict[str, Any] = {}
     for field in attrs.fields(cls):
-        name = field.metadata["env"]
+        name = field.metadata.get("env")
         text = trim(env.get(name) or "") if name else ""
         value = field.metadata["parse"](text) if text else None
         if value is not None:
@@ -187,13 +183,9 @@ class _FromEnvironment:
 
 @_documented
 @attrs.frozen(kw_only=True)
-class ServerSettings(_FromEnvironment):
+class ServerSettings(Paths, _FromEnvironment):
     """The routes, limits, functions and access rules of a backend."""
 
-    client_secret_path: str = _path(CREATE_CLIENT_SECRET)
-    functions_list_path: str = _path(LIST_FUNCTIONS)
-    functions_execute_path: str = _path(EXECUTE_FUNCTION)
-    speech_synthesize_path: str = _path(SYNTHESIZE_SPEECH)
     include_functions_routes: bool = _setting(
         "False leaves out the two routes of the functions, and searches for no functions.", default=True
     )
@@ -254,19 +246,10 @@ class ServerSettings(_FromEnvironment):
             return OPERATIONS
         return tuple(each for each in OPERATIONS if each not in (LIST_FUNCTIONS, EXECUTE_FUNCTION))
 
-    def path_of(self, operation: Operation[Any]) -> str:
-        """Return the path of *operation*."""
-        path: str = getattr(self, operation.path_option)
-        return path
 
-
-class SettingsKeywords(TypedDict, total=False):
+class SettingsKeywords(PathOptions, total=False):
     """The fields of :class:`ServerSettings` that every backend takes as keywords, those of tests too."""
 
-    client_secret_path: str
-    functions_list_path: str
-    functions_execute_path: str
-    speech_synthesize_path: str
     include_functions_routes: bool
     function_timeout: float | None
     threads_per_function: int

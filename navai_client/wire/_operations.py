@@ -1,14 +1,15 @@
 """The operations of a Navai backend, in one table.
 
 Whatever depends on an operation's name, path, request fields or response reads ``OPERATIONS``: the clients,
-the server's routes and OpenAPI description, the backends for tests, the conformance check, the command, the
-reference documentation and the tests. To add an operation, add an entry here, its value type in ``models.py``
-and its reader in ``_decode.py``; ``tests/test_operations.py`` fails until everything else knows it.
+the server's routes and OpenAPI description, the backends for tests, the conformance check, the command and
+the tests. To add an operation, add an entry and its path option here, its value type in ``models.py``, its
+reader in ``_decode.py``, its method in ``client.py``, its handler in ``server/_routes.py`` and its row in
+``docs/contract.md``; ``tests/test_operations.py`` fails until all of them exist.
 """
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -64,6 +65,7 @@ class Operation(Generic[T]):
         repeatable: Whether it may be sent again when an earlier attempt may have arrived.
         keyed: Whether its requests carry an ``Idempotency-Key``, so that a backend runs it once.
         cacheable: Whether a response can be kept and revalidated by its ``ETag``.
+        optional: Whether a backend may lack it.
         recover: Turns an error into a value, for an operation that does not raise.
         redact: Returns a value with its texts redacted, where it holds texts for people.
     """
@@ -80,6 +82,7 @@ class Operation(Generic[T]):
     repeatable: bool = False
     keyed: bool = False
     cacheable: bool = False
+    optional: bool = False
     recover: Callable[[NavaiError], T] | None = field(default=None, repr=False)
     redact: Callable[[T, Redact], T] | None = field(default=None, repr=False)
 
@@ -206,6 +209,7 @@ SYNTHESIZE_SPEECH: Final[Operation[SpeechAudio]] = Operation(
     path_option="speech_synthesize_path",
     summary="Synthesize speech",
     read=_decode.speech_audio,
+    optional=True,
     response=_object(provider={"const": "elevenlabs"}, mimeType=_STRING, audioBase64=_STRING),
     refusals=("4XX", 502, 504),  # a refusal of ElevenLabs is passed on with its status
     fields=(
@@ -262,7 +266,15 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     EXECUTE_FUNCTION,
     SYNTHESIZE_SPEECH,
 )
-DEFAULT_PATHS: Final[Mapping[str, str]] = {operation.name: operation.path for operation in OPERATIONS}
+
+
+class PathOptions(TypedDict, total=False):
+    """The paths of the operations as keyword arguments."""
+
+    client_secret_path: str
+    functions_list_path: str
+    functions_execute_path: str
+    speech_synthesize_path: str
 
 
 def normalize_path(path: str) -> str:
@@ -273,3 +285,23 @@ def normalize_path(path: str) -> str:
 def join_url(base_url: str, path: str) -> str:
     """Return the URL of *path* under *base_url*, with one slash between them."""
     return base_url.rstrip("/") + normalize_path(path)
+
+
+def _path(operation: Operation[Any]) -> Any:
+    doc = f"The path to {operation.summary[0].lower()}{operation.summary[1:]}."
+    return field(default=operation.path, converter=normalize_path, metadata={"doc": doc})
+
+
+@frozen(kw_only=True)
+class Paths:
+    """The paths of the operations, each with a leading slash."""
+
+    client_secret_path: str = _path(CREATE_CLIENT_SECRET)
+    functions_list_path: str = _path(LIST_FUNCTIONS)
+    functions_execute_path: str = _path(EXECUTE_FUNCTION)
+    speech_synthesize_path: str = _path(SYNTHESIZE_SPEECH)
+
+    def path_of(self, operation: Operation[Any]) -> str:
+        """Return the path of *operation*."""
+        path: str = getattr(self, operation.path_option)
+        return path

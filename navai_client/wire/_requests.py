@@ -12,7 +12,7 @@ from navai_client.errors import NavaiConfigError, NavaiPayloadError
 from navai_client.models import FunctionList
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import encode_json, type_name
-from navai_client.wire._operations import LIST_FUNCTIONS, OPERATIONS, Field, Operation, join_url
+from navai_client.wire._operations import LIST_FUNCTIONS, OPERATIONS, Field, Operation, Paths, join_url
 from navai_client.wire._values import Endpoint, Response
 
 T = TypeVar("T")
@@ -72,13 +72,13 @@ class Invocations:
 
     Args:
         base_url: Where the backend is.
-        paths: Where its operations are, by their names.
+        paths: Where its operations are.
         new_key: Returns idempotency keys, another one each time.
     """
 
-    def __init__(self, base_url: str, paths: Mapping[str, str], new_key: Callable[[], str]) -> None:
+    def __init__(self, base_url: str, paths: Paths, new_key: Callable[[], str]) -> None:
         self._endpoints = {
-            operation.name: Endpoint(operation.method, join_url(base_url, paths[operation.name]))
+            operation.name: Endpoint(operation.method, join_url(base_url, paths.path_of(operation)))
             for operation in OPERATIONS
         }
         self._new_key = new_key

@@ -13,6 +13,7 @@ from navai_client import (
     NavaiTransportError,
     UnknownFunctionError,
 )
+from navai_client.wire._operations import OPERATIONS
 from tests.backends import BASE, RAISING, Backend, Clients, answer, call
 
 
@@ -158,11 +159,8 @@ class TestWhatFailuresSay:
     def test_the_error_of_a_missing_response_names_the_url_and_the_reason(
         self, mocked: Clients, operation: str
     ) -> None:
-        options = {
-            "client_secret_path": "/p?key=1",
-            "functions_execute_path": "/p",
-            "speech_synthesize_path": "p",
-        }
+        options = {each.path_option: "p" for each in OPERATIONS}
+        options |= {"client_secret_path": "/p?key=1", "functions_execute_path": "/p"}
         client = mocked.make(Backend(httpx.ReadError("reset by peer")), BASE, max_retries=0, **options)
         with pytest.raises(NavaiTransportError) as caught:
             call(client, operation)

@@ -10,6 +10,7 @@ import navai_client
 from navai_client import (
     NavaiHTTPError,
 )
+from navai_client.wire._operations import OPERATIONS as TABLE
 from tests.backends import BASE, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call
 
 
@@ -17,13 +18,7 @@ class TestWhereRequestsGo:
     """The URL and the method."""
 
     @pytest.mark.parametrize(
-        ("operation", "method", "path"),
-        [
-            ("create_client_secret", "POST", "/navai/realtime/client-secret"),
-            ("list_functions", "GET", "/navai/functions"),
-            ("execute_function", "POST", "/navai/functions/execute"),
-            ("synthesize_speech", "POST", "/navai/speech/synthesize"),
-        ],
+        ("operation", "method", "path"), [(each.name, each.method, each.path) for each in TABLE]
     )
     def test_each_operation_has_its_method_and_default_path(
         self, clients: Clients, operation: str, method: str, path: str
@@ -86,12 +81,7 @@ class TestWhereRequestsGo:
     def test_a_path_can_be_set_and_gets_a_leading_slash(
         self, clients: Clients, operation: str, path: str, url: str
     ) -> None:
-        option = {
-            "create_client_secret": "client_secret_path",
-            "list_functions": "functions_list_path",
-            "execute_function": "functions_execute_path",
-            "synthesize_speech": "speech_synthesize_path",
-        }[operation]
+        (option,) = (each.path_option for each in TABLE if each.name == operation)
         backend = Backend(answer(b"", 418))
         client = clients.make(backend, f"{BASE}/v1/", **{option: path})
         with contextlib.suppress(NavaiHTTPError):

@@ -9,14 +9,10 @@ import uvicorn
 
 from navai_client.server import NavaiBackend
 from navai_client.server._serving import bind
+from navai_client.wire._operations import OPERATIONS
 
 TOKEN = "token-of-the-tests"
-PATHS: dict[str, Any] = {
-    "client_secret_path": "/api/voice/secret",
-    "functions_list_path": "/api/voice/functions",
-    "functions_execute_path": "/api/voice/execute",
-    "speech_synthesize_path": "/api/voice/speech",
-}
+PATHS: dict[str, Any] = {operation.path_option: f"/api/voice/{operation.name}" for operation in OPERATIONS}
 
 
 @pytest.fixture(scope="session")

@@ -263,6 +263,7 @@ FAULTS: Final = (
     ),
     Seeded("ERR-07", "has no such path by DELETE", where(called(LIST, "DELETE"), refuses(404))),
     Seeded("ERR-07", "has no such path by GET", where(called(EXECUTE, "GET"), refuses(404))),
+    Seeded("ERR-07", "refuses GET for speech as a bad request", where(called(SPEECH, "GET"), refuses(400))),
     Seeded("ERR-07", "has no such path for secrets", where(called(SECRET, "GET"), refuses(404))),
     Seeded("ERR-07", "does not say what it allows", where(called(EXECUTE, "GET"), with_headers(allow=""))),
     Seeded("ERR-08", "shows a trace of Python", where(FAILS, with_members(details=TRACE))),

@@ -12,6 +12,7 @@ from tests.conformance.in_memory import Asked, InMemory
 
 EXECUTE = "/navai/functions/execute"
 SECRET = "/navai/realtime/client-secret"
+SPEECH = "/navai/speech/synthesize"
 
 
 def asked_of(**allowed: Any) -> list[Asked]:
@@ -33,9 +34,10 @@ def test_nothing_is_posted_to_the_route_that_mints() -> None:
 
 
 def test_nothing_is_spoken() -> None:
-    spoken = [asked.record for asked in asked_of() if asked.path.endswith("/synthesize")]
+    asked = [asked for asked in asked_of() if asked.path.endswith("/synthesize")]
 
-    assert spoken == [{"text": " "}]
+    assert [each.record for each in asked if each.method == "POST"] == [{"text": " "}]
+    assert {each.method for each in asked} == {"GET", "POST"}  # no backend speaks for a GET
 
 
 def test_allowed_actions_are_done_as_often_as_documented() -> None:
@@ -46,7 +48,8 @@ def test_allowed_actions_are_done_as_often_as_documented() -> None:
     called = [str(each.record.get("function_name")).strip().lower() for each in asked if each.path == EXECUTE]
     assert (called.count("tell_time"), called.count("cancel_order")) == (2, 1)
     assert [each.method for each in asked if each.path == SECRET] == ["GET", *["POST"] * 6]
-    assert [each.record for each in asked if each.path.endswith("/synthesize")][1:] == [{"text": "Hello."}]
+    spoken = [each.record for each in asked if (each.method, each.path) == ("POST", SPEECH)]
+    assert spoken == [{"text": " "}, {"text": "Hello."}]
 
 
 @given(st.integers(min_value=0, max_value=4))

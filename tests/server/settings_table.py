@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings, VoiceSettings
+from navai_client.wire._operations import Paths
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "server.md"
 _TABLES: Final[dict[str, tuple[type, ...]]] = {
@@ -24,6 +25,8 @@ def _rows(*classes: type) -> Iterator[str]:
     yield "| --- | --- | --- | --- | --- |"
     for cls in classes:
         for field in attrs.fields(cls):
+            if field in attrs.fields(Paths):  # docs/contract.md lists them
+                continue
             environment, option = (_code(field.metadata[source]) for source in ("env", "option"))
             name = f"`{field.name}`"
             if cls is VoiceSettings:

@@ -15,19 +15,13 @@ from navai_client import (
     NavaiTransportError,
 )
 from navai_client.wire._exchange import Exchange
-from navai_client.wire._operations import (
-    CREATE_CLIENT_SECRET,
-    EXECUTE_FUNCTION,
-    OPERATIONS,
-    SYNTHESIZE_SPEECH,
-)
+from navai_client.wire._operations import OPERATIONS, Paths
 from navai_client.wire._requests import Invocation, Invocations
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders, Done, Response, Send, TransportFailure
 from tests.properties import PROPERTY
 
-PATHS = {operation.name: operation.path for operation in OPERATIONS}
-CALLS = Invocations("http://x", PATHS, lambda: "key")
+CALLS = Invocations("http://x", Paths(), lambda: "key")
 HEADERS = ClientHeaders()
 GOOD = Response(
     200,
@@ -47,10 +41,8 @@ GOOD = Response(
 
 def invocations() -> list[Invocation[Any]]:
     return [
-        CALLS.prepare(CREATE_CLIENT_SECRET, {}),
-        CALLS.list_functions(None),
-        CALLS.prepare(EXECUTE_FUNCTION, {"function_name": "f"}),
-        CALLS.prepare(SYNTHESIZE_SPEECH, {"text": "Hello"}),
+        CALLS.prepare(each, {field.name: "f" for field in each.fields if field.required})
+        for each in OPERATIONS
     ]
 
 
@@ -208,7 +200,7 @@ def test_the_cause_of_a_failure_is_kept() -> None:
 
 
 def test_a_known_list_younger_than_max_age_needs_no_request() -> None:
-    backend = Invocations("http://x", PATHS, lambda: "key")
+    backend = Invocations("http://x", Paths(), lambda: "key")
     first = exchange_of(backend.list_functions(60.0), policy(), 30.0)
     assert isinstance(first.start(1000.0), Send)
     done = first.receive(Response(200, {}, b'{"items":[{"name":"a"}]}'), 1001.0)

@@ -34,9 +34,10 @@ def test_the_path_begins_with_a_slash_and_follows_the_base(base_url: str, path: 
 
 
 def test_the_default_paths_are_those_of_the_contract() -> None:
-    assert {operation.name: operation.path for operation in OPERATIONS} == {
-        "create_client_secret": "/navai/realtime/client-secret",
-        "list_functions": "/navai/functions",
-        "execute_function": "/navai/functions/execute",
-        "synthesize_speech": "/navai/speech/synthesize",
+    requests = {operation.name: (operation.method, operation.path) for operation in OPERATIONS}
+    assert requests.items() >= {
+        ("create_client_secret", ("POST", "/navai/realtime/client-secret")),
+        ("list_functions", ("GET", "/navai/functions")),
+        ("execute_function", ("POST", "/navai/functions/execute")),
+        ("synthesize_speech", ("POST", "/navai/speech/synthesize")),
     }
