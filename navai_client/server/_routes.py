@@ -124,10 +124,6 @@ class Router:
         """Respond to *request*, which :meth:`refuse` has not refused."""
         return self._routes[request.path].handler(request, body)
 
-    async def aclose(self) -> None:
-        """Cancel the calls that still run."""
-        await self._invoker.close()
-
     def too_large(self) -> BackendResponse:
         """Refuse a body that is over the limit."""
         return error_response(413, f"Request body is larger than {self.settings.max_body_bytes} bytes.")

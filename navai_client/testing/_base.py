@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final, Self
 from unittest.mock import ANY
 
 from navai_client.errors import NavaiConfigError
-from navai_client.server._backend import Backend
+from navai_client.server._app import NavaiBackend
 from navai_client.server._http import JSON_HEADER, BackendResponse, error_response
 from navai_client.testing import _assertions as assertions
 from navai_client.testing._failures import Arrival, Failure, ScriptedFailures, Stage
@@ -30,7 +30,7 @@ class BackendForTests(ABC):
 
     _can_refuse: ClassVar[bool] = True
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: NavaiBackend) -> None:
         self._backend = backend
         self._recorder = Recorder()
         self._failures = ScriptedFailures()

@@ -2,7 +2,7 @@
 
 from typing import Any, Unpack, final
 
-from navai_client.server._backend import Backend
+from navai_client.server._app import NavaiBackend
 from navai_client.server._demo import DemoServices
 from navai_client.server._settings import SettingsKeywords
 from navai_client.testing._base import BackendForTests
@@ -35,7 +35,7 @@ class FakeBackend(BackendForTests):
 
     def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
         """Make a backend with *settings*, fields of :class:`~navai_client.server.ServerSettings`."""
-        super().__init__(Backend(env={}, discover=False, services=DemoServices(), **settings))
+        super().__init__(NavaiBackend(env={}, discover=False, services=DemoServices(), **settings))
         self._server = InProcessServer(self._backend)
         self._handlers = HTTPXHandlers(self._server, self._receive)
         self.transport: InMemoryTransport = InMemoryTransport(self._server, self._receive)

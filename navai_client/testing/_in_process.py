@@ -10,7 +10,7 @@ from typing import Any, Final, final
 
 from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client._threads import CallThreads
-from navai_client.server._backend import Backend
+from navai_client.server._app import NavaiBackend
 from navai_client.server._execution import Invoker
 from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._routes import Router
@@ -29,7 +29,7 @@ class InProcessServer:
     ``Idempotency-Key`` is known on one loop.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: NavaiBackend) -> None:
         self._backend = backend
         redactor = Redactor([backend.settings.access_token or ""], base_dir=Path.cwd())
         self._redact = functools.partial(redactor.text, limit=LONGEST_ERROR)
@@ -86,7 +86,7 @@ class InProcessServer:
 class _LoopCore:
     """The core of one event loop."""
 
-    def __init__(self, backend: Backend, invoker: Invoker) -> None:
+    def __init__(self, backend: NavaiBackend, invoker: Invoker) -> None:
         self._invoker = invoker
         self._router = Router(backend.settings, backend.functions, backend.services, invoker)
         self._callers: set[asyncio.Task[Any]] = set()
@@ -117,7 +117,6 @@ class _LoopCore:
 
     async def close(self) -> None:
         """Stop the functions that still run."""
-        await self._router.aclose()
         await self._invoker.close()
 
     async def end(self) -> None:
