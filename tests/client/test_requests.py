@@ -184,6 +184,8 @@ class TestWhatRequestsSay:
         client.execute_function("f", idempotency_key="order-7")
         first, second, third = (request.headers["Idempotency-Key"] for request in backend.requests)
         assert uuid.UUID(first) != uuid.UUID(second)
+        assert (uuid.UUID(first).version, uuid.UUID(first).variant) == (4, uuid.RFC_4122)
+        assert str(uuid.UUID(first)) == first
         assert third == "order-7"
 
     def test_speech_options_are_sent_under_their_wire_names(self, clients: Clients) -> None:
