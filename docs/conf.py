@@ -61,10 +61,7 @@ nitpick_ignore_regex = [
     # Names of this package that a signature shows and that are no public names.
     (r"py:.*", r"navai_client\.(.+\.)?_.*"),
     # What stands behind a public class and is not to be used by itself.
-    (
-        r"py:.*",
-        r"navai_client\.(conformance\._requirement\.Rule|server\.access_log\.AccessLog|server\.targets\.Target)",
-    ),
+    (r"py:.*", r"navai_client\.server\.(access_log\.AccessLog|targets\.Target)"),
 ]
 
 html_theme = "furo"

@@ -19,7 +19,7 @@ from navai_client.cli._connection import (
 from navai_client.cli._output import check_folder, note, save, waiting, wants_colour, write_text
 from navai_client.cli._payload import parse_json
 from navai_client.conformance import GROUPS, PROFILES, Report
-from navai_client.conformance._requirement import ACTS
+from navai_client.conformance._catalogue import ACTS
 from navai_client.errors import NavaiConfigError
 from navai_client.wire._operations import OPERATIONS
 

@@ -6,11 +6,10 @@
     print(report.to_text())
 """
 
-from navai_client.conformance._catalogue import requirements
+from navai_client.conformance._catalogue import GROUPS, Requirement, requirements
 from navai_client.conformance._check import check
 from navai_client.conformance._profiles import PROFILES, Deviation, Profile
 from navai_client.conformance._report import Finding, Report
-from navai_client.conformance._requirement import GROUPS, Requirement
 
 __all__ = [
     "GROUPS",

@@ -1,20 +1,32 @@
 """All requirements, in the order in which a check judges them: a table with one row for each.
 
-An id stays: reports, baselines and tests refer to it. The group follows from the id, and
 ``tests/conformance/faults.py`` has a fault for each requirement that it alone finds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, Literal, get_args
+
+from attrs import field, frozen
 
 from navai_client.conformance import _rules as rules
 from navai_client.conformance._probes import WRONG_METHODS, Acts
-from navai_client.conformance._requirement import GROUPS, Group, Requirement, Rule, Severity
-from navai_client.conformance._rules import member, refused, status
+from navai_client.conformance._rules import Rule, member, refused, status
 from navai_client.errors import NavaiConfigError
 
-_GROUP_OF: Final[dict[str, Group]] = {
+Group = Literal["list", "execute", "client-secret", "errors", "cors", "limits", "speech"]
+Severity = Literal["must", "should"]
+
+GROUPS: Final[tuple[Group, ...]] = get_args(Group)
+ACTS: Final[Mapping[Acts, str]] = {
+    "execute": "execute=(name, payload)",
+    "execute_failing": "execute_failing=(name, payload)",
+    "mint": "mint=True",
+    "speak": "speak=text",
+}
+"""The argument of ``check`` that allows a requirement to act."""
+
+_GROUP_OF: Final[Mapping[str, Group]] = {
     "LIST": "list",
     "EXEC": "execute",
     "SECRET": "client-secret",
@@ -25,40 +37,58 @@ _GROUP_OF: Final[dict[str, Group]] = {
 }
 
 
-def _row(  # noqa: PLR0917 - the columns of a row
-    severity: Severity,
-    id: str,  # noqa: A002 - what a requirement calls it
-    sentence: str,
-    change: str,
-    probes: str,
-    rule: Rule,
-    source: str,
-    relates: str = "",
-    *,
-    needs: str = "",
-    acts: Acts = "",
-    unseen: str = "",
-    may_hang_up: bool = False,
-) -> Requirement:
-    return Requirement(
-        id=id,
-        group=_GROUP_OF[id.partition("-")[0]],
-        severity=severity,
-        sentence=sentence,
-        change=change,
-        source=source,
-        relates=tuple(relates.split()),
-        needs=tuple(needs.split()),
-        acts=acts,
-        probes=tuple(probes.split(", ")),
-        unseen=unseen,
-        may_hang_up=may_hang_up,
-        rule=rule,
-    )
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
 
 
-_must: Final = partial(_row, "must")
-_should: Final = partial(_row, "should")
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(", "))
+
+
+@frozen
+class Requirement:
+    """One thing that is required of a backend: a row of the table.
+
+    Attributes:
+        severity: ``must`` is what the documents say and the published clients need; ``should`` is what keeps
+            a backend safe and its errors plain, and what the reference server does.
+        id: Its name, which stays: reports, baselines and tests refer to it.
+        sentence: What is required.
+        change: What to do when it is violated.
+        probes: The names of the probes whose outcomes are judged, one after the other.
+        rule: Judges each outcome.
+        source: Where it comes from.
+        relates: Ids of the requirements on the page docs/parity.md that it is a part of.
+        needs: Ids of requirements without which it cannot be judged.
+        acts: What must be allowed for it to be checked; empty when looking is enough.
+        unseen: Why one of its probes may not have been sent.
+        may_hang_up: Whether a closed connection is as good as a response.
+    """
+
+    severity: Severity
+    id: str
+    sentence: str
+    change: str
+    probes: tuple[str, ...] = field(converter=_names)
+    rule: Rule = field(repr=False)
+    source: str
+    relates: tuple[str, ...] = field(default="", converter=_words)
+    needs: tuple[str, ...] = field(default="", converter=_words, kw_only=True)
+    acts: Acts = field(default="", kw_only=True)
+    unseen: str = field(default="", kw_only=True)
+    may_hang_up: bool = field(default=False, kw_only=True)
+
+    @property
+    def group(self) -> Group:
+        """What it is about."""
+        return _GROUP_OF[self.id.partition("-")[0]]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+_must: Final = partial(Requirement, "must")
+_should: Final = partial(Requirement, "should")
 
 _DOCUMENTS: Final = "documents"
 _DOCUMENTS_CLIENTS: Final = "documents, published clients"

@@ -9,12 +9,12 @@ import attrs
 
 from navai_client._version import __version__
 from navai_client.config import ClientConfig, resolve_base_url, resolve_headers, resolve_paths
-from navai_client.conformance._catalogue import checked_groups, requirements
+from navai_client.conformance._catalogue import ACTS, Requirement, checked_groups, requirements
 from navai_client.conformance._outcome import Outcome, shown
 from navai_client.conformance._probes import Call, Probe, Subject, first_probe, further_probes
 from navai_client.conformance._profiles import Profile, profile_of
 from navai_client.conformance._report import Finding, Report, Verdict
-from navai_client.conformance._requirement import ACTS, Evidence, Requirement, Unseen
+from navai_client.conformance._rules import Evidence, Unseen
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import Call as TransportCall, Transport
 from navai_client.transports._given import sync_transport

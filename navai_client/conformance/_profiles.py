@@ -5,8 +5,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from navai_client.conformance._requirement import Rule
-from navai_client.conformance._rules import refused, status
+from navai_client.conformance._rules import Rule, refused, status
 from navai_client.errors import NavaiConfigError
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, get_args
 
 from attrs import field, frozen
 
-from navai_client.conformance._requirement import Requirement, Severity
+from navai_client.conformance._catalogue import Requirement, Severity
 
 Verdict = Literal["passed", "failed", "warned", "skipped"]
 

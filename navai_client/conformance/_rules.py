@@ -7,13 +7,14 @@ that there was nothing to judge.
 import binascii
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
+from attrs import frozen
+
 from navai_client.conformance._outcome import NOT_JSON, Outcome, kind_of
-from navai_client.conformance._probes import FOREIGN_ORIGIN
-from navai_client.conformance._requirement import Evidence, Rule, Unseen
+from navai_client.conformance._probes import FOREIGN_ORIGIN, Subject
 from navai_client.wire._decode import trim
 
 _CLIENT_ERRORS: Final = range(400, 500)
@@ -38,6 +39,32 @@ _SHORTEST_TTL: Final = 10  # seconds; with the longest, the range that OpenAI ac
 _LONGEST_TTL: Final = 7200
 _CLOCK_SLACK: Final = 120  # seconds, for slow responses and clocks that differ
 
+
+@frozen(kw_only=True)
+class Evidence:
+    """What came of all probes, for rules that look at more than one response.
+
+    Attributes:
+        subject: What was checked.
+        outcomes: By the name of their probe.
+        asked: What each probe asked, for a person.
+        now: The clock of this machine, in Unix seconds.
+    """
+
+    subject: Subject
+    outcomes: Mapping[str, Outcome]
+    asked: Mapping[str, str]
+    now: float
+
+
+@frozen
+class Unseen:
+    """What a rule returns when there is nothing to judge: the reason."""
+
+    reason: str
+
+
+Rule = Callable[[Outcome, Evidence], str | Unseen | None]
 
 # Shared by several groups.
 

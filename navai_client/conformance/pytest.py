@@ -22,10 +22,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from navai_client.conformance._catalogue import requirements
+from navai_client.conformance._catalogue import Requirement, requirements
 from navai_client.conformance._check import check
 from navai_client.conformance._report import Report
-from navai_client.conformance._requirement import Requirement
 
 __all__ = ["ConformanceWarning", "every_requirement", "verify"]
 
