@@ -4,9 +4,11 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
+
+from navai_client.wire._decode import refuse_constant
 
 _ENUM_VALUES_SHOWN = 6
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", type(None): "null"}
@@ -88,11 +90,7 @@ def _typed(key: str, text: str, schema: Any) -> Any:
 
 
 def _loads(text: str) -> Any:
-    return json.loads(text, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not a JSON value")
+    return json.loads(text, parse_constant=refuse_constant)
 
 
 def properties_of(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -4,9 +4,10 @@ import functools
 import json
 import re
 from collections.abc import Iterable
-from typing import Any, Final, NoReturn, final
+from typing import Any, Final, final
 
 from navai_client._redaction import Redactor
+from navai_client.wire._decode import parse_long_int, refuse_constant
 from navai_client.wire._values import Response, TransportFailure
 
 NOT_JSON: Final = object()  # what a body that is not JSON parses to
@@ -27,17 +28,6 @@ def shown(text: str, secrets: Iterable[str] = ()) -> str:
 
 def _escape(character: str) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode("ascii")
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def _number(digits: str) -> int | float:
-    try:
-        return int(digits)
-    except ValueError:  # more digits than sys.get_int_max_str_digits() allows
-        return float(digits)
 
 
 @final
@@ -85,7 +75,7 @@ class Outcome:
         if self._response is None or self._response.truncated:
             return NOT_JSON
         try:
-            return json.loads(self.text, parse_constant=_refuse_constant, parse_int=_number)
+            return json.loads(self.text, parse_constant=refuse_constant, parse_int=parse_long_int)
         except (ValueError, RecursionError):
             return NOT_JSON
 

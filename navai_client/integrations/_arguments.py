@@ -8,9 +8,10 @@ import copy
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from navai_client._extras import needs_extra
+from navai_client.wire._decode import refuse_constant
 
 with needs_extra("tools", "jsonschema", "docstring_parser", "pydantic"):
     import jsonschema
@@ -110,15 +111,11 @@ def _parsed(text: str | bytes | bytearray) -> Any:
     if not text.strip():
         return None
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=refuse_constant)
     except RecursionError:
         raise ArgumentsError("they are nested too deeply") from None
     except ValueError as error:
         raise ArgumentsError(f"they are not JSON ({error})") from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _message(error: jsonschema.ValidationError | jsonschema.SchemaError) -> str:

@@ -24,7 +24,7 @@ from navai_client.server._cors import CrossOrigin
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._execution import Invoker
 from navai_client.server._http import BackendRequest, BackendResponse, error_response
-from navai_client.server._inspector import RecentCalls
+from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._routes import Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
 from navai_client.server._upstream import UpstreamServices

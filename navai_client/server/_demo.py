@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import attrs
 import msgspec
 
-from navai_client.server._errors import RequestFieldError
+from navai_client.server._errors import RequestError
 from navai_client.server._upstream import ClientSecretRequest, SpeechRequest
 from navai_client.wire._decode import trim
 
@@ -48,7 +48,7 @@ class DemoServices:
     async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return a tenth of a second of silence."""
         if not trim(SpeechRequest.from_json(request).text):
-            raise RequestFieldError("text is required.")
+            raise RequestError("text is required.")
         return {
             "provider": "elevenlabs",
             "mimeType": "audio/wav",

@@ -4,9 +4,8 @@
 
     BackendError                     .status_code, .retry_after
     ├── BackendOptionsError          400  (ValueError) a setting that cannot work; at construction
-    ├── RequestFieldError            400  (ValueError) a field of a request is missing or has the wrong type
-    ├── MissingApiKeyError           401  neither the backend nor the request has an API key
-    ├── ApiKeyNotAllowedError        403  the request brings a key, and this backend accepts none
+    ├── RequestError                 400  (ValueError) a field of a request is missing or has the wrong type
+    │                                401, 403  there is no API key, or one from a request is not accepted
     └── UpstreamError                502  OpenAI or ElevenLabs refused, did not respond, or broke its contract
         └── UpstreamTimeoutError     504  (TimeoutError) no response in time
 
@@ -25,6 +24,14 @@ class BackendError(Exception):
     status_code: int = 500
     retry_after: str | None = None
 
+    def __init__(
+        self, message: str, *, status_code: int | None = None, retry_after: str | None = None
+    ) -> None:
+        super().__init__(message)
+        if status_code is not None:
+            self.status_code = status_code
+        self.retry_after = retry_after
+
 
 class BackendOptionsError(BackendError, ValueError):
     """A setting that cannot work; the message names it."""
@@ -32,22 +39,10 @@ class BackendOptionsError(BackendError, ValueError):
     status_code: int = 400
 
 
-class RequestFieldError(BackendError, ValueError):
-    """A field of a request is missing or has the wrong type; the message names it."""
+class RequestError(BackendError, ValueError):
+    """A request that cannot be served as it is; the message says why."""
 
     status_code: int = 400
-
-
-class MissingApiKeyError(BackendError):
-    """Neither the backend nor the request has an API key."""
-
-    status_code: int = 401
-
-
-class ApiKeyNotAllowedError(BackendError):
-    """The request brings an API key, and this backend accepts none from requests."""
-
-    status_code: int = 403
 
 
 class UpstreamError(BackendError):
@@ -55,14 +50,8 @@ class UpstreamError(BackendError):
 
     status_code: int = 502
 
-    def __init__(self, message: str, *, status_code: int = 502, retry_after: str | None = None) -> None:
-        super().__init__(message)
-        self.status_code = status_code
-        self.retry_after = retry_after
-
 
 class UpstreamTimeoutError(UpstreamError, TimeoutError):
     """The upstream did not respond in time."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, status_code=504)
+    status_code: int = 504

@@ -4,14 +4,16 @@ Both values are structs of msgspec: one of each is made for every request, at a 
 No repr shows headers or bodies.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import msgspec
 
 from navai_client.functions._binding import Payload
+from navai_client.wire._decode import refuse_constant
 
 Header = tuple[bytes, bytes]
 
@@ -76,6 +78,11 @@ def error_response(status: int, message: str, *headers: Header) -> BackendRespon
     return json_response(status, {"error": message}, *headers)
 
 
+def etag_of(body: bytes) -> Header:
+    """Return the header that names the content of *body*."""
+    return b"etag", b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
+
+
 def not_modified(response: BackendResponse, request: BackendRequest) -> BackendResponse:
     """Return *response*, or 304 if the client has it already by its ETag (RFC 9110, section 13.1.2)."""
     known = request.raw_headers.get(b"if-none-match")
@@ -129,15 +136,11 @@ def _decode_leniently(body: bytes) -> Any:
     """Decode what msgspec refuses and JavaScript writes: a byte order mark, and lone surrogates."""
     try:
         text = body.removeprefix(_BYTE_ORDER_MARK).decode()
-        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=_finite)
     except RecursionError:
         raise BodyError("Request body is nested too deeply.") from None
     except ValueError:
         raise BodyError("Request body is not valid JSON.") from None
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(constant)
 
 
 def _finite(text: str) -> float:

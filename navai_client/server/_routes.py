@@ -5,7 +5,6 @@ Statuses and texts are those of the contract. Nothing here knows ASGI or sockets
 
 import asyncio
 import functools
-import hashlib
 import hmac
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -27,11 +26,13 @@ from navai_client.server._http import (
     decode_call,
     decode_record,
     error_response,
+    etag_of,
     json_response,
     not_modified,
 )
 from navai_client.server._idempotency import KeyReusedError
-from navai_client.server._inspector import CALLS_PATH, RecentCalls, page_responses
+from navai_client.server._inspector import CALLS_PATH, page_responses
+from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._openapi import describe
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._decode import trim
@@ -101,7 +102,7 @@ class Router:
         self._routes = self._make_routes()
         if recent_calls is not None:
             self._add_inspector(recent_calls)
-        self._listing: tuple[FunctionRegistry, int, BackendResponse] | None = None
+        self._listing = (-1, BackendResponse(500))  # as of a version of the registry
 
     def refuse(self, request: BackendRequest) -> BackendResponse | None:
         """Return the response to *request* if its body is not needed for one, else None."""
@@ -130,10 +131,10 @@ class Router:
 
     def _make_routes(self) -> dict[str, _Route]:
         handlers: dict[str, Handler] = {
-            CREATE_CLIENT_SECRET.name: self._client_secret,
+            CREATE_CLIENT_SECRET.name: functools.partial(self._serve, self._services.create_client_secret),
             LIST_FUNCTIONS.name: self._list,
             EXECUTE_FUNCTION.name: self._execute,
-            SYNTHESIZE_SPEECH.name: self._speech,
+            SYNTHESIZE_SPEECH.name: functools.partial(self._serve, self._services.synthesize_speech),
         }
         routes = {
             HEALTH_PATH: _Route("GET", self._health, is_open=True),
@@ -172,14 +173,11 @@ class Router:
     async def _openapi(self, _request: BackendRequest, _body: bytes) -> BackendResponse:
         return json_response(200, describe(self.settings))
 
-    async def _client_secret(self, _request: BackendRequest, body: bytes) -> BackendResponse:
-        return await self._serve(self._services.create_client_secret, body)
-
-    async def _speech(self, _request: BackendRequest, body: bytes) -> BackendResponse:
-        return await self._serve(self._services.synthesize_speech, body)
-
     async def _serve(
-        self, service: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]], body: bytes
+        self,
+        service: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]],
+        _request: BackendRequest,
+        body: bytes,
     ) -> BackendResponse:
         try:
             return json_response(200, await service(decode_record(body)), (b"cache-control", b"no-store"))
@@ -191,18 +189,14 @@ class Router:
             return error_response(error.status_code, str(error), *headers)
 
     async def _list(self, request: BackendRequest, _body: bytes) -> BackendResponse:
-        return not_modified(self._prepared_listing(), request)
-
-    def _prepared_listing(self) -> BackendResponse:
         registry = self._functions()
-        prepared = self._listing
-        if prepared is None or prepared[0] is not registry or prepared[1] != registry.version:
+        version, listing = self._listing
+        if version != registry.version:
             body = registry.listing()
-            etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
-            headers = (JSON_HEADER, (b"etag", etag), (b"cache-control", b"no-cache"))
-            response = BackendResponse(200, body, headers)
-            prepared = self._listing = (registry, registry.version, response)
-        return prepared[2]
+            headers = (JSON_HEADER, etag_of(body), (b"cache-control", b"no-cache"))
+            listing = BackendResponse(200, body, headers)
+            self._listing = (registry.version, listing)
+        return not_modified(listing, request)
 
     async def _execute(self, request: BackendRequest, body: bytes) -> BackendResponse:
         try:

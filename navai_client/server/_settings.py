@@ -104,12 +104,7 @@ def _check_port(_: object, _attribute: "attrs.Attribute[int]", port: Any) -> Non
         raise BackendOptionsError(f"PORT must be a number. Received: {port}")
 
 
-def check_ttl(_: object, _attribute: object, ttl: Any) -> None:
-    """Refuse a time to live that OpenAI does not accept.
-
-    Raises:
-        BackendOptionsError: It is not a whole number from 10 to 7200.
-    """
+def _check_ttl(_: object, _attribute: object, ttl: Any) -> None:
     if isinstance(ttl, bool) or not isinstance(ttl, int) or not _MIN_TTL_S <= ttl <= _MAX_TTL_S:
         raise BackendOptionsError(
             f"clientSecretTtlSeconds must be between {_MIN_TTL_S} and {_MAX_TTL_S}. Received: {ttl}"
@@ -311,7 +306,7 @@ class BackendOptions(_FromEnvironment):
         default=600,
         env="OPENAI_REALTIME_CLIENT_SECRET_TTL",
         parse=_whole_number,
-        validator=check_ttl,
+        validator=_check_ttl,
     )
     allow_api_key_from_request: bool = _setting(
         "Whether a request's apiKey is used if the backend has no key. In the environment only true allows "

@@ -23,9 +23,7 @@ import msgspec
 from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client._version import __version__
 from navai_client.server._errors import (
-    ApiKeyNotAllowedError,
-    MissingApiKeyError,
-    RequestFieldError,
+    RequestError,
     UpstreamError,
     UpstreamTimeoutError,
 )
@@ -185,7 +183,7 @@ def _read_fields(operation: Operation[Any], record: Mapping[str, Any]) -> dict[s
     """Return the fields of a request of *operation*, by name; None where one is absent or null.
 
     Raises:
-        RequestFieldError: One has the wrong type.
+        RequestError: One has the wrong type.
     """
     return {field.name: _read_field(field, record) for field in operation.fields}
 
@@ -195,15 +193,15 @@ def _read_field(field: Field, record: Mapping[str, Any]) -> Any:
     if outer:
         inner = record.get(outer)
         if not isinstance(inner, dict | None):
-            raise RequestFieldError(f"{outer} must be an object.")
+            raise RequestError(f"{outer} must be an object.")
         record = inner or {}
     value = record.get(name)
     kinds, description = _JSON_TYPES[field.type]
     if value is None or (isinstance(value, kinds) and isinstance(value, bool) == (kinds is bool)):
         if field.type == "number" and value is not None and abs(value) > _MAX_NUMBER:
-            raise RequestFieldError(f"{name} is too large.")
+            raise RequestError(f"{name} is too large.")
         return value
-    raise RequestFieldError(f"{name} must be {description}.")
+    raise RequestError(f"{name} must be {description}.")
 
 
 @attrs.frozen(kw_only=True)
@@ -223,7 +221,7 @@ class ClientSecretRequest:
         """Read the fields of a request's body, and ignore others.
 
         Raises:
-            RequestFieldError: A field is not a string.
+            RequestError: A field is not a string.
         """
         return cls(**_read_fields(CREATE_CLIENT_SECRET, record))
 
@@ -245,9 +243,8 @@ async def create_realtime_client_secret(
         ``value``, ``expires_at`` (Unix seconds, if OpenAI gave it) and ``speech`` with its ``provider``.
 
     Raises:
-        RequestFieldError: A field of the request has the wrong type.
-        MissingApiKeyError: Neither the backend nor the request has a key.
-        ApiKeyNotAllowedError: The request has a key, the backend has none, and accepts none from requests.
+        RequestError: A field of the request has the wrong type (400), neither the backend nor the request has
+            a key (401), or only the request has one, and the backend accepts none from requests (403).
         UpstreamError: OpenAI refused, did not respond, or gave no client secret.
     """
     attrs.validate(options)
@@ -296,13 +293,16 @@ def _choose_key(options: BackendOptions, request: ClientSecretRequest) -> str:
         return options.openai_api_key
     key = trim(request.api_key or "")
     if not key:
-        raise MissingApiKeyError("Missing API key. Configure openaiApiKey or send apiKey in request.")
+        raise RequestError(
+            "Missing API key. Configure openaiApiKey or send apiKey in request.", status_code=401
+        )
     if not options.allow_api_key_from_request:
-        raise ApiKeyNotAllowedError(
-            "Passing apiKey from request is disabled. Set allowApiKeyFromRequest=true to enable it."
+        raise RequestError(
+            "Passing apiKey from request is disabled. Set allowApiKeyFromRequest=true to enable it.",
+            status_code=403,
         )
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise RequestFieldError("apiKey must be printable ASCII without spaces.")  # for a header
+        raise RequestError("apiKey must be printable ASCII without spaces.")  # for a header
     return key
 
 
@@ -340,7 +340,7 @@ class SpeechRequest:
         """Read the fields of a request's body, and ignore others.
 
         Raises:
-            RequestFieldError: A field has the wrong type.
+            RequestError: A field has the wrong type.
         """
         fields = _read_fields(SYNTHESIZE_SPEECH, record)
         voice = {field.name: fields.pop(field.name) for field in attrs.fields(VoiceSettings)}
@@ -368,18 +368,18 @@ async def synthesize_speech(
         ``provider``, ``mimeType`` and ``audioBase64``.
 
     Raises:
-        RequestFieldError: A field of the request is missing or wrong, or ElevenLabs is not the provider.
+        RequestError: A field of the request is missing or wrong, or ElevenLabs is not the provider.
         UpstreamError: ElevenLabs refused, did not respond, or gave no audio.
     """
     if options.tts_provider != "elevenlabs":
-        raise RequestFieldError(
+        raise RequestError(
             'Speech synthesis is only available when NAVAI_TTS_PROVIDER is set to "elevenlabs".'
         )
     if not isinstance(request, SpeechRequest):
         request = SpeechRequest.from_json(request)
     body: dict[str, Any] = {"text": trim(request.text)}
     if not body["text"]:
-        raise RequestFieldError("text is required.")
+        raise RequestError("text is required.")
     voice = trim(request.voice_id or "") or options.elevenlabs_voice_id or ""
     audio_format = trim(request.output_format or "") or options.elevenlabs_output_format
     query = {"output_format": audio_format}
@@ -426,17 +426,9 @@ class UpstreamServices:
     """Mints at OpenAI and speaks with ElevenLabs, over one pool of connections."""
 
     def __init__(self, options: BackendOptions) -> None:
-        self._options = options
-        self._upstream = Upstream()
-
-    async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Mint a client secret."""
-        return await create_realtime_client_secret(self._options, request, upstream=self._upstream)
-
-    async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Synthesize speech."""
-        return await synthesize_speech(self._options, request, upstream=self._upstream)
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._upstream.aclose()
+        upstream = Upstream()
+        self.create_client_secret = functools.partial(
+            create_realtime_client_secret, options, upstream=upstream
+        )
+        self.synthesize_speech = functools.partial(synthesize_speech, options, upstream=upstream)
+        self.aclose = upstream.aclose

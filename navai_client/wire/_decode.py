@@ -199,20 +199,22 @@ def _parse(text: str) -> Any:
             raise
         except ValueError:  # an integer with more digits than int() accepts
             return _lenient_decoder.decode(text)
-    except (RecursionError, json.JSONDecodeError):
+    except (RecursionError, ValueError):
         return _INVALID
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise json.JSONDecodeError(f"{name} is not JSON", name, 0)
+def refuse_constant(name: str) -> NoReturn:
+    """Refuse ``NaN`` and the infinities, which Python reads: the ``parse_constant`` of ``json.loads``."""
+    raise ValueError(f"{name} is not a JSON value")
 
 
-def _parse_long_int(digits: str) -> int | float:
+def parse_long_int(digits: str) -> int | float:
+    """Read an integer of any length; one of more digits than ``int()`` accepts as JavaScript does."""
     try:
         return int(digits)
     except ValueError:
         return float(digits)
 
 
-_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-_lenient_decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_parse_long_int)
+_decoder = json.JSONDecoder(parse_constant=refuse_constant)
+_lenient_decoder = json.JSONDecoder(parse_constant=refuse_constant, parse_int=parse_long_int)

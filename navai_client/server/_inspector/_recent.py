@@ -14,7 +14,7 @@ from navai_client.server._http import (
     BackendResponse,
     not_modified,
 )
-from navai_client.server._inspector._page import PAGE_PATH
+from navai_client.server._inspector import PAGE_PATH
 
 _MAX_CALLS: Final = 100  # at most 3.2 MB with _KEPT_BYTES of each body
 _IGNORED_PATHS: Final = frozenset({PAGE_PATH, "/health"})
