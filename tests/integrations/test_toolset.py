@@ -282,7 +282,7 @@ async def test_names_are_normalized_and_reserved_names_need_the_generic_tool() -
         ("execute_app_function", '"text"', "an object is required, not a string"),
         ("navigate_to", {"target": 7}, "target: 7 is not of type 'string'"),
         ("navigate_to", "{", "they are not JSON"),
-        ("f", '{"a": NaN}', "NaN is not JSON"),
+        ("f", '{"a": NaN}', "NaN is not a JSON value"),
         ("f", b'{"a": ', "they are not JSON"),
         ("f", 7, "an object is required, not a number"),
     ],
