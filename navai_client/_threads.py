@@ -73,15 +73,7 @@ class CallThreads:
         self._free = 0
 
     async def run(self, function: Hashable, call: Callable[[], T]) -> T:
-        """Return the result of *call*, made in a thread. If this is cancelled, the call is abandoned.
-
-        Args:
-            function: The function whose slots the call takes.
-            call: Made in a copy of this context.
-
-        Raises:
-            NoThreadLeftError: Every slot is held by abandoned calls.
-        """
+        """Return the result of *call*, made by ``submit``; if this is cancelled, the call is abandoned."""
         done: asyncio.Future[tuple[Any, BaseException | None]] = asyncio.get_running_loop().create_future()
 
         def resolve(*outcome: Any) -> None:

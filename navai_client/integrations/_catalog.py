@@ -192,7 +192,7 @@ def _from_local(local: RegisteredFunction, options: ToolsetOptions) -> Function:
     tool = Tool(
         name=local.name,
         description=local.description or _UNDESCRIBED,
-        parameters=presentable(inlined(local.parameters)),
+        parameters=presentable(local.parameters),
         source=local.source,
         kind="local",
         read_only=local.name in options["read_only"],

@@ -33,7 +33,7 @@ def primary_instructions(
     Args:
         base: Who the agent is; None for the JavaScript agent's text.
         routes: The routes that it may open, or None if it cannot navigate.
-        functions: Lines about its functions.
+        functions: Lines from ``function_lines``.
         specialists: Lines about the agents that it can hand over to.
         generic: Whether it has ``execute_app_function``.
         named: Whether at least one function has a schema with named parameters.
@@ -66,12 +66,7 @@ def primary_instructions(
 
 
 def specialist_instructions(base: str, *, functions: Sequence[str]) -> str:
-    """Return the instructions of an agent for tasks of one kind.
-
-    Args:
-        base: Who the agent is.
-        functions: Lines about its functions.
-    """
+    """Return the instructions of an agent for tasks of one kind."""
     return "\n".join(
         (
             base,

@@ -143,8 +143,7 @@ class ToolOutcome:
             fields["may_have_executed"] = True
         if shown and self.details is not None:
             fields["details"] = self.details
-        safe: dict[str, Any] = to_jsonable(fields)
-        return safe
+        return fields
 
     def to_json(self, *, max_result_chars: int | None = None, include_details: bool | None = None) -> str:
         """Return ``as_dict()`` as strict JSON: the text for the model.

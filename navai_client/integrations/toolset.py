@@ -50,19 +50,14 @@ class _Backend:
 
     async def refresh(self) -> None:
         """List the functions; if the backend fails, keep the list and say why in ``warnings``."""
-        listed: FunctionList = await self._ask("list_functions", self.client.list_functions)
+        listed: FunctionList = await self.ask("list_functions", self.client.list_functions)
         self.warnings = listed.warnings
         if listed.error is None:
             self.listed = listed
 
-    async def execute(self, call: ToolCall, key: str, timeout: float | None) -> Any:
-        """Execute a function of the backend."""
-        execute = partial(self.client.execute_function, idempotency_key=key, timeout=timeout)
-        return await self._ask(call.function_name, partial(execute, call.function_name, call.arguments))
-
-    async def _ask(self, slots: str, ask: Callable[[], Any]) -> Any:
+    async def ask(self, slots: str, method: Callable[[], Any]) -> Any:
         """Return the result of a method of the client, which runs in a thread if it blocks."""
-        return await (ask() if self._client_is_async else self.threads.run(slots, ask))
+        return await (method() if self._client_is_async else self.threads.run(slots, method))
 
     def idempotency_key(self, call: ToolCall) -> str:
         """Return a key that is the same for the same call: a backend that knows keys runs it once, too."""
@@ -259,8 +254,10 @@ class Toolset:
         return self._built[1]
 
     async def _work(self, call: ToolCall, found: Resolved, key: str, timeout: float | None) -> Any:
+        name, backend = call.function_name, self._backend
         if found.bound is None:
-            return await self._backend.execute(call, key, timeout)
+            execute = partial(backend.client.execute_function, name, call.arguments)
+            return await backend.ask(name, partial(execute, idempotency_key=key, timeout=timeout))
         if found.function is not None and found.function.may_block:
-            return await awaited(await self._backend.threads.run(call.function_name, found.bound))
+            return await awaited(await backend.threads.run(name, found.bound))
         return await awaited(found.bound())

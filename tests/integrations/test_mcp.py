@@ -242,11 +242,11 @@ class TestTheTools:
     @pytest.mark.parametrize("way", ["memory, legacy", "stdio, legacy"])
     @in_a_loop
     async def test_that_changed_are_announced_to_hosts_of_the_older_protocol(self, way: str) -> None:
-        told = asyncio.Event()
+        notified = asyncio.Event()
 
         async def handler(message: object) -> None:
             assert isinstance(message, types.ToolListChangedNotification)
-            told.set()
+            notified.set()
 
         async with (
             served() as (live, backend),
@@ -259,15 +259,15 @@ class TestTheTools:
             def sing() -> str:
                 return "la"
 
-            await told.wait()
+            await notified.wait()
             assert "sing" in {tool.name for tool in (await host.list_tools()).tools}
 
     @in_a_loop
     async def test_that_changed_are_announced_to_the_others_after_a_host_disconnected(self) -> None:
-        told = asyncio.Event()
+        notified = asyncio.Event()
 
         async def handler(message: object) -> None:
-            told.set()
+            notified.set()
 
         async with served() as (live, backend):
             server = build_mcp_server(backend, poll=0.01)
@@ -280,7 +280,7 @@ class TestTheTools:
                 def sing() -> str:
                     return "la"
 
-                await told.wait()
+                await notified.wait()
 
     @in_a_loop
     async def test_that_changed_do_not_wait_for_a_host_that_does_not_read(self) -> None:
@@ -303,14 +303,14 @@ class TestTheTools:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("navai_client.integrations.mcp._MAX_SESSIONS", 1)
-        told: list[str] = []
+        notified: list[str] = []
         done = asyncio.Event()
 
         async def first(message: object) -> None:
-            told.append("first")
+            notified.append("first")
 
         async def last(message: object) -> None:
-            told.append("last")
+            notified.append("last")
             done.set()
 
         async with served() as (live, backend):
@@ -328,7 +328,7 @@ class TestTheTools:
 
                 await done.wait()
                 await early.list_tools()
-        assert told == ["last"]
+        assert notified == ["last"]
 
     @in_a_loop
     async def test_include_navigation(self) -> None:

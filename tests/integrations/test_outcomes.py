@@ -92,7 +92,7 @@ for _ in range(5000):
 
 
 @pytest.mark.parametrize(
-    ("result", "told"),
+    ("result", "expected"),
     [
         (None, None),
         ({"a": [1, 2.5, True, None, "é"]}, {"a": [1, 2.5, True, None, "é"]}),
@@ -129,8 +129,8 @@ for _ in range(5000):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_any_result_becomes_json(result: Any, told: Any) -> None:
-    assert shown(result) == told
+def test_any_result_becomes_json(result: Any, expected: Any) -> None:
+    assert shown(result) == expected
 
 
 @pytest.mark.parametrize("result", [DEEP, 10**5000], ids=["levels", "digits"])
@@ -142,14 +142,14 @@ class TestLongResults:
     """They are cut where they are longest, with a mark."""
 
     def test_a_string_keeps_its_beginning(self) -> None:
-        told = shown("abc" * 1000, max_result_chars=200)
-        assert told.startswith("abcabc")
-        assert told.endswith(" of 3000 characters shown]")
+        cut = shown("abc" * 1000, max_result_chars=200)
+        assert cut.startswith("abcabc")
+        assert cut.endswith(" of 3000 characters shown]")
 
     def test_a_list_keeps_its_first_items(self) -> None:
-        told = shown(list(range(10_000)), max_result_chars=300)
-        assert told[:3] == [0, 1, 2]
-        assert told[-1] == f"… [cut: {len(told) - 1} of 10000 items shown]"
+        cut = shown(list(range(10_000)), max_result_chars=300)
+        assert cut[:3] == [0, 1, 2]
+        assert cut[-1] == f"… [cut: {len(cut) - 1} of 10000 items shown]"
 
     def test_a_first_item_that_is_too_long_by_itself_is_cut(self) -> None:
         first, mark = shown([{"text": "x" * 5000}, 2], max_result_chars=400)
@@ -162,18 +162,18 @@ class TestLongResults:
         assert only.endswith(" of 5000 characters shown]")
 
     def test_short_fields_stay_complete_beside_a_long_one(self) -> None:
-        told = shown({"items": ["x" * 50] * 100, "total": 100, "next": "page 2"}, max_result_chars=600)
-        assert (told["total"], told["next"]) == (100, "page 2")
-        assert told["items"][-1].endswith(" of 100 items shown]")
+        cut = shown({"items": ["x" * 50] * 100, "total": 100, "next": "page 2"}, max_result_chars=600)
+        assert (cut["total"], cut["next"]) == (100, "page 2")
+        assert cut["items"][-1].endswith(" of 100 items shown]")
 
     def test_of_many_fields_the_first_are_kept(self) -> None:
-        told = shown({f"field {number}": number for number in range(1000)}, max_result_chars=400)
-        assert told["field 0"] == 0
-        assert told["…"].endswith(" of 1000 fields shown]")
+        cut = shown({f"field {number}": number for number in range(1000)}, max_result_chars=400)
+        assert cut["field 0"] == 0
+        assert cut["…"].endswith(" of 1000 fields shown]")
 
     def test_what_cannot_be_cut_in_its_shape_is_cut_as_text(self) -> None:
-        told = shown({"n": 10**4000}, max_result_chars=200)
-        assert isinstance(told, str | dict)
+        cut = shown({"n": 10**4000}, max_result_chars=200)
+        assert isinstance(cut, str | dict)
 
     def test_truncated_stands_beside_the_result(self) -> None:
         outcome = ToolOutcome(ok=True, function_name="f", source="s", result="x" * 500, max_result_chars=200)
@@ -190,8 +190,8 @@ class TestLongResults:
         st.integers(200, 600),
     )
     def test_no_result_exceeds_its_limit(self, result: Any, most: int) -> None:
-        told = shown(result, max_result_chars=most)
-        assert len(json.dumps(told, ensure_ascii=False, separators=(",", ":"))) <= most
+        cut = shown(result, max_result_chars=most)
+        assert len(json.dumps(cut, ensure_ascii=False, separators=(",", ":"))) <= most
 
 
 def test_details_are_included_on_request() -> None:

@@ -32,17 +32,17 @@ async def served(**options: Unpack[ToolsetOptions]) -> AsyncIterator[tuple[LiveB
 
 def results(messages: list[dict[str, Any]], call_id: str = "call_1") -> list[Any]:
     """Return the results of a call in the conversation, in both of Pipecat's forms."""
-    told = []
+    results = []
     for message in messages:
         if message["role"] not in ("tool", "developer"):
             continue
         content = message["content"]
         said = json.loads(content) if content.startswith("{") else content
         if not isinstance(said, dict) or said.get("type") != "async_tool":
-            told.append((message["tool_call_id"], said))
+            results.append((message["tool_call_id"], said))
         elif said["status"] == "finished":
-            told.append((said["tool_call_id"], json.loads(said["result"])))
-    return [result for whose, result in told if whose == call_id]
+            results.append((said["tool_call_id"], json.loads(said["result"])))
+    return [result for whose, result in results if whose == call_id]
 
 
 class TestACall:

@@ -135,7 +135,7 @@ def load(client: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("error", "told", "error_type"),
+    ("error", "expected", "error_type"),
     [
         (
             FunctionFailedError("no table left", function_name="f", details="no table left"),
@@ -170,10 +170,12 @@ def load(client: Any, **options: Any) -> Any:
     ids=lambda value: type(value).__name__,
 )
 @in_a_loop
-async def test_each_failure_of_a_backend_is_an_outcome(error: Exception, told: Any, error_type: str) -> None:
+async def test_each_failure_of_a_backend_is_an_outcome(
+    error: Exception, expected: Any, error_type: str
+) -> None:
     async with await load(Scripted(f=error)) as toolset:
         outcome = await toolset.call("f", {"a": 1}, call_id="c1")
-        assert outcome.as_dict() == {"ok": False, "function_name": "f", **told}
+        assert outcome.as_dict() == {"ok": False, "function_name": "f", **expected}
         assert (outcome.error_type, outcome.details, outcome.call_id) == (error_type, str(error), "c1")
         detailed = await load(Scripted(f=error), show_details=True)
         assert json.loads((await detailed.call("f")).to_json())["details"] == str(error)
@@ -342,13 +344,13 @@ class TestHooks:
 
     @in_a_loop
     async def test_a_call_is_refused_with_the_string_that_before_returns(self) -> None:
-        told: list[Any] = []
+        ended: list[Any] = []
         client = Scripted(pay=1, look=2)
 
         async def before(call: ToolCall) -> str | None:
             return "Ask the person to confirm first." if not call.read_only else None
 
-        options = {"before": before, "after": lambda call, outcome: told.append((call, outcome))}
+        options = {"before": before, "after": lambda call, outcome: ended.append((call, outcome))}
         async with await load(client, read_only=["LOOK"], **options) as toolset:
             refused = await toolset.call("pay", {"a": 1}, call_id="c1")
             assert refused.as_dict() == {
@@ -359,12 +361,12 @@ class TestHooks:
             assert (await toolset.call("look")).result == 2
             assert [name for name, *_ in client.asked] == ["look"]
             await toolset.call("nothing")
-        assert [(call.function_name, outcome.error_type) for call, outcome in told] == [
+        assert [(call.function_name, outcome.error_type) for call, outcome in ended] == [
             ("pay", "refused"),
             ("look", None),
             ("nothing", "unknown_function"),
         ]
-        assert told[0][0] == ToolCall(
+        assert ended[0][0] == ToolCall(
             call_id="c1",
             tool_name="pay",
             function_name="pay",
@@ -400,14 +402,14 @@ class TestHooks:
 
     @in_a_loop
     async def test_slow_is_called_once_while_the_call_runs(self) -> None:
-        told = asyncio.Event()
+        called = asyncio.Event()
         names: list[str] = []
 
         async def slow(call: ToolCall) -> None:
             names.append(call.function_name)
-            told.set()
+            called.set()
 
-        client = Scripted(f=told.wait, quick=1)
+        client = Scripted(f=called.wait, quick=1)
         async with await load(client, slow=slow, slow_after=0.001, timeout=None) as toolset:
             assert (await toolset.call("f")).result is True
             assert client.asked[0][3] is None
