@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from navai_client._extras import needs_extra
-from navai_client.wire._decode import refuse_constant
+from navai_client.wire._decode import parse_finite, refuse_constant
 
 with needs_extra("tools", "jsonschema", "docstring_parser", "pydantic"):
     import jsonschema
@@ -111,7 +111,7 @@ def _parsed(text: str | bytes | bytearray) -> Any:
     if not text.strip():
         return None
     try:
-        return json.loads(text, parse_constant=refuse_constant)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=parse_finite)
     except RecursionError:
         raise ArgumentsError("they are nested too deeply") from None
     except ValueError as error:

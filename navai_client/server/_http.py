@@ -6,14 +6,13 @@ No repr shows headers or bodies.
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from navai_client.functions._binding import Payload
-from navai_client.wire._decode import refuse_constant
+from navai_client.wire._decode import parse_finite, refuse_constant
 
 Header = tuple[bytes, bytes]
 
@@ -136,15 +135,8 @@ def _decode_leniently(body: bytes) -> Any:
     """Decode what msgspec refuses and JavaScript writes: a byte order mark, and lone surrogates."""
     try:
         text = body.removeprefix(_BYTE_ORDER_MARK).decode()
-        return json.loads(text, parse_constant=refuse_constant, parse_float=_finite)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=parse_finite)
     except RecursionError:
         raise BodyError("Request body is nested too deeply.") from None
     except ValueError:
         raise BodyError("Request body is not valid JSON.") from None
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value

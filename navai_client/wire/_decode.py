@@ -7,6 +7,7 @@ says, with invalid bytes replaced and a byte order mark dropped; JSON is strict;
 
 import binascii
 import json
+import math
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -206,6 +207,14 @@ def _parse(text: str) -> Any:
 def refuse_constant(name: str) -> NoReturn:
     """Refuse ``NaN`` and the infinities, which Python reads: the ``parse_constant`` of ``json.loads``."""
     raise ValueError(f"{name} is not a JSON value")
+
+
+def parse_finite(digits: str) -> float:
+    """Refuse numbers that only infinity stands for, such as 1e999: the ``parse_float`` of ``json.loads``."""
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{digits} is too large")
+    return value
 
 
 def parse_long_int(digits: str) -> int | float:

@@ -284,6 +284,8 @@ async def test_names_are_normalized_and_reserved_names_need_the_generic_tool() -
         ("execute_app_function", '"text"', "an object is required, not a string"),
         ("navigate_to", {"target": 7}, "target: 7 is not of type 'string'"),
         ("navigate_to", "{", "they are not JSON"),
+        ("f", '{"a": 1e999}', "1e999 is too large"),
+        ("local", '{"a": 1e999}', "1e999 is too large"),
         ("f", '{"a": NaN}', "NaN is not a JSON value"),
         ("f", b'{"a": ', "they are not JSON"),
         ("f", 7, "an object is required, not a number"),
@@ -294,8 +296,11 @@ async def test_names_are_normalized_and_reserved_names_need_the_generic_tool() -
 async def test_arguments_that_are_not_valid_are_refused_with_the_reason(
     tool: str, arguments: Any, problem: str
 ) -> None:
+    def local(a: Any) -> str:
+        return repr(a)
+
     client = Scripted(f=1)
-    async with await load(client, navigate=lambda _: None) as toolset:
+    async with await load(client, functions=[local], navigate=lambda _: None) as toolset:
         outcome = await toolset.call(tool, arguments)
         assert outcome.error_type == "invalid_arguments"
         assert problem in (outcome.error or "")
