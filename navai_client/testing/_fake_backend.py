@@ -5,9 +5,9 @@ from typing import Any, Unpack, final
 from navai_client.server._app import NavaiBackend
 from navai_client.server._demo import DemoServices
 from navai_client.server._settings import SettingsKeywords
-from navai_client.testing._base import BackendForTests
+from navai_client.testing._backend_base import BackendForTests
 from navai_client.testing._fake_transports import AsyncInMemoryTransport, HTTPXHandlers, InMemoryTransport
-from navai_client.testing._in_process import InProcessServer
+from navai_client.testing._in_memory_server import InMemoryServer
 
 
 @final
@@ -36,7 +36,7 @@ class FakeBackend(BackendForTests):
     def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
         """Make a backend with *settings*, fields of :class:`~navai_client.server.ServerSettings`."""
         super().__init__(NavaiBackend(env={}, discover=False, services=DemoServices(), **settings))
-        self._server = InProcessServer(self._backend)
+        self._server = InMemoryServer(self._backend)
         self._handlers = HTTPXHandlers(self._server, self._receive)
         self.transport: InMemoryTransport = InMemoryTransport(self._server, self._receive)
         self.async_transport: AsyncInMemoryTransport = AsyncInMemoryTransport(self._server, self._receive)

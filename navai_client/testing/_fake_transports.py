@@ -12,8 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from navai_client.errors import NavaiStateError
 from navai_client.server._http import BackendResponse
-from navai_client.testing._failures import Arrival
-from navai_client.testing._in_process import InProcessServer
+from navai_client.testing._in_memory_server import InMemoryServer
+from navai_client.testing._scripted_failures import Arrival
 from navai_client.transports import Call
 from navai_client.transports._body import Body, outcome
 from navai_client.wire._values import Request, Response, TransportFailure
@@ -32,7 +32,7 @@ class Receive(Protocol):
 class _Connector:
     """Takes requests in: records each, and has the server respond."""
 
-    def __init__(self, server: InProcessServer, receive: Receive) -> None:
+    def __init__(self, server: InMemoryServer, receive: Receive) -> None:
         self._server = server
         self._receive = receive
 

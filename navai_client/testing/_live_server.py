@@ -12,7 +12,7 @@ from navai_client.server._app import NavaiBackend
 from navai_client.server._demo import DemoServices
 from navai_client.server._http import BackendResponse
 from navai_client.server._settings import BackendOptions, SettingsKeywords
-from navai_client.testing._base import BackendForTests
+from navai_client.testing._backend_base import BackendForTests
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]

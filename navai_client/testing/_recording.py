@@ -125,6 +125,11 @@ class RecordedCall:
         return ", then ".join(request.outcome for request in self.requests)
 
 
+def lookup_name(name: str) -> str:
+    """Return *name*, of a function, as the backend looks it up."""
+    return trim(name).lower()
+
+
 def read_request(
     settings: ServerSettings, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes
 ) -> RecordedRequest:
@@ -134,7 +139,7 @@ def read_request(
     if operation == EXECUTE_FUNCTION.name:
         record = request.json()
         name = record.get("function_name")
-        request.function_name = trim(name).lower() if isinstance(name, str) else None
+        request.function_name = lookup_name(name) if isinstance(name, str) else None
         request.payload = record.get("payload")
     return request
 

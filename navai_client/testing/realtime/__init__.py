@@ -3,7 +3,7 @@
 from navai_client._extras import needs_extra
 
 with needs_extra("testing", "websockets"):
-    from navai_client.testing.realtime._client_secrets import MintedSecret
+    from navai_client.testing.realtime._minting import MintedSecret
     from navai_client.testing.realtime._script import Action, BargeIn, Call, Disconnect, Raw, Say, Until
     from navai_client.testing.realtime._server import FakeRealtimeServer
     from navai_client.testing.realtime._session import FakeRealtimeSession

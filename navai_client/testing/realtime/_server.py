@@ -15,7 +15,7 @@ from websockets.http11 import Request, Response
 from navai_client._redaction import mask
 from navai_client._threads import run_in_thread
 from navai_client.testing._loop_thread import LoopThread
-from navai_client.testing.realtime._client_secrets import MintedSecret, MintServer
+from navai_client.testing.realtime._minting import MintedSecret, MintServer
 from navai_client.testing.realtime._script import Action, Script
 from navai_client.testing.realtime._session import FakeRealtimeSession
 

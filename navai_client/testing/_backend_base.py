@@ -4,16 +4,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self, Unpack
 from unittest.mock import ANY
 
 from navai_client.errors import NavaiConfigError
 from navai_client.server._app import NavaiBackend
 from navai_client.server._http import JSON_HEADER, BackendResponse, error_response
 from navai_client.testing import _assertions as assertions
-from navai_client.testing._failures import Arrival, Failure, ScriptedFailures, Stage
-from navai_client.testing._recording import RecordedCall, RecordedRequest, Recorder, read_request
-from navai_client.wire._decode import trim
+from navai_client.testing._recording import RecordedCall, RecordedRequest, Recorder, lookup_name, read_request
+from navai_client.testing._scripted_failures import Arrival, Failure, ScriptedFailures, Stage, Which
 from navai_client.wire._encode import encode_json
 
 _ERRORS: Final = range(400, 600)
@@ -95,7 +94,7 @@ class BackendForTests(ABC):
             AssertionError: It was; the message says with what.
         """
         __tracebackhide__ = True
-        name = None if function_name is None else trim(function_name).lower()
+        name = None if function_name is None else lookup_name(function_name)
         calls = [call for call in self.calls if name in (None, call.function_name)]
         if calls:
             raise AssertionError(assertions.unexpected_calls(name, calls))
@@ -117,10 +116,7 @@ class BackendForTests(ABC):
         *,
         error: str | None = None,
         retry_after: int | str | None = None,
-        function: str | None = None,
-        operation: str | None = None,
-        times: int | None = 1,
-        optional: bool = False,
+        **which: Unpack[Which],
     ) -> None:
         """Respond to the next request with an error, without executing anything.
 
@@ -130,10 +126,9 @@ class BackendForTests(ABC):
             status: The HTTP status, 400 to 599.
             error: The ``error`` of the response, by default the status's name.
             retry_after: The response's ``Retry-After``: whole seconds, or an HTTP date.
-            function: Only for requests that execute this function.
-            operation: Only for requests of this method of the clients, such as ``"list_functions"``.
-            times: For how many such requests; None for all of them.
-            optional: Whether the test may end without such a request.
+            which: The requests: ``function=`` for those that execute this function, ``operation=`` for those
+                of this method of the clients, such as ``"list_functions"``; ``times=`` for how many, by
+                default 1, None for all. With ``optional=True`` the test may end without such a request.
 
         Raises:
             NavaiConfigError: If no request could ever fit.
@@ -147,11 +142,7 @@ class BackendForTests(ABC):
         if retry_after is not None:
             header = (b"retry-after", str(retry_after).encode("latin-1"))
             response = BackendResponse(status, response.body, (*response.headers, header))
-        text = _text_of("fail_next", status=status, function=function, operation=operation)
-        failure = Failure(response=response)
-        self._failures.add(
-            text, failure, operation=operation, function=function, times=times, optional=optional
-        )
+        self._failures.add(Failure(call=("fail_next", {"status": status}), response=response, **which))
 
     def answer_next(
         self,
@@ -160,10 +151,7 @@ class BackendForTests(ABC):
         json: Any = None,
         status: int = 200,
         headers: Mapping[str, str] | None = None,
-        function: str | None = None,
-        operation: str | None = None,
-        times: int | None = 1,
-        optional: bool = False,
+        **which: Unpack[Which],
     ) -> None:
         """Respond to the next request with a response of your own, such as one that breaks the contract.
 
@@ -172,10 +160,7 @@ class BackendForTests(ABC):
             json: The body as a JSON value instead.
             status: The HTTP status, 200 to 599.
             headers: Headers of the response; ``Content-Type`` is ``application/json`` unless given.
-            function: As for ``fail_next``, like all that follow.
-            operation: See there.
-            times: See there.
-            optional: See there.
+            which: The requests, as for ``fail_next``.
 
         Raises:
             NavaiConfigError: If no request could ever fit.
@@ -193,58 +178,29 @@ class BackendForTests(ABC):
             for name, value in (headers or {}).items()
         )
         typed = own if any(name == b"content-type" for name, _ in own) else (JSON_HEADER, *own)
-        text = _text_of("answer_next", status=status, function=function, operation=operation)
-        failure = Failure(response=BackendResponse(status, body, typed))
-        self._failures.add(
-            text, failure, operation=operation, function=function, times=times, optional=optional
-        )
+        response = BackendResponse(status, body, typed)
+        self._failures.add(Failure(call=("answer_next", {"status": status}), response=response, **which))
 
-    def delay_next(
-        self,
-        seconds: float,
-        *,
-        function: str | None = None,
-        operation: str | None = None,
-        times: int | None = 1,
-        optional: bool = False,
-    ) -> None:
+    def delay_next(self, seconds: float, **which: Unpack[Which]) -> None:
         """Let time pass before the backend acts on the next request; a client that waits less long times out.
 
         Args:
             seconds: How much.
-            function: As for ``fail_next``, like all that follow.
-            operation: See there.
-            times: See there.
-            optional: See there.
+            which: The requests, as for ``fail_next``.
 
         Raises:
             NavaiConfigError: If that could never happen.
         """
-        text = _text_of("delay_next", seconds=seconds, function=function, operation=operation)
-        failure = Failure(delay=seconds)
-        self._failures.add(
-            text, failure, operation=operation, function=function, times=times, optional=optional
-        )
+        self._failures.add(Failure(call=("delay_next", {"seconds": seconds}), delay=seconds, **which))
 
-    def drop_next(
-        self,
-        *,
-        before: Stage = "answering",
-        function: str | None = None,
-        operation: str | None = None,
-        times: int | None = 1,
-        optional: bool = False,
-    ) -> None:
+    def drop_next(self, *, before: Stage = "answering", **which: Unpack[Which]) -> None:
         """Drop the connection of the next request.
 
         Args:
             before: ``"sending"``: nothing of the request leaves, as when nothing listens. ``"executing"``:
                 the request arrives and nothing is done. ``"answering"``: it is done, and the response is
                 lost. The caller cannot tell the last two apart.
-            function: As for ``fail_next``, like all that follow.
-            operation: See there.
-            times: See there.
-            optional: See there.
+            which: The requests, as for ``fail_next``.
 
         Raises:
             NavaiConfigError: If that could never happen.
@@ -254,11 +210,7 @@ class BackendForTests(ABC):
                 "A real server cannot refuse one request before it is sent; FakeBackend can, and a server "
                 "that is closed refuses all."
             )
-        text = _text_of("drop_next", before=before, function=function, operation=operation)
-        failure = Failure(drop=before)
-        self._failures.add(
-            text, failure, operation=operation, function=function, times=times, optional=optional
-        )
+        self._failures.add(Failure(call=("drop_next", {"before": before}), drop=before, **which))
 
     def _receive(self, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes) -> Arrival:
         """Record a request, and return it with what goes wrong with it."""
@@ -272,7 +224,7 @@ class BackendForTests(ABC):
         self, function_name: str, payload: Any, containing: Any, times: int | None, *, only: bool
     ) -> None:
         __tracebackhide__ = True
-        name = trim(function_name).lower()
+        name = lookup_name(function_name)
         expected = assertions.Expectation(name, payload, containing, times, only=only)
         calls = [call for call in self.calls if call.function_name == name]
         fitting = [call for call in calls if not any(expected.differences(call.payload))]
@@ -280,9 +232,3 @@ class BackendForTests(ABC):
         if not is_met or (only and len(calls) != len(fitting)):
             registered, refused = self._backend.functions().names, self._failures.refused()
             raise AssertionError(assertions.missing_call(expected, self.calls, registered, refused))
-
-
-def _text_of(method: str, **arguments: Any) -> str:
-    """Return the call of *method*, for messages."""
-    given = ", ".join(f"{name}={value!r}" for name, value in arguments.items() if value is not None)
-    return f"{method}({given})"

@@ -14,14 +14,14 @@ from navai_client.server._app import NavaiBackend
 from navai_client.server._execution import Invoker
 from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._routes import Router
-from navai_client.testing._failures import Arrival
 from navai_client.testing._loop_thread import LoopThread
+from navai_client.testing._scripted_failures import Arrival
 
 _GRACE_S: Final = 1.0
 
 
 @final
-class InProcessServer:
+class InMemoryServer:
     """Responds to callers of any thread and of any event loop.
 
     An asynchronous caller gets its response on its own event loop, so that functions can wait for what a test
