@@ -3,10 +3,9 @@
 import asyncio
 import functools
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client._threads import CallThreads
@@ -15,7 +14,10 @@ from navai_client.server._execution import Invoker
 from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._routes import Router
 from navai_client.testing._loop_thread import LoopThread
+from navai_client.testing._recording import RecordedRequest
 from navai_client.testing._scripted_failures import Arrival
+
+T = TypeVar("T")
 
 _GRACE_S: Final = 1.0
 
@@ -40,17 +42,15 @@ class InMemoryServer:
 
     async def respond(self, arrival: Arrival) -> BackendResponse | None:
         """Respond on the running loop; None if a scripted failure drops the connection."""
-        core = self._core()
-        with core.noting_the_caller():
-            return await arrival.respond(lambda: core.respond(arrival))
+        return await self._core().respond(arrival)
 
-    def respond_blocking(self, arrival: Arrival, timeout: float | None) -> BackendResponse | None:
-        """Respond to a caller without an event loop; None if a scripted failure drops the connection.
+    def run(self, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
+        """Run *work* for a caller without an event loop.
 
         Raises:
-            TimeoutError: There was no response within *timeout* seconds.
+            TimeoutError: It took longer than *timeout* seconds.
         """
-        return self._own_loop.run(self.respond(arrival), timeout)
+        return self._own_loop.run(work, timeout)
 
     def close(self) -> None:
         """Stop what still runs, also on loops that are open and idle, as after a test."""
@@ -91,20 +91,18 @@ class _LoopCore:
         self._router = Router(backend.settings, backend.functions, backend.services, invoker)
         self._callers: set[asyncio.Task[Any]] = set()
 
-    @contextmanager
-    def noting_the_caller(self) -> Iterator[None]:
-        """Remember, while the body runs, that the current task waits for a response."""
+    async def respond(self, arrival: Arrival) -> BackendResponse | None:
+        """Respond to *arrival*, and remember meanwhile that the current task waits for it."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for type checkers: a coroutine of asyncio runs in a task
         self._callers.add(task)
         try:
-            yield
+            return await arrival.respond(lambda: self._route(arrival.request))
         finally:
             self._callers.discard(task)
 
-    async def respond(self, arrival: Arrival) -> BackendResponse:
+    async def _route(self, recorded: RecordedRequest) -> BackendResponse:
         """Do what the server does with a request that it has read."""
-        recorded = arrival.request
         headers = recorded.headers.raw
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
         request = BackendRequest(recorded.method, recorded.path, headers, request_id)
