@@ -7,6 +7,7 @@ is not a string or a boolean, 2.0 is an integer, and what JSON has no type for (
 The model is a TypedDict: an argument that is left out stays out, and Python fills in the default.
 """
 
+import asyncio
 import contextlib
 import difflib
 import functools
@@ -14,19 +15,22 @@ import inspect
 import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeGuard
+from typing import Any, Final, NamedTuple, Protocol, TypeGuard, get_args
 
 import pydantic
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, SchemaError
 
 from navai_client._redaction import message_of
 from navai_client.errors import NavaiConfigError
 from navai_client.functions._context import FunctionContext
+from navai_client.functions._declaration import name_of
 from navai_client.functions._hints import (
     Hints,
     UnresolvedHintError,
     bound_keywords,
     fits,
+    has_signature,
     is_record,
     is_required,
     parameters_of,
@@ -34,7 +38,12 @@ from navai_client.functions._hints import (
     unqualified,
     unwrapped,
 )
-from navai_client.functions._schema import ArgumentsSchema, inline_refs, parameter_descriptions
+from navai_client.functions._schema import (
+    ArgumentsSchema,
+    inline_refs,
+    parameter_descriptions,
+    without_secrets,
+)
 
 _Kind = inspect.Parameter
 _POSITIONAL: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
@@ -45,7 +54,7 @@ _MAX_PROBLEM_CHARS: Final = 200
 _MAX_NAME_CHARS: Final = 100
 # The boundary to the owner's validators: whatever they raise is the caller's error, and ends one call only.
 
-_OWNERS_ERRORS: Final = (Exception, SystemExit)
+_OWNERS_ERRORS: Final = (Exception, SystemExit, asyncio.CancelledError, GeneratorExit)
 # Pydantic's errors for what must be a text in JSON: with a text, it was a validator that passed it on.
 _TEXT_TYPES: Final = frozenset({"date_type", "datetime_type", "time_type", "time_delta_type", "uuid_type"})
 _UNDEFINED: Final = frozenset({"class-not-fully-defined", "undefined-annotation"})
@@ -117,10 +126,16 @@ class Binding:
         except (ValueError, TypeError):
             # Some builtins have no signature: they take what comes, in order.
             self._every = [_Kind("args", _Kind.VAR_POSITIONAL)]
+            if has_signature(unwrapped(call)):
+                raise NavaiConfigError(
+                    f"The arguments that functools.partial has bound do not fit {name_of(call)}."
+                ) from None
         self._contexts = {each.name for each in self._every if self._hints.is_context(each)}
         own = [each for each in self._every if each.name not in self._contexts]
         if not is_record(unwrapped(call)):  # whose defaults may be placeholders for factories
             self._check_defaults(own)
+        self._every = list(self._hints.unpacked(self._every))
+        own = [each for each in self._every if each.name not in self._contexts]
         named = {each.name for each in own if each.kind not in (_Kind.VAR_POSITIONAL, _Kind.VAR_KEYWORD)}
         self._rest = "args" if "args" not in named else "*args"
         self.obstacle: str | None = None
@@ -166,16 +181,22 @@ class Binding:
 
     def _check_defaults(self, own: Iterable[inspect.Parameter]) -> None:
         for each in own:
-            if each.default is _Kind.empty or isinstance(each.default, FieldInfo):
-                continue
             try:
                 hint = self._hints.of(each)
             except UnresolvedHintError:
-                continue
-            if not fits(each.default, hint):
+                hint = Any
+            default = each.default.default if isinstance(each.default, FieldInfo) else each.default
+            for marker in (default, *get_args(hint)[1:]):
+                if any(kind.__name__ == "Depends" for kind in type(marker).__mro__):  # of FastAPI
+                    raise NavaiConfigError(
+                        f'Parameter "{each.name}" is filled by {type(marker).__name__}(...), which only its '
+                        "own framework resolves. Give it a default of its type, or remove the parameter."
+                    )
+            is_given = default is not _Kind.empty and default is not PydanticUndefined
+            if is_given and not fits(default, hint):
                 raise NavaiConfigError(
-                    f'The default of parameter "{each.name}" is a {type(each.default).__name__}, which is '
-                    "not a value of its type. Give it a default of that type, or remove the parameter."
+                    f'The default of parameter "{each.name}" has the type {type(default).__name__}, which '
+                    "is not that of the parameter. Give it a default of its type, or remove the parameter."
                 )
 
     def _is_checked(self, parameter: inspect.Parameter) -> bool:
@@ -213,8 +234,7 @@ class Binding:
             if isinstance(error, NameError) or getattr(error, "code", None) in _UNDEFINED:
                 self.warnings.append(f'parameter "{parameter.name}" is not checked: its type is not complete')
                 return self._hints.field(parameter.replace(annotation=Any))
-            reason = message_of(error).partition("\n")[0].partition(". ")[0]
-            self.warnings.append(f'parameter "{parameter.name}" cannot be given: {reason}')
+            self.warnings.append(f'parameter "{parameter.name}" cannot be given: {_reason(error, parameter)}')
             if is_required(parameter) and self.obstacle is None:
                 self.obstacle = self.warnings[-1]
             return None
@@ -233,7 +253,7 @@ class Binding:
         ]
         self._required = self._model_schema.get("required", [])
         self._required_names = frozenset(self._required)
-        self._known_names = frozenset({*self._names, self._rest, _OTHERS})
+        self._known_names = self._names.keys() | (self._fields.keys() & {self._rest, _OTHERS})
         self._is_simply_named = not self._takes_others and _RESERVED.isdisjoint(self._names)
         self._simple = not self._contexts and all(
             each.kind is _Kind.POSITIONAL_OR_KEYWORD for each in self._every
@@ -254,9 +274,13 @@ class Binding:
         # A function with parameters called "value" or "args" is called by name if other arguments are given,
         # too: read the other way, these would be lost.
         if not _RESERVED.isdisjoint(payload) and not (len(payload) > 1 and all_named):
-            given = _in_reserved(payload)
+            given = self._in_reserved(payload)
             if given is not None:
-                return self._checked(self._in_order(given))
+                try:
+                    return self._checked(self._in_order(given))
+                except ArgumentsError:
+                    if not all_named:  # else {"args": [1]} is perhaps the value of a parameter called "args"
+                        raise
         if self._takes_others:
             return self._checked(self._with_others(payload))
         if all_named:
@@ -267,6 +291,17 @@ class Binding:
             except ArgumentsError:
                 pass  # it is not meant as a whole: what is wrong with the names helps the caller more
         return self._checked(payload)
+
+    def _in_reserved(self, payload: dict[str, Any]) -> list[Any] | None:
+        if self._takes_others and not (self._positional or self._takes_rest):
+            return None  # every key is the name of an argument
+        for name in ("args", "arguments"):
+            given = payload.get(name)
+            if _is_filled_list(given):
+                return given
+            if given is not None:
+                break
+        return [payload["value"]] if "value" in payload and "value" not in self._names else None
 
     def _with_others(self, payload: dict[str, Any]) -> dict[str, Any]:
         values = {name: value for name, value in payload.items() if name in self._names}
@@ -321,8 +356,8 @@ class Binding:
 
     def _problem(self, detail: Any, given: dict[str, Any]) -> str:
         place: tuple[Any, ...] = detail["loc"]
-        if detail["type"] == "json_invalid":
-            return f"the payload cannot be read: {detail['ctx']['error']}"
+        if detail["type"] == "json_invalid" and not place:
+            return _unreadable(given)
         if len(place) == 1 and detail["type"] == "missing":
             return f"missing argument {place[0]}"
         if len(place) == 1 and detail["type"] == "extra_forbidden":
@@ -368,7 +403,7 @@ class Binding:
                 value = context if each.name in self._contexts else values.get(each.name, each.default)
                 if each.kind in _POSITIONAL:
                     positional.append(value)
-                else:
+                elif each.name in values or each.name in self._contexts:
                     keywords[each.name] = value
         return positional, keywords
 
@@ -464,9 +499,23 @@ def _built(fields: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pydantic, about names that only models must not have
         adapter: Any = pydantic.TypeAdapter(typed_dict("Arguments", fields, extra="forbid"))
-        return adapter, {
-            "properties": {}, **inline_refs(adapter.json_schema(schema_generator=ArgumentsSchema))
-        }  # fmt: skip
+        schema = inline_refs(adapter.json_schema(schema_generator=ArgumentsSchema))
+        return adapter, {"properties": {}, **without_secrets(schema)}
+
+
+def _reason(error: Exception, parameter: inspect.Parameter) -> str:
+    """Return why no JSON value can be given for *parameter*."""
+    if isinstance(
+        error, pydantic.PydanticSchemaGenerationError | pydantic.errors.PydanticInvalidForJsonSchema
+    ):
+        hint = parameter.annotation
+        return f"{hint if isinstance(hint, str) else inspect.formatannotation(hint)} has no form in JSON"
+    lines = message_of(error).strip().split("\n")
+    return (
+        lines[-1].strip().removeprefix("SchemaError: ")
+        if isinstance(error, SchemaError)
+        else lines[0].partition(". ")[0]
+    )
 
 
 def _accepted(name: str, field: Any) -> list[str]:
@@ -483,14 +532,13 @@ def _is_filled_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, list) and bool(value)
 
 
-def _in_reserved(payload: dict[str, Any]) -> list[Any] | None:
-    for name in ("args", "arguments"):
-        given = payload.get(name)
-        if _is_filled_list(given):
-            return given
-        if given is not None:
-            break
-    return [payload["value"]] if "value" in payload else None
+def _unreadable(payload: Any) -> str:
+    """Say what it is in a *payload* that is JSON, and that Pydantic's parser refuses."""
+    try:
+        json.dumps(payload, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return "the payload has half of a surrogate pair, which is not text"
+    return "the payload is nested too deeply"
 
 
 def _encoded(value: Any) -> bytes:

@@ -115,7 +115,7 @@ def registrable(call: Any) -> Any:
             f"Register it after the class: backend.function({call.__func__.__qualname__})."
         )
     if not callable(call):
-        raise NavaiConfigError(f"A function is required, not a {type(call).__name__}.")
+        raise NavaiConfigError(f"A function is required; this has the type {type(call).__name__}.")
     if isinstance(call, types.FunctionType):
         owner = call.__qualname__.rpartition(".")[0]
         first = call.__code__.co_varnames[: call.__code__.co_argcount][:1]

@@ -17,23 +17,25 @@ import re
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Final, get_args, get_origin
 
 import attrs
 import pydantic
 import typing_extensions
 from pydantic.fields import FieldInfo
-from pydantic_core import core_schema
+from pydantic_core import core_schema, to_jsonable_python
 
 from navai_client._redaction import message_of
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._results import ResultError, jsonable
-from navai_client.functions._schema import inline_refs
+from navai_client.functions._schema import ArgumentsSchema, inline_refs
 
 _Kind = inspect.Parameter
 _NAMED: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)
 _CONTEXT_NAME: Final = re.compile(rf"\b{FunctionContext.__name__}\b")
+_UNPACKS: Final = (typing.Unpack, typing_extensions.Unpack)
+_SELVES: Final = (typing.Self, typing_extensions.Self)
 _QUALIFIERS: Final = (typing_extensions.Required, typing_extensions.NotRequired, typing_extensions.ReadOnly)
 # Pydantic checks the items of these while the function reads them: too late for an argument's error.
 _LAZY: Final = (
@@ -59,6 +61,15 @@ def parameters_of(call: Any) -> list[inspect.Parameter]:
     """
     bound = bound_keywords(call)
     return [each for each in inspect.signature(call, **_FORMAT).parameters.values() if each.name not in bound]
+
+
+def has_signature(call: Any) -> bool:
+    """Return whether it is known what *call* takes, which is not so for some builtins."""
+    try:
+        inspect.signature(call, **_FORMAT)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def bound_keywords(call: Any) -> frozenset[str]:
@@ -92,8 +103,11 @@ class Hints:
         warnings: What could not be resolved.
     """
 
-    def __init__(self, call: Any) -> None:
+    def __init__(self, call: Any, variables: Mapping[Any, Any] = {}) -> None:
         self._inner = unwrapped(call)
+        owner = getattr(call, "__self__", call)
+        self._owner = owner if isinstance(owner, type) else type(owner)  # what "Self" means
+        self._variables = variables
         self._adapted: dict[Any, Any] = {}
         self.warnings: list[str] = []
 
@@ -109,7 +123,7 @@ class Hints:
         """
         if parameter.annotation is _Kind.empty:
             return Any
-        return _resolved(parameter.annotation, *self._namespaces)
+        return _substituted(_resolved(parameter.annotation, *self._namespaces), self._variables)
 
     def is_context(self, parameter: inspect.Parameter) -> bool:
         """Return whether *parameter* gets the function context: by its hint, or without one by its name."""
@@ -124,6 +138,21 @@ class Hints:
             return parameter.name == "context"
         return hint is FunctionContext or FunctionContext in get_args(hint)
 
+    def unpacked(self, parameters: Iterable[inspect.Parameter]) -> Iterator[inspect.Parameter]:
+        """Yield *parameters*, and in the place of ``**names: Unpack[...]`` one for each key."""
+        for each in parameters:
+            hint: Any = None
+            if each.kind is _Kind.VAR_KEYWORD:
+                with contextlib.suppress(UnresolvedHintError):
+                    hint = self.of(each)
+            if get_origin(hint) not in _UNPACKS:
+                yield each
+                continue
+            (names,) = get_args(hint)
+            for name, annotation in _annotations(names).items():
+                default = _Kind.empty if name in names.__required_keys__ else attrs.NOTHING
+                yield _Kind(name, _Kind.KEYWORD_ONLY, annotation=annotation, default=default)
+
     def field(self, parameter: inspect.Parameter, description: str | None = None) -> Any:
         """Return the field of a TypedDict that checks values of *parameter*."""
         try:
@@ -132,6 +161,8 @@ class Hints:
         except Exception as error:  # noqa: BLE001
             self.warnings.append(f'parameter "{parameter.name}" is not checked: {message_of(error)}')
             hint = Any
+        if parameter.kind is _Kind.VAR_POSITIONAL and get_origin(hint) in _UNPACKS:
+            return typing_extensions.NotRequired[get_args(hint)[0]]
         if parameter.kind is _Kind.VAR_POSITIONAL:
             return typing_extensions.NotRequired[types.GenericAlias(list, hint)]
         if parameter.kind is _Kind.VAR_KEYWORD:
@@ -149,27 +180,39 @@ class Hints:
             return typing_extensions.Required[hint]
         return typing_extensions.NotRequired[hint]
 
-    def adapted(self, hint: Any) -> Any:  # noqa: C901, PLR0911 - one for each kind of hint
+    def adapted(self, hint: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 - one for each kind
         """Return *hint* with what Pydantic cannot check as it stands replaced by what it can."""
         origin, arguments = get_origin(hint), get_args(hint)
+        if isinstance(hint, typing.ParamSpecArgs | typing.ParamSpecKwargs):
+            raise UnresolvedHintError("its type is that of another function")
+        if hint in _SELVES:
+            return self.adapted(self._owner)
+        if hint is typing.LiteralString:
+            return str
         if origin is Annotated:
-            return Annotated[self.adapted(arguments[0]), *map(_metadata, arguments[1:])]
+            inner = self.adapted(arguments[0])
+            metadata = [_metadata(each) for each in arguments[1:] if not _is_base64(each)]
+            return Annotated[inner, *metadata] if metadata else inner
         if origin is typing.Literal:
-            return _exact(hint, [(each, each) for each in arguments])
+            return _exact(hint, arguments, arguments)
         if hasattr(hint, "__supertype__"):  # a NewType
             return self.adapted(hint.__supertype__)
         if origin in (typing.Union, types.UnionType):
-            return typing.Union[tuple(map(self.adapted, arguments))]  # noqa: UP007 - known at run time only
+            members = [self.adapted(each) for each in arguments]
+            usable = [each for each in members if _is_known(each)]
+            if all(each is types.NoneType for each in usable):
+                usable = members  # Pydantic says what is wrong
+            return typing.Union[tuple(usable)]  # noqa: UP007 - known at run time only
         if hint in _LAZY or origin in _LAZY:
             return list[self.adapted(arguments[0]) if arguments else Any]  # type: ignore[misc]
-        if origin in _QUALIFIERS:
+        if origin in (*_QUALIFIERS, *_UNPACKS):
             return origin[self.adapted(arguments[0])]
         cls = origin or hint
         if isinstance(cls, type) and not hasattr(cls, "__get_pydantic_core_schema__"):
             if cls.__dict__.get("__is_pydantic_dataclass__") is None and is_record(cls):
                 return self._record(hint, cls, arguments)
             if issubclass(cls, enum.Enum):
-                return _exact(cls, [(each.value, each) for each in cls])
+                return _exact(cls, [each.value for each in cls], list(cls))
         if arguments and origin is not collections.abc.Callable:
             changed = tuple(map(self.adapted, arguments))
             return hint if changed == arguments else origin[changed]
@@ -182,12 +225,14 @@ class Hints:
             return Annotated[Any, _StructSchema(hint)]
         fields = typed_dict(cls.__name__, {}, extra="ignore")
         is_dict = typing_extensions.is_typeddict(cls)
+        in_order: list[str] = []
         self._adapted[hint] = (
-            fields if is_dict else Annotated[fields, pydantic.AfterValidator(functools.partial(_made, cls))]
+            fields
+            if is_dict
+            else Annotated[fields, pydantic.AfterValidator(functools.partial(_made, cls, in_order))]
         )
-        hints = Hints(cls)
-        hints._adapted, hints.warnings = self._adapted, self.warnings
-        variables = dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False))
+        hints = Hints(cls, dict(zip(getattr(cls, "__parameters__", ()), arguments, strict=False)))
+        hints._owner, hints._adapted, hints.warnings = hint, self._adapted, self.warnings
         found: dict[str, Any] = {}
         if is_dict:
             fields.__pydantic_config__ = {
@@ -195,17 +240,23 @@ class Hints:
                 **getattr(cls, "__pydantic_config__", {}),
             }
             for name, annotation in _annotations(cls).items():
-                qualifier = "Required" if name in cls.__required_keys__ else "NotRequired"
                 parameter = _Kind(_identifier(name), _Kind.KEYWORD_ONLY, annotation=annotation)
                 field = hints.field(parameter)
-                found[name] = getattr(typing_extensions, qualifier)[unqualified(field)]
+                qualifier = get_origin(get_args(field)[0])
+                # None for an annotation that is no text: its qualifier has gone into __required_keys__.
+                if qualifier not in (typing_extensions.Required, typing_extensions.NotRequired):
+                    is_required = name in cls.__required_keys__
+                    qualifier = typing_extensions.Required if is_required else typing_extensions.NotRequired
+                found[name] = qualifier[unqualified(field)]
         else:
             for parameter in parameters_of(cls):
+                if parameter.kind is _Kind.POSITIONAL_ONLY:
+                    in_order.append(parameter.name)
                 if parameter.kind in _NAMED:
                     found[parameter.name] = hints.field(parameter)
                 elif parameter.kind is _Kind.VAR_KEYWORD:
                     fields.__pydantic_config__["extra"] = "allow"
-        fields.__annotations__ = {name: _substituted(each, variables) for name, each in found.items()}
+        fields.__annotations__ = found
         # A data class without a docstring has its signature in the place of one.
         fields.__doc__ = None if (cls.__doc__ or "").startswith(f"{cls.__name__}(") else cls.__doc__
         return self._adapted[hint]
@@ -223,7 +274,12 @@ def typed_dict(name: str, fields: Mapping[str, Any], extra: str) -> Any:
     """Return a TypedDict for Pydantic; *fields* say by qualifiers which of them are required."""
     make: Any = typing_extensions.TypedDict
     made = make(name, dict(fields), total=False)
-    made.__pydantic_config__ = {"extra": extra, "val_json_bytes": "base64"}
+    made.__pydantic_config__ = {
+        "extra": extra,
+        "val_json_bytes": "base64",
+        "ser_json_bytes": "base64",
+        "allow_inf_nan": False,
+    }
     return made
 
 
@@ -242,6 +298,17 @@ def fits(default: Any, hint: Any) -> bool:
     return True
 
 
+def _is_known(hint: Any) -> bool:
+    """Return whether Pydantic knows a form in JSON for *hint*, which is not so for a class of any kind."""
+    try:
+        pydantic.TypeAdapter(hint)
+    except pydantic.PydanticSchemaGenerationError:
+        return False
+    except Exception:  # noqa: BLE001 - the boundary to the owner's types: they are reported when all is built
+        return True
+    return True
+
+
 def is_record(cls: Any) -> bool:
     """Return whether *cls* is a class whose constructor takes its fields."""
     msgspec = sys.modules.get("msgspec")
@@ -253,12 +320,15 @@ def is_record(cls: Any) -> bool:
     )
 
 
-def _made(cls: Callable[..., Any], values: dict[str, Any]) -> Any:
+def _made(cls: Callable[..., Any], in_order: Iterable[str], values: dict[str, Any]) -> Any:
     """Make an instance; whatever its constructor raises is the argument's error."""
+    positional = [values.pop(name) for name in in_order if name in values]
     try:
-        return cls(**values)
+        return cls(*positional, **values)
     except Exception as error:
-        raise ValueError(message_of(error)) from error
+        # The validators of attrs raise errors with more arguments than the message.
+        several = len(error.args) > 1 and isinstance(error, TypeError | ValueError)
+        raise ValueError(str(error.args[0]) if several else message_of(error)) from error
 
 
 def _metadata(each: Any) -> Any:
@@ -271,24 +341,34 @@ def _metadata(each: Any) -> Any:
     return each
 
 
-def _exact(hint: Any, choices: Iterable[tuple[Any, Any]]) -> Any:
+def _exact(hint: Any, values: Iterable[Any], choices: Iterable[Any]) -> Any:
     """Tell 1 from true in a ``Literal`` or an enum of numbers, which Pydantic does not."""
-    known = list(choices)
-    if all(isinstance(value, str | enum.Enum | types.NoneType) for value, _ in known):
+    try:
+        known = list(zip(map(to_jsonable_python, values), choices, strict=True))
+    except ValueError:  # as for an enum of objects, which Pydantic refuses, too
+        return hint
+    if all(isinstance(value, str | types.NoneType) for value, _ in known) and not any(
+        isinstance(choice, enum.Enum) for choice in get_args(hint)
+    ):
         return hint
 
     def choose(given: Any) -> Any:
         for value, choice in known:
             if value == given and isinstance(value, bool) == isinstance(given, bool):
                 return choice
-        raise ValueError(
-            "Input should be " + " or ".join(json.dumps(value, default=str) for value, _ in known)
-        )
+        raise ValueError("Input should be " + " or ".join(json.dumps(value) for value, _ in known))
 
     return Annotated[hint, pydantic.BeforeValidator(choose)]
 
 
+def _is_base64(metadata: Any) -> bool:
+    """Return whether *metadata* decodes what every ``bytes`` of JSON is decoded from already."""
+    return isinstance(metadata, pydantic.EncodedBytes) and metadata.encoder is pydantic.Base64Encoder
+
+
 def _with_default(hint: Any, default: Any) -> Any:
+    if default is attrs.NOTHING:  # a factory makes one
+        return hint
     inner = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     if default is None and inner is not Any and types.NoneType not in get_args(inner):
         return hint  # x: str = None may be left out, and takes no null
@@ -311,6 +391,8 @@ def unqualified(field: Any) -> Any:
 
 
 def _substituted(hint: Any, variables: Mapping[Any, Any]) -> Any:
+    if isinstance(hint, typing.TypeVar):
+        return variables.get(hint, hint)
     wanted = getattr(hint, "__parameters__", ()) if variables else ()
     return hint[tuple(variables.get(each, Any) for each in wanted)] if wanted else hint
 
@@ -333,6 +415,9 @@ class _StructSchema:
     def _convert(self, value: Any) -> Any:
         import msgspec  # noqa: PLC0415 - only where it is used already
 
+        config = (get_origin(self._struct) or self._struct).__struct_config__
+        if config.tag is not None and isinstance(value, dict) and config.tag_field not in value:
+            raise ValueError(f"Object missing required field `{config.tag_field}`")
         try:
             return msgspec.convert(value, self._struct, dec_hook=_validated)
         except Exception as error:
@@ -340,11 +425,16 @@ class _StructSchema:
 
 
 def _validated(kind: Any, value: Any) -> Any:
-    return pydantic.TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    try:
+        return pydantic.TypeAdapter(kind).validate_json(json.dumps(value), strict=True)
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = "".join(f"{each}: " for each in first["loc"])
+        raise ValueError(place + first["msg"]) from None
 
 
 def _schema_of(kind: Any) -> dict[str, Any]:
-    return pydantic.TypeAdapter(kind).json_schema()
+    return inline_refs(pydantic.TypeAdapter(kind).json_schema(schema_generator=ArgumentsSchema))
 
 
 def _annotations(cls: Any) -> Mapping[str, Any]:

@@ -24,8 +24,8 @@ from navai_client._redaction import message_of
 
 _SCALARS: Final = frozenset({str, int, float, bool, types.NoneType})
 _LISTS: Final = (
-    list, tuple, set, frozenset, collections.deque, range,
-    collections.abc.KeysView, collections.abc.ValuesView, collections.abc.ItemsView, collections.abc.Iterator,
+    list, tuple, set, frozenset, collections.deque,
+    collections.abc.Sequence, collections.abc.Set, collections.abc.ValuesView, collections.abc.Iterator,
 )  # fmt: skip
 # Pydantic encodes only paths of this system, and addresses only in its later releases.
 _TEXTS: Final = (
@@ -59,7 +59,7 @@ def encode_result(result: Any) -> bytes:
     except RecursionError:
         raise ResultError("The result is nested too deeply, or contains itself.") from None
     # The boundary to the owner's code: a model that encodes itself may raise anything.
-    except Exception as error:  # noqa: BLE001
+    except (Exception, SystemExit) as error:  # noqa: BLE001
         raise ResultError(message_of(error)) from None
 
 
@@ -95,8 +95,10 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
     """Return *value* with what Pydantic would encode otherwise, or not at all, replaced."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if type(value) in _SCALARS or isinstance(value, type):
+    if type(value) in _SCALARS or isinstance(value, str | type):
         return value
+    if isinstance(value, collections.UserString):
+        return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()  # Pydantic's is the alphabet for URLs
     if isinstance(value, Mapping):
@@ -125,6 +127,8 @@ def _name(key: Any) -> str:
     if isinstance(key, str):
         return str.__str__(key)
     try:
+        if hasattr(key, "item"):  # a number of NumPy
+            key = key.item()
         if isinstance(key, tuple):
             raise ValueError  # noqa: TRY301, TRY004 - Pydantic joins its items
         (name,) = to_jsonable_python({key: None})

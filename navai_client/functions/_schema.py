@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import json
 import types
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,7 +10,11 @@ from typing import Any, Final
 import docstring_parser
 from pydantic.json_schema import GenerateJsonSchema
 
+from navai_client._redaction import Redactor, is_private
+
 _MAX_NODES: Final = 5_000  # of one schema with its references inlined: hostile ones grow exponentially
+
+_redactor: Final = Redactor()
 
 # Keywords that hold schemas. Everything else, such as "enum" or a property called "$ref", is data.
 _ONE: Final = frozenset(
@@ -50,6 +55,20 @@ class ArgumentsSchema(GenerateJsonSchema):
         """Describe a frozen set, which takes an item that comes twice."""
         return self._without_unique(super().frozenset_schema(schema))
 
+    def dict_schema(self, schema: Any) -> dict[str, Any]:
+        """Refuse the keys that the pattern of the keys refuses."""
+        described = super().dict_schema(schema)
+        if "patternProperties" in described:
+            described.setdefault("additionalProperties", False)
+        return described
+
+    def bytes_schema(self, schema: Any) -> dict[str, Any]:
+        """Describe bytes in base64, whose characters their limits do not count."""
+        described = super().bytes_schema(schema)
+        if described["format"] != "base64url":
+            return described
+        return {"type": "string", "contentEncoding": "base64"}
+
     def is_subclass_schema(self, schema: Any) -> dict[str, Any]:
         """Refuse a class, which no JSON value is."""
         return self.handle_invalid_for_json_schema(schema, "a class")
@@ -85,6 +104,27 @@ def inline_refs(schema: Mapping[str, Any]) -> dict[str, Any]:
     """
     inlined: dict[str, Any] = _Inliner(schema).inline(schema, ())
     return inlined
+
+
+def without_secrets(schema: Any, name: str = "") -> Any:
+    """Return a *schema* without references and without defaults that are secret, or look like secrets."""
+    found = dict(schema)
+    default = json.dumps(found.get("default")).encode()
+    members = [found, *found.get("anyOf", ())]
+    if (
+        any(each.get("writeOnly") for each in members)
+        or (is_private(name) and isinstance(found.get("default"), str))
+        or b"**********" in default  # Pydantic's own mask
+        or _redactor.content(default) != default
+    ):
+        found.pop("default", None)
+    if "properties" in found:
+        found["properties"] = {key: without_secrets(each, key) for key, each in found["properties"].items()}
+    if isinstance(found.get("items"), dict):
+        found["items"] = without_secrets(found["items"], name)
+    if "anyOf" in found:
+        found["anyOf"] = [without_secrets(each, name) for each in found["anyOf"]]
+    return found
 
 
 class _Inliner:
