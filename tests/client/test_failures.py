@@ -164,7 +164,8 @@ class TestWhatFailuresSay:
         client = mocked.make(Backend(httpx.ReadError("reset by peer")), BASE, max_retries=0, **options)
         with pytest.raises(NavaiTransportError) as caught:
             call(client, operation)
-        assert str(caught.value) == f"No response from POST {BASE}/p: ReadError: reset by peer."
+        (method,) = (each.method for each in OPERATIONS if each.name == operation)
+        assert str(caught.value) == f"No response from {method} {BASE}/p: ReadError: reset by peer."
         assert caught.value.may_have_executed
         assert isinstance(caught.value.__cause__, httpx.ReadError)
 

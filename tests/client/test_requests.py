@@ -99,7 +99,7 @@ class TestWhatRequestsSay:
             call(clients.make(backend, BASE), operation)
         assert backend.request.headers["Accept"] == "application/json"
         assert backend.request.headers["User-Agent"] == f"navai-client/{navai_client.__version__} (Python)"
-        with_body = operation != "list_functions"
+        (with_body,) = (bool(each.fields) for each in TABLE if each.name == operation)
         assert backend.request.headers.get("Content-Type") == ("application/json" if with_body else None)
         assert bool(backend.request.content) == with_body
 
