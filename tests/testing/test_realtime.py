@@ -254,6 +254,7 @@ class TestPlaying:
                 {"type": "conversation.item.truncate", "item_id": "i", "content_index": 0, "audio_end_ms": 1},
                 "conversation.item.truncated",
             ),
+            ({"type": "output_audio_buffer.clear"}, "error"),
             ({"type": "no.such.event"}, "error"),
             ({"type": 7}, "error"),
             ([], "error"),

@@ -104,6 +104,9 @@ REFUSED: list[tuple[Any, str, str]] = [
     ),
     ({"type": "response.create", "response": {"voice": "marin"}}, "unknown_parameter", "response.voice"),
     ({"type": "response.create", "retry": True}, "unknown_parameter", "retry"),
+    ({"type": "banana"}, "invalid_value", "type"),
+    ({"audio": "AAAA"}, "missing_required_parameter", "type"),
+    ({"type": "output_audio_buffer.clear"}, "invalid_value", "type"),
     ({"type": "conversation.item.create"}, "missing_required_parameter", "item"),
     ({"type": "conversation.item.create", "item": {"type": "banana"}}, "invalid_value", "item.type"),
     (

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
@@ -33,17 +34,14 @@ class MintedSecret:
     expires_at: int
 
 
+_Mint = Callable[[str, dict[str, Any], int], MintedSecret]  # of a key, a session and when the secret expires
+
+
 class MintServer:
     """Serves this one path, in threads, until it is closed."""
 
-    def __init__(self, mint: Callable[[str, dict[str, Any], int], MintedSecret]) -> None:
-        """Have *mint* make each secret, from the key, the session and when it expires."""
-
-        class Handler(_Handler):
-            pass
-
-        Handler.mint = staticmethod(mint)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    def __init__(self, mint: _Mint) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, mint))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
@@ -61,7 +59,9 @@ class MintServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    mint: Callable[[str, dict[str, Any], int], MintedSecret]
+    def __init__(self, mint: _Mint, *connection: Any) -> None:
+        self._mint = mint
+        super().__init__(*connection)
 
     def do_POST(self) -> None:
         """Mint a secret."""
@@ -80,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(refusal)
         session = asked.get("session", {})
         seconds = asked.get("expires_after", {}).get("seconds", _DEFAULT_TTL)
-        made = type(self).mint(key, session, int(time.time()) + seconds)
+        made = self._mint(key, session, int(time.time()) + seconds)
         shown = {"type": "realtime", **session, "object": "realtime.session", "id": f"sess_{made.value[-8:]}"}
         return self._respond(200, {"value": made.value, "expires_at": made.expires_at, "session": shown})
 

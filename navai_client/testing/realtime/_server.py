@@ -70,7 +70,6 @@ class FakeRealtimeServer:
         self._listening: Server | None = None
         self._mint: MintServer | None = None
         self._port = 0
-        self._accepted: dict[ServerConnection, Request] = {}
         self.sessions: list[FakeRealtimeSession] = []
         self.minted: list[MintedSecret] = []
         self.refused: list[str] = []
@@ -132,14 +131,7 @@ class FakeRealtimeServer:
             raise AssertionError(f"The last turn was not over within {timeout:g} seconds.{self._story()}")
 
     async def wait_async(self, timeout: float = 10.0) -> None:
-        """Wait as ``wait`` does, without blocking the event loop.
-
-        Args:
-            timeout: Seconds.
-
-        Raises:
-            AssertionError: As ``wait`` does.
-        """
+        """Wait as ``wait`` does, without blocking the event loop."""
         await run_in_thread(partial(self.wait, timeout))
 
     def wait_for(self, kind: str, count: int = 1, timeout: float = 10.0) -> list[dict[str, Any]]:
@@ -160,16 +152,7 @@ class FakeRealtimeServer:
         raise AssertionError(f"Expected {count} x {kind} in {timeout:g} s; {came} came.{self._story()}")
 
     async def wait_for_async(self, kind: str, count: int = 1, timeout: float = 10.0) -> list[dict[str, Any]]:
-        """Wait as ``wait_for`` does, without blocking the event loop.
-
-        Args:
-            kind: As for ``wait_for``.
-            count: As for ``wait_for``.
-            timeout: As for ``wait_for``.
-
-        Raises:
-            AssertionError: As ``wait_for`` does.
-        """
+        """Wait as ``wait_for`` does, without blocking the event loop."""
         return await run_in_thread(partial(self.wait_for, kind, count, timeout))
 
     def check(self) -> None:
@@ -231,7 +214,6 @@ class FakeRealtimeServer:
         if secret not in self._secrets:
             why = f"{mask(secret)} is not a client secret that was minted here or accepted"
             return self._refuse(connection, HTTPStatus.UNAUTHORIZED, why)
-        self._accepted[connection] = request
         return None
 
     def _refuse(self, connection: ServerConnection, status: HTTPStatus, reason: str) -> Response:
@@ -239,7 +221,8 @@ class FakeRealtimeServer:
         return connection.respond(status, f"{reason}\n")
 
     async def _handle(self, connection: ServerConnection) -> None:
-        request = self._accepted.pop(connection)
+        request = connection.request
+        assert request is not None  # noqa: S101 - for type checkers: it was admitted
         secret = request.headers["Authorization"].partition(" ")[2]
         model = next(iter(parse_qs(urlsplit(request.path).query).get("model", ())), None)
         config = {"model": model, **self._secrets[secret]} if model else self._secrets[secret]

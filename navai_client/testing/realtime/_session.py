@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -56,18 +56,6 @@ class FakeRealtimeSession:
         self._response: str | None = None
         self._offered: list[str] = []
         self._changed = asyncio.Condition()
-        self._handlers: dict[str, Callable[[dict[str, Any]], Any]] = {
-            "session.update": self._update,
-            "conversation.item.create": self._create_item,
-            "conversation.item.truncate": self._truncate,
-            "conversation.item.delete": self._delete,
-            "conversation.item.retrieve": self._retrieve,
-            "response.create": self._create_response,
-            "response.cancel": self._cancel_response,
-            "input_audio_buffer.append": self._nothing,
-            "input_audio_buffer.commit": self._commit,
-            "input_audio_buffer.clear": self._clear,
-        }
 
     @property
     def playing(self) -> bool:
@@ -101,16 +89,12 @@ class FakeRealtimeSession:
         if not isinstance(event, dict):
             await self._refuse("invalid_json", "A message must be a JSON object.")
             return
-        kind = event.get("type")
-        handler = self._handlers.get(kind) if isinstance(kind, str) else None
-        if handler is None:
-            await self._refuse("invalid_event", f"There is no event {kind!r}.", event)
-        elif (refusal := refusal_of_event(event)) is not None:
+        if (refusal := refusal_of_event(event)) is not None:
             await self._refuse(refusal.code, refusal.message, event, param=refusal.param)
         else:
-            await handler(event)
+            await self._handle(event)
         # Last, so that a test that waits for an event sees its effects.
-        audio = {"audio": "..."} if kind == "input_audio_buffer.append" else {}
+        audio = {"audio": "..."} if event.get("type") == "input_audio_buffer.append" else {}
         self.received.append({**event, **audio})
         self._script.notify()
         async with self._changed:
@@ -122,23 +106,46 @@ class FakeRealtimeSession:
         await self._send("input_audio_buffer.speech_started", audio_start_ms=0, item_id=item)
         await self._stop("turn_detected")
         await self._send("input_audio_buffer.speech_stopped", audio_end_ms=500, item_id=item)
-        await self._send("input_audio_buffer.committed", previous_item_id=None, item_id=item)
-        content = [{"type": "input_audio", "transcript": text}]
-        await self._send_item({"id": item, "type": "message", "role": "user", "content": content})
+        await self._commit(item, transcript=text)
         if self._responds_to_speech:
             await self._play()
 
     async def finish(self) -> None:
         """Stop playing: the connection is gone."""
         self._response = None
-        if self._playing is not None:
-            self._playing.cancel()
-            await asyncio.wait((self._playing,))
+        await self._end_turn()
 
     @property
     def _responds_to_speech(self) -> bool:
         detection = self.config["audio"]["input"].get("turn_detection")
         return isinstance(detection, Mapping) and detection.get("create_response") is not False
+
+    async def _handle(self, event: dict[str, Any]) -> None:  # noqa: C901 - a case for each event
+        match event["type"]:
+            case "session.update":
+                await self._update(event)
+            case "conversation.item.create":
+                await self._create_item(event)
+            case "conversation.item.truncate":
+                where = {key: event[key] for key in ("item_id", "content_index", "audio_end_ms")}
+                await self._send("conversation.item.truncated", **where)
+            case "conversation.item.delete":
+                await self._send("conversation.item.deleted", item_id=event["item_id"])
+            case "conversation.item.retrieve":
+                item = {"id": event["item_id"], "type": "message", "role": "assistant", "content": []}
+                await self._send("conversation.item.retrieved", item=item)
+            case "response.create":
+                await self._create_response(event)
+            case "response.cancel":
+                if not await self._stop("client_cancelled"):
+                    await self._refuse("response_cancel_not_active", "There is no active response.", event)
+            case "input_audio_buffer.commit":
+                await self._commit(self._script.next_id("item"))
+            case "input_audio_buffer.clear":
+                await self._send("input_audio_buffer.cleared")
+            case "output_audio_buffer.clear":
+                text = "output_audio_buffer.clear is only for WebRTC and SIP."
+                await self._refuse("invalid_value", text, event, param="type")
 
     async def _update(self, event: dict[str, Any]) -> None:
         if event["session"]["type"] != "realtime":
@@ -157,22 +164,6 @@ class FakeRealtimeSession:
             self.outputs.setdefault(call_id, []).append(item["output"])
         await self._send_item({"id": self._script.next_id("item"), **item})
 
-    async def _truncate(self, event: dict[str, Any]) -> None:
-        where = {key: event.get(key) for key in ("item_id", "content_index", "audio_end_ms")}
-        await self._send("conversation.item.truncated", **where)
-
-    async def _delete(self, event: dict[str, Any]) -> None:
-        await self._send("conversation.item.deleted", item_id=event.get("item_id"))
-
-    async def _retrieve(self, event: dict[str, Any]) -> None:
-        item: dict[str, Any] = {
-            "id": event.get("item_id"),
-            "type": "message",
-            "role": "assistant",
-            "content": [],
-        }
-        await self._send("conversation.item.retrieved", item=item)
-
     async def _create_response(self, event: dict[str, Any]) -> None:
         if self._response is not None:
             text = f"Conversation already has an active response in progress: {self._response}."
@@ -180,21 +171,10 @@ class FakeRealtimeSession:
             return
         await self._play(event.get("response", {}).get("tools"))
 
-    async def _cancel_response(self, event: dict[str, Any]) -> None:
-        if not await self._stop("client_cancelled"):
-            await self._refuse("response_cancel_not_active", "There is no active response.", event)
-
-    async def _commit(self, _: dict[str, Any]) -> None:
-        item = self._script.next_id("item")
+    async def _commit(self, item: str, **spoken: str) -> None:
         await self._send("input_audio_buffer.committed", previous_item_id=None, item_id=item)
-        content = [{"type": "input_audio"}]
+        content = [{"type": "input_audio", **spoken}]
         await self._send_item({"id": item, "type": "message", "role": "user", "content": content})
-
-    async def _clear(self, _: dict[str, Any]) -> None:
-        await self._send("input_audio_buffer.cleared")
-
-    async def _nothing(self, _: dict[str, Any]) -> None:
-        """Send nothing, as the API does."""
 
     async def _play(self, tools: Sequence[Mapping[str, Any]] | None = None) -> None:
         """Play the next turn; *tools* are those of the response alone, where it has any."""
@@ -246,12 +226,15 @@ class FakeRealtimeSession:
         response, self._response = self._response, None
         if response is None:
             return False
-        if self._playing is not None:
-            self._playing.cancel()
-            await asyncio.wait((self._playing,))
+        await self._end_turn()
         details = {"type": "cancelled", "reason": reason}
         await self._send("response.done", response=response_of(response, "cancelled", status_details=details))
         return True
+
+    async def _end_turn(self) -> None:
+        if self._playing is not None:
+            self._playing.cancel()
+            await asyncio.wait((self._playing,))
 
     async def _send_item(self, item: dict[str, Any]) -> None:
         whole = {"object": "realtime.item", "status": "completed", **item}

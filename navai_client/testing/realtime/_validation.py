@@ -124,24 +124,21 @@ def _check(value: Any, schema: Mapping[str, Any], path: str) -> Refusal | None:
 
 
 def _check_object(value: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Refusal | None:
-    known, others = (
-        schema.get("properties", {}),
-        schema.get("additionalProperties", not schema.get("properties")),
-    )
+    known = schema.get("properties", {})
+    others = schema.get("additionalProperties", not known)
     for name in schema.get("required", ()):
         if name not in value:
-            where = _join(path, name)
-            return Refusal("missing_required_parameter", f"Missing required parameter: '{where}'.", where)
+            return _missing(_join(path, name))
     for name, member in value.items():
         where = _join(path, name)
         if name in known:
             refusal = None if member is None and name in _NULLABLE else _check(member, known[name], where)
         elif isinstance(others, Mapping):
             refusal = _check(member, others, where)
+        elif not others:
+            refusal = Refusal("unknown_parameter", f"Unknown parameter: '{where}'.", where)
         else:
-            refusal = (
-                None if others else Refusal("unknown_parameter", f"Unknown parameter: '{where}'.", where)
-            )
+            continue
         if refusal is not None:
             return refusal
     return None
@@ -158,9 +155,10 @@ def _check_any(value: Any, branches: list[Mapping[str, Any]], path: str) -> Refu
             chosen = [
                 each for each, kind in zip(fitting, kinds, strict=True) if kind in (None, value.get(name))
             ]
-            if not chosen and name in value:
-                return _wrong_value(dict.fromkeys(kinds), value[name], _join(path, name))
-            fitting = chosen or fitting
+            if not chosen:
+                where = _join(path, name)
+                return _wrong_value(kinds, value[name], where) if name in value else _missing(where)
+            fitting = chosen
     refusals = [_check(value, each, path) for each in fitting]
     return None if None in refusals else refusals[0]
 
@@ -180,8 +178,12 @@ def _wrong_type(kinds: Iterable[str], value: Any, path: str) -> Refusal:
     return Refusal("invalid_type", f"Invalid type for '{path}': expected {expected}, but got {came}.", path)
 
 
+def _missing(path: str) -> Refusal:
+    return Refusal("missing_required_parameter", f"Missing required parameter: '{path}'.", path)
+
+
 def _wrong_value(allowed: Iterable[Any], value: Any, path: str) -> Refusal:
-    supported = ", ".join(repr(each) for each in allowed)
+    supported = ", ".join(repr(each) for each in dict.fromkeys(allowed))
     return Refusal("invalid_value", f"Invalid value: {value!r}. Supported values are: {supported}.", path)
 
 
