@@ -1,4 +1,4 @@
-"""The requirements, the parity with the other Navai packages, and the page that is made of both.
+"""The requirements, the parity with the other Navai packages, and the page that is generated from both.
 
 ``python -m tests.parity`` writes docs/parity.md.
 """
@@ -17,10 +17,10 @@ __all__ = ["PAGE", "STATES", "Requirement", "Row", "is_there", "page", "requirem
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "parity.md"
 STATES: Final = {
-    "same": "as there",
-    "extended": "as there, and more",
-    "different": "another way, on purpose",
-    "not needed": "has no place in Python",
+    "same": "as in the other package",
+    "extended": "the same, with additions",
+    "different": "deliberately different",
+    "not needed": "has no use in Python",
 }
 
 
@@ -29,10 +29,10 @@ class Requirement:
     """One behaviour of the contract.
 
     Attributes:
-        id: What tests call it.
-        sentence: What it is.
-        source: Whose behaviour it is.
-        tests: Tests that prove it without saying so, by the names of their functions.
+        id: The id that tests use.
+        sentence: The behaviour, in one sentence.
+        source: The package or document that it comes from.
+        tests: Function names of tests that prove it and have no ``covers`` mark.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Requirement:
 
 @frozen
 class Row:
-    """Something that another Navai package has."""
+    """A feature of another Navai package."""
 
     kind: str
     theirs: str
@@ -55,19 +55,19 @@ class Row:
 
 
 def requirements() -> list[Requirement]:
-    """Return the requirements, in their order."""
+    """Return all requirements, in file order."""
     read = tomllib.loads((ROOT / "tests" / "requirements.toml").read_text(encoding="utf-8"))
     return [Requirement(**{**each, "tests": tuple(each.get("tests", ()))}) for each in read["requirement"]]
 
 
 def systems() -> dict[str, list[Row]]:
-    """Return what each of the other packages has."""
+    """Return the rows of each other package."""
     read = tomllib.loads((ROOT / "tests" / "parity.toml").read_text(encoding="utf-8"))
     return {each["name"]: [Row(*row) for row in each["rows"]] for each in read["system"]}
 
 
 def is_there(ours: str) -> bool:
-    """Return whether the package has what *ours* names."""
+    """Return whether *ours*, the value of a row, exists in this package."""
     if ours.startswith("text "):
         text = ours.removeprefix("text ")
         files = (ROOT / "navai_client").rglob("*.py")
@@ -89,7 +89,7 @@ def is_there(ours: str) -> bool:
 
 def _parameters(call: Any) -> Iterator[str]:
     calls = [call]
-    if isinstance(call, type):  # a subclass may hand on what its base takes
+    if isinstance(call, type):  # a subclass may pass its base's parameters on
         calls = [vars(each)["__init__"] for each in call.__mro__[:-1] if "__init__" in vars(each)]
     for each in calls:
         for parameter in inspect.signature(each).parameters.values():
@@ -119,8 +119,8 @@ def page() -> str:
     lines = [
         "# Parity with the other Navai packages",
         "",
-        "Made by `python -m tests.parity` of `tests/parity.toml` and `tests/requirements.toml`; a test holds",
-        "it up to date, looks for each of our names, and asks for a proof of each requirement.",
+        "`python -m tests.parity` writes this page from `tests/parity.toml` and `tests/requirements.toml`.",
+        "Tests check that it is up to date, that our names exist, and that each requirement has a test.",
         "",
         "States: " + "; ".join(f"*{state}*: {meaning}" for state, meaning in STATES.items()) + ".",
         "",
