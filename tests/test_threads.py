@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from navai_client import _threads
 from navai_client._threads import CallThreads, on_this_loop, run_within
 
 
@@ -243,3 +244,9 @@ def test_a_forked_child_starts_threads_of_its_own() -> None:
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+
+
+def test_forgetting_the_parents_threads_makes_calls_in_others() -> None:
+    parents = run_within(5, threading.current_thread)
+    _threads._forget_threads()
+    assert run_within(5, threading.current_thread) is not parents
