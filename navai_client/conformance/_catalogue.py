@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from navai_client.conformance import _rules as rules
 from navai_client.conformance._probes import WRONG_METHODS, Acts
-from navai_client.conformance._rules import Rule, member, refused, status
+from navai_client.conformance._rules import Rule, member, refused, status, strings
 from navai_client.errors import NavaiConfigError
 
 Group = Literal["list", "execute", "client-secret", "errors", "cors", "limits", "speech"]
@@ -115,7 +115,8 @@ _ALL: Final = (
         "list", rules.is_object, _DOCUMENTS_CLIENTS, "list.invalid read.json", needs="LIST-01"),
     _must("LIST-03", "The list has items, an array.",
         "Put the functions into an array called items; an empty one when there are none.",
-        "list", rules.has_items, _DOCUMENTS_CLIENTS, "list.items server.list", needs="LIST-02"),
+        "list", member("items", rules.is_array), _DOCUMENTS_CLIENTS, "list.items server.list",
+        needs="LIST-02"),
     _must("LIST-04", "Each item is an object with a name, a string that is not blank.",
         "Give each item a name; clients skip items without one.",
         "list", rules.has_names, _DOCUMENTS_CLIENTS, "list.items server.list", needs="LIST-03"),
@@ -207,7 +208,7 @@ _ALL: Final = (
     _must("EXEC-15", "It then says why: error and details are strings.",
         "Put the kind of failure into error, and the message of the function's own error into details; "
         "agents read them.",
-        "execute failing", rules.explains_the_failure, _DOCUMENTS, "execute.failed", needs="EXEC-14",
+        "execute failing", strings("error", "details"), _DOCUMENTS, "execute.failed", needs="EXEC-14",
         acts="execute_failing"),
 
     _must("SECRET-01", "Only POST mints client secrets: GET returns 400 to 499.",
@@ -219,8 +220,8 @@ _ALL: Final = (
         "mint", status(), _DOCUMENTS_CLIENTS, "secret.request server.client-secret", acts="mint"),
     _must("SECRET-03", "The response is a JSON object with a value, a string that is not empty.",
         'Return {"value": "ek_...", "expires_at": ...}, not OpenAI\'s whole response in another shape.',
-        "mint", rules.has_value, _DOCUMENTS_CLIENTS, "secret.result secret.invalid", needs="SECRET-02",
-        acts="mint"),
+        "mint", member("value", rules.is_text), _DOCUMENTS_CLIENTS, "secret.result secret.invalid",
+        needs="SECRET-02", acts="mint"),
     _must("SECRET-04", "expires_at, where present, is a number.",
         "Send Unix seconds as a JSON number, not as a string; leave it out when it is not known.",
         "mint", member("expires_at", rules.is_number, optional=True), _DOCUMENTS_CLIENTS, "secret.result",

@@ -88,6 +88,19 @@ class Outcome:
         """Return the header *name*, empty when there is none."""
         return "" if self._response is None else self._response.headers.get(name.lower(), "").strip()
 
+    def items(self) -> list[Any]:
+        """Return the items of a list of functions."""
+        items = self.record.get("items")
+        return items if isinstance(items, list) else []
+
+    def functions(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return those items that are objects, each with its index."""
+        return [(index, item) for index, item in enumerate(self.items()) if isinstance(item, dict)]
+
+    def function_names(self) -> list[str]:
+        """Return the names of the functions, as far as they are strings."""
+        return [item["name"] for _, item in self.functions() if isinstance(item.get("name"), str)]
+
     def secrets(self) -> tuple[str, ...]:
         """Return what must not be shown of a private response: its longest strings, however deep."""
         if not self._private or not self.success or self.json is NOT_JSON:

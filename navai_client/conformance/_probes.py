@@ -172,9 +172,7 @@ def further_probes(subject: Subject, listed: Outcome) -> dict[str, Probe]:
 
 def _absent_name(listed: Outcome) -> str:
     """Return the name of a function that the backend does not have."""
-    items = listed.record.get("items")
-    items = items if isinstance(items, list) else []
-    names = {item["name"] for item in items if isinstance(item, dict) and isinstance(item.get("name"), str)}
+    names = listed.function_names()
     name = _NO_SUCH_FUNCTION
     while name in names:
         name += "_"

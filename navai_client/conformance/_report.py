@@ -101,8 +101,7 @@ class Report:
     @property
     def counts(self) -> Mapping[Verdict, int]:
         """How many findings have each verdict."""
-        counted = Counter(finding.verdict for finding in self.findings)
-        return {verdict: counted[verdict] for verdict in get_args(Verdict)}
+        return _counts(self.findings)
 
     @property
     def exit_status(self) -> int:
@@ -132,7 +131,7 @@ class Report:
         lines = [f"Navai conformance of {self.url} (profile: {self.profile})"]
         for group, grouped in groupby(self.findings, key=lambda each: each.requirement.group):
             findings = tuple(grouped)
-            lines += ["", f"{group}: {_counts(findings)}"]
+            lines += ["", f"{group}: {_counts_text(findings)}"]
             skipped: dict[str, list[str]] = {}
             for finding in findings:
                 if verbose or finding.verdict in ("failed", "warned"):
@@ -146,7 +145,7 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def _summary(self) -> str:
-        counts = _counts(self.findings)
+        counts = _counts_text(self.findings)
         if not self.reached:
             return f"The backend gave no response ({self.failure}): {counts}."
         return f"{counts} in {self.seconds:.1f} s."
@@ -200,9 +199,13 @@ def _wrapped(finding: Finding, *, color: bool, width: int) -> Iterator[str]:
         yield from _wrap(f"{'':{_LABEL_COLUMN}}{label:<8}", text, _DETAIL_COLUMN, width)
 
 
-def _counts(findings: Iterable[Finding]) -> str:
-    counted = Counter[str](each.verdict for each in findings)
-    return ", ".join(f"{counted[verdict]} {verdict}" for verdict in _MARKS if counted[verdict])
+def _counts(findings: Iterable[Finding]) -> Mapping[Verdict, int]:
+    counted = Counter(each.verdict for each in findings)
+    return {verdict: counted[verdict] for verdict in get_args(Verdict)}
+
+
+def _counts_text(findings: Iterable[Finding]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in _counts(findings).items() if count)
 
 
 def _mark(verdict: Verdict, *, color: bool) -> str:

@@ -79,22 +79,32 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def is_array(value: Any) -> bool:
+    """Return whether *value* is a JSON array."""
+    return isinstance(value, list)
+
+
+def is_text(value: Any) -> bool:
+    """Return whether *value* is a string that is not blank."""
+    return isinstance(value, str) and bool(value.strip())
+
+
 def is_anything(_: Any) -> bool:
     """Return True: for a member that only has to be there."""
     return True
 
 
+def holds(is_right: Callable[[Outcome], bool]) -> Rule:
+    """Ask for a response for which *is_right* holds."""
+    return lambda outcome, _: None if is_right(outcome) else outcome.summary()
+
+
 def status(*allowed: int) -> Rule:
     """Ask for one of the statuses *allowed*; without any, for 200 to 299."""
-
-    def rule(outcome: Outcome, _: Evidence) -> str | None:
-        fine = outcome.status in allowed if allowed else outcome.success
-        return None if fine else outcome.summary()
-
-    return rule
+    return holds(lambda outcome: outcome.status in allowed if allowed else outcome.success)
 
 
-def refused(*allowed: int, text: str | None = None, mentions: str | None = None) -> Rule:
+def refused(*allowed: int, text: str | None = None, mentions: str = "") -> Rule:
     """Ask for a status *allowed*, or any of 400 to 499, and for ``{"error": ...}``.
 
     Args:
@@ -103,14 +113,13 @@ def refused(*allowed: int, text: str | None = None, mentions: str | None = None)
         mentions: What the error must contain.
     """
 
-    def rule(outcome: Outcome, _: Evidence) -> str | None:
+    def is_right(outcome: Outcome) -> bool:
         error = outcome.record.get("error")
         if outcome.status not in (allowed or _CLIENT_ERRORS) or not isinstance(error, str) or not error:
-            return outcome.summary()
-        fine = (text is None or error == text) and (mentions is None or mentions in error)
-        return None if fine else outcome.summary()
+            return False
+        return text in (None, error) and mentions in error
 
-    return rule
+    return holds(is_right)
 
 
 def member(name: str, is_right: Callable[[Any], bool], *, optional: bool = False) -> Rule:
@@ -125,13 +134,17 @@ def member(name: str, is_right: Callable[[Any], bool], *, optional: bool = False
     return rule
 
 
-def _without_strings(outcome: Outcome, *names: str, blank: bool = False) -> str | None:
-    """Return which of the members *names* is not a string, or, unless it may be *blank*, an empty one."""
-    for name in names:
-        value = outcome.record.get(name)
-        if not isinstance(value, str) or not (value or blank):
-            return f"{name} is {kind_of(value)}" if name in outcome.record else f"no {name}"
-    return None
+def strings(*names: str, blank: bool = False) -> Rule:
+    """Ask for members *names* that are strings, and, unless they may be *blank*, not empty."""
+
+    def rule(outcome: Outcome, _: Evidence) -> str | None:
+        for name in names:
+            value = outcome.record.get(name)
+            if not isinstance(value, str) or not (value or blank):
+                return f"{name} is {kind_of(value)}" if name in outcome.record else f"no {name}"
+        return None
+
+    return rule
 
 
 def method_not_allowed(outcome: Outcome, _: Evidence) -> str | None:
@@ -153,21 +166,7 @@ def leaks_no_trace(_: Outcome, evidence: Evidence) -> str | None:
 # The list of functions.
 
 
-def _items(outcome: Outcome) -> list[Any]:
-    items = outcome.record.get("items")
-    return items if isinstance(items, list) else []
-
-
-def _names(outcome: Outcome) -> list[str]:
-    """Return the names in a list of functions, as far as they are strings."""
-    return [
-        each["name"] for each in _items(outcome) if isinstance(each, dict) and is_string(each.get("name"))
-    ]
-
-
-def is_object(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for a JSON object."""
-    return None if isinstance(outcome.json, dict) else outcome.summary()
+is_object: Final = holds(lambda outcome: isinstance(outcome.json, dict))
 
 
 def is_utf8(outcome: Outcome, _: Evidence) -> str | None:
@@ -190,18 +189,9 @@ def is_json_by_type(outcome: Outcome, _: Evidence) -> str | None:
     return f"Content-Type: {given}" if given else "no Content-Type"
 
 
-def has_items(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for items, an array."""
-    if isinstance(outcome.record.get("items"), list):
-        return None
-    if "items" in outcome.record:
-        return f"items is {kind_of(outcome.record['items'])}"
-    return f"no items; {outcome.summary()}"
-
-
 def has_names(outcome: Outcome, _: Evidence) -> str | None:
     """Ask for a name in each item."""
-    for number, item in enumerate(_items(outcome)):
+    for number, item in enumerate(outcome.items()):
         if not isinstance(item, dict):
             return f"items[{number}] is {kind_of(item)}"
         name = item.get("name", NOT_JSON)
@@ -215,7 +205,7 @@ def has_names(outcome: Outcome, _: Evidence) -> str | None:
 def has_unique_names(outcome: Outcome, _: Evidence) -> str | None:
     """Ask for names that differ also after the lookup's trimming and lower case."""
     seen: dict[str, str] = {}
-    for name in _names(outcome):
+    for name in outcome.function_names():
         key = trim(name).lower()
         if key in seen:
             return f"{seen[key]!r} and {name!r} are looked up by the same name"
@@ -226,39 +216,35 @@ def has_unique_names(outcome: Outcome, _: Evidence) -> str | None:
 def has_plain_names(outcome: Outcome, _: Evidence) -> str | None:
     """Ask for names that models accept."""
     return next(
-        (f"the name {each!r}" for each in _names(outcome) if trim(each) and not _PLAIN_NAME.fullmatch(each)),
+        (
+            f"the name {each!r}"
+            for each in outcome.function_names()
+            if trim(each) and not _PLAIN_NAME.fullmatch(each)
+        ),
         None,
     )
 
 
 def has_descriptions(outcome: Outcome, _: Evidence) -> str | None:
     """Ask for strings where description and source are given."""
-    for number, item in enumerate(_items(outcome)):
+    for number, item in outcome.functions():
         for key in ("description", "source"):
-            if isinstance(item, dict) and not is_string(item.get(key, "")):
+            if not is_string(item.get(key, "")):
                 return f"items[{number}].{key} is {kind_of(item[key])}"
     return None
 
 
-def has_warnings(outcome: Outcome, _: Evidence) -> str | None:
+def has_warnings(outcome: Outcome, evidence: Evidence) -> str | Unseen | None:
     """Ask for warnings, an array of strings."""
-    warnings = outcome.record.get("warnings", NOT_JSON)
-    if warnings is NOT_JSON:
-        return "no warnings"
-    if not isinstance(warnings, list):
-        return f"warnings is {kind_of(warnings)}"
-    return next(
-        (f"warnings[{n}] is {kind_of(each)}" for n, each in enumerate(warnings) if not is_string(each)), None
-    )
+    if problem := member("warnings", is_array)(outcome, evidence):
+        return problem
+    kinds = {n: kind_of(each) for n, each in enumerate(outcome.record["warnings"]) if not is_string(each)}
+    return next((f"warnings[{n}] is {kind}" for n, kind in kinds.items()), None)
 
 
 def has_schemas(outcome: Outcome, _: Evidence) -> str | Unseen | None:
     """Ask for a schema of type object where parameters are given."""
-    given = {
-        n: each["parameters"]
-        for n, each in enumerate(_items(outcome))
-        if isinstance(each, dict) and "parameters" in each
-    }
+    given = {n: each["parameters"] for n, each in outcome.functions() if "parameters" in each}
     if not given:
         return Unseen("no function has parameters")
     for number, schema in given.items():
@@ -271,7 +257,7 @@ def has_schemas(outcome: Outcome, _: Evidence) -> str | Unseen | None:
 
 def is_the_same_list(outcome: Outcome, evidence: Evidence) -> str | None:
     """Ask for the names of the first list, in its order."""
-    first, second = _names(evidence.outcomes["list"]), _names(outcome)
+    first, second = evidence.outcomes["list"].function_names(), outcome.function_names()
     if first == second:
         return None
     differ = [(one, other) for one, other in zip(first, second, strict=False) if one != other]
@@ -299,7 +285,7 @@ def offers_the_list(outcome: Outcome, evidence: Evidence) -> str | Unseen | None
     offered = outcome.record.get("available_functions")
     if not isinstance(offered, list):
         return f"available_functions is {kind_of(offered)}" if offered is not None else outcome.summary()
-    names = set(_names(evidence.outcomes["list"]))
+    names = set(evidence.outcomes["list"].function_names())
     if odd := [each for each in offered if not is_string(each)]:
         return f"available_functions has {kind_of(odd[0])}"
     if missing := sorted(names - set(offered)):
@@ -309,37 +295,20 @@ def offers_the_list(outcome: Outcome, evidence: Evidence) -> str | Unseen | None
     return None
 
 
-def is_ok(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for a success."""
-    return None if outcome.success and outcome.record.get("ok") is True else outcome.summary()
+is_ok: Final = holds(lambda outcome: outcome.success and outcome.record.get("ok") is True)
+is_not_ok: Final = holds(lambda outcome: outcome.success and outcome.record.get("ok") is False)
 
 
-def is_not_ok(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for a failure of the function, which is a successful response."""
-    return None if outcome.success and outcome.record.get("ok") is False else outcome.summary()
-
-
-def names_the_function(outcome: Outcome, evidence: Evidence) -> str | None:
+def names_the_function(outcome: Outcome, evidence: Evidence) -> str | Unseen | None:
     """Ask for the function's name as it is looked up, and for its source."""
-    if problem := _without_strings(outcome, "function_name", "source", blank=True):
+    if problem := strings("function_name", "source", blank=True)(outcome, evidence):
         return problem
     called = evidence.subject.execute
     name = outcome.record["function_name"]
     return None if called is not None and name == trim(called[0]).lower() else f"function_name is {name!r}"
 
 
-def explains_the_failure(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for error and details."""
-    return _without_strings(outcome, "error", "details")
-
-
 # Client secrets.
-
-
-def has_value(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for a value."""
-    value = outcome.record.get("value")
-    return None if isinstance(value, str) and value.strip() else outcome.summary()
 
 
 def expires_soon(outcome: Outcome, evidence: Evidence) -> str | None:
@@ -437,11 +406,11 @@ def refuses_blank_text(outcome: Outcome, evidence: Evidence) -> str | Unseen | N
     return refused(400)(outcome, evidence)
 
 
-def is_audio(outcome: Outcome, _: Evidence) -> str | None:
+def is_audio(outcome: Outcome, evidence: Evidence) -> str | Unseen | None:
     """Ask for the provider, a media type and audio."""
     if outcome.record.get("provider") != "elevenlabs":
         return f"provider is {kind_of(outcome.record.get('provider'))}"
-    return _without_strings(outcome, "mimeType", "audioBase64")
+    return strings("mimeType", "audioBase64")(outcome, evidence)
 
 
 def is_base64(outcome: Outcome, _: Evidence) -> str | None:
