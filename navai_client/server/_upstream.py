@@ -20,6 +20,7 @@ from urllib.parse import quote, urlencode
 import attrs
 import msgspec
 
+from navai_client._abandoned import BackgroundTasks
 from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client._version import __version__
 from navai_client.server._errors import (
@@ -47,7 +48,7 @@ _JSON_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
 _MAX_NUMBER: Final = 1e9  # far beyond every number that ElevenLabs accepts
 _HEADERS: Final = (("Content-Type", "application/json"), ("User-Agent", f"navai-client/{__version__}"))
 
-_closing: Final[set[asyncio.Task[None]]] = set()  # a loop holds its tasks only weakly
+_closing: Final = BackgroundTasks(_log)
 
 
 class Upstream:
@@ -130,14 +131,8 @@ class Upstream:
 
 def _abandon(transport: "AsyncFastTransport", loop: asyncio.AbstractEventLoop) -> None:
     """Close the connections in their own loop, whichever thread this is. A closed loop has none to close."""
-
-    def close() -> None:
-        closing = loop.create_task(transport.close())
-        _closing.add(closing)
-        closing.add_done_callback(_closing.discard)
-
     with contextlib.suppress(RuntimeError):  # the loop is closed
-        loop.call_soon_threadsafe(close)
+        loop.call_soon_threadsafe(lambda: _closing.start(transport.close(), "closing connections"))
 
 
 def _to_response(outcome: Response | TransportFailure, name: str, timeout: float) -> Response:
