@@ -5,6 +5,7 @@ time is over. Everything here happens on the event loop.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 
 import msgspec
@@ -29,7 +30,8 @@ class RunningCall(msgspec.Struct, eq=False):
         running: The calls that run: this is one of them until it ends.
         outcome: How it ended; None while it runs, and if it was cancelled.
         late: The outcome of a call whose time is over, whatever it does after that.
-        timer: Ends it when its time is over.
+        timeout: Seconds that it may take.
+        deadline: When they are over, on the clock of the event loop.
         task: Runs it on the event loop.
         abandon: Abandons a call in a thread, which cannot be stopped.
         on_end: Called at the end, with the outcome, or with None if the call was cancelled.
@@ -41,11 +43,12 @@ class RunningCall(msgspec.Struct, eq=False):
     ended: bool = False
     outcome: Outcome | None = None
     late: FunctionFailure | None = None
-    timer: asyncio.TimerHandle | None = None
+    timeout: float = math.inf
+    deadline: float = math.inf
     task: asyncio.Task[None] | None = None
     abandon: Callable[[], None] | None = None
     on_end: Callable[[Outcome | None], None] | None = None
-    _waiting: list[asyncio.Future[None]] = []
+    _waiting: list[asyncio.Future[None]] | None = None
 
     async def wait(self) -> Outcome:
         """Wait for the end. Cancelling this changes nothing for the call.
@@ -55,7 +58,7 @@ class RunningCall(msgspec.Struct, eq=False):
         """
         if not self.ended:
             waiter = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
+            self._waiting = [*(self._waiting or ()), waiter]
             await waiter
         if self.outcome is None:
             raise asyncio.CancelledError
@@ -68,16 +71,13 @@ class RunningCall(msgspec.Struct, eq=False):
         self.ended = True
         self.outcome = outcome if self.late is None else self.late
         self.running.discard(self)
-        if self.timer is not None:
-            self.timer.cancel()
         if self.on_end is not None:
             self.on_end(self.outcome)
-        for waiter in self._waiting:
+        for waiter in self._waiting or ():
             if not waiter.done():
                 waiter.set_result(None)
-        self._waiting.clear()
         # It may be kept for long, for its outcome alone.
-        self.context = self.timer = self.task = self.abandon = self.on_end = None
+        self.context = self.task = self.abandon = self.on_end = self._waiting = None
 
     def cancel(self) -> None:
         """Stop the function as far as that is possible."""

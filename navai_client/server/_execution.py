@@ -7,6 +7,7 @@ import asyncio
 import functools
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -51,6 +52,9 @@ class Invoker:
         self._keys: Keys = MemoryKeys() if keys is None else keys
         self._running: set[RunningCall] = set()
         self._cancelled = BackgroundTasks(_log)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_check = math.inf
 
     async def begin(
         self,
@@ -108,8 +112,10 @@ class Invoker:
         timeout = self._timeout if function.timeout is None else function.timeout or None
         if timeout is not None and not call.ended:
             loop = asyncio.get_running_loop()
-            # After the first step of an asynchronous function: most end with it, and need no timer.
-            loop.call_soon(self._set_timer, call, timeout, loop.time() + timeout)
+            call.timeout = timeout
+            call.deadline = loop.time() + timeout
+            if call.deadline < self._next_check or loop is not self._loop:
+                self._check_at(call.deadline)
         return call, False
 
     async def close(self) -> None:
@@ -118,6 +124,7 @@ class Invoker:
             if call.task is not None:
                 self._cancelled.hold(call.task)
             call.cancel()
+        self._check_at(math.inf)
         await self._cancelled.close(0)
 
     def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
@@ -147,22 +154,32 @@ class Invoker:
         else:
             call.end(self._outcome(call.name, result))
 
-    def _set_timer(self, call: RunningCall, timeout: float, deadline: float) -> None:
-        if not call.ended:
-            loop = asyncio.get_running_loop()
-            call.timer = loop.call_at(deadline, self._end_in_time, call, timeout)
+    def _check_at(self, deadline: float) -> None:
+        """Look for late calls at *deadline*: one timer for all calls, as most of them end long before."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None and loop is self._loop:
+            self._timer.cancel()
+        self._loop = loop
+        self._next_check = deadline
+        self._timer = None if deadline == math.inf else loop.call_at(deadline, self._end_late_calls)
 
-    def _end_in_time(self, call: RunningCall, timeout: float) -> None:
+    def _end_late_calls(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for call in tuple(self._running):
+            if call.deadline <= now:
+                self._end_late(call, now)
+        self._check_at(min((call.deadline for call in self._running), default=math.inf))
+
+    def _end_late(self, call: RunningCall, now: float) -> None:
         """Stop a call whose time is over. It ends now or, when it has to clean up, after a moment."""
-        call.late = FunctionFailure(f"The function did not finish within {timeout:g} seconds.")
-        call.cancel()
-        if call.task is not None:
-            call.timer = asyncio.get_running_loop().call_later(_GRACE_S, self._end_anyway, call, call.task)
-
-    def _end_anyway(self, call: RunningCall, task: asyncio.Task[None]) -> None:
-        self._cancelled.hold(task)
-        _log.warning("Function %s runs on although its time is over and it was cancelled.", call.name)
-        call.end(None)
+        if call.late is None:
+            call.late = FunctionFailure(f"The function did not finish within {call.timeout:g} seconds.")
+            call.deadline = now + _GRACE_S
+            call.cancel()
+        elif call.task is not None:
+            _log.warning("Function %s runs on although its time is over and it was cancelled.", call.name)
+            self._cancelled.hold(call.task)
+            call.end(None)
 
     def _outcome(self, name: str, result: Any) -> Outcome:
         try:

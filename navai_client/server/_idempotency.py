@@ -34,7 +34,7 @@ class KeyReusedError(Exception):
     """The key came before, with another function or payload."""
 
 
-class Claim:
+class Claim(msgspec.Struct, eq=False):
     """A key, and the call that has it.
 
     Attributes:
@@ -46,15 +46,12 @@ class Claim:
         size: The bytes of its outcome.
     """
 
-    __slots__ = ("call", "expires", "fingerprint", "key", "size", "state")
-
-    def __init__(self, key: Key, fingerprint: bytes, call: RunningCall) -> None:
-        self.key = key
-        self.fingerprint = fingerprint
-        self.call = call
-        self.state: Literal["claimed", "started", "done"] = "claimed"
-        self.expires = 0.0
-        self.size = 0
+    key: Key
+    fingerprint: bytes
+    call: RunningCall
+    state: Literal["claimed", "started", "done"] = "claimed"
+    expires: float = 0.0
+    size: int = 0
 
 
 class Keys(Protocol):

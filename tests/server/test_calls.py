@@ -176,3 +176,32 @@ def test_a_time_limit_is_one_for_the_current_task_of_the_function_alone() -> Non
         return await call(backend, "limited")
 
     assert b"its own limit" in asyncio.run(scenario()).body
+
+
+def test_each_call_has_its_own_time_limit_in_one_event_loop_after_another() -> None:
+    backend = NavaiBackend(env={}, discover=False, function_timeout=30)
+    order: list[str] = []
+
+    async def wait() -> None:
+        await asyncio.Event().wait()
+
+    async def scenario() -> tuple[bytes, bytes]:
+        async def said(name: str) -> bytes:
+            answer: bytes = (await call(backend, name)).body
+            order.append(name)
+            return answer
+
+        async with asyncio.timeout(5):
+            unlimited = asyncio.create_task(said("wait"))
+            answers = await asyncio.gather(said("longer"), said("shorter"))
+        await left(unlimited)
+        return answers
+
+    backend.function(wait)
+    backend.function(name="longer", timeout=0.05)(wait)
+    backend.function(name="shorter", timeout=0.01)(wait)
+    for _ in range(2):
+        first, second = asyncio.run(scenario())
+        assert b"did not finish within 0.05 seconds." in first
+        assert b"did not finish within 0.01 seconds." in second
+    assert order == ["shorter", "longer"] * 2
