@@ -45,6 +45,7 @@ __all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
 
 T = TypeVar("T")
 AnyTransport = TypeVar("AnyTransport", Transport, AsyncTransport)
+Timeout = float | UseClientDefault | None
 
 _GRACE: Final = 5.0  # seconds that close() waits for abandoned calls; the longest that a shutdown should take
 _log: Final = logging.getLogger("navai_client")
@@ -126,10 +127,7 @@ class _Client(ABC, Generic[AnyTransport]):
         self._closed = False
 
     def create_client_secret(
-        self,
-        *,
-        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
-        **session: Unpack[SessionOptions],
+        self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
     ) -> Any:
         """Mint a short-lived key with which an agent opens a Realtime session.
 
@@ -158,9 +156,7 @@ class _Client(ABC, Generic[AnyTransport]):
             session: As for ``create_client_secret``.
         """
 
-    def list_functions(
-        self, *, max_age: float | None = None, timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT
-    ) -> Any:
+    def list_functions(self, *, max_age: float | None = None, timeout: Timeout = USE_CLIENT_DEFAULT) -> Any:
         """List the functions that the backend offers.
 
         A backend that fails raises nothing: the list is then empty, and its ``warnings`` say why. Tried again
@@ -179,7 +175,7 @@ class _Client(ABC, Generic[AnyTransport]):
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
-        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
     ) -> Any:
         """Execute a function of the backend and return its result.
 
@@ -205,11 +201,7 @@ class _Client(ABC, Generic[AnyTransport]):
         """
 
     def synthesize_speech(
-        self,
-        text: str,
-        *,
-        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
-        **voice: Unpack[SpeechOptions],
+        self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> Any:
         """Turn text into sound, on a backend that speaks through ElevenLabs.
 
@@ -237,9 +229,7 @@ class _Client(ABC, Generic[AnyTransport]):
     def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AnyTransport:
         """Return what requests are sent through."""
 
-    def _exchange(
-        self, invocation: Invocation[T], timeout: float | UseClientDefault | None, headers: ClientHeaders
-    ) -> Exchange[T]:
+    def _exchange(self, invocation: Invocation[T], timeout: Timeout, headers: ClientHeaders) -> Exchange[T]:
         if self._closed:
             raise NavaiStateError("This client is closed; make a new one.")
         is_default = isinstance(timeout, UseClientDefault)
@@ -299,10 +289,7 @@ class NavaiBackendClient(_Client[Transport]):
         return sync_transport(transport, http_client, verify, proxy)
 
     def create_client_secret(
-        self,
-        *,
-        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
-        **session: Unpack[SessionOptions],
+        self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
     ) -> ClientSecret:
         return self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), timeout)
 
@@ -310,7 +297,7 @@ class NavaiBackendClient(_Client[Transport]):
         return ClientSecrets(partial(self.create_client_secret, **session), leeway)
 
     def list_functions(
-        self, *, max_age: float | None = None, timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT
+        self, *, max_age: float | None = None, timeout: Timeout = USE_CLIENT_DEFAULT
     ) -> FunctionList:
         return self._run(self._calls.list_functions(max_age), timeout)
 
@@ -320,17 +307,13 @@ class NavaiBackendClient(_Client[Transport]):
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
-        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
     ) -> Any:
         arguments = {"function_name": function_name, "payload": payload}
         return self._run(self._calls.prepare(EXECUTE_FUNCTION, arguments, idempotency_key), timeout)
 
     def synthesize_speech(
-        self,
-        text: str,
-        *,
-        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
-        **voice: Unpack[SpeechOptions],
+        self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> SpeechAudio:
         return self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), timeout)
 
@@ -339,7 +322,7 @@ class NavaiBackendClient(_Client[Transport]):
             self._closed = True
             self._transport.close()
 
-    def _run(self, invocation: Invocation[T], timeout: float | UseClientDefault | None) -> T:
+    def _run(self, invocation: Invocation[T], timeout: Timeout) -> T:
         headers = self._config.headers
         if self._instrumentation is None:
             return self._drive(self._exchange(invocation, timeout, headers))
@@ -377,10 +360,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         return async_transport(transport, http_client, verify, proxy)
 
     async def create_client_secret(
-        self,
-        *,
-        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
-        **session: Unpack[SessionOptions],
+        self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
     ) -> ClientSecret:
         return await self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), timeout)
 
@@ -390,7 +370,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         return AsyncClientSecrets(partial(self.create_client_secret, **session), leeway, self._background)
 
     async def list_functions(
-        self, *, max_age: float | None = None, timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT
+        self, *, max_age: float | None = None, timeout: Timeout = USE_CLIENT_DEFAULT
     ) -> FunctionList:
         return await self._run(self._calls.list_functions(max_age), timeout)
 
@@ -400,17 +380,13 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
-        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
     ) -> Any:
         arguments = {"function_name": function_name, "payload": payload}
         return await self._run(self._calls.prepare(EXECUTE_FUNCTION, arguments, idempotency_key), timeout)
 
     async def synthesize_speech(
-        self,
-        text: str,
-        *,
-        timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
-        **voice: Unpack[SpeechOptions],
+        self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> SpeechAudio:
         return await self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), timeout)
 
@@ -420,7 +396,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
             await self._background.close(_GRACE)
             await self._transport.close()
 
-    async def _run(self, invocation: Invocation[T], timeout: float | UseClientDefault | None) -> T:
+    async def _run(self, invocation: Invocation[T], timeout: Timeout) -> T:
         headers = self._config.headers
         if self._instrumentation is None:
             return await self._drive(self._exchange(invocation, timeout, headers))

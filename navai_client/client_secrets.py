@@ -17,20 +17,16 @@ __all__ = ["AsyncClientSecrets", "ClientSecrets"]
 
 
 class _SecretCache:
-    """The latest client secret, while it is valid.
+    """The latest client secret, while it is valid for longer than *leeway*, in seconds."""
 
-    Args:
-        leeway: Seconds that a secret must have left to be handed out again.
-    """
-
-    def __init__(self, leeway: float) -> None:
+    def __init__(self, leeway: float, unix_time: Callable[[], float]) -> None:
         self._leeway = leeway
+        self._unix_time = unix_time
         self._secret: ClientSecret | None = None
 
-    def recall(self, unix_now: float) -> ClientSecret | None:
-        """Return the secret if it is valid for longer than the leeway. *unix_now* is in seconds."""
+    def recall(self) -> ClientSecret | None:
         secret = self._secret
-        if secret is None or secret.is_expired(leeway=self._leeway, now=unix_now):
+        if secret is None or secret.is_expired(leeway=self._leeway, now=self._unix_time()):
             return None
         return secret
 
@@ -55,8 +51,7 @@ class ClientSecrets:
         self, mint: Callable[[], ClientSecret], leeway: float, unix_time: Callable[[], float] = time.time
     ) -> None:
         self._mint = mint
-        self._cache = _SecretCache(leeway)
-        self._unix_time = unix_time
+        self._cache = _SecretCache(leeway, unix_time)
         self._lock = threading.Lock()
         self._minting: Future[ClientSecret | None] | None = None
 
@@ -71,7 +66,7 @@ class ClientSecrets:
         """
         while True:
             with self._lock:
-                if (secret := self._cache.recall(self._unix_time())) is not None:
+                if (secret := self._cache.recall()) is not None:
                     return secret
                 minting, leads = self._minting, self._minting is None
                 if minting is None:
@@ -127,9 +122,8 @@ class AsyncClientSecrets:
         unix_time: Callable[[], float] = time.time,
     ) -> None:
         self._mint = mint
-        self._cache = _SecretCache(leeway)
+        self._cache = _SecretCache(leeway, unix_time)
         self._background = background
-        self._unix_time = unix_time
         self._minting: asyncio.Task[ClientSecret] | None = None
 
     async def get(self) -> ClientSecret:
@@ -141,7 +135,7 @@ class AsyncClientSecrets:
         Raises:
             NavaiError: As ``create_client_secret`` does.
         """
-        if (secret := self._cache.recall(self._unix_time())) is not None:
+        if (secret := self._cache.recall()) is not None:
             return secret
         if self._minting is None:
             self._minting = self._background.start(self._lead(), "create_client_secret")

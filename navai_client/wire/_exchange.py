@@ -123,7 +123,8 @@ class Exchange(Generic[T]):
         return failure if message == failure.message else evolve(failure, message=message, cause=None)
 
     def _error(self, failure: TransportFailure) -> NavaiTransportError:
-        where = _request_line(self._request)
+        endpoint = self._request.endpoint
+        where = f"{endpoint.method} {endpoint.url.partition('?')[0]}"
         what = failure.message.rstrip(".")
         if failure.timed_out:
             limit = "in time" if self._timeout is None else f"within {self._timeout:g} s"
@@ -134,7 +135,3 @@ class Exchange(Generic[T]):
         return NavaiTransportError(
             f"No response from {where}: {what}.", may_have_executed=self._may_have_executed
         )
-
-
-def _request_line(request: Request) -> str:
-    return f"{request.endpoint.method} {request.endpoint.url.partition('?')[0]}"
