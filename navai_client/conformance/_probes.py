@@ -34,17 +34,7 @@ _SHOWN_BODY: Final = 100  # bytes
 
 @frozen(kw_only=True)
 class Subject:
-    """The backend under check, and what may be done to it.
-
-    Attributes:
-        config: Where it is, and the headers to send.
-        execute: A function that may be called, and a payload with which it succeeds.
-        execute_failing: A function that may be called, and a payload with which it fails.
-        mint: Whether client secrets may be minted.
-        speak: A text that may be spoken.
-        origin: The origin of pages that must be allowed.
-        large_body: How many bytes a body must have to be refused.
-    """
+    """The backend under check, and what may be done to it: the arguments of ``check``."""
 
     config: ClientConfig
     execute: Call | None = None
@@ -53,17 +43,6 @@ class Subject:
     speak: str | None = None
     origin: str = "http://localhost:3000"
     large_body: int = 2 * 2**20
-
-    def allows(self, acts: Acts) -> bool:
-        """Return whether the user allowed what *acts* names."""
-        allowed = {
-            "": True,
-            "execute": self.execute,
-            "execute_failing": self.execute_failing,
-            "mint": self.mint,
-            "speak": self.speak,
-        }
-        return bool(allowed[acts])
 
 
 @frozen(kw_only=True)

@@ -238,8 +238,10 @@ def has_warnings(outcome: Outcome, evidence: Evidence) -> str | Unseen | None:
     """Ask for warnings, an array of strings."""
     if problem := member("warnings", is_array)(outcome, evidence):
         return problem
-    kinds = {n: kind_of(each) for n, each in enumerate(outcome.record["warnings"]) if not is_string(each)}
-    return next((f"warnings[{n}] is {kind}" for n, kind in kinds.items()), None)
+    for number, warning in enumerate(outcome.record["warnings"]):
+        if not is_string(warning):
+            return f"warnings[{number}] is {kind_of(warning)}"
+    return None
 
 
 def has_schemas(outcome: Outcome, _: Evidence) -> str | Unseen | None:

@@ -16,15 +16,7 @@ _MOST_DIFFERENCES = 5
 
 @frozen
 class Expectation:
-    """A call that is expected.
-
-    Attributes:
-        function_name: The function.
-        payload: What it is given, or ANY.
-        containing: What its payload contains, or ANY.
-        times: How often, or None for at least once.
-        only: Whether the function must have no other calls.
-    """
+    """A call that is expected, see ``assert_called``; with *only*, the function must have no other calls."""
 
     function_name: str
     payload: Any
