@@ -38,6 +38,7 @@ from navai_client.functions._hints import (
     unqualified,
     unwrapped,
 )
+from navai_client.functions._results import jsonable
 from navai_client.functions._schema import (
     ArgumentsSchema,
     inline_refs,
@@ -241,6 +242,8 @@ class Binding:
         return field
 
     def _fill_tables(self, own: Iterable[inspect.Parameter]) -> None:
+        if len(self._model_schema["properties"]) < len(self._fields):
+            raise NavaiConfigError("Two parameters have the same name, by an alias.")
         published = dict(zip(self._fields, self._model_schema["properties"], strict=True))
         names = {name: _accepted(name, field) for name, field in self._fields.items()}
         self._takes_others = names.pop(_OTHERS, None) is not None
@@ -499,7 +502,8 @@ def _built(fields: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pydantic, about names that only models must not have
         adapter: Any = pydantic.TypeAdapter(typed_dict("Arguments", fields, extra="forbid"))
-        schema = inline_refs(adapter.json_schema(schema_generator=ArgumentsSchema))
+        # The owner's additions to it may be anything.
+        schema = jsonable(inline_refs(adapter.json_schema(schema_generator=ArgumentsSchema)))
         return adapter, {"properties": {}, **without_secrets(schema)}
 
 

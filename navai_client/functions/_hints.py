@@ -45,6 +45,7 @@ _META: Final = (
     "gt", "ge", "lt", "le", "multiple_of", "pattern", "min_length", "max_length", "title", "description",
     "examples",
 )  # fmt: skip
+_MAX_WRAPPERS: Final = 100  # some objects have every attribute, or wrap themselves
 # Python 3.14 evaluates annotations when they are read; only this format leaves out what has no value.
 _FORMAT: Final[Any] = {"annotation_format": 3} if sys.version_info >= (3, 14) else {}
 
@@ -83,7 +84,7 @@ def bound_keywords(call: Any) -> frozenset[str]:
 
 def unwrapped(call: Any) -> Any:
     """Return the function or class behind partials, bound methods, decorators and callable objects."""
-    while True:
+    for _ in range(_MAX_WRAPPERS):
         if isinstance(call, functools.partial):
             call = call.func
         elif isinstance(call, types.MethodType):
@@ -91,9 +92,10 @@ def unwrapped(call: Any) -> Any:
         elif hasattr(call, "__wrapped__"):
             call = call.__wrapped__
         elif isinstance(call, type) or inspect.isroutine(call):
-            return call
+            break
         else:
             call = type(call).__call__
+    return call
 
 
 class Hints:

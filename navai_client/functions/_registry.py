@@ -96,13 +96,19 @@ class FunctionRegistry:
             said: What is said about it here, rather than where it is defined.
 
         Raises:
-            NavaiConfigError: A default is not a value of its parameter's type.
+            NavaiConfigError: Its parameters cannot be read, or a default is not a value of its parameter's type.
         """
-        target = export.target()
+        try:
+            target = export.target()
+            declaration = said.over(export.declaration())
+        except NavaiConfigError:
+            raise
+        # The boundary to the owner's types: reading them may raise anything.
+        except (Exception, SystemExit) as error:
+            raise NavaiConfigError(f"{export.source} cannot be read: {message_of(error)}") from error
         if target.obstacle is not None:
             self.warn(f"[navai] Ignored {export.source}: {target.obstacle}.")
             return None
-        declaration = said.over(export.declaration())
         raw = declaration.name or export.name
         wanted = normalize_name(raw)
         name = self._free(wanted or "fn")

@@ -378,6 +378,69 @@ class TestDefaults:
             assert str(caught.value) == "The arguments that functools.partial has bound do not fit f."
 
 
+class Unreadable:
+    """Ends the process when it is looked at."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        raise SystemExit(3)
+
+    def __call__(self) -> None: ...
+
+    @property
+    def __signature__(self) -> Any:
+        raise RuntimeError("no signature")
+
+
+class Described(pydantic.BaseModel):
+    """With what JSON cannot hold in its schema."""
+
+    n: int = pydantic.Field(json_schema_extra={"pattern": object()})  # type: ignore[dict-item]
+
+
+class TestReading:
+    """A function that cannot be read costs itself only."""
+
+    def test_a_module_keeps_its_other_functions(self, backend: NavaiBackend, ask: Any, write: Any) -> None:
+        write(
+            "src/ai/functions-modules/a.py",
+            """
+from tests.functions.test_edges import Unreadable
+def first(x: Unreadable): ...
+second = Unreadable()
+def third(n: int): ...
+__all__ = ["first", "second", "third"]
+""",
+        )
+        listed = ask(backend, "GET", "/navai/functions").json()
+        assert [each["name"] for each in listed["items"]] == ["third"]
+        assert [each.partition("a.py#first cannot be read: ")[2] for each in listed["warnings"]] == ["3", ""]
+        assert listed["warnings"][1].endswith("a.py#second cannot be read: no signature")
+
+    def test_a_schema_that_is_not_json_costs_its_parameter(self, backend: NavaiBackend, ask: Any) -> None:
+        def f(x: Described | None = None, y: int = 1) -> Any:
+            return [x, y]
+
+        backend.function(f)
+        listed = ask(backend, "GET", "/navai/functions").json()
+        assert listed["items"][0]["parameters"]["properties"] == {"y": {"type": "integer", "default": 1}}
+        assert 'parameter "x" cannot be given' in listed["warnings"][0]
+
+    def test_what_wraps_itself_takes_what_comes(self, call: Any) -> None:
+        def f(x: int) -> int:
+            return x
+
+        f.__wrapped__ = f  # type: ignore[attr-defined]
+        assert call(f, {"args": [3]}) == 3
+
+    def test_two_parameters_of_one_name_are_refused(self, backend: NavaiBackend) -> None:
+        def f(a: int = pydantic.Field(1, alias="b"), b: int = 2) -> Any:
+            return [a, b]
+
+        with pytest.raises(NavaiConfigError, match="Two parameters have the same name, by an alias"):
+            backend.function(f)
+
+
 class Exits:
     """Ends the process when it is written."""
 
