@@ -180,6 +180,17 @@ class Binding:
         """
         return self._assembled(self._checked(self._in_order(values)), context)
 
+    def in_order(self) -> tuple[dict[str, Any], list[str]]:
+        """Return the schema of a list of the arguments, and the required ones that cannot be in it."""
+        properties = self._model_schema["properties"]
+        required = [name in self._required for name in self._positional]
+        described = {
+            "type": "array",
+            "prefixItems": [properties[name] for name in self._positional],
+            "minItems": sum(required),
+        }
+        return described, [name for name in self._required if name not in self._positional]
+
     def _check_defaults(self, own: Iterable[inspect.Parameter]) -> None:
         for each in own:
             try:
@@ -464,6 +475,14 @@ class MethodTarget:
         self.takes_context: bool = self.binding.takes_context or self._constructor.takes_context
         self.warnings: list[str] = [*self._constructor.warnings, *self.binding.warnings]
         self.obstacle: str | None = self.binding.obstacle or self._constructor.obstacle
+        in_order, others = self._constructor.in_order()
+        if others:
+            self.obstacle = f'parameter "{others[0]}" of the constructor cannot be given by position'
+        if in_order["prefixItems"]:
+            self.binding.schema["properties"]["constructorArgs"] = in_order
+        if in_order["minItems"]:
+            required = self.binding.schema.get("required", [])
+            self.binding.schema["required"] = [*required, "constructorArgs"]
 
     def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
         """Bind ``constructorArgs`` to the class, ``methodArgs`` or the rest of *payload* to the method."""

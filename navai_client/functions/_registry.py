@@ -96,7 +96,7 @@ class FunctionRegistry:
             said: What is said about it here, rather than where it is defined.
 
         Raises:
-            NavaiConfigError: Its parameters cannot be read, or a default is not a value of its parameter's type.
+            NavaiConfigError: It cannot be read, or a default is not a value of its parameter's type.
         """
         try:
             target = export.target()
@@ -105,7 +105,7 @@ class FunctionRegistry:
             raise
         # The boundary to the owner's types: reading them may raise anything.
         except (Exception, SystemExit) as error:
-            raise NavaiConfigError(f"{export.source} cannot be read: {message_of(error)}") from error
+            raise NavaiConfigError(f"{export.name} cannot be read: {message_of(error)}") from error
         if target.obstacle is not None:
             self.warn(f"[navai] Ignored {export.source}: {target.obstacle}.")
             return None

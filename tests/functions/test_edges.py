@@ -321,6 +321,45 @@ class TestClasses:
         )
 
 
+class Till:
+    """Made with arguments."""
+
+    def __init__(self, start: int, step: int = 1) -> None:
+        self.start = start + step
+
+    def add(self, n: int) -> int:
+        return self.start + n
+
+
+class Named:
+    """Made with an argument that only goes by its name."""
+
+    def __init__(self, *, start: int) -> None: ...
+
+    def add(self) -> None: ...
+
+
+def test_the_schema_of_a_method_has_the_arguments_of_its_constructor(
+    backend: NavaiBackend, execute: Any, ask: Any
+) -> None:
+    backend.function(Till)
+    backend.function(Named)
+    listed = ask(backend, "GET", "/navai/functions").json()
+    (published,) = (each["parameters"] for each in listed["items"])
+    assert published["required"] == ["n", "constructorArgs"]
+    assert published["properties"]["constructorArgs"] == {
+        "type": "array",
+        "prefixItems": [{"type": "integer"}, {"type": "integer", "default": 1}],
+        "minItems": 1,
+    }
+    assert execute(backend, "till_add", {"constructorArgs": [1], "n": 2})["result"] == 4
+    assert execute(backend, "till_add", {"n": 2})["details"] == "Invalid arguments: missing argument start."
+    assert execute(backend, "till_add", {"constructorArgs": [1]})["details"] == (
+        "Invalid arguments: missing argument n."
+    )
+    assert 'parameter "start" of the constructor cannot be given by position' in listed["warnings"][0]
+
+
 class Settings(pydantic.BaseModel):
     """With secrets."""
 
@@ -414,8 +453,11 @@ __all__ = ["first", "second", "third"]
         )
         listed = ask(backend, "GET", "/navai/functions").json()
         assert [each["name"] for each in listed["items"]] == ["third"]
-        assert [each.partition("a.py#first cannot be read: ")[2] for each in listed["warnings"]] == ["3", ""]
-        assert listed["warnings"][1].endswith("a.py#second cannot be read: no signature")
+        assert [each.partition("a.py#first: first cannot be read: ")[2] for each in listed["warnings"]] == [
+            "3",
+            "",
+        ]
+        assert listed["warnings"][1].endswith("a.py#second: second cannot be read: no signature")
 
     def test_a_schema_that_is_not_json_costs_its_parameter(self, backend: NavaiBackend, ask: Any) -> None:
         def f(x: Described | None = None, y: int = 1) -> Any:
