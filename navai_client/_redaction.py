@@ -8,9 +8,10 @@ value of an Authorization header. They are found as they are and in the spelling
 find what looks like a secret: the table ``_PATTERNS``, and JSON members with a name such as ``password``.
 
 Both are looked for in the text and in its decoded forms, and masked in place; everything else stays as it was
-written. A text is masked first and cut afterwards, because half a secret matches nothing. The cost is linear
-in the text: a pattern begins where no run of its characters can have been scanned before, or its scan is
-bounded.
+written. A text is masked first and cut afterwards, because half a secret matches nothing.
+
+The cost is linear in the text: a pattern begins where no run of its characters can have been scanned before,
+or its scan is bounded. A text is searched piece by piece, so that a deadline can stop the search.
 """
 
 import functools
@@ -19,7 +20,8 @@ import json
 import os
 import re
 import time
-from bisect import bisect_right
+from ast import literal_eval
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -29,8 +31,12 @@ SHORTEST_SECRET: Final = 8  # characters; masking a shorter value would destroy 
 LONGEST_ERROR: Final = 8192  # characters of an error in a response: what HTTP servers allow for all headers
 
 _NOT_SHOWN: Final = "[not shown: the search for secrets in it took too long]"
-_LONGEST_ESCAPE: Final = 12  # characters: %F0%9F%98%80, or a surrogate pair in JSON
-_LOOKAHEAD: Final = 8192  # characters after a cut, in which a match that begins before it can end
+_SECONDS: Final = 1.0  # for one text; only many megabytes that are made for it take longer
+_PIECE: Final = 65_536  # characters; all patterns together take a few milliseconds for them
+_LEVELS: Final = 3  # of escapes within escapes, as in JSON within a JSON string within a JSON string
+_LONGEST_ESCAPE: Final = 36  # characters: %F0%9F%98%80, or a surrogate pair in JSON, escaped twice more
+_LOOKBEHIND: Final = 4 * _LONGEST_ESCAPE  # no pattern looks at more than 3 characters before it
+_LOOKAHEAD: Final = 8192  # characters after a piece or a cut, in which a match that begins before it can end
 _SHOWN_BY_MASK: Final = 7  # characters: the first three and the last four
 
 _PRIVATE_NAME: Final = (
@@ -38,35 +44,63 @@ _PRIVATE_NAME: Final = (
     r"|(?:api|access|private)[_-]?key|(?:access|refresh|auth|api)[_-]?tokens"
     r"|token(?!s|i|_?(?:count|limit|type|usage))"
 )
+_PRIVATE_WORDS: Final = "passw passphrase secret auth bearer credential cookie key token"
 _PARAMETER: Final = r"passw(?:or)?d|pwd|api[_-]?key|(?:access|auth|refresh|[?&])[_-]?token|client[_-]?secret"
-# Each pattern matches a secret, or a text in which its only group is the secret. To add one, add a line here
-# and examples of what it must and must not match to tests/test_redaction.py.
+_QUOTED: Final = r"""(?:"((?:[^"\\]++|\\.)++)|'((?:[^'\\]++|\\.)++))"""
+# Each pattern matches a secret, or a text in which its last group is the secret. It is looked for only where
+# one of the words before it occurs, in any case: that is fast, and most texts have none of them. To add one,
+# add a line here and examples of what it must and must not match to tests/test_redaction.py.
 _PATTERNS: Final = (
     # OpenAI, Stripe, ElevenLabs. The prefixes also begin words: sk-SK is a locale, pk_customer a column.
-    r"(?<![A-Za-z0-9])[es]k[-_](?!SK\b)[A-Za-z0-9*_-]{6,}",
-    r"(?<![A-Za-z0-9])(?:[pr]k|xi)[-_](?=(?:live|test)[-_]|[A-Za-z*_-]{0,64}[0-9])[A-Za-z0-9*_-]{6,}",
+    ("sk- sk_ ek- ek_", r"(?<![A-Za-z0-9])[es]k[-_](?!SK\b)[A-Za-z0-9*_-]{6,}"),
+    (
+        "pk- pk_ rk- rk_ xi- xi_",
+        r"(?<![A-Za-z0-9])(?:[pr]k|xi)[-_](?=(?:live|test)[-_]|[A-Za-z*_-]{0,64}[0-9])[A-Za-z0-9*_-]{6,}",
+    ),
     # RFC 9110, section 11.6.2. Without the name of the header, "bearer" and "basic" are also English words.
-    r"""(?i:authorization["']?\s?[:=]\s?["']?(?:bearer|basic)\s)([A-Za-z0-9._~+/=-]{6,})""",
-    r"\bB(?:earer|EARER) (?!(?i:token|realm|error|scope|auth|scheme|header))([A-Za-z0-9._~+/=-]{6,})",
-    r"\bbearer (?=[a-z]{0,64}[^a-z\s])([A-Za-z0-9._~+/=-]{8,})",
-    r"(?i:\bbasic )(?=[A-Za-z][a-z]{0,64}[A-Z0-9+/=])([A-Za-z0-9+/]{6,}={0,2})",
+    (
+        "authorization",
+        r"""(?i:authorization["']?\s?[:=]\s?["']?(?:bearer|basic)\s)([A-Za-z0-9._~+/=-]{6,})""",
+    ),
+    (
+        "bearer",
+        r"\bB(?:earer|EARER) (?!(?i:token|realm|error|scope|auth|scheme|header))([A-Za-z0-9._~+/=-]{6,})",
+    ),
+    ("bearer", r"\bbearer (?=[a-z]{0,64}[^a-z\s])([A-Za-z0-9._~+/=-]{8,})"),
+    ("basic", r"(?i:\bbasic )(?=[A-Za-z][a-z]{0,64}[A-Z0-9+/=])([A-Za-z0-9+/]{6,}={0,2})"),
+    # Headers for API keys, such as those of ElevenLabs and Azure.
+    (
+        "api-key",
+        r"""\b(?i:xi?-)?(?i:api-key)["']?:\s?["']?(?=[A-Za-z_-]{0,64}[0-9])([A-Za-z0-9._~+/=-]{8,})""",
+    ),
     # URLs with a password, such as those of databases (RFC 3986, section 3.2.1).
-    r"""(?<=://)[^\s/?#@:"'<>]{0,128}:([^\s/?#"'<>]{1,256})@""",
-    # Parameters of URLs and of connection strings.
-    rf"""(?i:{_PARAMETER})=([^\s&;,"'<>)]{{4,256}})""",
+    ("://", r"""(?<=://)[^\s/?#@:"'<>]{0,128}:([^\s/?#"'<>]{1,256})@"""),
+    # Parameters of URLs and of connection strings, and arguments in a repr.
+    (
+        "passw pwd key token secret",
+        rf"""(?i:{_PARAMETER})=(?!None\b)(?:"([^"\n]{{4,256}})"|'([^'\n]{{4,256}})'|([^\s&;,"'<>)]{{4,256}}))""",
+    ),
     # AWS, GitHub, JSON Web Tokens (RFC 7519; they begin with '{"' in base64url).
-    r"(?<![A-Za-z0-9])A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])",
-    r"""(?i:secret_?access_?key)["'\s:=]{1,8}([A-Za-z0-9/+]{40})(?![A-Za-z0-9/+])""",
-    r"(?<![A-Za-z0-9_])(?:gh[oprsu]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})",
-    r"(?<![A-Za-z0-9._-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*",
-    # A private member of JSON that cannot be parsed, or that stands in another text.
-    rf'"[^"\\]{{0,64}}(?i:{_PRIVATE_NAME})[^"\\]{{0,64}}"\s{{0,8}}:\s{{0,8}}"((?:[^"\\]++|\\.)++)',
+    ("akia asia", r"(?<![A-Za-z0-9])A[KS]IA[A-Z0-9]{16}(?![A-Za-z0-9])"),
+    ("key", r"""(?i:secret_?access_?key)["'\s:=]{1,8}([A-Za-z0-9/+]{40,})"""),
+    (
+        "ghp_ gho_ ghr_ ghs_ ghu_ github_pat_",
+        r"(?<![A-Za-z0-9_])(?:gh[oprsu]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})",
+    ),
+    ("eyj", r"(?<![A-Za-z0-9._-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]*"),
+    # A private member of JSON that cannot be parsed or stands in another text, and of a Python dict's repr.
+    (
+        _PRIVATE_WORDS,
+        rf"""(["'])[^"'\\]{{0,64}}(?i:{_PRIVATE_NAME})[^"'\\]{{0,64}}\1\s{{0,8}}:\s{{0,8}}{_QUOTED}""",
+    ),
 )
 _SECRET_HEADER: Final = r"auth|cookie|credential|key|pass|secret|session|signature|token"  # noqa: S105 - names
 _HEADER_PARTS: Final = r'[\s;,="]+'  # what separates the parts of a header's value
 
+# Of JSON and of a repr in Python, of URLs, of HTML.
 _ESCAPES: Final = {
-    "\\": r'\\(?:u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|["\\/bfnrt])',
+    "\\": r"\\(?:u[Dd][89ABab][0-9A-Fa-f]{2}\\u[Dd][C-Fc-f][0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|x[0-9a-f]{2}"
+    r"""|["'\\/bfnrt])""",
     "%": r"%[0-7][0-9A-Fa-f]|%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){1,3}",
     "&": r"&(?:amp|lt|gt|quot|apos|#[0-9]{1,7}|#[Xx][0-9A-Fa-f]{1,6});",
 }
@@ -84,15 +118,15 @@ class _DeadlinePassedError(Exception):
     pass
 
 
-def _check(deadline: float | None) -> None:
-    if deadline is not None and time.monotonic() > deadline:
+def _check(deadline: float) -> None:
+    if time.monotonic() > deadline:
         raise _DeadlinePassedError
 
 
 class Redactor:
     """Masks secrets in texts, bodies and JSON values.
 
-    With *seconds*, the search for secrets stops after that time, and a note is returned that says so.
+    The search for secrets stops after *seconds*, and a note is returned that says so.
 
     Args:
         secrets: The known secrets. Those of fewer than ``SHORTEST_SECRET`` characters are ignored.
@@ -105,34 +139,34 @@ class Redactor:
     ) -> None:
         known = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
         self._known = tuple(sorted(known, key=len, reverse=True))
+        self._lookahead = max([_LOOKAHEAD, *(_LONGEST_ESCAPE * len(secret) for secret in known)])
         self._patterns = patterns
         self._base: re.Pattern[str] | None = None
         if base_dir is not None:
             self._base = re.compile(rf"(?<![\w.~-]){re.escape(str(base_dir).rstrip(os.sep) + os.sep)}")
 
-    def text(self, text: str, limit: int | None = None, *, seconds: float | None = None) -> str:
+    def text(self, text: str, limit: int | None = None, *, seconds: float = _SECONDS) -> str:
         """Return *text* masked, then cut to *limit* characters."""
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         end = len(text) if limit is None else limit
-        longest = _LONGEST_ESCAPE * len(self._known[0]) if self._known else 0
         try:
-            return self._fit(text[: end + max(longest, _LOOKAHEAD)], deadline, end)[:limit]
+            return self._fit(text[: end + self._lookahead], deadline, end)[:limit]
         except _DeadlinePassedError:
             return _NOT_SHOWN
 
-    def content(self, content: bytes, *, seconds: float | None = None) -> bytes:
+    def content(self, content: bytes, *, seconds: float = _SECONDS) -> bytes:
         """Return *content*, a body, masked: the strings of JSON one by one, anything else as text."""
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         text = content.decode("utf-8", "surrogateescape")
         try:
             masked = self._fit(text, deadline)
-            if (self._patterns or masked != text) and _is_json(text):
+            if (masked != text or (self._patterns and _can_have_private_names(text))) and _is_json(text):
                 masked = self._fit_json(text, deadline)
         except _DeadlinePassedError:
             return _NOT_SHOWN.encode()
         return content if masked == text else masked.encode("utf-8", "surrogateescape")
 
-    def _fit(self, text: str, deadline: float | None, end: int | None = None) -> str:
+    def _fit(self, text: str, deadline: float, end: int | None = None) -> str:
         """Return *text* up to *end*, masked, paths shortened. A secret across *end* is masked as a whole."""
         end = len(text) if end is None else end
         pieces, done = [], 0
@@ -146,29 +180,54 @@ class Redactor:
             return masked
         return _compiled(_PATH).sub(_last_part, self._base.sub("", masked))
 
-    def _matches(self, text: str, deadline: float | None) -> Iterator[tuple[int, int]]:
-        yield from self._matches_in(text, deadline)
+    def _matches(self, text: str, deadline: float) -> Iterator[tuple[int, int]]:
+        """Yield where secrets are, piece by piece. Each is searched with the text around it."""
+        size = max(_PIECE, self._lookahead)
+        for start in range(0, len(text), size):
+            offset = max(start - _LOOKBEHIND, 0)
+            around = text[offset : start + size + self._lookahead]
+            for form, position in self._forms(around, deadline):
+                first = bisect_left(range(len(form)), start - offset, key=position)
+                last = bisect_left(range(len(form)), start - offset + size, key=position)
+                for begin, end in self._matches_in(form, first, last, deadline):
+                    if end == len(form) and offset + len(around) < len(text):
+                        yield offset + position(begin), len(text)  # too long to look for its end
+                        return
+                    yield offset + position(begin), offset + position(end)
+
+    def _forms(self, text: str, deadline: float) -> Iterator[tuple[str, Callable[[int], int]]]:
+        """Yield *text* and its decoded forms, each with what returns where in *text* a position is."""
+        yield text, int
         escapes = [escape for sign, escape in _ESCAPES.items() if sign in text]
         if len(escapes) > 1:
             escapes.append("|".join(escapes))  # one secret can be spelled in several ways
         for escape in escapes if self._known or self._patterns else ():
-            decoded, position = _decode(text, escape, deadline)
-            for start, stop in self._matches_in(decoded, deadline):
-                yield position(start), position(stop)
+            form = text
+            position: Callable[[int], int] = int
+            for _ in range(_LEVELS):
+                if _compiled(escape).search(form) is None:
+                    break
+                form, position = _decode(form, position, escape, deadline)
+                yield form, position
 
-    def _matches_in(self, text: str, deadline: float | None) -> Iterator[tuple[int, int]]:
+    def _matches_in(self, text: str, first: int, last: int, deadline: float) -> Iterator[tuple[int, int]]:
+        """Yield the secrets whose matches begin from *first* to *last*."""
         for secret in self._known:
-            start = text.find(secret)
-            while start >= 0:
+            start = text.find(secret, first)
+            while 0 <= start < last:
                 _check(deadline)
                 yield start, start + len(secret)
                 start = text.find(secret, start + len(secret))
-        if self._patterns:
-            for match in _compiled("|".join(_PATTERNS)).finditer(text):
-                _check(deadline)
-                yield match.span(match.lastindex or 0)
+        lowered = text.lower() if self._patterns else ""
+        for words, pattern in _PATTERNS if self._patterns else ():
+            _check(deadline)
+            if _has_word(lowered, words):
+                for match in _compiled(pattern).finditer(text, first):
+                    if match.start() >= last:
+                        break
+                    yield match.span(match.lastindex or 0)
 
-    def _fit_json(self, text: str, deadline: float | None) -> str:
+    def _fit_json(self, text: str, deadline: float) -> str:
         """Return the JSON *text* with its values and names masked in place: nothing else is written anew."""
         pieces, done, depth = [], 0, 0
         is_next_private = False
@@ -191,7 +250,7 @@ class Redactor:
             is_next_private = bool(colon) and self._patterns and is_private(json.loads(string))
         return "".join([*pieces, text[done:]])
 
-    def _fit_value(self, written: str, deadline: float | None, *, hidden: bool) -> str:
+    def _fit_value(self, written: str, deadline: float, *, hidden: bool) -> str:
         if written in {"null", "true", "false", '""'}:
             return written
         if hidden:
@@ -199,6 +258,14 @@ class Redactor:
         value = json.loads(written) if written.startswith('"') else written
         shown = self._fit(value, deadline)
         return written if shown == value else json.dumps(shown, ensure_ascii="\\u" in written)
+
+
+def _has_word(text: str, words: str) -> bool:
+    return any(word in text for word in words.split())
+
+
+def _can_have_private_names(text: str) -> bool:
+    return "\\" in text or _has_word(text.lower(), _PRIVATE_WORDS)
 
 
 def _is_json(text: str) -> bool:
@@ -223,8 +290,10 @@ def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield start, stop
 
 
-def _decode(text: str, escape: str, deadline: float | None) -> tuple[str, Callable[[int], int]]:
-    """Return *text* with each *escape* decoded, and where in *text* a position of the result is."""
+def _decode(
+    text: str, outer: Callable[[int], int], escape: str, deadline: float
+) -> tuple[str, Callable[[int], int]]:
+    """Return *text* with each *escape* decoded, and a function from positions in it to those of *outer*."""
     pieces, done, length = [], 0, 0
     decoded_at, written_at = [0], [0]  # where each run of characters and each escape begins
     for match in _compiled(escape).finditer(text):
@@ -240,13 +309,15 @@ def _decode(text: str, escape: str, deadline: float | None) -> tuple[str, Callab
 
     def position(decoded: int) -> int:
         run = bisect_right(decoded_at, decoded) - 1
-        return written_at[run] + decoded - decoded_at[run]
+        return outer(written_at[run] + decoded - decoded_at[run])
 
     return "".join([*pieces, text[done:]]), position
 
 
 @functools.lru_cache(maxsize=4096)
 def _decoded(escape: str) -> str:
+    if escape.startswith(("\\x", "\\'")):
+        return str(literal_eval(f'"{escape}"'))
     if escape.startswith("\\"):
         return str(json.loads(f'"{escape}"'))
     if escape.startswith("%"):

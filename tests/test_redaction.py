@@ -165,11 +165,54 @@ def test_only_the_strings_with_a_secret_are_written_anew() -> None:
         ('cut {"password": "a\\"b', 'cut {"password": "***'),
         ('{"accessToken":"abc", "b', '{"accessToken":"***", "b'),
         ("%65k_abcdef123456 &#115;k-abcdef123456", "*** ***"),
+        (f"github_pat_{'A1_' * 10}", "***"),
+        (f"secretAccessKey: {'aB3/' * 10}/", "secretAccessKey: ***"),
+        ("xi-api-key: 0123456789abcdef", "xi-api-key: ***"),
+        ("{'X-API-Key': 'abcdef012', 'b': 1}", "{'X-API-Key': '***', 'b': 1}"),
+        ("{'password': 'hunter2', \"cookie\": 'sid=1'}", "{'password': '***', \"cookie\": '***'}"),
+        (
+            "Settings(api_key='let me in', password=\"it's\", pwd=None)",
+            "Settings(api_key='***', password=\"***\", pwd=None)",
+        ),
+        (repr(f"\xe9{KEY}".encode()), "b'\\xc3\\xa9***'"),
+        (repr("\"{'token': 'abc'}\""), "'\"{\\'token\\': \\'***\\'}\"'"),
     ],
 )
 def test_what_looks_like_a_secret_is_masked(text: str, masked: str) -> None:
     assert Redactor().text(text) == masked
     assert known(KEY + "x").text(text) == text
+
+
+def nested(value: Any, levels: int) -> str:
+    return json.dumps(value if levels == 0 else {"e": nested(value, levels - 1)})
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2])
+def test_a_private_member_is_masked_in_json_within_json_strings(levels: int) -> None:
+    masked = nested({"password": "***"}, levels)
+    assert Redactor().text(nested({"password": "hunter2"}, levels)) == masked
+    assert Redactor().content(nested({"password": "hunter2"}, levels).encode()) == masked.encode()
+    assert Redactor().text(quote(quote('{"password":"hunter2"}'))) == quote(
+        quote('{"password":"***"}')
+    ).replace("%252A", "*")
+
+
+def test_a_member_with_an_escaped_private_name_is_masked() -> None:
+    assert Redactor().content(b'{"p\\u0061ssword": ["x"]}') == b'{"p\\u0061ssword": ["***"]}'
+
+
+@pytest.mark.parametrize(
+    "text", [KEY, "{'password': 'hunter2'}", "Authorization: Bearer abcdefgh", quote(f"a: {KEY}", safe="")]
+)
+def test_a_secret_across_the_pieces_of_a_text_is_found_as_a_whole(text: str) -> None:
+    masked = Redactor().text(f" {text} ")
+    assert "***" in masked
+    for length in range(65_536 - len(text) - 2, 65_538):
+        assert Redactor().text(f"{'.' * length} {text} {'.' * 9000}") == f"{'.' * length}{masked}{'.' * 9000}"
+
+
+def test_a_secret_whose_end_is_too_far_away_hides_the_rest_of_the_text() -> None:
+    assert Redactor().text(f"a {KEY}{'x' * 100_000} b") == "a ***"
 
 
 @pytest.mark.parametrize(
@@ -270,6 +313,15 @@ def test_a_deadline_stops_it_and_nothing_is_shown() -> None:
     ):
         assert shown == "[not shown: the search for secrets in it took too long]"
     assert known(KEY).text(f"{KEY} %61", seconds=60.0) == "*** %61"
+
+
+@pytest.mark.parametrize("unit", ["\\", "%61", '"token', "pk_", "&amp;"])
+def test_a_deadline_stops_the_search_soon(unit: str) -> None:
+    text = unit * (4_000_000 // len(unit))
+    started = time.thread_time()
+    Redactor([KEY]).text(text, seconds=0.05)
+    Redactor([KEY]).content(text.encode(), seconds=0.05)
+    assert time.thread_time() - started < 0.5
 
 
 def test_lone_surrogates_do_no_harm() -> None:

@@ -5,7 +5,7 @@ every path with literals.
 """
 
 import contextlib
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from attrs import evolve
 
@@ -16,8 +16,6 @@ from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders, Done, Request, Response, Send, TransportFailure
 
 T = TypeVar("T")
-
-_REDACTION_SECONDS: Final = 1.0  # for one error; only many megabytes that are made for it take longer
 
 
 class Exchange(Generic[T]):
@@ -114,9 +112,7 @@ class Exchange(Generic[T]):
         headers = dict(response.headers)
         if "location" in headers:
             headers["location"] = redactor.text(headers["location"])
-        return evolve(
-            response, headers=headers, content=redactor.content(response.content, seconds=_REDACTION_SECONDS)
-        )
+        return evolve(response, headers=headers, content=redactor.content(response.content))
 
     def _redacted_failure(self, failure: TransportFailure) -> TransportFailure:
         message = self._redacted_text(failure.message)

@@ -21,9 +21,10 @@ _IGNORED_PATHS: Final = frozenset({PAGE_PATH, "/health"})
 _FILES_OF_THE_PAGE: Final = PAGE_PATH + "inspector"
 _KEPT_BYTES: Final = 16_384  # more than are shown, so that a secret across the cut is seen as a whole
 _SHOWN_CHARACTERS: Final = 2000
+_SECONDS: Final = 0.25  # for masking one body: the event loop waits for it
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _Call(msgspec.Struct):
     """A call as it is kept: masked only when somebody looks at it."""
 
     id: int
@@ -32,6 +33,7 @@ class _Call(msgspec.Struct, frozen=True):
     response: BackendResponse
     seconds: float
     body: bytes
+    description: dict[str, Any] | None = None  # once somebody has looked at it
 
 
 class RecentCalls:
@@ -76,6 +78,11 @@ class RecentCalls:
         return BackendResponse(200, msgspec.json.encode({"calls": calls}), (JSON_HEADER, *headers))
 
     def _describe(self, call: _Call) -> dict[str, Any]:
+        if call.description is None:
+            call.description = self._masked(call)
+        return call.description
+
+    def _masked(self, call: _Call) -> dict[str, Any]:
         failed = call.response.status >= 400 or call.response.body.startswith(b'{"ok":false')  # noqa: PLR2004
         return {
             "id": call.id,
@@ -92,4 +99,4 @@ class RecentCalls:
         }
 
     def _text(self, body: bytes) -> str:
-        return self._redactor.content(body).decode("utf-8", "replace")[:_SHOWN_CHARACTERS]
+        return self._redactor.content(body, seconds=_SECONDS).decode("utf-8", "replace")[:_SHOWN_CHARACTERS]
