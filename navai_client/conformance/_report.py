@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final, Literal, get_args
 
-from attrs import field, frozen
+from attrs import asdict, field, filters, frozen
 
 from navai_client.conformance._catalogue import Requirement, Severity
 
@@ -177,17 +177,13 @@ def _details(finding: Finding) -> Iterator[tuple[str, str]]:
 
 
 def _to_record(finding: Finding) -> dict[str, Any]:
+    requirement = finding.requirement
     return {
-        "id": finding.id,
-        "group": finding.requirement.group,
-        "severity": finding.requirement.severity,
-        "verdict": finding.verdict,
-        "expected": finding.expected,
-        "asked": finding.asked,
-        "came": finding.came,
-        "change": finding.change,
-        "reason": finding.reason,
-        "source": finding.requirement.source,
+        "id": requirement.id,
+        "group": requirement.group,
+        "severity": requirement.severity,
+        "source": requirement.source,
+        **asdict(finding, filter=filters.exclude("requirement")),
         "seconds": round(finding.seconds, 3),
     }
 
