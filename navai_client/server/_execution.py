@@ -121,9 +121,7 @@ class Invoker:
     async def close(self) -> None:
         """Cancel what still runs, and wait a moment for it."""
         for call in tuple(self._running):
-            if call.task is not None:
-                self._cancelled.hold(call.task)
-            call.cancel()
+            self._cancel(call)
         self._check_at(math.inf)
         await self._cancelled.close(0)
 
@@ -175,11 +173,15 @@ class Invoker:
         if call.late is None:
             call.late = FunctionFailure(f"The function did not finish within {call.timeout:g} seconds.")
             call.deadline = now + _GRACE_S
-            call.cancel()
-        elif call.task is not None:
+            self._cancel(call)
+        else:
             _log.warning("Function %s runs on although its time is over and it was cancelled.", call.name)
-            self._cancelled.hold(call.task)
             call.end(None)
+
+    def _cancel(self, call: RunningCall) -> None:
+        if call.task is not None:
+            self._cancelled.hold(call.task)  # until it has cleaned up; the call may end before
+        call.cancel()
 
     def _outcome(self, name: str, result: Any) -> Outcome:
         try:
