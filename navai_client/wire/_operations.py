@@ -4,7 +4,7 @@ Whatever depends on an operation's name, path, request fields or response reads 
 the server's routes and OpenAPI description, the backends for tests, the conformance check, the command and
 the tests. To add an operation, add an entry and its path option here, its value type in ``models.py``, its
 reader in ``_decode.py``, its method in ``client.py``, its handler in ``server/_routes.py`` and its row in
-``docs/contract.md``; ``tests/test_operations.py`` fails until all of them exist.
+``docs/contract.md``; ``tests/test_operations.py`` fails until all of them and a test of its result exist.
 """
 
 from collections.abc import Callable, Mapping
