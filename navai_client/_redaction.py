@@ -1,4 +1,4 @@
-"""Redaction: what must not be shown of a text, and one way to take it out.
+"""Redaction: finds secrets in a text and masks them.
 
 Everything that shows a text from elsewhere uses a ``Redactor``: errors, warnings, logs, the inspector, the
 conformance report, the messages of the test backends.
@@ -228,7 +228,7 @@ class Redactor:
                     yield match.span(match.lastindex or 0)
 
     def _fit_json(self, text: str, deadline: float) -> str:
-        """Return the JSON *text* with its values and names masked in place: nothing else is written anew."""
+        """Return the JSON *text* with its values and names masked in place; the rest stays as it is."""
         pieces, done, depth = [], 0, 0
         is_next_private = False
         private_depth = 0  # of the array or object around, the value of a private member; 0 if there is none

@@ -37,7 +37,7 @@ class NoThreadLeftError(Exception):
 
 @define(eq=False)
 class _Slots:
-    """The slots of one function: how many are taken, how many of these by abandoned calls, and who waits."""
+    """The slots of one function: how many are taken, how many of these by abandoned calls, and what waits."""
 
     taken: int = 0
     abandoned: int = 0
@@ -46,7 +46,7 @@ class _Slots:
 
 @define(eq=False)
 class _Job:
-    """One call on its way to a thread and back."""
+    """One call, from the queue to its outcome."""
 
     slots: _Slots
     context: contextvars.Context
@@ -185,7 +185,7 @@ class CallThreads:
         if not job.abandoned:
             try:
                 result = job.context.run(job.call)
-            # The boundary to foreign code in its thread: every exception belongs to who waits for the call.
+            # The boundary to foreign code in its thread: whatever is raised is passed to the caller.
             except BaseException as raised:  # noqa: BLE001
                 error = raised
         with self._lock:

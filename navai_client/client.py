@@ -73,7 +73,7 @@ class _Client(ABC, Generic[AnyTransport]):
         verify: For the default transport: True for the usual certificate authorities (and those that
             ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name), a file or folder of certificates, or an
             ``ssl.SSLContext``.
-        proxy: For the default transport: a proxy's URL, instead of what ``HTTPS_PROXY`` and the like say.
+        proxy: For the default transport: a proxy's URL, instead of variables such as ``HTTPS_PROXY``.
         transport: Sends the requests instead of the default: a transport of this package, of httpx or of
             httpx2 (such as ``httpx.MockTransport``). It is closed with the client.
         http_client: A client of httpx or httpx2 to send through. It stays yours to close.
@@ -159,7 +159,7 @@ class _Client(ABC, Generic[AnyTransport]):
     def list_functions(self, *, max_age: float | None = None, timeout: Timeout = USE_CLIENT_DEFAULT) -> Any:
         """List the functions that the backend offers.
 
-        A backend that fails raises nothing: the list is then empty, and its ``warnings`` say why. Tried again
+        A failing backend raises no exception: the list is empty, and its ``warnings`` say why. Tried again
         after connection failures and after 408, 429, 502, 503 and 504.
 
         Args:
@@ -203,7 +203,7 @@ class _Client(ABC, Generic[AnyTransport]):
     def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> Any:
-        """Turn text into sound, on a backend that speaks through ElevenLabs.
+        """Synthesize speech, on a backend that uses ElevenLabs.
 
         Tried again as ``execute_function`` is, because each call costs money.
 
@@ -215,7 +215,7 @@ class _Client(ABC, Generic[AnyTransport]):
 
         Raises:
             NavaiHTTPError: If the backend refuses.
-            InvalidResponseError: If its response is not sound.
+            InvalidResponseError: If its response is not audio.
             NavaiTransportError: If no response arrives.
         """
 
@@ -227,7 +227,7 @@ class _Client(ABC, Generic[AnyTransport]):
 
     @abstractmethod
     def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AnyTransport:
-        """Return what requests are sent through."""
+        """Return the transport."""
 
     def _exchange(self, invocation: Invocation[T], timeout: Timeout, headers: ClientHeaders) -> Exchange[T]:
         if self._closed:
@@ -337,7 +337,7 @@ class NavaiBackendClient(_Client[Transport]):
             if step.reason:
                 self._log_retry(exchange.invocation, step)
                 time.sleep(step.delay)
-            # In no variable: a failure may quote a header, and the frames of a traceback can be shown.
+            # Kept in no variable: it may quote a header, and a traceback can show variables.
             step = exchange.receive(self._transport.send(step.request, self._attempt(step)), time.monotonic())
         return step.value
 
@@ -430,7 +430,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
             self._loop = loop
         elif self._loop is not loop:
             raise NavaiStateError(
-                "This client belongs to another event loop, where its connections are; "
+                "This client belongs to another event loop, in which its connections were opened; "
                 "make one client for each loop (each asyncio.run())."
             )
 

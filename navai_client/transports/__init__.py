@@ -14,15 +14,15 @@ __all__ = ["AsyncTransport", "Call", "Endpoint", "Request", "Response", "Transpo
 
 
 class Call:
-    """One attempt to get a response: what it may take, and what is known of it so far.
+    """One attempt to get a response: its limits, and its state.
 
     Attributes:
-        deadline: When it must have ended, on the clock of ``time.monotonic()``, or None for never.
-        max_response_bytes: How many decompressed bytes of a body may be kept.
+        deadline: When it must have ended, on the clock of ``time.monotonic()``, or None for no limit.
+        max_response_bytes: The largest body that may be kept, in decompressed bytes.
         sent: Whether any byte of the request may have left. Set by ``mark_sent()``.
         abandoned: Whether its caller has left. Set by ``abandon()``.
-        cancellable: Whether the task of a call that was not sent may be cancelled. A transport that loses
-            connections by that sets it to False before it awaits anything.
+        cancellable: Whether the task of a call that was not sent may be cancelled. A transport that would
+            lose connections sets it to False before it awaits anything.
         on_abandon: Called, if set, when its caller leaves.
     """
 
@@ -66,14 +66,14 @@ class Transport(Protocol):
     """Sends requests for ``NavaiBackendClient``. Used by any number of threads at the same time."""
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return what came of it, before ``call.deadline``.
+        """Send *request* and return the response or the failure, before ``call.deadline``.
 
-        Redirects are not followed. A body of more than ``call.max_response_bytes`` is read no further and
-        given as a truncated response.
+        Redirects are not followed. Of a body that exceeds ``call.max_response_bytes``, the beginning is
+        returned, as a truncated response.
         """
 
     def close(self) -> None:
-        """Free what is held. Called once, when no call is under way."""
+        """Release all resources. Called once, when no call is under way."""
 
 
 @runtime_checkable
@@ -81,7 +81,7 @@ class AsyncTransport(Protocol):
     """Sends requests for ``AsyncNavaiBackendClient``. Used by any number of tasks of one event loop."""
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return what came of it, as ``Transport.send`` does."""
+        """Send *request* and return the outcome, as ``Transport.send`` does."""
 
     async def close(self) -> None:
-        """Free what is held. Called once, when no call is under way."""
+        """Release all resources. Called once, when no call is under way."""

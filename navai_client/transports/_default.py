@@ -37,7 +37,7 @@ _HTTPX: Final = Library(httpx)
 _BUFFER: Final = (
     256 * 1024
 )  # bytes received ahead of httpcore, after which reading pauses; asyncio reads as many
-# How the ways through a proxy begin: RFC 9110, section 9.3.6; RFC 1928, section 3; RFC 1929, section 2.
+# The first bytes of each proxy handshake: RFC 9110, section 9.3.6; RFC 1928, section 3; RFC 1929, section 2.
 _HANDSHAKES: Final = (b"CONNECT ", b"\x05", b"\x01")
 
 N = TypeVar("N", bound="_Network[Any]")
@@ -45,21 +45,21 @@ S = TypeVar("S", bound="_Stream")
 
 
 class _HTTPTransport(httpx.HTTPTransport):
-    """Sends through *pool* instead of one that httpx makes, which would have no network backend of ours."""
+    """Sends through *pool*, because a pool made by httpx would not use our network backend."""
 
     def __init__(self, pool: Any) -> None:
-        self._pool = pool  # the one private name of httpx that is used, here and in the next class
+        self._pool = pool  # the only private name of httpx that this package uses, here and in the next class
 
 
 class _AsyncHTTPTransport(httpx.AsyncHTTPTransport):
-    """The same for event loops."""
+    """The async counterpart of ``_HTTPTransport``."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = pool
 
 
 class _RaisedAs:
-    """Raises the errors of sockets as those that httpcore expects of a network."""
+    """Converts socket errors to the exceptions that httpcore expects from a network backend."""
 
     def __init__(self, late: type[httpcore.TimeoutException], failed: type[httpcore.NetworkError]) -> None:
         self._late = late
@@ -106,7 +106,7 @@ class _Network(Generic[S]):
 
 
 class _Stream:
-    """What the streams of both worlds have in common.
+    """The base of the sync and the async stream.
 
     Attributes:
         begins: Whether the head of a request is expected. httpcore writes head and body apart; the head is
@@ -145,7 +145,7 @@ class _Stream:
 
 
 class _SyncStream(_Stream, httpcore.NetworkStream):
-    """A socket as httpcore wants it."""
+    """A socket as a network stream of httpcore."""
 
     def __init__(self, network: _Network[Any], connection: socket.socket) -> None:
         super().__init__(network)
@@ -198,7 +198,7 @@ class _SyncStream(_Stream, httpcore.NetworkStream):
 
 
 class _SyncNetwork(_Network[_SyncStream], httpcore.NetworkBackend):
-    """A network that blocks."""
+    """The network of a sync connection."""
 
     def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.NetworkStream:
         self.used = True
@@ -208,7 +208,7 @@ class _SyncNetwork(_Network[_SyncStream], httpcore.NetworkBackend):
 
 
 class _AsyncStream(_Stream, _network.AsyncConnection, httpcore.AsyncNetworkStream):
-    """A connection of an event loop as httpcore wants it."""
+    """A connection of an event loop as a network stream of httpcore."""
 
     def __init__(self, network: "_AsyncNetwork") -> None:
         _Stream.__init__(self, network)
@@ -282,7 +282,7 @@ class _AsyncStream(_Stream, _network.AsyncConnection, httpcore.AsyncNetworkStrea
 
 
 class _AsyncNetwork(_Network[_AsyncStream], httpcore.AsyncNetworkBackend):
-    """A network in an event loop."""
+    """The network of an async connection."""
 
     async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         self.used = True
@@ -294,7 +294,7 @@ class _AsyncNetwork(_Network[_AsyncStream], httpcore.AsyncNetworkBackend):
 
 
 class _Connection(Generic[N]):
-    """What the connections of both worlds have in common: one to an origin, which its first call opens.
+    """The base of the sync and the async connection: one to an origin, opened by its first call.
 
     Raises:
         NavaiConfigError: If the certificates that the environment names cannot be used.
@@ -327,7 +327,7 @@ class _Connection(Generic[N]):
 
 
 class SyncConnection(_Connection[_SyncNetwork]):
-    """A connection that blocks."""
+    """A sync connection."""
 
     def __init__(self, origin: Origin, tls: TLS, proxy: Proxy | None) -> None:
         super().__init__(_SyncNetwork(), proxy)
@@ -335,7 +335,7 @@ class SyncConnection(_Connection[_SyncNetwork]):
         self._transport = _HTTPTransport(_pool(kinds, self._network, origin, tls, proxy))
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return what came of it, as ``Transport.send`` does."""
+        """Send *request* and return the outcome, as ``Transport.send`` does."""
         self._network.begin(call)
         try:
             return self._checked(exchange(self._transport.handle_request, _HTTPX.request(request), call))
@@ -343,13 +343,13 @@ class SyncConnection(_Connection[_SyncNetwork]):
             return self._failure(error, call)
 
     def close(self) -> None:
-        """End it at once."""
+        """Close it at once."""
         if self._network.stream is not None:
             self._network.stream.close()
 
 
 class AsyncConnection(_Connection[_AsyncNetwork]):
-    """A connection in an event loop."""
+    """An async connection."""
 
     def __init__(self, origin: Origin, tls: TLS, proxy: Proxy | None) -> None:
         super().__init__(_AsyncNetwork(), proxy)
@@ -357,7 +357,7 @@ class AsyncConnection(_Connection[_AsyncNetwork]):
         self._transport = _AsyncHTTPTransport(_pool(kinds, self._network, origin, tls, proxy))
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return what came of it, as ``Transport.send`` does."""
+        """Send *request* and return the outcome, as ``Transport.send`` does."""
         self._network.begin(call)
         handle = self._transport.handle_async_request
         try:
@@ -366,13 +366,13 @@ class AsyncConnection(_Connection[_AsyncNetwork]):
             return self._failure(error, call)
 
     def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
-        """End it; return what is done when it is gone."""
+        """Close it; return a future that is done when it is closed."""
         stream = self._network.stream
         return None if stream is None else stream.end(in_peace=in_peace)
 
 
 def _pool(kinds: tuple[Any, Any, Any], network: Any, origin: Origin, tls: TLS, proxy: Proxy | None) -> Any:
-    """Return what of httpcore sends on one connection: of *kinds*, direct, by HTTP or by SOCKS."""
+    """Return a pool of httpcore, one of *kinds*: direct, through an HTTP proxy, through a SOCKS proxy."""
     context = tls.context() if origin.scheme == "https" else None
     if proxy is None:
         where = httpcore.Origin(origin.scheme.encode(), origin.host.encode(), origin.port)
@@ -390,7 +390,7 @@ def _pool(kinds: tuple[Any, Any, Any], network: Any, origin: Origin, tls: TLS, p
 
 
 def _errors_of(proxy: Proxy | None) -> tuple[type[Exception], ...]:
-    """Return what *proxy* can make httpcore raise that is no error of its own."""
+    """Return the exceptions of *proxy* that httpcore raises without converting them."""
     if proxy is None or not proxy.scheme.startswith("socks"):
         return ()
     try:
@@ -408,10 +408,10 @@ class HTTPXTransport(Pool):
     Args:
         verify: True for the usual certificate authorities, False for none, a file or folder of certificates,
             or an ``ssl.SSLContext``.
-        proxy: The URL of a proxy, else what the environment says.
+        proxy: The URL of a proxy; without it, the proxy variables apply.
 
     Raises:
-        NavaiConfigError: If any of it cannot work.
+        NavaiConfigError: If an argument cannot work.
     """
 
     def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:

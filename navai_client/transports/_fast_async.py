@@ -26,7 +26,7 @@ class AsyncConnection(_network.AsyncConnection):
         self.idle_since = 0.0
 
     def data_received(self, data: bytes) -> None:
-        """Take what the peer has sent; what was not asked for ends the connection."""
+        """Process received bytes; bytes that no request asked for end the connection."""
         if self._waiter is None:
             self.end()
             return
@@ -35,27 +35,27 @@ class AsyncConnection(_network.AsyncConnection):
             self._wake()
 
     def eof_received(self) -> None:
-        """Note that the peer sends no more; asyncio closes the connection then."""
+        """Note that the peer has finished sending; asyncio then closes the connection."""
         self._parser.end()
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Say why there is no response."""
+        """Note why there is no response."""
         if exc is None:
             self._parser.end()
         super().connection_lost(exc)
 
     def is_reusable(self) -> bool:
-        """Return whether another call may follow the one that has ended."""
+        """Return whether another call may use the connection."""
         transport = self._transport
         return self._parser.reusable and transport is not None and not transport.get_write_buffer_size()
 
     def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
-        """End it; return what is done when it is gone."""
+        """Close it; return a future that is done when it is closed."""
         return self.end(in_peace=in_peace) if self._connected else None
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return what came of it, as ``Transport.send`` does."""
+        """Send *request* and return the outcome, as ``Transport.send`` does."""
         self._parser.begin(call.max_response_bytes)
         whole = self._encode(request)
         if isinstance(whole, TransportFailure):

@@ -19,13 +19,13 @@ _Headers = tuple[tuple[str, str], ...]
 
 
 class Encoder:
-    """Writes requests. What requests of one endpoint with the same headers share is written once."""
+    """Encodes requests. The part that requests with the same endpoint and headers share is encoded once."""
 
     def __init__(self) -> None:
         self._heads: WeakKeyDictionary[Endpoint, tuple[_Headers, bytes | None]] = WeakKeyDictionary()
 
     def __call__(self, request: Request) -> bytes | TransportFailure:
-        """Return *request* in one piece, or why it cannot be sent."""
+        """Return the bytes of *request*, or why it cannot be sent."""
         head, lines = self._head(request.endpoint, request.headers), _lines(request.call_headers)
         if head is None or lines is None:
             return TransportFailure("the request has a header that cannot be sent as it is", sent=False)
@@ -51,7 +51,7 @@ def _head(endpoint: Endpoint, headers: _Headers) -> bytes | None:
 
 
 def _lines(headers: _Headers) -> bytes | None:
-    """Return *headers* as they leave, or None if one would not be a header of its own."""
+    """Return *headers* encoded, or None if one would break the framing, for example by a line break."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
     return lines.encode("ascii") if _LINES.fullmatch(lines) and lines.count("\n") == len(headers) else None
 
@@ -90,7 +90,7 @@ class ResponseParser:
             raise
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.reusable = False
-            if not self._complete:  # what follows a complete response does not matter to it
+            if not self._complete:  # bytes after a complete response do not affect it
                 self._fail(f"the response is not valid HTTP ({error})")
             return
         self._quiet = 0 if self._progress else self._quiet + len(data)

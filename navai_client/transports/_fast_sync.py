@@ -38,20 +38,20 @@ class SyncConnection:
         self.idle_since = 0.0
 
     def is_alive(self) -> bool:
-        """Return whether the peer keeps it, and sent nothing that was not asked for."""
+        """Return whether the peer keeps it open, and has sent nothing unrequested."""
         return self._socket is not None and not self._readable()
 
     def is_reusable(self) -> bool:
-        """Return whether another call may follow the one that has ended."""
+        """Return whether another call may use the connection."""
         return self._parser.reusable and self._socket is not None and not unread(self._socket)
 
     def close(self) -> None:
-        """End it at once."""
+        """Close it at once."""
         if self._socket is not None:
             self._socket.close()
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return what came of it, as ``Transport.send`` does."""
+        """Send *request* and return the outcome, as ``Transport.send`` does."""
         self._parser.begin(call.max_response_bytes)
         whole = self._encode(request)
         if isinstance(whole, TransportFailure):

@@ -1,4 +1,4 @@
-"""Which transport a client sends through: the default one, or what its user hands in, wrapped as it needs.
+"""The transport of a client: the default one, or a wrapper around the one that was passed in.
 
 Over the user's own connections a call keeps its deadline, its limits and ``may_have_executed``, by the public
 ``timeout`` and ``trace`` extensions of httpx. docs/transports.md lists what needs our own connections.
@@ -64,7 +64,7 @@ def _check_choice(transport: Any, http_client: Any, verify: Any, proxy: str | No
             "transport and http_client were both given; a client sends through one of them."
         )
     if (transport is not None or http_client is not None) and (verify is not True or proxy is not None):
-        raise NavaiConfigError("verify and proxy are for the default transport; set them on what you give.")
+        raise NavaiConfigError("verify and proxy are for the default transport; set them on what you pass.")
 
 
 def _is_ours(given: Any, protocol: type) -> bool:
@@ -74,15 +74,13 @@ def _is_ours(given: Any, protocol: type) -> bool:
 
 
 def _of_kind(given: Any, method: str, *, is_async: bool) -> Any:
-    """Return *given* if it has the *method* of its world, else say what to use instead."""
+    """Return *given* if it has *method*, sync or async as required; else say what to use instead."""
     name = type(given).__name__
     is_client = hasattr(given, "build_request")
     if is_client and method != "send":
-        raise NavaiConfigError(f"{name} is a client, not a transport; give it as http_client.")
+        raise NavaiConfigError(f"{name} is a client, not a transport; pass it as http_client.")
     if method == "send" and not is_client:
-        raise NavaiConfigError(
-            f"{name} is not a client of httpx or httpx2; a transport is given as transport."
-        )
+        raise NavaiConfigError(f"{name} is not a client of httpx or httpx2; pass a transport as transport.")
     found = getattr(given, method, None)
     asynchronous = inspect.iscoroutinefunction(found) or method == "handle_async_request"
     if found is not None and asynchronous == is_async:
@@ -129,7 +127,7 @@ class _Sender:
 
     Attributes:
         handle: Sends a request of the library and returns the response, or an awaitable of it.
-        is_client: Whether it is a client, which is its owner's to close.
+        is_client: Whether it is a client, which its owner closes.
         is_in_process: Whether nothing leaves this process.
     """
 
@@ -146,7 +144,7 @@ class _Sender:
             self.handle = given.handle_async_request if is_async else given.handle_request
 
     def build(self, request: Request, call: Call, trace: Callable[..., Any]) -> Any:
-        """Return *request* as the library has requests, with what a client adds to it."""
+        """Return *request* as a request of the library, with what a client of it adds."""
         seconds = call.remaining()
         timeout = None if seconds is None else max(_SHORTEST_WAIT, seconds)
         timeouts = dict.fromkeys(("connect", "read", "write", "pool"), timeout)
@@ -161,7 +159,7 @@ class _Sender:
 
 
 class _GivenTransport:
-    """A transport or client of the user's, for sync clients."""
+    """A transport or client that was passed in, for sync clients."""
 
     def __init__(self, given: Any) -> None:
         self._sender = _Sender(given, is_async=False)
@@ -194,7 +192,7 @@ class _GivenTransport:
 
 
 class _AsyncGivenTransport:
-    """A transport or client of the user's, for async clients.
+    """A transport or client that was passed in, for async clients.
 
     Its pool is shared by all calls, and that of httpx 0.28 loses slots when calls are cancelled before they
     are sent (httpcore issue 1093). So none is cancelled then: the timeouts of the pool itself end a call, and
@@ -221,7 +219,7 @@ class _AsyncGivenTransport:
 
 
 def _library_of(given: Any) -> ModuleType:
-    """Return the library that *given* comes from, or is made for: httpx2 if it is of one of its classes."""
+    """Return the library of *given*: httpx2 if it is an instance of one of its classes, else httpx."""
     httpx2 = sys.modules.get("httpx2")  # which is loaded, if *given* comes from it
     if httpx2 is not None:
         kinds = (httpx2.BaseTransport, httpx2.AsyncBaseTransport, httpx2.Client, httpx2.AsyncClient)

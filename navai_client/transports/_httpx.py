@@ -20,7 +20,7 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class Library:
-    """What is used of httpx, or of httpx2.
+    """The parts of httpx, or of httpx2, that this package uses.
 
     Attributes:
         module: The library.
@@ -42,7 +42,7 @@ class Library:
         self._prepared: WeakKeyDictionary[Endpoint, tuple[Headers, Any, Any]] = WeakKeyDictionary()
 
     def request(self, request: Request, extensions: dict[str, Any] | None = None) -> Any:
-        """Return *request* as the library has requests."""
+        """Return *request* as a request of the library."""
         endpoint, given = request.endpoint, request.headers
         prepared = self._prepared.get(endpoint)
         if prepared is None or prepared[0] is not given:
@@ -63,12 +63,12 @@ class Library:
     def failure(
         self, error: BaseException, call: Call, *, knows_sent: bool, where: str = ""
     ) -> TransportFailure:
-        """Return what *error* says, without anything that could be secret.
+        """Return *error* as a failure, without anything that could be secret.
 
         Args:
             error: One of ``errors``.
             call: The call that it ended.
-            knows_sent: Whether ``call.sent`` is what happened, because the bytes went through our hands.
+            knows_sent: Whether ``call.sent`` is what happened, because our own connection sent the bytes.
             where: What to add to the message.
         """
         sent = call.sent if knows_sent else not isinstance(error, self._never_sent)

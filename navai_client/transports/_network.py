@@ -1,7 +1,7 @@
 """Connections over TCP and TLS on which no wait outlasts the call's deadline.
 
 The default and the fast transports open theirs here. A timeout for each read is not enough: a peer that sends
-a byte now and then never trips one. So each wait is given what is left of the whole call.
+a byte now and then never exceeds it. So each wait may take the remaining time of the whole call.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ _LOOKUPS: Final = 32  # names looked up at the same time, as the executor of asy
 _READ: Final = 64 * 1024  # bytes
 _SHORTEST_WAIT: Final = 0.001  # seconds; to a socket, a timeout of 0 means "do not wait"
 _FAREWELL: Final = 1.0  # seconds that a peer has for its part of closing TLS
-_PIECE: Final = 256 * 1024  # bytes that are sent before the deadline is looked at again
+_PIECE: Final = 256 * 1024  # bytes that are sent before the deadline is checked again
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class Origin:
 
 @frozen(eq=False)
 class Target:
-    """What a URL says, as httpx reads it.
+    """The parts of a URL, as httpx reads them.
 
     Attributes:
         origin: What to connect to.
@@ -65,7 +65,7 @@ class Target:
 
     @classmethod
     def of(cls, url: str) -> "Target | TransportFailure":
-        """Return what *url* says, or why nothing can be sent there."""
+        """Return the target of *url*, or why nothing can be sent there."""
         import httpx  # noqa: PLC0415 - `import navai_client` must not load it
 
         try:
@@ -81,7 +81,7 @@ class Target:
 
 
 def remaining(call: Call) -> float | None:
-    """Return the seconds that are left of *call*, or None for no limit.
+    """Return the remaining seconds of *call*, or None for no limit.
 
     Raises:
         TimeoutError: If nothing is left. As a timeout, 0 would mean "do not wait" to a socket.
@@ -95,7 +95,7 @@ def remaining(call: Call) -> float | None:
 
 
 def failure(error: OSError, call: Call) -> TransportFailure:
-    """Return what *error* says. No error of a socket holds anything of a request or a response."""
+    """Return the message of *error*. Socket errors contain nothing of a request or a response."""
     if isinstance(error, TimeoutError):
         return TransportFailure("time ran out", sent=call.sent, timed_out=True)
     text = " ".join(str(error).split()) or "no reason was given"
@@ -103,7 +103,7 @@ def failure(error: OSError, call: Call) -> TransportFailure:
 
 
 def without_frames(error: BaseException) -> BaseException:
-    """Return *error* without the frames that it went through, whose variables hold headers and bodies."""
+    """Return *error* without its traceback, because the variables of the frames hold headers and bodies."""
     current: BaseException | None = error
     while current is not None:
         traceback.clear_frames(current.__traceback__)
@@ -113,7 +113,7 @@ def without_frames(error: BaseException) -> BaseException:
 
 
 def readable(connection: socket.socket) -> Callable[[], bool]:
-    """Return what says, without waiting, whether bytes or the end of *connection* can be read."""
+    """Return a function that says at once whether *connection* has bytes or its end to read."""
     if not hasattr(select, "poll"):  # pragma: no cover - Windows
         return lambda: bool(select.select([connection], [], [], 0)[0])
     poll = select.poll()  # unlike select(), for file descriptors above 1,023 too
@@ -159,7 +159,7 @@ _lookups = threading.BoundedSemaphore(_LOOKUPS)
 
 
 def _looked_up(look_up: Callable[[], T], call: Call) -> T:
-    """Return what *look_up* returns. The system's resolver knows no timeout, so it runs on another thread."""
+    """Return the result of *look_up*, in another thread: the system's resolver has no timeout."""
     lookups = _lookups
     if not lookups.acquire(timeout=call.remaining()):
         raise TimeoutError("time ran out")
@@ -185,7 +185,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
 
 @contextlib.contextmanager
 def _only_os_errors() -> Iterator[None]:
-    """Raise as OSError what Python says of a text that cannot be the name of a host."""
+    """Raise an OSError where Python raises another error for an invalid host name."""
     try:
         yield
     except ValueError as error:  # UnicodeError too
@@ -239,7 +239,7 @@ class _TLSInTLS:
         return self._tls.pending() or self._incoming.pending or self._outer.pending()
 
     def _run(self, work: Callable[[], T]) -> T:
-        """Return what *work* returns, having sent and received what it needs for that."""
+        """Return the result of *work*, with the sends and receives that it needs."""
         while True:
             try:
                 result = work()
@@ -340,11 +340,11 @@ class AsyncConnection(asyncio.Protocol):
         self._wake(exc)
 
     def is_alive(self) -> bool:
-        """Return whether the peer keeps it, and sent nothing that was not asked for."""
+        """Return whether the peer keeps it open, and has sent nothing unrequested."""
         return self._transport is not None and not self._transport.is_closing() and not self._readable()
 
     def end(self, *, in_peace: bool = False) -> asyncio.Future[None]:
-        """End the connection, at once or as TLS asks for; return ``closed``."""
+        """Close the connection, at once or with TLS's close_notify; return ``closed``."""
         if self._transport is not None:
             if in_peace:
                 self._transport.close()

@@ -28,7 +28,7 @@ _FAREWELL: Final = 2.0  # seconds that close() waits for connections to end
 
 
 class Connection(Protocol):
-    """A connection, or what will connect at its first call.
+    """A connection, which connects at its first call.
 
     Attributes:
         idle_since: When its last call ended.
@@ -37,30 +37,30 @@ class Connection(Protocol):
     idle_since: float
 
     def is_alive(self) -> bool:
-        """Return whether the peer keeps an idle connection, and sent nothing that was not asked for."""
+        """Return whether the peer keeps an idle connection open, and has sent nothing unrequested."""
 
     def is_reusable(self) -> bool:
-        """Return whether another call may follow the one that has ended."""
+        """Return whether another call may use the connection."""
 
 
 class SyncConnection(Connection, Protocol):
-    """A connection that blocks."""
+    """A sync connection."""
 
     def close(self) -> None:
-        """End it at once."""
+        """Close it at once."""
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return what came of it, as ``Transport.send`` does."""
+        """Send *request* and return the outcome, as ``Transport.send`` does."""
 
 
 class AsyncConnection(Connection, Protocol):
-    """A connection in an event loop."""
+    """An async connection."""
 
     def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
-        """End it, at once or as TLS asks for; return what is done when it is gone, if it was connected."""
+        """Close it, at once or with TLS's close_notify; return a future for that if it was connected."""
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return what came of it, as ``Transport.send`` does."""
+        """Send *request* and return the outcome, as ``Transport.send`` does."""
 
 
 C = TypeVar("C", bound=Connection)
@@ -70,7 +70,7 @@ class _Idle(Generic[C]):
     """Connections without a call, by origin; the latest is taken first. Any thread may use it.
 
     Args:
-        discard: Closes one that is of no use any more.
+        discard: Closes a connection that is no longer usable.
     """
 
     def __init__(self, discard: Callable[[C], object]) -> None:
@@ -101,14 +101,14 @@ class _Idle(Generic[C]):
         return True
 
     def empty(self) -> Iterator[C]:
-        """Give out all connections for good."""
+        """Remove and yield all connections."""
         for waiting in list(self._waiting.values()):
             with contextlib.suppress(IndexError):
                 while True:
                     yield waiting.pop()
 
     def close(self) -> Iterator[C]:
-        """Give out all connections, and take none back from now on."""
+        """Remove and yield all connections, and keep none from now on."""
         self._closed = True
         return self.empty()
 
@@ -117,7 +117,7 @@ _targets: Final[WeakKeyDictionary[Endpoint, Target | TransportFailure]] = WeakKe
 
 
 def _target_of(endpoint: Endpoint) -> Target | TransportFailure:
-    """Return what the URL of *endpoint* says; it is read once."""
+    """Return the target of *endpoint*, whose URL is parsed once."""
     target = _targets.get(endpoint)
     if target is None:
         target = _targets[endpoint] = Target.of(endpoint.url)
@@ -125,12 +125,12 @@ def _target_of(endpoint: Endpoint) -> Target | TransportFailure:
 
 
 def _all_busy() -> TransportFailure:
-    """Return what a call ends with for which no connection became free."""
+    """Return the failure of a call that got no connection."""
     return TransportFailure(f"all {MAX_CONNECTIONS} connections were busy", sent=False, timed_out=True)
 
 
 class Pool:
-    """The connections of a transport that blocks.
+    """The connections of a sync transport.
 
     Args:
         make: Makes a connection to an origin. It connects at its first call.
@@ -169,14 +169,14 @@ class Pool:
             connection.close()
 
     def forget_parent(self) -> None:
-        """Drop what belongs to the process that this one was forked from: two must not use one connection."""
+        """Drop the connections of the parent process after fork(): two processes must not share one."""
         self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
         for connection in self._idle.empty():
             connection.close()
 
 
 class AsyncPool:
-    """The connections of a transport in an event loop.
+    """The connections of an async transport.
 
     Args:
         make: Makes a connection to an origin. It connects at its first call.

@@ -16,7 +16,7 @@ from navai_client.transports._network import Origin
 
 @frozen(str=False)
 class Proxy:
-    """A proxy, and who chose it.
+    """A proxy, and the option or variable that chose it.
 
     Attributes:
         source: The option or variable that names it.
@@ -37,7 +37,7 @@ class Proxy:
         """Read the *url* of a proxy.
 
         Raises:
-            NavaiConfigError: If it is none. The message does not show it, because it can hold a password.
+            NavaiConfigError: If it is not a proxy's URL. Not shown: it may hold a password.
         """
         import httpx  # noqa: PLC0415 - `import navai_client` must not load it
 
@@ -74,10 +74,10 @@ class Proxies:
         self._given = None if given is None else Proxy.parse(given, "proxy")
 
     def find(self, origin: Origin) -> Proxy | None:
-        """Return the proxy for connections to *origin*, or None if there is none.
+        """Return the proxy for connections to *origin*, or None for a direct connection.
 
         Raises:
-            NavaiConfigError: If the variable that names it holds no proxy's URL.
+            NavaiConfigError: If the variable does not hold a proxy's URL.
         """
         if self._given is not None:
             return self._given
@@ -107,7 +107,7 @@ def _matches(entry: str, origin: Origin) -> bool:
     try:
         network = ipaddress.ip_network(name, strict=False)
     except ValueError:
-        # example.com spares its subdomains too, .example.com its subdomains alone
+        # example.com includes its subdomains, .example.com matches its subdomains only
         host = origin.host.lower()
         return host.endswith("." + name.lstrip("*").lstrip(".")) or host == name
     try:

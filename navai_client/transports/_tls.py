@@ -1,4 +1,4 @@
-"""Which certificates are trusted: the ``verify`` option, and the TLS contexts that are made of it.
+"""Which certificates are trusted: the ``verify`` option, and the TLS contexts made from it.
 
 Whether a connection is encrypted is not decided here: that follows from the URL's scheme alone.
 """
@@ -32,7 +32,7 @@ class TLS:
         if not isinstance(verify, bool | str | ssl.SSLContext):
             raise NavaiConfigError(
                 "verify is True, False, a path or an ssl.SSLContext; "
-                f"{type(verify).__name__} is none of them, and encryption is never switched off by it."
+                f"{type(verify).__name__} is none of these. (verify never switches encryption off.)"
             )
         self._verify = verify
         self._is_loaded = False
@@ -44,7 +44,7 @@ class TLS:
             self.context()
 
     async def load(self) -> None:
-        """Build the context on another thread, because the event loop would stand still for its time."""
+        """Build the context in another thread, because building it would block the event loop."""
         if not self._is_loaded:
             await asyncio.to_thread(self.context)
             self._is_loaded = True
@@ -79,7 +79,7 @@ def _context_of(path: str) -> ssl.SSLContext:
 
 @functools.cache
 def _usual_context(verify: bool, _file: str | None, _folder: str | None) -> ssl.SSLContext:
-    """Return what httpx makes of the setting; it reads the two variables itself."""
+    """Return the context that httpx makes of the setting; it reads the two variables itself."""
     import httpx  # noqa: PLC0415 - `import navai_client` must not load it
 
     return httpx.create_ssl_context(verify=verify)

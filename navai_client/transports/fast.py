@@ -26,11 +26,11 @@ class FastTransport(Pool):
         verify: True for the usual certificate authorities (and those that ``SSL_CERT_FILE`` and
             ``SSL_CERT_DIR`` name), False for none, a file or folder of certificates, or an
             ``ssl.SSLContext``.
-        proxy: The URL of a proxy, else what the environment says. Calls through a proxy are only as fast as
-            those of the default transport.
+        proxy: The URL of a proxy; without it, the proxy variables apply. Calls through a proxy are only as
+            fast as those of the default transport.
 
     Raises:
-        NavaiConfigError: If any of it cannot work.
+        NavaiConfigError: If an argument cannot work.
     """
 
     def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
@@ -58,7 +58,7 @@ class AsyncFastTransport(AsyncPool):
         proxy: As for ``FastTransport``.
 
     Raises:
-        NavaiConfigError: If any of it cannot work.
+        NavaiConfigError: If an argument cannot work.
     """
 
     def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
