@@ -47,22 +47,22 @@ def _names(text: str) -> tuple[str, ...]:
 
 @frozen
 class Requirement:
-    """One thing that is required of a backend: a row of the table.
+    """One requirement of a backend: a row of the table.
 
     Attributes:
         severity: ``must`` is what the documents say and the published clients need; ``should`` is what keeps
-            a backend safe and its errors plain, and what the reference server does.
-        id: Its name, which stays: reports, baselines and tests refer to it.
-        sentence: What is required.
+            a backend safe and its errors clear, and what the reference server does.
+        id: Its name, which never changes: reports, baselines and tests refer to it.
+        sentence: The requirement.
         change: What to do when it is violated.
         probes: The names of the probes whose outcomes are judged, one after the other.
         rule: Judges each outcome.
         source: Where it comes from.
-        relates: Ids of the requirements on the page docs/parity.md that it is a part of.
+        relates: Ids of the requirements in docs/parity.md that it is a part of.
         needs: Ids of requirements without which it cannot be judged.
-        acts: What must be allowed for it to be checked; empty when looking is enough.
-        unseen: Why one of its probes may not have been sent.
-        may_hang_up: Whether a closed connection is as good as a response.
+        acts: The action that must be allowed for it to be checked; empty if reading is enough.
+        unseen: The reason why one of its probes may not have been sent.
+        may_hang_up: Whether closing the connection satisfies it, too.
     """
 
     severity: Severity
@@ -106,8 +106,8 @@ _CLIENT_ERROR: Final = status(*range(400, 500))
 # fmt: off
 _ALL: Final = (
     _must("LIST-01", "Listing functions returns a status of 200 to 299.",
-        "Answer GET on this path with 200. If the backend is elsewhere, give its URL or path; if it asks "
-        "for credentials, give the headers.",
+        "Return 200 to GET on this path. If the backend is elsewhere, give its URL or path; if it requires "
+        "credentials, give the headers.",
         "list", status(), _DOCUMENTS_CLIENTS, "list.request list.http-error"),
     _must("LIST-02", "The list is a JSON object.",
         'Return {"items": [...], "warnings": [...]} in strict JSON: no NaN, no trailing commas, nothing '
@@ -237,7 +237,7 @@ _ALL: Final = (
         "Read the members that you know, and ignore the rest.",
         "mint unknown field", status(), _EXPRESS, "server.client-secret", needs="SECRET-02", acts="mint"),
     _should("SECRET-08", "A member of the wrong type returns 400, and the error names it.",
-        'Check the types before asking OpenAI, and return 400 and {"error": "model must be a string."}.',
+        'Check the types before calling OpenAI, and return 400 and {"error": "model must be a string."}.',
         "mint wrong type", refused(400, mentions="model"), _SERVER, "server.statuses", needs="SECRET-02",
         acts="mint"),
     _should("SECRET-09", "Malformed JSON returns 400 and mints nothing.",
@@ -268,7 +268,7 @@ _ALL: Final = (
         'Return 400 and {"error": ...} when the body cannot be decoded.',
         "bad utf-8", refused(), _SERVER, "server.statuses", needs="EXEC-01"),
     _should("ERR-06", "An unknown path returns 404 and a JSON error.",
-        'Return 404 and {"error": ...}, not a page for people, below /navai.',
+        'Return 404 and {"error": ...}, not an HTML page, below /navai.',
         "unknown path", refused(404), _SERVER, "server.statuses"),
     _should("ERR-07", "A method that a path does not support returns 405 and the header Allow.",
         "Return 405 with Allow: GET for the list, and Allow: POST for the rest.",
@@ -278,7 +278,7 @@ _ALL: Final = (
         "Return only the message of an error, and log the rest; turn off the debug mode.",
         "unknown", rules.leaks_no_trace, _SERVER, "server.statuses"),
     _should("ERR-09", "Without the given credentials, listing returns 401 or 403.",
-        "Ask for the credentials on every route except for preflights; or check without them if they are "
+        "Require the credentials on every route except for preflights; or check without them if they are "
         "for something else.",
         "list anonymous", status(401, 403), _SERVER, needs="LIST-01",
         unseen="no credentials were given among the headers"),
@@ -290,7 +290,7 @@ _ALL: Final = (
         "server.cors", needs="LIST-01"),
     _should("CORS-02", "Unknown origins are not allowed.",
         "Send Access-Control-Allow-Origin only to the origins on a list (NAVAI_CORS_ORIGIN); * is right "
-        "only for a backend that everybody may use.",
+        "only for a public backend.",
         "preflight foreign, list foreign", rules.denies_foreigners, _SERVER_PLAYGROUND, "server.cors",
         needs="CORS-01"),
     _should("CORS-03", "The origin null is not allowed.",
@@ -298,7 +298,7 @@ _ALL: Final = (
         "frame.",
         "list null", rules.denies_null, _SERVER, "server.cors", needs="LIST-01"),
     _should("CORS-04", "A preflight from an allowed origin is granted, without credentials.",
-        "Answer OPTIONS with 204 and Access-Control-Allow-Origin, before asking for credentials: browsers "
+        "Return 204 to OPTIONS, with Access-Control-Allow-Origin, before requiring credentials: browsers "
         "send none with it. Give origin= if pages call from another origin than http://localhost:3000.",
         "preflight granted", rules.grants_preflight, _SERVER_PLAYGROUND, "server.cors"),
     _should("CORS-05", "That preflight allows POST and the header Content-Type.",
@@ -331,10 +331,10 @@ _ALL: Final = (
         "deep", _CLIENT_ERROR, _SERVER, "server.statuses", needs="EXEC-01"),
 
     _should("SPEECH-01", "A blank text returns 400 and a JSON error.",
-        'Return 400 and {"error": "text is required."} before asking ElevenLabs; or leave the route out.',
+        'Return 400 and {"error": "text is required."} before calling ElevenLabs; or leave the route out.',
         "speak nothing", rules.refuses_blank_text, _SERVER, "server.elevenlabs server.statuses"),
     _must("SPEECH-02", "A text is spoken: a status of 200 to 299.",
-        "Have ElevenLabs speak it. 400 says that the backend is not set up to speak.",
+        "Send the text to ElevenLabs. 400 says that the backend is not set up for speech.",
         "speak", status(), _WEB_CLIENT_EXPRESS, "speech.request server.elevenlabs", acts="speak"),
     _must("SPEECH-03", "The response has the provider elevenlabs, and strings mimeType and audioBase64.",
         'Return {"provider": "elevenlabs", "mimeType": "audio/mpeg", "audioBase64": "..."}.',

@@ -1,4 +1,4 @@
-"""The check: it sends the probes, each with a deadline, and has the rules judge what came."""
+"""The check: it sends the probes, each with a deadline, and applies the rules to the outcomes."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -25,7 +25,7 @@ from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import TransportFailure
 
 _AT_A_TIME: Final = 6  # requests: as many connections as browsers open to one origin
-_MOST_BYTES: Final = 2 * 2**20  # of a response; all are kept until the rules have seen them
+_MOST_BYTES: Final = 2 * 2**20  # of a response; all responses are kept until the rules are applied
 _MOST_AUDIO_BYTES: Final = 16 * 2**20
 _LEAST_LARGE_BODY: Final = 2**20  # bytes: what a backend must accept
 _BUSY: Final = RetryPolicy(max_retries=2)  # for backends that respond with Retry-After
@@ -57,9 +57,9 @@ def check(
 ) -> Report:
     """Check whether a backend keeps Navai's contract, as far as that can be seen from outside.
 
-    The check only looks, unless it is allowed to act: it reads the list, and sends what every backend must
-    refuse, such as calls of an unknown function. It waits for no response longer than *timeout*, and the
-    whole check ends within some 20 times that, whatever the backend does.
+    The check only reads, unless it is allowed to act: it requests the list, and sends requests that every
+    backend must refuse, such as calls of an unknown function. It waits for no response longer than *timeout*,
+    and the whole check ends within some 20 times that, whatever the backend does.
 
     Args:
         url: The backend's base URL; else ``NAVAI_API_URL``; else ``http://localhost:3000``.
@@ -72,17 +72,17 @@ def check(
         speak: A text to be spoken, once.
         headers: Sent with all requests but preflights, for example Authorization.
         timeout: Seconds that a response may take.
-        origin: The origin of pages that the backend must allow.
-        large_body: How many bytes a request's body must have to be refused; 1 MiB or more.
+        origin: An origin that the backend must allow.
+        large_body: The size in bytes from which a request's body must be refused; 1 MiB or more.
         verify: True for the usual certificate authorities, False for none, a file or folder of certificates,
             or an ``ssl.SSLContext``.
-        proxy: The URL of a proxy; else what the environment says.
+        proxy: The URL of a proxy; without it, the proxy variables apply.
         transport: A transport that ``NavaiBackendClient`` takes, such as ``httpx.WSGITransport``, to check an
             application without a socket.
         paths: The paths of operations, such as ``client_secret_path``, as ``NavaiBackendClient`` takes them.
 
     Raises:
-        NavaiConfigError: An argument cannot work. Whatever the backend does is a finding instead.
+        NavaiConfigError: An argument cannot work. Faults of the backend are findings instead.
         NavaiPayloadError: A payload is not JSON.
     """
     expected = profile_of(profile)
@@ -162,7 +162,7 @@ class _Check:
         )
 
     def _send_probes(self, needed: Iterable[Requirement]) -> str:
-        """Send the probes that *needed* judge; return why no response comes, if none does."""
+        """Send the probes that *needed* judge; return the reason if no response comes."""
         first = first_probe(self._subject)
         listed = self._send(first)
         self._probes = {first.name: first} | further_probes(self._subject, listed)
@@ -229,7 +229,7 @@ class _Check:
         return attrs.evolve(finding, verdict="passed")
 
     def _why_not(self, requirement: Requirement, *, reached: bool) -> str:
-        """Return why *requirement* cannot be judged, if it cannot."""
+        """Return why *requirement* cannot be judged, or None."""
         if not reached and requirement.id != "LIST-01":
             return "the backend gave no response"
         if requirement.acts and not self._probes.keys() >= set(requirement.probes):
@@ -241,7 +241,7 @@ class _Check:
 
 
 def _with_needs(wanted: Iterable[Requirement]) -> tuple[Requirement, ...]:
-    """Return *wanted* and what they need, in the order of all: what is needed comes first there."""
+    """Return *wanted* and the requirements that they need, in catalogue order: needed ones come first."""
     ids = {each.id for each in wanted}
     every = requirements()
     for requirement in reversed(every):
@@ -251,7 +251,7 @@ def _with_needs(wanted: Iterable[Requirement]) -> tuple[Requirement, ...]:
 
 
 def _without_secrets(finding: Finding, secrets: tuple[str, ...]) -> Finding:
-    # The requests are ours, but for the payloads that the user gave.
+    # The requests are ours, except for the given payloads.
     asked = shown(finding.asked, secrets if finding.requirement.acts else ())
     came = shown(finding.came, secrets) if finding.came else ""
     return attrs.evolve(finding, asked=asked, came=came)

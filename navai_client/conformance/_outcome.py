@@ -20,7 +20,7 @@ _MOST_SECRETS: Final = 2  # of one response: a peer must not cause minutes of se
 
 
 def shown(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return *text* fit to be shown: on one line, not long, secrets masked, control characters escaped."""
+    """Return *text* for display: on one line, shortened, secrets masked, control characters escaped."""
     line = " ".join(text.split())
     excerpt = Redactor(secrets).text(line, _EXCERPT) + ("..." if len(line) > _EXCERPT else "")
     return "".join(each if each.isprintable() else _escape(each) for each in excerpt)
@@ -35,13 +35,13 @@ class Outcome:
     """The outcome of one probe.
 
     Args:
-        outcome: The response, or why there is none.
+        outcome: The response or the failure.
         seconds: How long it took.
         private: Whether the body may hold a secret, so that only its shape is shown.
 
     Attributes:
         failure: Why there is no response, or None.
-        timed_out: Whether there is none because time ran out.
+        timed_out: Whether there is no response because the time ran out.
         status: The HTTP status; 0 without a response.
         content: The body.
     """
@@ -94,15 +94,15 @@ class Outcome:
         return items if isinstance(items, list) else []
 
     def functions(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return those items that are objects, each with its index."""
+        """Return the items that are objects, each with its index."""
         return [(index, item) for index, item in enumerate(self.items()) if isinstance(item, dict)]
 
     def function_names(self) -> list[str]:
-        """Return the names of the functions, as far as they are strings."""
+        """Return the names of the functions that are strings."""
         return [item["name"] for _, item in self.functions() if isinstance(item.get("name"), str)]
 
     def secrets(self) -> tuple[str, ...]:
-        """Return what must not be shown of a private response: its longest strings, however deep."""
+        """Return the strings of a private response that must not be shown: the longest ones, at any depth."""
         if not self._private or not self.success or self.json is NOT_JSON:
             return ()
         found, unread = set(), [self.json]
@@ -139,7 +139,7 @@ class Outcome:
 
 
 def kind_of(value: Any) -> str:
-    """Return what kind of JSON *value* is; of strings, arrays and objects not what is in them."""
+    """Return the kind of the JSON *value*, without the content of strings, arrays and objects."""
     if isinstance(value, str):
         return f"a string of {len(value)} characters" if value else '""'
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The requests that a check sends, each probe by its name. No I/O; a probe acts only where it is allowed."""
+"""The requests that a check sends: the probes, by name. No I/O; a probe acts only where it is allowed."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -50,9 +50,9 @@ class Probe:
     """One request.
 
     Attributes:
-        name: What rules call it.
+        name: Its name for the rules.
         request: The request.
-        shown: The request, for a person; without headers that the user gave.
+        shown: The request, for a person; without the given headers.
         acts: What it does to the backend; empty when it does nothing.
         private: Whether a good response holds a secret.
         optional: Whether 404 is as good as any response, because a backend may lack the operation.
@@ -67,14 +67,14 @@ class Probe:
 
 
 def wrong_method(operation: Operation[Any]) -> str:
-    """Return a method that *operation* does not have and that changes nothing if a backend accepts it."""
+    """Return a method that *operation* does not support, and that changes nothing if a backend accepts it."""
     return "DELETE" if operation.method == "GET" else "GET"
 
 
 WRONG_METHODS: Final[Mapping[str, Operation[Any]]] = {
     f"{operation.name} by {wrong_method(operation)}": operation for operation in OPERATIONS
 }
-"""The probes that ask for each operation by a method that it does not have."""
+"""The probes that send each operation with a method that it does not support."""
 
 
 @frozen
@@ -100,7 +100,7 @@ class _Builder:
     ) -> Probe:
         """Build a probe of *target*, an operation or the path of a GET.
 
-        An *anonymous* probe goes without the headers that the user gave.
+        An *anonymous* probe is sent without the given headers.
         """
         config = self.subject.config
         path = target if isinstance(target, str) else config.paths.path_of(target)

@@ -11,10 +11,10 @@ from navai_client.errors import NavaiConfigError
 
 @frozen
 class Deviation:
-    """Where a profile expects something else than a requirement says.
+    """Where a profile expects something other than a requirement says.
 
     Attributes:
-        sentence: What is expected instead; where nothing is, the reason.
+        sentence: What is expected instead; the reason, if nothing is expected.
         rule: Judges each outcome; None when nothing is expected.
     """
 
@@ -24,11 +24,11 @@ class Deviation:
 
 @frozen(kw_only=True)
 class Profile:
-    """What is expected.
+    """A set of expectations.
 
     Attributes:
         name: Its name.
-        sentence: What it stands for.
+        sentence: Whose behaviour it describes.
         deviations: By the id of the requirement that is not expected to hold.
     """
 
@@ -86,7 +86,7 @@ def profile_of(name: str) -> Profile:
     """Return the profile called *name*.
 
     Raises:
-        NavaiConfigError: There is none.
+        NavaiConfigError: There is no such profile.
     """
     try:
         return PROFILES[name]

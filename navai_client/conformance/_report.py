@@ -32,10 +32,10 @@ class Finding:
         requirement: The requirement.
         verdict: ``passed``; ``failed`` for a violated *must*; ``warned`` for a violated *should*; ``skipped``
             when nothing was sent or there was nothing to judge.
-        expected: What the profile expects: mostly the requirement's sentence.
-        asked: The request, without headers that the user gave; empty when none was sent.
-        came: What came, when it was not what was expected; secrets are masked.
-        change: What to do about it; empty when nothing has to be done.
+        expected: What the profile expects: usually the requirement's sentence.
+        asked: The request, without the given headers; empty when none was sent.
+        came: The response, if it was not the expected one; secrets are masked.
+        change: What to do about it; empty if nothing needs to be done.
         reason: Why it was skipped.
         seconds: How long the responses took.
     """
@@ -112,7 +112,7 @@ class Report:
         """Return the exit status for a process, as ``exit_status``.
 
         Args:
-            severity: From which severity on a violation counts: with ``should``, warnings count, too.
+            severity: The lowest severity of a violation that counts: with ``should``, warnings count, too.
         """
         if not self.reached:
             return _NOT_REACHED
@@ -210,6 +210,6 @@ def _mark(verdict: Verdict, *, color: bool) -> str:
 
 
 def _wrap(start: str, text: str, column: int, width: int) -> list[str]:
-    """Return *text* as lines: the first after *start*, the others below it from *column* on."""
+    """Return *text* wrapped: the first line after *start*, the others indented by *column*."""
     lines = textwrap.wrap(text, max(width - column, 20), break_on_hyphens=False) or [""]
     return [start + lines[0], *(" " * column + line for line in lines[1:])]

@@ -1,7 +1,7 @@
 """The rules by which responses are judged, first those that groups share, then group by group. Pure.
 
-A rule returns None if the response is as it should be, else what came instead, for a person. ``Unseen`` says
-that there was nothing to judge.
+A rule returns None if the response is correct, else a description of what came instead. ``Unseen`` says that
+there was nothing to judge.
 """
 
 import binascii
@@ -42,12 +42,12 @@ _CLOCK_SLACK: Final = 120  # seconds, for slow responses and clocks that differ
 
 @frozen(kw_only=True)
 class Evidence:
-    """What came of all probes, for rules that look at more than one response.
+    """The outcomes of all probes, for rules that compare several responses.
 
     Attributes:
         subject: What was checked.
         outcomes: By the name of their probe.
-        asked: What each probe asked, for a person.
+        asked: The request of each probe, for a person.
         now: The clock of this machine, in Unix seconds.
     """
 
@@ -59,7 +59,7 @@ class Evidence:
 
 @frozen
 class Unseen:
-    """What a rule returns when there is nothing to judge: the reason."""
+    """The reason why there was nothing to judge, returned by a rule."""
 
     reason: str
 
@@ -90,26 +90,26 @@ def is_text(value: Any) -> bool:
 
 
 def is_anything(_: Any) -> bool:
-    """Return True: for a member that only has to be there."""
+    """Return True: for a member that need only be present."""
     return True
 
 
 def holds(is_right: Callable[[Outcome], bool]) -> Rule:
-    """Ask for a response for which *is_right* holds."""
+    """Require a response for which *is_right* holds."""
     return lambda outcome, _: None if is_right(outcome) else outcome.summary()
 
 
 def status(*allowed: int) -> Rule:
-    """Ask for one of the statuses *allowed*; without any, for 200 to 299."""
+    """Require one of the statuses *allowed*; without any, one of 200 to 299."""
     return holds(lambda outcome: outcome.status in allowed if allowed else outcome.success)
 
 
 def refused(*allowed: int, text: str | None = None, mentions: str = "") -> Rule:
-    """Ask for a status *allowed*, or any of 400 to 499, and for ``{"error": ...}``.
+    """Require a status *allowed*, or any of 400 to 499, and ``{"error": ...}``.
 
     Args:
         allowed: The statuses; without any, 400 to 499.
-        text: What the error must read.
+        text: The required text of the error.
         mentions: What the error must contain.
     """
 
@@ -123,7 +123,7 @@ def refused(*allowed: int, text: str | None = None, mentions: str = "") -> Rule:
 
 
 def member(name: str, is_right: Callable[[Any], bool], *, optional: bool = False) -> Rule:
-    """Ask for a member *name* of the JSON object, for which *is_right* holds."""
+    """Require a member *name* of the JSON object, for which *is_right* holds."""
 
     def rule(outcome: Outcome, _: Evidence) -> str | Unseen | None:
         value = outcome.record.get(name, NOT_JSON)
@@ -135,7 +135,7 @@ def member(name: str, is_right: Callable[[Any], bool], *, optional: bool = False
 
 
 def strings(*names: str, blank: bool = False) -> Rule:
-    """Ask for members *names* that are strings, and, unless they may be *blank*, not empty."""
+    """Require members *names* that are strings, and, unless they may be *blank*, not empty."""
 
     def rule(outcome: Outcome, _: Evidence) -> str | None:
         for name in names:
@@ -148,18 +148,18 @@ def strings(*names: str, blank: bool = False) -> Rule:
 
 
 def method_not_allowed(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for 405 with the methods that are allowed (RFC 9110, section 15.5.6)."""
+    """Require 405 with the methods that are allowed (RFC 9110, section 15.5.6)."""
     if outcome.status != _METHOD_NOT_ALLOWED:
         return outcome.summary()
     return None if outcome.header("allow") else f"HTTP {outcome.status} without the header Allow"
 
 
 def leaks_no_trace(_: Outcome, evidence: Evidence) -> str | None:
-    """Ask for errors without a stack trace: the response to any probe."""
+    """Require errors without a stack trace: the response to any probe."""
     for name, outcome in evidence.outcomes.items():
         is_error = outcome.status >= _ERRORS_FROM or outcome.record.get("ok") is False
         if is_error and (found := _TRACE.search(outcome.text[:_TRACE_CHARACTERS])):
-            return f"{evidence.asked[name]} was answered with: {outcome.text[max(0, found.start() - 40) :]}"
+            return f"{evidence.asked[name]} got the response: {outcome.text[max(0, found.start() - 40) :]}"
     return None
 
 
@@ -170,7 +170,7 @@ is_object: Final = holds(lambda outcome: isinstance(outcome.json, dict))
 
 
 def is_utf8(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for UTF-8 without a byte order mark (RFC 8259, section 8.1)."""
+    """Require UTF-8 without a byte order mark (RFC 8259, section 8.1)."""
     if outcome.content.startswith(_BYTE_ORDER_MARK):
         return "a body that begins with a byte order mark"
     try:
@@ -182,7 +182,7 @@ def is_utf8(outcome: Outcome, _: Evidence) -> str | None:
 
 
 def is_json_by_type(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for the media type application/json."""
+    """Require the media type application/json."""
     given = outcome.header("content-type")
     if given.partition(";")[0].strip().lower() == "application/json":
         return None
@@ -190,7 +190,7 @@ def is_json_by_type(outcome: Outcome, _: Evidence) -> str | None:
 
 
 def has_names(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for a name in each item."""
+    """Require a name in each item."""
     for number, item in enumerate(outcome.items()):
         if not isinstance(item, dict):
             return f"items[{number}] is {kind_of(item)}"
@@ -203,7 +203,7 @@ def has_names(outcome: Outcome, _: Evidence) -> str | None:
 
 
 def has_unique_names(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for names that differ also after the lookup's trimming and lower case."""
+    """Require names that differ also after the lookup's trimming and lower case."""
     seen: dict[str, str] = {}
     for name in outcome.function_names():
         key = trim(name).lower()
@@ -214,7 +214,7 @@ def has_unique_names(outcome: Outcome, _: Evidence) -> str | None:
 
 
 def has_plain_names(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for names that models accept."""
+    """Require names that models accept."""
     return next(
         (
             f"the name {each!r}"
@@ -226,7 +226,7 @@ def has_plain_names(outcome: Outcome, _: Evidence) -> str | None:
 
 
 def has_descriptions(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for strings where description and source are given."""
+    """Require strings where description and source are given."""
     for number, item in outcome.functions():
         for key in ("description", "source"):
             if not is_string(item.get(key, "")):
@@ -235,7 +235,7 @@ def has_descriptions(outcome: Outcome, _: Evidence) -> str | None:
 
 
 def has_warnings(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for warnings, an array of strings."""
+    """Require warnings, an array of strings."""
     if "warnings" not in outcome.record:
         return "no warnings"
     warnings = outcome.record["warnings"]
@@ -248,7 +248,7 @@ def has_warnings(outcome: Outcome, _: Evidence) -> str | None:
 
 
 def has_schemas(outcome: Outcome, _: Evidence) -> str | Unseen | None:
-    """Ask for a schema of type object where parameters are given."""
+    """Require a schema of type object where parameters are given."""
     given = {n: each["parameters"] for n, each in outcome.functions() if "parameters" in each}
     if not given:
         return Unseen("no function has parameters")
@@ -261,7 +261,7 @@ def has_schemas(outcome: Outcome, _: Evidence) -> str | Unseen | None:
 
 
 def is_the_same_list(outcome: Outcome, evidence: Evidence) -> str | None:
-    """Ask for the names of the first list, in its order."""
+    """Require the names of the first list, in its order."""
     first, second = evidence.outcomes["list"].function_names(), outcome.function_names()
     if first == second:
         return None
@@ -275,7 +275,7 @@ def is_the_same_list(outcome: Outcome, evidence: Evidence) -> str | None:
 
 
 def is_not_found(outcome: Outcome, evidence: Evidence) -> str | None:
-    """Ask for 404, but not because the whole path is missing."""
+    """Require 404, but not because the whole path is missing."""
     if outcome is not evidence.outcomes["no name"]:
         return None if outcome.status == _NOT_FOUND else outcome.summary()
     if outcome.status != _NOT_FOUND:
@@ -284,7 +284,7 @@ def is_not_found(outcome: Outcome, evidence: Evidence) -> str | None:
 
 
 def offers_the_list(outcome: Outcome, evidence: Evidence) -> str | Unseen | None:
-    """Ask for available_functions, the names of the list."""
+    """Require available_functions, the names of the list."""
     if not outcome.record:
         return Unseen("the response is not a JSON object")
     offered = outcome.record.get("available_functions")
@@ -305,7 +305,7 @@ is_not_ok: Final = holds(lambda outcome: outcome.success and outcome.record.get(
 
 
 def names_the_function(outcome: Outcome, evidence: Evidence) -> str | Unseen | None:
-    """Ask for the function's name as it is looked up, and for its source."""
+    """Require the function's name as it is looked up, and its source."""
     if problem := strings("function_name", "source", blank=True)(outcome, evidence):
         return problem
     called = evidence.subject.execute
@@ -317,7 +317,7 @@ def names_the_function(outcome: Outcome, evidence: Evidence) -> str | Unseen | N
 
 
 def expires_soon(outcome: Outcome, evidence: Evidence) -> str | None:
-    """Ask for seconds, as far ahead as OpenAI allows, by the backend's own clock if it sends its time."""
+    """Require seconds, as far ahead as OpenAI allows, by the backend's own clock if it sends its time."""
     try:
         now = parsedate_to_datetime(outcome.header("date")).timestamp()
     except (ValueError, OverflowError):
@@ -330,7 +330,7 @@ def expires_soon(outcome: Outcome, evidence: Evidence) -> str | None:
 
 
 def has_speech_provider(outcome: Outcome, _: Evidence) -> str | Unseen | None:
-    """Ask for a provider that clients know."""
+    """Require a provider that clients know."""
     speech: Any = outcome.record.get("speech")
     if "speech" not in outcome.record:
         return Unseen("the response has no speech")
@@ -340,7 +340,7 @@ def has_speech_provider(outcome: Outcome, _: Evidence) -> str | Unseen | None:
     return None if provider in ("openai", "elevenlabs") else f"speech.provider is {kind_of(provider)}"
 
 
-# CORS, as the Fetch standard has it.
+# CORS, as in the Fetch standard.
 
 
 def _allowed_origin(outcome: Outcome) -> str:
@@ -380,12 +380,12 @@ def grants_origin(outcome: Outcome, evidence: Evidence) -> str | None:
 
 
 def grants_preflight(outcome: Outcome, evidence: Evidence) -> str | None:
-    """Ask for the same, with a status of 200 to 299: browsers take no other for a grant."""
+    """Require the same, with a status of 200 to 299: browsers accept no other status."""
     return grants_origin(outcome, evidence) if outcome.success else _cors_summary(outcome)
 
 
 def allows_what_clients_send(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for POST, which needs no permission by the standard, and for Content-Type, which with JSON does."""
+    """Require POST, which needs no permission by the standard, and Content-Type, which with JSON does."""
     methods = _words(outcome.header("access-control-allow-methods"))
     headers = _words(outcome.header("access-control-allow-headers"))
     if methods and not {"post", "*"} & methods:
@@ -394,7 +394,7 @@ def allows_what_clients_send(outcome: Outcome, _: Evidence) -> str | None:
 
 
 def varies_by_origin(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for Vary: Origin where the response names one origin."""
+    """Require Vary: Origin where the response names one origin."""
     vary = outcome.header("vary")
     if _allowed_origin(outcome) == "*" or {"origin", "*"} & _words(vary):
         return None
@@ -405,21 +405,21 @@ def varies_by_origin(outcome: Outcome, _: Evidence) -> str | None:
 
 
 def refuses_blank_text(outcome: Outcome, evidence: Evidence) -> str | Unseen | None:
-    """Ask for 400 and an error, unless the backend has no speech."""
+    """Require 400 and an error, unless the backend has no speech."""
     if outcome.status in _NO_SPEECH:
         return Unseen("the backend does not speak")
     return refused(400)(outcome, evidence)
 
 
 def is_audio(outcome: Outcome, evidence: Evidence) -> str | Unseen | None:
-    """Ask for the provider, a media type and audio."""
+    """Require the provider, a media type and audio."""
     if outcome.record.get("provider") != "elevenlabs":
         return f"provider is {kind_of(outcome.record.get('provider'))}"
     return strings("mimeType", "audioBase64")(outcome, evidence)
 
 
 def is_base64(outcome: Outcome, _: Evidence) -> str | None:
-    """Ask for base64 that strict decoders accept."""
+    """Require base64 that strict decoders accept."""
     try:
         audio = binascii.a2b_base64(outcome.record["audioBase64"], strict_mode=True)
     except ValueError as error:  # binascii.Error is one

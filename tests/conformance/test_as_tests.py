@@ -50,7 +50,7 @@ def test_a_test_that_fails_says_what_was_asked_what_came_and_what_to_change(
             "LIST-01 failed: Listing functions returns a status of 200 to 299.",
             "  asked:   GET /nothing",
             '  came:    HTTP 404 (application/json; charset=utf-8): {"error":"Not found."}',
-            "  change:  Answer GET on this path with 200.*",
+            "  change:  Return 200 to GET on this path.*",
         ]
     )
     result.stdout.no_fnmatch_line("*def test_the_backend*")
