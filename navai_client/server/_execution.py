@@ -111,18 +111,13 @@ class Invoker:
             raise
         timeout = self._timeout if function.timeout is None else function.timeout or None
         if timeout is not None and not call.ended:
-            loop = asyncio.get_running_loop()
-            call.timeout = timeout
-            call.deadline = loop.time() + timeout
-            if call.deadline < self._next_check or loop is not self._loop:
-                self._check_at(call.deadline)
+            self._limit(call, timeout)
         return call, False
 
     async def close(self) -> None:
         """Cancel what still runs, and wait a moment for it."""
         for call in tuple(self._running):
             self._cancel(call)
-        self._check_at(math.inf)
         await self._cancelled.close(0)
 
     def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
@@ -152,14 +147,24 @@ class Invoker:
         else:
             call.end(self._outcome(call.name, result))
 
+    def _limit(self, call: RunningCall, timeout: float) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # the timer and the calls of another have ended with it
+            self._loop, self._timer, self._next_check = loop, None, math.inf
+            self._running.intersection_update((call,))
+        call.timeout = timeout
+        call.deadline = loop.time() + timeout
+        if call.deadline < self._next_check:
+            self._check_at(call.deadline)
+
     def _check_at(self, deadline: float) -> None:
         """Look for late calls at *deadline*: one timer for all calls, as most of them end long before."""
-        loop = asyncio.get_running_loop()
-        if self._timer is not None and loop is self._loop:
+        if self._timer is not None:
             self._timer.cancel()
-        self._loop = loop
         self._next_check = deadline
-        self._timer = None if deadline == math.inf else loop.call_at(deadline, self._end_late_calls)
+        self._timer = None
+        if deadline < math.inf:
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._end_late_calls)
 
     def _end_late_calls(self) -> None:
         now = asyncio.get_running_loop().time()
