@@ -27,7 +27,7 @@ import httpx
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import Call, _network
 from navai_client.transports._httpx import Library, exchange, exchange_async
-from navai_client.transports._network import Origin, connect, encrypt, readable, remaining, send, unread
+from navai_client.transports._network import Origin, connect, encrypt, remaining
 from navai_client.transports._pool import AsyncPool, Pool
 from navai_client.transports._proxies import Proxies, Proxy
 from navai_client.transports._tls import TLS, Verify
@@ -150,21 +150,20 @@ class _SyncStream(_Stream, httpcore.NetworkStream):
     def __init__(self, network: _Network[Any], connection: socket.socket) -> None:
         super().__init__(network)
         self._socket = connection
-        self._readable = readable(connection)
+        self._connection = _network.SyncConnection(connection)
 
     def read(self, max_bytes: int, *_: Any, **__: Any) -> bytes:
         if self._head:
             self.write(b"")
         if not self._received:
             with _READING:
-                self._socket.settimeout(remaining(self._network.call))
-                self._received = self._socket.recv(max_bytes)
+                self._received = self._connection.read(max_bytes, self._network.call)
         return self._take(max_bytes)
 
     def write(self, buffer: bytes, *_: Any, **__: Any) -> None:
         with _WRITING:
             if due := self._due(buffer):
-                send(self._socket, due, self._network.call)
+                self._connection.write(due)  # what the peer does not take yet is sent by read()
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any
@@ -177,7 +176,7 @@ class _SyncStream(_Stream, httpcore.NetworkStream):
     def get_extra_info(self, info: str) -> Any:
         match info:
             case "is_readable":
-                return self._readable()
+                return not self._connection.is_alive()
             case "ssl_object":
                 return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
             case "client_addr":
@@ -188,10 +187,10 @@ class _SyncStream(_Stream, httpcore.NetworkStream):
                 return self._socket if info == "socket" else None
 
     def is_alive(self) -> bool:
-        return not self._readable()
+        return self._connection.is_alive()
 
     def is_clean(self) -> bool:
-        return self._socket.fileno() >= 0 and not self._received and not unread(self._socket)
+        return not self._received and self._connection.is_clean()
 
     def close(self) -> None:
         self._socket.close()
@@ -275,7 +274,7 @@ class _AsyncStream(_Stream, _network.AsyncConnection, httpcore.AsyncNetworkStrea
         transport = self._transport
         if transport is None or transport.is_closing() or self._ended:
             return False
-        return not self._received and not transport.get_write_buffer_size()
+        return not self._received and not self.has_unsent()
 
     async def aclose(self) -> None:
         self.end()

@@ -47,8 +47,7 @@ class AsyncConnection(_network.AsyncConnection):
 
     def is_reusable(self) -> bool:
         """Return whether another call may use the connection."""
-        transport = self._transport
-        return self._parser.reusable and transport is not None and not transport.get_write_buffer_size()
+        return self._parser.reusable and self._transport is not None and not self.has_unsent()
 
     def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
         """Close it; return a future that is done when it is closed."""

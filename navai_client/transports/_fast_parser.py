@@ -2,7 +2,6 @@
 
 import re
 from typing import Final
-from weakref import WeakKeyDictionary
 
 import httptools
 
@@ -22,7 +21,7 @@ class Encoder:
     """Encodes requests. The part that requests with the same endpoint and headers share is encoded once."""
 
     def __init__(self) -> None:
-        self._heads: WeakKeyDictionary[Endpoint, tuple[_Headers, bytes | None]] = WeakKeyDictionary()
+        self._heads: dict[Endpoint, tuple[_Headers, bytes | None]] = {}
 
     def __call__(self, request: Request) -> bytes | TransportFailure:
         """Return the bytes of *request*, or why it cannot be sent."""

@@ -1,20 +1,10 @@
 """A connection of the fast sync transport: a socket and a parser, with nothing between them."""
 
-import socket
 from typing import Final
 
-from navai_client.transports import Call
+from navai_client.transports import Call, _network
 from navai_client.transports._fast_parser import Encoder, ResponseParser
-from navai_client.transports._network import (
-    Origin,
-    connect,
-    encrypt,
-    failure,
-    readable,
-    remaining,
-    send,
-    unread,
-)
+from navai_client.transports._network import Origin, connect, encrypt, failure
 from navai_client.transports._tls import TLS
 from navai_client.wire._values import Request, Response, TransportFailure
 
@@ -33,59 +23,49 @@ class SyncConnection:
         self._origin = origin
         self._context = tls.context() if origin.scheme == "https" else None
         self._encode = encode
-        self._socket: socket.socket | None = None
+        self._connection: _network.SyncConnection | None = None
         self._parser = ResponseParser()
         self.idle_since = 0.0
 
     def is_alive(self) -> bool:
         """Return whether the peer keeps it open, and has sent nothing unrequested."""
-        return self._socket is not None and not self._readable()
+        return self._connection is not None and self._connection.is_alive()
 
     def is_reusable(self) -> bool:
         """Return whether another call may use the connection."""
-        return self._parser.reusable and self._socket is not None and not unread(self._socket)
+        return self._parser.reusable and self._connection is not None and self._connection.is_clean()
 
     def close(self) -> None:
         """Close it at once."""
-        if self._socket is not None:
-            self._socket.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* and return the outcome, as ``Transport.send`` does."""
-        self._parser.begin(call.max_response_bytes)
+        parser = self._parser
+        parser.begin(call.max_response_bytes)
         whole = self._encode(request)
         if isinstance(whole, TransportFailure):
             return whole
         try:
-            if self._socket is None:
-                self._socket = self._connected(call)
-                self._readable = readable(self._socket)
-            return self._exchange(self._socket, whole, call)
+            connection = self._connection
+            if connection is None:
+                connection = self._connection = self._connect(call)
+            call.mark_sent()
+            connection.write(whole)
+            size = _READ
+            while not parser.over:
+                if data := connection.read(size, call):
+                    parser.feed(data)
+                    size = _READ_MORE
+                else:
+                    parser.end()
         except OSError as error:
             return failure(error, call)
-
-    def _connected(self, call: Call) -> socket.socket:
-        plain = connect(self._origin.host, self._origin.port, call)
-        return plain if self._context is None else encrypt(plain, self._context, self._origin.host, call)
-
-    def _exchange(self, connection: socket.socket, whole: bytes, call: Call) -> Response | TransportFailure:
-        parser = self._parser
-        call.mark_sent()
-        refused: ConnectionError | None = None
-        try:
-            send(connection, whole, call)
-        except ConnectionError as error:
-            refused = error  # even then the peer may have said why
-        size = _READ
-        while not parser.over:
-            connection.settimeout(remaining(call))
-            try:
-                data = connection.recv(size)
-            except ConnectionError:
-                raise refused or ConnectionResetError("the connection was reset by the peer") from None
-            if data:
-                parser.feed(data)
-                size = _READ_MORE
-            else:
-                parser.end()
         return parser.outcome()
+
+    def _connect(self, call: Call) -> _network.SyncConnection:
+        plain = connect(self._origin.host, self._origin.port, call)
+        if self._context is None:
+            return _network.SyncConnection(plain)
+        return _network.SyncConnection(encrypt(plain, self._context, self._origin.host, call))

@@ -6,17 +6,20 @@ a byte now and then never exceeds it. So each wait may take the remaining time o
 
 import asyncio
 import contextlib
+import errno
 import functools
 import ipaddress
 import os
 import select
+import selectors
 import socket
 import ssl
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from attrs import field, frozen
 
@@ -27,11 +30,15 @@ from navai_client.wire._values import TransportFailure
 _PORTS: Final = {"http": 80, "https": 443}
 _LOOKUPS: Final = 32  # names looked up at the same time, as the executor of asyncio allows
 _READ: Final = 64 * 1024  # bytes
-_SHORTEST_WAIT: Final = 0.001  # seconds; to a socket, a timeout of 0 means "do not wait"
+_ATTEMPT_DELAY: Final = 0.25  # seconds from one attempt to connect to the next (RFC 8305, section 5)
+_REMEMBERED: Final = 1000  # hosts; a client has one
+_CONNECTING: Final = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
 _FAREWELL: Final = 1.0  # seconds that a peer has for its part of closing TLS
-_PIECE: Final = 256 * 1024  # bytes that are sent before the deadline is checked again
+_PIECE: Final = 256 * 1024  # bytes that are encrypted at a time
 
 T = TypeVar("T")
+
+_Address: TypeAlias = tuple[Any, Any, int, str, Any]  # as getaddrinfo() returns them
 
 
 @frozen
@@ -112,47 +119,134 @@ def without_frames(error: BaseException) -> BaseException:
     return error
 
 
-def readable(connection: socket.socket) -> Callable[[], bool]:
-    """Return a function that says at once whether *connection* has bytes or its end to read."""
+def watch(connection: socket.socket) -> Callable[..., bool]:
+    """Return a function that waits until *connection* has bytes or its end to read, and says whether it has.
+
+    The function takes the seconds to wait, or None for no limit. With ``writing=True`` it also returns when
+    the peer takes more bytes.
+    """
     if not hasattr(select, "poll"):  # pragma: no cover - Windows
-        return lambda: bool(select.select([connection], [], [], 0)[0])
+        return lambda seconds, *, writing=False: bool(
+            select.select([connection], [connection] if writing else [], [], seconds)[0]
+        )
     poll = select.poll()  # unlike select(), for file descriptors above 1,023 too
-    poll.register(connection.fileno(), select.POLLIN)
-    return lambda: bool(poll.poll(0))
+    descriptor = connection.fileno()
+    poll.register(descriptor, select.POLLIN)
+
+    def wait(seconds: float | None, *, writing: bool = False) -> bool:
+        if not writing:
+            return bool(poll.poll(None if seconds is None else seconds * 1000))
+        poll.modify(descriptor, select.POLLIN | select.POLLOUT)
+        events = poll.poll(None if seconds is None else seconds * 1000)
+        poll.modify(descriptor, select.POLLIN)
+        return any(event != select.POLLOUT for _, event in events)
+
+    return wait
 
 
 def connect(host: str, port: int, call: Call) -> socket.socket:
-    """Open a TCP connection.
+    """Open a TCP connection, whose socket does not block, by Happy Eyeballs (RFC 8305).
 
     Raises:
         OSError: If no address can be reached, or TimeoutError if time runs out.
     """
+    waiting = _in_order(_addresses(host, port, call), host)
+    delay = _delay(waiting, call)
     problem: OSError = OSError("the name has no address")
-    for family, kind, protocol, _, address in _addresses(host, port, call):
-        connection = socket.socket(family, kind, protocol)
+    with selectors.DefaultSelector() as attempts:
         try:
-            connection.settimeout(remaining(call))
-            connection.connect(address)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except OSError as error:  # if time ran out, for the other addresses too
-            connection.close()
-            problem = error
-        except BaseException:
-            connection.close()
-            raise
-        else:
-            return connection
-    raise problem
+            while waiting or attempts.get_map():
+                left = remaining(call)
+                if waiting:
+                    address = waiting.popleft()
+                    connection = _new_socket(address)
+                    attempts.register(connection, selectors.EVENT_WRITE, address)
+                    if (number := connection.connect_ex(address[4])) not in _CONNECTING:
+                        problem = _drop(connection, number, attempts)
+                        continue
+                    left = delay if waiting else left
+                for key, _ in attempts.select(left):
+                    connection = cast("socket.socket", key.fileobj)
+                    number = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                    if number:
+                        problem = _drop(connection, number, attempts)
+                    else:
+                        attempts.unregister(connection)
+                        _remember(host, key.data)
+                        return connection
+            raise problem
+        finally:
+            for key in list(attempts.get_map().values()):
+                cast("socket.socket", key.fileobj).close()
 
 
-def _addresses(host: str, port: int, call: Call) -> list[Any]:
-    look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+def _new_socket(address: _Address) -> socket.socket:
+    connection = socket.socket(*address[:3])
+    try:
+        connection.setblocking(False)  # noqa: FBT003 - it takes no keyword
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _drop(connection: socket.socket, number: int, attempts: selectors.BaseSelector) -> OSError:
+    attempts.unregister(connection)
+    connection.close()
+    return OSError(number, os.strerror(number))  # Python makes a ConnectionRefusedError of it, for example
+
+
+def _in_order(addresses: list[_Address], host: str) -> deque[_Address]:
+    """Return *addresses* as they are tried: what worked last, then each family in turn (RFC 8305, 4)."""
+    families: dict[int, deque[_Address]] = {}
+    for address in addresses:
+        families.setdefault(address[0], deque()).append(address)
+    ordered: deque[_Address] = deque()
+    while families:
+        for family, each in list(families.items()):
+            ordered.append(each.popleft())
+            if not each:
+                del families[family]
+    known = _reached.get(host)
+    for address in ordered:
+        if address[4][0] == known:
+            ordered.remove(address)
+            ordered.appendleft(address)
+            break
+    return ordered
+
+
+def _delay(addresses: deque[_Address], call: Call) -> float:
+    """Return the seconds from one attempt to the next, so short that each address has its turn."""
+    left = call.remaining()
+    return _ATTEMPT_DELAY if left is None else min(_ATTEMPT_DELAY, left / (len(addresses) + 1))
+
+
+_reached: dict[str, str] = {}  # the address of each host that was reached last
+
+
+def _remember(host: str, address: _Address) -> None:
+    if len(_reached) >= _REMEMBERED:
+        _reached.clear()
+    _reached[host] = address[4][0]
+
+
+def _addresses(host: str, port: int, call: Call) -> list[_Address]:
+    if known := _literal(host, port):
+        return known  # type: ignore[no-any-return]
+    with _only_os_errors():
+        return _looked_up(functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), call)
+
+
+def _literal(host: str, port: int) -> Any:
+    """Return the address that *host* is, or None for a name, whose lookup can wait behind those of others."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
-        with _only_os_errors():
-            return _looked_up(look_up, call)
-    return look_up()
+        return None
+    # As bytes, because a text would load the codec of names.
+    return socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
 
 
 _lookups = threading.BoundedSemaphore(_LOOKUPS)
@@ -188,6 +282,8 @@ def _only_os_errors() -> Iterator[None]:
     """Raise an OSError where Python raises another error for an invalid host name."""
     try:
         yield
+    except OSError:  # a certificate that is not trusted is a ValueError as well
+        raise
     except ValueError as error:  # UnicodeError too
         raise OSError(f"the host's name cannot be used ({error})") from None
 
@@ -200,40 +296,59 @@ def encrypt(
     Raises:
         OSError: If the peer is not to be trusted, or TimeoutError if time runs out.
     """
+    encrypted = connection
     try:
-        connection.settimeout(remaining(call))
         with _only_os_errors():
             if isinstance(connection, ssl.SSLSocket):
-                return cast("socket.socket", _TLSInTLS(connection, context, host))
-            return context.wrap_socket(connection, server_hostname=host)
+                encrypted = cast("socket.socket", _TLSInTLS(connection, context, host))
+            else:
+                encrypted = context.wrap_socket(
+                    connection, server_hostname=host, do_handshake_on_connect=False
+                )
+            wait = watch(encrypted)
+            while True:
+                try:
+                    encrypted.do_handshake()  # type: ignore[attr-defined]
+                except ssl.SSLWantReadError:
+                    wait(remaining(call))
+                except ssl.SSLWantWriteError:
+                    wait(remaining(call), writing=True)
+                else:
+                    return encrypted
     except BaseException:
-        connection.close()
+        encrypted.close()
         raise
 
 
 class _TLSInTLS:
-    """A socket with TLS inside the TLS of a proxy; ``ssl.SSLSocket`` encrypts only plain sockets."""
+    """A socket with TLS inside the TLS of a proxy; ``ssl.SSLSocket`` encrypts only plain sockets.
+
+    As of a socket that does not block, its methods raise ``SSLWantReadError`` and ``SSLWantWriteError``.
+    """
 
     def __init__(self, outer: ssl.SSLSocket, context: ssl.SSLContext, host: str | None) -> None:
         self._outer = outer
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._unsent = b""
+        self._written = 0
         self.fileno, self.close = outer.fileno, outer.close
         self.getsockname, self.getpeername = outer.getsockname, outer.getpeername
-        self.settimeout(outer.gettimeout())
-        self._run(self._tls.do_handshake)
 
-    def settimeout(self, seconds: float | None) -> None:
-        self._deadline = None if seconds is None else time.monotonic() + seconds
+    def do_handshake(self) -> None:
+        self._run(self._tls.do_handshake)
+        self._flush()
 
     def recv(self, size: int) -> bytes:
         return self._run(lambda: self._tls.read(size))
 
     def send(self, data: bytes) -> int:
-        return self._run(lambda: self._tls.write(data))
-
-    def sendall(self, data: bytes) -> None:
-        self.send(data)  # all of it, because memory takes all
+        """Send all of *data*. As with OpenSSL, an interrupted send is repeated with the same data."""
+        if not self._written:
+            self._written = self._run(lambda: self._tls.write(data))
+        self._flush()
+        written, self._written = self._written, 0
+        return written
 
     def pending(self) -> int:
         return self._tls.pending() or self._incoming.pending or self._outer.pending()
@@ -242,43 +357,129 @@ class _TLSInTLS:
         """Return the result of *work*, with the sends and receives that it needs."""
         while True:
             try:
-                result = work()
+                return work()
             except ssl.SSLWantReadError:
                 self._flush()
-                if self._deadline is not None:
-                    self._outer.settimeout(max(_SHORTEST_WAIT, self._deadline - time.monotonic()))
                 if data := self._outer.recv(_READ):
                     self._incoming.write(data)
                 else:
                     self._incoming.write_eof()
-            else:
-                self._flush()
-                return result
 
     def _flush(self) -> None:
-        if data := self._outgoing.read():
-            self._outer.sendall(data)
+        self._unsent += self._outgoing.read()
+        while self._unsent:
+            self._unsent = self._unsent[self._outer.send(self._unsent[:_PIECE]) :]
 
 
-def unread(connection: socket.socket) -> int:
-    """Return how many bytes TLS has decrypted, or holds to decrypt, that were not read from *connection*."""
-    return connection.pending() if isinstance(connection, ssl.SSLSocket | _TLSInTLS) else 0
+class SyncConnection:
+    """A connection over a socket that does not block, for one reader at a time.
 
-
-def send(connection: socket.socket, data: bytes, call: Call) -> None:
-    """Send *data*.
-
-    Raises:
-        OSError: If the connection fails, or TimeoutError if time runs out.
+    What the peer does not take at once is sent while the response is awaited. So a response that comes before
+    the peer has read the whole request is received, whether the peer reads on or not.
     """
-    if len(data) <= _PIECE:
-        connection.settimeout(remaining(call))
-        connection.sendall(data)
-        return
-    view = memoryview(data)
-    while view:
-        connection.settimeout(remaining(call))
-        view = view[connection.send(view[:_PIECE]) :]
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self._wait = watch(connection)
+        self._is_encrypted = isinstance(connection, ssl.SSLSocket | _TLSInTLS)
+        self._unsent: bytes | memoryview = b""
+        self._broken: OSError | None = None
+
+    def write(self, data: bytes) -> None:
+        """Send *data*, now or while the response is read. ``read`` says why if that fails."""
+        self._unsent = data
+        self._send()
+
+    def read(self, size: int, call: Call) -> bytes:
+        """Return up to *size* bytes, or none if the peer has ended the connection.
+
+        Raises:
+            OSError: If the connection fails, or TimeoutError if time runs out.
+        """
+        while True:
+            if not self._is_readable(remaining(call)):
+                continue
+            try:
+                return self.socket.recv(size)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                continue  # a part of a record of TLS
+            except ConnectionError:
+                raise self._broken or ConnectionResetError("the connection was reset by the peer") from None
+
+    def _is_readable(self, seconds: float | None) -> bool:
+        """Wait up to *seconds* for bytes to read, and send meanwhile what the peer takes."""
+        if not self._unsent:
+            return (self._is_encrypted and self.unread() > 0) or self._wait(seconds)
+        is_readable = self._wait(seconds, writing=True)
+        self._send()
+        return is_readable
+
+    def _send(self) -> None:
+        unsent = self._unsent
+        try:
+            if len(unsent) <= _PIECE:
+                unsent = unsent[self.socket.send(unsent) :]
+            unsent = memoryview(unsent)
+            while unsent:
+                unsent = unsent[self.socket.send(unsent[:_PIECE]) :]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:  # even then the peer may have said why
+            unsent, self._broken = b"", error
+        self._unsent = unsent
+
+    def unread(self) -> int:
+        """Return how many bytes TLS has decrypted, or holds to decrypt, that were not read."""
+        return self.socket.pending() if self._is_encrypted else 0  # type: ignore[attr-defined]
+
+    def is_alive(self) -> bool:
+        """Return whether the peer keeps it open, and has sent nothing unrequested."""
+        return not self._wait(0.0)
+
+    def is_clean(self) -> bool:
+        """Return whether nothing of the last request or response is left."""
+        return not self._unsent and self._broken is None and self.socket.fileno() >= 0 and not self.unread()
+
+    def close(self) -> None:
+        """Close it at once."""
+        self.socket.close()
+
+
+async def _connect_async(loop: asyncio.AbstractEventLoop, host: str, port: int, call: Call) -> socket.socket:
+    """Connect as ``connect`` does. uvloop has no Happy Eyeballs, and asyncio does not remember addresses."""
+    known = _literal(host, port)
+    waiting = _in_order(known or await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), host)
+    delay = _delay(waiting, call)
+
+    async def attempt(address: _Address) -> socket.socket:
+        connection = _new_socket(address)
+        try:
+            await loop.sock_connect(connection, address[4])
+        except BaseException:
+            connection.close()
+            raise
+        _remember(host, address)
+        return connection
+
+    problem: BaseException = OSError("the name has no address")
+    attempts: set[asyncio.Task[socket.socket]] = set()
+    try:
+        while waiting or attempts:
+            if waiting:
+                attempts.add(loop.create_task(attempt(waiting.popleft())))
+            done, _ = await asyncio.wait(
+                attempts, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                attempts.discard(task)
+                if (error := task.exception()) is None:
+                    return task.result()
+                problem = error
+        raise problem
+    finally:
+        for task in attempts:
+            if not task.cancel() and task.exception() is None:
+                task.result().close()
 
 
 class AsyncConnection(asyncio.Protocol):
@@ -292,6 +493,7 @@ class AsyncConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
+        self._layers: list[asyncio.Transport] = []
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     async def connect(self, host: str, port: int, tls: ssl.SSLContext | None, call: Call) -> None:
@@ -300,12 +502,16 @@ class AsyncConnection(asyncio.Protocol):
         Raises:
             OSError: If no address can be reached, or TimeoutError if time runs out.
         """
-        farewell = None if tls is None else _FAREWELL
         with _only_os_errors():
             async with asyncio.timeout(remaining(call)):
-                await self._loop.create_connection(
-                    lambda: self, host, port, ssl=tls, ssl_shutdown_timeout=farewell
-                )
+                connection = await _connect_async(self._loop, host, port, call)
+                try:
+                    await self._loop.create_connection(lambda: self, sock=connection)
+                except BaseException:
+                    connection.close()
+                    raise
+        if tls is not None:
+            await self.encrypt(tls, host, call)
 
     async def encrypt(self, tls: ssl.SSLContext, host: str | None, call: Call) -> None:
         """Shake hands over what is connected; the connection is gone if that fails.
@@ -314,7 +520,8 @@ class AsyncConnection(asyncio.Protocol):
             OSError: If the peer is not to be trusted, or TimeoutError if time runs out.
         """
         plain, self._transport = self._transport, None
-        assert plain is not None  # noqa: S101 - it is connected
+        if plain is None:
+            raise ConnectionResetError("the connection was closed by the peer")
         try:
             with _only_os_errors():
                 async with asyncio.timeout(remaining(call)):
@@ -326,11 +533,13 @@ class AsyncConnection(asyncio.Protocol):
             self.connection_lost(None)  # asyncio may not say so for a handshake that failed
             raise
         self._transport = cast("asyncio.Transport", encrypted)
+        self._layers.append(self._transport)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; that of uvloop is no subclass."""
         self._transport = cast("asyncio.Transport", transport)
-        self._readable = readable(transport.get_extra_info("socket"))
+        self._layers = [self._transport]
+        self._watch = watch(transport.get_extra_info("socket"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the connection is gone, and why."""
@@ -341,7 +550,11 @@ class AsyncConnection(asyncio.Protocol):
 
     def is_alive(self) -> bool:
         """Return whether the peer keeps it open, and has sent nothing unrequested."""
-        return self._transport is not None and not self._transport.is_closing() and not self._readable()
+        return self._transport is not None and not self._transport.is_closing() and not self._watch(0.0)
+
+    def has_unsent(self) -> bool:
+        """Return whether any bytes still wait to be sent. A layer of TLS counts its own alone."""
+        return any(layer.get_write_buffer_size() for layer in self._layers)
 
     def end(self, *, in_peace: bool = False) -> asyncio.Future[None]:
         """Close the connection, at once or with TLS's close_notify; return ``closed``."""

@@ -8,12 +8,12 @@ import asyncio
 import contextlib
 import functools
 import os
-import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator
+from queue import Empty, SimpleQueue
 from typing import Final, Generic, Protocol, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 from navai_client.transports import Call
 from navai_client.transports._network import Origin, Target
@@ -82,15 +82,14 @@ class _Idle(Generic[C]):
         """Return a connection to *origin* that is alive, or None; close those that are not or are too old."""
         waiting = self._waiting[origin]
         oldest = time.monotonic() - _IDLE_FOR
-        with contextlib.suppress(IndexError):  # another thread may take the last
+        try:
             while waiting[0].idle_since <= oldest:
                 self._discard(waiting.popleft())
-            while True:
-                connection = waiting.pop()
-                if connection.is_alive():
-                    return connection
+            while not (connection := waiting.pop()).is_alive():
                 self._discard(connection)
-        return None
+        except IndexError:  # another thread may take the last
+            return None
+        return connection
 
     def give_back(self, origin: Origin, connection: C) -> bool:
         """Take *connection* back; return whether it was kept."""
@@ -113,15 +112,20 @@ class _Idle(Generic[C]):
         return self.empty()
 
 
-_targets: Final[WeakKeyDictionary[Endpoint, Target | TransportFailure]] = WeakKeyDictionary()
+class _Targets(dict[Endpoint, Target | TransportFailure]):
+    """The targets of a client's few endpoints. Each URL is parsed once."""
+
+    def __missing__(self, endpoint: Endpoint) -> Target | TransportFailure:
+        target = self[endpoint] = Target.of(endpoint.url)
+        return target
 
 
-def _target_of(endpoint: Endpoint) -> Target | TransportFailure:
-    """Return the target of *endpoint*, whose URL is parsed once."""
-    target = _targets.get(endpoint)
-    if target is None:
-        target = _targets[endpoint] = Target.of(endpoint.url)
-    return target
+def _new_slots() -> SimpleQueue[None]:
+    """Return a token for each connection that may be in use. A semaphore costs ten times as much."""
+    slots: SimpleQueue[None] = SimpleQueue()
+    for _ in range(MAX_CONNECTIONS):
+        slots.put(None)
+    return slots
 
 
 def _all_busy() -> TransportFailure:
@@ -139,16 +143,19 @@ class Pool:
     def __init__(self, make: Callable[[Origin], SyncConnection]) -> None:
         self._make = make
         self._idle: _Idle[SyncConnection] = _Idle(lambda connection: connection.close())
-        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._targets = _Targets()
+        self._slots = _new_slots()
         _inherited.add(self)
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* on a connection; see ``Transport``."""
-        target = _target_of(request.endpoint)
+        target = self._targets[request.endpoint]
         if isinstance(target, TransportFailure):
             return target
         slots = self._slots  # a child of fork() has others; this call releases the one that it took
-        if not slots.acquire(timeout=call.remaining()):
+        try:
+            slots.get(timeout=call.remaining())
+        except Empty:
             return _all_busy()
         try:
             connection = self._idle.take(target.origin) or self._make(target.origin)
@@ -161,7 +168,7 @@ class Pool:
                 connection.close()
             return outcome
         finally:
-            slots.release()
+            slots.put(None)
 
     def close(self) -> None:
         """Close all connections."""
@@ -170,7 +177,7 @@ class Pool:
 
     def forget_parent(self) -> None:
         """Drop the connections of the parent process after fork(): two processes must not share one."""
-        self._slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._slots = _new_slots()
         for connection in self._idle.empty():
             connection.close()
 
@@ -185,13 +192,14 @@ class AsyncPool:
     def __init__(self, make: Callable[[Origin], Awaitable[AsyncConnection]]) -> None:
         self._make = make
         self._idle: _Idle[AsyncConnection] = _Idle(self._discard)
+        self._targets = _Targets()
         self._slots = asyncio.BoundedSemaphore(MAX_CONNECTIONS)
         self._abandoned: dict[Call, asyncio.TimerHandle] = {}  # until their connections are closed
         self._ending: set[asyncio.Future[None]] = set()
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* on a connection; see ``AsyncTransport``."""
-        target = _target_of(request.endpoint)
+        target = self._targets[request.endpoint]
         if isinstance(target, TransportFailure):
             return target
         if self._slots.locked():

@@ -1,5 +1,6 @@
 """A backend that works, and a look at the connections that a transport keeps."""
 
+import socket
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -23,6 +24,22 @@ def backend() -> Iterator[FaultServer]:
     """A backend that answers each execution with its payload."""
     with FaultServer(echo) as server:
         yield server
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, int]]]:
+    """Names and the addresses that they have; others are looked up as ever."""
+    known: dict[str, list[tuple[str, int]]] = {}
+    original = socket.getaddrinfo
+
+    def look_up(host: Any, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in known:
+            return original(host, *args, **options)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in known[name]]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return known
 
 
 def waiting(transport: Any) -> list[Any]:

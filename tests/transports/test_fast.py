@@ -1,9 +1,11 @@
 """The fast transports where they differ from the default ones: options, sending, proxies."""
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,22 +40,6 @@ def good(peer: Peer) -> None:
 
 def call(timeout: float | None = 5.0) -> Call:
     return Call(timeout=timeout, max_response_bytes=1000)
-
-
-@pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, int]]]:
-    """Names and the addresses that they have; others are looked up as ever."""
-    known: dict[str, list[tuple[str, int]]] = {}
-    original = socket.getaddrinfo
-
-    def look_up(host: Any, *args: Any, **options: Any) -> Any:
-        name = host.decode() if isinstance(host, bytes) else host
-        if name not in known:
-            return original(host, *args, **options)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in known[name]]
-
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
-    return known
 
 
 def test_a_missing_library_is_named_with_what_installs_it() -> None:
@@ -109,13 +95,16 @@ class Refuses:
 
     def __init__(self, said: list[bytes]) -> None:
         self.said = said
+        self._ended, other = socket.socketpair()  # so that something can be read
+        other.close()
+
+    def close(self) -> None:
+        self._ended.close()
 
     def fileno(self) -> int:
-        return 0
+        return self._ended.fileno()
 
-    def settimeout(self, timeout: float | None) -> None: ...
-
-    def sendall(self, data: bytes) -> None:
+    def send(self, data: bytes) -> int:
         raise BrokenPipeError("broken pipe")
 
     def recv(self, size: int) -> bytes:
@@ -124,11 +113,13 @@ class Refuses:
         return self.said.pop(0)
 
 
-def connected(peer: Refuses) -> Any:
-    """Return a connection that stands, to *peer*."""
+@contextlib.contextmanager
+def connected(peer: Refuses) -> Iterator[Any]:
+    """Give a connection that stands, to *peer*."""
     connection = _fast_sync.SyncConnection(Origin("http", "backend.test", 80), TLS(verify=True), Encoder())
-    connection._socket = peer  # type: ignore[assignment]
-    return connection
+    connection._connection = _network.SyncConnection(peer)  # type: ignore[arg-type]
+    with contextlib.closing(connection):
+        yield connection
 
 
 REQUEST = Request(Endpoint("GET", "http://backend.test/"))
@@ -136,13 +127,15 @@ REQUEST = Request(Endpoint("GET", "http://backend.test/"))
 
 def test_a_response_is_read_after_the_connection_broke_while_sending() -> None:
     refusal = answer("{}", status="413 Too Large")
-    asked = connected(Refuses([refusal])).send(REQUEST, call())
+    with connected(Refuses([refusal])) as connection:
+        asked = connection.send(REQUEST, call())
     assert not isinstance(asked, TransportFailure)
     assert asked.status == 413
 
 
 def test_without_a_response_the_error_of_sending_is_reported() -> None:
-    outcome = connected(Refuses([])).send(REQUEST, call())
+    with connected(Refuses([])) as connection:
+        outcome = connection.send(REQUEST, call())
     assert isinstance(outcome, TransportFailure)
     assert outcome.message == "BrokenPipeError: broken pipe"
     assert outcome.sent
@@ -165,7 +158,7 @@ class Stop(BaseException):
     """Stands for KeyboardInterrupt."""
 
 
-@pytest.mark.parametrize("where", ["connect", "setsockopt", "recv"])
+@pytest.mark.parametrize("where", ["connect_ex", "setsockopt", "recv"])
 def test_an_interrupted_call_leaves_no_connection_behind(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[socket.socket] = []
 

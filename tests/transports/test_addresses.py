@@ -1,0 +1,172 @@
+"""Hosts with several addresses, some of which are dead: Happy Eyeballs (RFC 8305)."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from navai_client import NavaiTimeoutError, NavaiTransportError
+from navai_client.transports import _network
+from tests.clients import Client, make_client
+from tests.faults.server import OK, FaultServer, Peer, answer, closed_port
+
+Names = dict[str, list[tuple[str, int]]]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_network, "_reached", {})
+
+
+def made(kind: str, through: str, **options: Any) -> Client:
+    options = {"timeout": 5.0, "max_retries": 0, **options}
+    return make_client(kind, through=through, base_url="http://backend.test", **options)
+
+
+def good(peer: Peer) -> None:
+    while peer.request() is not None:
+        peer.send(answer(OK))
+
+
+@pytest.fixture
+def silent() -> Iterator[tuple[str, int]]:
+    """An address that never says whether it accepts connections: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):
+            full = stack.enter_context(socket.socket())
+            full.setblocking(False)  # noqa: FBT003 - it takes no keyword
+            full.connect_ex(listener.getsockname())
+        yield listener.getsockname()
+
+
+def test_the_next_address_is_tried_at_once_when_one_refuses(kind: str, through: str, names: Names) -> None:
+    with FaultServer(good) as server, closed_port() as port:
+        names["backend.test"] = [*[("127.0.0.1", port)] * 30, ("127.0.0.1", server.port)]
+        with made(kind, through) as client:
+            assert client.execute_function("f") == "done"
+
+
+@pytest.mark.parametrize("dead", [1, 3])
+def test_the_next_address_is_tried_soon_when_one_is_silent(
+    kind: str, through: str, dead: int, names: Names, silent: tuple[str, int]
+) -> None:
+    with FaultServer(good) as server:
+        names["backend.test"] = [*[silent] * dead, ("127.0.0.1", server.port)]
+        with made(kind, through) as client:
+            began = time.monotonic()
+            assert client.execute_function("f") == "done"
+            assert time.monotonic() - began < 2.5
+
+
+def test_each_address_has_its_turn_within_a_short_timeout(
+    kind: str, through: str, names: Names, silent: tuple[str, int]
+) -> None:
+    with FaultServer(good) as server:
+        names["backend.test"] = [silent] * 5 + [("127.0.0.1", server.port)]
+        with made(kind, through, timeout=0.8) as client:
+            assert client.execute_function("f") == "done"
+
+
+def test_silent_addresses_alone_end_in_time_and_nothing_was_sent(
+    kind: str, through: str, names: Names, silent: tuple[str, int]
+) -> None:
+    names["backend.test"] = [silent] * 2
+    with made(kind, through, timeout=0.3) as client, pytest.raises(NavaiTimeoutError) as caught:
+        client.execute_function("f")
+    assert not caught.value.may_have_executed
+
+
+def test_an_address_of_a_family_that_cannot_be_reached_is_passed_over(
+    kind: str, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with FaultServer(good) as server:
+        stream = (socket.SOCK_STREAM, 6, "")
+        found = [
+            (socket.AF_INET6, *stream, ("2001:db8::1", server.port, 0, 0)),  # for documentation (RFC 3849)
+            (socket.AF_INET, *stream, ("127.0.0.1", server.port)),
+        ]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        with made(kind, through) as client:
+            assert client.execute_function("f") == "done"
+
+
+def test_the_error_is_that_of_an_address_when_all_refuse(kind: str, through: str, names: Names) -> None:
+    with closed_port() as port:
+        names["backend.test"] = [("127.0.0.1", port)] * 3
+        with (
+            made(kind, through) as client,
+            pytest.raises(NavaiTransportError, match=r"(?i)refused|call failed") as caught,
+        ):
+            client.execute_function("f")
+        assert not caught.value.may_have_executed
+
+
+def test_the_address_that_worked_is_the_first_of_the_next_connection(
+    kind: str, through: str, names: Names, silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one_answer_each(peer: Peer) -> None:
+        if peer.request() is not None:
+            peer.send(answer(OK, "Connection: close"))
+
+    with FaultServer(one_answer_each) as server:
+        names["backend.test"] = [("127.0.0.2", silent[1]), ("127.0.0.1", server.port)]
+        with closed_port(), made(kind, through) as client:
+            assert client.execute_function("f") == "done"
+            tried: list[str] = []
+            original = _network._new_socket
+
+            def new_socket(address: Any) -> socket.socket:
+                tried.append(address[4][0])
+                return original(address)
+
+            monkeypatch.setattr(_network, "_new_socket", new_socket)
+            assert client.execute_function("f") == "done"
+            assert tried == ["127.0.0.1"]
+
+
+def test_families_take_turns_and_what_worked_comes_first() -> None:
+    def address(text: str) -> Any:
+        family = socket.AF_INET6 if ":" in text else socket.AF_INET
+        return (family, socket.SOCK_STREAM, 6, "", (text, 80))
+
+    def ordered() -> list[str]:
+        given = [address(text) for text in ("::1", "::2", "::3", "1.1.1.1", "1.1.1.2")]
+        return [each[4][0] for each in _network._in_order(given, "host")]
+
+    assert ordered() == ["::1", "1.1.1.1", "::2", "1.1.1.2", "::3"]
+    _network._remember("host", address("1.1.1.2"))
+    assert ordered() == ["1.1.1.2", "::1", "1.1.1.1", "::2", "::3"]
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_network, "_REMEMBERED", 2)
+    for host in ("a", "b", "c"):
+        _network._remember(host, (0, 0, 0, "", ("1.1.1.1", 80)))
+    assert set(_network._reached) == {"c"}
+
+
+def test_no_socket_is_left_of_the_attempts_that_lost(
+    kind: str, through: str, names: Names, silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[socket.socket] = []
+    original = _network._new_socket
+
+    def new_socket(address: Any) -> socket.socket:
+        opened.append(original(address))
+        return opened[-1]
+
+    monkeypatch.setattr(_network, "_new_socket", new_socket)
+    with FaultServer(good) as server:
+        names["backend.test"] = [silent, silent, ("127.0.0.1", server.port)]
+        with made(kind, through) as client:
+            client.execute_function("f")
+        assert len(opened) == 3
+        assert all(each.fileno() == -1 for each in opened)
+    assert threading.active_count() < 50
