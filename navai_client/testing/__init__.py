@@ -1,6 +1,6 @@
-"""What test suites of Navai applications use: backends in memory and on a port, which note what comes.
+"""Backends for the tests of Navai applications, in memory and on a port, which record their requests.
 
-Only names are here, loaded when they are asked for: pytest loads this package in every run, for its plugin.
+This file holds only the public names, which are loaded on first use: pytest loads this package in every run.
 """
 
 from typing import TYPE_CHECKING

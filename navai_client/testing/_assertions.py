@@ -25,7 +25,7 @@ class Expectation:
     only: bool
 
     def differences(self, payload: Any) -> Iterator[str]:
-        """Say where *payload* is not what is expected."""
+        """Return where *payload* differs from what is expected."""
         yield from differences(self.payload, payload)
         yield from differences(self.containing, payload, partial=True)
 
@@ -42,7 +42,7 @@ class Expectation:
 def missing_call(
     expected: Expectation, calls: Sequence[RecordedCall], registered: Sequence[str], refused: int
 ) -> str:
-    """Say that what was *expected* is not among *calls*."""
+    """Return the message that the *expected* call is not among *calls*."""
     name = expected.function_name
     own = [call for call in calls if call.function_name == name]
     lines = [f"Expected {expected}, but "]
@@ -67,7 +67,7 @@ def missing_call(
 
 
 def unexpected_calls(name: str | None, calls: Sequence[RecordedCall]) -> str:
-    """Say that *calls* came where none should have."""
+    """Return the message that *calls* came although none were expected."""
     what = "any function" if name is None else name
     count = "one" if len(calls) == 1 else str(len(calls))
     lines = [f"Expected no call of {what}, but {count} came:", *_numbered(calls)]
@@ -77,7 +77,7 @@ def unexpected_calls(name: str | None, calls: Sequence[RecordedCall]) -> str:
 
 
 def unused_failures(unused: Sequence[str], requests: Sequence[RecordedRequest]) -> str:
-    """Say that scripted failures were not used."""
+    """Return the message that scripted failures were not used."""
     lines = ["Scripted failures that did not come to pass:", *(f"  {each}" for each in unused)]
     if requests:
         lines.append("Requests that came:")
@@ -119,16 +119,16 @@ def _remedies(expected: Expectation, own: Sequence[RecordedCall]) -> Iterator[st
 
 
 def differences(expected: Any, came: Any, *, partial: bool = False, path: str = "payload") -> Iterator[str]:
-    """Say where *came*, a JSON value, is not what was *expected*.
+    """Return where *came*, a JSON value, differs from *expected*.
 
     ``true`` is not a number, tuples are lists, and objects that define ``==``, such as
-    ``unittest.mock.ANY`` and ``pytest.approx``, may stand for a value.
+    ``unittest.mock.ANY`` and ``pytest.approx``, may take the place of a value.
 
     Args:
         expected: The value that it should be.
         came: The value that it is.
         partial: Whether objects may have more keys than expected.
-        path: What the value is called.
+        path: The name of the value in messages.
     """
     if isinstance(expected, dict) and isinstance(came, dict):
         yield from _of_objects(expected, came, partial=partial, path=path)
@@ -141,7 +141,7 @@ def differences(expected: Any, came: Any, *, partial: bool = False, path: str = 
     elif _is_mixed_up(expected, came) or not expected == came:  # noqa: SIM201 - ANY defines ==, for one
         here, there = shown(came), shown(expected)
         if here == there:
-            yield f"{path} is another {type(came).__name__} that looks the same when it is masked or cut"
+            yield f"{path} is another {type(came).__name__}, which looks the same because it is masked or cut"
         else:
             yield f"{path} is {here} instead of {there}"
 
@@ -155,7 +155,7 @@ def _of_objects(expected: dict[str, Any], came: dict[str, Any], *, partial: bool
         found = differences(wanted, came[key], partial=partial, path=where)
         if isinstance(key, str) and is_private(key):
             if next(found, None) is not None:
-                yield f"{where} has another value (not shown, by its name it is secret)"
+                yield f"{where} has another value (not shown: its name says that it is secret)"
         else:
             yield from found
     if not partial:

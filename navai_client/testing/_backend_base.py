@@ -37,7 +37,7 @@ class BackendForTests(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Stop what still runs."""
+        """Stop the calls that still run."""
 
     def __enter__(self) -> Self:
         return self
@@ -68,9 +68,9 @@ class BackendForTests(ABC):
         Args:
             function_name: The function.
             payload: The payload it must have, by default any. ``unittest.mock.ANY`` and
-                ``pytest.approx`` can stand for values in it.
+                ``pytest.approx`` can take the place of values in it.
             containing: What must be in the payload: as *payload*, but objects may have more keys.
-            times: How often, by default at least once.
+            times: The number of calls, by default at least one.
 
         Raises:
             AssertionError: It was not; the message says what came, and how to loosen what is expected.
@@ -182,10 +182,10 @@ class BackendForTests(ABC):
         self._failures.add(Failure(call=("answer_next", {"status": status}), response=response, **which))
 
     def delay_next(self, seconds: float, **which: Unpack[Which]) -> None:
-        """Let time pass before the backend acts on the next request; a client that waits less long times out.
+        """Delay the next request before the backend acts on it, or until the client times out.
 
         Args:
-            seconds: How much.
+            seconds: The delay.
             which: The requests, as for ``fail_next``.
 
         Raises:
@@ -197,9 +197,9 @@ class BackendForTests(ABC):
         """Drop the connection of the next request.
 
         Args:
-            before: ``"sending"``: nothing of the request leaves, as when nothing listens. ``"executing"``:
-                the request arrives and nothing is done. ``"answering"``: it is done, and the response is
-                lost. The caller cannot tell the last two apart.
+            before: ``"sending"``: nothing of the request is sent, as when the port is closed.
+                ``"executing"``: the request arrives and nothing is executed. ``"answering"``: it is executed,
+                and the response is lost. The caller cannot tell the last two apart.
             which: The requests, as for ``fail_next``.
 
         Raises:
@@ -213,7 +213,7 @@ class BackendForTests(ABC):
         self._failures.add(Failure(call=("drop_next", {"before": before}), drop=before, **which))
 
     def _receive(self, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes) -> Arrival:
-        """Record a request, and return it with what goes wrong with it."""
+        """Record a request, and return it with its scripted failure."""
         request = read_request(self._backend.settings, method, path, headers, content)
         arrival = Arrival(request, self._failures.take(request))
         if not arrival.is_refused:

@@ -110,7 +110,7 @@ class FakeBackend(BackendForTests):
         )
 
     def _arrive(self, method: str, url: str, headers: Iterable[tuple[str, str]], content: bytes) -> Arrival:
-        """Record a request, and return it with what goes wrong with it."""
+        """Record a request, and return it with its scripted failure."""
         raw = {name.lower().encode("latin-1"): value.encode("latin-1") for name, value in headers}
         return self._receive(method, unquote(urlsplit(url).path), raw, content)
 
@@ -147,7 +147,7 @@ class AsyncInMemoryTransport:
         return outcome(response.status, received, body)
 
     async def close(self) -> None:
-        """Hold nothing: the backend is closed on its own."""
+        """Do nothing: the backend itself is closed separately."""
 
 
 @final
@@ -166,11 +166,11 @@ class InMemoryTransport:
             return TransportFailure(_LATE, timed_out=True)
 
     def close(self) -> None:
-        """Hold nothing: the backend is closed on its own."""
+        """Do nothing: the backend itself is closed separately."""
 
 
 def _library_of(request: Any) -> ModuleType:
-    """Return the library that *request* comes from; it is loaded, as its request exists."""
+    """Return the library of *request*, which is loaded already."""
     roots = {cls.__module__.partition(".")[0] for cls in type(request).__mro__}
     return sys.modules["httpx2" if "httpx2" in roots else "httpx"]
 

@@ -92,7 +92,7 @@ class _LoopCore:
         self._callers: set[asyncio.Task[Any]] = set()
 
     async def respond(self, arrival: Arrival) -> BackendResponse | None:
-        """Respond to *arrival*, and remember meanwhile that the current task waits for it."""
+        """Respond to *arrival*, and keep the current task as a waiting one until then."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for type checkers: a coroutine of asyncio runs in a task
         self._callers.add(task)
@@ -102,7 +102,7 @@ class _LoopCore:
             self._callers.discard(task)
 
     async def _route(self, recorded: RecordedRequest) -> BackendResponse:
-        """Do what the server does with a request that it has read."""
+        """Handle a request as the server does after reading it."""
         headers = recorded.headers.raw
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
         request = BackendRequest(recorded.method, recorded.path, headers, request_id)
@@ -118,7 +118,7 @@ class _LoopCore:
         await self._invoker.close()
 
     async def end(self) -> None:
-        """Cancel the callers that still wait, as ``asyncio.run`` does with what is left, and close."""
+        """Cancel the callers that still wait, as ``asyncio.run`` cancels remaining tasks, and close."""
         waiting = list(self._callers)
         for task in waiting:
             task.cancel()

@@ -16,7 +16,7 @@ _Running = tuple[asyncio.AbstractEventLoop, asyncio.Event]
 
 
 class LoopThread:
-    """Runs coroutines on one event loop. The thread starts with the first one and keeps no process alive."""
+    """Runs coroutines on one event loop. The daemon thread starts with the first one."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -45,7 +45,7 @@ class LoopThread:
             raise
 
     def close(self, last: Coroutine[Any, Any, None]) -> None:
-        """Run *last*, cancel what still runs, and end the thread; nothing can be run afterwards."""
+        """Run *last*, cancel the remaining tasks, and end the thread; nothing can be run afterwards."""
         with self._lock:
             self._closed = True
             running, self._running = self._running, None

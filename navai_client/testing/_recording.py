@@ -1,4 +1,4 @@
-"""The record of a backend under test: requests as they arrived, and the calls that they make up."""
+"""The record of a test backend: requests as they arrived, and the calls that they belong to."""
 
 import json
 import threading
@@ -126,7 +126,7 @@ class RecordedCall:
 
 
 def lookup_name(name: str) -> str:
-    """Return *name*, of a function, as the backend looks it up."""
+    """Return the function name *name* as the backend looks it up."""
     return trim(name).lower()
 
 

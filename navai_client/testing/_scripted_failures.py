@@ -1,4 +1,4 @@
-"""Scripted failures: what goes wrong with which of the next requests to a backend under test."""
+"""Scripted failures: what fails, and for which of the next requests to a test backend."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ Stage = Literal["sending", "executing", "answering"]
 
 
 class Which(TypedDict, total=False):
-    """The requests that a failure is for; ``fail_next`` says what they mean."""
+    """The fields that select the requests of a failure; ``fail_next`` documents them."""
 
     function: str | None
     operation: str | None
@@ -27,14 +27,14 @@ class Which(TypedDict, total=False):
 
 @define(eq=False, kw_only=True)
 class Failure:
-    """What goes wrong with each of some requests; the fields that ``Which`` does not have say what.
+    """A failure and the requests that it applies to, which the fields of ``Which`` select.
 
     Attributes:
         call: The name and the arguments of the method that scripted it.
         delay: Seconds that pass before the backend acts.
         drop: When the connection is dropped, or None.
         response: The response instead of the backend's own, or None.
-        used: With how many requests it went wrong.
+        used: How often it was used.
     """
 
     call: tuple[str, Mapping[str, Any]]
@@ -87,7 +87,7 @@ _NONE: Final = Failure(call=("", {}))
 
 @frozen(eq=False)
 class Arrival:
-    """A request, and what goes wrong with it."""
+    """A request, and its scripted failure."""
 
     request: RecordedRequest
     failure: Failure
@@ -116,7 +116,7 @@ class Arrival:
 
 
 class ScriptedFailures:
-    """What goes wrong, in order. Each request takes the first failure that fits it and is not used up."""
+    """The scripted failures, in order. Each request takes the first one that fits it and is not used up."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -128,7 +128,7 @@ class ScriptedFailures:
             self._failures.append(failure)
 
     def take(self, request: RecordedRequest) -> Failure:
-        """Return what goes wrong with *request*, and count it as used."""
+        """Return the failure for *request*, and count it as used."""
         with self._lock:
             for failure in self._failures:
                 if failure.fits(request):

@@ -141,10 +141,9 @@ class _Watch:
 
 
 def _close_without_loop(client: "AsyncNavaiBackendClient") -> None:
-    """Close a client in memory. Its closing only waits for abandoned calls.
+    """Close a client in memory. Closing only waits for abandoned calls.
 
-    Those run in the test's event loop, which has ended or will soon, and which belongs to the test. They end
-    with it.
+    These run in the test's own event loop, and end with it.
     """
     closing = client.close()
     try:

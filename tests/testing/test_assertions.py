@@ -100,7 +100,7 @@ def test_another_payload_is_reported_with_where_it_differs(
         '  1. get_weather({"location": "Rome", "api_key": "***"}) -> 200\n'
         '       payload["location"] is "Rome" instead of "Paris"\n'
         '       payload["unit"] is missing\n'
-        '       payload["api_key"] has another value (not shown, by its name it is secret)\n'
+        '       payload["api_key"] has another value (not shown: its name says that it is secret)\n'
         "Calls of other functions:\n"
         "  1. list_orders(null) -> 200\n"
         "To loosen it:\n"
@@ -203,8 +203,8 @@ def test_values_that_look_the_same_when_masked_are_distinguished(
     text = failure_of(
         backend.assert_called, "list_orders", {"n": "x" * 1000, "m": "sk-abcdefgh2", "sk-abcdefgh2": 2}
     )
-    assert 'payload["n"] is another str that looks the same when it is masked or cut\n' in text
-    assert 'payload["m"] is another str that looks the same when it is masked or cut\n' in text
+    assert 'payload["n"] is another str, which looks the same because it is masked or cut\n' in text
+    assert 'payload["m"] is another str, which looks the same because it is masked or cut\n' in text
     assert 'payload["***"] is 1 instead of 2\n' in text
     assert "abcdefgh" not in text
 

@@ -309,7 +309,7 @@ class TestMessages:
 
     @pytest.mark.parametrize(
         ("outputs", "message"),
-        [("", r"name='a'.*was not answered"), ("12", r"\(c\) was answered 2 times: \['1', '2'\]")],
+        [("", r"name='a'.*got no result"), ("12", r"\(c\) got 2 results: \['1', '2'\]")],
     )
     def test_a_call_without_a_result_or_with_two(self, outputs: str, message: str) -> None:
         def test() -> None:

@@ -1,4 +1,4 @@
-"""The events that the fake Realtime API sends for what its model says and calls. Pure.
+"""The events that the fake Realtime API sends when its model speaks or calls a tool. Pure.
 
 Their form is that of OpenAI's published types; tests validate each against the ``openai`` package.
 """
@@ -35,7 +35,7 @@ def response_of(response_id: str, status: str, **more: Any) -> dict[str, Any]:
 
 
 def say_events(said: Say, response_id: str, index: int, item_id: str, *, spoken: bool) -> Iterator[Event]:
-    """Give the events of a message: as audio if *spoken*, else as text. The last one has the whole item."""
+    """Yield the events of a message: as audio if *spoken*, else as text. The last one has the whole item."""
     item: Event = {"id": item_id, "object": "realtime.item", "type": "message", "role": "assistant"}
     where: Event = {"response_id": response_id, "item_id": item_id, "output_index": index, "content_index": 0}
     if spoken:
@@ -67,7 +67,7 @@ def say_events(said: Say, response_id: str, index: int, item_id: str, *, spoken:
 
 
 def call_events(call: Call, response_id: str, index: int, item_id: str, call_id: str) -> Iterator[Event]:
-    """Give the events of a call of a tool. The last one has the whole item."""
+    """Yield the events of a tool call. The last one has the whole item."""
     item: Event = {
         "id": item_id,
         "object": "realtime.item",

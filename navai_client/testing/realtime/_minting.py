@@ -14,7 +14,7 @@ from navai_client._redaction import mask
 from navai_client.testing.realtime._validation import Refusal, refusal_of_client_secret
 
 _PATH: Final = "/v1/realtime/client_secrets"
-_DEFAULT_TTL: Final = 600  # seconds, as OpenAI has it
+_DEFAULT_TTL: Final = 600  # seconds, OpenAI's default
 
 
 @frozen(kw_only=True)
@@ -24,7 +24,7 @@ class MintedSecret:
     Attributes:
         value: The secret.
         api_key: The backend's API key.
-        session: The session that the backend asked for: model, instructions, voice.
+        session: The requested session: model, instructions, voice.
         expires_at: Seconds since the Unix epoch.
     """
 

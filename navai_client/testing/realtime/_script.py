@@ -1,4 +1,4 @@
-"""What the fake model does: the actions of a script, and the script that the sessions of one server share."""
+"""The actions of a script for the fake model, and the script that the sessions of one server share."""
 
 import json
 import threading
@@ -9,15 +9,15 @@ from attrs import field, frozen
 
 
 class Action:
-    """One thing that happens in a turn of a script."""
+    """One action in a turn of a script."""
 
 
 @frozen
 class Say(Action):
-    """The model says something, as sound with a transcript, or as text where the session asks for text.
+    """The model says something, as audio with a transcript, or as text if the session is set to text.
 
     Attributes:
-        text: What it says.
+        text: The words.
     """
 
     text: str
@@ -29,8 +29,8 @@ class Call(Action):
 
     Attributes:
         name: The tool.
-        arguments: An object, or any text to be sent as it is, such as JSON that is cut off.
-        call_id: The id of the call; one is made if there is none.
+        arguments: An object, or any text to send unchanged, such as truncated JSON.
+        call_id: The id of the call; generated if it is empty.
         status: ``incomplete`` for a call that the model did not finish: no client may run it.
         offered: Whether the session must offer the tool; False for a model that makes up a name.
     """
@@ -52,7 +52,7 @@ class BargeIn(Action):
     """The person interrupts: the response is cancelled, and the next turn of the script follows.
 
     Attributes:
-        text: What the person says.
+        text: The person's words.
     """
 
     text: str = "Wait."
@@ -60,7 +60,7 @@ class BargeIn(Action):
 
 @frozen
 class Raw(Action):
-    """The server sends something as it is: an event of your own, or something that is not an event.
+    """The server sends the given data: an event of your own, or something that is not an event.
 
     Attributes:
         event: An object, or any text.
@@ -97,12 +97,12 @@ _AFTER_THE_LAST: Final = (Say("All right."),)
 
 
 class Script:
-    """The turns that one server plays, in whichever session asks next. Used by the test's thread, too.
+    """The turns that one server plays, each in the session that asks next. The test's thread uses it, too.
 
     Attributes:
-        changed: Notified whenever something happened that someone may wait for.
+        changed: Notified after each event that another thread may wait for.
         turns: All turns.
-        played: How many of them were played.
+        played: The number of turns played.
     """
 
     def __init__(self, turns: Iterable[Action | Sequence[Action]]) -> None:
@@ -124,6 +124,6 @@ class Script:
         return f"{kind}_{self._ids[kind]}"
 
     def notify(self) -> None:
-        """Wake the threads that wait for something."""
+        """Wake the waiting threads."""
         with self.changed:
             self.changed.notify_all()

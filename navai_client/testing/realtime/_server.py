@@ -47,13 +47,13 @@ class FakeRealtimeServer:
 
     Attributes:
         sessions: The connections, in order.
-        minted: The client secrets that backends asked for.
+        minted: The client secrets minted for backends.
         refused: Why connections were refused.
 
     Args:
         script: Turns, in order: each one action, or several.
         secrets: Client secrets to accept, besides those that it mints.
-        strict: Whether leaving the context checks.
+        strict: Whether leaving the context runs these checks.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class FakeRealtimeServer:
         self._secrets[secret] = {}
 
     def revoke(self, secret: str) -> None:
-        """Accept *secret* no longer; sessions that are open go on."""
+        """Revoke *secret*; open sessions go on."""
         self._secrets.pop(secret, None)
 
     def speak(self, text: str) -> None:
-        """Have the person say *text* in the newest session: an interruption, and the next turn follows."""
+        """Interrupt the newest session: the person says *text*, and the next turn follows."""
         if self._loop is None:
             raise RuntimeError(_NOT_RUNNING)
         self._loop.run(self.sessions[-1].speak(text), _SPEAKING_S)
@@ -120,7 +120,7 @@ class FakeRealtimeServer:
             timeout: Seconds.
 
         Raises:
-            AssertionError: If that did not happen; it says what did.
+            AssertionError: If that did not happen; the message says what did.
         """
         with self._script.changed:
             ended = self._script.changed.wait_for(
@@ -139,11 +139,11 @@ class FakeRealtimeServer:
 
         Args:
             kind: Such as ``response.create``.
-            count: How many.
+            count: The number of events.
             timeout: Seconds.
 
         Raises:
-            AssertionError: If they did not; it says what they sent.
+            AssertionError: If they did not; the message says what they sent.
         """
         with self._script.changed:
             if self._script.changed.wait_for(lambda: len(self._sent(kind)) >= count, timeout):
@@ -159,7 +159,7 @@ class FakeRealtimeServer:
         """Check that the script was played and every call got exactly one result.
 
         Raises:
-            AssertionError: If not; it says what was expected and what came.
+            AssertionError: If not; the message says what was expected and what came.
         """
         missing = self._missing()
         if missing:
@@ -168,7 +168,7 @@ class FakeRealtimeServer:
             )
 
     def start(self) -> None:
-        """Begin to listen. Entering the context does it."""
+        """Start listening. Entering the context does this."""
         self._loop = LoopThread("navai-fake-realtime")
         self._loop.run(self._listen())
         self._mint = MintServer(self._mint_secret)
@@ -241,7 +241,7 @@ class FakeRealtimeServer:
         return [event for session in self.sessions for event in session.sent(kind)]
 
     def _missing(self) -> list[str]:
-        """Return, in words, what was expected and has not come, or came too often."""
+        """Return, in words, what was expected and is missing, or came too often."""
         missing, turns, played = [], self._script.turns, self._script.played
         if played < len(turns):
             asked = len(self._sent("response.create"))
@@ -258,9 +258,9 @@ class FakeRealtimeServer:
             for call_id, call in session.calls.items():
                 outputs = session.outputs.get(call_id, [])
                 if len(outputs) > 1:
-                    missing.append(f"{call} ({call_id}) was answered {len(outputs)} times: {outputs}")
+                    missing.append(f"{call} ({call_id}) got {len(outputs)} results: {outputs}")
                 elif not outputs and not session.hung_up:
-                    missing.append(f"{call} ({call_id}) was not answered.")
+                    missing.append(f"{call} ({call_id}) got no result.")
         return missing
 
     def _story(self) -> str:

@@ -1,4 +1,4 @@
-"""One connection to the fake Realtime API: what the client sent, and the playing of the script's turns."""
+"""One connection to the fake Realtime API: it records the client's events and plays turns of the script."""
 
 import asyncio
 import json
@@ -27,15 +27,15 @@ class FakeRealtimeSession:
     """One connection, as the server saw it.
 
     Attributes:
-        config: The session as it is now: what the secret was minted with, and every ``session.update`` since.
+        config: The current session: the settings of its secret, updated by every ``session.update`` since.
         model: The ``model`` of the URL, or None.
         received: Every event of the client, in order; without the audio of ``input_audio_buffer.append``.
         calls: The calls that the model made and finished, by call id.
         outputs: The results that the client sent, by call id; each call should have one.
-        said: What the model said.
+        said: The words of the model.
         refused: The messages of the errors for events of the client that the API refuses.
         unoffered: The calls of tools that the session did not offer, with those that it offered.
-        hung_up: Whether the script closed the connection, so that open calls stay without a result.
+        hung_up: Whether the script closed the connection, so that open calls can get no result.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FakeRealtimeSession:
 
     @property
     def playing(self) -> bool:
-        """Whether the model is saying something."""
+        """Whether a response is active."""
         return self._response is not None
 
     def sent(self, kind: str) -> list[dict[str, Any]]:
@@ -101,7 +101,7 @@ class FakeRealtimeSession:
             self._changed.notify_all()
 
     async def speak(self, text: str) -> None:
-        """Have the person say *text*: an active response is cancelled, and the next turn follows."""
+        """Interrupt: the person says *text*, an active response is cancelled, and the next turn follows."""
         item = self._script.next_id("item")
         await self._send("input_audio_buffer.speech_started", audio_start_ms=0, item_id=item)
         await self._stop("turn_detected")
@@ -111,7 +111,7 @@ class FakeRealtimeSession:
             await self._play()
 
     async def finish(self) -> None:
-        """Stop playing: the connection is gone."""
+        """Stop playing: the connection is closed."""
         self._response = None
         await self._end_turn()
 
@@ -258,7 +258,7 @@ class FakeRealtimeSession:
 
 
 def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Return *old* updated with *new*, object by object."""
+    """Return *old* updated with *new*, recursively."""
     result = dict(old)
     for key, value in new.items():
         before = result.get(key)

@@ -1,4 +1,4 @@
-"""What the Realtime API refuses: messages that do not fit its published types, and some more. Pure.
+"""What the Realtime API refuses: messages that violate its published types or its further rules. Pure.
 
 ``client_messages.json`` is the JSON Schema of these types in the ``openai`` package; a test compares the two.
 Codes and messages are like OpenAI's.
@@ -16,7 +16,7 @@ from attrs import frozen
 _TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _NOT_AT_THE_TOP: Final = ("oneOf", "anyOf", "allOf", "enum", "not")
 _TTL: Final = range(10, 7201)  # seconds
-# The reference says of these that null turns them off, which the published types leave out.
+# According to the reference, null turns these off; the published types lack null.
 _NULLABLE: Final = frozenset({"noise_reduction", "transcription"})
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
@@ -36,7 +36,7 @@ class Refusal:
     Attributes:
         code: OpenAI's code, such as ``unknown_parameter``.
         message: The reason.
-        param: Where in the message.
+        param: The path in the message.
     """
 
     code: str
@@ -145,7 +145,7 @@ def _check_object(value: Mapping[str, Any], schema: Mapping[str, Any], path: str
 
 
 def _check_any(value: Any, branches: list[Mapping[str, Any]], path: str) -> Refusal | None:
-    """Check *value* against the branches of its type; of objects, those whose constants fit."""
+    """Check *value* against the branches of its type; of objects, only those whose constants match."""
     fitting = [each for each in branches if "type" not in each or _is_of_type(value, each["type"])]
     if not fitting:
         return _wrong_type([each["type"] for each in branches], value, path)
