@@ -230,7 +230,7 @@ def test_an_interrupted_minting_thread_does_not_affect_the_others() -> None:
     assert gate.minted == 2
 
 
-def test_a_failure_is_shared_by_those_who_asked_at_the_same_time() -> None:
+def test_a_failure_is_shared_by_concurrent_callers() -> None:
     gate = Gate(NavaiHTTPError("no", status_code=401))
     results = ask_in_threads(ClientSecrets(gate, leeway=30), gate, 2)
     assert {type(result) for result in results} <= {NavaiHTTPError, str}

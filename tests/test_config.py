@@ -268,7 +268,7 @@ def test_the_repr_of_settings_shows_no_header() -> None:
 
 
 @pytest.mark.parametrize("value", [None, math.inf, 10**400, 1e308, 2_000_000])
-def test_a_timeout_that_no_clock_can_wait_for_is_no_limit(value: Any) -> None:
+def test_a_timeout_beyond_any_clock_means_no_limit(value: Any) -> None:
     assert checked_timeout(value) is None
 
 

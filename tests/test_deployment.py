@@ -50,7 +50,7 @@ def test_the_backend_works_behind_nginx(behind_nginx: str) -> None:
         assert client.create_client_secret().value.startswith("ek_")
 
 
-def test_kubernetes_asks_for_health_and_waits_for_calls_in_flight() -> None:
+def test_kubernetes_probes_health_and_waits_for_calls_in_flight() -> None:
     deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]

@@ -110,7 +110,7 @@ def test_the_openapi_description_of_the_server_has_it(operation: Operation[Any])
 
 
 @every_operation
-def test_a_backend_for_tests_answers_it_and_records_its_name(operation: Operation[Any]) -> None:
+def test_a_test_backend_responds_to_it_and_records_its_name(operation: Operation[Any]) -> None:
     with FakeBackend() as backend:
         backend.fail_next(418, operation=operation.name)
         client = NavaiBackendClient(transport=httpx.MockTransport(backend.handle))

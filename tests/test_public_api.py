@@ -219,7 +219,7 @@ def test_a_public_module_and_what_it_defines_have_docstrings(name: str) -> None:
 class TestTheRoot:
     """``import navai_client``."""
 
-    def test_every_public_name_can_be_had(self) -> None:
+    def test_every_public_name_can_be_imported(self) -> None:
         for name in navai_client.__all__:
             assert getattr(navai_client, name) is not None
         assert len(set(navai_client.__all__)) == len(navai_client.__all__)

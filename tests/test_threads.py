@@ -216,7 +216,7 @@ def test_what_blocking_work_raises_is_raised() -> None:
         run_within(5, lambda: sys.exit(3))
 
 
-def test_blocking_work_that_takes_too_long_is_left_and_its_thread_is_used_again() -> None:
+def test_blocking_work_that_takes_too_long_is_abandoned_and_its_thread_is_used_again() -> None:
     release, used = threading.Event(), []
 
     def work() -> None:

@@ -130,7 +130,7 @@ def test_a_value_of_another_type_is_refused_without_showing_it(
 
 
 @given(value=JSON)
-def test_any_json_can_be_given_and_comes_as_it_is(value: Any) -> None:
+def test_any_json_can_be_given_and_is_sent_unchanged(value: Any) -> None:
     text = json.dumps(value)
     assert parse_json(text, "it") == value
     assert parse_pairs([f"key:={text}"], None) == {"key": value}
@@ -191,7 +191,7 @@ def test_what_cannot_be_sent_is_status_2_and_one_line(arguments: list[str], said
     assert result.err.count("\n") == 1
 
 
-def test_a_file_that_is_no_text_is_refused(navai: Navai, tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(navai: Navai, tmp_path: Path) -> None:
     file = tmp_path / "payload.json"
     file.write_bytes(b"\xff\xfe")
     result = navai("call", "f", "--payload-file", str(file))
@@ -222,7 +222,7 @@ def test_an_unknown_function_is_status_1_with_what_there_is(
 
 
 @pytest.mark.parametrize(("names", "said"), [(0, "It has no functions."), (12, "name9, ...")])
-def test_names_are_told_up_to_ten(
+def test_at_most_ten_names_are_shown(
     names: int, said: str, navai: Navai, reply: Callable[..., FaultServer]
 ) -> None:
     body = {"error": "Unknown", "available_functions": [f"name{each}" for each in range(names)]}
@@ -238,7 +238,7 @@ def test_a_backend_that_lists_no_functions_still_executes_them(
     assert json.loads(server.arrived[-1][2]) == {"function_name": "f", "payload": {"a": 1}}
 
 
-def test_a_list_that_cannot_be_had_leaves_values_untyped(
+def test_without_a_function_list_values_are_not_typed(
     navai: Navai, reply: Callable[..., FaultServer]
 ) -> None:
     server = reply("{}", status="404 Not Found")
@@ -247,20 +247,20 @@ def test_a_list_that_cannot_be_had_leaves_values_untyped(
     assert server.count("execute") == 1
 
 
-def test_an_idempotency_key_goes_with_the_call(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+def test_an_idempotency_key_is_sent_with_the_call(navai: Navai, reply: Callable[..., FaultServer]) -> None:
     server = reply('{"ok": true, "result": null}')
     assert navai("call", "f", "--idempotency-key", "mine", "--url", server.url).out == "null\n"
     assert b"Idempotency-Key: mine" in server.arrived[0][1]
 
 
-def test_nobody_there_is_status_3(navai: Navai) -> None:
+def test_an_unreachable_backend_is_status_3(navai: Navai) -> None:
     with closed_port() as port:
         url = f"http://127.0.0.1:{port}"
         assert navai("call", "f", "--timeout", "1", "--url", url).status == 3
         assert navai("call", "f", "-p", "a=1", "--timeout", "1", "--url", url).status == 3
 
 
-def test_an_answer_that_was_lost_is_status_4(command: Navai) -> None:
+def test_a_lost_response_is_status_4(command: Navai) -> None:
     with FaultServer(FAULTS["closes after the request"]) as server:
         result = command("call", "f", "--url", server.url)
         assert result.status == 4

@@ -63,7 +63,7 @@ def test_warnings_can_be_made_to_count(navai: Navai, demo_server: str) -> None:
     assert navai("check", demo_server, *strangers, "--fail-on", "should").status == 1
 
 
-def test_nobody_there_is_status_3(command: Navai) -> None:
+def test_an_unreachable_backend_is_status_3(command: Navai) -> None:
     with closed_port() as port:
         result = command("check", f"http://127.0.0.1:{port}")
     assert result.status == 3
@@ -104,7 +104,7 @@ def test_what_cannot_be_checked_is_status_2_and_one_line(
     assert result.err.count("\n") == 1
 
 
-def test_a_report_that_cannot_be_written_is_told(navai: Navai, demo_server: str) -> None:
+def test_a_report_that_cannot_be_written_is_reported(navai: Navai, demo_server: str) -> None:
     result = navai("check", demo_server, "--group", "list", "--output", "/dev/full")
     assert result.status == 1
     assert "/dev/full cannot be written: No space left on device." in result.err

@@ -105,7 +105,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "nonsense", "http://nowhere.invalid"])
-def test_a_backend_that_is_not_there_completes_nothing_and_says_nothing(url: str, complete: Complete) -> None:
+def test_an_unreachable_backend_completes_nothing_and_prints_nothing(url: str, complete: Complete) -> None:
     with closed_port() as port:
         assert complete(f"navai call --url {url.format(port=port)} g") == (0, "\n", "")
 
@@ -113,18 +113,18 @@ def test_a_backend_that_is_not_there_completes_nothing_and_says_nothing(url: str
 @pytest.mark.parametrize(
     "fault", ["never answers", "sends garbage", "sends invalid UTF-8", "resets on accept"]
 )
-def test_a_backend_that_misbehaves_completes_nothing_and_says_nothing(fault: str, complete: Complete) -> None:
+def test_a_misbehaving_backend_completes_nothing_and_prints_nothing(fault: str, complete: Complete) -> None:
     with FaultServer(FAULTS[fault]) as server:
         line = f"navai call --url {server.url} g"
         assert complete(line, NAVAI_COMPLETE_TIMEOUT="0.5") == (0, "\n", "")
 
 
-def test_a_patience_that_is_no_number_completes_nothing_and_says_nothing(complete: Complete) -> None:
+def test_an_invalid_timeout_completes_nothing_and_prints_nothing(complete: Complete) -> None:
     assert complete("navai call g", NAVAI_COMPLETE_TIMEOUT="long") == (0, "\n", "")
 
 
 @pytest.mark.parametrize("options", ["-H nonsense", "-H 'X-A: @env:NOT_SET'", "--ca-file /dev/null"])
-def test_options_that_cannot_work_complete_nothing_and_say_nothing(options: str, complete: Complete) -> None:
+def test_invalid_options_complete_nothing_and_print_nothing(options: str, complete: Complete) -> None:
     assert complete(f"navai call {options} g") == (0, "\n", "")
 
 

@@ -85,7 +85,7 @@ FOUND_BY_THE_DOCTOR = ("--url", "--proxy", "--ca-file")
 @pytest.mark.parametrize(
     ("arguments", "said"), [each for each in WRONG if each[0][0] not in FOUND_BY_THE_DOCTOR]
 )
-def test_a_slip_of_the_command_line_is_no_finding_of_the_doctor(
+def test_a_mistake_in_the_command_line_is_not_a_diagnosis(
     arguments: list[str], said: str, navai: Navai
 ) -> None:
     check_refusal(navai("doctor", *arguments), said)
@@ -98,7 +98,7 @@ def check_refusal(result: Result, said: str) -> None:
     assert TOKEN not in result.err
 
 
-def test_a_file_of_a_header_that_is_no_text_is_refused(navai: Navai, tmp_path: Path) -> None:
+def test_a_header_file_that_is_not_text_is_refused(navai: Navai, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(b"\xff")
     result = navai("functions", "--header", f"X-A: @file:{file}")
@@ -122,7 +122,7 @@ def test_no_repr_of_a_connection_shows_a_header_or_a_proxy() -> None:
     assert TOKEN not in repr(connection)
 
 
-def test_an_own_authority_is_trusted_when_its_file_is_given(command: Navai, tmp_path: Path) -> None:
+def test_a_private_authority_is_trusted_if_its_file_is_given(command: Navai, tmp_path: Path) -> None:
     authority = trustme.CA()
     file = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(str(file))
@@ -131,7 +131,7 @@ def test_an_own_authority_is_trusted_when_its_file_is_given(command: Navai, tmp_
         assert command("functions", "--url", server.url, "--ca-file", str(file)).status == 0
 
 
-def test_a_proxy_is_asked(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+def test_a_proxy_is_used(navai: Navai, reply: Callable[..., FaultServer]) -> None:
     proxy = reply(LIST)
     result = navai("functions", "--url", "http://backend.test", "--proxy", proxy.url)
     assert result.out == "f\t\t\n"

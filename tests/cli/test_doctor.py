@@ -61,7 +61,7 @@ def test_a_healthy_backend_is_status_0(command: Navai, demo_server: str) -> None
     assert all(line.startswith("ok   ") for line in result.out.splitlines())
 
 
-def test_versions_and_extras_are_told(look: Look, demo_server: str) -> None:
+def test_versions_and_extras_are_reported(look: Look, demo_server: str) -> None:
     found = look("--url", demo_server)
     assert "navai-client " in found["versions"]["message"]
     assert "httpx 0." in found["versions"]["message"]
@@ -107,7 +107,7 @@ def refuse(*_: object) -> None:
     raise ConnectionRefusedError(111, "Connection refused")
 
 
-def test_a_url_that_is_none_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_url_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAVAI_API_URL", "localhost:3000")
     found = look()["settings"]
     assert "must begin with http:// or https://" in found["message"]
@@ -120,18 +120,18 @@ def test_a_password_in_the_url_is_never_shown(navai: Navai) -> None:
     assert "hunter2" not in result.out + result.err
 
 
-def test_a_name_that_nobody_knows_is_found(look: Look) -> None:
+def test_an_unknown_host_name_is_found(look: Look) -> None:
     found = look("--url", "http://nowhere.invalid")["name"]
     assert found["level"] == "fail"
     assert "nowhere.invalid: " in found["message"]
     assert found["remedy"]
 
 
-def test_a_host_that_can_be_no_name_is_found(look: Look) -> None:
+def test_an_invalid_host_name_is_found(look: Look) -> None:
     assert look("--url", f"http://{'x' * 70}.test")["name"]["message"].endswith("it is not a host name")
 
 
-def test_a_name_server_that_does_not_answer_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_server_that_does_not_respond_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     def slow(*_: object) -> Any:
         raise TimeoutError
 
@@ -140,7 +140,7 @@ def test_a_name_server_that_does_not_answer_is_found(look: Look, monkeypatch: py
     assert found["message"] == "backend.test: no answer within 30 s"
 
 
-def test_a_port_where_nobody_listens_is_found(look: Look) -> None:
+def test_a_closed_port_is_found(look: Look) -> None:
     with closed_port() as port:
         found = look("--url", f"http://127.0.0.1:{port}")["connection"]
     assert found["message"] == f"127.0.0.1:{port}: Connection refused"
@@ -178,7 +178,7 @@ def test_a_good_certificate_is_described(look: Look, authority: trustme.CA, ca_f
     assert found["backend"]["level"] == "ok"
 
 
-def test_an_authority_that_nobody_knows_is_found(look: Look, authority: trustme.CA) -> None:
+def test_an_unknown_certificate_authority_is_found(look: Look, authority: trustme.CA) -> None:
     with tls_server(authority) as server:
         found = look("--url", server.url)["TLS"]
     assert found["level"] == "fail"
@@ -263,7 +263,7 @@ def test_certificates_that_cannot_be_read_are_found(
         ("", "500 Internal Server Error", "HTTP 500", "None"),
     ],
 )
-def test_something_that_is_no_navai_backend_is_found(  # noqa: PLR0917 - a case, and what it needs
+def test_a_server_that_is_not_a_navai_backend_is_found(  # noqa: PLR0917 - a case, and what it needs
     body: str, status: str, said: str, remedy: str, look: Look, reply: Callable[..., FaultServer]
 ) -> None:
     found = look("--url", reply(body, status=status).url)["backend"]
@@ -285,14 +285,14 @@ def test_json_that_has_no_list_is_warned_of(look: Look, reply: Callable[..., Fau
     assert found["functions"]["message"] == "no functions"
 
 
-def test_no_answer_is_found(look: Look) -> None:
+def test_a_missing_response_is_found(look: Look) -> None:
     with FaultServer(FAULTS["never answers"]) as server:
         found = look("--url", server.url, "--timeout", "0.5")["backend"]
     assert found["level"] == "fail"
     assert "within 0.5 s" in found["message"]
 
 
-def test_warnings_of_the_backend_are_told(look: Look, reply: Callable[..., FaultServer]) -> None:
+def test_warnings_of_the_backend_are_shown(look: Look, reply: Callable[..., FaultServer]) -> None:
     found = look("--url", reply('{"items": [], "warnings": ["[navai] Ignored x.py."]}').url)["functions"]
     assert (found["level"], found["message"]) == ("warn", "no functions; [navai] Ignored x.py.")
 
@@ -309,7 +309,7 @@ def test_a_clock_that_is_wrong_is_warned_of(
 
 
 @pytest.mark.parametrize("headers", [[], ["Date: today"]])
-def test_a_server_that_tells_no_time_is_not_compared(
+def test_the_clock_of_a_server_without_a_date_is_not_compared(
     headers: list[str], look: Look, reply: Callable[..., FaultServer]
 ) -> None:
     assert "not compared" in look("--url", reply(LIST, *headers).url)["clock"]["message"]
@@ -327,7 +327,7 @@ def test_a_proxy_is_named_without_its_password(
     assert "hunter2" not in json.dumps(found)
 
 
-def test_a_proxy_that_is_not_there_is_found(look: Look) -> None:
+def test_an_unreachable_proxy_is_found(look: Look) -> None:
     with closed_port() as port:
         found = look("--url", "http://backend.test", "--proxy", f"http://127.0.0.1:{port}")["connection"]
     assert found["remedy"] == "Is this the right proxy?"
@@ -354,7 +354,7 @@ def test_a_proxy_that_refuses_is_found(look: Look, reply: Callable[..., FaultSer
     assert "407" in found["message"]
 
 
-def test_a_proxy_is_told_its_password(look: Look, reply: Callable[..., FaultServer]) -> None:
+def test_the_password_of_a_proxy_is_sent_to_it(look: Look, reply: Callable[..., FaultServer]) -> None:
     proxy = reply("", status="403 Forbidden")
     found = look("--url", "https://backend.test", "--proxy", proxy.url.replace("//", "//me:hunt%20er@"))
     assert b"Proxy-Authorization: Basic bWU6aHVudCBlcg==" in proxy.arrived[0][1]
@@ -362,7 +362,7 @@ def test_a_proxy_is_told_its_password(look: Look, reply: Callable[..., FaultServ
 
 
 @pytest.mark.parametrize("proxy", ["http://", "http://me:hunter2@:1", "http://a:hunter2"])
-def test_a_proxy_that_is_none_is_found(proxy: str, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_proxy_is_found(proxy: str, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", proxy)
     found = look("--url", "http://backend.test")
     assert found["proxy"]["message"].startswith("HTTP_PROXY is not a proxy's URL: ")
@@ -377,14 +377,16 @@ def test_a_proxy_that_needs_another_package_is_found(look: Look, monkeypatch: py
     assert "socks" in found["message"]
 
 
-def test_other_kinds_of_proxies_are_left_to_httpx(look: Look) -> None:
+def test_other_kinds_of_proxies_are_handled_by_httpx(look: Look) -> None:
     with closed_port() as port:
         found = look("--url", "http://backend.test", "--proxy", f"https://127.0.0.1:{port}")
     assert "connection" not in found
     assert found["backend"]["level"] == "fail"
 
 
-def test_what_the_backend_says_steers_no_terminal(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+def test_texts_of_the_backend_cannot_control_the_terminal(
+    navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
     body = json.dumps({"items": [], "warnings": ["\x1b[31mred\nline"]})
     told = navai("doctor", "--url", reply(body).url).out
     assert "\\x1b[31mred line" in told

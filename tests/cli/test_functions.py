@@ -24,7 +24,7 @@ def test_scripts_get_a_line_for_each_function(command: Navai, demo_server: str) 
     assert all(len(row) == 3 for row in rows)
 
 
-def test_json_has_all_that_the_backend_said(command: Navai, demo_server: str) -> None:
+def test_json_has_everything_that_the_backend_sent(command: Navai, demo_server: str) -> None:
     result = command("functions", "--json", NAVAI_API_URL=demo_server)
     told = json.loads(result.out)
     assert result.out.count("\n") == 1
@@ -43,12 +43,16 @@ def test_warnings_go_to_standard_error(navai: Navai, reply: Callable[..., FaultS
     assert told.err == ""
 
 
-def test_a_backend_without_functions_is_no_failure(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+def test_a_backend_without_functions_is_not_a_failure(
+    navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
     server = reply(listing())
     assert navai("functions", "--url", server.url) == (0, "", "The backend offers no functions.\n")
 
 
-def test_what_a_backend_says_steers_no_terminal(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+def test_texts_of_a_backend_cannot_control_the_terminal(
+    navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
     name, description = "f\x1b]0;title\x07", "one\ttwo\nthree \x9b31m \u202eevil"
     server = reply(listing({"name": name, "description": description}))
     assert navai("functions", "--url", server.url).out == (
@@ -82,9 +86,7 @@ def test_a_parameter_is_shown_with_its_type(
     assert navai("functions", "--url", server.url).out == f"f\ta: {shown}\t\n"
 
 
-def test_schemas_that_make_no_sense_are_shown_as_none(
-    navai: Navai, reply: Callable[..., FaultServer]
-) -> None:
+def test_invalid_schemas_are_shown_as_none(navai: Navai, reply: Callable[..., FaultServer]) -> None:
     server = reply(listing({"name": "f", "parameters": {"properties": 3, "required": 4}}))
     assert navai("functions", "--url", server.url).out == "f\t\t\n"
 
@@ -118,7 +120,7 @@ def test_a_page_as_an_error_is_cut_to_one_line(navai: Navai, reply: Callable[...
     assert len(result.err) < 700
 
 
-def test_nobody_there_is_status_3_with_the_remedy(command: Navai) -> None:
+def test_an_unreachable_backend_is_status_3_with_a_remedy(command: Navai) -> None:
     with closed_port() as port:
         result = command("functions", "--url", f"http://127.0.0.1:{port}")
     assert result.status == 3
@@ -128,7 +130,7 @@ def test_nobody_there_is_status_3_with_the_remedy(command: Navai) -> None:
     assert result.err.count("\n") == 1
 
 
-def test_the_list_is_asked_for_in_memory_too(navai: Navai, backend: FakeBackend) -> None:
+def test_functions_are_listed_in_memory_too(navai: Navai, backend: FakeBackend) -> None:
     @backend.function
     def greet(name: str) -> str:
         """Say hello."""

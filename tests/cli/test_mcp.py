@@ -66,7 +66,7 @@ def test_hosts_connect_over_http(demo_server: str) -> None:
     assert "Traceback" not in err
 
 
-def test_over_http_a_token_can_be_asked_for(demo_server: str) -> None:
+def test_over_http_a_token_can_be_required(demo_server: str) -> None:
     options = ["--http", "--port", "0", "--access-token", "@env:MCP_TOKEN", "--url", demo_server]
     with served(*options, MCP_TOKEN=TOKEN) as process:
         assert process.stdout is not None
@@ -122,7 +122,7 @@ def test_only_the_buffer_of_a_host_that_has_gone_fails_silently(
     assert "LookupError: a bug" in capsys.readouterr().err
 
 
-def test_what_else_goes_wrong_is_not_hidden(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_errors_are_not_hidden(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object, **__: object) -> None:
         raise ExceptionGroup("of tasks", [BrokenPipeError(), LookupError("a bug")])
 
@@ -131,7 +131,7 @@ def test_what_else_goes_wrong_is_not_hidden(navai: Navai, monkeypatch: pytest.Mo
         navai("mcp")
 
 
-def test_a_host_is_told_nothing_that_is_for_people(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_gets_no_output_that_is_for_people(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
     async def end(*_: object, **__: object) -> None:
         """Serve a host that has nothing to say."""
 
@@ -144,7 +144,7 @@ def test_a_host_is_told_nothing_that_is_for_people(navai: Navai, monkeypatch: py
         assert bool(result.err) == people
 
 
-def test_a_person_is_told_what_it_waits_for_and_ends_it_with_ctrl_c(demo_server: str) -> None:
+def test_a_person_sees_what_it_waits_for_and_ends_it_with_ctrl_c(demo_server: str) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [COMMAND, "mcp", "--url", demo_server], stdin=theirs, stdout=subprocess.PIPE, stderr=theirs
@@ -195,7 +195,7 @@ def test_without_its_extra_one_line_says_what_to_install(command: Navai, tmp_pat
         assert command("mcp", **without(tmp_path, missing)) == (2, "", said)
 
 
-def test_a_backend_that_is_not_there_yet_is_a_warning(demo_server: str) -> None:
+def test_a_backend_that_is_not_up_yet_is_a_warning(demo_server: str) -> None:
     async def tools(url: str) -> list[Any]:
         arguments = ["mcp", "--url", url]
         target = StdioServerParameters(command=COMMAND, args=arguments, env=dict(os.environ))

@@ -20,7 +20,7 @@ def minted(**fields: Any) -> str:
     return json.dumps({"value": SECRET, "expires_at": 1_900_000_000, **fields})
 
 
-def test_a_secret_is_masked_unless_asked_for(command: Navai, demo_server: str) -> None:
+def test_a_secret_is_masked_unless_reveal_is_given(command: Navai, demo_server: str) -> None:
     masked = command("secret", "--url", demo_server)
     assert masked.status == 0
     assert "value: ek_***" in masked.out
@@ -38,7 +38,7 @@ def test_json_is_masked_too(navai: Navai, reply: Callable[..., FaultServer]) -> 
 
 
 @pytest.mark.parametrize("expires_at", [None, 1e300, float("-1e18")])
-def test_an_expiry_that_no_calendar_has_is_not_told(
+def test_an_expiry_outside_the_calendar_is_not_shown(
     expires_at: float | None, navai: Navai, reply: Callable[..., FaultServer]
 ) -> None:
     server = reply(minted(expires_at=expires_at))
@@ -74,33 +74,31 @@ def test_a_refusal_shows_no_key(
     assert "bad key ***" in result.err
 
 
-def test_minting_that_is_lost_is_status_3(navai: Navai) -> None:
+def test_a_lost_response_to_minting_is_status_3(navai: Navai) -> None:
     with FaultServer(FAULTS["never answers"]) as server:
         assert navai("secret", "--timeout", "0.2", "--url", server.url).status == 3
 
 
-def test_sound_is_written_to_a_file(command: Navai, demo_server: str, tmp_path: Path) -> None:
+def test_audio_is_written_to_a_file(command: Navai, demo_server: str, tmp_path: Path) -> None:
     out = tmp_path / "hello.wav"
     result = command("speak", "hello", "--out", str(out), "--url", demo_server)
     assert result == (0, "", f"{out}: 844 bytes of audio/wav\n")
     assert out.read_bytes().startswith(b"RIFF")
 
 
-def test_sound_goes_to_standard_output_for_a_dash(
+def test_a_dash_writes_the_audio_to_standard_output(
     navai: Navai, reply: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert navai("speak", "hi", "--out", "-", "--url", reply(SPEECH).url) == (0, "sound", "")
 
 
-def test_text_comes_from_standard_input_for_a_dash(command: Navai, reply: Callable[..., FaultServer]) -> None:
+def test_a_dash_reads_the_text_from_standard_input(command: Navai, reply: Callable[..., FaultServer]) -> None:
     server = reply(SPEECH)
     assert command("speak", "-", "--out", "-", "--url", server.url, stdin="hello\n").out == "sound"
     assert json.loads(server.arrived[0][2]) == {"text": "hello\n"}
 
 
-def test_how_the_voice_speaks_is_sent(
-    navai: Navai, reply: Callable[..., FaultServer], tmp_path: Path
-) -> None:
+def test_voice_settings_are_sent(navai: Navai, reply: Callable[..., FaultServer], tmp_path: Path) -> None:
     server, out = reply(SPEECH), tmp_path / "hi.mp3"
     voice = [
         "--voice-id",
@@ -143,7 +141,7 @@ def test_how_the_voice_speaks_is_sent(
         ([" ", "--out", "-"], "text must be a string that is not blank."),
     ],
 )
-def test_what_cannot_be_spoken_costs_nothing(
+def test_an_invalid_request_for_speech_sends_nothing(
     arguments: list[str], said: str, navai: Navai, reply: Callable[..., FaultServer]
 ) -> None:
     server = reply(SPEECH)
@@ -163,6 +161,6 @@ def test_a_failure_leaves_the_file_as_it_was(
     assert out.read_bytes() == b"before"
 
 
-def test_a_disk_that_is_full_is_told(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+def test_a_full_disk_is_reported(navai: Navai, reply: Callable[..., FaultServer]) -> None:
     result = navai("speak", "hello", "--out", "/dev/full", "--url", reply(SPEECH).url)
     assert result == (1, "", "navai speak: /dev/full cannot be written: No space left on device.\n")

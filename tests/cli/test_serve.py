@@ -11,7 +11,7 @@ from tests.cli.conftest import COMMAND, Navai
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_told_to_stop(how: signal.Signals, command: Navai) -> None:
+def test_it_serves_until_it_is_stopped(how: signal.Signals, command: Navai) -> None:
     with subprocess.Popen(
         [COMMAND, "serve", "--demo", "--port", "0"],
         stdout=subprocess.PIPE,

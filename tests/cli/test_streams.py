@@ -49,7 +49,7 @@ def test_people_see_a_table_in_colour(demo_server: str) -> None:
     assert "\t" not in told
 
 
-def test_people_see_no_table_of_nothing(reply: Callable[..., FaultServer]) -> None:
+def test_an_empty_list_is_not_a_table(reply: Callable[..., FaultServer]) -> None:
     told = on_a_terminal("functions", "--url", reply('{"items": []}').url).out
     assert "Parameters" not in told
     assert "The backend offers no functions." in told
@@ -86,7 +86,7 @@ def test_pipes_get_no_colour(arguments: list[str], command: Navai, demo_server: 
     assert ESCAPE not in result.out + result.err
 
 
-def test_people_see_that_it_works_on_something_slow() -> None:
+def test_a_slow_command_shows_a_spinner() -> None:
     shown = threading.Event()
 
     def slow(peer: Peer) -> None:
@@ -169,7 +169,7 @@ def test_a_full_disk_is_one_line(demo_server: str) -> None:
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
-def test_closed_streams_are_no_failure(closed: str, demo_server: str) -> None:
+def test_closed_streams_are_not_a_failure(closed: str, demo_server: str) -> None:
     line = f"'{COMMAND}' functions --url {demo_server} {closed}"
     finished = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
     assert finished.returncode == 0

@@ -62,7 +62,7 @@ def test_a_backend_that_is_down_is_reported_and_not_probed_further() -> None:
     assert f"The backend gave no response ({report.failure}): 1 failed," in text
 
 
-def test_a_backend_that_is_down_is_no_success_for_a_single_group() -> None:
+def test_a_backend_that_is_down_is_not_a_success_for_a_single_group() -> None:
     with closed_port() as port:
         report = check(f"http://127.0.0.1:{port}", groups=["cors"])
 

@@ -203,14 +203,12 @@ class TestJson:
         assert send(ask, backend, payload, key="k").status_code == answer.status_code
         assert backend.invoker._running == set()
 
-    def test_bytes_that_are_no_text_are_not_json(self, ask: Any, backend: NavaiBackend) -> None:
+    def test_bytes_that_are_not_text_are_not_json(self, ask: Any, backend: NavaiBackend) -> None:
         backend.function(name="f")(lambda n: n)
         assert send(ask, backend, b'{"n": "\xff"}').status_code == 400
         assert send(ask, backend, b'{"n": "\xed\xa0\x80"}').status_code == 400
 
-    def test_of_a_name_that_comes_twice_the_last_one_counts_everywhere(
-        self, ask: Any, backend: NavaiBackend
-    ) -> None:
+    def test_the_last_of_two_equal_names_counts_everywhere(self, ask: Any, backend: NavaiBackend) -> None:
         @backend.function(name="f")
         def f(n: int, order: Order | None = None) -> Any:
             return [n, order]
@@ -253,7 +251,7 @@ def test_a_call_that_could_not_be_bound_does_not_stay_registered(backend: NavaiB
     assert backend.invoker._running == set()
 
 
-def test_a_message_with_a_lone_surrogate_is_told(
+def test_a_message_with_a_lone_surrogate_is_reported(
     ask: Any, backend: NavaiBackend, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(

@@ -107,7 +107,7 @@ class TestTheEmptyForms:
     """What looks like the contract's forms, and is none."""
 
     @pytest.mark.parametrize("given", [[], {}, 5, None])
-    def test_args_that_is_no_list_of_arguments_is_a_name(self, call: Any, given: Any) -> None:
+    def test_args_that_is_not_a_list_of_arguments_is_a_name(self, call: Any, given: Any) -> None:
         def f(x: int) -> int:
             return x
 
@@ -257,7 +257,7 @@ class TestHints:
 
         assert schema(f)["properties"]["x"]["properties"]["data"] == {"type": "string", "format": "binary"}
 
-    def test_unpacked_positions_of_an_annotation_that_is_no_text(self, call: Any) -> None:
+    def test_unpacked_positions_of_an_annotation_that_is_not_text(self, call: Any) -> None:
         def f(*row: Any) -> Any:
             return row
 
@@ -468,7 +468,7 @@ __all__ = ["first", "second", "third"]
         assert listed["items"][0]["parameters"]["properties"] == {"y": {"type": "integer", "default": 1}}
         assert 'parameter "x" cannot be given' in listed["warnings"][0]
 
-    def test_what_wraps_itself_takes_what_comes(self, call: Any) -> None:
+    def test_a_wrapper_of_itself_takes_any_arguments(self, call: Any) -> None:
         def f(x: int) -> int:
             return x
 

@@ -119,7 +119,7 @@ def test_a_secret_is_minted_masked_and_shown_on_demand(page: Page, driver: Any) 
     assert "ek_demo_" not in driver.page_source
 
 
-def test_calls_appear_as_they_come_with_what_was_sent_and_answered(page: Page) -> None:
+def test_calls_appear_as_they_arrive_with_request_and_response(page: Page) -> None:
     page.open("cancel_order")
     page.field("order_id").send_keys("17")
     page.button("Run").click()
@@ -271,7 +271,7 @@ class TestToken:
         """The browser notes each answer of 401."""
         return ["401 (Unauthorized)"]
 
-    def test_the_token_is_asked_for_and_kept_in_memory_only(self, page: Page, driver: Any) -> None:
+    def test_the_page_requests_the_token_and_keeps_it_in_memory_only(self, page: Page, driver: Any) -> None:
         page.find("#token").send_keys("wrong", Keys.ENTER)
         assert "rejected" in page.find("#token-error").text
         page.find("#token").send_keys("let-me-in", Keys.ENTER)
@@ -291,7 +291,7 @@ class TestToken:
         assert page.all("#calls li") == []
 
 
-def test_a_backend_that_goes_away_and_comes_back_is_noticed(driver: Any) -> None:
+def test_a_backend_that_stops_and_starts_again_is_noticed(driver: Any) -> None:
     def backend() -> NavaiBackend:
         return NavaiBackend(env={}, discover=False, demo=True)
 

@@ -109,7 +109,7 @@ def test_the_access_token_protects_the_calls_but_not_the_page() -> None:
     assert get(backend, CALLS, headers={"authorization": "Bearer let-me-in"}).status_code == 200
 
 
-def test_the_latest_calls_are_told_without_what_is_secret() -> None:
+def test_the_latest_calls_are_shown_without_secrets() -> None:
     backend = NavaiBackend(env={}, discover=False, demo=True, access_token="let-me-in")
     headers = {"authorization": "Bearer let-me-in"}
 

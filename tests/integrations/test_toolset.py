@@ -308,7 +308,7 @@ async def test_arguments_that_are_not_valid_are_refused_with_the_reason(
 
 
 @in_a_loop
-async def test_no_arguments_are_no_payload_and_an_unknown_route_is_not_opened() -> None:
+async def test_missing_arguments_are_a_missing_payload_and_an_unknown_route_is_not_opened() -> None:
     client = Scripted(f=1)
     async with await load(client, navigate=client.functions.get) as toolset:
         for arguments in (None, "", b" ", "null"):

@@ -282,7 +282,7 @@ def requests_differ(theirs: list[Asked], ours: list[Asked]) -> bool:
     "error.redirect",
     "read.integers",
 )
-def test_both_clients_make_the_same_of_every_answer(node: Node, kind: str) -> None:
+def test_both_clients_read_each_response_alike(node: Node, kind: str) -> None:
     print(f"seed {SEED}: NAVAI_INTEROP_SEED={SEED} NAVAI_INTEROP_CASES={COUNT}")  # noqa: T201 - shown when it fails
     cases = [*examples(), *generated(SEED, COUNT if kind == "sync" else COUNT // 10)]
     met: Counter[str] = Counter()

@@ -76,7 +76,7 @@ def test_the_list_has_every_function_with_its_description_and_source(client: Any
 
 
 @pytest.mark.covers("list.request")
-def test_an_aged_list_is_asked_after_with_the_etag_that_express_gives(client: Any) -> None:
+def test_an_old_list_is_revalidated_with_the_etag_of_express(client: Any) -> None:
     first = client.list_functions(max_age=0)
 
     assert client.list_functions(max_age=0) is first
@@ -127,7 +127,7 @@ def test_a_payload_becomes_the_arguments_that_express_makes_of_it(
 
 @pytest.mark.covers("execute.http-error", "error.fields")
 @pytest.mark.parametrize("function", ["fails", "fails_later"])
-def test_a_function_that_throws_is_an_http_error_with_the_text_of_the_answer(
+def test_a_function_that_throws_is_an_http_error_with_the_text_of_the_response(
     client: Any, function: str
 ) -> None:
     with pytest.raises(NavaiHTTPError) as caught:
@@ -213,7 +213,7 @@ def test_each_override_stands_alone(client: Any, node: Node, option: str, read: 
 
 
 @pytest.mark.covers("secret.http-error")
-def test_a_refusal_of_the_upstream_is_told_with_its_text(client: Any, node: Node) -> None:
+def test_an_error_of_the_upstream_is_reported_with_its_text(client: Any, node: Node) -> None:
     node.ask("upstream", answer={"status": 429, "text": "slow down"})
 
     with pytest.raises(NavaiHTTPError) as caught:
@@ -254,7 +254,7 @@ def test_a_secret_says_that_elevenlabs_speaks(kind: str, node: Node) -> None:
 
 
 @pytest.mark.covers("speech.request", "speech.result")
-def test_speech_comes_as_bytes_and_every_setting_reaches_the_upstream(kind: str, node: Node) -> None:
+def test_speech_is_returned_as_bytes_and_all_settings_reach_the_upstream(kind: str, node: Node) -> None:
     client = make_client(kind, base_url=serve(node, ELEVENLABS), max_retries=0)
     node.ask("upstream", answer={"text": "not really sound", "headers": {"content-type": "audio/mpeg"}})
 

@@ -28,7 +28,7 @@ async def left(calling: "asyncio.Task[Any]") -> None:
         await calling
 
 
-def test_a_function_is_cancelled_when_the_one_who_called_it_leaves() -> None:
+def test_a_function_is_cancelled_when_its_caller_leaves() -> None:
     backend = NavaiBackend(env={}, discover=False, function_timeout=None)
     began, ended = asyncio.Event(), asyncio.Event()
 
@@ -50,7 +50,7 @@ def test_a_function_is_cancelled_when_the_one_who_called_it_leaves() -> None:
     asyncio.run(scenario())
 
 
-def test_a_keyed_call_goes_on_when_the_one_who_called_leaves_and_answers_the_next() -> None:
+def test_a_call_with_a_key_goes_on_without_its_caller_and_responds_to_the_next_one() -> None:
     backend = NavaiBackend(env={}, discover=False)
     began, release, ran = asyncio.Event(), asyncio.Event(), [0]
 
@@ -139,7 +139,7 @@ def test_a_call_that_is_cancelled_before_it_began_has_ended() -> None:
     assert ran == []
 
 
-def test_what_returned_after_it_was_given_up_is_not_told() -> None:
+def test_a_result_after_the_timeout_is_dropped() -> None:
     backend = NavaiBackend(env={}, discover=False)
     returned = threading.Event()
 

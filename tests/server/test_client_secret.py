@@ -144,15 +144,13 @@ def test_an_upstream_without_a_secret_is_502(tmp_path: Path, ask: Any, stub: Stu
     assert ask(backend_of(tmp_path, stub, OPENAI_API_KEY="k"), "POST", PATH, json={}).status_code == 502
 
 
-def test_an_expiry_that_no_number_of_javascript_can_hold_is_left_out(
-    tmp_path: Path, ask: Any, stub: Stub
-) -> None:
+def test_an_expiry_beyond_the_numbers_of_javascript_is_left_out(tmp_path: Path, ask: Any, stub: Stub) -> None:
     stub.answer = '{"value":"ek_1","expires_at":%s}' % ("9" * 400)
     answer = ask(backend_of(tmp_path, stub, OPENAI_API_KEY="k"), "POST", PATH, json={})
     assert answer.json() == {"value": "ek_1", "speech": {"provider": "openai"}}
 
 
-def test_a_retry_after_of_odd_bytes_is_passed_on(tmp_path: Path, ask: Any, stub: Stub) -> None:
+def test_a_retry_after_of_invalid_bytes_is_passed_on(tmp_path: Path, ask: Any, stub: Stub) -> None:
     stub.status, stub.headers = 429, {"retry-after": "\xff"}
     answer = ask(backend_of(tmp_path, stub, OPENAI_API_KEY="k"), "POST", PATH, json={})
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "\xff")

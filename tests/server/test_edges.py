@@ -215,7 +215,7 @@ def test_a_function_whose_threads_are_all_taken_says_so(tmp_path: Path, execute:
     release.set()
 
 
-def test_a_function_that_ignores_its_timeout_is_answered_and_stopped_at_shutdown(
+def test_a_function_that_ignores_its_timeout_fails_in_time_and_is_stopped_at_shutdown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     backend = NavaiBackend(env={}, discover=False, function_timeout=0.02)

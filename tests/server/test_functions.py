@@ -79,7 +79,9 @@ globals()["make-order"] = makeOrder
         ("import enum\nclass Color(enum.Enum): RED = 1\ndef f(): ...", []),
     ],
 )
-def test_what_offers_nothing_is_told(tmp_path: Path, write: Any, text: str, warnings: list[str]) -> None:
+def test_modules_without_functions_are_warnings(
+    tmp_path: Path, write: Any, text: str, warnings: list[str]
+) -> None:
     write("src/m.py", text)
     assert load(tmp_path, "src").warnings == [f"[navai] {each.format('src/m.py')}" for each in warnings]
 

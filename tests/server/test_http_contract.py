@@ -275,7 +275,7 @@ def test_unknown_paths_methods_and_health(backend: NavaiBackend, ask: Any) -> No
     assert "/navai/functions" in ask(backend, "GET", "/navai/openapi.json").json()["paths"]
 
 
-def test_without_functions_routes_only_the_client_secret_is_left(tmp_path: Path, ask: Any) -> None:
+def test_without_functions_routes_only_the_client_secret_route_exists(tmp_path: Path, ask: Any) -> None:
     backend = NavaiBackend(env={}, functions_base_dir=tmp_path, include_functions_routes=False)
     assert ask(backend, "GET", "/navai/functions").status_code == 404
     assert ask(backend, "POST", "/navai/realtime/client-secret", json={}).status_code == 401

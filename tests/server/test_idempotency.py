@@ -55,7 +55,7 @@ def test_a_call_that_still_runs_is_kept_and_keeps_nothing_else() -> None:
     asyncio.run(scenario())
 
 
-def test_answers_are_kept_up_to_a_number_of_bytes() -> None:
+def test_outcomes_are_kept_up_to_a_number_of_bytes() -> None:
     async def scenario() -> None:
         keys = MemoryKeys(max_bytes=10)
         ran, call = counting(b"123456")

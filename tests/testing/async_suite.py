@@ -53,7 +53,7 @@ async def test_the_client_belongs_to_the_loop_of_the_test(
     assert listed.warnings == ()
 
 
-async def test_a_call_may_be_left_behind(
+async def test_a_call_may_be_abandoned(
     async_navai_client: AsyncNavaiBackendClient, begun: asyncio.Event
 ) -> None:
     call = asyncio.create_task(async_navai_client.execute_function("hang"))

@@ -39,7 +39,7 @@ def test_both_at_once(backend, navai_client, async_navai_client):
     asyncio.run(async_navai_client.execute_function("double", {"n": 2}))
     assert len(backend.calls) == 2
 
-def test_a_call_that_is_left_behind(backend, async_navai_client):
+def test_a_call_that_is_abandoned(backend, async_navai_client):
     async def scenario():
         backend.delay_next(3600)
         task = asyncio.create_task(async_navai_client.execute_function("double", {"n": 21}))

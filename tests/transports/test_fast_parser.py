@@ -180,7 +180,7 @@ def test_another_protocol_is_a_response_and_ends_the_connection(upgrade: bytes) 
     assert not answer.reusable
 
 
-def test_a_header_that_comes_twice_has_both_values() -> None:
+def test_a_repeated_header_has_both_values() -> None:
     outcome, _ = outcome_of(b"HTTP/1.1 204 No\r\nLink: a\r\nLINK: b\xe9\r\n\r\n")
     assert isinstance(outcome, Response)
     assert outcome.headers["link"] == "a, b\xe9"

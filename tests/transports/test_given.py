@@ -165,7 +165,7 @@ def test_a_given_transport_without_a_handshake_has_sent_nothing(kind: str, libra
         assert not caught.value.may_have_executed
 
 
-def test_a_transport_that_blocks_forever_is_left_at_the_deadline(library: Any) -> None:
+def test_a_transport_that_blocks_forever_is_abandoned_at_the_deadline(library: Any) -> None:
     release = threading.Event()
 
     class Blocks(library.BaseTransport):  # type: ignore[misc]
@@ -184,7 +184,7 @@ def test_a_transport_that_blocks_forever_is_left_at_the_deadline(library: Any) -
     assert caught.value.may_have_executed  # nothing is known of it
 
 
-def test_an_interrupt_leaves_a_given_transport(monkeypatch: pytest.MonkeyPatch, library: Any) -> None:
+def test_an_interrupt_abandons_a_given_transport(monkeypatch: pytest.MonkeyPatch, library: Any) -> None:
     def interrupted(timeout: float | None, work: Any) -> Any:
         raise KeyboardInterrupt
 
@@ -275,7 +275,7 @@ def test_a_header_that_the_library_refuses_is_not_shown(kind: str, library: Any)
     assert "hidden" not in str(caught.value)
 
 
-def test_a_body_that_takes_too_long_is_left_between_two_pieces(library: Any) -> None:
+def test_a_body_that_takes_too_long_is_abandoned_between_two_pieces(library: Any) -> None:
     class Slow(library.SyncByteStream):  # type: ignore[misc]
         def __iter__(self) -> Iterator[bytes]:
             for _ in range(100):
@@ -332,7 +332,7 @@ class OursAsync:
         self.closed += 1
 
 
-def test_a_transport_of_this_packages_kind_answers_and_is_closed_once(kind: str) -> None:
+def test_a_transport_of_this_packages_kind_responds_and_is_closed_once(kind: str) -> None:
     transport = Ours() if kind == "sync" else OursAsync()
     with made(kind, base_url=URL, transport=transport, timeout=None) as client:
         assert client.execute_function("f") == "done"

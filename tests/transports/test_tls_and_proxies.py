@@ -521,7 +521,7 @@ def test_entries_that_httpx_cannot_read_do_no_harm(
 @pytest.mark.parametrize(
     "transport", [HTTPXTransport, AsyncHTTPXTransport, FastTransport, AsyncFastTransport]
 )
-def test_an_option_that_says_nothing_about_certificates_is_refused(transport: Any, verify: Any) -> None:
+def test_an_invalid_verify_option_is_refused(transport: Any, verify: Any) -> None:
     with pytest.raises(NavaiConfigError, match="verify"):
         transport(verify=verify)
 
