@@ -56,8 +56,11 @@ _MAX_NAME_CHARS: Final = 100
 # The boundary to the owner's validators: whatever they raise is the caller's error, and ends one call only.
 
 _OWNERS_ERRORS: Final = (Exception, SystemExit, asyncio.CancelledError, GeneratorExit)
-# Pydantic's errors for what must be a text in JSON: with a text, it was a validator that passed it on.
-_TEXT_TYPES: Final = frozenset({"date_type", "datetime_type", "time_type", "time_delta_type", "uuid_type"})
+# Pydantic's errors for what a text or an array of JSON may stand for: then a validator has passed it on.
+_MADE_OF: Final[Mapping[type, frozenset[str]]] = {
+    str: frozenset({"bytes_type", "date_type", "datetime_type", "time_type", "time_delta_type", "uuid_type"}),
+    list: frozenset({"deque_type", "frozen_set_type", "set_type", "tuple_type"}),
+}
 _UNDEFINED: Final = frozenset({"class-not-fully-defined", "undefined-annotation"})
 _JSON_TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
     "object": lambda value: isinstance(value, dict),
@@ -584,14 +587,11 @@ def whole_numbers(value: Any) -> Any:
 
 def _is_made(detail: Any, given: Any) -> bool:
     """Return whether a value of the wrong type is not of the payload, but made by a validator."""
-    if not detail["type"].endswith("_type"):
-        return False
-    made, (_, sent) = detail["input"], _walk(detail, given)
-    return (
-        type(made) is not type(sent)
-        or made != sent
-        or (isinstance(made, str) and detail["type"] in _TEXT_TYPES)
-    )
+    kind, made = detail["type"], detail["input"]
+    if kind == "is_instance_of" or kind in _MADE_OF.get(type(made), ()):
+        return True
+    _, sent = _walk(detail, given)
+    return bool(kind.endswith("_type")) and (type(made) is not type(sent) or made != sent)
 
 
 def _conforms(value: Any, schema: Any) -> bool:  # noqa: PLR0911 - one for each keyword

@@ -120,6 +120,22 @@ class Framed(msgspec.Struct):
     cat: Cat
 
 
+class Before(BaseModel):
+    """With a validator that passes on what it gets: it is no JSON any more."""
+
+    pair: tuple[int, str] = (0, "")
+    several: set[int] = set()
+    price: decimal.Decimal | None = None
+    data: bytes = b""
+    day: dt.date | None = None
+    n: int = 0
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def pass_on(cls, given: Any) -> Any:
+        return given
+
+
 class Place(TypedDict, total=False):
     """A place."""
 
@@ -230,6 +246,11 @@ GIVEN = [
         {"name": "a", "children": [{"name": "b", "children": []}]},
     ),
     (Aliased, {"firstName": "Ada"}, {"firstName": "Ada"}),
+    (
+        Before,
+        {"pair": [1.0, "a"], "several": [1], "price": "1.5", "data": "a", "day": "2026-01-02", "n": 2.0},
+        {"pair": [1, "a"], "several": [1], "price": "1.5", "data": "a", "day": "2026-01-02", "n": 2},
+    ),
     (Checked, {"quantity": 50}, {"quantity": 50}),
     (Order, {"product": "tea"}, {"product": "tea", "quantity": 1, "tags": []}),
     (list[Order], [{"product": "tea", "quantity": 2.0}], [{"product": "tea", "quantity": 2, "tags": []}]),
@@ -307,6 +328,9 @@ REFUSED = [
     (Cat | str, 3),
     (Tree, {"name": "a", "children": [{}]}),
     (Aliased, {"first_name": "Ada"}),
+    (Before, {"pair": ["1", "a"]}),
+    (Before, {"several": [1], "n": "2"}),
+    (Before, {"price": True}),
     (Checked, {"quantity": 999}),
     (Order, {"product": "tea", "quantity": 0}),
     (Order, {"product": "tea", "quantity": 13}),
