@@ -251,7 +251,7 @@ def test_serving_without_its_extra_says_what_to_install(command: Navai, tmp_path
         (["--version"], ["httpx", "rich", "asyncio", "navai_client.client"]),
         (
             ["functions", "--url", "http://127.0.0.1:1"],
-            ["uvicorn", "starlette", "navai_client.server"],  # rich comes with httpx, where it is installed
+            ["httpx", "httpcore", "rich", "uvicorn", "starlette", "navai_client.server"],
         ),
         (["serve", "--help"], ["httpx", "rich", "uvicorn", "starlette", "navai_client.client"]),
         (["completion", "bash"], ["httpx", "rich", "uvicorn"]),

@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from navai_client import NavaiConfigError, NavaiTimeoutError, NavaiTransportError
-from navai_client.transports import _tls
+from navai_client.transports import _network, _tls
 from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
 from navai_client.transports._network import Target
 from navai_client.transports._proxies import Proxies
@@ -573,3 +573,33 @@ def test_a_response_that_says_twice_where_it_ends_ends_the_connection(
                 with contextlib.suppress(NavaiTransportError):  # llhttp refuses it altogether
                     assert client.execute_function("f") == "done"
         assert server.connections == 2
+
+
+PATHS = ("", "/", "/a", "/a_b-c/D9/", "/a//b", "/a/../b", "/a/.", "/a~b", "/\u00e4", "/a%20b", "/a?x=1")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "127.0.0.1",
+        "256.1.1.1",
+        "01.1.1.1",
+        "1.2",
+        "a-.co",
+        "a_b.com",
+        "A.co",
+        "xn--abc.co",
+        "a.b.co",
+    ],
+)
+@pytest.mark.parametrize("port", ["", ":80", ":443", ":3000", ":59999", ":65535", ":65536", ":0", ":080"])
+def test_a_plain_url_is_read_as_httpx_reads_it(host: str, port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(url: str) -> Any:
+        target = Target.of(url)
+        return (target.origin, target.authority, target.path) if isinstance(target, Target) else repr(target)
+
+    urls = [f"{scheme}://{host}{port}{path}" for scheme in ("http", "https") for path in PATHS]
+    found = [read(url) for url in urls]
+    monkeypatch.setattr(_network, "_PLAIN_URL", re.compile("(?!)"))
+    assert found == [read(url) for url in urls]
