@@ -11,7 +11,7 @@ from navai_client.errors import NavaiConfigError
 from navai_client.server._app import NavaiBackend
 from navai_client.server._http import JSON_HEADER, BackendResponse, error_response
 from navai_client.testing import _assertions as assertions
-from navai_client.testing._recording import RecordedCall, RecordedRequest, Recorder, lookup_name, read_request
+from navai_client.testing._recording import RecordedCall, RecordedRequest, calls_of, lookup_name, read_request
 from navai_client.testing._scripted_failures import Arrival, Failure, ScriptedFailures, Stage, Which
 from navai_client.wire._encode import encode_json
 
@@ -31,7 +31,7 @@ class BackendForTests(ABC):
 
     def __init__(self, backend: NavaiBackend) -> None:
         self._backend = backend
-        self._recorder = Recorder()
+        self._requests: list[RecordedRequest] = []
         self._failures = ScriptedFailures()
         self.function = backend.function
 
@@ -50,7 +50,7 @@ class BackendForTests(ABC):
     @property
     def requests(self) -> list[RecordedRequest]:
         """Every request that arrived, in order."""
-        return self._recorder.requests
+        return list(self._requests)
 
     @property
     def calls(self) -> list[RecordedCall]:
@@ -58,7 +58,7 @@ class BackendForTests(ABC):
 
         Attempts that share an ``Idempotency-Key`` are one call: that is how the clients retry.
         """
-        return self._recorder.calls
+        return calls_of(self.requests)
 
     def assert_called(
         self, function_name: str, payload: Any = ANY, *, containing: Any = ANY, times: int | None = None
@@ -217,7 +217,7 @@ class BackendForTests(ABC):
         request = read_request(self._backend.settings, method, path, headers, content)
         arrival = Arrival(request, self._failures.take(request))
         if not arrival.is_refused:
-            self._recorder.record(request)
+            self._requests.append(request)
         return arrival
 
     def _assert_called(

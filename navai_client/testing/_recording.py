@@ -1,8 +1,7 @@
 """The record of a test backend: requests as they arrived, and the calls that they belong to."""
 
 import json
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -144,34 +143,14 @@ def read_request(
     return request
 
 
-class Recorder:
-    """The requests that arrived, in order, from any number of threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._requests: list[RecordedRequest] = []
-
-    def record(self, request: RecordedRequest) -> None:
-        """Record *request*."""
-        with self._lock:
-            self._requests.append(request)
-
-    @property
-    def requests(self) -> list[RecordedRequest]:
-        """Every request so far."""
-        with self._lock:
-            return list(self._requests)
-
-    @property
-    def calls(self) -> list[RecordedCall]:
-        """Every call so far, in the order of their first attempts."""
-        attempts: dict[object, list[RecordedRequest]] = {}
-        for request in self.requests:
-            if request.function_name is not None:
-                key = request.headers.get("idempotency-key")
-                same = request if key is None else (key, request.content)
-                attempts.setdefault(same, []).append(request)
-        return [
-            RecordedCall(each[0].function_name or "", each[0].payload, tuple(each))
-            for each in attempts.values()
-        ]
+def calls_of(requests: Iterable[RecordedRequest]) -> list[RecordedCall]:
+    """Return the calls that *requests* make up, in the order of their first attempts."""
+    attempts: dict[object, list[RecordedRequest]] = {}
+    for request in requests:
+        if request.function_name is not None:
+            key = request.headers.get("idempotency-key")
+            same = request if key is None else (key, request.content)
+            attempts.setdefault(same, []).append(request)
+    return [
+        RecordedCall(each[0].function_name or "", each[0].payload, tuple(each)) for each in attempts.values()
+    ]

@@ -329,7 +329,7 @@ class TestMessages:
 
     def test_a_missing_event(self) -> None:
         with FakeRealtimeServer(secrets=[SECRET]) as api:
-            expected = r"(?s)Expected 1 x response.create in 0.01 s; 0 came.*nobody connected"
+            expected = r"(?s)Expected 1 x response.create in 0.01 s; 0 came.*no client connected"
             with pytest.raises(AssertionError, match=expected):
                 api.wait_for("response.create", timeout=0.01)
             with connected(api) as socket:

@@ -269,7 +269,7 @@ class FakeRealtimeServer:
             kinds = ", ".join(str(event.get("type")) for event in session.received)
             lines.append(f"session {number} received: {kinds or 'nothing'}")
             lines += [f"session {number} refused: {reason}" for reason in session.refused]
-        return "\nWhat happened:\n  " + "\n  ".join(lines or ["nobody connected"])
+        return "\nWhat happened:\n  " + "\n  ".join(lines or ["no client connected"])
 
     def __enter__(self) -> Self:
         self.start()

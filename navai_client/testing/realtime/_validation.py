@@ -124,21 +124,17 @@ def _check(value: Any, schema: Mapping[str, Any], path: str) -> Refusal | None:
 
 
 def _check_object(value: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> Refusal | None:
-    known = schema.get("properties", {})
-    others = schema.get("additionalProperties", not known)
+    known, others = schema.get("properties", {}), schema.get("additionalProperties")
     for name in schema.get("required", ()):
         if name not in value:
             return _missing(_join(path, name))
     for name, member in value.items():
         where = _join(path, name)
-        if name in known:
-            refusal = None if member is None and name in _NULLABLE else _check(member, known[name], where)
-        elif isinstance(others, Mapping):
-            refusal = _check(member, others, where)
-        elif not others:
-            refusal = Refusal("unknown_parameter", f"Unknown parameter: '{where}'.", where)
-        else:
+        if name not in known and others is None:
+            return Refusal("unknown_parameter", f"Unknown parameter: '{where}'.", where)
+        if member is None and name in known and name in _NULLABLE:
             continue
+        refusal = _check(member, known.get(name, others), where)
         if refusal is not None:
             return refusal
     return None
