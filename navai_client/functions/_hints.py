@@ -36,6 +36,9 @@ _NAMED: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWO
 _CONTEXT_NAME: Final = re.compile(rf"\b{FunctionContext.__name__}\b")
 _UNPACKS: Final = (typing.Unpack, typing_extensions.Unpack)
 _SELVES: Final = (typing.Self, typing_extensions.Self)
+_ALIASES: Final = (
+    typing_extensions.TypeAliasType, getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType)
+)  # fmt: skip
 _QUALIFIERS: Final = (typing_extensions.Required, typing_extensions.NotRequired, typing_extensions.ReadOnly)
 # Pydantic checks the items of these while the function reads them: too late for an argument's error.
 _LAZY: Final = (
@@ -197,6 +200,8 @@ class Hints:
             return Annotated[inner, *metadata] if metadata else inner
         if origin is typing.Literal:
             return _exact(hint, arguments, arguments)
+        if isinstance(origin or hint, _ALIASES):
+            return self._alias(hint, origin or hint, arguments)
         if hasattr(hint, "__supertype__"):  # a NewType
             return self.adapted(hint.__supertype__)
         if origin in (typing.Union, types.UnionType):
@@ -219,6 +224,15 @@ class Hints:
             changed = tuple(map(self.adapted, arguments))
             return hint if changed == arguments else origin[changed]
         return hint
+
+    def _alias(self, hint: Any, alias: Any, arguments: Sequence[Any]) -> Any:
+        if hint not in self._adapted:
+            self._adapted[hint] = hint  # within itself, and if a name is not there, Pydantic reads it
+            with contextlib.suppress(UnresolvedHintError):
+                value = _resolved(alias.__value__, *self._namespaces)
+                variables = dict(zip(alias.__type_params__, arguments, strict=False))
+                self._adapted[hint] = self.adapted(_substituted(value, variables))
+        return self._adapted[hint]
 
     def _record(self, hint: Any, cls: Any, arguments: Sequence[Any]) -> Any:
         if hint in self._adapted:  # a class may hold itself

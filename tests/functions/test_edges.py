@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 import pydantic
 import pytest
-from typing_extensions import ParamSpec, TypedDict, Unpack
+from typing_extensions import ParamSpec, TypeAliasType, TypedDict, Unpack
 
 from navai_client.errors import NavaiConfigError
 
@@ -79,6 +79,11 @@ class Inner(pydantic.BaseModel):
     """With a model of its own."""
 
     options: Options
+
+
+Lines = TypeAliasType("Lines", list[Line])
+Many = TypeAliasType("Many", "list[T] | dict[str, Many[T]]", type_params=(T,))
+Elsewhere = TypeAliasType("Elsewhere", "list[NotHere]")  # type: ignore[name-defined]  # noqa: F821
 
 
 class Raw(pydantic.BaseModel):
@@ -206,6 +211,23 @@ class TestHints:
         assert (
             'parameter "other" cannot be given: Self has no form in JSON' in backend.functions().warnings[1]
         )
+
+    def test_a_type_alias_means_what_it_stands_for(self, call: Any, backend: NavaiBackend) -> None:
+        def f(lines: Lines, many: Many[int] | None = None) -> Any:
+            return [lines, many]
+
+        def g(x: Any) -> Any:
+            return x
+
+        g.__annotations__ = {"x": Elsewhere}
+        assert call(f, {"lines": [{"count": 1}], "many": {"a": [1.0]}}) == [
+            [{"count": 1, "tags": []}],
+            {"a": [1]},
+        ]
+        assert "lines.0: 'count' must be" in call(f, {"lines": [{"count": 3}]})
+        assert "many.a.0: Input should be a valid integer" in call(f, {"lines": [], "many": {"a": ["x"]}})
+        backend.function(g)
+        assert 'parameter "x" is not checked' in backend.functions().warnings[0]
 
     def test_literals_and_enums_are_compared_as_json(self, call: Any, schema: Any) -> None:
         def f(x: Literal[Level.LOW, 1], level: Level = Level.LOW, text: LiteralString = "") -> Any:
