@@ -138,6 +138,7 @@ def _check_base_url(name: str, url: str) -> None:
         )
     if url.partition(":")[0].lower() not in {"http", "https"}:
         raise NavaiConfigError(f"{name} must begin with http:// or https://; it is {shown}.")
+    has_host = has_host and _has_readable_host(url)
     if not has_host or any(character.isspace() or not character.isprintable() for character in url):
         raise NavaiConfigError(f"{name} is not a URL with a host, such as {DEFAULT_BASE_URL}; it is {shown}.")
     if "?" in url or "#" in url:
@@ -145,6 +146,18 @@ def _check_base_url(name: str, url: str) -> None:
             f"{name} must have no query and no fragment (not shown), because paths are added to it; "
             f"what comes before is {shown}."
         )
+
+
+def _has_readable_host(url: str) -> bool:
+    """Return whether IDNA (RFC 5891) accepts the host of *url*, which transports read as httpx does."""
+    if url.isascii() and "xn--" not in url.lower():
+        return True
+    import httpx  # noqa: PLC0415 - `import navai_client` must not load it
+
+    try:
+        return bool(httpx.URL(url).host)
+    except (httpx.InvalidURL, UnicodeError):
+        return False
 
 
 def resolve_paths(**given: Unpack[PathOptions]) -> Paths:

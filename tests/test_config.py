@@ -88,6 +88,10 @@ def test_the_environment_of_the_process_is_the_default(monkeypatch: pytest.Monke
                 "http://x/\x00",
                 "http://x/\x85y",
                 "http://x/\ud800",
+                "http://xn--abc",
+                "http://XN--ABC:80/path",
+                "http://xn--a-ecp.test",
+                "http://a\u0301\u0301..test",
             )
         ),
         *(
