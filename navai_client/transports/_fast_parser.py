@@ -27,7 +27,8 @@ class Encoder:
         """Return the bytes of *request*, or why it cannot be sent."""
         head, lines = self._head(request.endpoint, request.headers), _lines(request.call_headers)
         if head is None or lines is None:
-            return TransportFailure("the request has a header that cannot be sent as it is", sent=False)
+            message = "the request has a header that cannot be sent as it is"
+            return TransportFailure(message, sent=False, permanent=True)
         if request.content is None:
             return b"%b%b\r\n" % (head, lines)
         return b"%b%bContent-Length: %d\r\n\r\n%b" % (head, lines, len(request.content), request.content)

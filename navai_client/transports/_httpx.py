@@ -11,9 +11,10 @@ from weakref import WeakKeyDictionary
 
 from navai_client.transports import Call
 from navai_client.transports._body import ACCEPT_ENCODING, Body, outcome
-from navai_client.transports._network import without_frames
+from navai_client.transports._network import is_permanent, without_frames
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
+_REFUSED: Final = re.compile(r"4(?!08|29)\d\d ")  # what a proxy responds to CONNECT, such as 403 and 407
 _QUOTED: Final = re.compile(r"[:,]? *(?:bytearray\(|b?['\"])")
 
 Headers = tuple[tuple[str, str], ...]
@@ -75,13 +76,25 @@ class Library:
         timed_out = isinstance(error, self.module.TimeoutException | TimeoutError)
         kind = type(error).__name__
         if isinstance(error, self.module.LocalProtocolError):  # its text can hold a header in full
-            return TransportFailure(f"{kind}: the request cannot be sent as it is", sent=sent)
+            return TransportFailure(f"{kind}: the request cannot be sent as it is", sent=sent, permanent=True)
         text = " ".join(str(error).split()) or ("time ran out" if timed_out else "no reason was given")
         if isinstance(error, self.module.RemoteProtocolError) and (quoted := _QUOTED.search(text)):
             # What is quoted comes from the peer, which may repeat our key.
             return TransportFailure(f"{kind}: {text[: quoted.start()]}", sent=sent)
-        cause = without_frames(error)
-        return TransportFailure(f"{kind}: {text}{where}", sent=sent, timed_out=timed_out, cause=cause)
+        return TransportFailure(
+            f"{kind}: {text}{where}",
+            sent=sent,
+            timed_out=timed_out,
+            cause=without_frames(error),
+            permanent=self._is_permanent(error, text),
+        )
+
+    def _is_permanent(self, error: BaseException, text: str) -> bool:
+        if isinstance(error, self.module.ProxyError):
+            return _REFUSED.match(text) is not None
+        return is_permanent(error) or isinstance(
+            error, self.module.UnsupportedProtocol | self.module.InvalidURL | UnicodeError
+        )
 
 
 def _body_of(response: Any, call: Call) -> Body:

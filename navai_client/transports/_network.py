@@ -92,10 +92,11 @@ class Target:
             parsed = httpx.URL(url)
             has_host = bool(parsed.host)  # which IDNA may refuse to decode, such as xn--abc
         except (httpx.InvalidURL, UnicodeError):  # its text can hold the URL
-            return TransportFailure("the URL cannot be read", sent=False)
+            return TransportFailure("the URL cannot be read", sent=False, permanent=True)
         port = parsed.port or _PORTS.get(parsed.scheme)
         if parsed.scheme not in _PORTS or port is None or not has_host:
-            return TransportFailure(f"{parsed.scheme}:// URLs cannot be requested", sent=False)
+            message = f"{parsed.scheme}:// URLs cannot be requested"
+            return TransportFailure(message, sent=False, permanent=True)
         origin = Origin(parsed.scheme, parsed.raw_host.decode("ascii"), port)
         return cls(origin, parsed.netloc, parsed.raw_path)
 
@@ -119,7 +120,20 @@ def failure(error: OSError, call: Call) -> TransportFailure:
     if isinstance(error, TimeoutError):
         return TransportFailure("time ran out", sent=call.sent, timed_out=True)
     text = " ".join(str(error).split()) or "no reason was given"
-    return TransportFailure(f"{type(error).__name__}: {text}", sent=call.sent, cause=without_frames(error))
+    return TransportFailure(
+        f"{type(error).__name__}: {text}",
+        sent=call.sent,
+        cause=without_frames(error),
+        permanent=is_permanent(error),
+    )
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Return whether *error* comes from a certificate or a host name that no other attempt would accept."""
+    current: BaseException | None = error
+    while current is not None and not isinstance(current, ssl.SSLCertVerificationError | _HostNameError):
+        current = current.__cause__ or current.__context__
+    return current is not None
 
 
 def without_frames(error: BaseException) -> BaseException:
@@ -290,6 +304,10 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
     os.register_at_fork(after_in_child=_forget_lookups)
 
 
+class _HostNameError(OSError):
+    """Raised for a text that cannot be the name of a host."""
+
+
 @contextlib.contextmanager
 def _only_os_errors() -> Iterator[None]:
     """Raise an OSError where Python raises another error for an invalid host name."""
@@ -298,7 +316,7 @@ def _only_os_errors() -> Iterator[None]:
     except OSError:  # a certificate that is not trusted is a ValueError as well
         raise
     except ValueError as error:  # UnicodeError too
-        raise OSError(f"the host's name cannot be used ({error})") from None
+        raise _HostNameError(f"the host's name cannot be used ({error})") from None
 
 
 def encrypt(

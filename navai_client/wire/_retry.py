@@ -1,6 +1,7 @@
 """Which outcome is tried again, and after what delay. A pure decision: nothing here waits or sends."""
 
 import random
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC
@@ -17,6 +18,7 @@ from navai_client.wire._values import Response, TransportFailure
 _BASE_DELAY: Final = 0.25  # seconds
 _LONGEST_DELAY: Final = 4.0  # seconds
 _DOUBLINGS: Final = 4  # from the base delay to the longest
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _LONGEST_RETRY_AFTER: Final = 86_400.0  # seconds; no call waits longer than a day, and sleep() overflows
 _TRANSIENT_STATUSES: Final = frozenset({408, 429, 502, 503, 504})
 _NOT_EXECUTED_STATUSES: Final = frozenset({429, 503})
@@ -26,10 +28,10 @@ _NOT_EXECUTED_STATUSES: Final = frozenset({429, 503})
 class RetryPolicy:
     """When to try again.
 
-    A request that was certainly not sent is always tried again. Beyond that, a repeatable operation is tried
-    again after any failure but a timeout, and after 408, 429, 502, 503 and 504. Any other operation is tried
-    again only after 429 and 503 with ``Retry-After``, by which a backend says that it has not executed the
-    request. A ``Retry-After`` of more than a day ends the call.
+    A request that was certainly not sent is tried again, unless the failure is permanent. Beyond that, a
+    repeatable operation is tried again after any failure but a timeout, and after 408, 429, 502, 503 and 504.
+    Any other operation is tried again only after 429 and 503 with ``Retry-After``, by which a backend says
+    that it has not executed the request. A ``Retry-After`` of more than a day ends the call.
 
     Attributes:
         max_retries: The largest number of retries.
@@ -53,7 +55,7 @@ class RetryPolicy:
             return None
         if isinstance(outcome, TransportFailure):
             is_safe = not outcome.sent or (repeatable and not outcome.timed_out)
-            return self._backoff(attempt) if is_safe else None
+            return self._backoff(attempt) if is_safe and not outcome.permanent else None
         if outcome.status not in _TRANSIENT_STATUSES:
             return None
         retry_after = self._retry_after(outcome)
@@ -67,9 +69,15 @@ class RetryPolicy:
         return self.jitter() * min(_LONGEST_DELAY, _BASE_DELAY * 2.0 ** min(attempt - 1, _DOUBLINGS))
 
     def _retry_after(self, response: Response) -> float | None:
-        """Return the seconds that ``Retry-After`` asks for (RFC 9110, section 10.2.3), or None."""
+        """Return the seconds that ``Retry-After`` asks for (RFC 9110, section 10.2.3), or None.
+
+        Some services send fractions of a second; OpenAI also sends ``retry-after-ms``, which its SDKs prefer.
+        """
+        milliseconds = trim(response.headers.get("retry-after-ms", ""))
+        if _NUMBER.fullmatch(milliseconds):
+            return float(milliseconds) / 1000
         value = trim(response.headers.get("retry-after", ""))
-        if value.isascii() and value.isdigit():
+        if _NUMBER.fullmatch(value):
             return float(value)
         try:
             when = parsedate_to_datetime(value)

@@ -87,12 +87,14 @@ class TransportFailure:
         sent: Whether any byte of the request may have left. False only when that is certain.
         timed_out: Whether the deadline passed.
         cause: The exception behind it, if one is worth showing.
+        permanent: Whether another attempt would fail in the same way, such as an untrusted certificate.
     """
 
     message: str
     sent: bool = True
     timed_out: bool = False
     cause: BaseException | None = None
+    permanent: bool = False
 
 
 @define(eq=False)

@@ -58,6 +58,8 @@ def test_only_transient_statuses_are_tried_again(status: int) -> None:
         ("120", 120.0),
         (" 5\t", 5.0),
         ("007", 7.0),
+        ("0.5", 0.5),
+        ("1.5", 1.5),
         ("86400", 86_400.0),
         ("Sun, 06 Nov 1994 08:49:57 GMT", 20.0),
         ("Sunday, 06-Nov-94 08:49:57 GMT", 20.0),
@@ -75,13 +77,35 @@ def test_retry_after_is_parsed(value: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "500"}, 0.5),
+        ({"retry-after-ms": "0"}, 0.0),
+        ({"retry-after-ms": "12.5"}, 0.0125),
+        ({"retry-after-ms": "500", "retry-after": "1"}, 0.5),
+        ({"retry-after-ms": "soon", "retry-after": "2"}, 2.0),
+        ({"retry-after-ms": "-1", "retry-after": "2"}, 2.0),
+    ],
+)
+def test_milliseconds_take_precedence_over_seconds(headers: dict[str, str], seconds: float) -> None:
+    assert delay(Response(503, headers, b""), repeatable=False) == seconds
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_a_permanent_failure_is_not_tried_again(repeatable: bool) -> None:
+    failure = TransportFailure("CERTIFICATE_VERIFY_FAILED", sent=False, permanent=True)
+    assert delay(failure, repeatable=repeatable) is None
+
+
+@pytest.mark.parametrize(
     "value",
     [
         "",
         " ",
         "-5",
         "+5",
-        "1.5",
+        "1.",
+        ".5",
         "1e3",
         "soon",
         "٣",
