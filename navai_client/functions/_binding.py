@@ -13,9 +13,10 @@ import difflib
 import functools
 import inspect
 import json
+import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeGuard, get_args
+from typing import Any, Final, NamedTuple, TypeGuard, get_args
 
 import pydantic
 from pydantic.fields import FieldInfo
@@ -54,7 +55,6 @@ _MAX_PROBLEMS: Final = 8  # reported at once: a model corrects a few at a time
 _MAX_PROBLEM_CHARS: Final = 200
 _MAX_NAME_CHARS: Final = 100
 # The boundary to the owner's validators: whatever they raise is the caller's error, and ends one call only.
-
 _OWNERS_ERRORS: Final = (Exception, SystemExit, asyncio.CancelledError, GeneratorExit)
 # Pydantic's errors for what a text or an array of JSON may stand for: then a validator has passed it on.
 _MADE_OF: Final[Mapping[type, frozenset[str]]] = {
@@ -62,17 +62,14 @@ _MADE_OF: Final[Mapping[type, frozenset[str]]] = {
     list: frozenset({"deque_type", "frozen_set_type", "set_type", "tuple_type"}),
 }
 _UNDEFINED: Final = frozenset({"class-not-fully-defined", "undefined-annotation"})
-_JSON_TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "object": lambda value: isinstance(value, dict),
-    "array": lambda value: isinstance(value, list),
-    "string": lambda value: isinstance(value, str),
-    "boolean": lambda value: isinstance(value, bool),
-    "null": lambda value: value is None,
-    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
-    "integer": lambda value: (
-        not isinstance(value, bool)
-        and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
-    ),
+_JSON_TYPES: Final[Mapping[type, frozenset[str]]] = {
+    dict: frozenset({"object"}),
+    list: frozenset({"array"}),
+    str: frozenset({"string"}),
+    bool: frozenset({"boolean"}),
+    int: frozenset({"integer", "number"}),
+    float: frozenset({"number"}),
+    types.NoneType: frozenset({"null"}),
 }
 
 
@@ -425,8 +422,8 @@ class Binding:
         return positional, keywords
 
 
-class Target(Protocol):
-    """What a registered function calls.
+class Target:
+    """What a registered function calls: a function, a bound method or another callable.
 
     Attributes:
         binding: What it takes.
@@ -436,48 +433,33 @@ class Target(Protocol):
         obstacle: Why no JSON value can ever call it, or None.
     """
 
-    binding: Binding
-    is_async: bool
-    takes_context: bool
-    warnings: list[str]
-    obstacle: str | None
-
-    def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
-        """Bind *payload* and return the call; raise :class:`ArgumentsError` when it does not fit."""
-        ...
-
-
-class FunctionTarget:
-    """A function, a bound method or any other callable."""
-
-    def __init__(self, call: Callable[..., Any]) -> None:
+    def __init__(self, call: Callable[..., Any], *, is_method: bool = False) -> None:
         self._call = call
         self.is_async: bool = is_async(call)
-        self.binding: Binding = Binding(call)
+        self.binding: Binding = Binding(call, is_method=is_method)
         self.takes_context: bool = self.binding.takes_context
         self.warnings: list[str] = self.binding.warnings
         self.obstacle: str | None = self.binding.obstacle
 
     def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
-        """Bind *payload* to the function's parameters."""
+        """Bind *payload* and return the call; raise :class:`ArgumentsError` when it does not fit."""
         positional, keywords = self.binding.bind(payload, context)
         return functools.partial(self._call, *positional, **keywords)
 
 
-class MethodTarget:
+class MethodTarget(Target):
     """A method of a class: each call makes an instance first, as the Express backend does."""
 
     def __init__(self, cls: type, method: str) -> None:
-        call = getattr(cls, method)
+        super().__init__(getattr(cls, method), is_method=True)
         self._class = cls
         self._method = method
-        # A constructor of its own may block: then even an asynchronous method is begun in a thread.
-        self.is_async: bool = is_async(call) and _has_no_constructor(cls)
         self._constructor = Binding(cls)
-        self.binding: Binding = Binding(call, is_method=True)
-        self.takes_context: bool = self.binding.takes_context or self._constructor.takes_context
-        self.warnings: list[str] = [*self._constructor.warnings, *self.binding.warnings]
-        self.obstacle: str | None = self.binding.obstacle or self._constructor.obstacle
+        # A constructor of its own may block: then even an asynchronous method is begun in a thread.
+        self.is_async = self.is_async and _has_no_constructor(cls)
+        self.takes_context = self.takes_context or self._constructor.takes_context
+        self.warnings = [*self._constructor.warnings, *self.warnings]
+        self.obstacle = self.obstacle or self._constructor.obstacle
         in_order, others = self._constructor.in_order()
         if others:
             self.obstacle = f'parameter "{others[0]}" of the constructor cannot be given by position'
@@ -600,7 +582,7 @@ def _conforms(value: Any, schema: Any) -> bool:  # noqa: PLR0911 - one for each 
         return True
     kinds = schema.get("type", ())
     kinds = [kinds] if isinstance(kinds, str) else kinds
-    if kinds and not any(_JSON_TYPES[kind](value) for kind in kinds):
+    if kinds and _JSON_TYPES.get(type(value), frozenset()).isdisjoint(kinds):
         return False
     allowed = schema.get("enum", [schema["const"]] if "const" in schema else [value])
     if not any(each == value and isinstance(each, bool) == isinstance(value, bool) for each in allowed):

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from navai_client.functions._binding import FunctionTarget, MethodTarget, Target
+from navai_client.functions._binding import MethodTarget, Target
 from navai_client.functions._declaration import Declaration, declaration_of, is_declared
 from navai_client.functions._hints import unwrapped
 from navai_client.functions._schema import first_paragraph
@@ -53,7 +53,7 @@ class Export:
         Raises:
             NavaiConfigError: A default is not a value of its parameter's type.
         """
-        return FunctionTarget(self.call) if self.method is None else MethodTarget(*self.method)
+        return Target(self.call) if self.method is None else MethodTarget(*self.method)
 
 
 def exports_of_module(path: str, module: types.ModuleType, warn: Callable[[str], None]) -> Iterator[Export]:
