@@ -152,5 +152,13 @@ def test_the_calls_are_bounded_in_number_and_size() -> None:
     assert max(len(each["sent"]) + len(each["given"]) for each in calls) <= 4000
 
 
+def test_a_secret_in_a_path_is_masked_and_a_second_look_shows_the_same() -> None:
+    backend = NavaiBackend(env={}, discover=False, inspector=True)
+    get(backend, "/v1/sk-abcdef123456/x")
+    first = get(backend, CALLS).json()["calls"]
+    assert first[0]["path"] == "/v1/***/x"
+    assert get(backend, CALLS).json()["calls"] == first
+
+
 def test_without_it_nothing_is_kept() -> None:
     assert NavaiBackend(env={}, discover=False).recent_calls is None

@@ -88,7 +88,7 @@ class RecentCalls:
             "id": call.id,
             "at": call.at,
             "method": call.request.method[:20],
-            "path": call.request.path[:200],
+            "path": self._redactor.text(call.request.path, 200),
             "request_id": call.request.request_id,
             "status": call.response.status,
             "ok": not failed,
