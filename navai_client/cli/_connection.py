@@ -109,14 +109,7 @@ class Connection:
         return True if self.ca_file is None else self.ca_file
 
     def client(self, **options: Any) -> NavaiBackendClient:
-        """Make a client, as ``make`` does, with the fast transport if that is installed: it starts faster."""
-        if "transport" not in options and find_spec("httptools") is not None:
-            from navai_client.transports.fast import FastTransport  # noqa: PLC0415 - may be missing
-
-            try:
-                options["transport"] = FastTransport(self.verify, self.proxy)
-            except NavaiConfigError as error:
-                raise click.UsageError(with_option_names(str(error))) from None
+        """Make a client, as ``make`` does."""
         return self.make(NavaiBackendClient, **options)
 
     def make(self, kind: type[Client], **options: Any) -> Client:
@@ -126,9 +119,16 @@ class Connection:
             click.UsageError: If its configuration cannot work.
         """
         settings: dict[str, Any] = {"headers": parse_headers(self.headers), "timeout": self.timeout}
-        if "transport" not in options:
-            settings |= {"verify": self.verify, "proxy": self.proxy}
         try:
+            if "transport" in options:
+                pass
+            elif kind is NavaiBackendClient and find_spec("httptools") is not None:
+                # It starts faster: the default one loads httpx, which loads click, rich and pygments.
+                from navai_client.transports.fast import FastTransport  # noqa: PLC0415 - may be missing
+
+                settings["transport"] = FastTransport(self.verify, self.proxy)
+            else:
+                settings |= {"verify": self.verify, "proxy": self.proxy}
             return kind(self.url, **(settings | options))
         except NavaiConfigError as error:
             raise click.UsageError(with_option_names(str(error))) from None

@@ -47,7 +47,7 @@ def wants_colour(stream: IO[str] | None) -> bool:
 
 def write_text(text: str) -> None:
     """Write lines to standard output."""
-    _write(text if text.endswith("\n") else f"{text}\n")
+    write(text if text.endswith("\n") else f"{text}\n")
 
 
 def write_json(value: Any, *, indent: int | None = None) -> None:
@@ -67,11 +67,6 @@ def write_json(value: Any, *, indent: int | None = None) -> None:
             console.print(JSONHighlighter()(Text(text)), soft_wrap=True)
         text = capture.get()
     write_text(text)
-
-
-def write_bytes(content: bytes) -> None:
-    """Write *content* to standard output as it is."""
-    _write(content)
 
 
 def note(text: str, *, colour: str | None = None) -> None:
@@ -94,7 +89,8 @@ def complain(message: str, command: str = "") -> None:
     click.echo(f"{name} {one_line(message)}", err=True, color=colour)
 
 
-def _write(content: str | bytes) -> None:
+def write(content: str | bytes) -> None:
+    """Write *content* to standard output as it is."""
     try:
         click.echo(content, nl=False, color=wants_colour(sys.stdout))
     except OSError as error:

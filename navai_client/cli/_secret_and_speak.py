@@ -15,7 +15,7 @@ from navai_client.cli._output import (
     one_line,
     save,
     waiting,
-    write_bytes,
+    write,
     write_json,
     write_text,
 )
@@ -112,7 +112,7 @@ def speak(connection: Connection, *, text: str, out: str, as_json: bool, **voice
     with connection.client() as client, waiting("Waiting for the audio"):
         speech = client.synthesize_speech(text, **_given(SYNTHESIZE_SPEECH, voice))
     if out == "-":
-        write_bytes(speech.audio)
+        write(speech.audio)
         return Status.OK
     status = save(out, speech.audio)
     if status == Status.OK and as_json:
