@@ -356,19 +356,9 @@ def requirements(groups: Iterable[str] | None = None) -> tuple[Requirement, ...]
     Raises:
         NavaiConfigError: There is no such group.
     """
-    wanted = checked_groups(groups)
-    return tuple(each for each in _ALL if each.group in wanted)
-
-
-def checked_groups(groups: Iterable[str] | None) -> tuple[Group, ...]:
-    """Return *groups* in their order, all for None.
-
-    Raises:
-        NavaiConfigError: There is no such group.
-    """
     if groups is None:
-        return GROUPS
-    given = [groups] if isinstance(groups, str) else list(groups)
-    if unknown := [each for each in given if each not in GROUPS]:
+        return _ALL
+    wanted = [groups] if isinstance(groups, str) else list(groups)
+    if unknown := [each for each in wanted if each not in GROUPS]:
         raise NavaiConfigError(f"groups has {unknown[0]!r}; the groups are {', '.join(GROUPS)}.")
-    return tuple(each for each in GROUPS if each in given)
+    return tuple(each for each in _ALL if each.group in wanted)

@@ -1,7 +1,7 @@
 """The check: it sends the probes, each with a deadline, and applies the rules to the outcomes."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Unpack
 
@@ -9,10 +9,10 @@ import attrs
 
 from navai_client._version import __version__
 from navai_client.config import ClientConfig, resolve_base_url, resolve_headers, resolve_paths
-from navai_client.conformance._catalogue import ACTS, Requirement, checked_groups, requirements
+from navai_client.conformance._catalogue import ACTS, Requirement, requirements
 from navai_client.conformance._outcome import Outcome, shown
 from navai_client.conformance._probes import Call, Probe, Subject, first_probe, further_probes
-from navai_client.conformance._profiles import Profile, profile_of
+from navai_client.conformance._profiles import PROFILES, Profile
 from navai_client.conformance._report import Finding, Report, Verdict
 from navai_client.conformance._rules import Evidence, Unseen
 from navai_client.errors import NavaiConfigError
@@ -85,8 +85,9 @@ def check(
         NavaiConfigError: An argument cannot work. Faults of the backend are findings instead.
         NavaiPayloadError: A payload is not JSON.
     """
-    expected = profile_of(profile)
-    chosen = checked_groups(groups)
+    if profile not in PROFILES:
+        raise NavaiConfigError(f"profile is {profile!r}; there are {', '.join(PROFILES)}.")
+    wanted = requirements(groups)
     base_url = resolve_base_url(url, None)
     config = ClientConfig(
         base_url=base_url,
@@ -115,7 +116,7 @@ def check(
     )
     sender = sync_transport(transport, None, verify, proxy)
     try:
-        return _Check(subject, expected, sender).run(chosen)
+        return _Check(subject, PROFILES[profile], sender).run(wanted)
     finally:
         sender.close()
 
@@ -140,9 +141,8 @@ class _Check:
         self._outcomes: dict[str, Outcome] = {}
         self._findings: dict[str, Finding] = {}
 
-    def run(self, groups: Iterable[str]) -> Report:
+    def run(self, wanted: Sequence[Requirement]) -> Report:
         started_at, began = time.time(), time.monotonic()
-        wanted = requirements(groups)
         needed = _with_needs(wanted)
         failure = self._send_probes(needed)
         asked = {name: probe.shown for name, probe in self._probes.items()}

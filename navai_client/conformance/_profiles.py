@@ -6,7 +6,6 @@ from typing import Final
 from attrs import field, frozen
 
 from navai_client.conformance._rules import Rule, refused, status
-from navai_client.errors import NavaiConfigError
 
 
 @frozen
@@ -80,15 +79,3 @@ PROFILES: Final[Mapping[str, Profile]] = {
         ),
     )
 }
-
-
-def profile_of(name: str) -> Profile:
-    """Return the profile called *name*.
-
-    Raises:
-        NavaiConfigError: There is no such profile.
-    """
-    try:
-        return PROFILES[name]
-    except KeyError:
-        raise NavaiConfigError(f"profile is {name!r}; there are {', '.join(PROFILES)}.") from None
