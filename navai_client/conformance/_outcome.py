@@ -12,6 +12,7 @@ from navai_client.wire._values import Response, TransportFailure
 
 NOT_JSON: Final = object()  # what a body that is not JSON parses to
 
+_NO_RESPONSE: Final = Response(0, {}, b"")
 _EXCERPT: Final = 300  # characters of a body that a person gets to see
 _MEMBERS: Final = 12  # of an object that may hold a secret
 _SUCCESS: Final = range(200, 300)
@@ -49,15 +50,17 @@ class Outcome:
     def __init__(
         self, outcome: Response | TransportFailure, *, seconds: float = 0.0, private: bool = False
     ) -> None:
-        self._response = outcome if isinstance(outcome, Response) else None
         self._private = private
         self.seconds = seconds
         self.failure: str | None = None
+        self.timed_out = False
         if isinstance(outcome, TransportFailure):
             self.failure = outcome.message or "no reason was given"
-        self.timed_out: bool = isinstance(outcome, TransportFailure) and outcome.timed_out
-        self.status: int = 0 if self._response is None else self._response.status
-        self.content: bytes = b"" if self._response is None else self._response.content
+            self.timed_out = outcome.timed_out
+            outcome = _NO_RESPONSE
+        self._response = outcome
+        self.status: int = outcome.status
+        self.content: bytes = outcome.content
 
     @property
     def success(self) -> bool:
@@ -72,7 +75,7 @@ class Outcome:
     @functools.cached_property
     def json(self) -> Any:
         """The body as strict JSON, or ``NOT_JSON``."""
-        if self._response is None or self._response.truncated:
+        if self._response.truncated:
             return NOT_JSON
         try:
             return json.loads(self.text, parse_constant=refuse_constant, parse_int=parse_long_int)
@@ -86,7 +89,7 @@ class Outcome:
 
     def header(self, name: str) -> str:
         """Return the header *name*, empty when there is none."""
-        return "" if self._response is None else self._response.headers.get(name.lower(), "").strip()
+        return self._response.headers.get(name.lower(), "").strip()
 
     def items(self) -> list[Any]:
         """Return the items of a list of functions."""
@@ -118,7 +121,7 @@ class Outcome:
 
     def summary(self) -> str:
         """Return what came, for a person."""
-        if self._response is None:
+        if self.failure is not None:
             return f"no response: {self.failure}"
         parts = [f"HTTP {self.status}"]
         if location := self.header("location"):
