@@ -44,12 +44,12 @@ OPERATIONS: dict[str, tuple[Any, ...]] = {
     operation.name: tuple("get_weather" for field in operation.fields if field.required)
     for operation in TABLE
 }
-"""The arguments with which each operation can be called: what it requires, which is text."""
+"""Valid arguments for each operation: its required fields, which are strings."""
 RAISING = [operation.name for operation in TABLE if operation.recover is None]
 
 
 class Backend:
-    """Responds to each request with the next of *answers*, repeats the last one, and keeps the requests."""
+    """Responds to each request with the next of *answers*, repeats the last, and keeps the requests."""
 
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
@@ -75,7 +75,7 @@ class Backend:
 
 
 class OnTheWire:
-    """A server that responds for every host name, plain or with TLS, as *backend* says."""
+    """A server for every host name, with and without TLS, that responds as *backend* does."""
 
     _TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
@@ -147,7 +147,7 @@ class Clients:
         self._made = contextlib.ExitStack()
 
     def make(self, backend: Callable[[httpx.Request], httpx.Response], *args: Any, **options: Any) -> Client:
-        """Make a client of *backend*; the environment of the process does not matter to it."""
+        """Make a client of *backend* that ignores the environment of the process."""
         if self._wire is None or self._through is None:
             options = {"transport": httpx.MockTransport(backend), **options}
         else:
@@ -159,7 +159,7 @@ class Clients:
         return client
 
     def close(self) -> None:
-        """Close all that were made."""
+        """Close all clients that were made."""
         self._made.close()
 
 

@@ -26,7 +26,7 @@ from tests.faults.backend import LoopBackend
 FDS = Path("/proc/self/fd")
 CALLS = 2000
 CALLS_OF_GIVEN = 1000  # enough to exhaust a smaller pool
-LIMIT = 10  # connections of the pools that users hand in
+LIMIT = 10  # connections of the pools that are passed in
 
 TRANSPORTS: dict[str, tuple[Callable[[], Any], int]] = {
     "default": (AsyncHTTPXTransport, 100),
@@ -62,7 +62,7 @@ def open_files() -> int:
 
 
 async def settled(done: Callable[[], bool]) -> None:
-    """Let everything run until *done*."""
+    """Run the event loop until *done*."""
     async with asyncio.timeout(5):
         while not done():  # noqa: ASYNC110 - what it waits for signals nothing
             await asyncio.sleep(0)
@@ -117,7 +117,7 @@ async def _call_and_cancel(
 
 
 async def _fill(client: AsyncNavaiBackendClient, backend: LoopBackend, connections: int) -> None:
-    """Use all connections at the same time: none was lost."""
+    """Use all connections at the same time, to show that none was lost."""
     await settled(lambda: backend.busy == 0)
     full = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Public names that are loaded on first use, and what is said when an extra is not installed."""
+"""Public names that are loaded on first use, and the message when an extra is not installed."""
 
 import ast
 import importlib

@@ -21,7 +21,7 @@ SOURCES: Final = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
 def statements(body: Iterable[ast.stmt], *, lazy: bool) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Give the import statements of *body*, but for types; with *lazy* those inside functions too."""
+    """Yield the import statements of *body*, except those for types; with *lazy* also those in functions."""
     for node in body:
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
@@ -62,7 +62,7 @@ def imported(packages: set[str], *, by: Iterable[str]) -> set[str]:
 
 
 def outside(*rooms: str) -> set[str]:
-    """Return the modules that are in none of *rooms*."""
+    """Return the modules that are outside of all *rooms*."""
     return {module for module in SOURCES if not within(module, *rooms)}
 
 
@@ -102,7 +102,7 @@ CLOCKS_AND_IO: Final = {
 
 
 def pure(room: str, *exceptions: str) -> set[str]:
-    """Return what in *room*, but for its *exceptions*, imports a clock or I/O."""
+    """Return what in *room*, except for its *exceptions*, imports a clock or I/O."""
     return imported(CLOCKS_AND_IO, by=SOURCES.keys() - outside(room) - {*exceptions})
 
 

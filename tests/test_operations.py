@@ -1,4 +1,4 @@
-"""Whatever depends on an operation knows every entry of the table of operations."""
+"""Everything that depends on operations covers every entry of the table of operations."""
 
 import builtins
 import contextlib

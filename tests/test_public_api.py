@@ -1,4 +1,4 @@
-"""The public names, the two shells that must be one, and what importing costs."""
+"""The public names, the two clients, which must have the same code, and the cost of imports."""
 
 import ast
 import importlib
@@ -38,7 +38,7 @@ def without_async(text: str) -> str:
 
 
 class TestTheTwoShells:
-    """They are one class, but for the words ``async`` and ``await``."""
+    """The two clients are the same class, except for the words ``async`` and ``await``."""
 
     def test_have_the_same_methods(self) -> None:
         assert sorted(methods(NavaiBackendClient)) == sorted(methods(AsyncNavaiBackendClient))
@@ -113,7 +113,7 @@ class TestTheTwoShells:
 
 
 # Every public module and its names: what SECURITY.md promises not to change without notice. A name that is
-# added here is added for good, and to the reference documentation. The root shows those of its modules, too.
+# added here is permanent and belongs in the reference documentation. The root re-exports its modules' names.
 PUBLIC = {
     "navai_client": """
         AsyncClientSecrets AsyncNavaiBackendClient BackendFunction ClientSecret ClientSecrets

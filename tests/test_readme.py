@@ -1,4 +1,4 @@
-"""What README refers to exists. Its Python blocks are tests of their own: see conftest.py."""
+"""Everything that README refers to exists. Its Python blocks are tests of their own: see conftest.py."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is masked in texts that are shown, and what stays as it was written."""
+"""What is masked in texts that are shown, and what stays unchanged."""
 
 import html
 import json
@@ -300,7 +300,7 @@ def test_the_cost_is_linear_in_the_text(unit: str, secret: str) -> None:
         Redactor([secret]).text(text)
         return time.process_time() - started
 
-    # What is quadratic takes 16 times as long for a text four times as long.
+    # Quadratic code takes 16 times as long for a text four times as long.
     assert any(seconds(80_000) < 9 * seconds(20_000) + 0.02 for _ in range(3))
 
 

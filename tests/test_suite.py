@@ -1,4 +1,4 @@
-"""The suite itself: what neither the shell that starts it nor a parallel run may change."""
+"""The suite itself: neither the shell that starts it nor a parallel run may change its results."""
 
 import signal
 import subprocess
@@ -25,7 +25,7 @@ def run(folder: Path, text: str, *options: str, ignored: bool = False) -> subpro
     ]
     command += ["-p", "conftest", "-p", "no:cacheprovider", *options, str(folder / "test_it.py")]
     before = signal.signal(signal.SIGINT, signal.SIG_IGN) if ignored else None
-    try:  # what is ignored here is ignored in the child, as in a job that a shell starts in the background
+    try:  # a signal ignored here is ignored in the child, as in a background job of a shell
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     finally:
         if ignored:

@@ -17,7 +17,7 @@ def check(condition: object, what: str) -> None:
 
 
 def bare() -> None:
-    """The client alone, with nothing but what the wheel asks for."""
+    """The client alone, with only the wheel's dependencies."""
     check("site-packages" in navai_client.__file__, f"imported from {navai_client.__file__}")
     answer = httpx.Response(200, json={"ok": True, "result": 42})
     with NavaiBackendClient("http://navai.test", transport=httpx.MockTransport(lambda _: answer)) as client:
@@ -54,7 +54,7 @@ def server() -> None:
 
 
 def cli() -> None:
-    """The installed command, with its extra: each command once, right and wrong."""
+    """The installed command, with its extra: each command once, with valid and invalid input."""
     navai = str(Path(sys.executable).with_name("navai"))
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What type checkers see of the installed wheel. Run by .ci/run: ``wheel_types.py PYRIGHT PYTHON``."""
+"""The types of the installed wheel. Run by .ci/run: ``wheel_types.py PYRIGHT PYTHON``."""
 
 import json
 import os

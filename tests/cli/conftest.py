@@ -35,7 +35,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    monkeypatch.setenv("NAVAI_COMPLETE_TIMEOUT", "60")  # a slow machine is no failure
+    monkeypatch.setenv("NAVAI_COMPLETE_TIMEOUT", "60")  # a slow machine is not a failure
 
 
 @pytest.fixture(name="command")
@@ -76,7 +76,7 @@ def _navai(capfd: pytest.CaptureFixture[str]) -> Navai:
 
 @pytest.fixture(name="reply")
 def _reply() -> Iterator[Callable[..., FaultServer]]:
-    """Start a backend that gives the same answer to every request."""
+    """Start a backend that sends the same response to every request."""
     servers: list[FaultServer] = []
 
     def start(body: str | bytes, *headers: str, status: str = "200 OK") -> FaultServer:

@@ -266,7 +266,7 @@ def test_a_lost_response_is_status_4(command: Navai) -> None:
         assert result.status == 4
         assert "It may have been executed all the same: check before you try again." in result.err
         assert server.count("execute") == 1
-        # Asking for the schema does nothing: a list that was lost leaves nothing open.
+        # Requesting the schema has no effect: a lost list leaves no outcome unknown.
         assert command("call", "f", "-p", "a=1", "--url", server.url).status == 3
 
 

@@ -58,7 +58,7 @@ def test_a_backend_that_breaks_what_must_be_is_status_1(
 
 
 def test_warnings_can_be_made_to_count(navai: Navai, demo_server: str) -> None:
-    strangers = ["--origin", "https://elsewhere.test"]  # whom our server rightly does not let in
+    strangers = ["--origin", "https://elsewhere.test"]  # our server correctly refuses such a request
     assert navai("check", demo_server, *strangers).status == 0
     assert navai("check", demo_server, *strangers, "--fail-on", "should").status == 1
 

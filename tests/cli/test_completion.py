@@ -1,4 +1,4 @@
-"""Completion: what bash, zsh and fish are told, from the backend and from memory, and nothing else."""
+"""Completion: what bash, zsh and fish get, from the backend and from the cache, and no other output."""
 
 import json
 import os
@@ -163,7 +163,7 @@ def test_a_shell_that_is_not_known_is_status_2(navai: Navai) -> None:
 
 
 class Bash:
-    """A bash that a person types into."""
+    """An interactive bash."""
 
     def __init__(self) -> None:
         environment = os.environ | {

@@ -1,4 +1,4 @@
-"""The options of every command: URL, headers, time, certificates, proxies; nothing secret is shown."""
+"""The options of all commands: URL, headers, timeout, certificates, proxies. No secret is shown."""
 
 import json
 from collections.abc import Callable

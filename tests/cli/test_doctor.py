@@ -25,7 +25,7 @@ Look = Callable[..., dict[str, dict[str, Any]]]
 
 @pytest.fixture(name="look")
 def _look(navai: Navai) -> Look:
-    """Let the doctor look; give what it found by what it looked at."""
+    """Run ``navai doctor``; return its diagnoses by subject."""
 
     def look(*arguments: str) -> dict[str, dict[str, Any]]:
         result = navai("doctor", "--json", *arguments)

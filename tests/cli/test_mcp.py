@@ -133,7 +133,7 @@ def test_other_errors_are_not_hidden(navai: Navai, monkeypatch: pytest.MonkeyPat
 
 def test_a_host_gets_no_output_that_is_for_people(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
     async def end(*_: object, **__: object) -> None:
-        """Serve a host that has nothing to say."""
+        """Serve a host that sends nothing."""
 
     monkeypatch.setattr("navai_client.integrations.mcp.serve_stdio", end)
     for people, said in ((False, ""), (True, "Ctrl-C ends it.\n")):
@@ -157,7 +157,7 @@ def test_a_person_sees_what_it_waits_for_and_ends_it_with_ctrl_c(demo_server: st
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
     os.close(ours)
-    assert process.returncode in (-signal.SIGINT, 130)  # which of them, is up to the moment
+    assert process.returncode in (-signal.SIGINT, 130)  # which of them, depends on timing
     assert out == b""
 
 

@@ -1,4 +1,4 @@
-"""Terminals, pipes and ends: colour and spinners for people only, Ctrl-C, readers that leave, extras."""
+"""Terminals, pipes and exits: colour and spinners for people only, Ctrl-C, closed pipes, missing extras."""
 
 import os
 import pty
@@ -33,7 +33,7 @@ def on_a_terminal(*arguments: str, **environment: str) -> Result:
         assert select.select([ours], [], [], 60)[0]
         try:
             chunk = os.read(ours, 65536)
-        except OSError:  # how Linux says that nobody writes any more
+        except OSError:  # how Linux reports that no process has the other side open
             break
         if not chunk:
             break
@@ -216,7 +216,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(arguments: list[str], sai
 
 
 def without(tmp_path: Path, *modules: str) -> dict[str, str]:
-    """Return an environment in which *modules* seem not to be installed."""
+    """Return an environment in which *modules* appear not to be installed."""
     (tmp_path / "sitecustomize.py").write_text(
         f"import importlib.util, sys\nmissing = {modules!r}\n"
         "class Missing:\n"

@@ -130,7 +130,7 @@ class TestTimeouts:
         (timeout,) = seen
         if expected is None or timeout is None:
             assert timeout is expected
-        else:  # what is left of it by then
+        else:  # the remaining time by then
             assert expected / 2 < timeout <= expected
 
     @pytest.mark.parametrize("timeout", [0, -1, -1.0, 0.0, math.nan, -math.inf, True, "5", [5]])

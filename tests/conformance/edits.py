@@ -1,4 +1,4 @@
-"""How a backend is made to misbehave: for which requests, and how their responses change."""
+"""Edits that make a backend misbehave: for which requests, and how their responses change."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -52,7 +52,7 @@ def where(when: When, change: Change) -> Fault:
 
 
 def called(path: str, method: str = "POST", **members: Any) -> When:
-    """Hold for requests for *path* whose body has the *members*."""
+    """Match requests for *path* whose body has the *members*."""
     return lambda asked: (
         (asked.method, asked.path) == (method, path)
         and all(asked.record.get(name, Ellipsis) == value for name, value in members.items())
@@ -64,7 +64,7 @@ def is_json(asked: Asked) -> bool:
 
 
 def listed(asked: Asked) -> bool:
-    """Hold for requests for the list, by a GET that knows nothing of it yet."""
+    """Match GET requests for the list without ``If-None-Match``."""
     known = "if-none-match" in asked.headers
     return called(LIST, "GET")(asked) and "authorization" in asked.headers and not known
 
@@ -78,7 +78,7 @@ def with_origin(path: str, method: str, origin: str) -> When:
 
 
 def is_unknown(asked: Asked) -> bool:
-    """Hold for calls of the unknown function."""
+    """Match calls of the unknown function."""
     return asked.path == EXECUTE and str(asked.record.get("function_name")).startswith("navai_check")
 
 
@@ -90,7 +90,7 @@ def plainly_unknown(asked: Asked) -> bool:
 
 
 def answers(status: int, record: Any = None, **headers: str) -> Edit:
-    """Answer with *status*, and with *record* if there is one."""
+    """Respond with *status*, and with *record* if given."""
 
     def change(reply: Reply) -> Reply:
         reply.status = status

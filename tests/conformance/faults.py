@@ -1,4 +1,4 @@
-"""Backends that break one requirement each: faults to be put behind our own server.
+"""Backends that violate one requirement each: faults that are put before our own server.
 
 A fault names the requirement that must find it, alone.
 """
@@ -57,7 +57,7 @@ class Seeded:
 
 
 def renames(asked: Asked, reply: Reply) -> Reply:
-    """Call a function by a name that no model takes, wherever it is named."""
+    """Give a function a name that models refuse, wherever it occurs."""
     if (listed(asked) or is_unknown(asked)) and b"make_report" in reply.body:
         return replaces(b'"make_report"', b'"make-report"')(reply)
     return reply
@@ -72,7 +72,7 @@ def without_name(asked: Asked) -> bool:
 
 
 class Shuffles:
-    """Answer with another order each time but the first."""
+    """Change the order in each response but the first."""
 
     def __init__(self) -> None:
         self._times = 0
@@ -85,7 +85,7 @@ class Shuffles:
 
 
 class Shrinks(Shuffles):
-    """Forget a function after the first time, the last one."""
+    """Drop the last function from each response but the first."""
 
     def __call__(self, asked: Asked, reply: Reply) -> Reply:
         if not listed(asked):

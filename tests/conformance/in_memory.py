@@ -1,4 +1,4 @@
-"""An ASGI application behind a transport, without sockets; what it answers can be changed on its way."""
+"""An ASGI application behind a transport, without sockets; faults can change its responses."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ __all__ = ["Asked", "Fault", "InMemory", "Reply"]
 
 @define
 class Asked:
-    """A request, as an application sees it."""
+    """A request, as the application gets it."""
 
     method: str
     path: str
@@ -37,7 +37,7 @@ class Asked:
 
 @define
 class Reply:
-    """An answer, which a fault may change."""
+    """A response, which a fault may change."""
 
     status: int
     headers: dict[str, str] = field(factory=dict)
@@ -77,7 +77,7 @@ class InMemory:
         return asyncio.run_coroutine_threadsafe(self._answer(request), self._loop).result()
 
     def close(self) -> None:
-        """Hold nothing: the loop ends with the context."""
+        """Do nothing: the loop ends with the context."""
 
     async def _answer(self, request: Request) -> Response | TransportFailure:
         endpoint = request.endpoint

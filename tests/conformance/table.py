@@ -1,4 +1,4 @@
-"""The tables of docs/conformance.md, made of the requirements and the profiles.
+"""The tables of docs/conformance.md, made from the requirements and the profiles.
 
 ``python -m tests.conformance.table`` writes them into the page.
 """
@@ -39,7 +39,7 @@ def _deviations() -> Iterator[str]:
 
 
 def page(text: str) -> str:
-    """Return *text*, the page, with its tables as they should be."""
+    """Return *text*, the page, with its tables up to date."""
     for name, lines in (("requirements", _requirements()), ("deviations", _deviations())):
         begin, end = (f"<!-- {name}: {word} -->" for word in ("begin", "end"))
         table = "\n".join(lines)

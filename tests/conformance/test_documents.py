@@ -1,4 +1,4 @@
-"""The pages on the contract and the check say what is so; their examples are what our server answers."""
+"""The pages about the contract and the check are correct; their examples are responses of our server."""
 
 import asyncio
 import inspect
@@ -57,7 +57,7 @@ def get_weather(location: str) -> dict[str, Any]:
 
 
 def fits(shown: Any, came: Any) -> bool:
-    """Return whether *came* is as *shown*, where a text that ends in dots is a beginning."""
+    """Return whether *came* matches *shown*, in which a text that ends in dots is a prefix."""
     if isinstance(shown, dict) and isinstance(came, dict):
         return list(shown) == list(came) and all(fits(shown[name], came[name]) for name in shown)
     if isinstance(shown, list) and isinstance(came, list):

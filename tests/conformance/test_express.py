@@ -1,4 +1,4 @@
-"""The published Express backend: as its profile says it is, and nothing in the profile is out of date."""
+"""The published Express backend behaves as its profile says, and the profile is up to date."""
 
 import json
 import time

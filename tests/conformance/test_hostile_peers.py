@@ -1,4 +1,4 @@
-"""Whatever a peer does, a check ends, says what came, and shows no secret."""
+"""Whatever a peer does, a check ends, reports what came, and shows no secret."""
 
 import json
 import threading
@@ -23,7 +23,7 @@ ACTS: dict[str, Any] = {
 
 @frozen
 class Answering:
-    """A transport that answers everything with the same."""
+    """A transport with the same outcome for every request."""
 
     answer: Response | TransportFailure
 
@@ -164,7 +164,7 @@ def test_an_interrupted_check_sends_no_more_probes() -> None:
             sent.append(request.endpoint.method)
             if len(sent) == 2:
                 raise KeyboardInterrupt
-            if len(sent) > 2:  # as peers do who never answer
+            if len(sent) > 2:  # as with peers that never respond
                 threading.Event().wait(call.remaining())
             return self.answer
 

@@ -1,4 +1,4 @@
-"""Unless it is allowed to act, a check asks for nothing that a backend could act on, however lax it is."""
+"""Unless it is allowed to act, a check sends no request on which even a lax backend could act."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def test_nothing_is_spoken() -> None:
     asked = [asked for asked in asked_of() if asked.path.endswith("/synthesize")]
 
     assert [each.record for each in asked if each.method == "POST"] == [{"text": " "}]
-    assert {each.method for each in asked} == {"GET", "POST"}  # no backend speaks for a GET
+    assert {each.method for each in asked} == {"GET", "POST"}  # no backend synthesizes speech for a GET
 
 
 def test_allowed_actions_are_done_as_often_as_documented() -> None:

@@ -1,4 +1,4 @@
-"""Our own server keeps the contract, over real connections."""
+"""Our own server meets the contract, over real connections."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Each requirement finds the backends that break it, and no other does."""
+"""Each requirement finds the backends that violate it, and no other requirement does."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ TOKEN = "token-of-the-tests"
 
 
 def everything_of(fault: Fault | None = None, **given: Any) -> Report:
-    """Check all that can be checked of our own server, with *fault* before it."""
+    """Check everything that can be checked of our own server, with *fault* before it."""
     backend = NavaiBackend(env={}, demo=True, discover=False, access_token=TOKEN)
     with InMemory(backend, fault) as transport:
         return check(
@@ -65,7 +65,7 @@ def test_our_server_violates_the_express_profile() -> None:
     report = everything_of(profile="express")
 
     asked = {each for each, deviation in deviations.items() if deviation.rule is not None}
-    assert broken_in(report) == asked - {"ERR-06"}  # any 404 will do there, ours too
+    assert broken_in(report) == asked - {"ERR-06"}  # any 404 is accepted there, ours too
     assert report["ERR-01"].expected == deviations["ERR-01"].sentence
     assert report["ERR-01"].change.endswith("check it with the profile contract.")
     for each in set(deviations) - asked:

@@ -1,4 +1,4 @@
-"""Who keeps to docs/contract.md, in whatever framework, keeps all requirements."""
+"""A backend written from docs/contract.md, in any framework, meets all requirements."""
 
 import httpx
 

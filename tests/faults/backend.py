@@ -10,7 +10,7 @@ __all__ = ["LoopBackend"]
 
 
 class LoopBackend:
-    """Answers execute with the payload that came, after waiting for what *hold* gives.
+    """Responds to execute with its payload, after waiting for what *hold* returns.
 
     Attributes:
         arrived: The payloads that came, in their order.

@@ -1,4 +1,4 @@
-"""A backend that misbehaves on purpose, on raw sockets, because no HTTP server would do what it does."""
+"""A backend that misbehaves deliberately, on raw sockets, because no HTTP server would do this."""
 
 import contextlib
 import gzip
@@ -12,7 +12,7 @@ from typing import Final, Self
 
 __all__ = ["FAULTS", "OK", "FaultServer", "Peer", "answer", "closed_port"]
 
-# One answer that every operation but speech understands.
+# One response that is valid for all operations but speech.
 OK: Final = json.dumps(
     {"ok": True, "result": "done", "items": [], "value": "ek_0123456789", "expires_at": None}
 )
@@ -27,7 +27,7 @@ class Peer:
         self._received = b""
 
     def request(self) -> bytes | None:
-        """Read one request, count it and return its body; None if there comes none."""
+        """Read one request, count it and return its body; None if none arrives."""
         while (end := self._received.find(b"\r\n\r\n")) < 0:
             if not self._receive():
                 return None
@@ -52,14 +52,14 @@ class Peer:
         self._connection.sendall(data)
 
     def drip(self, data: bytes) -> None:
-        """Send *data* a byte at a time, so that none waits long for the next."""
+        """Send *data* byte by byte, so that no single wait is long."""
         for index in range(len(data)):
             self.send(data[index : index + 1])
             if self._server.stopping.wait(0.02):
                 return
 
     def flood(self, data: bytes) -> None:
-        """Send *data* again and again, as fast as it is taken."""
+        """Send *data* repeatedly, as fast as the client reads it."""
         while not self._server.stopping.is_set():
             self.send(data)
 
@@ -77,7 +77,7 @@ class Peer:
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def half_close(self) -> None:
-        """Send nothing more, but go on listening."""
+        """Send no more, but go on reading."""
         self._connection.shutdown(socket.SHUT_WR)
         self.silence()
 
@@ -146,7 +146,7 @@ class FaultServer:
 
 @contextlib.contextmanager
 def closed_port() -> Iterator[int]:
-    """A port on which nobody listens, and nobody else will meanwhile."""
+    """A port on which no process listens, reserved during the test."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -173,7 +173,7 @@ def _sends(data: bytes) -> Fault:
 
 
 def _answers(data: bytes) -> Fault:
-    """Answer every request of a connection so."""
+    """Send this response to every request of a connection."""
 
     def fault(peer: Peer) -> None:
         while peer.request() is not None:

@@ -1,4 +1,4 @@
-"""Whatever a backend does, each call ends in time, with a value or a NavaiError, and nothing runs twice."""
+"""Whatever a backend does, each call ends in time, in a value or a NavaiError, and none runs twice."""
 
 import time
 from typing import Any, Final
@@ -19,7 +19,7 @@ OPERATIONS: Final[dict[str, Any]] = {
     "execute": lambda client: client.execute_function("book", {"seat": "hidden-payload"}),
     "speech": lambda client: client.synthesize_speech("hello"),
 }
-# With speech, any bytes of any type are sound.
+# For speech, bytes of any type count as audio.
 _SOUND: Final = {"announces less than it sends", "sends invalid UTF-8"}
 
 

@@ -33,7 +33,7 @@ def toolset_of(function: Callable[..., Any]) -> Toolset:
 
 @pytest.fixture(name="call")
 def _call(execute: Any) -> Callable[..., Any]:  # noqa: F811 - the fixture
-    """Call a function over HTTP and as a local tool: its result, or why there is none, which is the same."""
+    """Call a function over HTTP and as a local tool; return the result or the error, which are the same."""
 
     def call(function: Callable[..., Any], payload: Any = None) -> Any:
         backend = NavaiBackend(env={}, discover=False)  # noqa: F811 - one of its own

@@ -1,4 +1,4 @@
-"""Payloads that are not simply right: which form they have, what JSON is, and what the caller reads."""
+"""Payloads in detail: their forms, what counts as JSON, and the errors that the caller gets."""
 
 import asyncio
 import dataclasses
@@ -35,7 +35,7 @@ def send(ask: Any, backend: NavaiBackend, payload: str | bytes, key: str | None 
 
 
 class TestNames:
-    """What is wrong is said of names, unless the payload is valid as the one argument."""
+    """Errors name parameters, unless the payload is valid as the one argument."""
 
     def test_names_that_are_missing_or_wrong(self, call: Any) -> None:
         def f(amount: int, note: str = "") -> Any:

@@ -1,4 +1,4 @@
-"""What a function meets at the edges of its types: each of these was once lost, refused, or let through."""
+"""Edge cases of types: each of these was once lost, refused, or accepted by mistake."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ T = TypeVar("T")
 
 
 class Options(TypedDict):
-    """By text, as every annotation of this module: its qualifiers are in the text."""
+    """Annotated by strings, as everything in this module: the qualifiers are in the string."""
 
     size: int
     colour: NotRequired[str]
 
 
 class Level(enum.Enum):
-    """Of values of several types."""
+    """An enum with values of several types."""
 
     LOW = "low"
     PAIR = (1, 2)
@@ -44,7 +44,7 @@ class Level(enum.Enum):
 
 @dataclasses.dataclass
 class Node(Generic[T]):
-    """Holds itself, of the same type."""
+    """A recursive type."""
 
     value: T
     following: Node[T] | None = None
@@ -93,13 +93,13 @@ class Raw(pydantic.BaseModel):
 
 
 class Objects(enum.Enum):
-    """Of no values of JSON."""
+    """With values that are not JSON."""
 
     ONE = object()
 
 
 class Unfinished(pydantic.BaseModel):
-    """Of a type that is not there."""
+    """With a type that does not exist."""
 
     of: Missing  # type: ignore[name-defined]  # noqa: F821
 
@@ -109,7 +109,7 @@ class Plain:
 
 
 class TestTheEmptyForms:
-    """What looks like the contract's forms, and is none."""
+    """Payloads that resemble the contract's forms, and are not."""
 
     @pytest.mark.parametrize("given", [[], {}, 5, None])
     def test_args_that_is_not_a_list_of_arguments_is_a_name(self, call: Any, given: Any) -> None:
@@ -391,7 +391,7 @@ class Settings(pydantic.BaseModel):
 
 
 class TestDefaults:
-    """Which are published, and which are none."""
+    """Which defaults are published, and which are not."""
 
     def test_a_secret_is_not_published(self, schema: Any) -> None:
         key = "sk-" + "a1B2" * 8
@@ -440,7 +440,7 @@ class TestDefaults:
 
 
 class Unreadable:
-    """Ends the process when it is looked at."""
+    """Raises SystemExit when it is inspected."""
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -506,7 +506,7 @@ __all__ = ["first", "second", "third"]
 
 
 class Exits:
-    """Ends the process when it is written."""
+    """Raises SystemExit when it is encoded."""
 
     def model_dump(self, mode: str) -> Any:
         raise SystemExit(mode)

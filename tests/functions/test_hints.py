@@ -97,7 +97,7 @@ def test_a_model_that_a_function_uses_is_found_when_its_own_scope_is_gone(call: 
 
 
 class Unfinished(BaseModel):
-    """A model with a field that nobody defines."""
+    """A model with a field whose type is not defined."""
 
     x: Missing  # type: ignore[name-defined]  # noqa: F821 - on purpose
 
@@ -114,7 +114,7 @@ def test_a_model_that_is_not_complete_is_not_checked(backend: NavaiBackend, exec
 
 
 class TestTheContext:
-    """It goes to parameters of its type, and to one without a type that has its name."""
+    """The context goes to parameters of its type, and to one called ``context`` without a type."""
 
     def test_it_is_recognised_by_its_type_whatever_else_cannot_be_resolved(
         self, backend: NavaiBackend, execute: Any, ask: Any
@@ -148,7 +148,7 @@ class TestTheContext:
 
 
 class TestDefaultsThatAreMarkers:
-    """They would reach the function in the place of a value."""
+    """Markers would reach the function instead of a value."""
 
     def test_a_backend_refuses_them(self, backend: NavaiBackend) -> None:
         def depends(db: str = fastapi.Depends(dict)) -> str:
@@ -204,7 +204,7 @@ def test_what_no_json_value_can_call_is_not_listed(
 
 
 class TestKindsOfCallables:
-    """Whatever can be called can be registered, or is refused with what to do."""
+    """Every callable can be registered, or is refused with a message that says what to do."""
 
     def test_partials_publish_and_take_only_what_is_open(self, call: Any, schema: Any) -> None:
         def search(api_key: str, query: str, limit: int = 5, **more: Any) -> Any:
@@ -296,7 +296,7 @@ class TestKindsOfCallables:
 
 
 class TestTheDeclaration:
-    """What ``function`` says about a function holds wherever it is offered."""
+    """A declaration by ``function`` applies wherever the function is offered."""
 
     def test_it_marks_and_changes_nothing(self) -> None:
         @function(name="other", timeout=3)

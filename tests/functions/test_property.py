@@ -1,4 +1,4 @@
-"""The binder admits what a JSON Schema validator admits, for what JSON Schema can say."""
+"""The binder accepts what a JSON Schema validator accepts, for constraints that JSON Schema can express."""
 
 import dataclasses
 import enum
@@ -135,7 +135,7 @@ def functions(draw: st.DrawFn) -> Any:
 
 
 def fitting(schema: Any) -> st.SearchStrategy[Any]:  # noqa: C901, PLR0911 - one for each type
-    """Draw values that are about right by *schema*."""
+    """Draw values that are nearly valid by *schema*."""
     choices = schema.get("enum") or ([schema["const"]] if "const" in schema else None)
     if choices:
         return st.sampled_from(choices)

@@ -149,7 +149,7 @@ Rows = NewType("Rows", list[Line])
 
 
 class Odd:
-    """A type that cannot be looked at."""
+    """A type that raises when it is inspected."""
 
     def __eq__(self, other: object) -> bool:
         raise LookupError("no comparison")
@@ -157,7 +157,7 @@ class Odd:
     __hash__ = None  # type: ignore[assignment]
 
     def __call__(self) -> None:
-        """Be a type for the typing module."""
+        """Count as a type for the typing module."""
 
 
 @dataclasses.dataclass(init=False)
@@ -420,7 +420,7 @@ def test_what_is_published_is_what_is_checked(schema: Any) -> None:
 
 
 class TestMarkersAsDefaults:
-    """What Pydantic reads as a field means what it means there."""
+    """Field definitions of Pydantic keep their meaning."""
 
     def test_a_field_describes_its_parameter_and_gives_its_default(self, call: Any, schema: Any) -> None:
         def f(  # noqa: PLR0917 - as callers see it

@@ -53,7 +53,7 @@ def serving(backend: NavaiBackend, port: int = 0) -> Iterator[str]:
 
 
 class Page:
-    """The inspector as somebody sees and uses it."""
+    """The inspector as a person sees and uses it."""
 
     def __init__(self, driver: webdriver.Chrome, url: str) -> None:
         self.driver = driver
@@ -66,13 +66,13 @@ class Page:
         self.driver.get(f"{self.url}/navai/" + (f"#{name}" if name else ""))
 
     def find(self, selector: str) -> WebElement:
-        """Wait for the one thing that is seen there."""
+        """Wait for the only visible element of a selector."""
         return self.wait(
             lambda: next((each for each in self.all(selector) if each.is_displayed()), None), selector
         )
 
     def all(self, selector: str) -> list[WebElement]:
-        """Return everything there."""
+        """Return all elements of a selector."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def field(self, name: str) -> WebElement:
@@ -96,7 +96,7 @@ class Page:
         )
 
     def outcome(self) -> tuple[str, str]:
-        """Wait for an outcome: what it is called, and everything that it says."""
+        """Wait for an outcome: its title, and its whole text."""
         badge = self.wait(
             lambda: next((each for each in self.all(".badge") if each.text not in ("", "Waiting")), None),
             "an outcome",
@@ -108,7 +108,7 @@ class Page:
         return json.loads(self.find(".outcome pre").text)
 
     def wait(self, look: Callable[[], T | None], what: str) -> T:
-        """Look until there is something, also while the page puts another thing in its place."""
+        """Look until there is an element, also while the page replaces it."""
 
         def seen(_: WebDriver) -> T | Literal[False]:
             return look() or False
@@ -122,7 +122,7 @@ class Page:
 
     @property
     def focused(self) -> WebElement:
-        """Where the focus is."""
+        """The element that has the focus."""
         return self.driver.switch_to.active_element
 
 
@@ -160,13 +160,13 @@ def _backend() -> NavaiBackend:
 
 @pytest.fixture(name="refusals")
 def _refusals() -> list[str]:
-    """What a test expects the browser to complain of, such as an answer of 401."""
+    """The browser errors that a test expects, such as a 401 response."""
     return []
 
 
 @pytest.fixture(name="page")
 def _page(driver: Any, backend: NavaiBackend, refusals: list[str]) -> Iterator[Page]:
-    """The inspector of *backend*; at the end nothing was complained of, and no other host was asked."""
+    """The inspector of *backend*; checks at the end for browser errors and requests to other hosts."""
     for log in ("browser", "performance"):
         driver.get_log(log)
     with serving(backend) as url:

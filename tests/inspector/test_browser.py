@@ -176,7 +176,7 @@ class TestForms:
 
     @pytest.fixture(name="backend")
     def _backend(self) -> NavaiBackend:
-        """A backend whose function gives back what it got."""
+        """A backend whose function returns its arguments."""
         backend = NavaiBackend(env={}, discover=False, inspector=True)
 
         @backend.function
@@ -231,11 +231,11 @@ class TestForms:
 
 
 class TestStrangers:
-    """Names and texts that would like to be HTML."""
+    """Names and texts that contain HTML."""
 
     @pytest.fixture(name="backend")
     def _backend(self) -> NavaiBackend:
-        """A backend that was told to say strange things."""
+        """A backend with unusual names and texts."""
         backend = NavaiBackend(env={}, discover=False, inspector=True)
 
         @backend.function(name="strange", description=STRANGE)
@@ -259,16 +259,16 @@ class TestStrangers:
 
 
 class TestToken:
-    """A backend that asks for a token."""
+    """A backend that requires a token."""
 
     @pytest.fixture(name="backend")
     def _backend(self) -> NavaiBackend:
-        """A backend that lets in who knows its token."""
+        """A backend with an access token."""
         return NavaiBackend(env={}, discover=False, demo=True, access_token="let-me-in")
 
     @pytest.fixture(name="refusals")
     def _refusals(self) -> list[str]:
-        """The browser notes each answer of 401."""
+        """The browser logs each 401 response."""
         return ["401 (Unauthorized)"]
 
     def test_the_page_requests_the_token_and_keeps_it_in_memory_only(self, page: Page, driver: Any) -> None:
@@ -343,7 +343,7 @@ def test_it_fits_every_width_and_can_be_read_in_light_and_dark(
 
 
 def contrast(driver: Any, selector: str) -> float:
-    """Return the contrast of a text with what is behind it, as WCAG 2 defines it."""
+    """Return the contrast of a text with its background, as WCAG 2 defines it."""
     front, behind = driver.execute_script(
         """
         const of = (element) => getComputedStyle(element).backgroundColor;

@@ -1,4 +1,4 @@
-"""What the JavaScript client, or a plain request, asks of a backend: the same of Express and of ours."""
+"""The calls of the JavaScript client, and plain requests, that both Express and our server get."""
 
 import json
 from typing import Any, Final
@@ -18,11 +18,11 @@ class Call:
     """One call.
 
     Attributes:
-        name: What the list of differences calls it.
+        name: Its name in the list of differences.
         method: A method of the JavaScript client, or ``fetch`` for a plain request.
-        input: What it is given, or None for nothing.
-        backend: ``keyed`` (it has a key of its own), ``keyless``, or ``denying`` (no key, and none is taken).
-        upstream: What OpenAI answers: status and text.
+        input: Its argument, or None.
+        backend: ``keyed`` (with an API key), ``keyless``, or ``denying`` (without one, and accepts none).
+        upstream: The response of OpenAI: status and text.
     """
 
     name: str

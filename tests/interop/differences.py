@@ -1,7 +1,7 @@
-"""Where our server answers other than Express, on purpose: by the name of the call, and how.
+"""Where our server deliberately responds differently from Express: for each call by name, how.
 
-Each entry makes our answer of the one of Express, so that it says exactly what differs. An entry whose
-answers are equal, or whose call is gone, fails the tests.
+Each entry turns the response of Express into ours, so that it says exactly what differs. An entry whose
+responses are equal, or whose call no longer exists, fails the tests.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Difference:
 
     Attributes:
         sentence: What it is.
-        ours: Makes our outcome of the one of Express.
+        ours: Turns the outcome of Express into ours.
     """
 
     sentence: str
@@ -99,21 +99,27 @@ def _no_secret(express: Any) -> Any:
     return {**express, "raised": {"error": "The response of OpenAI has no client secret."}}
 
 
-_ORDER: Final = "Functions come in the order of their definition; Express has a module's exports by alphabet."
-_FAILED: Final = "A function that fails is answered with ok: false, as documented; by Express with 500."
-_TYPE: Final = "Only JSON is accepted, so that no form of a foreign page is; Express reads an empty body."
-_STATUS: Final = "Failures have the documented statuses; Express answers 500 to them all."
-_ROUTES: Final = "Unknown paths and methods are answered as JSON, wrong methods with 405."
-_NO_SECRET: Final = "An answer of OpenAI that holds no secret is told as such, by the backend itself."
+_ORDER: Final = "Functions are listed in the order of their definition; Express sorts a module's exports."
+_FAILED: Final = (
+    "For a function that fails, the response is 200 with ok: false, as documented; Express returns 500."
+)
+_TYPE: Final = (
+    "Only JSON is accepted, so that forms of other pages are refused; Express reads them as empty bodies."
+)
+_STATUS: Final = "Failures have the documented statuses; Express returns 500 for all of them."
+_ROUTES: Final = (
+    "For unknown paths and methods, the response is JSON; for unsupported methods, the status is 405."
+)
+_NO_SECRET: Final = "The backend itself reports a response of OpenAI that contains no secret."
 _DENIED: Final = "NAVAI_ALLOW_FRONTEND_API_KEY=false denies a request's key, also where the backend has none."
 
 DIFFERENCES: Final = {
     "list": Difference(_ORDER, _list),
     "unknown": Difference(_ORDER, lambda express: {"raised": _available(express["raised"])}),
     "raw unknown": Difference(_ORDER, lambda express: {**express, "body": _available(express["body"])}),
-    "raw list": Difference(f"{_ORDER} Ours have their parameters.", _raw_list),
+    "raw list": Difference(f"{_ORDER} Ours have parameters.", _raw_list),
     "two by name": Difference(
-        "A payload whose keys are the parameters' names is taken by name; Express hands it over whole, and "
+        "A payload whose keys are the parameters' names is taken by name; Express passes it as a whole, with "
         "the context as the second argument.",
         lambda _: {"value": {"first": "a", "second": "b"}},
     ),
@@ -147,13 +153,13 @@ DIFFERENCES: Final = {
     "secret, upstream no JSON": Difference(_NO_SECRET, _no_secret),
     "raw no JSON": Difference(_STATUS, _error(400, "Request body is not valid JSON.")),
     "raw array": Difference(
-        "A body that is no object is told as such.", _error(400, "Request body must be a JSON object.")
+        "The error says that a body is not an object.", _error(400, "Request body must be a JSON object.")
     ),
     "raw text": Difference(_TYPE, _error(415, "Content-Type must be application/json.")),
     "raw form": Difference(_TYPE, _error(415, "Content-Type must be application/json.")),
     "raw secret without body": Difference(_TYPE, _error(415, "Content-Type must be application/json.")),
     "raw body of 200 KB": Difference(
-        "Bodies may have 1 MiB; what express.json() takes by default is 100 KiB.",
+        "Bodies may have 1 MiB; express.json() accepts 100 KiB by default.",
         _answer(
             200,
             {
@@ -166,9 +172,9 @@ DIFFERENCES: Final = {
     ),
     "raw wrong method": Difference(_ROUTES, _error(405, "Method not allowed.")),
     "raw wrong path": Difference(_ROUTES, _error(404, "Not found.")),
-    "raw health": Difference("There is a health check.", _answer(200, {"ok": True})),
+    "raw health": Difference("Our server has a health check.", _answer(200, {"ok": True})),
     "raw secret, model of another type": Difference(
-        "A field of another type is refused and named; Express sends it on.",
+        "A field of the wrong type is refused, and the error names it; Express passes it on.",
         _error(400, "model must be a string."),
     ),
     "raw secret, upstream busy": Difference(_STATUS, _status(429)),

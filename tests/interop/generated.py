@@ -1,4 +1,4 @@
-"""Generated calls, and answers to them that a backend should never give: odd JSON, types, statuses, bytes."""
+"""Generated calls and invalid responses to them: unusual JSON, types, statuses, bytes."""
 
 import gzip
 import json
@@ -18,16 +18,16 @@ OPERATIONS: Final = ("createClientSecret", "listFunctions", "executeFunction", "
 
 @frozen(kw_only=True)
 class Case:
-    """One call and the answer to it.
+    """One call and the response to it.
 
     Attributes:
         operation: The JavaScript client's name for it.
-        input: What that client is given; ours is given the same under its names.
-        status: The answer's status.
-        headers: Its headers, but for those that frame it.
+        input: The arguments of that client; ours gets the same ones under its names.
+        status: The status of the response.
+        headers: Its headers, except for those that frame it.
         body: Its body, before it is encoded as ``content-encoding`` says.
         sent: Its body as it is sent.
-        framing: ``length``, ``chunked``, ``close`` or, for an answer that ends too early, ``short``.
+        framing: ``length``, ``chunked``, ``close`` or, for a response that ends too early, ``short``.
     """
 
     operation: str
@@ -40,16 +40,16 @@ class Case:
 
     @property
     def location(self) -> str | None:
-        """Where the answer says to go."""
+        """The target of a redirect."""
         return dict(self.headers).get("Location")
 
     @property
     def encoding(self) -> str | None:
-        """How the answer says that its body is encoded."""
+        """The ``Content-Encoding`` of the response."""
         return dict(self.headers).get("Content-Encoding")
 
     def answer(self) -> Scripted:
-        """Return the bytes of the answer."""
+        """Return the bytes of the response."""
         framing, sent = self.framing, self.sent
         head = [f"HTTP/1.1 {self.status} Odd", *(f"{name}: {value}" for name, value in self.headers)]
         if self.status in {204, 304}:
@@ -67,7 +67,7 @@ class Case:
 
 
 class _Deflate:
-    """What ``deflate`` has come to mean: with zlib's header, or bare."""
+    """The two forms of ``deflate`` in use: with the zlib header, or raw."""
 
     @staticmethod
     def bare(data: bytes) -> bytes:
@@ -183,7 +183,7 @@ _NO_JSON: Final = (
 
 
 class _Odd:
-    """Makes odd JSON, from a source of chance."""
+    """Makes unusual JSON from a random generator."""
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
@@ -218,7 +218,7 @@ class _Odd:
         return good if self.chance.random() < 0.7 else self.value()
 
     def fields(self, **good: str) -> str:
-        """Return a record with most of the fields, most of them good, and now and then one more."""
+        """Return a record with most of the fields, most of them valid, and sometimes one more."""
         members = {name: self.mostly(value) for name, value in good.items() if self.chance.random() < 0.85}
         if self.chance.random() < 0.3:
             members[self.chance.choice(("extra", "__proto__", "value", "toJSON"))] = self.value()
@@ -362,7 +362,7 @@ def generated(seed: int, count: int) -> list[Case]:
 
 
 def examples() -> list[Case]:
-    """Return the cases that every run has, so that each known difference occurs in it."""
+    """Return the cases of every run, so that each known difference occurs in it."""
 
     def each(status: int, body: bytes, **more: Any) -> list[Case]:
         inputs = (

@@ -1,4 +1,4 @@
-"""The published JavaScript peers, run in one process of Node, asked by lines of JSON."""
+"""The published JavaScript peers, run in one Node process, which reads commands as lines of JSON."""
 
 import json
 import math
@@ -19,7 +19,7 @@ _PATIENCE: Final = 120  # seconds that one command may take before the process c
 
 
 def _give_up(reason: str) -> NoReturn:
-    """Skip what needs the peers; where CI runs, fail instead, so that nothing is skipped unnoticed."""
+    """Skip tests that need the peers; in CI, fail instead, so that nothing is skipped unnoticed."""
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -52,7 +52,7 @@ class Node:
         self.version: str = self._answer()
 
     def ask(self, command: str, **values: Any) -> Any:
-        """Have the driver do *command*, and return what it answers."""
+        """Send *command* to the driver, and return its reply."""
         self._id += 1
         self._stdin.write(
             json.dumps({"id": self._id, "command": command, **values}, allow_nan=False).encode() + b"\n"
@@ -108,12 +108,12 @@ _SPECIAL: Final = {
 
 
 def is_absent(value: Any) -> bool:
-    """Return whether JavaScript had ``undefined`` there."""
+    """Return whether the value was ``undefined`` in JavaScript."""
     return isinstance(value, dict) and value == {"$": "undefined"}
 
 
 def revived(value: Any) -> Any:
-    """Return what the driver sent as Python would have it: what is undefined is None."""
+    """Return the driver's value in Python: ``undefined`` becomes None."""
     if isinstance(value, dict):
         if set(value) == {"$"} and value["$"] in _SPECIAL:
             return _SPECIAL[value["$"]]

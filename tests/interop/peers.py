@@ -27,10 +27,10 @@ class PeersMissingError(Exception):
 
 
 def install() -> str:
-    """Install what package.json pins, unless that is done, and return the path of Node.js.
+    """Install the packages pinned in package.json, unless they are installed, and return the path of Node.js.
 
     Raises:
-        PeersMissingError: Node.js or npm is not there or too old, or npm could not install.
+        PeersMissingError: Node.js or npm is missing or too old, or npm could not install.
     """
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:

@@ -1,4 +1,4 @@
-"""An HTTP server that plays scripted answers byte for byte, and keeps what it was asked."""
+"""An HTTP server that sends scripted responses byte for byte, and keeps its requests."""
 
 import asyncio
 import threading
@@ -12,7 +12,7 @@ __all__ = ["Asked", "Scripted", "ScriptedServer"]
 
 @frozen
 class Scripted:
-    """One answer.
+    """One response.
 
     Attributes:
         raw: Its bytes, from the status line on.
@@ -25,7 +25,7 @@ class Scripted:
 
 @frozen
 class Asked:
-    """One request, as it came."""
+    """One request, as it arrived."""
 
     method: str
     target: str
@@ -53,13 +53,13 @@ _ELSEWHERE = Scripted(
 
 @frozen
 class ScriptedServer:
-    """Answers ``/case/{number}/...`` with the answer of that number, in a thread. A context manager.
+    """Sends the response *number* for ``/case/{number}/...``, in a thread. A context manager.
 
-    Redirects may lead to ``/elsewhere``, which has a good answer to everything.
+    Redirects may lead to ``/elsewhere``, which has a valid response for every request.
 
     Attributes:
-        answers: The answers by number.
-        asked: What came for them, by number.
+        answers: The responses by number.
+        asked: Their requests, by number.
     """
 
     answers: dict[int, Scripted] = field(factory=dict)
@@ -73,7 +73,7 @@ class ScriptedServer:
         return f"http://127.0.0.1:{self._state['port']}"
 
     def play(self, number: int) -> None:
-        """Give the answer *number* to ``/case/now/...`` from now on."""
+        """Send the response *number* for ``/case/now/...`` from now on."""
         self._state["now"] = number
 
     def __enter__(self) -> Self:

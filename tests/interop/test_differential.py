@@ -1,7 +1,7 @@
-"""The JavaScript client and ours get the same odd answers, and must make the same of them.
+"""The JavaScript client and ours get the same unusual responses, and must read them alike.
 
 The seed is printed. ``NAVAI_INTEROP_SEED`` and ``NAVAI_INTEROP_CASES`` set it and the number of generated
-cases; by default it is always the same, so that a red run tells of a change and not of luck.
+cases; by default the seed is fixed, so that a failing run means a change and not bad luck.
 """
 
 import base64
@@ -32,11 +32,11 @@ Outcome = dict[str, Any]  # {"value": ...} or {"raised": message}
 
 @frozen
 class Difference:
-    """Something that we do differently on purpose.
+    """A deliberate difference.
 
     Attributes:
         sentence: What it is.
-        explains: Whether it, and nothing else, is why the two outcomes differ: the JavaScript one, then ours.
+        explains: Whether it is the only reason why two outcomes differ: the JavaScript one, then ours.
     """
 
     sentence: str
@@ -54,7 +54,7 @@ NOT_MADE: Final = {
 
 
 def message(outcome: Outcome) -> str:
-    """Return what *outcome* says, if it is a failure."""
+    """Return the message of *outcome*, if it is a failure."""
     if "raised" in outcome:
         return str(outcome["raised"])
     value = outcome["value"]
@@ -66,7 +66,7 @@ def message(outcome: Outcome) -> str:
 
 DIFFERENCES: Final = {
     "empty-error": Difference(
-        "An error without text reads HTTP {status}; JavaScript has an empty message.",
+        "The message of an error without text is HTTP {status}; in JavaScript it is empty.",
         lambda case, js, ours: js == {"raised": ""} and ours == {"raised": f"HTTP {case.status}"},
     ),
     "redirect": Difference(
@@ -88,11 +88,11 @@ DIFFERENCES: Final = {
         lambda case, js, ours: same(js, rounded(ours)),
     ),
     "deep": Difference(
-        "JSON that is nested too deep for Python's parser is no JSON.",
+        "JSON that is nested too deep for Python's parser counts as invalid.",
         lambda case, js, ours: b"[" * 1000 in case.body and same(ours, NOT_MADE[case.operation]),
     ),
     "base64": Difference(
-        "Speech is handed out as bytes, so that bad base64 is an invalid response.",
+        "Speech is returned as bytes, so that bad base64 is an invalid response.",
         lambda case, js, ours: (
             "value" in js
             and ours == NOT_MADE["synthesizeSpeech"]
@@ -100,11 +100,11 @@ DIFFERENCES: Final = {
         ),
     ),
     "no-whole-answer": Difference(
-        "An answer that ends too early is no answer: a transport error, and not a broken body.",
+        "A response that ends too early is a transport error, not a broken body.",
         lambda case, js, ours: case.framing == "short" and message(ours).startswith("No response from "),
     ),
     "damaged": Difference(
-        "A body whose compression is damaged or ends too early is no whole answer either.",
+        "A body whose compression is damaged or ends too early is a transport error, too.",
         lambda case, js, ours: (
             case.encoding == "gzip"
             and message(ours).startswith("No response from ")
@@ -112,14 +112,14 @@ DIFFERENCES: Final = {
         ),
     ),
     "too-large": Difference(
-        "Answers have a largest size.",
+        "The size of responses is limited.",
         lambda case, js, ours: (
             len(case.body) > LIMIT
             and message(ours).startswith("The response is larger than max_response_bytes")
         ),
     ),
     "stacked": Difference(
-        "A body that was compressed more than once is not decoded; nobody asked for that.",
+        "A body that was compressed more than once is not decoded: no request accepts that.",
         lambda case, js, ours: "," in (case.encoding or "") and same(ours, NOT_MADE[case.operation]),
     ),
     "secrets": Difference(
@@ -141,7 +141,7 @@ DIFFERENCES: Final = {
 
 
 def same(one: Any, other: Any) -> bool:
-    """Return whether both are the same JSON: true is no number, 1 and 1.0 are one."""
+    """Return whether both are the same JSON: true is not a number, 1 and 1.0 are equal."""
     if isinstance(one, bool) or isinstance(other, bool):
         return one is other
     if isinstance(one, dict) and isinstance(other, dict):
@@ -154,7 +154,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def rounded(value: Any) -> Any:
-    """Return *value* with its integers as JavaScript has them."""
+    """Return *value* with its integers rounded as in JavaScript."""
     if isinstance(value, dict):
         return {key: rounded(child) for key, child in value.items()}
     if isinstance(value, list):
@@ -163,7 +163,7 @@ def rounded(value: Any) -> Any:
 
 
 def decoded(text: str) -> bytes | None:
-    """Return what *text* is the base64 of, or None if it is of nothing."""
+    """Return *text* decoded from base64, or None if it is not base64."""
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
@@ -171,7 +171,7 @@ def decoded(text: str) -> bytes | None:
 
 
 def by_javascript(outcome: Outcome, operation: str) -> Outcome:
-    """Return an outcome of the JavaScript client, with one spelling for the same base64."""
+    """Return an outcome of the JavaScript client with its base64 normalized."""
     outcome = {key: rounded(revived(value)) for key, value in outcome.items()}
     if operation == "synthesizeSpeech" and "value" in outcome:
         audio = decoded(outcome["value"]["audioBase64"])
@@ -240,7 +240,7 @@ def ask_javascript(node: Node, server: ScriptedServer, cases: list[Case]) -> lis
 
 
 def requests_differ(theirs: list[Asked], ours: list[Asked]) -> bool:
-    """Return whether the first requests of the clients differ in what the contract is about."""
+    """Return whether the first requests of the clients differ in a way that the contract covers."""
     if not theirs or not ours:
         return True
     one, other = theirs[0], ours[0]
@@ -309,11 +309,11 @@ def test_both_clients_read_each_response_alike(node: Node, kind: str) -> None:
                 asked_by_javascript.get(number, []), server.asked.get(number, [])
             ):
                 wrong.append(
-                    f"case {number} sends other things: {asked_by_javascript.get(number)}\n  "
+                    f"case {number} sends something else: {asked_by_javascript.get(number)}\n  "
                     f"ours: {server.asked.get(number)}"
                 )
         client.close()
     assert not wrong, f"seed {SEED}: {len(wrong)} of {len(cases)} differ:\n" + "\n".join(
         text[:1500] for text in wrong[:10]
     )
-    assert not DIFFERENCES.keys() - met.keys(), "these differences no longer exist; take them off the list"
+    assert not DIFFERENCES.keys() - met.keys(), "these differences no longer exist; remove them from the list"

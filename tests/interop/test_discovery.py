@@ -1,4 +1,4 @@
-"""Which modules a setting of folders chooses: ours and Express over the same tree of files."""
+"""Which modules a folder setting selects: our server and Express over the same tree of files."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +53,7 @@ SETTINGS: Final[tuple[tuple[str | None, str | None], ...]] = (
     (None, "support"),
 )
 
-# Express looks for such a setting under src/ alone; ours takes a path that exists as it is written.
+# Express searches such a setting only under src/; our server also accepts an existing path as it is written.
 AS_WRITTEN: Final = (("outside", None), ("outside/away{ext}", None))
 
 

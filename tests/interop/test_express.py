@@ -1,4 +1,4 @@
-"""Our clients against the published Express backend: what it offers, what it runs, what it mints."""
+"""Our clients against the published Express backend: functions, calls, client secrets."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
 """The JavaScript client, call by call, against our server and against Express with the same functions.
 
-What differs is listed in ``differences.py``; nothing else may differ, and all of that must.
+``differences.py`` lists what differs: all of it must differ, and nothing else may.
 """
 
 import json
@@ -28,7 +28,7 @@ ENVIRONMENTS: Final = {
 
 @contextmanager
 def our_server(upstream: str, env: dict[str, str]) -> Iterator[str]:
-    """Run our server as its users do; give its URL."""
+    """Run our server from the command line, and yield its URL."""
     command = [sys.executable, "-m", "navai_client.server", "--port", "0"]
     inherited = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
     ours = {
@@ -53,7 +53,7 @@ def our_server(upstream: str, env: dict[str, str]) -> Iterator[str]:
 
 
 def read(text: str) -> Any:
-    """Return what *text* says, if it is JSON, else itself."""
+    """Return *text* parsed if it is JSON, else unchanged."""
     try:
         return json.loads(text)
     except ValueError:
@@ -61,7 +61,7 @@ def read(text: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Return *value* as if our modules were JavaScript files, which is what every source differs in."""
+    """Return *value* as if our modules were JavaScript files: otherwise every source would differ."""
     return json.loads(json.dumps(value).replace(".py#", ".js#").replace(".py:", ".js:"))
 
 
@@ -73,15 +73,15 @@ class Peer:
         self.urls = urls
 
     def script(self, call: Call) -> None:
-        """Have the upstream answer as *call* wants it."""
+        """Set the response of the upstream for *call*."""
         raise NotImplementedError
 
     def asked(self) -> list[Any]:
-        """Return the bodies and keys that the upstream was sent for the last call."""
+        """Return the bodies and keys that the upstream received for the last call."""
         raise NotImplementedError
 
     def outcome(self, call: Call) -> Any:
-        """Make *call*; return what came of it, and what the upstream was asked."""
+        """Make *call*; return its outcome, and the requests to the upstream."""
         self.script(call)
         url = self.urls[call.backend]
         if call.method == "fetch":
@@ -112,7 +112,7 @@ class Express(Peer):
 
 
 class Ours(Peer):
-    """Our server, with an upstream that answers by script."""
+    """Our server, with a scripted upstream."""
 
     def __init__(self, node: Node, urls: dict[str, str], upstream: ScriptedServer) -> None:
         super().__init__(node, urls)
@@ -164,7 +164,7 @@ def test_our_server_gives_what_express_gives(call: Call, peers: tuple[Peer, Peer
     if difference is None:
         assert ours == express
     else:
-        assert ours != express, f"{call.name!r} differs no longer; take it off the list."
+        assert ours != express, f"{call.name!r} no longer differs; remove it from the list."
         assert ours == difference.ours(express)
 
 

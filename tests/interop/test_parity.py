@@ -1,4 +1,4 @@
-"""The table of parity has everything that the published packages have."""
+"""The parity table lists everything that the published packages have."""
 
 import re
 from typing import Final
@@ -21,7 +21,7 @@ TYPES: Final = {
 
 
 def listed(package: str) -> set[str]:
-    """Return what the table has of *package*."""
+    """Return the rows of *package*."""
     return {row.theirs for name, rows in systems().items() if f"@navai/{package} " in name for row in rows}
 
 

@@ -1,6 +1,6 @@
 """The realtime agent of the JavaScript package with the bundled server: it runs listed functions as tools.
 
-Its packages are pinned to versions of its time: openai 6.49 refuses its tools.
+Its packages are pinned to versions that were current then: openai 6.49 refuses its tools.
 """
 
 from collections.abc import Iterator

@@ -113,7 +113,7 @@ def test_the_prompt_without_functions_is_the_same(node: Node) -> None:
 def test_results_have_the_same_shape(node: Node) -> None:
     went: list[str] = []
     generic = "execute_app_function"
-    # The JavaScript tools take {"payload": ...}; ours take the payload itself.
+    # The JavaScript tools take {"payload": ...}; our tools take the payload itself.
     uses = [
         ("get_weather", {"city": "Bogotá"}),
         ("get_weather", None),

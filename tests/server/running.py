@@ -1,4 +1,4 @@
-"""Keyed calls as coroutines, for tests that wait for them."""
+"""Calls with an idempotency key as coroutines, for tests that wait for them."""
 
 import asyncio
 import functools

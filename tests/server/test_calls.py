@@ -1,4 +1,4 @@
-"""Calls under way: who leaves, what is given up, and what the server's end does to them."""
+"""Running calls: callers that leave, timeouts, and the shutdown of the server."""
 
 import asyncio
 import threading
@@ -16,7 +16,7 @@ REQUEST = BackendRequest("POST", EXECUTE, {})
 
 
 def call(backend: NavaiBackend, name: str, **headers: str) -> "asyncio.Task[Any]":
-    """Begin to ask for the execution of a function."""
+    """Start a request that executes a function."""
     given = {key.encode(): value.encode() for key, value in headers.items()}
     request = BackendRequest("POST", EXECUTE, given)
     return asyncio.create_task(backend.router.respond(request, b'{"function_name":"%s"}' % name.encode()))

@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(self.server.status)
         for name, value in {"content-length": str(len(data)), **self.server.headers}.items():
             self.send_header(name, value)
-        with contextlib.suppress(ConnectionError):  # the caller may have given up
+        with contextlib.suppress(ConnectionError):  # the caller may have timed out
             self.end_headers()
             self.wfile.write(data)
 

@@ -1,4 +1,4 @@
-"""Rare cases: bodies that only JavaScript writes, odd requests, functions that do not stop."""
+"""Rare cases: bodies that only JavaScript produces, unusual requests, functions that do not stop."""
 
 import asyncio
 import logging
@@ -163,7 +163,7 @@ def test_ordinary_results_are_returned(backend: NavaiBackend, execute: Any, resu
 
 
 class _Deep(Mapping[str, Any]):
-    """A mapping without an end."""
+    """An infinite mapping."""
 
     def __getitem__(self, key: str) -> Any:
         return self

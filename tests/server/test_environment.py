@@ -1,4 +1,4 @@
-"""Settings from the environment, from code, and which of them wins."""
+"""Settings from the environment and from code, and which takes precedence."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Keyed calls: what is kept, for how long, and what is forgotten first."""
+"""Calls with an idempotency key: what is kept, for how long, and what is dropped first."""
 
 import asyncio
 from collections.abc import Callable, Coroutine

@@ -1,4 +1,4 @@
-"""What a module exports, who may call, and what must not leave the backend."""
+"""What a module exports, who is authorized, and what must not leave the backend."""
 
 import logging
 from pathlib import Path

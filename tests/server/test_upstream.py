@@ -176,7 +176,7 @@ def test_an_upstream_may_be_used_in_one_event_loop_after_another() -> None:
         return await post(upstream, url)
 
     async def leave_open(url: str) -> bytes:
-        return await post(Upstream(), url)  # forgotten without being closed: nothing complains
+        return await post(Upstream(), url)  # dropped without being closed: no warning
 
     async def ask_in_another(url: str) -> bytes:
         answer = await post(upstream, url)

@@ -1,4 +1,4 @@
-"""Asynchronous tests with the plugin's fixtures, for whichever plugin runs them.
+"""Asynchronous tests with the plugin's fixtures, to be run by several plugins.
 
 test_plugin.py runs them with anyio's, .ci/run with pytest-asyncio: that one is not a development dependency,
 because it would be active in every test run that our tests start.

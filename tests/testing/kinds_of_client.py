@@ -44,7 +44,7 @@ KINDS: dict[str, tuple[str, Callable[[FakeBackend], dict[str, Any]]]] = {
 
 @contextmanager
 def client_of(kind: str, backend: FakeBackend, **options: Any) -> Iterator[Any]:
-    """Give a client of *kind* that reaches *backend*, and close it."""
+    """Yield a client of *kind* that reaches *backend*, and close it."""
     shell, given = KINDS[kind]
     client = make_client(shell, base_url="https://navai.test", **given(backend), **options)
     try:

@@ -1,4 +1,4 @@
-"""Assertions about what a backend was asked: when they hold, and what they say when they don't."""
+"""Assertions about the requests to a backend: when they pass, and their messages when they fail."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +40,7 @@ def client(backend: FakeBackend) -> Iterator[NavaiBackendClient]:
 
 
 def failure_of(assertion: Any, *args: Any, **options: Any) -> str:
-    """Return what *assertion* says when it does not hold."""
+    """Return the message of the failing *assertion*."""
     with pytest.raises(AssertionError) as caught:
         assertion(*args, **options)
     return str(caught.value)

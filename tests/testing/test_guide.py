@@ -1,4 +1,4 @@
-"""What docs/testing.md shows runs, and fails as it says; so does what README shows of it."""
+"""The examples of docs/testing.md and of README pass and fail as these pages say."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def test_the_examples_of_the_guide_do_what_it_says(pytester: pytest.Pytester) ->
     result = pytester.runpytest_subprocess("-p", "no:schemathesis", "-W", "error", timeout=120)
 
     tests = sum(len(re.findall(r"^def test_", code, re.MULTILINE)) for code, _ in BLOCKS)
-    result.assert_outcomes(passed=tests - 1, failed=1, errors=1)  # the two that are shown to go wrong
+    result.assert_outcomes(passed=tests - 1, failed=1, errors=1)  # the two that the page shows failing
     shown = [text for _, text in BLOCKS if text]
     assert len(shown) == 2
     for text in shown:

@@ -67,7 +67,7 @@ def run(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
 
 
 def run_with_others(pytester: pytest.Pytester, *args: str) -> pytest.RunResult:
-    """Run it with all plugins that are there, but for one that warns of its own doing."""
+    """Run it with all installed plugins, except for one that causes warnings itself."""
     return pytester.runpytest_subprocess("-p", "no:schemathesis", "-W", "error", *args, timeout=120)
 
 

@@ -1,4 +1,4 @@
-"""The fake Realtime API: which connections it accepts, what it plays, and what its assertions say."""
+"""The fake Realtime API: which connections it accepts, what it plays, and the messages of its assertions."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ def offer(socket: Connection, *names: str) -> None:
 
 
 def events(socket: Connection, until: str = "response.done") -> Iterator[dict[str, Any]]:
-    """Give events up to one of type *until*; each has the form of OpenAI's own types."""
+    """Yield events up to one of type *until*; each is valid by OpenAI's own types."""
     while True:
         event = json.loads(socket.recv(timeout=30))
         EVENT.validate_python({**event, "previous_item_id": ""} if "previous_item_id" in event else event)
@@ -72,7 +72,7 @@ def minted(
 
 
 class TestAdmission:
-    """Those with a secret that it knows."""
+    """Which connections are accepted."""
 
     def test_a_given_secret_is_accepted_until_it_is_revoked(self) -> None:
         with FakeRealtimeServer(secrets=[SECRET]) as api:
@@ -294,7 +294,7 @@ class TestPlaying:
 
 
 class TestMessages:
-    """When a test goes wrong: what was expected, and what came."""
+    """The messages of failing tests: what was expected, and what came."""
 
     def test_a_turn_that_was_not_played(self) -> None:
         def test() -> None:

@@ -203,7 +203,7 @@ def test_compressed_responses_are_read_and_damaged_ones_reported(kind: str, back
 
     with client_of(kind, backend) as client:
         assert client.execute_function("double", {"n": 1}) == 1
-        # MockTransport decompresses what it is given, and takes the part before the cut for all of it.
+        # MockTransport decompresses the body itself, and takes the part before the cut for the whole.
         expected = NavaiTransportError if kind in {"sync", "async"} else InvalidResponseError
         with pytest.raises(expected):
             client.execute_function("double", {"n": 1})

@@ -1,4 +1,4 @@
-"""A backend that works, and a look at the connections that a transport keeps."""
+"""A backend that works, and access to the connections that a transport keeps."""
 
 import socket
 import ssl
@@ -14,21 +14,21 @@ __all__ = ["echo", "waiting"]
 
 
 def echo(peer: Peer) -> None:
-    """Answer each execution with its payload."""
+    """Respond to each execution with its payload."""
     while (body := peer.request()) is not None:
         peer.send(answer(body.replace(b'"function_name":"f","payload"', b'"ok":true,"result"')))
 
 
 @pytest.fixture
 def backend() -> Iterator[FaultServer]:
-    """A backend that answers each execution with its payload."""
+    """A backend that responds to each execution with its payload."""
     with FaultServer(echo) as server:
         yield server
 
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[tuple[str, int]]]:
-    """Names and the addresses that they have; others are looked up as ever."""
+    """Host names with given addresses; other names are looked up as usual."""
     known: dict[str, list[tuple[str, int]]] = {}
     original = socket.getaddrinfo
 
@@ -50,7 +50,7 @@ def waiting(transport: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """A certificate authority of our own."""
+    """A private certificate authority."""
     return trustme.CA()
 
 

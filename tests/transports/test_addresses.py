@@ -34,7 +34,7 @@ def good(peer: Peer) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[tuple[str, int]]:
-    """An address that never says whether it accepts connections: its queue is full."""
+    """An address that neither accepts nor refuses connections: its queue is full."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.socket())
         listener.bind(("127.0.0.1", 0))

@@ -139,7 +139,7 @@ def test_a_child_of_fork_does_not_use_the_connections_of_its_parent(
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
         assert client.execute_function("f", 3) == 3
-    assert backend.connections == 2  # the child's, and the parent's, which is as good as before
+    assert backend.connections == 2  # the child's, and the parent's, which still works
 
 
 def test_forgetting_the_parent_drops_connections_and_frees_all_slots(
@@ -189,7 +189,7 @@ def test_a_signal_interrupts_the_caller(through: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             client.execute_function("f")
         for thread in server._threads:
-            thread.join()  # the connection is gone, though nobody else would have ended it
+            thread.join()  # the connection is closed, and nothing else would have closed it
         assert server.count("execute") == 1
 
 
@@ -472,7 +472,7 @@ def test_an_abandoned_call_ends_when_its_time_is_over(
 
 def test_a_call_that_is_abandoned_by_another_thread_at_the_moment_of_sending_is_not_sent() -> None:
     class Abandoned(Call):
-        """Sees its caller leave between the two looks of ``mark_sent``."""
+        """A call whose caller leaves between the two checks of ``mark_sent``."""
 
         @property
         def sent(self) -> bool:

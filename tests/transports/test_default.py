@@ -21,7 +21,7 @@ FAST: dict[str, Any] = {"timeout": 5.0, "max_retries": 0}
 
 
 class Stop(BaseException):
-    """Stands for KeyboardInterrupt."""
+    """A stand-in for KeyboardInterrupt."""
 
 
 def test_an_interrupted_call_leaves_no_connection_behind(
@@ -101,7 +101,7 @@ def test_the_first_async_call_loads_no_module(where: str, backend: FaultServer) 
 def test_a_stream_describes_its_connection_as_those_of_httpcore_do(
     kind: str, scheme: str, backend: FaultServer, encrypted: FaultServer
 ) -> None:
-    """What instruments httpx reads these from the response's ``network_stream``."""
+    """Instrumentation of httpx reads these from the response's ``network_stream``."""
     server = backend if scheme == "http" else encrypted
     with make_client(kind, base_url=server.url, verify=False, **FAST) as client:
         client.execute_function("f")

@@ -91,7 +91,7 @@ def test_the_head_of_a_request_is_what_the_default_transport_sends(kind: str) ->
 
 
 class Refuses:
-    """Stands for a socket whose peer takes nothing more."""
+    """A socket whose peer has stopped reading."""
 
     def __init__(self, said: list[bytes]) -> None:
         self.said = said
@@ -115,7 +115,7 @@ class Refuses:
 
 @contextlib.contextmanager
 def connected(peer: Refuses) -> Iterator[Any]:
-    """Give a connection that stands, to *peer*."""
+    """Return an established connection to *peer*."""
     connection = _fast_sync.SyncConnection(Origin("http", "backend.test", 80), TLS(verify=True), Encoder())
     connection._connection = _network.SyncConnection(peer)  # type: ignore[arg-type]
     with contextlib.closing(connection):
@@ -155,7 +155,7 @@ def test_an_abandoned_call_is_not_sent() -> None:
 
 
 class Stop(BaseException):
-    """Stands for KeyboardInterrupt."""
+    """A stand-in for KeyboardInterrupt."""
 
 
 @pytest.mark.parametrize("where", ["connect_ex", "setsockopt", "recv"])

@@ -1,4 +1,4 @@
-"""How the fast transports read responses, however the bytes are split and whatever follows."""
+"""How the fast transports read responses, however the bytes are split and whatever bytes follow."""
 
 import gzip
 from itertools import pairwise
@@ -20,7 +20,7 @@ INTERIM = st.sampled_from([b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Earl
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[bytes, int, dict[str, str], bytes]:
-    """The bytes of whole answers, with the status, headers and body that they mean."""
+    """The bytes of complete responses, with their status, headers and body."""
     headers = draw(HEADERS)
     way = draw(st.sampled_from(["length", "chunked", "204", "304"]))
     status = int(way) if way.isdigit() else draw(st.sampled_from([200, 404, 503]))
@@ -75,7 +75,7 @@ def test_bytes_behind_a_response_change_nothing_and_end_the_connection(
         outcome = answer.outcome()
         assert isinstance(outcome, Response)
         assert (outcome.status, outcome.content) == (status, body)
-        assert not answer.reusable or not after.strip(b"\r\n")  # blank lines may stand before an answer
+        assert not answer.reusable or not after.strip(b"\r\n")  # blank lines may precede a response
 
 
 @given(answers(), st.data())

@@ -1,4 +1,4 @@
-"""Transports and clients that users hand in, of httpx and of httpx2, sync and async."""
+"""Transports and clients of httpx and of httpx2 that are passed in, sync and async."""
 
 import contextlib
 import json
@@ -181,7 +181,7 @@ def test_a_transport_that_blocks_forever_is_abandoned_at_the_deadline(library: A
         client.execute_function("f")
     release.set()
     assert time.monotonic() - began < 1.6
-    assert caught.value.may_have_executed  # nothing is known of it
+    assert caught.value.may_have_executed  # it is not known
 
 
 def test_an_interrupt_abandons_a_given_transport(monkeypatch: pytest.MonkeyPatch, library: Any) -> None:
@@ -234,7 +234,7 @@ def test_a_given_client_keeps_its_own_options_and_stays_open(
         client.run(client.real.close())
         assert not given.is_closed
         client.run(given.close() if kind == "sync" else given.aclose())
-    assert len(seen) == 4  # and a hook that reads the body takes it from nobody
+    assert len(seen) == 4  # a hook that reads the body does not consume it
     first, second = (head.decode().lower() for _, head, _ in backend.arrived)
     assert "x-own: 1" in first
     assert "x-ours: 2" in first
@@ -320,7 +320,7 @@ class Ours:
 
 
 class OursAsync:
-    """The same for the async world."""
+    """The async counterpart."""
 
     def __init__(self) -> None:
         self.closed = 0

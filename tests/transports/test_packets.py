@@ -1,4 +1,4 @@
-"""A request leaves in one packet."""
+"""A request is sent in one packet."""
 
 import socket
 import threading

@@ -29,13 +29,13 @@ def reflects(peer: Peer) -> None:
 
 
 def reflects_as_a_header(peer: Peer) -> None:
-    """Send the key back where no header can be."""
+    """Send the key back in an invalid header line."""
     if peer.request() is not None:
         peer.send(b"HTTP/1.1 200 OK\r\n" + SECRET.encode() + b"\r\n\r\n")
 
 
 def reflects_as_a_chunk(peer: Peer) -> None:
-    """Send the key back where a chunk's size should be."""
+    """Send the key back instead of a chunk's size."""
     if peer.request() is not None:
         peer.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + SECRET.encode() + b"\r\n")
 

@@ -200,7 +200,7 @@ def test_unreadable_certificates_of_the_environment_are_a_configuration_error(
 def test_certificates_are_loaded_beside_the_event_loop(
     through: str, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That takes tens of milliseconds."""
+    """Loading takes tens of milliseconds."""
     loaded: list[threading.Thread] = []
     original = httpx.create_ssl_context
 
@@ -220,7 +220,7 @@ def test_certificates_are_loaded_beside_the_event_loop(
 
 
 class Proxy(FaultServer):
-    """Forwards what comes, or tunnels it; notes the first line and the credentials of each request."""
+    """Forwards or tunnels requests; records the first line and the credentials of each one."""
 
     def __init__(self, refusal: bytes | None = None) -> None:
         super().__init__(self._forward)
@@ -345,7 +345,7 @@ def test_a_socks_proxy_needs_a_library_that_is_named(made: Make, monkeypatch: py
 
 
 def socks(onward: str | None) -> Callable[[Peer], object]:
-    """Speak SOCKS 5 (RFC 1928, RFC 1929) as a proxy that lets through to *onward*, or refuses."""
+    """Speak SOCKS 5 (RFC 1928, RFC 1929) as a proxy that connects to *onward*, or refuses."""
 
     def serve(peer: Peer) -> None:
         connection = peer._connection
@@ -570,7 +570,7 @@ def test_a_response_that_says_twice_where_it_ends_ends_the_connection(
     with FaultServer(both if scheme == "http" else over_tls(authority, both)) as server:
         with made(server.url.replace("http:", f"{scheme}:"), verify=False) as client:
             for _ in range(2):
-                with contextlib.suppress(NavaiTransportError):  # llhttp refuses it altogether
+                with contextlib.suppress(NavaiTransportError):  # llhttp refuses the whole response
                     assert client.execute_function("f") == "done"
         assert server.connections == 2
 

@@ -1,6 +1,6 @@
-"""What users' editors and type checkers see. Checked by mypy, never run.
+"""What editors and type checkers see. Checked by mypy, never run.
 
-Each ``type: ignore`` stands for an error that users are told of; one that is none any more fails the check.
+Each ``type: ignore`` marks an error that a type checker reports; the check fails if it no longer does.
 """
 
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ async def async_usage() -> None:
 
 
 class Execute(Protocol):
-    """The whole signature of ``execute_function``, as the sync client has it."""
+    """The signature of ``execute_function`` of the sync client."""
 
     def __call__(
         self,
@@ -74,7 +74,7 @@ class Execute(Protocol):
 
 
 class AsyncExecute(Protocol):
-    """The whole signature of ``execute_function``, as the async client has it."""
+    """The signature of ``execute_function`` of the async client."""
 
     async def __call__(
         self,
@@ -94,7 +94,7 @@ def signatures(client: NavaiBackendClient, other: AsyncNavaiBackendClient) -> No
 
 
 def values(secret: ClientSecret, functions: FunctionList, audio: SpeechAudio) -> None:
-    """The values that come back."""
+    """The values that are returned."""
     assert_type(secret.value, str)
     assert_type(secret.expires_at, float | None)
     assert_type(secret.speech_provider, str)
@@ -114,7 +114,7 @@ def values(secret: ClientSecret, functions: FunctionList, audio: SpeechAudio) ->
 
 
 def errors(error: NavaiError) -> None:
-    """What exceptions carry."""
+    """The attributes of exceptions."""
     if isinstance(error, UnknownFunctionError):
         assert_type(error.available_functions, tuple[str, ...])
         assert_type(error.function_name, str)
@@ -145,7 +145,7 @@ def what_may_be_injected() -> None:
 
 
 def what_is_refused(client: NavaiBackendClient, other: AsyncNavaiBackendClient) -> None:
-    """Mistakes that a type checker finds before anybody runs them."""
+    """Mistakes that a type checker finds."""
     NavaiBackendClient(5)  # type: ignore[arg-type]
     NavaiBackendClient("http://x", {})  # type: ignore[call-arg]
     NavaiBackendClient(headers={"X-A": 1})  # type: ignore[dict-item]

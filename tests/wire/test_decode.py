@@ -151,7 +151,7 @@ def test_a_list_that_was_not_modified_is_the_known_one() -> None:
         _decode.function_list(Response(304, {}, b""))
 
 
-# What ECMAScript 2026 calls WhiteSpace and LineTerminator.
+# WhiteSpace and LineTerminator of ECMAScript 2026.
 JAVASCRIPT_WHITE_SPACE = {
     *range(0x09, 0x0E),
     0x20,

@@ -30,7 +30,7 @@ class Name(str):
 
 
 def joined(value: Any) -> Any:
-    """Return *value* with the halves of surrogate pairs joined, as any reader of JSON joins them."""
+    """Return *value* with the halves of surrogate pairs joined, as JSON parsers join them."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The wire room and the modules that it imports do no I/O. Shown by their imports."""
+"""The wire package and the modules that it imports do no I/O. Their imports prove it."""
 
 import ast
 from pathlib import Path
@@ -28,8 +28,8 @@ COMPUTES = {
 # The retry policy has a clock and a random number generator as defaults of its attributes, and never calls
 # either of them by name.
 DEFAULTS = {"_retry.py": {"random", "time"}}
-# Of the package: values, and decisions that are given the time. A redactor looks at the disk only when it is
-# given a directory, which only the server does.
+# Modules of this package: values, and decisions that get the time as an argument. A redactor reads the disk
+# only when it is given a directory, which only the server does.
 PURE = {"navai_client._redaction", "navai_client.errors", "navai_client.models"}
 
 
