@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import pytest
 
 from navai_client import (
@@ -66,6 +67,26 @@ def test_timeouts_and_body_limits_hold_in_memory_as_over_a_socket() -> None:
         assert late.value.may_have_executed
         with pytest.raises(NavaiHTTPError, match="larger than 100 bytes"):
             client.execute_function("hang", "x" * 200)
+
+
+def test_synchronous_callers_time_out_though_a_function_blocks_the_event_loop() -> None:
+    release = threading.Event()
+    with FakeBackend() as backend, NavaiBackendClient(transport=backend.transport) as client:
+
+        @backend.function
+        async def block() -> None:
+            release.wait(30)
+
+        try:
+            with pytest.raises(NavaiTimeoutError):
+                client.execute_function("block", timeout=0.1)
+            with (
+                httpx.Client(transport=httpx.MockTransport(backend.handle), timeout=0.1) as web,
+                pytest.raises(httpx.ReadTimeout),
+            ):
+                web.get("http://backend.test/navai/functions")
+        finally:
+            release.set()
 
 
 def test_an_unknown_path_is_404_in_memory() -> None:
