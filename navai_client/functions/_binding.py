@@ -1,4 +1,4 @@
-"""From a payload to arguments: one model of Pydantic for each function, whose JSON Schema is what it checks.
+"""From a payload to arguments: one Pydantic model for each function, whose JSON Schema is what it checks.
 
 The order is the contract's ("Functions, arguments"): ``args`` or ``arguments``, then ``value``, then names,
 then the payload as a whole, if it is valid as the first argument. Checks are strict in JSON's terms: a number
@@ -54,7 +54,7 @@ _OTHERS: Final = "**"  # the field of the model that holds the keyword arguments
 _MAX_PROBLEMS: Final = 8  # reported at once: a model corrects a few at a time
 _MAX_PROBLEM_CHARS: Final = 200
 _MAX_NAME_CHARS: Final = 100
-# The boundary to the owner's validators: whatever they raise is the caller's error, and ends one call only.
+# The boundary to the owner's validators: whatever they raise is an error of the argument, and ends one call.
 _OWNERS_ERRORS: Final = (Exception, SystemExit, asyncio.CancelledError, GeneratorExit)
 # Pydantic's errors for what a text or an array of JSON may stand for: then a validator has passed it on.
 _MADE_OF: Final[Mapping[type, frozenset[str]]] = {
@@ -77,7 +77,7 @@ class ArgumentsError(Exception):
     """A payload does not fit the function.
 
     Attributes:
-        problems: What is wrong, one text for each argument.
+        problems: The problems, one text for each argument.
     """
 
     def __init__(self, *problems: str) -> None:
@@ -89,7 +89,7 @@ class ArgumentsError(Exception):
 
 
 def invalid_arguments(problems: str) -> str:
-    """Return the sentence that says what is wrong with arguments."""
+    """Return the sentence that reports the problems of arguments."""
     return f"Invalid arguments: {problems}" + ("" if problems.endswith("?") else ".")
 
 
@@ -97,8 +97,8 @@ class Payload(NamedTuple):
     """A payload as it was sent.
 
     Attributes:
-        value: The value of the JSON.
-        text: The JSON itself, where there is one: it is what is checked, and nothing of it is lost.
+        value: The parsed value.
+        text: The JSON itself, if known: checking it loses nothing.
     """
 
     value: Any
@@ -110,12 +110,12 @@ class Binding:
 
     Attributes:
         schema: The JSON Schema (2020-12) of the arguments, without references.
-        warnings: What of it is not checked, or cannot be given.
-        obstacle: Why no JSON value can ever call it, or None.
+        warnings: The parameters that are not checked, or cannot be given.
+        obstacle: Why no JSON payload can call it, or None.
     """
 
     def __init__(self, call: Callable[..., Any], *, is_method: bool = False) -> None:
-        """Read *call*; of a method the first parameter is left out.
+        """Read the signature of *call*, without the first parameter of a method.
 
         Raises:
             NavaiConfigError: A default is not a value of its parameter's type.
@@ -125,7 +125,7 @@ class Binding:
         try:
             self._every = parameters_of(call)[is_method:]
         except (ValueError, TypeError):
-            # Some builtins have no signature: they take what comes, in order.
+            # Some builtins have no signature: they take any arguments, by position.
             self._every = [_Kind("args", _Kind.VAR_POSITIONAL)]
             if has_signature(unwrapped(call)):
                 raise NavaiConfigError(
@@ -158,22 +158,22 @@ class Binding:
         """Turn *payload* into positional and keyword arguments, converted and checked.
 
         Raises:
-            ArgumentsError: It does not fit.
+            ArgumentsError: The payload does not fit.
         """
         value, text = payload
         if isinstance(value, dict):
-            # Most payloads name what most functions take: parameters that mean nothing else in the contract.
+            # The common case: a payload of parameter names that have no other meaning in the contract.
             named = self._is_simply_named and value.keys() <= self._names.keys()
             values = self._checked(value, text) if named else self._values(value, text)
         else:
-            # As in Express: an array is one argument, and what is neither array nor object is none.
+            # As in Express: an array is one argument, and a value that is neither array nor object is none.
             values = self._checked(self._in_order([value] if _is_filled_list(value) else []))
         return self._assembled(values, context)
 
     def bind_positional(
         self, values: list[Any], context: FunctionContext | None
     ) -> tuple[Sequence[Any], dict[str, Any]]:
-        """Take *values* in the order of the parameters.
+        """Bind *values* in the order of the parameters.
 
         Raises:
             ArgumentsError: They do not fit.
@@ -226,7 +226,7 @@ class Binding:
     def _build(self, fields: dict[str, Any], own: Iterable[inspect.Parameter]) -> None:
         try:
             adapter, schema = _built(fields)
-        # The boundary to the owner's types: describing them may raise anything.
+        # The boundary to the owner's types: describing them may raise any exception.
         except Exception:  # noqa: BLE001
             kept = {
                 name: self._usable(each, fields[name]) for each in own if (name := self._field_name(each))
@@ -239,7 +239,7 @@ class Binding:
         self._model_schema = schema
 
     def _usable(self, parameter: inspect.Parameter, field: Any) -> Any:
-        """Return *field*, another one that checks nothing, or None when no JSON value can be given for it."""
+        """Return *field*, or one that checks nothing, or None if no JSON value can be given for it."""
         try:
             _built({"field": field})
         except Exception as error:  # noqa: BLE001 - as above
@@ -281,12 +281,12 @@ class Binding:
         self.schema["additionalProperties"] = others
 
     def _values(self, payload: dict[str, Any], text: bytes | None) -> dict[str, Any]:
-        # An empty list of further arguments, alone, is the payload as a whole: as in Express.
+        # An empty list of arguments without other keys is the payload as a whole, as in Express.
         all_named = payload.keys() <= self._names.keys() and not (
             self._takes_rest and payload.keys() == {self._rest}
         )
         # A function with parameters called "value" or "args" is called by name if other arguments are given,
-        # too: read the other way, these would be lost.
+        # too, which would otherwise be lost.
         if not _RESERVED.isdisjoint(payload) and not (len(payload) > 1 and all_named):
             given = self._in_reserved(payload)
             if given is not None:
@@ -303,7 +303,7 @@ class Binding:
             try:
                 return self._checked(self._in_order([payload]))
             except ArgumentsError:
-                pass  # it is not meant as a whole: what is wrong with the names helps the caller more
+                pass  # probably not meant as a whole: errors about names help the caller more
         return self._checked(payload)
 
     def _in_reserved(self, payload: dict[str, Any]) -> list[Any] | None:
@@ -345,10 +345,10 @@ class Binding:
             return self._read_again(given, error)
 
     def _read_again(self, given: dict[str, Any], error: BaseException) -> dict[str, Any]:
-        """Read what JSON admits and Pydantic's strict mode does not; else say what is wrong.
+        """Accept what is valid in JSON but not in Pydantic's strict mode; else report the problem.
 
-        It refuses 2.0 as an ``int``. And what a validator of the owner passes on, it does not take for JSON
-        any more: then a date is not made of a text.
+        Strict mode refuses 2.0 as an ``int``. It also no longer treats as JSON what a validator of the owner
+        passes on, and then makes no date from a string.
         """
         details: Sequence[Any] = ()
         if isinstance(error, pydantic.ValidationError):
@@ -380,7 +380,7 @@ class Binding:
         return f"{_path(detail, given)}: {said}"
 
     def _culprits(self, given: dict[str, Any]) -> Iterator[str]:
-        """Say which argument it is that a validator broke at."""
+        """Return the argument whose validator raised an error that is not a validation error."""
         for name, value in given.items():
             try:
                 self._validate(_encoded({name: value}), strict=True)
@@ -428,9 +428,9 @@ class Target:
     Attributes:
         binding: What it takes.
         is_async: Whether a call returns an awaitable, and does not block.
-        takes_context: Whether it gets the function context; if not, that may be None.
-        warnings: What of its arguments is not checked, or cannot be given.
-        obstacle: Why no JSON value can ever call it, or None.
+        takes_context: Whether it gets the function context, which may otherwise be None.
+        warnings: The arguments that are not checked, or cannot be given.
+        obstacle: Why no JSON payload can call it, or None.
     """
 
     def __init__(self, call: Callable[..., Any], *, is_method: bool = False) -> None:
@@ -455,7 +455,7 @@ class MethodTarget(Target):
         self._class = cls
         self._method = method
         self._constructor = Binding(cls)
-        # A constructor of its own may block: then even an asynchronous method is begun in a thread.
+        # A constructor may block: then even an asynchronous method is started in a thread.
         self.is_async = self.is_async and _has_no_constructor(cls)
         self.takes_context = self.takes_context or self._constructor.takes_context
         self.warnings = [*self._constructor.warnings, *self.warnings]
@@ -492,7 +492,7 @@ class MethodTarget(Target):
 
 
 def is_async(call: Any) -> bool:
-    """Return whether calling *call* gives an awaitable."""
+    """Return whether *call* returns an awaitable."""
     while isinstance(call, functools.partial):
         call = call.func
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004
@@ -541,7 +541,7 @@ def _is_filled_list(value: Any) -> TypeGuard[list[Any]]:
 
 
 def _unreadable(payload: Any) -> str:
-    """Say what it is in a *payload* that is JSON, and that Pydantic's parser refuses."""
+    """Return why Pydantic's parser refuses a *payload* that is JSON."""
     try:
         json.dumps(payload, ensure_ascii=False).encode()
     except UnicodeEncodeError:
@@ -554,7 +554,7 @@ def _encoded(value: Any) -> bytes:
         return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
     except RecursionError:
         raise ArgumentsError("the payload is nested too deeply") from None
-    except (TypeError, ValueError) as error:  # a payload of Python's, which nobody has sent
+    except (TypeError, ValueError) as error:  # a Python value as payload, which no request has
         raise ArgumentsError(f"the payload is not JSON: {error}") from None
 
 
@@ -568,7 +568,7 @@ def whole_numbers(value: Any) -> Any:
 
 
 def _is_made(detail: Any, given: Any) -> bool:
-    """Return whether a value of the wrong type is not of the payload, but made by a validator."""
+    """Return whether a value of the wrong type comes from a validator and not from the payload."""
     kind, made = detail["type"], detail["input"]
     if kind == "is_instance_of" or kind in _MADE_OF.get(type(made), ()):
         return True
@@ -577,7 +577,7 @@ def _is_made(detail: Any, given: Any) -> bool:
 
 
 def _conforms(value: Any, schema: Any) -> bool:  # noqa: PLR0911 - one for each keyword
-    """Return whether *value* is of the JSON types that *schema* names; all else is for Pydantic to check."""
+    """Return whether *value* has one of the JSON types in *schema*; Pydantic checks the rest."""
     if not isinstance(schema, Mapping):
         return True
     kinds = schema.get("type", ())

@@ -1,4 +1,4 @@
-"""What a backend function may know about the call it serves."""
+"""The context of a call, for the function that serves it."""
 
 import threading
 from typing import TYPE_CHECKING
@@ -16,10 +16,10 @@ class FunctionContext:
     Attributes:
         request: The request that the call came with; None where a toolset calls the function in its process.
         cancelled: Set when the call's time is over or its server stops. A synchronous function cannot be
-            stopped from outside; one that may run long should look at this now and then and return.
+            stopped from outside; one that may run for long should check this regularly, and return.
     """
 
     request: "BackendRequest" = attrs.field(
         default=None
-    )  # functions of a backend need not ask whether it is there
+    )  # so that functions of a backend need not check it for None
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)

@@ -1,7 +1,7 @@
-"""What the owner of a function declares about it: one frozen value, made by the decorator ``function``.
+"""The declaration of a function by its owner: one frozen value, made by the decorator ``function``.
 
-The decorator only marks. What it says holds wherever the function is offered: in a discovered module, by a
-backend that it is registered with, or among an agent's local functions.
+The decorator only marks. The declaration applies wherever the function is offered: in a discovered module, by
+a backend that it is registered with, or among an agent's local functions.
 """
 
 import functools
@@ -20,11 +20,11 @@ _MARK: Final = "__navai_declaration__"
 
 @frozen(kw_only=True)
 class Declaration:
-    """What is known about a function before it is called.
+    """The name, texts and options of a function.
 
     Attributes:
         name: Its name, by default that of its definition; it is brought into the contract's form.
-        description: What a model is told about it, by default its docstring's first paragraph.
+        description: Its description for models, by default its docstring's first paragraph.
         timeout: Seconds that a call may take; None means the backend's limit, 0 no limit.
     """
 
@@ -33,7 +33,7 @@ class Declaration:
     timeout: float | None = None
 
     def over(self, other: "Declaration") -> "Declaration":
-        """Return *other* with what this one says in its place."""
+        """Return *other*, overridden by the fields that this one sets."""
         return evolve(other, **asdict(self, filter=lambda _, value: value is not None))
 
 
@@ -44,17 +44,17 @@ def function(
     *, name: str | None = None, description: str | None = None, timeout: float | None = None
 ) -> Callable[[F], F]: ...
 def function(call: Any = None, /, **said: Any) -> Any:
-    """Declare a function to offer: ``@function``, or with what is said about it.
+    """Declare a function to offer: ``@function``, or ``@function(name=...)``.
 
-    The function is returned unchanged. It is offered by what discovers or registers it: a functions folder,
-    ``backend.function``, or ``Toolset.load(functions=[...])``.
+    The function is returned unchanged. It is offered where it is discovered or registered: in a functions
+    folder, by ``backend.function``, or by ``Toolset.load(functions=[...])``.
 
     Args:
         call: A function, a class, or another callable that takes attributes.
-        said: The fields of a declaration: ``name``, ``description``, ``timeout``.
+        said: The fields of the declaration: ``name``, ``description``, ``timeout``.
 
     Raises:
-        NavaiConfigError: The callable takes no attributes, as bound methods and builtins.
+        NavaiConfigError: The callable takes no attributes, such as a bound method or a builtin.
     """
 
     def mark(marked: Any) -> Any:
@@ -71,8 +71,8 @@ def function(call: Any = None, /, **said: Any) -> Any:
 
 
 def declaration_of(call: Any) -> Declaration:
-    """Return what the decorator ``function`` said about *call*, or an empty declaration."""
-    # A subclass does not inherit what is said about its base.
+    """Return the declaration of *call* by the decorator ``function``, or an empty one."""
+    # A subclass does not inherit the declaration of its base.
     found = vars(call).get(_MARK) if isinstance(call, type) else getattr(call, _MARK, None)
     declaration = found if isinstance(found, Declaration) else Declaration()
     return declaration.over(declaration_of(call.func)) if isinstance(call, functools.partial) else declaration
@@ -102,7 +102,7 @@ def source_of(call: Any) -> str:
 
 
 def registrable(call: Any) -> Any:
-    """Return *call* as it can be called, without the wrapper of a static method.
+    """Return *call*, without the wrapper of a static method.
 
     Raises:
         NavaiConfigError: It cannot be called, or not without an instance of its class.

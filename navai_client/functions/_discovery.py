@@ -1,4 +1,4 @@
-"""Folders -> modules: which files below a base directory may offer functions, and how each is imported."""
+"""From folders to modules: which files below a base directory may offer functions, and how to import them."""
 
 import functools
 import itertools
@@ -31,9 +31,9 @@ class FunctionModule:
     """A module that may offer functions.
 
     Attributes:
-        path: Its path below the base directory, with slashes: how it is named in sources and warnings.
+        path: Its path below the base directory, with slashes: its name in sources and warnings.
         load: Imports it.
-        hide: Takes out of an error's text what clients may not see.
+        hide: Removes from an error's text what clients must not see.
     """
 
     path: str
@@ -44,8 +44,8 @@ class FunctionModule:
 class ModuleTree:
     """The modules of one base directory, imported under names of their own.
 
-    Its folders are packages of a root that nobody else imports from, so that relative imports work, folders
-    may have names that are no identifiers, and two trees never meet. Only files below the base directory are
+    Its folders are packages under a private root, so that relative imports work, folders may have names that
+    are not identifiers, and two trees never collide. Only files below the base directory are
     imported, their packages' ``__init__.py`` included.
     """
 
@@ -102,7 +102,7 @@ class ModuleTree:
 
 @attrs.frozen
 class DiscoveredModules:
-    """Modules in the order of their paths, and what there is to say about the search."""
+    """Modules in the order of their paths, and the warnings of the search."""
 
     modules: tuple[FunctionModule, ...]
     warnings: tuple[str, ...] = ()
@@ -120,10 +120,10 @@ def discover_function_modules(
     Args:
         base_dir: Where paths begin.
         functions_folders: Entries with commas between them: folders, ``folder/...``, wildcards (``*`` within
-            a segment, ``**`` across), or files. Each is looked for below ``src/``, and as written when that
-            is there. By default ``src/ai/functions-modules``.
+            a segment, ``**`` across), or files. Each is searched below ``src/``, and as written if that
+            exists. By default ``src/ai/functions-modules``.
         agents_folders: Names with commas between them: of a folder entry only these subfolders are taken.
-        hide: Takes out of the text of a failed import what clients may not see.
+        hide: Removes from the text of a failed import what clients must not see.
     """
     base = Path(base_dir).resolve()
     wanted = trim(functions_folders or "") or DEFAULT_FUNCTIONS_FOLDER
@@ -153,7 +153,7 @@ def _loader(tree: ModuleTree, path: str) -> Callable[[], types.ModuleType]:
 
 
 def _clean(entry: str) -> str:
-    """Return *entry* with slashes, and without what would begin outside the base directory."""
+    """Return *entry* with slashes, and without parts that would lead outside the base directory."""
     cleaned = trim(entry).replace("\\", "/")
     while (shorter := _LEADING.sub("", cleaned)) != cleaned:
         cleaned = shorter

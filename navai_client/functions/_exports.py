@@ -1,4 +1,4 @@
-"""One module's exports -> the functions that it offers, with names, descriptions and sources.
+"""From a module's exports to the functions that it offers, with names, descriptions and sources.
 
 The rules are the contract's; the texts of the warnings are the Express backend's.
 """
@@ -21,16 +21,16 @@ _PLAIN: Final = (str, bytes, int, float, complex, bool, type(None))
 
 
 class ExportError(Exception):
-    """A module says that it exports what it does not have."""
+    """A module exports a name that it does not have."""
 
 
 @attrs.frozen
 class Export:
-    """A function that is offered, before it has its final name.
+    """A function to offer, before it has its final name.
 
     Attributes:
-        name: What its name is made of, unless the declaration has one.
-        description: What a model is told about it, unless its docstring or the declaration says it.
+        name: The source of its name, unless the declaration has one.
+        description: Its description for models, unless its docstring or the declaration has one.
         source: Where it comes from: ``{path}#{export}`` or ``{path}#{export}.{member}``.
         call: The function itself.
         method: The class and the name, if it is a method that needs an instance.
@@ -43,7 +43,7 @@ class Export:
     method: tuple[type, str] | None = None
 
     def declaration(self) -> Declaration:
-        """Return what is declared about it, with a name and a description in any case."""
+        """Return its declaration, completed with a name and a description."""
         said = first_paragraph(unwrapped(self.call)) or self.description
         return declaration_of(self.call).over(Declaration(name=self.name, description=said))
 
@@ -57,10 +57,10 @@ class Export:
 
 
 def exports_of_module(path: str, module: types.ModuleType, warn: Callable[[str], None]) -> Iterator[Export]:
-    """Yield what *module*, known as *path*, offers; call *warn* for what it does not.
+    """Yield the functions of *module*, known as *path*; call *warn* for exports that are ignored.
 
     The names in ``__all__`` are taken; without it, the public functions and classes that the module itself
-    defines, in the order of their definition. A name that it imported is none of them.
+    defines, in the order of their definition. Names that it imported are not offered.
 
     Raises:
         ExportError: ``__all__`` has a name that the module does not.
@@ -79,7 +79,7 @@ def exports_of_module(path: str, module: types.ModuleType, warn: Callable[[str],
 
 
 def exports_of_value(path: str, name: str, value: Any, warn: Callable[[str], None]) -> Iterator[Export]:
-    """Yield what the export *name* offers: a function, a class's methods, an object's members."""
+    """Yield the functions of the export *name*: itself, a class's methods or an object's members."""
     if isinstance(value, type):
         yield from _exports_of_class(path, name, value, warn)
     elif callable(value):
@@ -140,7 +140,7 @@ def _exports_of_class(path: str, name: str, cls: type, warn: Callable[[str], Non
 
 
 def _is_data(cls: type) -> bool:
-    """Whether *cls* is a type that functions take, give or raise: nobody expects a tool of it."""
+    """Whether *cls* is a type that functions take, return or raise, and not meant as a tool."""
     return (
         issubclass(cls, BaseException | enum.Enum)
         or typing.is_typeddict(cls)

@@ -1,4 +1,4 @@
-"""Type hints: resolved one by one, and brought into a form that Pydantic can check.
+"""Type hints: resolved one by one, and converted to a form that Pydantic can check.
 
 A name that cannot be resolved costs the check of its own parameter only. attrs classes, data classes and
 TypedDicts are checked by their fields; instances are made by calling the class, so that converters,
@@ -40,7 +40,7 @@ _ALIASES: Final = (
     typing_extensions.TypeAliasType, getattr(typing, "TypeAliasType", typing_extensions.TypeAliasType)
 )  # fmt: skip
 _QUALIFIERS: Final = (typing_extensions.Required, typing_extensions.NotRequired, typing_extensions.ReadOnly)
-# Pydantic checks the items of these while the function reads them: too late for an argument's error.
+# Pydantic checks the items of these while the function reads them, too late to refuse the argument.
 _LAZY: Final = (
     collections.abc.Iterable, collections.abc.Iterator, collections.abc.Collection, collections.abc.Generator
 )  # fmt: skip
@@ -54,7 +54,7 @@ _FORMAT: Final[Any] = {"annotation_format": 3} if sys.version_info >= (3, 14) el
 
 
 class UnresolvedHintError(Exception):
-    """A hint has a name that is not there at run time; the message says which."""
+    """A hint has a name that does not exist at run time; the message says which."""
 
 
 def parameters_of(call: Any) -> list[inspect.Parameter]:
@@ -68,7 +68,7 @@ def parameters_of(call: Any) -> list[inspect.Parameter]:
 
 
 def has_signature(call: Any) -> bool:
-    """Return whether it is known what *call* takes, which is not so for some builtins."""
+    """Return whether *call* has a signature, which some builtins do not."""
     try:
         inspect.signature(call, **_FORMAT)
     except (ValueError, TypeError):
@@ -105,13 +105,13 @@ class Hints:
     """The hints of one callable or class.
 
     Attributes:
-        warnings: What could not be resolved.
+        warnings: The hints that could not be resolved.
     """
 
     def __init__(self, call: Any, variables: Mapping[Any, Any] = {}) -> None:
         self._inner = unwrapped(call)
         owner = getattr(call, "__self__", call)
-        self._owner = owner if isinstance(owner, type) else type(owner)  # what "Self" means
+        self._owner = owner if isinstance(owner, type) else type(owner)  # the class of "Self"
         self._variables = variables
         self._adapted: dict[Any, Any] = {}
         self.warnings: list[str] = []
@@ -131,7 +131,7 @@ class Hints:
         return _substituted(_resolved(parameter.annotation, *self._namespaces), self._variables)
 
     def is_context(self, parameter: inspect.Parameter) -> bool:
-        """Return whether *parameter* gets the function context: by its hint, or without one by its name."""
+        """Return whether *parameter* gets the function context: by its hint, else by its name."""
         if parameter.kind not in _NAMED:
             return False
         try:
@@ -144,7 +144,7 @@ class Hints:
         return hint is FunctionContext or FunctionContext in get_args(hint)
 
     def unpacked(self, parameters: Iterable[inspect.Parameter]) -> Iterator[inspect.Parameter]:
-        """Yield *parameters*, and in the place of ``**names: Unpack[...]`` one for each key."""
+        """Yield *parameters*, with one for each key instead of ``**names: Unpack[...]``."""
         for each in parameters:
             hint: Any = None
             if each.kind is _Kind.VAR_KEYWORD:
@@ -162,7 +162,7 @@ class Hints:
         """Return the field of a TypedDict that checks values of *parameter*."""
         try:
             hint: Any = self.adapted(self.of(parameter))
-        # The boundary to the owner's types, which may raise anything when they are looked at.
+        # The boundary to the owner's types, which may raise any exception when they are inspected.
         except Exception as error:  # noqa: BLE001
             self.warnings.append(f'parameter "{parameter.name}" is not checked: {message_of(error)}')
             hint = Any
@@ -186,7 +186,7 @@ class Hints:
         return typing_extensions.NotRequired[hint]
 
     def adapted(self, hint: Any) -> Any:  # noqa: C901, PLR0911, PLR0912 - one for each kind
-        """Return *hint* with what Pydantic cannot check as it stands replaced by what it can."""
+        """Return *hint* with the parts that Pydantic cannot check replaced by equivalent ones that it can."""
         origin, arguments = get_origin(hint), get_args(hint)
         if isinstance(hint, typing.ParamSpecArgs | typing.ParamSpecKwargs):
             raise UnresolvedHintError("its type is that of another function")
@@ -235,7 +235,7 @@ class Hints:
         return self._adapted[hint]
 
     def _record(self, hint: Any, cls: Any, arguments: Sequence[Any]) -> Any:
-        if hint in self._adapted:  # a class may hold itself
+        if hint in self._adapted:  # a class may be recursive
             return self._adapted[hint]
         if (msgspec := sys.modules.get("msgspec")) is not None and issubclass(cls, msgspec.Struct):
             return Annotated[Any, _StructSchema(hint)]
@@ -259,7 +259,7 @@ class Hints:
                 parameter = _Kind(_identifier(name), _Kind.KEYWORD_ONLY, annotation=annotation)
                 field = hints.field(parameter)
                 qualifier = get_origin(get_args(field)[0])
-                # None for an annotation that is no text: its qualifier has gone into __required_keys__.
+                # None for an annotation that is not a string: its qualifier is in __required_keys__.
                 if qualifier not in (typing_extensions.Required, typing_extensions.NotRequired):
                     is_required = name in cls.__required_keys__
                     qualifier = typing_extensions.Required if is_required else typing_extensions.NotRequired
@@ -273,13 +273,13 @@ class Hints:
                 elif parameter.kind is _Kind.VAR_KEYWORD:
                     fields.__pydantic_config__["extra"] = "allow"
         fields.__annotations__ = found
-        # A data class without a docstring has its signature in the place of one.
+        # The docstring of a data class without one is its signature.
         fields.__doc__ = None if (cls.__doc__ or "").startswith(f"{cls.__name__}(") else cls.__doc__
         return self._adapted[hint]
 
 
 def is_required(parameter: inspect.Parameter) -> bool:
-    """Return whether a call without *parameter* cannot be made."""
+    """Return whether *parameter* is required."""
     default = parameter.default
     return parameter.kind in _NAMED and (
         default.is_required() if isinstance(default, FieldInfo) else default is _Kind.empty
@@ -315,7 +315,7 @@ def fits(default: Any, hint: Any) -> bool:
 
 
 def _is_known(hint: Any) -> bool:
-    """Return whether Pydantic knows a form in JSON for *hint*, which is not so for a class of any kind."""
+    """Return whether Pydantic knows a JSON form for *hint*, which it does not for arbitrary classes."""
     try:
         pydantic.TypeAdapter(hint)
     except pydantic.PydanticSchemaGenerationError:
@@ -337,7 +337,7 @@ def is_record(cls: Any) -> bool:
 
 
 def _made(cls: Callable[..., Any], in_order: Iterable[str], values: dict[str, Any]) -> Any:
-    """Make an instance; whatever its constructor raises is the argument's error."""
+    """Make an instance; whatever its constructor raises is an error of the argument."""
     positional = [values.pop(name) for name in in_order if name in values]
     try:
         return cls(*positional, **values)
@@ -358,7 +358,7 @@ def _metadata(each: Any) -> Any:
 
 
 def _exact(hint: Any, values: Iterable[Any], choices: Iterable[Any]) -> Any:
-    """Tell 1 from true in a ``Literal`` or an enum of numbers, which Pydantic does not."""
+    """Distinguish 1 from true in a ``Literal`` or an enum of numbers, which Pydantic does not."""
     try:
         known = list(zip(map(to_jsonable_python, values), choices, strict=True))
     except ValueError:  # as for an enum of objects, which Pydantic refuses, too
@@ -378,7 +378,7 @@ def _exact(hint: Any, values: Iterable[Any], choices: Iterable[Any]) -> Any:
 
 
 def _is_base64(metadata: Any) -> bool:
-    """Return whether *metadata* decodes what every ``bytes`` of JSON is decoded from already."""
+    """Return whether *metadata* decodes base64, which this package already does for all ``bytes``."""
     return isinstance(metadata, pydantic.EncodedBytes) and metadata.encoder is pydantic.Base64Encoder
 
 
@@ -396,7 +396,7 @@ def _with_default(hint: Any, default: Any) -> Any:
 
 
 def _identifier(name: str) -> str:
-    """Return *name*, a key of a TypedDict, or another one for the parameter that stands for it."""
+    """Return *name*, a key of a TypedDict, or another name for its parameter."""
     return name if name.isidentifier() and not keyword.iskeyword(name) else "value"
 
 
@@ -466,7 +466,7 @@ def _resolved(annotation: Any, global_names: dict[str, Any], local_names: dict[s
     holder.__annotations__ = {"hint": annotation}
     try:
         hint = typing.get_type_hints(holder, global_names, local_names, include_extras=True)["hint"]
-    # The boundary to the owner's annotations, which are code.
+    # The boundary to the owner's annotations, which are executed.
     except Exception as error:  # noqa: BLE001
         raise UnresolvedHintError(message_of(error)) from None
     return _resolved(hint.type, global_names, local_names) if isinstance(hint, dataclasses.InitVar) else hint

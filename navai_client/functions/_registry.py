@@ -1,4 +1,4 @@
-"""Exports -> named functions: the allow-list of what a backend or an agent runs."""
+"""From exports to named functions: the allow-list of a backend or an agent."""
 
 import logging
 import re
@@ -24,10 +24,10 @@ _log: Final = logging.getLogger("navai_client.functions")
 
 @attrs.frozen
 class RegisteredFunction:
-    """One function that is offered.
+    """One offered function.
 
     Attributes:
-        declaration: What its owner says about it; its name is the one that it is called by.
+        declaration: Its declaration; its name is final.
         source: Where it was defined.
         parameters: The JSON Schema of its arguments.
         target: How it is called.
@@ -47,7 +47,7 @@ class RegisteredFunction:
 
     @property
     def description(self) -> str:
-        """What a model is told about it."""
+        """Its description for models."""
         return self.declaration.description or ""
 
     @property
@@ -57,7 +57,7 @@ class RegisteredFunction:
 
 
 class FunctionRegistry:
-    """Named functions, in the order in which they came, and the warnings that came with them."""
+    """Named functions in the order of their registration, and the warnings about them."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, RegisteredFunction] = {}
@@ -66,17 +66,17 @@ class FunctionRegistry:
 
     @property
     def version(self) -> int:
-        """A number that changes with every function and every warning taken in."""
+        """A number that changes with each function and each warning that is added."""
         return len(self._by_name) + len(self.warnings)
 
     @property
     def functions(self) -> tuple[RegisteredFunction, ...]:
-        """Every function, in order."""
+        """All functions, in order."""
         return tuple(self._by_name.values())
 
     @property
     def names(self) -> list[str]:
-        """Every name, in order."""
+        """All names, in order."""
         return list(self._by_name)
 
     def find(self, name: str) -> RegisteredFunction | None:
@@ -84,16 +84,16 @@ class FunctionRegistry:
         return self._by_name.get(name)
 
     def warn(self, warning: str) -> None:
-        """Take in a warning, and log it."""
+        """Add a warning, and log it."""
         self.warnings.append(warning)
         _log.warning("%s", warning.encode("unicode_escape").decode())  # one line each
 
     def add(self, export: Export, said: Declaration = _NOTHING_SAID) -> RegisteredFunction | None:
-        """Give *export* its final name and take it in; one that no JSON value can call is a warning.
+        """Give *export* its final name and add it; one that no JSON payload can call becomes a warning.
 
         Args:
             export: The function.
-            said: What is said about it here, rather than where it is defined.
+            said: Its declaration here, which overrides that of its definition.
 
         Raises:
             NavaiConfigError: It cannot be read, or a default is not a value of its parameter's type.
@@ -126,7 +126,7 @@ class FunctionRegistry:
         return function
 
     def add_value(self, path: str, name: str, value: Any, said: Declaration = _NOTHING_SAID) -> None:
-        """Take in a function, or a class's methods, handed over directly.
+        """Add a function, or a class's methods, passed in directly.
 
         Raises:
             NavaiConfigError: A default is not a value of its parameter's type.
@@ -135,14 +135,14 @@ class FunctionRegistry:
             self.add(export, said)
 
     def add_module(self, module: FunctionModule) -> None:
-        """Import *module* and take in what it exports; a module that fails is a warning."""
+        """Import *module* and add its exports; a module that fails becomes a warning."""
         try:
             for export in exports_of_module(module.path, module.load(), self.warn):
                 try:
                     self.add(export)
                 except NavaiConfigError as error:
                     self.warn(f"[navai] Ignored {export.source}: {error}")
-        # The boundary to the owner's code: a module may raise anything while it is imported and read.
+        # The boundary to the owner's code: importing and reading a module may raise any exception.
         except (Exception, SystemExit) as error:  # noqa: BLE001
             self.warn(f"[navai] Failed to load {module.path}: {module.hide(message_of(error))}")
 

@@ -1,4 +1,4 @@
-r"""What a function returned, as JSON.
+r"""The result of a function, as JSON.
 
 Pydantic encodes it. NaN and the infinities become null, as in JavaScript: a failure that is reported after
 the function ran invites a second run. Lone surrogates travel as ``\uXXXX``: UTF-8 has no form for them.
@@ -58,7 +58,7 @@ def encode_result(result: Any) -> bytes:
         raise
     except RecursionError:
         raise ResultError("The result is nested too deeply, or contains itself.") from None
-    # The boundary to the owner's code: a model that encodes itself may raise anything.
+    # The boundary to the owner's code: a model that encodes itself may raise any exception.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         raise ResultError(message_of(error)) from None
 
@@ -92,7 +92,7 @@ def _is_plain(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
-    """Return *value* with what Pydantic would encode otherwise, or not at all, replaced."""
+    """Return *value* with the parts replaced that Pydantic would encode differently, or not at all."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if type(value) in _SCALARS or isinstance(value, str | type):
@@ -140,7 +140,7 @@ def _name(key: Any) -> str:
 
 
 def _other(value: Any) -> Any:
-    """Return what stands for *value*, which Pydantic does not know."""
+    """Return a replacement for *value*, which Pydantic does not know."""
     msgspec = sys.modules.get("msgspec")
     if msgspec is not None and isinstance(value, msgspec.Struct):
         return msgspec.to_builtins(value, enc_hook=jsonable)

@@ -1,4 +1,4 @@
-"""JSON Schemas of arguments, and what a docstring says about them."""
+"""JSON Schemas of arguments, and their descriptions in docstrings."""
 
 import copy
 import inspect
@@ -39,7 +39,7 @@ class UnusableSchemaError(Exception):
 
 
 class ArgumentsSchema(GenerateJsonSchema):
-    """Pydantic's schemas without what it makes up (titles) and without what it does not check."""
+    """Pydantic's schemas without generated titles, and without anything that Pydantic does not check."""
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as its base has it
 
@@ -48,11 +48,11 @@ class ArgumentsSchema(GenerateJsonSchema):
         return False
 
     def set_schema(self, schema: Any) -> dict[str, Any]:
-        """Describe a set, which takes an item that comes twice."""
+        """Describe a set, which accepts repeated items."""
         return self._without_unique(super().set_schema(schema))
 
     def frozenset_schema(self, schema: Any) -> dict[str, Any]:
-        """Describe a frozen set, which takes an item that comes twice."""
+        """Describe a frozen set, which accepts repeated items."""
         return self._without_unique(super().frozenset_schema(schema))
 
     def dict_schema(self, schema: Any) -> dict[str, Any]:
@@ -63,14 +63,14 @@ class ArgumentsSchema(GenerateJsonSchema):
         return described
 
     def bytes_schema(self, schema: Any) -> dict[str, Any]:
-        """Describe bytes in base64, whose characters their limits do not count."""
+        """Describe bytes in base64, without limits, which count bytes and not characters."""
         described = super().bytes_schema(schema)
         if described["format"] != "base64url":
             return described
         return {"type": "string", "contentEncoding": "base64"}
 
     def is_subclass_schema(self, schema: Any) -> dict[str, Any]:
-        """Refuse a class, which no JSON value is."""
+        """Refuse a class, which has no JSON form."""
         return self.handle_invalid_for_json_schema(schema, "a class")
 
     @staticmethod
@@ -86,7 +86,7 @@ def first_paragraph(inner: Any) -> str:
 
 
 def parameter_descriptions(inner: Any) -> dict[str, str]:
-    """Return what a docstring (in Google's, NumPy's or Sphinx's form) says about the parameters."""
+    """Return the descriptions of the parameters in a docstring of Google's, NumPy's or Sphinx's style."""
     text = inspect.getdoc(inner)
     if not text or "\n" not in text:
         return {}
@@ -97,7 +97,7 @@ def parameter_descriptions(inner: Any) -> dict[str, str]:
 def inline_refs(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of *schema* in which each ``$ref`` is replaced by its target.
 
-    A recursive reference becomes an open schema at its second occurrence; so does one out of the schema.
+    A recursive reference becomes an open schema at its second occurrence, and so does an external one.
 
     Raises:
         UnusableSchemaError: It is too large.

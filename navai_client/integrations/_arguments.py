@@ -52,7 +52,7 @@ def read_arguments(given: Mapping[str, Any] | str | bytes | None) -> dict[str, A
 def inlined(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a deep copy of *schema* in which each ``$ref`` is replaced by its target.
 
-    A recursive reference becomes an open schema at its second occurrence; so does one out of the schema.
+    A recursive reference becomes an open schema at its second occurrence, and so does an external one.
 
     Raises:
         UnusableSchemaError: It is not a valid schema of an object, or too large.

@@ -188,7 +188,7 @@ class NavaiBackend:
         Args:
             call: What is registered; it is returned as it came.
             name: Its name, by default that of its definition; brought into the contract's form.
-            description: What the model is told about it, by default its docstring's first paragraph.
+            description: Its description for models, by default its docstring's first paragraph.
             timeout: Seconds that a call may take, by default the backend's limit; 0 means no limit.
 
         Raises:
