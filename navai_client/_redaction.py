@@ -161,7 +161,7 @@ class Redactor:
         try:
             masked = self._fit(text, deadline)
             if (masked != text or (self._patterns and _can_have_private_names(text))) and _is_json(text):
-                masked = self._fit_json(text, deadline)
+                masked = self._fit_json(text, deadline, only_private=masked == text)
         except _DeadlinePassedError:
             return _NOT_SHOWN.encode()
         return content if masked == text else masked.encode("utf-8", "surrogateescape")
@@ -227,8 +227,11 @@ class Redactor:
                         break
                     yield match.span(match.lastindex or 0)
 
-    def _fit_json(self, text: str, deadline: float) -> str:
-        """Return the JSON *text* with its values and names masked in place; the rest stays as it is."""
+    def _fit_json(self, text: str, deadline: float, *, only_private: bool) -> str:
+        """Return the JSON *text* with its values and names masked in place; the rest stays as it is.
+
+        With *only_private*, only the values of private members are masked.
+        """
         pieces, done, depth = [], 0, 0
         is_next_private = False
         private_depth = 0  # of the array or object around, the value of a private member; 0 if there is none
@@ -245,8 +248,9 @@ class Redactor:
             else:
                 written = string or token[0]
                 hidden = not colon and (is_next_private or private_depth > 0)
-                pieces += [text[done : token.start()], self._fit_value(written, deadline, hidden=hidden)]
-                done = token.start() + len(written)
+                if hidden or not only_private:
+                    pieces += [text[done : token.start()], self._fit_value(written, deadline, hidden=hidden)]
+                    done = token.start() + len(written)
             is_next_private = bool(colon) and self._patterns and is_private(json.loads(string))
         return "".join([*pieces, text[done:]])
 
