@@ -96,7 +96,7 @@ class _Client(ABC, Generic[AnyTransport]):
         timeout: float | None = 30.0,
         max_retries: int = 2,
         max_response_bytes: int = 16 * 2**20,
-        verify: bool | str | ssl.SSLContext = True,
+        verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
         proxy: str | None = None,
         transport: Any = None,
         http_client: Any = None,

@@ -24,7 +24,6 @@ import anyio
 import httpcore
 import httpx
 
-from navai_client.errors import NavaiConfigError
 from navai_client.transports import Call, _network
 from navai_client.transports._httpx import Library, exchange, exchange_async
 from navai_client.transports._network import Origin, connect, encrypt, remaining
@@ -392,12 +391,8 @@ def _errors_of(proxy: Proxy | None) -> tuple[type[Exception], ...]:
     """Return the exceptions of *proxy* that httpcore raises without converting them."""
     if proxy is None or not proxy.scheme.startswith("socks"):
         return ()
-    try:
-        import socksio  # noqa: PLC0415 - an optional dependency of httpx
-    except ImportError:
-        raise NavaiConfigError(
-            f"{proxy.source} is a SOCKS proxy, for which socksio is missing: pip install 'httpx[socks]'"
-        ) from None
+    import socksio  # noqa: PLC0415 - an optional dependency of httpx, there if a SOCKS proxy was accepted
+
     return (socksio.SOCKSError,)
 
 

@@ -7,6 +7,7 @@ count, and a proxy's URL is read only for the origins that use it.
 
 import ipaddress
 import urllib.request
+from importlib.util import find_spec
 
 from attrs import field, frozen
 
@@ -52,6 +53,10 @@ class Proxy:
             raise NavaiConfigError(
                 f"{source} is not a proxy's URL: it is a text such as http://proxy:8080, "
                 "with one of the schemes http, https, socks5 and socks5h."
+            )
+        if parsed.url.scheme.startswith("socks") and find_spec("socksio") is None:
+            raise NavaiConfigError(
+                f"{source} is a SOCKS proxy, for which socksio is missing: pip install 'httpx[socks]'"
             )
         return cls(source, parsed.url.scheme, host, parsed.url.port, parsed.auth)
 

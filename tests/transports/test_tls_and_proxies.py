@@ -4,7 +4,6 @@ import contextlib
 import re
 import socket
 import ssl
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ import pytest
 import trustme
 
 from navai_client import NavaiConfigError, NavaiTimeoutError, NavaiTransportError
-from navai_client.transports import _network, _tls
+from navai_client.transports import _network, _proxies, _tls
 from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
 from navai_client.transports._network import Target
 from navai_client.transports._proxies import Proxies
@@ -335,13 +334,29 @@ def test_an_invalid_proxy_of_the_environment_is_a_configuration_error(
 
 
 def test_a_socks_proxy_needs_a_library_that_is_named(made: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "socksio", None)
+    monkeypatch.setattr(_proxies, "find_spec", lambda name: None)
+    address, remedy = "socks5://user:hidden-word@host", r"socksio.*pip install 'httpx\[socks\]'"
+    with pytest.raises(NavaiConfigError, match=f"proxy is.*{remedy}") as caught:
+        made("http://backend.test", proxy=address)
+    assert "hidden-word" not in str(caught.value)
+    monkeypatch.setenv("ALL_PROXY", address)
     with (
-        made("http://backend.test", proxy="socks5://user:hidden-word@host") as client,
-        pytest.raises(NavaiConfigError, match=r"socksio.*pip install 'httpx\[socks\]'") as caught,
+        made("http://backend.test") as client,
+        pytest.raises(NavaiConfigError, match=f"ALL_PROXY is.*{remedy}") as caught,
     ):
         client.execute_function("f")
     assert "hidden-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize("no_proxy", ["127.0.0.1", "localhost,127.0.0.0/8,::1", "*"])
+def test_a_proxy_that_is_not_used_is_not_read(
+    no_proxy: str, made: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:1")  # as desktops set it
+    monkeypatch.setenv("HTTPS_PROXY", "nonsense")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    with FaultServer(good) as server, made(server.url) as client:
+        assert client.execute_function("f") == "done"
 
 
 def socks(onward: str | None) -> Callable[[Peer], object]:
