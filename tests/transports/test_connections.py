@@ -16,6 +16,8 @@ import trustme
 import uvloop
 
 from navai_client import AsyncNavaiBackendClient, NavaiTimeoutError, NavaiTransportError
+from navai_client.integrations.toolset import Toolset
+from navai_client.models import BackendFunction, FunctionList
 from navai_client.transports import Call, _network, _pool
 from navai_client.transports._default import AsyncHTTPXTransport
 from navai_client.transports.fast import AsyncFastTransport
@@ -421,6 +423,34 @@ def test_calls_that_were_sent_and_abandoned_do_not_delay_others(through: str, ti
             assert transport._slots._value == 100
 
     asyncio.run(main())
+
+
+def test_calls_that_a_toolset_carries_on_are_not_abandoned(
+    through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interruption cancels whoever waits for a tool, and the tool's result is still needed."""
+    monkeypatch.setattr(_pool, "_ABANDONED_FOR", 0.0)
+    outcomes: list[Any] = []
+
+    async def main() -> None:
+        slow = asyncio.Event()
+        async with (
+            LoopBackend(slow.wait) as backend,
+            AsyncNavaiBackendClient(backend.url, transport=TRANSPORTS[through]()) as client,
+        ):
+            listed = FunctionList(functions=(BackendFunction(name="book"),))
+            toolset = Toolset(client, listed, after=lambda _, outcome: outcomes.append(outcome))
+            call = asyncio.create_task(toolset.call("book", {"payload": {"table": 7}}))
+            await _until(lambda: len(backend.arrived) == 1)
+            call.cancel()
+            await asyncio.wait([call])
+            await asyncio.sleep(0.05)
+            slow.set()
+            await toolset.close()
+            assert not backend.abandoned
+
+    asyncio.run(main())
+    assert [outcome.ok for outcome in outcomes] == [True]
 
 
 async def _until(condition: Callable[[], bool]) -> None:
