@@ -16,7 +16,7 @@ from navai_client.server._http import BackendRequest, BackendResponse
 _log: Final = logging.getLogger("navai_client.server.access")
 
 _LONGEST_PATH: Final = 200  # characters: beyond them, a path from outside would only fill the log
-_DELAY_S: Final = 0.1  # what a person who watches the log does not notice
+_DELAY_S: Final = 0.1  # unnoticeable to a person who watches the log
 # POSIX keeps a write of up to PIPE_BUF bytes, 4096 on Linux, apart from those of other processes. The longest
 # line, added to a buffer of this size, stays below.
 _MAX_BUFFERED_BYTES: Final = 3500
@@ -118,7 +118,7 @@ class AccessLines:
             self._stream.write(text)
             self._stream.flush()
         except (OSError, ValueError):
-            return  # a log that nobody reads any more is no reason to stop serving
+            return  # a log without a reader does not stop the server
 
 
 @functools.lru_cache(maxsize=256)

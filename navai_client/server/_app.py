@@ -36,7 +36,7 @@ Send = Callable[[Message], Awaitable[None]]
 
 _F = TypeVar("_F")
 
-# What is safe in a log line: UUIDs, trace ids, base64. Longer ids get one of ours.
+# Ids that are safe in a log line: UUIDs, trace ids, base64. Other ids are replaced.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 _WITHOUT_BODY: Final = (204, 304)  # RFC 9110, section 6.4.1
 _MODELS_WITH_AN_END: Final = frozenset(
@@ -74,15 +74,15 @@ class NavaiBackend:
         access_log: AccessLog | None = AccessRecords(),  # noqa: B008 - it holds nothing
         **settings: Unpack[BackendKeywords],
     ) -> None:
-        """Put a backend together.
+        """Make a backend.
 
         Args:
-            options: What client secrets and speech are made with; by default read from *env*.
-            env: Sets what is not given; by default the process's environment.
+            options: The settings for client secrets and speech; by default read from *env*.
+            env: The source of settings that are not given; by default the process's environment.
             demo: Whether to offer sample functions, and client secrets that open no session. The inspector is
                 then served unless the environment or *settings* say otherwise.
             discover: Whether to search folders for functions.
-            services: Mints and speaks instead of OpenAI and ElevenLabs.
+            services: Mints secrets and synthesizes speech instead of OpenAI and ElevenLabs.
             access_log: Where responses are recorded, by default in the logger
                 ``navai_client.server.access``; None records nothing.
             settings: Fields of :class:`~navai_client.server.ServerSettings`, such as ``access_token``.
@@ -126,11 +126,11 @@ class NavaiBackend:
                 self._registry.add_value("demo", function.__name__, function)
 
     def functions(self) -> FunctionRegistry:
-        """Return the functions. The first call loads the modules that export some."""
+        """Return the functions. The first call loads the modules."""
         if not self._loaded:
             self._loaded = True
             folders = self.settings.functions_folders or ""
-            # Functions that are registered in code need no folder, and no warning that there is none.
+            # A backend with functions registered in code needs no folder, and no warning that it is missing.
             if folders or not self._registry.names or (self._base_dir / DEFAULT_FUNCTIONS_FOLDER).is_dir():
                 agents = self.settings.agents_folders or ""
                 found = discover_function_modules(self._base_dir, folders, agents, hide=self._redact)
@@ -141,7 +141,7 @@ class NavaiBackend:
         return self._registry
 
     def start(self) -> None:
-        """Load the functions, and log what the owner should know."""
+        """Load the functions, and log warnings for the owner."""
         self.functions()
         if self._demo:
             return
@@ -186,7 +186,7 @@ class NavaiBackend:
         """Register a function, or each public method of a class: ``@backend.function`` or with arguments.
 
         Args:
-            call: What is registered; it is returned as it came.
+            call: The function or class; it is returned unchanged.
             name: Its name, by default that of its definition; brought into the contract's form.
             description: Its description for models, by default its docstring's first paragraph.
             timeout: Seconds that a call may take, by default the backend's limit; 0 means no limit.
@@ -224,7 +224,7 @@ class NavaiBackend:
                     response = await self.router.respond(request, body)
         except _DisconnectedError:
             return
-        except Exception:  # noqa: BLE001 - the outer boundary: a defect of ours fails one request, not the server
+        except Exception:  # noqa: BLE001 - the outer boundary: a defect of the server fails one request, not the process
             _log.exception("Request %s failed.", request.request_id)
             response = error_response(500, "Internal server error.")
         await self._send(request, response, send)

@@ -1,4 +1,4 @@
-"""One call of a function: it ends once, with a result or a failure, for everyone who waits for it.
+"""One call of a function: it ends once, with a result or a failure, for all that wait for it.
 
 A call does not belong to a request: its callers may leave, and it goes on until it ends, is cancelled, or its
 time is over. Everything here happens on the event loop.
@@ -14,11 +14,11 @@ from navai_client.functions._context import FunctionContext
 
 
 class FunctionFailure(Exception):  # noqa: N818 - it is not an error of the server
-    """A call without a result; the message is what its caller may know."""
+    """A call that failed; its caller gets the message."""
 
 
 Outcome = bytes | FunctionFailure
-"""How a call ends: with its result as JSON, or with a failure."""
+"""The end of a call: its result as JSON, or a failure."""
 
 
 class RunningCall(msgspec.Struct, eq=False):
@@ -27,8 +27,8 @@ class RunningCall(msgspec.Struct, eq=False):
     Attributes:
         name: The function's name.
         context: The function's context, if it takes one.
-        running: The calls that run: this is one of them until it ends.
-        outcome: How it ended; None while it runs, and if it was cancelled.
+        running: The running calls, which include this one until it ends.
+        outcome: Its result or failure; None while it runs, and if it was cancelled.
         late: The outcome of a call whose time is over, whatever it does after that.
         timeout: Seconds that it may take.
         deadline: When they are over, on the clock of the event loop.
@@ -76,11 +76,11 @@ class RunningCall(msgspec.Struct, eq=False):
         for waiter in self._waiting or ():
             if not waiter.done():
                 waiter.set_result(None)
-        # It may be kept for long, for its outcome alone.
+        # It may be kept for a long time, only for its outcome.
         self.context = self.task = self.abandon = self.on_end = self._waiting = None
 
     def cancel(self) -> None:
-        """Stop the function as far as that is possible."""
+        """Stop the function if possible."""
         if self.context is not None:
             self.context.cancelled.set()
         if self.task is not None:

@@ -32,7 +32,7 @@ class CrossOrigin:
         )
 
     def headers(self, request: BackendRequest) -> tuple[Header, ...]:
-        """Return what every response to *request* carries, errors included."""
+        """Return the headers for every response to *request*, errors included."""
         origin = request.raw_headers.get(b"origin")
         if origin is None or not self.allows(origin.decode("latin-1")):
             return (_VARY,)

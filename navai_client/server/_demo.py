@@ -1,4 +1,4 @@
-"""What ``--demo`` serves: sample functions of a small shop, and client secrets that open no session."""
+"""The backend of ``--demo``: sample functions of a small shop, and client secrets that open no session."""
 
 import asyncio
 import base64
@@ -30,7 +30,7 @@ _SILENCE: Final = (
 
 
 class DemoServices:
-    """Answers as OpenAI and ElevenLabs would, without calling them."""
+    """Responds as OpenAI and ElevenLabs would, without calling them."""
 
     def __init__(self, ttl: int = 600) -> None:
         """Mint secrets that expire after *ttl* seconds."""
@@ -56,7 +56,7 @@ class DemoServices:
         }
 
     async def aclose(self) -> None:
-        """Do nothing: nothing is held."""
+        """Do nothing: there are no connections."""
 
 
 _PRICES = {"coffee": Decimal("2.80"), "tea": Decimal("2.40"), "cake": Decimal("3.90")}

@@ -41,8 +41,8 @@ class Invoker:
         """Run synchronous functions in *threads*.
 
         Args:
-            threads: For synchronous functions.
-            redact: Removes from a failure what callers must not see.
+            threads: The threads for synchronous functions.
+            redact: Removes secrets and paths from a failure.
             timeout: Seconds that a call may take whose function declares nothing else; None means no limit.
             keys: Where idempotency keys are kept, by default in memory.
         """
@@ -71,14 +71,14 @@ class Invoker:
         time, or a result without a form in JSON.
 
         Args:
-            function: What is called.
-            payload: What was sent.
+            function: The function.
+            payload: Its payload.
             request: For the function's context.
-            caller: To whom the key belongs; None while callers are not told apart.
+            caller: The owner of the key; None as long as callers are not distinguished.
             key: The ``Idempotency-Key``.
 
         Raises:
-            KeyReusedError: The key came before, with another function or payload.
+            KeyReusedError: The key was used before with another function or payload.
         """
         target = function.target
         context = FunctionContext(request) if target.takes_context else None
@@ -93,7 +93,7 @@ class Invoker:
                     return claim.call, True
                 call.on_end = functools.partial(self._keys.finish, claim)
             run = target.prepare(payload, context)
-            # Nothing but the function's own code may come after this: a claim that was started may have been
+            # Only the function's own code may come after this: a claim that was started may have been
             # executed, whatever happens to this process.
             if claim is not None and not await self._keys.start(claim):
                 call.end(FunctionFailure("Another process has taken over this call."))
@@ -115,7 +115,7 @@ class Invoker:
         return call, False
 
     async def close(self) -> None:
-        """Cancel what still runs, and wait a moment for it."""
+        """Cancel the running calls, and wait a moment for them."""
         for call in tuple(self._running):
             self._cancel(call)
         await self._cancelled.close(0)
@@ -128,7 +128,7 @@ class Invoker:
     async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         try:
             outcome = self._outcome(call.name, await run())
-        # The boundary to the owner's code: whatever it raises ends its own call only.
+        # The boundary to the owner's code: an exception ends its own call only.
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -174,13 +174,13 @@ class Invoker:
         self._check_at(min((call.deadline for call in self._running), default=math.inf))
 
     def _end_late(self, call: RunningCall, now: float) -> None:
-        """Stop a call whose time is over. It ends now or, when it has to clean up, after a moment."""
+        """Stop a call whose time is over. It ends now or, if it must clean up, after a moment."""
         if call.late is None:
             call.late = FunctionFailure(f"The function did not finish within {call.timeout:g} seconds.")
             call.deadline = now + _GRACE_S
             self._cancel(call)
         else:
-            _log.warning("Function %s runs on although its time is over and it was cancelled.", call.name)
+            _log.warning("Function %s still runs, although its time is over and it was cancelled.", call.name)
             call.end(None)
 
     def _cancel(self, call: RunningCall) -> None:

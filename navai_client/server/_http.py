@@ -78,7 +78,7 @@ def error_response(status: int, message: str, *headers: Header) -> BackendRespon
 
 
 def etag_of(body: bytes) -> Header:
-    """Return the header that names the content of *body*."""
+    """Return the ``ETag`` header for *body*."""
     return b"etag", b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
 
 
@@ -132,7 +132,7 @@ def decode_call(body: bytes) -> tuple[Any, Payload]:
 
 
 def _decode_leniently(body: bytes) -> Any:
-    """Decode what msgspec refuses and JavaScript writes: a byte order mark, and lone surrogates."""
+    """Decode JSON that msgspec refuses and JavaScript produces: a byte order mark, and lone surrogates."""
     try:
         text = body.removeprefix(_BYTE_ORDER_MARK).decode()
         return json.loads(text, parse_constant=refuse_constant, parse_float=parse_finite)

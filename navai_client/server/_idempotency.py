@@ -1,11 +1,11 @@
 """``Idempotency-Key``: the same call sent twice runs once.
 
 A call claims its key before anything else happens, and starts the claim right before its function runs. A
-call with a key that is claimed already is a copy: it gets the outcome of the first one, if its function and
-its payload are the same.
+call with a key that is claimed already is a repetition: it gets the outcome of the first one, if its function
+and its payload are the same.
 
-``MemoryKeys`` keeps the keys of one process: with several workers, after a restart, and when more keys came
-since than it keeps, a copy runs again.
+``MemoryKeys`` keeps the keys of one process: with several workers, after a restart, and when the key was
+dropped to make room for newer ones, a repetition runs again.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from navai_client.server._calls import Outcome, RunningCall
 Key = tuple[str | None, str]
 """The caller, if it is known, and what it sent as ``Idempotency-Key``."""
 
-_LIFETIME_S: Final = 600.0  # what clients retry, they retry within minutes
+_LIFETIME_S: Final = 600.0  # clients retry within minutes
 _MAX_KEYS: Final = 10_000  # about 5 MB without outcomes
 _MAX_BYTES: Final = 64 * 2**20  # of outcomes; a result may have 16 MiB
 
@@ -31,7 +31,7 @@ _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 
 
 class KeyReusedError(Exception):
-    """The key came before, with another function or payload."""
+    """The key was used before with another function or payload."""
 
 
 class Claim(msgspec.Struct, eq=False):
@@ -39,10 +39,10 @@ class Claim(msgspec.Struct, eq=False):
 
     Attributes:
         key: The key.
-        fingerprint: Of the function and the payload.
+        fingerprint: The fingerprint of the function and the payload.
         call: The call.
         state: ``started`` when the function may have run.
-        expires: When it is forgotten, once it is done.
+        expires: The time at which it is dropped, once it is done.
         size: The bytes of its outcome.
     """
 
@@ -55,22 +55,22 @@ class Claim(msgspec.Struct, eq=False):
 
 
 class Keys(Protocol):
-    """Where keys are kept."""
+    """A store of keys."""
 
     async def claim(self, key: Key, fingerprint: bytes, call: RunningCall) -> Claim:
         """Return the claim of *call*, or that of the call which has the *key*.
 
         Raises:
-            KeyReusedError: The key came before, with another function or payload.
+            KeyReusedError: The key was used before with another function or payload.
         """
         ...
 
     async def start(self, claim: Claim) -> bool:
-        """Set *claim* from claimed to started, and return whether it was still to be had."""
+        """Set *claim* from claimed to started, and return whether it was still claimed."""
         ...
 
     def finish(self, claim: Claim, outcome: Outcome | None) -> None:
-        """Keep the *outcome* of a claim; without one it was cancelled, and its key is free."""
+        """Keep the *outcome* of a claim; without one, it was cancelled, and its key becomes free."""
         ...
 
 
@@ -98,7 +98,7 @@ class MemoryKeys:
         """Return the claim of *call*, or that of the call which has the *key*.
 
         Raises:
-            KeyReusedError: The key came before, with another function or payload.
+            KeyReusedError: The key was used before with another function or payload.
         """
         self._forget(self._clock())
         claim = self._running.get(key) or self._done.get(key)
@@ -109,14 +109,14 @@ class MemoryKeys:
         return claim
 
     async def start(self, claim: Claim) -> bool:
-        """Set *claim* from claimed to started, and return whether it was still to be had."""
+        """Set *claim* from claimed to started, and return whether it was still claimed."""
         if claim.state != "claimed" or self._running.get(claim.key) is not claim:
             return False
         claim.state = "started"
         return True
 
     def finish(self, claim: Claim, outcome: Outcome | None) -> None:
-        """Keep the *outcome* of a claim; without one it was cancelled, and its key is free."""
+        """Keep the *outcome* of a claim; without one, it was cancelled, and its key becomes free."""
         del self._running[claim.key]
         if outcome is None:
             return
@@ -129,7 +129,7 @@ class MemoryKeys:
         self._forget(now)
 
     def _forget(self, now: float) -> None:
-        """Forget, oldest first, what has expired or is too much; a call that still runs is kept."""
+        """Drop, oldest first, claims that have expired or exceed a limit; keep those of running calls."""
         while self._done:
             key, oldest = next(iter(self._done.items()))
             too_much = len(self._done) > self._max_keys or self._bytes > self._max_bytes
@@ -140,7 +140,7 @@ class MemoryKeys:
 
 
 def fingerprint(function: str, payload: Payload) -> bytes:
-    """Return what is the same for the same call: its function, and the value of its payload."""
+    """Return the fingerprint of a call: its function, and the value of its payload."""
     try:
         text = _encode_sorted((function, payload.value))
         if b".0" in text:  # perhaps a whole number: 2.0 is 2 in JSON

@@ -1,4 +1,4 @@
-"""The backend's description of itself in OpenAPI 3.1, made from the table of operations."""
+"""The OpenAPI 3.1 description of the backend, made from the table of operations."""
 
 from collections.abc import Mapping
 from typing import Any, Final

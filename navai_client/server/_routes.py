@@ -1,4 +1,4 @@
-"""The routes: their handlers, who is authorized, and what is refused before its body is read.
+"""The routes: their handlers, the authorization, and the refusals before a body is read.
 
 Statuses and texts are those of the contract. Nothing here knows ASGI or sockets.
 """
@@ -54,7 +54,7 @@ Handler = Callable[[BackendRequest, bytes], Coroutine[Any, Any, BackendResponse]
 
 
 class Services(Protocol):
-    """Mints and speaks for the routes that execute no function."""
+    """Mints secrets and synthesizes speech, for the routes that execute no function."""
 
     async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Mint a client secret; raise :class:`BackendError`."""
@@ -82,7 +82,7 @@ class _Route:
 class Router:
     """Responds to requests.
 
-    :meth:`refuse` sees a request first, and refuses what can be refused before the body is read.
+    :meth:`refuse` gets each request first, and refuses it if the body need not be read for that.
     :meth:`respond` gets the others, with their bodies.
     """
 
@@ -105,7 +105,7 @@ class Router:
         self._listing = (-1, BackendResponse(500))  # as of a version of the registry
 
     def refuse(self, request: BackendRequest) -> BackendResponse | None:
-        """Return the response to *request* if its body is not needed for one, else None."""
+        """Return the response to *request* if its body is not needed for it, else None."""
         route = self._routes.get(request.path)
         if route is None:
             return error_response(404, "Not found.")

@@ -34,7 +34,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords) -> None:
 
     Args:
         process: How to listen and run.
-        settings: What the command line says of the backend; the environment says the rest.
+        settings: The backend's settings on the command line; the environment has the others.
 
     Raises:
         ServeError: The port is taken, the base directory does not exist, or a setting cannot work.
@@ -87,7 +87,7 @@ def make_backend(process: ProcessSettings, settings: BackendKeywords) -> NavaiBa
 
 
 def _prepare_process(process: ProcessSettings, settings: BackendKeywords) -> NavaiBackend:
-    """Make and load the backend, and exclude what is loaded by now from garbage collection.
+    """Make and load the backend, and exclude the objects loaded so far from garbage collection.
 
     Requests make short-lived objects, almost none of them in cycles. Looking for cycles after every 700
     objects, Python's default, costs several per cent of a short call and finds nothing.

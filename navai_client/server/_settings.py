@@ -37,7 +37,7 @@ _MAX_TTL_S: Final = 7200
 _FLAGS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-# How the text of an environment variable is read. What is None counts as absent.
+# How the text of an environment variable is read. None means that it counts as absent.
 
 
 def _number(text: str) -> float | None:
@@ -147,7 +147,7 @@ def _default_of(operation: Operation[Any], name: str, **given: Any) -> Any:
 
 
 def _documented(cls: type[T]) -> type[T]:
-    """Add what is said of each field to the docstring of *cls*."""
+    """Add the documentation of each field to the docstring of *cls*."""
     lines = [f"    {field.name}: {field.metadata['doc']}" for field in attrs.fields(cls)]  # type: ignore[arg-type]
     cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *lines])
     return cls
@@ -168,7 +168,7 @@ def _read_environment(cls: type, env: Mapping[str, str | None]) -> dict[str, Any
 class _FromEnvironment:
     @classmethod
     def from_env(cls, env: Mapping[str, str | None] | None = None, **given: Any) -> Self:
-        """Read from *env*, by default the process's environment; what is *given* wins.
+        """Read from *env*, by default the process's environment; *given* values take precedence.
 
         Raises:
             BackendOptionsError: A value cannot work.
@@ -266,7 +266,7 @@ class BackendKeywords(SettingsKeywords, total=False):
 @_documented
 @attrs.frozen(kw_only=True)
 class VoiceSettings(_FromEnvironment):
-    """How an ElevenLabs voice speaks. ElevenLabs chooses what is None."""
+    """How an ElevenLabs voice speaks. ElevenLabs chooses values that are None."""
 
     stability: float | None = _default_of(SYNTHESIZE_SPEECH, "stability")
     similarity_boost: float | None = _default_of(SYNTHESIZE_SPEECH, "similarity_boost")
@@ -277,14 +277,14 @@ class VoiceSettings(_FromEnvironment):
 @_documented
 @attrs.frozen(kw_only=True)
 class BackendOptions(_FromEnvironment):
-    """What client secrets and speech are made with. Keys are in no repr.
+    """The settings for client secrets and speech. No repr shows a key.
 
     The fields from ``default_model`` to ``default_voice_tone``, and from ``elevenlabs_voice_id`` on, are used
-    where a request does not say otherwise. OpenAI and ElevenLabs choose what is None.
+    where a request does not say otherwise. OpenAI and ElevenLabs choose values that are None.
     """
 
     openai_api_key: str | None = _secret(
-        "The backend's own key; it wins over one that a request brings.", env="OPENAI_API_KEY"
+        "The backend's own key; it takes precedence over one in a request.", env="OPENAI_API_KEY"
     )
     openai_base_url: str = _setting(
         "The base URL of OpenAI's API.",
@@ -316,7 +316,7 @@ class BackendOptions(_FromEnvironment):
         parse=_is_true,
     )
     tts_provider: Literal["openai", "elevenlabs"] = _setting(
-        "What speaks: openai (the session itself) or elevenlabs.",
+        "The provider of speech: openai (the session itself) or elevenlabs.",
         default="openai",
         env="NAVAI_TTS_PROVIDER",
         parse=str.lower,
@@ -362,7 +362,7 @@ class BackendOptions(_FromEnvironment):
 
     @classmethod
     def from_env(cls, env: Mapping[str, str | None] | None = None, **given: Any) -> Self:
-        """Read from *env*, by default the process's environment; what is *given* wins.
+        """Read from *env*, by default the process's environment; *given* values take precedence.
 
         Raises:
             BackendOptionsError: A value cannot work.

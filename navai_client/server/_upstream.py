@@ -55,7 +55,7 @@ class Upstream:
     """Connections to OpenAI and ElevenLabs, for the functions of this package that call them.
 
     Connections belong to the event loop in which they were made; in another loop, new ones are made. Close it
-    with :meth:`aclose` or ``async with``. One that is forgotten closes its connections by itself.
+    with :meth:`aclose` or ``async with``; otherwise, garbage collection closes the connections.
     """
 
     def __init__(self, *, max_response_bytes: int = _MAX_RESPONSE_BYTES) -> None:
@@ -101,8 +101,8 @@ class Upstream:
             timeout: Seconds that the whole call may take.
 
         Raises:
-            UpstreamTimeoutError: There was no complete response in that time.
-            UpstreamError: There was none, or one that is too large.
+            UpstreamTimeoutError: No complete response arrived in that time.
+            UpstreamError: No response arrived, or one that is too large.
         """
         call = Call(timeout=timeout, max_response_bytes=self._max_response_bytes)
         request = Request(_endpoint(url), _HEADERS + headers, _encode(body))
@@ -139,7 +139,7 @@ def _to_response(outcome: Response | TransportFailure, name: str, timeout: float
     if isinstance(outcome, TransportFailure):
         if outcome.timed_out:
             raise UpstreamTimeoutError(f"{name} did not respond within {timeout:g} seconds.")
-        # The message of a cause can hold internal addresses: it is for the log only.
+        # The message of a cause can contain internal addresses: it is only logged.
         _log.warning("%s could not be reached: %s", name, outcome.message)
         reason = outcome.message if outcome.cause is None else type(outcome.cause).__name__
         raise UpstreamError(f"{name} could not be reached ({reason}).")
@@ -150,7 +150,7 @@ def _to_response(outcome: Response | TransportFailure, name: str, timeout: float
 
 @functools.lru_cache(maxsize=256)
 def _endpoint(url: str) -> Endpoint:
-    """Return one value for each URL, by whose identity transports cache."""
+    """Return the only ``Endpoint`` of a URL: transports cache by its identity."""
     return Endpoint("POST", url)
 
 
@@ -201,7 +201,7 @@ def _read_field(field: Field, record: Mapping[str, Any]) -> Any:
 
 @attrs.frozen(kw_only=True)
 class ClientSecretRequest:
-    """A request for a client secret, as clients send it. The backend chooses what is None."""
+    """A request for a client secret, as clients send it. The backend chooses values that are None."""
 
     model: str | None = None
     voice: str | None = None
@@ -230,7 +230,7 @@ async def create_realtime_client_secret(
     """Mint a client secret at OpenAI.
 
     Args:
-        options: The backend's key and defaults. Its key wins over that of the request.
+        options: The backend's key and defaults. Its key takes precedence over that of the request.
         request: The session to open, as a value or as the JSON object that clients send.
         upstream: The connections to use; without them, new ones are made for this call.
 
@@ -318,7 +318,7 @@ def _read_client_secret(body: bytes) -> dict[str, Any]:
 
 @attrs.frozen(kw_only=True)
 class SpeechRequest:
-    """A request for speech, as clients send it. The backend chooses what is None.
+    """A request for speech, as clients send it. The backend chooses values that are None.
 
     *voice_settings* replaces the backend's settings as a whole.
     """

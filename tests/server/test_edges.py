@@ -241,7 +241,7 @@ def test_a_function_that_ignores_its_timeout_fails_in_time_and_is_stopped_at_shu
 
     asyncio.run(scenario())
     assert ended == ["stopped"]
-    assert "runs on although its time is over" in caplog.text
+    assert "still runs, although its time is over" in caplog.text
 
 
 def test_the_demos_functions_do_what_they_say(tmp_path: Path, execute: Any, ask: Any) -> None:

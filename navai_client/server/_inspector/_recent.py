@@ -1,4 +1,4 @@
-"""The latest calls of one process, as the inspector shows them: bounded, cut, and without secrets."""
+"""The latest calls of one process for the inspector: bounded, cut, and without secrets."""
 
 import time
 from collections import deque
@@ -19,13 +19,13 @@ from navai_client.server._inspector import PAGE_PATH
 _MAX_CALLS: Final = 100  # at most 3.2 MB with _KEPT_BYTES of each body
 _IGNORED_PATHS: Final = frozenset({PAGE_PATH, "/health"})
 _FILES_OF_THE_PAGE: Final = PAGE_PATH + "inspector"
-_KEPT_BYTES: Final = 16_384  # more than are shown, so that a secret across the cut is seen as a whole
+_KEPT_BYTES: Final = 16_384  # more than is shown, so that a secret across the cut is found as a whole
 _SHOWN_CHARACTERS: Final = 2000
 _SECONDS: Final = 0.25  # for masking one body: the event loop waits for it
 
 
 class _Call(msgspec.Struct):
-    """A call as it is kept: masked only when somebody looks at it."""
+    """A call as it is kept: masked only when it is shown."""
 
     id: int
     at: float
