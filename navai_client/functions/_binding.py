@@ -90,7 +90,7 @@ class ArgumentsError(Exception):
 
 def invalid_arguments(problems: str) -> str:
     """Return the sentence that reports the problems of arguments."""
-    return f"Invalid arguments: {problems}" + ("" if problems.endswith("?") else ".")
+    return f"Invalid arguments: {problems}" + ("" if problems.endswith(("?", ".")) else ".")
 
 
 class Payload(NamedTuple):
@@ -399,7 +399,8 @@ class Binding:
                 continue
             free = [each for each in self._names if each not in given and each not in beside]
             close = difflib.get_close_matches(name, free, 1)
-            yield f"no parameter {name[:_MAX_NAME_CHARS]}" + (f"; did you mean {close[0]}?" if close else "")
+            shown = name[:_MAX_NAME_CHARS] or '""'
+            yield f"no parameter {shown}" + (f"; did you mean {close[0]}?" if close else "")
 
     def _assembled(
         self, values: dict[str, Any], context: FunctionContext | None

@@ -127,6 +127,13 @@ class TestTheEmptyForms:
             assert call(f, payload) == payload
         assert call(f, {"args": [1]}) == "Invalid arguments: args: Input should be a valid integer."
 
+    def test_the_text_of_an_error_is_a_sentence(self, call: Any) -> None:
+        def f(data: bytes = b"") -> Any:
+            return data
+
+        assert call(f, {"": 1}) == 'Invalid arguments: no parameter "".'
+        assert not call(f, {"data": "!"}).endswith("..")
+
     def test_what_the_schema_admits_for_a_parameter_with_a_reserved_name(self, call: Any) -> None:
         def f(b: int = 0, value: int = 0) -> Any:
             return [b, value]
