@@ -101,7 +101,8 @@ class Invoker:
                 self._run_in_loop(call, run)
             else:
                 returned = on_this_loop(functools.partial(self._returned, call))
-                call.abandon = self._threads.submit(call.name, run, returned)
+                completed = functools.partial(_completed, run)
+                call.abandon = self._threads.submit(call.name, completed, returned)
         except ArgumentsError as error:
             call.end(FunctionFailure(self._redact(str(error))))
         except NoThreadLeftError:
@@ -127,7 +128,7 @@ class Invoker:
 
     async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         try:
-            outcome = self._outcome(call.name, await run())
+            outcome: Outcome = encode_result(await run())
         # The boundary to the owner's code: an exception ends its own call only.
         except BaseException as error:
             task = asyncio.current_task()
@@ -142,10 +143,10 @@ class Invoker:
             return
         if error is not None:
             call.end(self._failure(call.name, error))
-        elif inspect.isawaitable(result):
-            self._run_in_loop(call, lambda: result)
+        elif isinstance(result, bytes):
+            call.end(result)
         else:
-            call.end(self._outcome(call.name, result))
+            self._run_in_loop(call, lambda: result)
 
     def _limit(self, call: RunningCall, timeout: float) -> None:
         loop = asyncio.get_running_loop()
@@ -188,13 +189,15 @@ class Invoker:
             self._cancelled.hold(call.task)  # until it has cleaned up; the call may end before
         call.cancel()
 
-    def _outcome(self, name: str, result: Any) -> Outcome:
-        try:
-            return encode_result(result)
-        except ResultError as failure:
-            _log.warning("Function %s returned a result without a form in JSON: %s", name, failure)
-            return FunctionFailure(self._redact(str(failure)))
-
     def _failure(self, name: str, error: BaseException) -> FunctionFailure:
-        _log.error("Function %s failed.", name, exc_info=error)
+        if isinstance(error, ResultError):
+            _log.warning("Function %s returned a result without a form in JSON: %s", name, error)
+        else:
+            _log.error("Function %s failed.", name, exc_info=error)
         return FunctionFailure(self._redact(message_of(error)))
+
+
+def _completed(run: Callable[[], Any]) -> Any:
+    """Run a function, and encode what it returned in its thread, too: a generator works while it is read."""
+    result = run()
+    return result if inspect.isawaitable(result) else encode_result(result)

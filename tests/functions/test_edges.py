@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import dataclasses
 import enum
 import functools
+import threading
 import typing
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, LiteralString, NotRequired, Self, TypeVar
 
@@ -521,6 +523,22 @@ class Exits:
 
 class TestResults:
     """What a function may return."""
+
+    def test_a_generator_works_in_the_thread_of_its_function(self, call: Any) -> None:
+        def f() -> Any:
+            yield threading.current_thread() is threading.main_thread()
+
+        assert call(f) == [False]
+
+    def test_a_cancellation_while_a_result_is_read_is_a_failure(
+        self, backend: NavaiBackend, execute: Any
+    ) -> None:
+        @backend.function
+        def f() -> Any:
+            yield 1
+            raise asyncio.CancelledError("stopped")
+
+        assert execute(backend, "f")["details"] == "stopped"
 
     @pytest.mark.parametrize(
         ("result", "given"),
