@@ -18,7 +18,7 @@ async def fast(n: int) -> int: return n
 def fast_sync(n: int) -> int: return n
 def slow() -> str: time.sleep(0.5); return "slow"
 async def slow_async() -> str: await asyncio.sleep(0.5); return "slow"
-def fails() -> None: raise ValueError("as told")
+def fails() -> None: raise ValueError("on purpose")
 async def endless() -> None: await asyncio.Event().wait()
 """
 SERVE = """

@@ -9,7 +9,7 @@ from navai_client import __version__
 
 
 class Placeholder(type):
-    """The type of what stands for a framework's classes; unlike Sphinx's mocks they work in ``X | None``."""
+    """The type of stand-ins for a framework's classes; unlike Sphinx's mocks they work in ``X | None``."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -58,7 +58,7 @@ nitpicky = True
 nitpick_ignore_regex = [
     # Standard library and third parties: their documentation is on other hosts, which the build does not ask.
     (r"py:.*", r"(?!navai_client\.).*"),
-    # Names of this package that a signature shows and that are no public names.
+    # Names of this package that occur in signatures and are not public.
     (r"py:.*", r"navai_client\.(.+\.)?_.*"),
     # What stands behind a public class and is not to be used by itself.
     (r"py:.*", r"navai_client\.server\.(access_log\.AccessLog|targets\.Target)"),

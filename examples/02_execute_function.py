@@ -1,4 +1,4 @@
-"""Execute a function, with each way it can fail told apart."""
+"""Execute a function, and handle each kind of failure."""
 
 import sys
 

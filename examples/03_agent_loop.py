@@ -1,7 +1,7 @@
 """The loop of an async voice agent: get a secret, offer the functions, run what the model calls.
 
-A list of calls stands for the model, so that this runs without an API key. In a real agent they come from the
-Realtime session that ``secret.value`` opens.
+A list of calls takes the model's place, so that this runs without an API key. In a real agent they come from
+the Realtime session that ``secret.value`` opens.
 """
 
 import asyncio

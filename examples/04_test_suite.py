@@ -14,13 +14,13 @@ from navai_client.testing import FakeBackend, LiveServer
 
 
 def weather_sentence(client: NavaiBackendClient, city: str) -> str:
-    """Stand for the code under test."""
+    """The code under test."""
     weather = client.execute_function("get_weather", {"location": city})
     return f"It is {weather['temperature']} degrees in {city}."
 
 
 async def total(client: AsyncNavaiBackendClient, orders: list[str]) -> float:
-    """Stand for asynchronous code under test."""
+    """Asynchronous code under test."""
     calls = [client.execute_function("get_price", {"order": order}) for order in orders]
     prices: list[float] = await asyncio.gather(*calls)
     return sum(prices)

@@ -27,7 +27,7 @@ def get_weather(location: str) -> dict[str, object]:
 
 
 async def home(_request: Request) -> PlainTextResponse:
-    """Answer what is not Navai's."""
+    """Respond to requests that are not for Navai."""
     return PlainTextResponse("The shop's own pages.")
 
 

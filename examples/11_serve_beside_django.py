@@ -17,7 +17,7 @@ from navai_client.server import NavaiBackend
 
 
 def home(_request: HttpRequest) -> HttpResponse:
-    """Answer what is not Navai's."""
+    """Respond to requests that are not for Navai."""
     return HttpResponse("The shop's own pages.")
 
 

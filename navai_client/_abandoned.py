@@ -44,7 +44,7 @@ class BackgroundTasks:
         task.add_done_callback(self._tasks.discard)
 
     def abandon(self, task: asyncio.Task[Any]) -> None:
-        """Hold *task*, whose result nobody awaits any more; a failure is logged, and not reported as lost."""
+        """Hold *task*, whose result is no longer awaited; a failure is logged, not reported as lost."""
         self.hold(task)
         task.remove_done_callback(self._log_end)
         task.add_done_callback(self._log_end)
@@ -63,7 +63,7 @@ class BackgroundTasks:
         Args:
             task: The task.
             withdraw: Called when the caller is cancelled before the task is done. Returns whether to cancel
-                the task as well, because it has not begun and nobody else awaits it.
+                the task as well, because it has not begun and no other caller awaits it.
         """
         # Not asyncio.shield(): from Python 3.14 on it reports the failure of an abandoned task as lost.
         done = asyncio.get_running_loop().create_future()

@@ -49,7 +49,7 @@ _MOST_BYTES: Final = sys.maxsize - 1  # the largest Py_ssize_t, less the byte by
 
 @final
 class UseClientDefault:
-    """The type of ``USE_CLIENT_DEFAULT``, which stands for the client's setting in the options of a call."""
+    """The type of ``USE_CLIENT_DEFAULT``, which means the client's own setting in the options of a call."""
 
     def __repr__(self) -> str:
         return "USE_CLIENT_DEFAULT"

@@ -116,9 +116,9 @@ class OnTheWire:
         answer = self.backend(httpx.Request(method, url, headers=headers, content=body))
         kept = [(name, value) for name, value in answer.headers.raw if name.lower() != b"content-length"]
         kept.append((b"Content-Length", b"%d" % len(answer.content)))
-        told = b"".join(b"%b: %b\r\n" % pair for pair in kept)
+        head = b"".join(b"%b: %b\r\n" % pair for pair in kept)
         content = b"" if answer.status_code in {204, 304} else answer.content
-        return b"HTTP/1.1 %d Status\r\n%b\r\n%b" % (answer.status_code, told, content)
+        return b"HTTP/1.1 %d Status\r\n%b\r\n%b" % (answer.status_code, head, content)
 
     def __enter__(self) -> Self:
         self._server.__enter__()

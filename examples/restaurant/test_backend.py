@@ -62,7 +62,7 @@ def test_a_cancelled_table_is_free_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"seating": "13:00"}, "seating"),
         ({"day": "tomorrow"}, "day"),
@@ -70,11 +70,11 @@ def test_a_cancelled_table_is_free_again(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_booked_is_told_so_that_a_model_can_ask_again(
-    wrong: dict[str, object], told: str, tmp_path: Path
+    wrong: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     async def main() -> None:
         async with restaurant(tmp_path) as client:
-            with pytest.raises(FunctionFailedError, match=told):
+            with pytest.raises(FunctionFailedError, match=message):
                 await client.execute_function("book", {**DINNER, "guest": "Ana", **wrong})
 
     asyncio.run(main())

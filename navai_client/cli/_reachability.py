@@ -109,7 +109,7 @@ def _look_up(address: Address, timeout: float) -> Diagnosis:
         look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         found = run_within(timeout, look_up)
     except TimeoutError:
-        return Diagnosis("name", "fail", f"{host}: no answer within {timeout:g} s", "Is the network up?")
+        return Diagnosis("name", "fail", f"{host}: no reply within {timeout:g} s", "Is the network up?")
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not a host name"
         remedy = "Is the name spelled correctly? Some names are known only inside a VPN."
@@ -125,7 +125,7 @@ def _connect(address: Address, timeout: float, *, is_proxy: bool) -> Diagnosis:
         socket.create_connection(address, timeout).close()
     except TimeoutError:
         remedy = "A firewall may drop the packets; are host and port correct?"
-        return Diagnosis("connection", "fail", f"{host}:{port}: no answer within {timeout:g} s", remedy)
+        return Diagnosis("connection", "fail", f"{host}:{port}: no reply within {timeout:g} s", remedy)
     except OSError as error:
         remedy = "Is this the right proxy?" if is_proxy else _NOT_RUNNING
         return Diagnosis("connection", "fail", f"{host}:{port}: {error.strerror or error}", remedy)

@@ -43,7 +43,7 @@ class ArgumentsSchema(GenerateJsonSchema):
 
     ignored_warning_kinds = {"skipped-choice", "non-serializable-default"}  # noqa: RUF012 - as its base has it
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the answer is the same for each
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - the same for all
         """Leave out titles that only repeat a name."""
         return False
 

@@ -23,10 +23,10 @@ def test_our_own_server_keeps_the_contract(command: Navai, demo_server: str) -> 
 
 
 def test_what_is_skipped_says_which_option_allows_it(navai: Navai, demo_server: str) -> None:
-    told = " ".join(navai("check", "--url", demo_server).out.split())
-    assert "allow it with --execute NAME --payload JSON" in told
-    assert "allow it with --mint" in told
-    assert "mint=True" not in told
+    printed = " ".join(navai("check", "--url", demo_server).out.split())
+    assert "allow it with --execute NAME --payload JSON" in printed
+    assert "allow it with --mint" in printed
+    assert "mint=True" not in printed
 
 
 def test_json_can_be_read(navai: Navai, demo_server: str) -> None:

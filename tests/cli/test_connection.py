@@ -16,7 +16,7 @@ TOKEN = "token-0123456789abcdef"
 LIST = '{"items": [{"name": "f"}]}'
 
 
-def test_a_flag_wins_over_the_environment(
+def test_an_option_takes_precedence_over_the_environment(
     navai: Navai, reply: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NAVAI_API_URL", "http://127.0.0.1:1")

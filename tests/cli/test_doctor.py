@@ -29,11 +29,11 @@ def _look(navai: Navai) -> Look:
 
     def look(*arguments: str) -> dict[str, dict[str, Any]]:
         result = navai("doctor", "--json", *arguments)
-        told = json.loads(result.out)
-        assert result.status == (0 if told["healthy"] else 1)
-        assert told["healthy"] == all(each["level"] != "fail" for each in told["checks"])
+        printed = json.loads(result.out)
+        assert result.status == (0 if printed["healthy"] else 1)
+        assert printed["healthy"] == all(each["level"] != "fail" for each in printed["checks"])
         assert result.err == ""
-        return {each["check"]: each for each in told["checks"]}
+        return {each["check"]: each for each in printed["checks"]}
 
     return look
 
@@ -70,7 +70,7 @@ def test_versions_and_extras_are_reported(look: Look, demo_server: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("needed", "told"),
+    ("needed", "printed"),
     [
         (["attrs", "rich"], "installed: a, b, c"),
         (["attrs", "not-there"], "installed: b; not installed: a, c (pip install 'navai-client[a]')"),
@@ -81,7 +81,7 @@ def test_versions_and_extras_are_reported(look: Look, demo_server: str) -> None:
     ],
 )
 def test_an_extra_is_installed_when_all_that_it_needs_is(
-    needed: list[str], told: str, look: Look, monkeypatch: pytest.MonkeyPatch
+    needed: list[str], printed: str, look: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requires = [
         "attrs>=23",
@@ -92,7 +92,7 @@ def test_an_extra_is_installed_when_all_that_it_needs_is(
         "navai-client[a,b,c]; extra == 'all'",
     ]
     monkeypatch.setattr(metadata, "requires", lambda _: requires)
-    assert look("--url", "nonsense")["extras"]["message"] == told
+    assert look("--url", "nonsense")["extras"]["message"] == printed
 
 
 def test_the_default_url_is_named_as_such(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_a_name_server_that_does_not_respond_is_found(look: Look, monkeypatch: p
 
     monkeypatch.setattr(_reachability, "run_within", slow)
     found = look("--url", "http://backend.test")["name"]
-    assert found["message"] == "backend.test: no answer within 30 s"
+    assert found["message"] == "backend.test: no reply within 30 s"
 
 
 def test_a_closed_port_is_found(look: Look) -> None:
@@ -153,7 +153,7 @@ def test_packets_that_are_dropped_are_found(look: Look, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(socket, "create_connection", drop)
     found = look("--url", "http://127.0.0.1:9")["connection"]
-    assert "no answer within 30 s" in found["message"]
+    assert "no reply within 30 s" in found["message"]
 
 
 @pytest.mark.parametrize(
@@ -388,6 +388,6 @@ def test_texts_of_the_backend_cannot_control_the_terminal(
     navai: Navai, reply: Callable[..., FaultServer]
 ) -> None:
     body = json.dumps({"items": [], "warnings": ["\x1b[31mred\nline"]})
-    told = navai("doctor", "--url", reply(body).url).out
-    assert "\\x1b[31mred line" in told
-    assert "\x1b" not in told
+    printed = navai("doctor", "--url", reply(body).url).out
+    assert "\\x1b[31mred line" in printed
+    assert "\x1b" not in printed

@@ -26,11 +26,11 @@ def test_scripts_get_a_line_for_each_function(command: Navai, demo_server: str) 
 
 def test_json_has_everything_that_the_backend_sent(command: Navai, demo_server: str) -> None:
     result = command("functions", "--json", NAVAI_API_URL=demo_server)
-    told = json.loads(result.out)
+    printed = json.loads(result.out)
     assert result.out.count("\n") == 1
-    weather = next(each for each in told["functions"] if each["name"] == "get_weather")
+    weather = next(each for each in printed["functions"] if each["name"] == "get_weather")
     assert weather["parameters"]["required"] == ["location"]
-    assert told["warnings"] == []
+    assert printed["warnings"] == []
 
 
 def test_warnings_go_to_standard_error(navai: Navai, reply: Callable[..., FaultServer]) -> None:
@@ -38,9 +38,9 @@ def test_warnings_go_to_standard_error(navai: Navai, reply: Callable[..., FaultS
     assert navai("functions", "--url", server.url) == Result(
         0, "f\t\t\n", "warning: [navai] Failed to load x.py: no \\x1b[31m\n"
     )
-    told = navai("functions", "--json", "--url", server.url)
-    assert json.loads(told.out)["warnings"] == ["[navai] Failed to load x.py: no\n\x1b[31m"]
-    assert told.err == ""
+    printed = navai("functions", "--json", "--url", server.url)
+    assert json.loads(printed.out)["warnings"] == ["[navai] Failed to load x.py: no\n\x1b[31m"]
+    assert printed.err == ""
 
 
 def test_a_backend_without_functions_is_not_a_failure(
@@ -58,9 +58,9 @@ def test_texts_of_a_backend_cannot_control_the_terminal(
     assert navai("functions", "--url", server.url).out == (
         "f\\x1b]0;title\\x07\t\tone two three \\x9b31m \\u202eevil\n"
     )
-    told = navai("functions", "--json", "--url", server.url).out
-    assert "\x9b" not in told
-    assert json.loads(told)["functions"][0]["description"] == description
+    printed = navai("functions", "--json", "--url", server.url).out
+    assert "\x9b" not in printed
+    assert json.loads(printed)["functions"][0]["description"] == description
 
 
 @pytest.mark.parametrize(

@@ -49,14 +49,14 @@ def test_a_server_that_cannot_start_says_why_in_one_line_with_status_2(
 
 
 def test_its_help_is_the_servers_own(navai: Navai) -> None:
-    told = navai("serve", "--help").out
+    printed = navai("serve", "--help").out
     for option in ("--demo", "--reload", "--base-dir", "--workers", "--port"):
-        assert option in told
+        assert option in printed
 
 
 def test_its_options_are_completed(command: Navai) -> None:
     line = "navai serve --"
     environment = {"_NAVAI_COMPLETE": "bash_complete", "COMP_LINE": line, "COMP_POINT": str(len(line))}
-    told = command(**environment).out.split()
-    assert told == [f"plain,{option}" for option, _ in option_helps() if option.startswith("--")]
+    printed = command(**environment).out.split()
+    assert printed == [f"plain,{option}" for option, _ in option_helps() if option.startswith("--")]
     assert os.environ.get("_NAVAI_COMPLETE") is None

@@ -43,16 +43,16 @@ def on_a_terminal(*arguments: str, **environment: str) -> Result:
 
 
 def test_people_see_a_table_in_colour(demo_server: str) -> None:
-    told = on_a_terminal("functions", "--url", demo_server).out
-    assert "Parameters" in told
-    assert ESCAPE in told
-    assert "\t" not in told
+    printed = on_a_terminal("functions", "--url", demo_server).out
+    assert "Parameters" in printed
+    assert ESCAPE in printed
+    assert "\t" not in printed
 
 
 def test_an_empty_list_is_not_a_table(reply: Callable[..., FaultServer]) -> None:
-    told = on_a_terminal("functions", "--url", reply('{"items": []}').url).out
-    assert "Parameters" not in told
-    assert "The backend offers no functions." in told
+    printed = on_a_terminal("functions", "--url", reply('{"items": []}').url).out
+    assert "Parameters" not in printed
+    assert "The backend offers no functions." in printed
 
 
 def test_people_see_findings_in_colour(demo_server: str) -> None:
@@ -60,17 +60,17 @@ def test_people_see_findings_in_colour(demo_server: str) -> None:
 
 
 def test_people_see_results_in_colour(demo_server: str) -> None:
-    told = on_a_terminal("call", "calculator_add_tax", "-p", "amount=100", "--url", demo_server).out
-    assert "119.0" in told
-    assert ESCAPE in told
+    printed = on_a_terminal("call", "calculator_add_tax", "-p", "amount=100", "--url", demo_server).out
+    assert "119.0" in printed
+    assert ESCAPE in printed
 
 
 @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
 @pytest.mark.parametrize("command", [["functions"], ["call", "xyz"], ["doctor"]], ids=lambda c: c[0])
 def test_colour_can_be_refused(command: list[str], environment: dict[str, str], demo_server: str) -> None:
-    told = on_a_terminal(*command, "--url", demo_server, **environment).out
-    assert f"{ESCAPE}1m" not in told
-    assert f"{ESCAPE}3" not in told
+    printed = on_a_terminal(*command, "--url", demo_server, **environment).out
+    assert f"{ESCAPE}1m" not in printed
+    assert f"{ESCAPE}3" not in printed
 
 
 def test_errors_are_red_for_people_only(demo_server: str, command: Navai) -> None:
@@ -178,19 +178,19 @@ def test_closed_streams_are_not_a_failure(closed: str, demo_server: str) -> None
 
 def test_help_and_version_go_to_standard_output(command: Navai) -> None:
     assert command("--version") == (0, f"navai, version {__version__}\n", "")
-    told = command("--help")
-    assert told.status == 0
-    assert told.err == ""
-    assert "Exit statuses: 0 done" in " ".join(told.out.split())
+    printed = command("--help")
+    assert printed.status == 0
+    assert printed.err == ""
+    assert "Exit statuses: 0 done" in " ".join(printed.out.split())
 
 
 @pytest.mark.parametrize("name", ["functions", "call", "secret", "speak", "serve", "doctor", "completion"])
 def test_every_command_has_help(name: str, navai: Navai) -> None:
     assert f"  {name} " in navai("--help").out
-    told = navai(name, "--help")
-    assert told.status == 0
-    assert told.out.lower().startswith(f"usage: navai {name}")
-    assert told.err == ""
+    printed = navai(name, "--help")
+    assert printed.status == 0
+    assert printed.out.lower().startswith(f"usage: navai {name}")
+    assert printed.err == ""
 
 
 def test_without_a_command_there_is_help_and_status_2(command: Navai) -> None:

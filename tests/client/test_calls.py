@@ -237,7 +237,7 @@ class TestRetries:
         assert not caught.value.may_have_executed
 
 
-class TestFunctionListsThatAreKept:
+class TestCachedFunctionLists:
     """The ``max_age`` of a list."""
 
     LISTED = {"items": [{"name": "a"}]}  # noqa: RUF012 - never changed

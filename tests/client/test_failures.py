@@ -17,7 +17,7 @@ from navai_client.wire._operations import OPERATIONS
 from tests.backends import BASE, RAISING, Backend, Clients, answer, call
 
 
-class TestWhatFailuresSay:
+class TestErrors:
     """Messages and attributes."""
 
     @pytest.mark.parametrize("operation", RAISING)

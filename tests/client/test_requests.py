@@ -14,7 +14,7 @@ from navai_client.wire._operations import OPERATIONS as TABLE
 from tests.backends import BASE, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call
 
 
-class TestWhereRequestsGo:
+class TestUrls:
     """The URL and the method."""
 
     @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ class TestWhereRequestsGo:
         assert str(backend.request.url) == url
 
 
-class TestWhatRequestsSay:
+class TestBodiesAndHeaders:
     """Bodies and headers."""
 
     @pytest.mark.parametrize("operation", OPERATIONS)

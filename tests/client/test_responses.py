@@ -16,7 +16,7 @@ from navai_client import (
 from tests.backends import BASE, SPEECH, Backend, Clients, answer
 
 
-class TestHowAnswersAreRead:
+class TestResponses:
     """The rules of reading, and the value of each operation."""
 
     @pytest.mark.parametrize("status", [200, 201, 204, 226, 299])

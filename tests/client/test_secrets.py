@@ -68,8 +68,8 @@ class TestSecrets:
         self, clients: Clients, operation: str, headers: dict[str, str], secrets: list[str]
     ) -> None:
         (value,) = headers.values()
-        told = " and ".join([value, *secrets])
-        client = clients.make(Backend(answer({"error": told}, 403)), BASE, headers=headers)
+        text = " and ".join([value, *secrets])
+        client = clients.make(Backend(answer({"error": text}, 403)), BASE, headers=headers)
         with pytest.raises(NavaiHTTPError) as caught:
             call(client, operation)
         shown = shown_by(caught.value)
@@ -203,7 +203,7 @@ class TestSecrets:
         assert repr(client) == f"<{name} base_url='{BASE}/api' closed>"
 
 
-class TestClientSecretsThatAreKept:
+class TestCachedClientSecrets:
     """``client_secrets()`` of a client."""
 
     def test_a_valid_secret_is_handed_out_again(self, clients: Clients) -> None:

@@ -37,7 +37,7 @@ def send(ask: Any, backend: NavaiBackend, payload: str | bytes, key: str | None 
 class TestNames:
     """Errors name parameters, unless the payload is valid as the one argument."""
 
-    def test_names_that_are_missing_or_wrong(self, call: Any) -> None:
+    def test_missing_and_unknown_names_are_reported(self, call: Any) -> None:
         def f(amount: int, note: str = "") -> Any:
             return [amount, note]
 
@@ -104,7 +104,7 @@ class TestNames:
 class TestOrder:
     """The contract's order: args, value, names, the whole."""
 
-    def test_each_form(self, call: Any) -> None:
+    def test_each_form_of_payload_is_bound(self, call: Any) -> None:
         def f(a: int, b: int = 5, *more: int, key: str = "k", **others: int) -> Any:
             return [a, b, more, key, others]
 

@@ -121,7 +121,7 @@ class TestTheEmptyForms:
         assert call(f, {"args": given}) == "Invalid arguments: missing argument x; no parameter args."
         assert call(lambda: 1, {"args": given}) == "Invalid arguments: no parameter args."
 
-    def test_a_function_of_names_alone_gets_every_name(self, call: Any) -> None:
+    def test_a_function_of_keywords_gets_all_names(self, call: Any) -> None:
         def f(**names: int) -> Any:
             return names
 
@@ -155,7 +155,7 @@ class TestTheEmptyForms:
 class TestHints:
     """What a hint means."""
 
-    def test_the_names_of_unpacked_keywords_are_parameters(self, call: Any, schema: Any) -> None:
+    def test_the_keys_of_unpacked_keywords_are_parameters(self, call: Any, schema: Any) -> None:
         def f(**options: Unpack[Options]) -> Any:
             return options
 
@@ -165,7 +165,7 @@ class TestHints:
         assert call(f, {"colour": "red"}) == "Invalid arguments: missing argument size."
         assert schema(f)["required"] == ["size"]
 
-    def test_unpacked_positions_are_checked_each(self, call: Any) -> None:
+    def test_each_unpacked_position_is_checked(self, call: Any) -> None:
         def f(*row: *tuple[int, Node[int]]) -> Any:
             return row
 
@@ -190,14 +190,14 @@ class TestHints:
         assert execute(backend, "f", {"x": 1})["result"] == [1, 2]
         assert "is not checked: its type is that of another function" in backend.functions().warnings[0]
 
-    def test_qualifiers_in_annotations_that_are_texts_count(self, call: Any, schema: Any) -> None:
+    def test_qualifiers_in_string_annotations_count(self, call: Any, schema: Any) -> None:
         def f(options: Options) -> Any:
             return options
 
         assert call(f, {"options": {"size": 1}}) == {"size": 1}
         assert schema(f)["properties"]["options"]["required"] == ["size"]
 
-    def test_a_generic_class_that_holds_itself_is_checked_by_its_type(self, call: Any) -> None:
+    def test_a_recursive_generic_class_is_checked_by_its_type(self, call: Any) -> None:
         def f(node: Node[int]) -> Any:
             return node
 
@@ -221,7 +221,7 @@ class TestHints:
             'parameter "other" cannot be given: Self has no form in JSON' in backend.functions().warnings[1]
         )
 
-    def test_a_type_alias_means_what_it_stands_for(self, call: Any, backend: NavaiBackend) -> None:
+    def test_a_type_alias_is_checked_as_its_value(self, call: Any, backend: NavaiBackend) -> None:
         def f(lines: Lines, many: Many[int] | None = None) -> Any:
             return [lines, many]
 
@@ -288,7 +288,7 @@ class TestHints:
 
         assert schema(f)["properties"]["x"]["properties"]["data"] == {"type": "string", "format": "binary"}
 
-    def test_unpacked_positions_of_an_annotation_that_is_not_text(self, call: Any) -> None:
+    def test_unpacked_positions_of_an_annotation_that_is_not_a_string(self, call: Any) -> None:
         def f(*row: Any) -> Any:
             return row
 
@@ -320,13 +320,15 @@ class TestHints:
 class TestClasses:
     """How instances are made."""
 
-    def test_a_parameter_without_a_name_is_filled(self, call: Any) -> None:
+    def test_a_positional_only_parameter_is_filled(self, call: Any) -> None:
         def f(x: InOrder) -> int:
             return x.n
 
         assert call(f, {"x": {"n": 1, "more": 2}}) == 3
 
-    def test_a_factory_is_no_default_and_a_validator_speaks_plainly(self, call: Any, schema: Any) -> None:
+    def test_a_factory_is_not_a_default_and_errors_of_validators_are_clear(
+        self, call: Any, schema: Any
+    ) -> None:
         def f(line: Line) -> Any:
             return line
 
@@ -335,7 +337,7 @@ class TestClasses:
             "Invalid arguments: line: 'count' must be in [1, 2] (got 3)."
         )
 
-    def test_a_struct_is_described_and_checked_to_the_bottom(self, call: Any, schema: Any) -> None:
+    def test_a_struct_is_described_and_checked_at_any_depth(self, call: Any, schema: Any) -> None:
         def f(x: Tagged) -> Any:
             return x.model
 
@@ -423,7 +425,7 @@ class TestDefaults:
         assert published["properties"]["limit"]["default"] == 5
         assert published["properties"]["settings"]["properties"]["name"]["default"] == "Ada"
 
-    def test_what_a_framework_fills_is_refused_with_and_without_a_type(self, backend: NavaiBackend) -> None:
+    def test_a_marker_of_a_framework_is_refused_with_and_without_a_type(self, backend: NavaiBackend) -> None:
         def untyped(db=fastapi.Depends(dict)) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001, B008
 
         def annotated(db: Annotated[dict[str, Any], fastapi.Security(dict)]) -> None: ...
@@ -549,5 +551,5 @@ class TestResults:
             (Exits, "json"),
         ],
     )
-    def test_each_is_encoded_or_a_failure(self, call: Any, result: Any, given: Any) -> None:
+    def test_each_result_is_encoded_or_a_failure(self, call: Any, result: Any, given: Any) -> None:
         assert call(lambda: result()) == given  # noqa: PLW0108 - a class would be registered by its methods

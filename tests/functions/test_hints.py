@@ -132,7 +132,7 @@ class TestTheContext:
         items = ask(backend, "GET", "/navai/functions").json()["items"]
         assert [list(each["parameters"]["properties"]) for each in items] == [["n"], ["n"]]
 
-    def test_a_parameter_of_the_owners_is_not_taken_for_it(self, call: Any, schema: Any) -> None:
+    def test_an_ordinary_parameter_is_not_taken_for_the_context(self, call: Any, schema: Any) -> None:
         def f(context: str, n: int = 0) -> Any:
             return [context, n]
 
@@ -181,7 +181,7 @@ class TestDefaultsThatAreMarkers:
         assert call(f) == [1, [], None]
 
 
-def test_what_no_json_value_can_call_is_not_listed(
+def test_a_function_that_no_json_payload_can_call_is_not_listed(
     backend: NavaiBackend, ask: Any, execute: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     @backend.function
@@ -206,7 +206,7 @@ def test_what_no_json_value_can_call_is_not_listed(
 class TestKindsOfCallables:
     """Every callable can be registered, or is refused with a message that says what to do."""
 
-    def test_partials_publish_and_take_only_what_is_open(self, call: Any, schema: Any) -> None:
+    def test_partials_publish_and_accept_only_unfilled_parameters(self, call: Any, schema: Any) -> None:
         def search(api_key: str, query: str, limit: int = 5, **more: Any) -> Any:
             return [api_key, query, limit, more]
 
@@ -220,7 +220,7 @@ class TestKindsOfCallables:
         assert call(g, {"query": "tea", "x": 1}) == ["s3cret", "tea", 7, {"x": 1}]
         assert call(g, {"query": "tea", "api_key": "mine"}) == "Invalid arguments: no parameter api_key."
 
-    def test_each_is_called_as_it_is(self, backend: NavaiBackend, execute: Any) -> None:
+    def test_each_callable_is_called_as_it_is(self, backend: NavaiBackend, execute: Any) -> None:
         class Shop:
             """A shop."""
 
@@ -298,7 +298,7 @@ class TestKindsOfCallables:
 class TestTheDeclaration:
     """A declaration by ``function`` applies wherever the function is offered."""
 
-    def test_it_marks_and_changes_nothing(self) -> None:
+    def test_the_decorator_only_marks(self) -> None:
         @function(name="other", timeout=3)
         def f(n: int) -> int:
             """Do it."""
@@ -351,7 +351,7 @@ untold = functools.partial(buy, 1)
         (tool,) = toolset_of(buy).tools
         assert (tool.name, tool.description) == ("f", "Buy tea.")
 
-    def test_what_takes_no_mark_says_what_to_do(self) -> None:
+    def test_a_callable_that_cannot_be_marked_is_refused(self) -> None:
         class Shop:
             def buy(self) -> None: ...
 

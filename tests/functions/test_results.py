@@ -140,7 +140,7 @@ def test_numbers_and_arrays_of_numpy_are_numbers_and_arrays(call: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [generate, lambda: map(str, [1, 2]), lambda: iter([1, 2])])
-def test_what_can_be_iterated_once_is_a_list(call: Any, make: Any) -> None:
+def test_an_iterable_that_can_be_read_once_is_a_list(call: Any, make: Any) -> None:
     assert call(make) in ([1, 2], ["1", "2"])
 
 

@@ -369,7 +369,7 @@ def test_another_value_is_the_callers_error_and_names_the_parameter(call: Any, h
     assert details.startswith("Invalid arguments: x"), details
 
 
-def test_what_is_published_is_what_is_checked(schema: Any) -> None:
+def test_the_published_schema_is_what_is_checked(schema: Any) -> None:
     def f(  # noqa: D417, PLR0917 - of the others nothing is said
         limit: Annotated[int, Field(ge=1, le=50)],
         pet: Cat | Dog,
@@ -458,7 +458,7 @@ class TestMarkersAsDefaults:
         assert call(f, {"first": 1, "deep": {"b": 2}}) == [1, 2]
         assert next(iter(schema(f)["properties"])) == "first"
 
-    def test_an_optional_parameter_without_null_takes_no_null(self, call: Any, schema: Any) -> None:
+    def test_an_optional_parameter_without_null_refuses_null(self, call: Any, schema: Any) -> None:
         def f(x: str = None) -> Any:  # type: ignore[assignment]  # noqa: RUF013 - on purpose
             return x
 

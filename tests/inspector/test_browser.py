@@ -49,7 +49,7 @@ def test_a_function_that_fails_shows_why(page: Page) -> None:
     assert "There is no order '17'." in said
 
 
-def test_lists_of_objects_are_filled_in_and_what_is_left_empty_is_left_out(page: Page) -> None:
+def test_lists_of_objects_can_be_filled_in_and_empty_fields_are_omitted(page: Page) -> None:
     page.open("create_order")
     page.field("customer_id").send_keys("7")
     Select(page.field("product")).select_by_visible_text("tea")
@@ -230,7 +230,7 @@ class TestForms:
         }
 
 
-class TestStrangers:
+class TestForeignTexts:
     """Names and texts that contain HTML."""
 
     @pytest.fixture(name="backend")
@@ -310,7 +310,7 @@ def test_a_backend_that_stops_and_starts_again_is_noticed(driver: Any) -> None:
         driver.get("about:blank")
 
 
-def test_the_latest_calls_stand_still_while_they_are_paused(page: Page) -> None:
+def test_the_latest_calls_do_not_change_while_paused(page: Page) -> None:
     page.open("tell_time")
     page.button("Pause").click()
     before = len(page.all("#calls li"))

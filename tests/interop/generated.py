@@ -182,7 +182,7 @@ _NO_JSON: Final = (
 )
 
 
-class _Odd:
+class _Generator:
     """Makes unusual JSON from a random generator."""
 
     def __init__(self, chance: random.Random) -> None:
@@ -232,52 +232,56 @@ class _Odd:
         return brackets[0] + self._gap() + comma.join(parts) + brackets[1] + self._gap()
 
 
-def _secret(odd: _Odd) -> str:
-    provider = odd.chance.choice(('"elevenlabs"', '"openai"', '"other"'))
-    return odd.fields(
-        value=odd.text(),
-        expires_at=odd.chance.choice(_NUMBERS),
-        speech=odd.mostly(odd.fields(provider=provider)),
+def _secret(generator: _Generator) -> str:
+    provider = generator.chance.choice(('"elevenlabs"', '"openai"', '"other"'))
+    return generator.fields(
+        value=generator.text(),
+        expires_at=generator.chance.choice(_NUMBERS),
+        speech=generator.mostly(generator.fields(provider=provider)),
     )
 
 
-def _list(odd: _Odd) -> str:
+def _list(generator: _Generator) -> str:
     items = [
-        odd.mostly(odd.fields(name=odd.text(), description=odd.text(), source=odd.text(), parameters="{}"))
-        for _ in range(odd.chance.randrange(5))
+        generator.mostly(
+            generator.fields(
+                name=generator.text(), description=generator.text(), source=generator.text(), parameters="{}"
+            )
+        )
+        for _ in range(generator.chance.randrange(5))
     ]
-    warnings = [odd.mostly(odd.text()) for _ in range(odd.chance.randrange(4))]
-    return odd.fields(items=odd._joined("[]", items), warnings=odd._joined("[]", warnings))
+    warnings = [generator.mostly(generator.text()) for _ in range(generator.chance.randrange(4))]
+    return generator.fields(items=generator._joined("[]", items), warnings=generator._joined("[]", warnings))
 
 
-def _result(odd: _Odd) -> str:
-    ok = odd.chance.choice(("true", "true", "false", "1", '"true"', "null"))
-    return odd.fields(ok=ok, result=odd.value(), error=odd.text(), details=odd.text())
+def _result(generator: _Generator) -> str:
+    ok = generator.chance.choice(("true", "true", "false", "1", '"true"', "null"))
+    return generator.fields(ok=ok, result=generator.value(), error=generator.text(), details=generator.text())
 
 
-def _speech(odd: _Odd) -> str:
-    audio = odd.chance.choice(
+def _speech(generator: _Generator) -> str:
+    audio = generator.chance.choice(
         ("", "AAAA", "QUJD", "QQ==", "QR==", "QQ", "QQ=", "Q Q==", "Q-_=", "é", "====", "AA==")
     )
-    return odd.fields(provider='"elevenlabs"', mimeType=odd.text(), audioBase64=json.dumps(audio))
+    return generator.fields(provider='"elevenlabs"', mimeType=generator.text(), audioBase64=json.dumps(audio))
 
 
-_RECORDS: Final[dict[str, Callable[[_Odd], str]]] = dict(
+_RECORDS: Final[dict[str, Callable[[_Generator], str]]] = dict(
     zip(OPERATIONS, (_secret, _list, _result, _speech), strict=True)
 )
 
 
-def _body(odd: _Odd, operation: str) -> bytes:
-    chance = odd.chance
+def _body(generator: _Generator, operation: str) -> bytes:
+    chance = generator.chance
     kind = chance.random()
     if kind < 0.7:
-        text = _RECORDS[operation](odd)
+        text = _RECORDS[operation](generator)
     elif kind < 0.8:
-        text = odd.value()
+        text = generator.value()
     elif kind < 0.9:
         text = chance.choice(_NO_JSON)
     else:
-        text = _RECORDS[operation](odd)
+        text = _RECORDS[operation](generator)
         text = text[: chance.randrange(len(text) + 1)]
     kind = chance.random()
     if kind < 0.8:
@@ -306,15 +310,15 @@ def _body(odd: _Odd, operation: str) -> bytes:
     return chance.choice((b"", b" ", b"\r\n", b"\xef\xbb\xbf", b"\xef\xbb", b"\x00", b"<b>no</b>", b"\x80"))
 
 
-def _input(odd: _Odd, operation: str) -> Any:
-    chance = odd.chance
+def _input(generator: _Generator, operation: str) -> Any:
+    chance = generator.chance
     if operation == "createClientSecret":
         names = ("model", "voice", "instructions", "language", "voiceAccent", "voiceTone", "apiKey")
         given = {name: chance.choice(_TEXTS) for name in names if chance.random() < 0.3}
         return {**given, "apiKey": "sk-of-the-caller"} if "apiKey" in given else given
     if operation == "executeFunction":
         name = chance.choice([text for text in _TEXTS if text not in {"", " ", "\ufeff", "\u2028"}])
-        payload = json.loads(odd.value(), parse_float=lambda text: min(1e300, max(-1e300, float(text))))
+        payload = json.loads(generator.value(), parse_float=lambda text: min(1e300, max(-1e300, float(text))))
         return {"functionName": name, "payload": chance.choice((None, {"args": [payload]}, payload))}
     if operation == "synthesizeSpeech":
         return {"text": "Hello. " + chance.choice(_TEXTS)}
@@ -339,7 +343,7 @@ def _compressed(chance: random.Random, case: Case) -> Case:
 def generated(seed: int, count: int) -> list[Case]:
     """Return *count* cases, the same ones for the same *seed*."""
     chance = random.Random(seed)
-    odd = _Odd(chance)
+    generator = _Generator(chance)
     cases = []
     for _ in range(count):
         operation = chance.choice(OPERATIONS)
@@ -347,10 +351,10 @@ def generated(seed: int, count: int) -> list[Case]:
         headers: tuple[tuple[str, str], ...] = (("Content-Type", chance.choice(_CONTENT_TYPES)),)
         if 300 <= status <= 399 and chance.random() < 0.5:
             headers += (("Location", "/elsewhere"),)
-        body = _body(odd, operation)
+        body = _body(generator, operation)
         case = Case(
             operation=operation,
-            input=_input(odd, operation),
+            input=_input(generator, operation),
             status=status,
             headers=headers,
             body=body,

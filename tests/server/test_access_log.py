@@ -79,7 +79,7 @@ def test_many_lines_are_written_in_pieces_that_other_processes_cannot_interrupt(
     assert len(pieces) < 10
 
 
-def test_a_closed_log_stream_stops_no_response() -> None:
+def test_a_closed_log_stream_does_not_stop_responses() -> None:
     stream = io.StringIO()
     stream.close()
     ask_twice(NavaiBackend(env={}, discover=False, access_log=AccessLines(stream)))

@@ -49,9 +49,7 @@ def test_each_kind_of_parameter_is_filled(
     assert execute(backend, "f", payload)["result"] == result
 
 
-def test_the_context_is_handed_over_and_cannot_be_forged(
-    backend: NavaiBackend, execute: Any, ask: Any
-) -> None:
+def test_the_context_is_passed_and_cannot_be_forged(backend: NavaiBackend, execute: Any, ask: Any) -> None:
     @backend.function
     def by_name(context: Any, **more: Any) -> Any:
         return [context.request.headers["x-tenant"], sorted(more)]
@@ -68,7 +66,7 @@ def test_the_context_is_handed_over_and_cannot_be_forged(
     assert execute(backend, "by_type", None)["result"] == ["/navai/functions/execute", 0]
 
 
-def test_variable_arguments_are_checked_each(backend: NavaiBackend, execute: Any) -> None:
+def test_each_variable_argument_is_checked(backend: NavaiBackend, execute: Any) -> None:
     @backend.function
     def total(*numbers: int, **named: int) -> int:
         return sum(numbers) + sum(named.values())

@@ -75,7 +75,7 @@ def test_a_call_with_a_key_goes_on_without_its_caller_and_responds_to_the_next_o
     assert ran == [1]
 
 
-def test_a_keyed_call_that_could_not_begin_is_repeated_from_memory_too() -> None:
+def test_a_call_with_a_key_that_could_not_begin_is_replayed_too() -> None:
     backend = NavaiBackend(env={}, discover=False)
     backend.function(name="work")(lambda needed: needed)
 
@@ -88,7 +88,7 @@ def test_a_keyed_call_that_could_not_begin_is_repeated_from_memory_too() -> None
     assert (b"idempotent-replayed", b"true") in again.headers
 
 
-def test_the_end_of_the_server_ends_every_call() -> None:
+def test_the_shutdown_of_the_server_ends_all_calls() -> None:
     backend = NavaiBackend(env={}, discover=False)
     seen: list[Any] = []
 
@@ -160,7 +160,7 @@ def test_a_result_after_the_timeout_is_dropped() -> None:
     asyncio.run(scenario())
 
 
-def test_a_time_limit_is_one_for_the_current_task_of_the_function_alone() -> None:
+def test_a_function_can_set_a_time_limit_for_its_own_task() -> None:
     backend = NavaiBackend(env={}, discover=False)
 
     @backend.function

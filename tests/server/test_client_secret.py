@@ -119,7 +119,7 @@ def test_a_refused_request_says_why(  # noqa: PLR0917
     assert stub.got is None
 
 
-def test_the_servers_key_wins_over_the_requests(tmp_path: Path, ask: Any, stub: Stub) -> None:
+def test_the_servers_key_takes_precedence_over_the_requests(tmp_path: Path, ask: Any, stub: Stub) -> None:
     ask(backend_of(tmp_path, stub, OPENAI_API_KEY="ours"), "POST", PATH, json={"apiKey": "theirs"})
     assert stub.got[1] == "Bearer ours"
     ask(backend_of(tmp_path, stub), "POST", PATH, json={"apiKey": "theirs"})

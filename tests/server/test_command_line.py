@@ -36,9 +36,9 @@ def test_a_server_that_cannot_start_says_why_in_one_line_with_status_2(
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2
-    told = capfd.readouterr().err
-    assert said in told
-    assert told.count("\n") == 1
+    printed = capfd.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
 
 
 def test_a_port_in_use_is_one_line_and_status_2(capfd: Any) -> None:

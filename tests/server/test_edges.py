@@ -244,7 +244,7 @@ def test_a_function_that_ignores_its_timeout_fails_in_time_and_is_stopped_at_shu
     assert "still runs, although its time is over" in caplog.text
 
 
-def test_the_demos_functions_do_what_they_say(tmp_path: Path, execute: Any, ask: Any) -> None:
+def test_the_functions_of_the_demo_work(tmp_path: Path, execute: Any, ask: Any) -> None:
     demo = NavaiBackend(env={}, functions_base_dir=tmp_path, demo=True)
     weather = execute(demo, "get_weather", {"location": "Oslo", "unit": "fahrenheit"})["result"]
     assert (weather["location"], weather["unit"]) == ("Oslo", "fahrenheit")

@@ -58,7 +58,7 @@ def test_every_variable_sets_its_option() -> None:
     )
 
 
-def test_a_variable_that_is_blank_is_absent_and_code_wins() -> None:
+def test_a_blank_variable_is_absent_and_code_takes_precedence() -> None:
     blank = BackendOptions.from_env(dict.fromkeys(FULL, "  "))
     assert blank == BackendOptions(allow_api_key_from_request=True)
     assert blank.openai_base_url == "https://api.openai.com/v1"

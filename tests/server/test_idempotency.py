@@ -76,7 +76,7 @@ class TakenOver(MemoryKeys):
         return False
 
 
-def test_a_claim_that_was_taken_over_is_not_started() -> None:
+def test_a_call_whose_claim_was_taken_over_is_not_started() -> None:
     ran: list[int] = []
     backend = NavaiBackend(env={}, discover=False)
     backend.function(name="f")(lambda: ran.append(1))
@@ -91,7 +91,7 @@ def test_a_claim_that_was_taken_over_is_not_started() -> None:
     assert ran == []
 
 
-def test_a_key_with_a_payload_that_is_nested_deeply_is_known_again() -> None:
+def test_a_key_with_a_deeply_nested_payload_is_recognised() -> None:
     def nested(levels: int) -> Payload:
         value: Any = 1
         for _ in range(levels):
@@ -106,7 +106,7 @@ def test_a_key_with_a_payload_that_is_nested_deeply_is_known_again() -> None:
     assert fingerprint("f", Payload([2.0, "x"])) == fingerprint("f", Payload([2, "x"]))
 
 
-def test_a_call_that_was_cancelled_is_not_repeated_from_memory() -> None:
+def test_a_cancelled_call_is_not_replayed() -> None:
     async def scenario() -> None:
         keys = MemoryKeys()
         running, replayed = await begin(keys, "a", "f", 1, asyncio.Event().wait)  # type: ignore[arg-type]

@@ -42,9 +42,9 @@ def test_the_lifespan_loads_the_functions_and_warns_once(tmp_path: Path, caplog:
     backend = NavaiBackend(env={"NAVAI_ALLOW_FRONTEND_API_KEY": "no"}, functions_base_dir=tmp_path)
     sent = run(backend, {"type": "lifespan"}, [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
     assert [each["type"] for each in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    told = " ".join(record.getMessage() for record in caplog.records)
-    assert told.count("get status 401") == 1
-    assert told.count("2027-01-20") == 1
+    logged = " ".join(record.getMessage() for record in caplog.records)
+    assert logged.count("get status 401") == 1
+    assert logged.count("2027-01-20") == 1
 
 
 def test_an_outer_application_can_start_and_stop_it(backend: NavaiBackend) -> None:

@@ -41,7 +41,7 @@ def post(name: bytes) -> bytes:
     return head + b"content-length: %d\r\n\r\n%s" % (len(body), body)
 
 
-def test_pipelined_responses_of_every_size_come_in_order_and_complete() -> None:
+def test_pipelined_responses_of_all_sizes_arrive_complete_and_in_order() -> None:
     head = b"HEAD /health HTTP/1.1\r\nhost: t\r\n\r\n"
     last = b"GET /health HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
     got = asyncio.run(ask(post(b"short") + post(b"long") + head + last, b'{"ok":true}'))

@@ -110,7 +110,7 @@ def test_words_that_resemble_a_key_are_not_masked(tmp_path: Path, execute: Any) 
 
 
 @pytest.mark.parametrize(
-    ("told", "shown"),
+    ("message", "shown"),
     [
         (
             "[Errno 2] No such file or directory: '/etc/a/b.txt'",
@@ -128,12 +128,14 @@ def test_words_that_resemble_a_key_are_not_masked(tmp_path: Path, execute: Any) 
         ("Authorization: Bearer abcdefgh", "Authorization: Bearer ***"),
     ],
 )
-def test_paths_are_cut_to_what_callers_may_see(tmp_path: Path, execute: Any, told: str, shown: str) -> None:
+def test_paths_are_cut_to_what_callers_may_see(
+    tmp_path: Path, execute: Any, message: str, shown: str
+) -> None:
     backend = NavaiBackend(env={}, functions_base_dir=tmp_path)
 
     @backend.function
     def fails() -> None:
-        raise OSError(told.replace("{base}", str(tmp_path)))
+        raise OSError(message.replace("{base}", str(tmp_path)))
 
     assert execute(backend, "fails")["details"] == shown
 

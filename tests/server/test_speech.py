@@ -50,7 +50,7 @@ def test_speech_is_requested_with_the_options_and_returned_as_base64() -> None:
     assert more["headers"] == (("xi-api-key", "xi-key-of-ours"), ("Accept", "audio/pcm"))
 
 
-def test_the_request_wins_over_the_options() -> None:
+def test_the_request_takes_precedence_over_the_options() -> None:
     stub = Stub(Response(200, {"content-type": "audio/mp4"}, b"abc"))
     wanted = {"text": "hi", "voiceId": "v", "modelId": "n", "optimizeStreamingLatency": 1}
     assert speak(stub, {**wanted, "voiceSettings": {"style": 1}})["mimeType"] == "audio/mp4"

@@ -201,7 +201,7 @@ def responding_once(body: bytes) -> Peer:
     return peer
 
 
-def test_an_upstream_that_is_forgotten_closes_its_connections() -> None:
+def test_an_upstream_that_is_garbage_collected_closes_its_connections() -> None:
     async def scenario(url: str) -> bytes:
         return await post(Upstream(), url)
 

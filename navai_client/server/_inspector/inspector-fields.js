@@ -118,7 +118,7 @@ const controls = {
       try {
         JSON.parse(text);
       } catch (error) {
-        throw new Invalid(text === '' ? 'A value is needed.' : `This is no JSON: ${error.message}`, control);
+        throw new Invalid(text === '' ? 'A value is needed.' : `This is not JSON: ${error.message}`, control);
       }
       return text;
     };
@@ -223,7 +223,7 @@ export const makeMembers = (schema) => {
       if (text !== undefined) texts.push(`${JSON.stringify(name)}:${text}`);
     }
     const rest = more?.read();
-    if (rest !== undefined && !isRecord(JSON.parse(rest))) throw new Invalid('This is no JSON object.', more.element.querySelector('textarea'));
+    if (rest !== undefined && !isRecord(JSON.parse(rest))) throw new Invalid('This is not a JSON object.', more.element.querySelector('textarea'));
     const inner = rest?.slice(1, -1).trim();
     if (inner) texts.push(inner);
     return `{${texts.join(',')}}`;

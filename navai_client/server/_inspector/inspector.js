@@ -304,7 +304,7 @@ const showExecution = (outcome, answer) => {
 const SECRET_FIELDS = {
   model: 'The realtime model.',
   voice: 'Its voice.',
-  instructions: 'What the session is told.',
+  instructions: 'The instructions of the session.',
   language: 'The language that is always replied in.',
   voiceAccent: 'The accent that is spoken with.',
   voiceTone: 'The tone that is spoken in.',
@@ -327,7 +327,7 @@ const buildSecret = () => {
     if (typeof said?.value === 'string') showMinted(outcome, said, answer.time);
     else showRefusal(outcome, answer);
   });
-  return make('article', {}, ...heading('Client secret', 'Mint a secret that opens one realtime session. What is left empty is the backend’s to choose.'), form, outcome.element);
+  return make('article', {}, ...heading('Client secret', 'Mint a secret that opens one realtime session. The backend chooses fields that are left empty.'), form, outcome.element);
 };
 
 const showMinted = (outcome, { value, expires_at: expires, speech }, time) => {

@@ -20,7 +20,7 @@ from navai_client.testing.realtime._script import Action, Script
 from navai_client.testing.realtime._session import FakeRealtimeSession
 
 _PATH: Final = "/v1/realtime"
-_CLOSING_S: Final = 2.0  # for a client to answer the close frame
+_CLOSING_S: Final = 2.0  # for a client to return the close frame
 _SPEAKING_S: Final = 30.0
 _NOT_RUNNING: Final = "The fake Realtime server is not running; use it in a with statement."
 
