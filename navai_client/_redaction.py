@@ -196,7 +196,7 @@ class Redactor:
                     yield offset + position(begin), offset + position(end)
 
     def _forms(self, text: str, deadline: float) -> Iterator[tuple[str, Callable[[int], int]]]:
-        """Yield *text* and its decoded forms, each with what returns where in *text* a position is."""
+        """Yield *text* and its decoded forms, each with a function from its positions to those of *text*."""
         yield text, int
         escapes = [escape for sign, escape in _ESCAPES.items() if sign in text]
         if len(escapes) > 1:

@@ -90,7 +90,7 @@ def complain(message: str, command: str = "") -> None:
 
 
 def write(content: str | bytes) -> None:
-    """Write *content* to standard output as it is."""
+    """Write *content* to standard output unchanged."""
     try:
         click.echo(content, nl=False, color=wants_colour(sys.stdout))
     except OSError as error:

@@ -34,7 +34,7 @@ _SHOWN_BODY: Final = 100  # bytes
 
 @frozen(kw_only=True)
 class Subject:
-    """The backend under check, and what may be done to it: the arguments of ``check``."""
+    """The backend under check, and what the check may do to it: the arguments of ``check``."""
 
     config: ClientConfig
     execute: Call | None = None

@@ -56,7 +56,7 @@ _MAX_PROBLEM_CHARS: Final = 200
 _MAX_NAME_CHARS: Final = 100
 # The boundary to the owner's validators: whatever they raise is an error of the argument, and ends one call.
 _OWNERS_ERRORS: Final = (Exception, SystemExit, asyncio.CancelledError, GeneratorExit)
-# Pydantic's errors for what a text or an array of JSON may stand for: then a validator has passed it on.
+# Pydantic's errors for types that JSON writes as strings or arrays: then a validator passed the value on.
 _MADE_OF: Final[Mapping[type, frozenset[str]]] = {
     str: frozenset({"bytes_type", "date_type", "datetime_type", "time_type", "time_delta_type", "uuid_type"}),
     list: frozenset({"deque_type", "frozen_set_type", "set_type", "tuple_type"}),
@@ -424,7 +424,7 @@ class Binding:
 
 
 class Target:
-    """What a registered function calls: a function, a bound method or another callable.
+    """How a registered function is called: as a function, a bound method or another callable.
 
     Attributes:
         binding: What it takes.
@@ -507,7 +507,7 @@ def _built(fields: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pydantic, about names that only models must not have
         adapter: Any = pydantic.TypeAdapter(typed_dict("Arguments", fields, extra="forbid"))
-        # The owner's additions to it may be anything.
+        # The owner may have added anything to it.
         schema = jsonable(inline_refs(adapter.json_schema(schema_generator=ArgumentsSchema)))
         return adapter, {"properties": {}, **without_secrets(schema)}
 

@@ -103,7 +103,7 @@ class FunctionRegistry:
             declaration = said.over(export.declaration())
         except NavaiConfigError:
             raise
-        # The boundary to the owner's types: reading them may raise anything.
+        # The boundary to the owner's types: reading them may raise any exception.
         except (Exception, SystemExit) as error:
             raise NavaiConfigError(f"{export.name} cannot be read: {message_of(error)}") from error
         if target.obstacle is not None:

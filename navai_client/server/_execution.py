@@ -198,6 +198,6 @@ class Invoker:
 
 
 def _completed(run: Callable[[], Any]) -> Any:
-    """Run a function, and encode what it returned in its thread, too: a generator works while it is read."""
+    """Run a function, and encode its result in the same thread: a generator runs while it is read."""
     result = run()
     return result if inspect.isawaitable(result) else encode_result(result)

@@ -144,7 +144,7 @@ def read_request(
 
 
 def calls_of(requests: Iterable[RecordedRequest]) -> list[RecordedCall]:
-    """Return the calls that *requests* make up, in the order of their first attempts."""
+    """Return the calls that *requests* belong to, in the order of their first attempts."""
     attempts: dict[object, list[RecordedRequest]] = {}
     for request in requests:
         if request.function_name is not None:

@@ -162,7 +162,7 @@ class _SyncStream(_Stream, httpcore.NetworkStream):
     def write(self, buffer: bytes, *_: Any, **__: Any) -> None:
         with _WRITING:
             if due := self._due(buffer):
-                self._connection.write(due)  # what the peer does not take yet is sent by read()
+                self._connection.write(due)  # read() sends what the peer does not accept yet
 
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, *_: Any, **__: Any

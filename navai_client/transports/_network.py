@@ -129,7 +129,7 @@ def failure(error: OSError, call: Call) -> TransportFailure:
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Return whether *error* comes from a certificate or a host name that no other attempt would accept."""
+    """Return whether *error* comes from a certificate or a host name, and another attempt would fail, too."""
     current: BaseException | None = error
     while current is not None and not isinstance(current, ssl.SSLCertVerificationError | _HostNameError):
         current = current.__cause__ or current.__context__
@@ -225,7 +225,7 @@ def _drop(connection: socket.socket, number: int, attempts: selectors.BaseSelect
 
 
 def _in_order(addresses: list[_Address], host: str) -> deque[_Address]:
-    """Return *addresses* as they are tried: what worked last, then each family in turn (RFC 8305, 4)."""
+    """Return *addresses* in the order to try: what worked last, then the families in turn (RFC 8305, 4)."""
     families: dict[int, deque[_Address]] = {}
     for address in addresses:
         families.setdefault(address[0], deque()).append(address)
@@ -267,12 +267,12 @@ def _addresses(host: str, port: int, call: Call) -> list[_Address]:
 
 
 def _literal(host: str, port: int) -> Any:
-    """Return the address that *host* is, or None for a name, whose lookup can wait behind those of others."""
+    """Return *host* if it is an address, or None for a name, whose lookup may have to wait."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
         return None
-    # As bytes, because a text would load the codec of names.
+    # As bytes, because a str would load the IDNA codec.
     return socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
 
 
@@ -305,7 +305,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
 
 
 class _HostNameError(OSError):
-    """Raised for a text that cannot be the name of a host."""
+    """A text cannot be a host name."""
 
 
 @contextlib.contextmanager
@@ -468,7 +468,7 @@ class SyncConnection:
         return not self._wait(0.0)
 
     def is_clean(self) -> bool:
-        """Return whether nothing of the last request or response is left."""
+        """Return whether no part of the last request or response remains."""
         return not self._unsent and self._broken is None and self.socket.fileno() >= 0 and not self.unread()
 
     def close(self) -> None:
@@ -584,7 +584,7 @@ class AsyncConnection(asyncio.Protocol):
         return self._transport is not None and not self._transport.is_closing() and not self._watch(0.0)
 
     def has_unsent(self) -> bool:
-        """Return whether any bytes still wait to be sent. A layer of TLS counts its own alone."""
+        """Return whether any bytes still wait to be sent. A TLS layer counts only its own."""
         return any(layer.get_write_buffer_size() for layer in self._layers)
 
     def end(self, *, in_peace: bool = False) -> asyncio.Future[None]:

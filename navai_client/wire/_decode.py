@@ -210,7 +210,7 @@ def refuse_constant(name: str) -> NoReturn:
 
 
 def parse_finite(digits: str) -> float:
-    """Refuse numbers that only infinity stands for, such as 1e999: the ``parse_float`` of ``json.loads``."""
+    """Refuse numbers beyond all floats, such as 1e999: the ``parse_float`` of ``json.loads``."""
     value = float(digits)
     if not math.isfinite(value):
         raise ValueError(f"{digits} is too large")

@@ -428,7 +428,7 @@ def test_calls_that_were_sent_and_abandoned_do_not_delay_others(through: str, ti
 def test_calls_that_a_toolset_carries_on_are_not_abandoned(
     through: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An interruption cancels whoever waits for a tool, and the tool's result is still needed."""
+    """An interruption cancels the caller of a tool, and the tool's result is still needed."""
     monkeypatch.setattr(_pool, "_ABANDONED_FOR", 0.0)
     outcomes: list[Any] = []
 

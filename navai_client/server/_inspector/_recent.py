@@ -33,7 +33,7 @@ class _Call(msgspec.Struct):
     response: BackendResponse
     seconds: float
     body: bytes
-    description: dict[str, Any] | None = None  # once somebody has looked at it
+    description: dict[str, Any] | None = None  # once it has been requested
 
 
 class RecentCalls:
