@@ -185,11 +185,8 @@ def connect(host: str, port: int, call: Call) -> socket.socket:
             while waiting or attempts.get_map():
                 left = remaining(call)
                 if waiting:
-                    address = waiting.popleft()
-                    connection = _new_socket(address)
-                    attempts.register(connection, selectors.EVENT_WRITE, address)
-                    if (number := connection.connect_ex(address[4])) not in _CONNECTING:
-                        problem = _drop(connection, number, attempts)
+                    if (failed := _begin(waiting.popleft(), attempts)) is not None:
+                        problem = failed
                         continue
                     left = delay if waiting else left
                 for key, _ in attempts.select(left):
@@ -216,6 +213,17 @@ def _new_socket(address: _Address) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def _begin(address: _Address, attempts: selectors.BaseSelector) -> OSError | None:
+    """Begin to connect to *address*; return why that fails at once, as without IPv6 in the system."""
+    try:
+        connection = _new_socket(address)
+    except OSError as error:
+        return error
+    attempts.register(connection, selectors.EVENT_WRITE, address)
+    number = connection.connect_ex(address[4])
+    return None if number in _CONNECTING else _drop(connection, number, attempts)
 
 
 def _drop(connection: socket.socket, number: int, attempts: selectors.BaseSelector) -> OSError:
@@ -340,10 +348,8 @@ def encrypt(
             while True:
                 try:
                     encrypted.do_handshake()  # type: ignore[attr-defined]
-                except ssl.SSLWantReadError:
-                    wait(remaining(call))
-                except ssl.SSLWantWriteError:
-                    wait(remaining(call), writing=True)
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                    wait(remaining(call), writing=isinstance(error, ssl.SSLWantWriteError))
                 else:
                     return encrypted
     except BaseException:

@@ -1,7 +1,9 @@
 """Hosts with several addresses, some of which are dead: Happy Eyeballs (RFC 8305)."""
 
+import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from navai_client import NavaiTimeoutError, NavaiTransportError
-from navai_client.transports import _network
+from navai_client.transports import Call, _network
 from tests.clients import Client, make_client
 from tests.faults.server import OK, FaultServer, Peer, answer, closed_port
 
@@ -95,6 +97,92 @@ def test_an_address_of_a_family_that_cannot_be_reached_is_passed_over(
         monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
         with made(kind, through) as client:
             assert client.execute_function("f") == "done"
+
+
+@pytest.mark.parametrize("where", ["socket", "connect"])
+def test_an_address_that_fails_at_once_is_passed_over(
+    kind: str, through: str, where: str, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = _network._new_socket
+
+    def new_socket(address: Any) -> socket.socket:
+        if where == "socket" and address[4][0] == "255.255.255.255":
+            raise OSError(97, "Address family not supported by protocol")
+        return original(address)
+
+    monkeypatch.setattr(_network, "_new_socket", new_socket)
+    with FaultServer(good) as server:
+        names["backend.test"] = [("255.255.255.255", 1), ("127.0.0.1", server.port)]
+        with made(kind, through) as client:
+            assert client.execute_function("f") == "done"
+
+
+def test_a_silent_address_is_waited_for_when_the_others_refuse(
+    kind: str, through: str, names: Names, silent: tuple[str, int]
+) -> None:
+    with closed_port() as port:
+        names["backend.test"] = [silent, ("127.0.0.1", port)]
+        with made(kind, through, timeout=0.5) as client, pytest.raises(NavaiTimeoutError):
+            client.execute_function("f")
+
+
+def test_one_of_several_connections_that_are_ready_is_used(
+    kind: str, through: str, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_network, "_ATTEMPT_DELAY", 0.0)
+    with FaultServer(good) as server:
+        names["backend.test"] = [("127.0.0.1", server.port)] * 5
+        with made(kind, through) as client:
+            assert client.execute_function("f") == "done"
+        assert server.count("execute") == 1
+
+
+def test_of_connections_that_are_ready_together_one_stays_open(
+    names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[socket.socket] = []
+    monkeypatch.setattr(_network, "_ATTEMPT_DELAY", 0.0)
+    names["backend.test"] = [("127.0.0.1", 1)] * 5
+
+    async def main() -> None:
+        ready, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        async def connects(connection: socket.socket, _: Any) -> None:
+            opened.append(connection)
+            if len(opened) == 5:
+                ready.set()
+            await ready.wait()
+
+        monkeypatch.setattr(loop, "sock_connect", connects)
+        call = Call(timeout=5, max_response_bytes=1)
+        with await _network._connect_async(loop, "backend.test", 80, call) as connection:
+            await asyncio.sleep(0)
+            assert [each for each in opened if each.fileno() >= 0] == [connection]
+
+    asyncio.run(main())
+
+
+def test_a_socket_that_the_event_loop_refuses_is_closed(
+    through: str, names: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses(*_: Any, **__: Any) -> None:
+        raise OSError("refused by the loop")
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", refuses)
+    with FaultServer(good) as server:
+        names["backend.test"] = [("127.0.0.1", server.port)]
+        with made("async", through) as client, pytest.raises(NavaiTransportError) as caught:
+            client.execute_function("f")
+    assert not caught.value.may_have_executed
+
+
+def test_a_connection_that_is_gone_before_its_handshake_is_an_error() -> None:
+    async def main() -> None:
+        call = Call(timeout=5, max_response_bytes=1)
+        with pytest.raises(ConnectionResetError):
+            await _network.AsyncConnection().encrypt(ssl.create_default_context(), "host", call)
+
+    asyncio.run(main())
 
 
 def test_the_error_is_that_of_an_address_when_all_refuse(kind: str, through: str, names: Names) -> None:

@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import httpx
@@ -421,8 +422,30 @@ def test_a_proxy_that_is_spoken_to_in_tls_tunnels_tls(made: Make, authority: tru
     ):
         with made(server.url, proxy=proxy.url, verify=False, timeout=None) as client:
             for _ in range(3):
-                assert client.execute_function("f", "y" * 100_000) == "x" * 200_000
+                assert client.execute_function("f", "y" * 4_000_000) == "x" * 200_000
         assert proxy.connections == server.connections == 1
+
+
+def test_a_record_that_a_proxy_does_not_take_at_once_is_sent_once() -> None:
+    sent: list[bytes] = []
+    full = iter([True, False])
+
+    def send(data: bytes) -> int:
+        if next(full):
+            raise ssl.SSLWantWriteError
+        sent.append(data)
+        return len(data)
+
+    outgoing = iter([b"record", b""])
+    inner = _network._TLSInTLS.__new__(_network._TLSInTLS)
+    inner._unsent, inner._written = b"", 0
+    inner._outer = SimpleNamespace(send=send)  # type: ignore[assignment]
+    inner._tls = SimpleNamespace(write=len)  # type: ignore[assignment]
+    inner._outgoing = SimpleNamespace(read=lambda: next(outgoing))  # type: ignore[assignment]
+    with pytest.raises(ssl.SSLWantWriteError):
+        inner.send(b"text")
+    assert inner.send(b"text") == 4
+    assert sent == [b"record"]
 
 
 def test_a_handshake_that_fails_behind_a_proxy_has_sent_nothing(made: Make) -> None:
