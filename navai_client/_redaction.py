@@ -7,8 +7,8 @@ A redactor looks for two things. *Known secrets* are values that this process ho
 value of an Authorization header. They are found as they are and in the spellings of ``_ESCAPES``. *Patterns*
 find what looks like a secret: the table ``_PATTERNS``, and JSON members with a name such as ``password``.
 
-Both are looked for in the text and in its decoded forms, and masked in place; everything else stays as it was
-written. A text is masked first and cut afterwards, because half a secret matches nothing.
+Both are searched for in the text and in its decoded forms, and masked in place; everything else stays as it
+is. A text is masked first and cut afterwards, because half a secret matches nothing.
 
 The cost is linear in the text: a pattern begins where no run of its characters can have been scanned before,
 or its scan is bounded. A text is searched piece by piece, so that a deadline can stop the search.

@@ -86,7 +86,7 @@ class ClientConfig:
     Attributes:
         base_url: Where the backend is, without trailing slashes.
         paths: The paths of its operations.
-        headers: The headers of every request: the package's and the user's.
+        headers: The headers of every request: the package's and the given ones.
         timeout: Seconds for one whole call, or None for no limit.
         max_retries: The largest number of retries of a call.
         max_response_bytes: The largest response body, decompressed.

@@ -117,7 +117,7 @@ def build_catalog(
     local_warnings: Iterable[str],
     options: ToolsetOptions,
 ) -> Catalog:
-    """Give each function its name and its tool; what is left out becomes a warning."""
+    """Give each function its name and its tool; a function that is left out becomes a warning."""
     functions = {each.name: _from_local(each, options) for each in local}
     warnings: list[str] = []
     schema_warnings: list[str] = []

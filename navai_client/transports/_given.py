@@ -1,6 +1,6 @@
 """The transport of a client: the default one, or a wrapper around the one that was passed in.
 
-Over the user's own connections a call keeps its deadline, its limits and ``may_have_executed``, by the public
+Over connections of its owner, a call keeps its deadline, its limits and ``may_have_executed``, by the public
 ``timeout`` and ``trace`` extensions of httpx. docs/transports.md lists what needs our own connections.
 """
 
@@ -18,7 +18,7 @@ from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._httpx import Library, exchange, exchange_async
 from navai_client.wire._values import Request, Response, TransportFailure
 
-_PATIENCE: Final = 0.2  # seconds that a pool of the user's has to end a call by itself
+_PATIENCE: Final = 0.2  # seconds that the owner's pool has to end a call by itself
 _SHORTEST_WAIT: Final = 0.001  # seconds; to a socket, a timeout of 0 means "do not wait"
 
 

@@ -98,7 +98,7 @@ class Library:
 
 
 def _body_of(response: Any, call: Call) -> Body:
-    """Return where to put the body; it is there already if a hook of the user's client has read it."""
+    """Return where to put the body; it is there already if a hook of the owner's client has read it."""
     if not response.is_stream_consumed:
         return Body(call.max_response_bytes, response.headers.get("content-encoding"))
     body = Body(call.max_response_bytes, None)
