@@ -152,12 +152,9 @@ def _has_readable_host(url: str) -> bool:
     """Return whether IDNA (RFC 5891) accepts the host of *url*, which transports read as httpx does."""
     if url.isascii() and "xn--" not in url.lower():
         return True
-    import httpx  # noqa: PLC0415 - `import navai_client` must not load it
+    from navai_client.transports._network import Target  # noqa: PLC0415 - it loads sockets and TLS
 
-    try:
-        return bool(httpx.URL(url).host)
-    except (httpx.InvalidURL, UnicodeError):
-        return False
+    return isinstance(Target.of(url), Target)
 
 
 def resolve_paths(**given: Unpack[PathOptions]) -> Paths:

@@ -83,16 +83,20 @@ class OnTheWire:
         self.backend: Callable[[httpx.Request], httpx.Response] = Backend()
         self._server = FaultServer(self._serve)
         there = ("127.0.0.1", self._server.port)
-        original = socket.socket.connect
+        connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
 
         def look_up(host: Any, port: int, *_: Any, **__: Any) -> list[Any]:
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-        def connect(connection: socket.socket, address: Any) -> None:
-            original(connection, there if connection.family == socket.AF_INET else address)
+        def connect_there(connection: socket.socket, address: Any) -> None:
+            connect(connection, there if connection.family == socket.AF_INET else address)
+
+        def connect_ex_there(connection: socket.socket, address: Any) -> int:
+            return connect_ex(connection, there if connection.family == socket.AF_INET else address)
 
         patch.setattr(socket, "getaddrinfo", look_up)
-        patch.setattr(socket.socket, "connect", connect)
+        patch.setattr(socket.socket, "connect", connect_there)
+        patch.setattr(socket.socket, "connect_ex", connect_ex_there)
 
     def _serve(self, peer: Peer) -> None:
         scheme = "http"

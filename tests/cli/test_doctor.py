@@ -372,9 +372,9 @@ def test_an_invalid_proxy_is_found(proxy: str, look: Look, monkeypatch: pytest.M
 def test_a_proxy_that_needs_another_package_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.setitem(sys.modules, "socksio", None)  # as if it was not installed
-    found = look("--url", "http://backend.test")["backend"]
+    found = look("--url", "http://backend.test")["proxy"]
     assert found["level"] == "fail"
-    assert "socks" in found["message"]
+    assert "pip install 'httpx[socks]'" in found["message"]
 
 
 def test_other_kinds_of_proxies_are_handled_by_httpx(look: Look) -> None:

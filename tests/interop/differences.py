@@ -63,6 +63,9 @@ def _parameters(name: str) -> dict[str, Any]:
     properties: dict[str, Any] = {each: {} for each in needed}
     if name.startswith("echo"):
         properties["args"] = {"type": "array", "items": {}}
+    if name.startswith("calculator_"):
+        start = {"default": 0}  # of the constructor
+        properties["constructorArgs"] = {"type": "array", "prefixItems": [start], "minItems": 0}
     required = {"required": list(needed)} if needed else {}
     return {"type": "object", "properties": properties, **required, "additionalProperties": False}
 

@@ -100,15 +100,21 @@ def test_a_call_ends_at_its_deadline_and_closes_its_connection(peer: Peer) -> No
 
 
 def test_a_call_under_way_ends_when_the_upstream_is_closed() -> None:
+    connected = asyncio.Event()
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        await silent(reader, writer)
+
     async def scenario(url: str) -> None:
         upstream = Upstream()
         calling = asyncio.create_task(post(upstream, url, 5.0))
-        await asyncio.sleep(0)
+        await connected.wait()
         await upstream.aclose()
         with pytest.raises(asyncio.CancelledError):
             await calling
 
-    against(silent, scenario)
+    against(peer, scenario)
 
 
 def test_a_cancelled_caller_does_not_disturb_the_next_call() -> None:

@@ -244,6 +244,7 @@ def test_no_socket_is_left_of_the_attempts_that_lost(
     kind: str, through: str, names: Names, silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[socket.socket] = []
+    threads = threading.active_count()
     original = _network._new_socket
 
     def new_socket(address: Any) -> socket.socket:
@@ -257,4 +258,4 @@ def test_no_socket_is_left_of_the_attempts_that_lost(
             client.execute_function("f")
         assert len(opened) == 3
         assert all(each.fileno() == -1 for each in opened)
-    assert threading.active_count() < 50
+    assert threading.active_count() < threads + 5  # a thread for each attempt would make more
