@@ -93,7 +93,7 @@ def test_a_payload_can_be_written_as_json_and_begins_with_the_forms(page: Page) 
     area.clear()
     area.send_keys("{")
     page.button("Run").click()
-    assert "no JSON" in page.find(".error").text
+    assert "not JSON" in page.find(".error").text
     area.send_keys('"location": "Rome"}')
     page.button("Run").click()
     page.outcome()
