@@ -377,6 +377,16 @@ def test_a_proxy_that_needs_another_package_is_found(look: Look, monkeypatch: py
     assert "pip install 'httpx[socks]'" in found["message"]
 
 
+def test_certificates_that_only_a_call_reads_are_found(
+    look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
+    with closed_port() as port:
+        found = look("--url", "https://backend.test", "--proxy", f"https://127.0.0.1:{port}")["backend"]
+    assert found["level"] == "fail"
+    assert "SSL_CERT_FILE" in found["message"]
+
+
 def test_other_kinds_of_proxies_are_handled_by_httpx(look: Look) -> None:
     with closed_port() as port:
         found = look("--url", "http://backend.test", "--proxy", f"https://127.0.0.1:{port}")
