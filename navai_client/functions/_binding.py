@@ -352,7 +352,10 @@ class Binding:
         """
         details: Sequence[Any] = ()
         if isinstance(error, pydantic.ValidationError):
-            whole = whole_numbers(given)
+            try:
+                whole = whole_numbers(given)
+            except RecursionError:  # Python 3.13 encodes values that are nested deeper than its own stack
+                raise ArgumentsError("the payload is nested too deeply") from None
             try:
                 return self._validate(_encoded(whole), strict=True)
             except pydantic.ValidationError as second:
