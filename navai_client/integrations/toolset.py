@@ -190,7 +190,7 @@ class Toolset:
             call_id: The id that the model gave the call; it must differ from the ids of other calls.
             timeout: Seconds for this call instead of the tool's own.
         """
-        limit = None if timeout is None else checked_timeout(timeout)
+        limit = checked_timeout(timeout)
         options = self._options
         found = resolve(self._catalog, options, name, arguments)
         tool = None if found.function is None else found.function.tool
