@@ -126,6 +126,21 @@ class _Client(ABC, Generic[AnyTransport]):
         self._calls = Invocations(self._config.base_url, self._config.paths, _random_uuid)
         self._closed = False
 
+    @property
+    def base_url(self) -> str:
+        """Where the backend is, without trailing slashes."""
+        return self._config.base_url
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for one whole call, or None for no limit."""
+        return self._config.timeout
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the client was closed. No call can be made then."""
+        return self._closed
+
     def create_client_secret(
         self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
     ) -> Any:
@@ -157,7 +172,7 @@ class _Client(ABC, Generic[AnyTransport]):
         """
 
     def list_functions(self, *, max_age: float | None = None, timeout: Timeout = USE_CLIENT_DEFAULT) -> Any:
-        """List the functions that the backend offers.
+        """List the functions that the backend offers, as a sequence that also has ``warnings``.
 
         A failing backend raises no exception: the list is empty, and its ``warnings`` say why. Tried again
         after connection failures and after 408, 429, 502, 503 and 504.

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, TypedDict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, TypedDict, overload
 
 from attrs import field, frozen
 
@@ -18,6 +18,10 @@ __all__ = [
     "SpeechAudio",
     "SpeechOptions",
 ]
+
+# What a repr shows of a list. Models accept names of 64 characters.
+_NAMES_SHOWN: Final = 8
+_LONGEST_NAME: Final = 64
 
 
 @frozen(kw_only=True)
@@ -79,11 +83,16 @@ class BackendFunction:
     parameters: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
-@frozen(kw_only=True)
-class FunctionList:
+@frozen(kw_only=True, repr=False)
+class FunctionList(Sequence[Any]):  # of functions: with Any, mypy accepts `"name" in functions`
     """The functions that a backend offers, and its warnings.
 
-    It iterates over its functions, has a length, and supports ``"name" in functions``.
+    It is a sequence of its functions: ``functions[0]`` and ``functions[:3]`` work, ``functions["name"]`` is
+    the function of that name, and ``"name" in functions`` says whether there is one. So it cannot be unpacked
+    into functions and warnings; read the two attributes instead::
+
+        listed = client.list_functions()
+        functions, warnings = listed.functions, listed.warnings
 
     Attributes:
         functions: The functions, in the backend's order.
@@ -95,7 +104,21 @@ class FunctionList:
 
     functions: tuple[BackendFunction, ...] = ()
     warnings: tuple[str, ...] = ()
-    error: NavaiError | None = field(default=None, eq=False, repr=False)
+    error: NavaiError | None = field(default=None, eq=False)
+
+    @overload
+    def __getitem__(self, key: int | str) -> BackendFunction: ...
+
+    @overload
+    def __getitem__(self, key: slice) -> tuple[BackendFunction, ...]: ...
+
+    def __getitem__(self, key: int | str | slice) -> BackendFunction | tuple[BackendFunction, ...]:
+        if not isinstance(key, str):
+            return self.functions[key]
+        if (function := self.get(key)) is None:
+            names = ", ".join(each.name for each in self.functions)
+            raise KeyError(f"no function {key!r}; there are {names or 'none'}")
+        return function
 
     def __iter__(self) -> Iterator[BackendFunction]:
         return iter(self.functions)
@@ -106,9 +129,23 @@ class FunctionList:
     def __contains__(self, name: object) -> bool:
         return any(name in (function, function.name) for function in self.functions)
 
+    def __repr__(self) -> str:
+        names = ", ".join(_shortened(function.name) for function in self.functions[:_NAMES_SHOWN])
+        more = len(self) - _NAMES_SHOWN
+        parts = [(names or "no functions") + (f" and {more} more" if more > 0 else "")]
+        if count := len(self.warnings):
+            parts.append("1 warning" if count == 1 else f"{count} warnings")
+        if self.error is not None:
+            parts.append(type(self.error).__name__)
+        return f"<FunctionList: {'; '.join(parts)}>"
+
     def get(self, name: str) -> BackendFunction | None:
         """Return the function called *name*, or None."""
         return next((function for function in self.functions if function.name == name), None)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]}..."
 
 
 @frozen(kw_only=True)

@@ -4,13 +4,14 @@ import copy
 import math
 import pickle
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import pytest
 from hypothesis import given, strategies as st
 
-from navai_client import BackendFunction, ClientSecret, FunctionList, SpeechAudio
+from navai_client import BackendFunction, ClientSecret, FunctionList, NavaiHTTPError, SpeechAudio
 from navai_client._redaction import mask
 from tests.properties import PROPERTY
 
@@ -98,9 +99,49 @@ def test_a_function_list_iterates_counts_and_finds() -> None:
     assert LIST.get("missing") is None
 
 
+def test_a_function_list_is_a_sequence_by_position_and_slice() -> None:
+    assert isinstance(LIST, Sequence)
+    assert (LIST[0], LIST[-1]) == (WEATHER, ORDER)
+    assert (LIST[1:], LIST[:0], LIST[::-1]) == ((ORDER,), (), (ORDER, WEATHER))
+    assert list(reversed(LIST)) == [ORDER, WEATHER]
+    assert (LIST.index(ORDER), LIST.count(ORDER)) == (1, 1)
+    with pytest.raises(IndexError):
+        LIST[2]
+
+
+def test_a_function_is_found_by_its_name_in_brackets() -> None:
+    assert LIST["order"] is ORDER
+    with pytest.raises(KeyError, match=r"no function 'Order'; there are get_weather, order"):
+        LIST["Order"]
+    with pytest.raises(KeyError, match=r"no function 'order'; there are none"):
+        FunctionList()["order"]
+
+
 def test_of_two_functions_with_one_name_the_first_is_found() -> None:
     first, second = BackendFunction(name="a", source="1"), BackendFunction(name="a", source="2")
     assert FunctionList(functions=(first, second)).get("a") is first
+    assert FunctionList(functions=(first, second))["a"] is first
+
+
+@pytest.mark.parametrize(
+    ("listed", "shown"),
+    [
+        (LIST, "<FunctionList: get_weather, order; 1 warning>"),
+        (FunctionList(functions=(ORDER,)), "<FunctionList: order>"),
+        (FunctionList(), "<FunctionList: no functions>"),
+        (
+            FunctionList(functions=tuple(BackendFunction(name=f"f{number}") for number in range(300))),
+            "<FunctionList: f0, f1, f2, f3, f4, f5, f6, f7 and 292 more>",
+        ),
+        (
+            FunctionList(warnings=("a", "b"), error=NavaiHTTPError("long" * 1000)),
+            "<FunctionList: no functions; 2 warnings; NavaiHTTPError>",
+        ),
+        (FunctionList(functions=(BackendFunction(name="x" * 5000),)), f"<FunctionList: {'x' * 64}...>"),
+    ],
+)
+def test_the_repr_of_a_function_list_is_short(listed: FunctionList, shown: str) -> None:
+    assert repr(listed) == str(listed) == shown
 
 
 def test_a_list_without_functions_is_empty_and_has_its_warnings() -> None:

@@ -3,7 +3,7 @@
 Each ``type: ignore`` marks an error that a type checker reports; the check fails if it no longer does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, assert_type
 
 import httpx
@@ -44,6 +44,9 @@ def sync_usage() -> None:
         assert_type(client.client_secrets(leeway=5, voice="marin").get(), ClientSecret)
         assert_type(client.client_secrets()(), str)
         assert_type(client.close(), None)
+        assert_type(client.base_url, str)
+        assert_type(client.timeout, float | None)
+        assert_type(client.is_closed, bool)
     assert_type(__version__, str)
 
 
@@ -105,6 +108,11 @@ def values(secret: ClientSecret, functions: FunctionList, audio: SpeechAudio) ->
     assert_type(iter(functions), Iterator[BackendFunction])
     assert_type([function.name for function in functions], list[str])
     assert_type(functions.get("f"), BackendFunction | None)
+    assert_type(functions["f"], BackendFunction)
+    assert_type(functions[0], BackendFunction)
+    assert_type(functions[:2], tuple[BackendFunction, ...])
+    as_sequence: Sequence[BackendFunction] = functions
+    del as_sequence
     assert_type(len(functions), int)
     assert_type("f" in functions, bool)
     assert_type(audio.audio, bytes)
@@ -153,6 +161,7 @@ def what_is_refused(client: NavaiBackendClient, other: AsyncNavaiBackendClient) 
     client.create_client_secret("gpt-realtime")  # type: ignore[call-arg, arg-type]
     client.create_client_secret(modell="gpt-realtime")  # type: ignore[call-arg]
     client.create_client_secret(model=5)  # type: ignore[arg-type]
+    client.base_url = "http://x"  # type: ignore[misc]
     client.execute_function()  # type: ignore[call-arg]
     client.execute_function(5)  # type: ignore[arg-type]
     client.execute_function("f", {}, "key")  # type: ignore[call-arg]
