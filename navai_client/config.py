@@ -152,7 +152,7 @@ def _has_readable_host(url: str) -> bool:
     """Return whether IDNA (RFC 5891) accepts the host of *url*, which transports read as httpx does."""
     if url.isascii() and "xn--" not in url.lower():
         return True
-    from navai_client.transports._network import Target  # noqa: PLC0415 - it loads sockets and TLS
+    from navai_client.transports._connecting import Target  # noqa: PLC0415 - it loads sockets and TLS
 
     return isinstance(Target.of(url), Target)
 

@@ -24,8 +24,8 @@ from navai_client.config import DEFAULT_BASE_URL
 from navai_client.errors import InvalidResponseError, NavaiConfigError
 from navai_client.models import FunctionList
 from navai_client.transports import Call, Transport
+from navai_client.transports._connecting import Origin
 from navai_client.transports._default import HTTPXTransport
-from navai_client.transports._network import Origin
 from navai_client.transports._proxies import Proxies, Proxy
 from navai_client.transports._tls import TLS
 from navai_client.wire._decode import trim

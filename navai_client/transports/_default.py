@@ -25,8 +25,9 @@ import httpcore
 import httpx
 
 from navai_client.transports import Call, _network
+from navai_client.transports._connecting import Origin, connect, remaining
 from navai_client.transports._httpx import Library, exchange, exchange_async
-from navai_client.transports._network import Origin, connect, encrypt, remaining
+from navai_client.transports._network import encrypt
 from navai_client.transports._pool import AsyncPool, Pool
 from navai_client.transports._proxies import Proxies, Proxy
 from navai_client.transports._tls import TLS, Verify

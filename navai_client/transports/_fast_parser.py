@@ -6,7 +6,7 @@ from typing import Final
 import httptools
 
 from navai_client.transports._body import ACCEPT_ENCODING, Body, outcome
-from navai_client.transports._network import Target
+from navai_client.transports._connecting import Target
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 # Bytes without any of the body: headers, chunk sizes, interim responses, trailers. httpcore has 100 KiB.

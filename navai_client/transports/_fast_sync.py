@@ -3,8 +3,9 @@
 from typing import Final
 
 from navai_client.transports import Call, _network
+from navai_client.transports._connecting import Origin, connect
 from navai_client.transports._fast_parser import Encoder, ResponseParser
-from navai_client.transports._network import Origin, connect, encrypt, failure
+from navai_client.transports._network import encrypt, failure
 from navai_client.transports._tls import TLS
 from navai_client.wire._values import Request, Response, TransportFailure
 

@@ -1,118 +1,26 @@
-"""Connections over TCP and TLS on which no wait outlasts the call's deadline.
+"""Connections, encrypted or not, on which no wait outlasts the call's deadline.
 
-The default and the fast transports open theirs here. A timeout for each read is not enough: a peer that sends
-a byte now and then never exceeds it. So each wait may take the remaining time of the whole call.
+The default and the fast transports use these. A timeout for each read is not enough: a peer that sends a byte
+now and then never exceeds it. So each wait may take the remaining time of the whole call.
 """
 
 import asyncio
-import contextlib
-import errno
-import functools
-import ipaddress
-import os
-import re
 import select
-import selectors
 import socket
 import ssl
-import threading
-import time
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, Final, TypeAlias, TypeVar, cast
+from collections.abc import Callable
+from typing import Final, TypeVar, cast
 
-from attrs import field, frozen
-
-from navai_client._threads import run_within
 from navai_client.transports import Call
+from navai_client.transports._connecting import HostNameError, connect_async, only_os_errors, remaining
 from navai_client.wire._values import TransportFailure
 
-_PORTS: Final = {"http": 80, "https": 443}
-_LOOKUPS: Final = 32  # names looked up at the same time, as the executor of asyncio allows
 _READ: Final = 64 * 1024  # bytes
-_ATTEMPT_DELAY: Final = 0.25  # seconds from one attempt to connect to the next (RFC 8305, section 5)
-_REMEMBERED: Final = 1000  # hosts; a client has one
-_CONNECTING: Final = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
 _FAREWELL: Final = 1.0  # seconds that a peer has for its part of closing TLS
 _PIECE: Final = 256 * 1024  # bytes that are encrypted at a time
 
 T = TypeVar("T")
-
-_Address: TypeAlias = tuple[Any, Any, int, str, Any]  # as getaddrinfo() returns them
-
-
-@frozen
-class Origin:
-    """What a connection leads to (RFC 6454).
-
-    Attributes:
-        scheme: ``http`` or ``https``. It alone decides whether the connection is encrypted.
-        host: A name or an address, as it is looked up.
-        port: The TCP port.
-    """
-
-    scheme: str
-    host: str
-    port: int
-
-
-# A URL that httpx leaves as it is: nothing is encoded, by IDNA or otherwise, and the path has no "." or "..".
-_BYTE: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_PLAIN_URL: Final = re.compile(
-    rf"(https?)://(localhost|(?:{_BYTE}\.){{3}}{_BYTE}|(?:(?!xn--)[a-z][a-z0-9-]*\.)+[a-z]{{2,}})"
-    r"(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?((?:/[A-Za-z0-9_~-]+)+/?)"
-)
-
-
-@frozen(eq=False)
-class Target:
-    """The parts of a URL, as httpx reads them.
-
-    Attributes:
-        origin: What to connect to.
-        authority: The value of ``Host``.
-        path: The path and query, encoded. It can hold a key.
-    """
-
-    origin: Origin
-    authority: bytes
-    path: bytes = field(repr=False)
-
-    @classmethod
-    def of(cls, url: str) -> "Target | TransportFailure":
-        """Return the target of *url*, or why nothing can be sent there."""
-        if (plain := _PLAIN_URL.fullmatch(url)) is not None:
-            scheme, host, port, path = plain.groups()
-            authority = host if port is None or int(port) == _PORTS[scheme] else f"{host}:{port}"
-            return cls(Origin(scheme, host, int(port or _PORTS[scheme])), authority.encode(), path.encode())
-        import httpx  # noqa: PLC0415 - to load it takes ten times as long as one call
-
-        try:
-            parsed = httpx.URL(url)
-            has_host = bool(parsed.host)  # which IDNA may refuse to decode, such as xn--abc
-        except (httpx.InvalidURL, UnicodeError):  # its text can hold the URL
-            return TransportFailure("the URL cannot be read", sent=False, permanent=True)
-        port = parsed.port or _PORTS.get(parsed.scheme)
-        if parsed.scheme not in _PORTS or port is None or not has_host:
-            message = f"{parsed.scheme}:// URLs cannot be requested"
-            return TransportFailure(message, sent=False, permanent=True)
-        origin = Origin(parsed.scheme, parsed.raw_host.decode("ascii"), port)
-        return cls(origin, parsed.netloc, parsed.raw_path)
-
-
-def remaining(call: Call) -> float | None:
-    """Return the remaining seconds of *call*, or None for no limit.
-
-    Raises:
-        TimeoutError: If nothing is left. As a timeout, 0 would mean "do not wait" to a socket.
-    """
-    if call.deadline is None:
-        return None
-    seconds = call.deadline - time.monotonic()
-    if seconds <= 0:
-        raise TimeoutError("time ran out")
-    return seconds
 
 
 def failure(error: OSError, call: Call) -> TransportFailure:
@@ -131,7 +39,7 @@ def failure(error: OSError, call: Call) -> TransportFailure:
 def is_permanent(error: BaseException) -> bool:
     """Return whether *error* comes from a certificate or a host name, and another attempt would fail, too."""
     current: BaseException | None = error
-    while current is not None and not isinstance(current, ssl.SSLCertVerificationError | _HostNameError):
+    while current is not None and not isinstance(current, ssl.SSLCertVerificationError | HostNameError):
         current = current.__cause__ or current.__context__
     return current is not None
 
@@ -171,162 +79,6 @@ def watch(connection: socket.socket) -> Callable[..., bool]:
     return wait
 
 
-def connect(host: str, port: int, call: Call) -> socket.socket:
-    """Open a TCP connection, whose socket does not block, by Happy Eyeballs (RFC 8305).
-
-    Raises:
-        OSError: If no address can be reached, or TimeoutError if time runs out.
-    """
-    waiting = _in_order(_addresses(host, port, call), host)
-    delay = _delay(waiting, call)
-    problem: OSError = OSError("the name has no address")
-    with selectors.DefaultSelector() as attempts:
-        try:
-            while waiting or attempts.get_map():
-                left = remaining(call)
-                if waiting:
-                    if (failed := _begin(waiting.popleft(), attempts)) is not None:
-                        problem = failed
-                        continue
-                    left = delay if waiting else left
-                for key, _ in attempts.select(left):
-                    connection = cast("socket.socket", key.fileobj)
-                    number = connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                    if number:
-                        problem = _drop(connection, number, attempts)
-                    else:
-                        attempts.unregister(connection)
-                        _remember(host, key.data)
-                        return connection
-            raise problem
-        finally:
-            for key in list(attempts.get_map().values()):
-                cast("socket.socket", key.fileobj).close()
-
-
-def _new_socket(address: _Address) -> socket.socket:
-    connection = socket.socket(*address[:3])
-    try:
-        connection.setblocking(False)  # noqa: FBT003 - it takes no keyword
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _begin(address: _Address, attempts: selectors.BaseSelector) -> OSError | None:
-    """Begin to connect to *address*; return why that fails at once, as without IPv6 in the system."""
-    try:
-        connection = _new_socket(address)
-    except OSError as error:
-        return error
-    attempts.register(connection, selectors.EVENT_WRITE, address)
-    number = connection.connect_ex(address[4])
-    return None if number in _CONNECTING else _drop(connection, number, attempts)
-
-
-def _drop(connection: socket.socket, number: int, attempts: selectors.BaseSelector) -> OSError:
-    attempts.unregister(connection)
-    connection.close()
-    return OSError(number, os.strerror(number))  # Python makes a ConnectionRefusedError of it, for example
-
-
-def _in_order(addresses: list[_Address], host: str) -> deque[_Address]:
-    """Return *addresses* in the order to try: what worked last, then the families in turn (RFC 8305, 4)."""
-    families: dict[int, deque[_Address]] = {}
-    for address in addresses:
-        families.setdefault(address[0], deque()).append(address)
-    ordered: deque[_Address] = deque()
-    while families:
-        for family, each in list(families.items()):
-            ordered.append(each.popleft())
-            if not each:
-                del families[family]
-    known = _reached.get(host)
-    for address in ordered:
-        if address[4][0] == known:
-            ordered.remove(address)
-            ordered.appendleft(address)
-            break
-    return ordered
-
-
-def _delay(addresses: deque[_Address], call: Call) -> float:
-    """Return the seconds from one attempt to the next, so short that each address has its turn."""
-    left = call.remaining()
-    return _ATTEMPT_DELAY if left is None else min(_ATTEMPT_DELAY, left / (len(addresses) + 1))
-
-
-_reached: dict[str, str] = {}  # the address of each host that was reached last
-
-
-def _remember(host: str, address: _Address) -> None:
-    if len(_reached) >= _REMEMBERED:
-        _reached.clear()
-    _reached[host] = address[4][0]
-
-
-def _addresses(host: str, port: int, call: Call) -> list[_Address]:
-    if known := _literal(host, port):
-        return known  # type: ignore[no-any-return]
-    with _only_os_errors():
-        return _looked_up(functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), call)
-
-
-def _literal(host: str, port: int) -> Any:
-    """Return *host* if it is an address, or None for a name, whose lookup may have to wait."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return None
-    # As bytes, because a str would load the IDNA codec.
-    return socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
-
-
-_lookups = threading.BoundedSemaphore(_LOOKUPS)
-
-
-def _looked_up(look_up: Callable[[], T], call: Call) -> T:
-    """Return the result of *look_up*, in another thread: the system's resolver has no timeout."""
-    lookups = _lookups
-    if not lookups.acquire(timeout=call.remaining()):
-        raise TimeoutError("time ran out")
-
-    def work() -> T:
-        try:
-            return look_up()
-        finally:
-            lookups.release()
-
-    return run_within(call.remaining(), work)
-
-
-def _forget_lookups() -> None:
-    """A child of fork() has none of the threads of its parent that look up names."""
-    global _lookups  # noqa: PLW0603 - there is one limit for the process
-    _lookups = threading.BoundedSemaphore(_LOOKUPS)
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
-    os.register_at_fork(after_in_child=_forget_lookups)
-
-
-class _HostNameError(OSError):
-    """A text cannot be a host name."""
-
-
-@contextlib.contextmanager
-def _only_os_errors() -> Iterator[None]:
-    """Raise an OSError where Python raises another error for an invalid host name."""
-    try:
-        yield
-    except OSError:  # a certificate that is not trusted is a ValueError as well
-        raise
-    except ValueError as error:  # UnicodeError too
-        raise _HostNameError(f"the host's name cannot be used ({error})") from None
-
-
 def encrypt(
     connection: socket.socket, context: ssl.SSLContext, host: str | None, call: Call
 ) -> socket.socket:
@@ -337,7 +89,7 @@ def encrypt(
     """
     encrypted = connection
     try:
-        with _only_os_errors():
+        with only_os_errors():
             if isinstance(connection, ssl.SSLSocket):
                 encrypted = cast("socket.socket", _TLSInTLS(connection, context, host))
             else:
@@ -482,43 +234,6 @@ class SyncConnection:
         self.socket.close()
 
 
-async def _connect_async(loop: asyncio.AbstractEventLoop, host: str, port: int, call: Call) -> socket.socket:
-    """Connect as ``connect`` does. uvloop has no Happy Eyeballs, and asyncio does not remember addresses."""
-    known = _literal(host, port)
-    waiting = _in_order(known or await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), host)
-    delay = _delay(waiting, call)
-
-    async def attempt(address: _Address) -> socket.socket:
-        connection = _new_socket(address)
-        try:
-            await loop.sock_connect(connection, address[4])
-        except BaseException:
-            connection.close()
-            raise
-        _remember(host, address)
-        return connection
-
-    problem: BaseException = OSError("the name has no address")
-    attempts: set[asyncio.Task[socket.socket]] = set()
-    try:
-        while waiting or attempts:
-            if waiting:
-                attempts.add(loop.create_task(attempt(waiting.popleft())))
-            done, _ = await asyncio.wait(
-                attempts, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED
-            )
-            for task in done:
-                attempts.discard(task)
-                if (error := task.exception()) is None:
-                    return task.result()
-                problem = error
-        raise problem
-    finally:
-        for task in attempts:
-            if not task.cancel() and task.exception() is None:
-                task.result().close()
-
-
 class AsyncConnection(asyncio.Protocol):
     """A connection in an event loop of asyncio or uvloop, for one reader at a time.
 
@@ -539,9 +254,9 @@ class AsyncConnection(asyncio.Protocol):
         Raises:
             OSError: If no address can be reached, or TimeoutError if time runs out.
         """
-        with _only_os_errors():
+        with only_os_errors():
             async with asyncio.timeout(remaining(call)):
-                connection = await _connect_async(self._loop, host, port, call)
+                connection = await connect_async(self._loop, host, port, call)
                 try:
                     await self._loop.create_connection(lambda: self, sock=connection)
                 except BaseException:
@@ -560,7 +275,7 @@ class AsyncConnection(asyncio.Protocol):
         if plain is None:
             raise ConnectionResetError("the connection was closed by the peer")
         try:
-            with _only_os_errors():
+            with only_os_errors():
                 async with asyncio.timeout(remaining(call)):
                     encrypted = await self._loop.start_tls(
                         plain, self, tls, server_hostname=host, ssl_shutdown_timeout=_FAREWELL

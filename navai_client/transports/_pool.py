@@ -16,7 +16,7 @@ from typing import Final, Generic, Protocol, TypeVar
 from weakref import WeakSet
 
 from navai_client.transports import Call
-from navai_client.transports._network import Origin, Target
+from navai_client.transports._connecting import Origin, Target
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 MAX_CONNECTIONS: Final = 100  # as httpx has

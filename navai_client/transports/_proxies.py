@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from attrs import field, frozen
 
 from navai_client.errors import NavaiConfigError
-from navai_client.transports._network import Origin
+from navai_client.transports._connecting import Origin
 
 
 @frozen(str=False)

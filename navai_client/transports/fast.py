@@ -5,7 +5,7 @@ Calls that need a proxy are sent on connections of the default transports, which
 """
 
 from navai_client._extras import needs_extra
-from navai_client.transports._network import Origin
+from navai_client.transports._connecting import Origin
 from navai_client.transports._pool import AsyncConnection, AsyncPool, Pool, SyncConnection
 from navai_client.transports._proxies import Proxies
 from navai_client.transports._tls import TLS, Verify

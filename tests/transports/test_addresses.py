@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from navai_client import NavaiTimeoutError, NavaiTransportError
-from navai_client.transports import Call, _network
+from navai_client.transports import Call, _connecting, _network
 from tests.clients import Client, make_client
 from tests.faults.server import OK, FaultServer, Peer, answer, closed_port
 
@@ -21,7 +21,7 @@ Names = dict[str, list[tuple[str, int]]]
 
 @pytest.fixture(autouse=True)
 def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_network, "_reached", {})
+    monkeypatch.setattr(_connecting, "_reached", {})
 
 
 def made(kind: str, through: str, **options: Any) -> Client:
@@ -103,14 +103,14 @@ def test_an_address_of_a_family_that_cannot_be_reached_is_passed_over(
 def test_an_address_that_fails_at_once_is_passed_over(
     kind: str, through: str, where: str, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = _network._new_socket
+    original = _connecting._new_socket
 
     def new_socket(address: Any) -> socket.socket:
         if where == "socket" and address[4][0] == "255.255.255.255":
             raise OSError(97, "Address family not supported by protocol")
         return original(address)
 
-    monkeypatch.setattr(_network, "_new_socket", new_socket)
+    monkeypatch.setattr(_connecting, "_new_socket", new_socket)
     with FaultServer(good) as server:
         names["backend.test"] = [("255.255.255.255", 1), ("127.0.0.1", server.port)]
         with made(kind, through) as client:
@@ -129,7 +129,7 @@ def test_a_silent_address_is_waited_for_when_the_others_refuse(
 def test_one_of_several_connections_that_are_ready_is_used(
     kind: str, through: str, names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_network, "_ATTEMPT_DELAY", 0.0)
+    monkeypatch.setattr(_connecting, "_ATTEMPT_DELAY", 0.0)
     with FaultServer(good) as server:
         names["backend.test"] = [("127.0.0.1", server.port)] * 5
         with made(kind, through) as client:
@@ -141,7 +141,7 @@ def test_of_connections_that_are_ready_together_one_stays_open(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened: list[socket.socket] = []
-    monkeypatch.setattr(_network, "_ATTEMPT_DELAY", 0.0)
+    monkeypatch.setattr(_connecting, "_ATTEMPT_DELAY", 0.0)
     names["backend.test"] = [("127.0.0.1", 1)] * 5
 
     async def main() -> None:
@@ -155,7 +155,7 @@ def test_of_connections_that_are_ready_together_one_stays_open(
 
         monkeypatch.setattr(loop, "sock_connect", connects)
         call = Call(timeout=5, max_response_bytes=1)
-        with await _network._connect_async(loop, "backend.test", 80, call) as connection:
+        with await _connecting.connect_async(loop, "backend.test", 80, call) as connection:
             await asyncio.sleep(0)
             assert [each for each in opened if each.fileno() >= 0] == [connection]
 
@@ -208,13 +208,13 @@ def test_the_address_that_worked_is_the_first_of_the_next_connection(
         with closed_port(), made(kind, through) as client:
             assert client.execute_function("f") == "done"
             tried: list[str] = []
-            original = _network._new_socket
+            original = _connecting._new_socket
 
             def new_socket(address: Any) -> socket.socket:
                 tried.append(address[4][0])
                 return original(address)
 
-            monkeypatch.setattr(_network, "_new_socket", new_socket)
+            monkeypatch.setattr(_connecting, "_new_socket", new_socket)
             assert client.execute_function("f") == "done"
             assert tried == ["127.0.0.1"]
 
@@ -226,18 +226,18 @@ def test_families_take_turns_and_what_worked_comes_first() -> None:
 
     def ordered() -> list[str]:
         given = [address(text) for text in ("::1", "::2", "::3", "1.1.1.1", "1.1.1.2")]
-        return [each[4][0] for each in _network._in_order(given, "host")]
+        return [each[4][0] for each in _connecting._in_order(given, "host")]
 
     assert ordered() == ["::1", "1.1.1.1", "::2", "1.1.1.2", "::3"]
-    _network._remember("host", address("1.1.1.2"))
+    _connecting._remember("host", address("1.1.1.2"))
     assert ordered() == ["1.1.1.2", "::1", "1.1.1.1", "::2", "::3"]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_network, "_REMEMBERED", 2)
+    monkeypatch.setattr(_connecting, "_REMEMBERED", 2)
     for host in ("a", "b", "c"):
-        _network._remember(host, (0, 0, 0, "", ("1.1.1.1", 80)))
-    assert set(_network._reached) == {"c"}
+        _connecting._remember(host, (0, 0, 0, "", ("1.1.1.1", 80)))
+    assert set(_connecting._reached) == {"c"}
 
 
 def test_no_socket_is_left_of_the_attempts_that_lost(
@@ -245,13 +245,13 @@ def test_no_socket_is_left_of_the_attempts_that_lost(
 ) -> None:
     opened: list[socket.socket] = []
     threads = threading.active_count()
-    original = _network._new_socket
+    original = _connecting._new_socket
 
     def new_socket(address: Any) -> socket.socket:
         opened.append(original(address))
         return opened[-1]
 
-    monkeypatch.setattr(_network, "_new_socket", new_socket)
+    monkeypatch.setattr(_connecting, "_new_socket", new_socket)
     with FaultServer(good) as server:
         names["backend.test"] = [silent, silent, ("127.0.0.1", server.port)]
         with made(kind, through) as client:

@@ -18,7 +18,7 @@ import uvloop
 from navai_client import AsyncNavaiBackendClient, NavaiTimeoutError, NavaiTransportError
 from navai_client.integrations.toolset import Toolset
 from navai_client.models import BackendFunction, FunctionList
-from navai_client.transports import Call, _network, _pool
+from navai_client.transports import Call, _connecting, _pool
 from navai_client.transports._default import AsyncHTTPXTransport
 from navai_client.transports.fast import AsyncFastTransport
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
@@ -548,11 +548,11 @@ def test_a_name_that_idna_refuses_has_sent_nothing(kind: str, through: str, host
 def test_a_child_of_fork_looks_up_names_whatever_its_parent_waits_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    parents = _network._lookups
-    monkeypatch.setattr(_network, "_lookups", parents)
-    _network._forget_lookups()
-    assert _network._lookups is not parents
-    assert _network._lookups._value == 32
+    parents = _connecting._lookups
+    monkeypatch.setattr(_connecting, "_lookups", parents)
+    _connecting._forget_lookups()
+    assert _connecting._lookups is not parents
+    assert _connecting._lookups._value == 32
 
 
 def test_a_resolver_that_hangs_takes_a_bounded_number_of_threads(

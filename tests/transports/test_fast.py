@@ -16,9 +16,9 @@ from navai_client import (
     NavaiConfigError,
     NavaiTransportError,
 )
-from navai_client.transports import Call, _fast_async, _fast_sync, _network
+from navai_client.transports import Call, _connecting, _fast_async, _fast_sync, _network
+from navai_client.transports._connecting import Origin
 from navai_client.transports._fast_parser import Encoder
-from navai_client.transports._network import Origin
 from navai_client.transports._tls import TLS
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 from navai_client.wire._values import Endpoint, Request, TransportFailure
@@ -173,7 +173,7 @@ def test_an_interrupted_call_leaves_no_connection_behind(where: str, monkeypatch
     setattr(Interrupted, where, interrupted)
     with FaultServer(good) as server, fast("sync", server.url) as client:
         with monkeypatch.context() as patch:
-            patch.setattr(_network, "socket", SimpleNamespace(**{**vars(socket), "socket": Interrupted}))
+            patch.setattr(_connecting, "socket", SimpleNamespace(**{**vars(socket), "socket": Interrupted}))
             with pytest.raises(Stop):
                 client.execute_function("f")
         assert [connection.fileno() for connection in made] == [-1]

@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 from navai_client import NavaiConfigError, NavaiTimeoutError, NavaiTransportError
-from navai_client.transports import _network, _proxies, _tls
+from navai_client.transports import _connecting, _network, _proxies, _tls
+from navai_client.transports._connecting import Target
 from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
-from navai_client.transports._network import Target
 from navai_client.transports._proxies import Proxies
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 from tests.clients import Client, make_client
@@ -639,5 +639,5 @@ def test_a_plain_url_is_read_as_httpx_reads_it(host: str, port: str, monkeypatch
 
     urls = [f"{scheme}://{host}{port}{path}" for scheme in ("http", "https") for path in PATHS]
     found = [read(url) for url in urls]
-    monkeypatch.setattr(_network, "_PLAIN_URL", re.compile("(?!)"))
+    monkeypatch.setattr(_connecting, "_PLAIN_URL", re.compile("(?!)"))
     assert found == [read(url) for url in urls]
