@@ -7,15 +7,17 @@ lays out that of the other ``navai`` commands.
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import attrs
 
 from navai_client._extras import SERVER_PACKAGES, needs_extra
-from navai_client.server._settings import ProcessSettings, ServerSettings
+from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings
 
 if TYPE_CHECKING:
     from navai_client.server._settings import BackendKeywords
+
+_SETTINGS: Final = (ProcessSettings, ServerSettings, BackendOptions)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,22 +50,17 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
 
 def _add_options(parser: argparse._ActionsContainer) -> None:
     """Add an option for every setting that has one; those that are not given are absent from the result."""
-    for field in (*attrs.fields(ProcessSettings), *attrs.fields(ServerSettings)):
-        option, env, default = field.metadata.get("option"), field.metadata.get("env"), field.default
-        if option is None:
-            continue
-        name, _, negation = option.partition("/")
-        kind: dict[str, Any] = {"metavar": "TEXT"}
-        if negation:
-            kind = {"action": argparse.BooleanOptionalAction}
-        elif default is False:
-            kind = {"action": "store_true"}
-        elif isinstance(default, int):
-            kind = {"type": int, "metavar": "INTEGER"}
-        notes = [] if default is None or isinstance(default, bool) else [f"default: {default}"]
+    for field in (field for cls in _SETTINGS for field in attrs.fields(cls) if field.metadata.get("option")):
+        env, default = field.metadata["env"], field.default
+        kind: dict[str, Any] = {"type": field.metadata["parse"], "metavar": field.metadata["metavar"]}
+        if not field.metadata["metavar"]:  # it is on or off
+            kind = {"action": argparse.BooleanOptionalAction if env else "store_true"}
+        notes = [] if default in (None, ()) or isinstance(default, bool) else [f"default: {default}"]
         notes += [f"environment: {env}"] if env else []
         help_text = field.metadata["doc"] + (f" ({', '.join(notes)})" if notes else "")
-        parser.add_argument(name, dest=field.name, default=argparse.SUPPRESS, help=help_text, **kind)
+        parser.add_argument(
+            field.metadata["option"], dest=field.name, default=argparse.SUPPRESS, help=help_text, **kind
+        )
 
 
 def option_helps() -> Iterator[tuple[str, str]]:
@@ -82,13 +79,14 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m navai
     """
     parser = _make_parser(prog)
     given = vars(parser.parse_args(arguments))
-    names = {field.name for field in attrs.fields(ProcessSettings)}
+    of_process, of_server, of_options = (
+        {field.name: given[field.name] for field in attrs.fields(cls) if field.name in given}
+        for cls in _SETTINGS
+    )
     try:
-        process = ProcessSettings.from_env(**{name: given.pop(name) for name in names & given.keys()})
+        process = ProcessSettings.from_env(**of_process)
     except ValueError as error:
         parser.error(str(error))
-    if process.workers < 1:
-        parser.error("--workers must be at least 1")
     if process.reload and process.workers > 1:
         parser.error("--reload and --workers cannot be combined")
     try:
@@ -97,7 +95,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m navai
     except ImportError as error:
         parser.error(str(error))
     try:
-        serve(process, cast("BackendKeywords", given))
+        serve(process, cast("BackendKeywords", of_server), of_options)
     except ServeError as error:
         parser.error(str(error))
     return 0

@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +17,9 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from navai_client.server._access_log import AccessLines
 from navai_client.server._app import NavaiBackend
-from navai_client.server._settings import BackendKeywords, ProcessSettings, ServerSettings
+from navai_client.server._settings import BackendKeywords, BackendOptions, ProcessSettings, ServerSettings
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
-_LAST_PORT: Final = 65535
 _BACKLOG: Final = 2048  # uvicorn's default
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
 _MAX_BUFFERED_BYTES: Final = 64 * 1024  # asyncio's own high-water mark for writing
@@ -29,26 +29,27 @@ class ServeError(Exception):
     """The server cannot start; the message says why in one line."""
 
 
-def serve(process: ProcessSettings, settings: BackendKeywords) -> None:
+def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[str, Any]) -> None:
     """Serve until a signal stops the process; calls in flight may then finish within the grace time.
 
     Args:
         process: How to listen and run.
         settings: The backend's settings on the command line; the environment has the others.
+        options: The fields of :class:`BackendOptions` on the command line.
 
     Raises:
         ServeError: The port is taken, the base directory does not exist, or a setting cannot work.
     """
     try:
         # In this process too, so that settings that cannot work are reported before anything starts.
-        base = Path(make_backend(process, settings).settings.functions_base_dir or ".")
+        base = Path(make_backend(process, settings, options).settings.functions_base_dir or ".")
     except ValueError as error:
         raise ServeError(str(error)) from None
     if not base.is_dir():
         raise ServeError(f"The base directory {base} does not exist.")
     listener = bind(process.host, process.port)
     config = uvicorn.Config(
-        functools.partial(_prepare_process, process, settings),
+        functools.partial(_prepare_process, process, settings, options),
         factory=True,
         access_log=False,
         lifespan="on",
@@ -72,13 +73,20 @@ def serve(process: ProcessSettings, settings: BackendKeywords) -> None:
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def make_backend(process: ProcessSettings, settings: BackendKeywords) -> NavaiBackend:
+def make_backend(
+    process: ProcessSettings,
+    settings: BackendKeywords,
+    options: Mapping[str, Any] | None = None,
+) -> NavaiBackend:
     """Make the backend that one process serves, with its log on standard error."""
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
     if process.reload and ServerSettings.from_env(**settings).inspector is None:
         settings = {**settings, "inspector": True}
     backend = NavaiBackend(
-        demo=process.demo, access_log=AccessLines(sys.stderr) if process.access_log else None, **settings
+        BackendOptions.from_env(**(options or {})),
+        demo=process.demo,
+        access_log=AccessLines(sys.stderr) if process.access_log else None,
+        **settings,
     )
     root = str(Path(backend.settings.functions_base_dir or ".").resolve())
     if root not in sys.path:
@@ -86,13 +94,15 @@ def make_backend(process: ProcessSettings, settings: BackendKeywords) -> NavaiBa
     return backend
 
 
-def _prepare_process(process: ProcessSettings, settings: BackendKeywords) -> NavaiBackend:
+def _prepare_process(
+    process: ProcessSettings, settings: BackendKeywords, options: Mapping[str, Any]
+) -> NavaiBackend:
     """Make and load the backend, and exclude the objects loaded so far from garbage collection.
 
     Requests make short-lived objects, almost none of them in cycles. Looking for cycles after every 700
     objects, Python's default, costs several per cent of a short call and finds nothing.
     """
-    backend = make_backend(process, settings)
+    backend = make_backend(process, settings, options)
     backend.functions()
     gc.collect()
     gc.freeze()
@@ -106,8 +116,6 @@ def bind(host: str, port: int) -> socket.socket:
     Raises:
         ServeError: That is not possible; the message says why.
     """
-    if not 0 <= port <= _LAST_PORT:
-        raise ServeError(f"Cannot listen on {host}:{port}: ports are numbers from 0 to {_LAST_PORT}.")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)

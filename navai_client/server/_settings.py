@@ -1,8 +1,9 @@
 """Every setting of the server, declared once.
 
-A field below states its type, its default and its meaning, and where it has them its environment variable
-and its command-line option. The class's docstring, the reading of the environment, the command line and the
-table in docs/server.md are made from that.
+A field below states its type, its default and its meaning. Its environment variable and its command-line
+option are made of its name (``grace``: ``NAVAI_GRACE``, ``--grace``) unless it says otherwise. The class's
+docstring, the reading of the environment and of the command line, and the table in docs/server.md are made
+from that. A text that a setting cannot mean stops the start.
 
 ``BackendKeywords`` is the one exception: no type checker reads a generated ``TypedDict``, so it repeats the
 names and types of ``ServerSettings``, and nothing else. A test compares the two.
@@ -13,7 +14,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 
 import attrs
 
@@ -34,31 +35,46 @@ T = TypeVar("T")
 
 _MIN_TTL_S: Final = 10  # OpenAI's own limits for expires_after.seconds
 _MAX_TTL_S: Final = 7200
-_FLAGS: Final = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_MADE_OF_ITS_NAME: Final = "made of its name"
+_FLAGS: Final = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
-# How the text of an environment variable is read. None means that it counts as absent.
+# How the text of an environment variable or an option is read. What cannot be read is returned unchanged, for
+# the validator to refuse; NOTHING counts as absent.
 
 
-def _number(text: str) -> float | None:
+def _number(text: str) -> Any:
     """Read a finite number; anything else counts as absent, as it does for the Express backend."""
     try:
         value = float(text)
     except ValueError:
+        return attrs.NOTHING
+    return value if math.isfinite(value) else attrs.NOTHING
+
+
+def _seconds(text: str) -> Any:
+    """Read a number of seconds, or "none"."""
+    if text.lower() == "none":
         return None
-    return value if math.isfinite(value) else None
+    value = _number(text)
+    return text if value is attrs.NOTHING else value
 
 
 def _whole_number(text: str) -> int | str:
-    """Read a whole number; return other texts unchanged, for the validator to refuse.
-
-    Numbers of more than nine digits are out of every range here, and Python refuses to read very long ones.
-    """
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else text
+    """Read a whole number. One of more than 15 digits is out of every range here."""
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else text
 
 
-def _flag(text: str) -> bool | None:
-    return _FLAGS.get(text.lower())
+def _flag(text: str) -> Any:
+    """Read a flag; anything else counts as absent, as it does for the Express backend."""
+    return _FLAGS.get(text.lower(), attrs.NOTHING)
+
+
+def _true_or_false(text: str) -> bool | str:
+    return _FLAGS.get(text.lower(), text)
 
 
 def _is_true(text: str) -> bool:
@@ -94,14 +110,11 @@ def _check_url(_: object, attribute: "attrs.Attribute[str]", url: str) -> None:
         raise BackendOptionsError(f"{attribute.name} must be an http or https URL. Received: {url}")
 
 
-def _check_positive(_: object, attribute: "attrs.Attribute[Any]", value: float | None) -> None:
-    if value is not None and not value > 0:
-        raise BackendOptionsError(f"{attribute.name} must be greater than 0. Received: {value}")
-
-
-def _check_port(_: object, _attribute: "attrs.Attribute[int]", port: Any) -> None:
-    if not isinstance(port, int):
-        raise BackendOptionsError(f"PORT must be a number. Received: {port}")
+def _refuse(attribute: "attrs.Attribute[Any]", what: str, value: object) -> NoReturn:
+    """Say what *attribute* must be, with all of its names: *value* can come from each of them."""
+    others = filter(None, (attribute.metadata["env"], attribute.metadata["option"]))
+    names = f"{attribute.name} ({', '.join(others)})"
+    raise BackendOptionsError(f"{names} must be {what}. Received: {value!r}")
 
 
 def _check_ttl(_: object, _attribute: object, ttl: Any) -> None:
@@ -115,9 +128,10 @@ def _setting(  # noqa: D417 - the others are those of attrs.field
     doc: str,
     *,
     default: Any = None,
-    env: str | None = None,
+    env: str | None = _MADE_OF_ITS_NAME,
     parse: Callable[[str], Any] = str,
-    option: str | None = None,
+    option: str | None = _MADE_OF_ITS_NAME,
+    metavar: str = "TEXT",
     **field: Any,
 ) -> Any:
     """Declare a setting.
@@ -125,16 +139,75 @@ def _setting(  # noqa: D417 - the others are those of attrs.field
     Args:
         doc: Its meaning.
         default: Its default.
-        env: Its environment variable.
-        parse: Reads the variable's text, which is trimmed and not empty.
-        option: Its command-line option, with ``/--no-...`` where it can be switched off.
+        env: Its environment variable, None if it has none.
+        parse: Reads the text of the variable or the option, which is trimmed and not empty.
+        option: Its command-line option, None if it has none.
+        metavar: What the help calls the option's value.
     """
-    metadata = {"doc": doc, "env": env, "parse": parse, "option": option}
+    metadata = {"doc": doc, "env": env, "parse": parse, "option": option, "metavar": metavar}
     return attrs.field(default=default, metadata=metadata, **field)
 
 
+def _switch(doc: str, *, default: bool | None, **names: str | None) -> Any:
+    """Declare a setting that is on or off; one without a variable can only be switched on."""
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if value is not default and not isinstance(value, bool):
+            _refuse(attribute, "true or false (or 1, yes, on, 0, no, off)", value)
+
+    return _setting(doc, default=default, parse=_true_or_false, metavar="", validator=check, **names)
+
+
+def _count(
+    doc: str,
+    *,
+    default: int,
+    least: int = 1,
+    most: int | None = None,
+    metavar: str = "INTEGER",
+    **names: str | None,
+) -> Any:
+    """Declare a whole number: of threads, of bytes, of whole seconds."""
+    limits = f"of {least} or more" if most is None else f"from {least} to {most}"
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if type(value) is not int or value < least or (most is not None and value > most):
+            _refuse(attribute, f"a whole number {limits}", value)
+
+    return _setting(doc, default=default, parse=_whole_number, metavar=metavar, validator=check, **names)
+
+
+def _duration(doc: str, *, default: float, optional: bool = False, **names: str | None) -> Any:
+    """Declare a number of seconds above 0; if it is *optional*, None (the text "none") means no limit."""
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+        if value is None and optional:
+            return
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            what = "a number of seconds greater than 0" + (", or none" if optional else "")
+            _refuse(attribute, what, value)
+
+    return _setting(doc, default=default, parse=_seconds, metavar="SECONDS", validator=check, **names)
+
+
+def _named(_cls: type, fields: "list[attrs.Attribute[Any]]") -> "list[attrs.Attribute[Any]]":
+    """Make the names of variables and options that are not given: NAVAI_BODY_TIMEOUT, --body-timeout."""
+    named = []
+    for field in fields:
+        made = {
+            "env": f"NAVAI_{field.name.upper()}",
+            "option": f"--{field.name.replace('_', '-')}",
+        }
+        names = {
+            source: name for source, name in made.items() if field.metadata.get(source) == _MADE_OF_ITS_NAME
+        }
+        named.append(field.evolve(metadata={**field.metadata, **names}))
+    return named
+
+
 def _secret(doc: str, env: str) -> Any:
-    return _setting(doc, env=env, converter=_optional, repr=lambda key: repr(key and "***"))
+    hidden: Any = {"converter": _optional, "repr": lambda key: repr(key and "***")}
+    return _setting(doc, env=env, option=None, **hidden)
 
 
 def _default_of(operation: Operation[Any], name: str, **given: Any) -> Any:
@@ -143,7 +216,7 @@ def _default_of(operation: Operation[Any], name: str, **given: Any) -> Any:
     parse = _PARSERS[field.type]
     if "default" not in given and field.type == "string":
         given["converter"] = _optional
-    return _setting(field.doc, env=field.environment, parse=parse, **given)
+    return _setting(field.doc, env=field.environment, parse=parse, option=None, **given)
 
 
 def _documented(cls: type[T]) -> type[T]:
@@ -159,8 +232,8 @@ def _read_environment(cls: type, env: Mapping[str, str | None]) -> dict[str, Any
     for field in attrs.fields(cls):
         name = field.metadata.get("env")
         text = trim(env.get(name) or "") if name else ""
-        value = field.metadata["parse"](text) if text else None
-        if value is not None:
+        value = field.metadata["parse"](text) if text else attrs.NOTHING
+        if value is not attrs.NOTHING:
             found[field.name] = value
     return found
 
@@ -177,57 +250,47 @@ class _FromEnvironment:
 
 
 @_documented
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=_named)
 class ServerSettings(Paths, _FromEnvironment):
     """The routes, limits, functions and access rules of a backend."""
 
-    include_functions_routes: bool = _setting(
-        "False leaves out the two routes of the functions, and searches for no functions.", default=True
+    include_functions_routes: bool = _switch(
+        "False leaves out the two routes of the functions, and searches for no functions.",
+        default=True,
+        env=None,
+        option=None,
     )
     functions_base_dir: str | os.PathLike[str] | None = _setting(  # noqa: RUF009 - immutable
         "The directory that is searched for function modules; the working directory if None.",
-        env="NAVAI_FUNCTIONS_BASE_DIR",
         option="--base-dir",
     )
     functions_folders: str | None = _setting(
         "Folders, files or wildcards below it, separated by commas; src/ai/functions-modules if None.",
-        env="NAVAI_FUNCTIONS_FOLDERS",
-        option="--functions-folders",
         converter=_optional,
     )
     agents_folders: str | None = _setting(
         "The first-level subfolders of these folders to use, separated by commas; all if None.",
-        env="NAVAI_AGENTS_FOLDERS",
         converter=_optional,
     )
-    function_timeout: float | None = _setting(
-        "Seconds that a call of a function may take; None means no limit.",
-        default=30.0,
-        validator=_check_positive,
+    function_timeout: float | None = _duration(
+        "Seconds that a call of a function may take; None means no limit.", default=30.0, optional=True
     )
-    threads_per_function: int = _setting(
-        "The number of synchronous calls of one function that run at a time; others wait.",
-        default=64,
-        validator=_check_positive,
+    threads_per_function: int = _count(
+        "The number of synchronous calls of one function that run at a time; others wait.", default=64
     )
-    max_body_bytes: int = _setting(
-        "The largest request body that is read.", default=2**20, validator=_check_positive
-    )
-    body_timeout: float = _setting(
-        "Seconds that a request's body may take to arrive.", default=30.0, validator=_check_positive
-    )
+    max_body_bytes: int = _count("The largest request body that is read.", default=2**20, metavar="BYTES")
+    body_timeout: float = _duration("Seconds that a request's body may take to arrive.", default=30.0)
     cors_origins: Sequence[str] = _setting(
         "Origins whose pages may call the backend, beside those of localhost; * allows all.",
         default=(),
         env="NAVAI_CORS_ORIGIN",
+        option="--cors-origin",
         parse=_comma_separated,
         converter=_origins,
     )
-    inspector: bool | None = _setting(
+    inspector: bool | None = _switch(
         "Whether to serve the inspector at /navai/, for development; if None, with --demo and --reload.",
-        env="NAVAI_INSPECTOR",
-        parse=_is_true,
-        option="--inspector/--no-inspector",
+        default=None,
     )
     access_token: str | None = _secret(
         "The bearer token of requests; only /health, preflights and the inspector's page need none.",
@@ -264,7 +327,7 @@ class BackendKeywords(SettingsKeywords, total=False):
 
 
 @_documented
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=_named)
 class VoiceSettings(_FromEnvironment):
     """How an ElevenLabs voice speaks. ElevenLabs chooses values that are None."""
 
@@ -275,7 +338,7 @@ class VoiceSettings(_FromEnvironment):
 
 
 @_documented
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=_named)
 class BackendOptions(_FromEnvironment):
     """The settings for client secrets and speech. No repr shows a key.
 
@@ -290,6 +353,7 @@ class BackendOptions(_FromEnvironment):
         "The base URL of OpenAI's API.",
         default="https://api.openai.com/v1",
         env="OPENAI_BASE_URL",
+        option=None,
         converter=_base_url,
         validator=_check_url,
     )
@@ -305,6 +369,7 @@ class BackendOptions(_FromEnvironment):
         "Seconds that a client secret is valid, from 10 to 7200.",
         default=600,
         env="OPENAI_REALTIME_CLIENT_SECRET_TTL",
+        option=None,
         parse=_whole_number,
         validator=_check_ttl,
     )
@@ -313,12 +378,14 @@ class BackendOptions(_FromEnvironment):
         "it; where the variable is not set, it is allowed without OPENAI_API_KEY.",
         default=False,
         env="NAVAI_ALLOW_FRONTEND_API_KEY",
+        option=None,
         parse=_is_true,
     )
     tts_provider: Literal["openai", "elevenlabs"] = _setting(
         "The provider of speech: openai (the session itself) or elevenlabs.",
         default="openai",
         env="NAVAI_TTS_PROVIDER",
+        option=None,
         parse=str.lower,
     )
     elevenlabs_api_key: str | None = _secret(
@@ -328,6 +395,7 @@ class BackendOptions(_FromEnvironment):
         "The base URL of ElevenLabs' API.",
         default="https://api.elevenlabs.io",
         env="ELEVENLABS_BASE_URL",
+        option=None,
         converter=_base_url,
         validator=_check_url,
     )
@@ -338,10 +406,13 @@ class BackendOptions(_FromEnvironment):
         SYNTHESIZE_SPEECH, "optimize_streaming_latency"
     )
     elevenlabs_voice_settings: VoiceSettings = _setting(  # noqa: RUF009 - frozen
-        "How the voice speaks.", default=VoiceSettings()
+        "How the voice speaks.", default=VoiceSettings(), env=None, option=None
     )
-    timeout: float = _setting(
-        "Seconds that a call of OpenAI or ElevenLabs may take.", default=30.0, validator=_check_positive
+    timeout: float = _duration(
+        "Seconds that a call of OpenAI or ElevenLabs may take.",
+        default=30.0,
+        env="NAVAI_UPSTREAM_TIMEOUT",
+        option="--upstream-timeout",
     )
 
     def __attrs_post_init__(self) -> None:
@@ -378,33 +449,27 @@ class BackendOptions(_FromEnvironment):
 
 
 @_documented
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, field_transformer=_named)
 class ProcessSettings(_FromEnvironment):
     """How ``python -m navai_client.server`` listens, runs and stops."""
 
-    host: str = _setting("The address to listen on.", default="127.0.0.1", option="--host")
-    port: int = _setting(
-        "The port to listen on; 0 takes a free one.",
-        default=3000,
-        env="PORT",
-        parse=_whole_number,
-        option="--port",
-        validator=_check_port,
+    host: str = _setting("The address to listen on.", default="127.0.0.1")
+    port: int = _count(
+        "The port to listen on; 0 takes a free one.", default=3000, least=0, most=65535, env="PORT"
     )
-    workers: int = _setting(
-        "The number of processes; each has its own functions and idempotency keys.",
-        default=1,
-        option="--workers",
+    workers: int = _count(
+        "The number of processes; each has its own functions and idempotency keys.", default=1
     )
-    reload: bool = _setting(
-        "Restart when a Python file below the base directory changes.", default=False, option="--reload"
+    reload: bool = _switch(
+        "Restart when a Python file below the base directory changes.", default=False, env=None
     )
-    demo: bool = _setting(
-        "Serve sample functions, and client secrets that open no session.", default=False, option="--demo"
+    demo: bool = _switch(
+        "Serve sample functions, and client secrets that open no session.", default=False, env=None
     )
-    access_log: bool = _setting(
-        "Write a log line for each response.", default=True, option="--access-log/--no-access-log"
-    )
-    grace: int = _setting(
-        "Seconds that calls may take to finish after the server was asked to stop.", default=30
+    access_log: bool = _switch("Write a log line for each response.", default=True)
+    grace: int = _count(
+        "Seconds that calls may take to finish after the server was asked to stop.",
+        default=30,
+        least=0,
+        metavar="SECONDS",
     )

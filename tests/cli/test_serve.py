@@ -33,7 +33,7 @@ def test_it_serves_until_it_is_stopped(how: signal.Signals, command: Navai) -> N
     ("arguments", "said"),
     [
         (["--bogus"], "unrecognized arguments: --bogus"),
-        (["--port", "x"], "invalid int value"),
+        (["--port", "x"], "must be a whole number from 0 to 65535"),
         (["--base-dir", "/not/there"], "The base directory /not/there does not exist."),
         (["--reload", "--workers", "2"], "cannot be combined"),
     ],

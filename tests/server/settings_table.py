@@ -27,12 +27,20 @@ def _rows(*classes: type) -> Iterator[str]:
         for field in attrs.fields(cls):
             if field in attrs.fields(Paths):  # docs/contract.md lists them
                 continue
-            environment, option = (_code(field.metadata[source]) for source in ("env", "option"))
+            environment, option = _code(field.metadata["env"]), _code(_option_of(field))
             name = f"`{field.name}`"
             if cls is VoiceSettings:
                 name += " of `VoiceSettings`"
             doc = field.metadata["doc"]
             yield f"| {name} | {_default(field.default)} | {environment} | {option} | {doc} |"
+
+
+def _option_of(field: "attrs.Attribute[Any]") -> str | None:
+    """Return the option of *field*, with the one that switches it off."""
+    option: str | None = field.metadata["option"]
+    if option and field.metadata["env"] and not field.metadata["metavar"]:
+        option += f"/{option.replace('--', '--no-', 1)}"
+    return option
 
 
 def _code(text: str | None) -> str:

@@ -20,13 +20,13 @@ from navai_client.server._settings import BackendKeywords, ProcessSettings
     ("arguments", "said"),
     [
         (["--bogus"], "unrecognized arguments"),
-        (["--port", "x"], "invalid int value"),
-        (["--port", "99999"], "Cannot listen on 127.0.0.1:99999"),
-        (["--port", "-1"], "ports are numbers from 0 to 65535"),
+        (["--port", "x"], "port (PORT, --port) must be a whole number from 0 to 65535. Received: 'x'"),
+        (["--port", "99999"], "must be a whole number from 0 to 65535. Received: 99999"),
+        (["--port", "-1"], "must be a whole number from 0 to 65535. Received: '-1'"),
         (["--host", "no such host"], "Cannot listen on no such host:3000"),
         (["--host", "x" * 70], "Cannot listen on xxx"),
         (["--base-dir", "/not/there"], "The base directory /not/there does not exist."),
-        (["--workers", "0"], "--workers must be at least 1"),
+        (["--workers", "0"], "workers (NAVAI_WORKERS, --workers) must be a whole number of 1 or more"),
         (["--workers", "2", "--reload"], "cannot be combined"),
     ],
 )

@@ -1,12 +1,24 @@
 """Settings from the environment and from code, and which takes precedence."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import attrs
+import httpx
 import pytest
 
-from navai_client.server import BackendOptions, NavaiBackend, VoiceSettings
+from navai_client.server import (
+    BackendOptions,
+    BackendOptionsError,
+    NavaiBackend,
+    ServerSettings,
+    VoiceSettings,
+)
+from navai_client.server.__main__ import main
+from navai_client.server._settings import ProcessSettings
 from tests.server import settings_table
+from tests.server.conftest import Serve
 
 FULL = {
     "OPENAI_API_KEY": " k ",
@@ -130,3 +142,76 @@ def test_the_documentation_lists_every_setting_as_it_is_declared() -> None:
     """``python -m tests.server.settings_table`` writes the tables."""
     text = settings_table.PAGE.read_text(encoding="utf-8")
     assert settings_table.page(text) == text
+
+
+CLASSES: Any = (ProcessSettings, ServerSettings, BackendOptions)
+TUNED = [
+    pytest.param(cls, field, id=field.name)
+    for cls in CLASSES
+    for field in attrs.fields(cls)
+    if field.metadata.get("metavar") in {"INTEGER", "SECONDS", "BYTES"}
+]
+SWITCHES = [
+    pytest.param(cls, field, id=field.name)
+    for cls in CLASSES
+    for field in attrs.fields(cls)
+    if field.metadata.get("metavar") == "" and field.metadata["env"]
+]
+
+
+def test_options_and_variables_are_unique() -> None:
+    fields = [field for cls in CLASSES for field in attrs.fields(cls) if "option" in field.metadata]
+    for names in (
+        [field.name for field in fields],
+        [field.metadata["option"] for field in fields if field.metadata["option"]],
+        [field.metadata["env"] for field in fields if field.metadata["env"]],
+    ):
+        assert len(names) == len({*names})
+
+
+@pytest.mark.parametrize(("cls", "field"), TUNED)
+def test_what_a_deployment_tunes_has_a_variable_and_an_option(cls: Any, field: Any, capfd: Any) -> None:
+    env, option = field.metadata["env"], field.metadata["option"]
+    assert getattr(cls.from_env({env: " 17 "}), field.name) == 17
+    assert getattr(cls.from_env({env: ""}), field.name) == field.default
+    for text in ("five", "-1", "1e999", "nan", "17s"):
+        with pytest.raises(BackendOptionsError) as refused:
+            cls.from_env({env: text})
+        assert str(refused.value).startswith(f"{field.name} ({env}, {option}) must be a ")
+        assert "Received: " in str(refused.value)
+        with pytest.raises(SystemExit) as ended:
+            main([f"{option}={text}"])
+        assert ended.value.code == 2
+        assert f"({env}, {option}) must be a " in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("cls", "field"), SWITCHES)
+def test_a_switch_is_on_or_off_by_any_of_the_usual_words(cls: Any, field: Any) -> None:
+    env = field.metadata["env"]
+    for text in ("true", "1", "yes", "ON"):
+        assert getattr(cls.from_env({env: text}), field.name) is True
+    for text in ("false", "0", "no", "Off"):
+        assert getattr(cls.from_env({env: text}), field.name) is False
+    with pytest.raises(BackendOptionsError, match="must be true or false"):
+        cls.from_env({env: "maybe"})
+    with pytest.raises(BackendOptionsError, match="must be true or false"):
+        cls(**{field.name: "false"})
+
+
+def test_a_call_may_take_as_long_as_it_likes_if_the_timeout_is_none() -> None:
+    assert ServerSettings.from_env({"NAVAI_FUNCTION_TIMEOUT": "None"}).function_timeout is None
+    with pytest.raises(BackendOptionsError, match="must be a number of seconds greater than 0"):
+        ServerSettings.from_env({"NAVAI_BODY_TIMEOUT": "none"})
+
+
+def test_a_running_server_has_the_limits_of_its_environment_and_command_line(
+    serve: Serve, write: Any
+) -> None:
+    write("src/a.py", "import asyncio\nasync def wait(): await asyncio.Event().wait()\n")
+    server = serve("--functions-folders", "src", "--max-body-bytes", "60", NAVAI_FUNCTION_TIMEOUT="0.05")
+    with httpx.Client(base_url=server.url) as client:
+        late = client.post("/navai/functions/execute", json={"function_name": "wait"}).json()
+        assert late["details"] == "The function did not finish within 0.05 seconds."
+        large = client.post("/navai/functions/execute", json={"function_name": "wait", "payload": "x" * 60})
+        assert large.status_code == 413
+        assert json.loads(large.content) == {"error": "Request body is larger than 60 bytes."}

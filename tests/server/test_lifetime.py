@@ -133,7 +133,7 @@ def test_a_backend_takes_every_setting_by_its_name(tmp_path: Path) -> None:
     assert (settings.max_body_bytes, settings.cors_origins) == (7, ("https://a.example",))
     with pytest.raises(BackendOptionsError, match=r"cors_origins must be a list of origins\."):
         NavaiBackend(env={}, cors_origins="https://*.a.example")
-    with pytest.raises(BackendOptionsError, match=r"max_body_bytes must be greater than 0\. Received: 0"):
+    with pytest.raises(BackendOptionsError, match=r"max_body_bytes .* must be a whole number of 1 or more"):
         NavaiBackend(env={}, functions_base_dir=tmp_path, max_body_bytes=0)
 
 
