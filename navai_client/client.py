@@ -249,7 +249,8 @@ class _Client(ABC, Generic[AnyTransport]):
             raise NavaiStateError("This client is closed; make a new one.")
         is_default = isinstance(timeout, UseClientDefault)
         limit = self._config.timeout if is_default else checked_timeout(timeout)
-        return Exchange(invocation, self._policy, limit, headers)
+        log = _log_attempt if _log.isEnabledFor(logging.DEBUG) else None
+        return Exchange(invocation, self._policy, limit, headers, _random_id, log)
 
     def _attempt(self, step: Send) -> Call:
         return Call(timeout=step.timeout, max_response_bytes=self._config.max_response_bytes)
@@ -288,6 +289,23 @@ def _carrying(invocation: Invocation[T], observation: Observation) -> Invocation
     if not observation.headers:
         return invocation
     return evolve(invocation, call_headers=(*invocation.call_headers, *observation.headers.items()))
+
+
+def _log_attempt(exchange: Exchange[Any], outcome: str, seconds: float) -> None:
+    endpoint = exchange.invocation.endpoint
+    _log.debug(
+        "%s %s: %s in %.1f ms, attempt %d, request id %s",
+        endpoint.method,
+        endpoint.url.partition("?")[0],
+        outcome,
+        1000 * seconds,
+        exchange.attempts,
+        exchange.request_id,
+    )
+
+
+def _random_id() -> str:
+    return os.urandom(8).hex()
 
 
 def _random_uuid() -> str:

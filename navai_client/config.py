@@ -207,7 +207,8 @@ def resolve_headers(headers: Mapping[str, str] | None) -> ClientHeaders:
     names = {name.lower() for name in given}
     ours = {name: value for name, value in _DEFAULT_HEADERS.items() if name.lower() not in names}
     secrets = secrets_in(value for name, value in given.items() if is_secret_header(name))
-    return ClientHeaders((*ours.items(), *given.items()), secrets=secrets)
+    request_id = next((value for name, value in given.items() if name.lower() == "x-request-id"), None)
+    return ClientHeaders((*ours.items(), *given.items()), secrets=secrets, request_id=request_id or None)
 
 
 def resolve_navai_env(sources: Iterable[Mapping[str, object]]) -> dict[str, str]:

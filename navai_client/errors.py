@@ -14,9 +14,14 @@
     └── FunctionFailedError                a response whose "ok" is not true
 
 The first three are raised before anything is sent. ``str(error)`` is the contract's message, the same as in
-the JavaScript clients. All of them can be pickled and copied without losing an attribute.
+the JavaScript clients; over 8,192 characters it is cut, and says so. All of them can be pickled and copied
+without losing an attribute.
+
+What a call raises has notes (``__notes__``, PEP 678), which tracebacks show below the message: the request,
+its status, its attempts and its id, and what a response looks like that no Navai backend sends.
 """
 
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 __all__ = [
@@ -33,8 +38,37 @@ __all__ = [
 ]
 
 
+class Headers(Mapping[str, str]):
+    """The headers of a response. Names are case-insensitive (RFC 9110, section 5.1).
+
+    The repr shows no values, which can be secret.
+    """
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = {name.lower(): value for name, value in values.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._values[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"<Headers: {', '.join(self._values)}>"
+
+
 class NavaiError(Exception):
-    """The base class of all errors of this package."""
+    """The base class of all errors of this package.
+
+    Attributes:
+        request_id: The ``X-Request-ID`` by which the backend's log knows the call: the response's, else the
+            one that was sent. None if nothing was sent.
+    """
+
+    request_id: str | None = None
 
 
 class NavaiConfigError(NavaiError, ValueError):
@@ -57,9 +91,12 @@ class NavaiTransportError(NavaiError, OSError):
             any attempt was sent.
     """
 
-    def __init__(self, message: str = "", *, may_have_executed: bool = True) -> None:
+    def __init__(
+        self, message: str = "", *, may_have_executed: bool = True, request_id: str | None = None
+    ) -> None:
         super().__init__(message)
         self.may_have_executed = may_have_executed
+        self.request_id = request_id
 
 
 class NavaiTimeoutError(NavaiTransportError, TimeoutError):
@@ -76,6 +113,8 @@ class NavaiHTTPError(NavaiError):
         body: The text of the response.
         error: The ``error`` of a JSON response, else None.
         details: The ``details`` of a JSON response, else None.
+        headers: The headers of the response; names are case-insensitive.
+        retry_after: Seconds after which the backend asks to be called again (``Retry-After``), or None.
     """
 
     def __init__(
@@ -86,12 +125,18 @@ class NavaiHTTPError(NavaiError):
         body: str = "",
         error: Any = None,
         details: Any = None,
+        headers: Mapping[str, str] | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message)
         self.status_code = status_code
         self.body = body
         self.error = error
         self.details = details
+        self.headers: Mapping[str, str] = Headers(headers or {})
+        self.request_id = request_id
+        self.retry_after = retry_after
 
 
 class UnknownFunctionError(NavaiHTTPError):
@@ -109,11 +154,9 @@ class UnknownFunctionError(NavaiHTTPError):
         function_name: str = "",
         available_functions: tuple[str, ...] = (),
         status_code: int = 404,
-        body: str = "",
-        error: Any = None,
-        details: Any = None,
+        **response: Any,
     ) -> None:
-        super().__init__(message, status_code=status_code, body=body, error=error, details=details)
+        super().__init__(message, status_code=status_code, **response)
         self.function_name = function_name
         self.available_functions = available_functions
 
@@ -125,9 +168,10 @@ class InvalidResponseError(NavaiError):
         status_code: The HTTP status.
     """
 
-    def __init__(self, message: str = "", *, status_code: int = 0) -> None:
+    def __init__(self, message: str = "", *, status_code: int = 0, request_id: str | None = None) -> None:
         super().__init__(message)
         self.status_code = status_code
+        self.request_id = request_id
 
 
 class FunctionFailedError(NavaiError):
@@ -142,9 +186,16 @@ class FunctionFailedError(NavaiError):
     """
 
     def __init__(
-        self, message: str = "", *, function_name: str = "", error: Any = None, details: Any = None
+        self,
+        message: str = "",
+        *,
+        function_name: str = "",
+        error: Any = None,
+        details: Any = None,
+        request_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.function_name = function_name
         self.error = error
         self.details = details
+        self.request_id = request_id

@@ -59,7 +59,7 @@ def test_the_body_of_reset_content_is_not_read(kind: str) -> None:
     transport = httpx.MockTransport(lambda request: httpx.Response(205, content=WHOLE))
     client = make_client(kind, base_url="http://backend.test", transport=transport)
 
-    with pytest.raises(InvalidResponseError, match=r"^Invalid backend function response\.$"):
+    with pytest.raises(InvalidResponseError, match=r"(?m)^Invalid backend function response\.$"):
         client.execute_function("f")
     client.close()
 
@@ -71,7 +71,7 @@ def test_an_error_whose_compression_is_damaged_keeps_its_status(kind: str) -> No
         return httpx.Response(500, headers={"Content-Encoding": "gzip"}, stream=stream)
 
     client = make_client(kind, base_url="http://navai.test", transport=httpx.MockTransport(backend))
-    with pytest.raises(NavaiHTTPError, match=r"^HTTP 500$"):
+    with pytest.raises(NavaiHTTPError, match=r"(?m)^HTTP 500$"):
         client.execute_function("f")
     assert client.list_functions().warnings == ("[navai] Failed to load backend functions (500).",)
     client.close()

@@ -21,19 +21,27 @@ from navai_client.errors import (
     UnknownFunctionError,
 )
 
-HTTP: dict[str, Any] = {"status_code": 418, "body": '{"error":1}', "error": {"a": [1]}, "details": "why"}
+HTTP: dict[str, Any] = {
+    "status_code": 418,
+    "body": '{"error":1}',
+    "error": {"a": [1]},
+    "details": "why",
+    "headers": {"retry-after": "3", "x-powered-by": "tea"},
+    "request_id": "r-1",
+    "retry_after": 3.0,
+}
 CASES: list[tuple[type[NavaiError], dict[str, Any]]] = [
     (NavaiError, {}),
     (NavaiConfigError, {}),
     (NavaiPayloadError, {}),
     (NavaiStateError, {}),
-    (NavaiTransportError, {"may_have_executed": False}),
-    (NavaiTransportError, {"may_have_executed": True}),
-    (NavaiTimeoutError, {"may_have_executed": False}),
+    (NavaiTransportError, {"may_have_executed": False, "request_id": "r-1"}),
+    (NavaiTransportError, {"may_have_executed": True, "request_id": None}),
+    (NavaiTimeoutError, {"may_have_executed": False, "request_id": "r-1"}),
     (NavaiHTTPError, HTTP),
     (UnknownFunctionError, {**HTTP, "function_name": "f", "available_functions": ("a", "b")}),
-    (InvalidResponseError, {"status_code": 201}),
-    (FunctionFailedError, {"function_name": "f", "error": ["e"], "details": {"d": 1}}),
+    (InvalidResponseError, {"status_code": 201, "request_id": "r-1"}),
+    (FunctionFailedError, {"function_name": "f", "error": ["e"], "details": {"d": 1}, "request_id": "r-1"}),
 ]
 
 
@@ -92,6 +100,15 @@ def test_the_documented_tree_is_the_actual_one() -> None:
         cls = getattr(errors, name)
         if builtin.startswith("("):
             assert builtin[1 : builtin.index(")")] in {base.__name__ for base in cls.__bases__}
+
+
+def test_headers_are_found_by_their_names_in_any_case() -> None:
+    headers = NavaiHTTPError("why", headers={"Retry-After": "3", "x-key": "a-secret"}).headers
+    assert headers["retry-after"] == headers["RETRY-AFTER"] == headers.get("Retry-After") == "3"
+    assert "X-Key" in headers
+    assert headers.get("via") is None
+    assert dict(headers) == {"retry-after": "3", "x-key": "a-secret"}
+    assert (len(headers), repr(headers)) == (2, "<Headers: retry-after, x-key>")
 
 
 def test_may_have_executed_is_true_by_default() -> None:

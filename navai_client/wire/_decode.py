@@ -11,6 +11,7 @@ import math
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
+from navai_client._redaction import LONGEST_ERROR
 from navai_client.errors import (
     FunctionFailedError,
     InvalidResponseError,
@@ -28,6 +29,8 @@ _WHITE_SPACE: Final = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
+_START: Final = 1024  # bytes of a response that show whether it is a page
+_NOT_HERE: Final = {404, 405}  # what a server responds that has no such path, or another service there
 _RESET_CONTENT: Final = 205  # RFC 9110, section 15.3.6: it has no body
 _INVALID: Final = object()  # the result of parsing a body that is not JSON
 
@@ -87,7 +90,7 @@ def function_result(response: Response, function_name: str) -> Any:
         return payload.get("result")
     error, details = payload.get("error"), payload.get("details")
     message = next((text for text in (details, error) if isinstance(text, str)), "Backend function failed.")
-    raise FunctionFailedError(message, function_name=function_name, error=error, details=details)
+    raise FunctionFailedError(_shortened(message), function_name=function_name, error=error, details=details)
 
 
 def speech_audio(response: Response) -> SpeechAudio:
@@ -166,7 +169,7 @@ def _raise_http_error(response: Response, function_name: str | None) -> NoReturn
             "if it is right, use it as the base URL.",
             **fields,
         )
-    message = body or f"HTTP {status}"
+    message = _shortened(body) or f"HTTP {status}"
     if function_name is not None and status == 404 and "available_functions" in record:  # noqa: PLR2004
         raise UnknownFunctionError(
             message,
@@ -175,6 +178,26 @@ def _raise_http_error(response: Response, function_name: str | None) -> NoReturn
             **fields,
         )
     raise NavaiHTTPError(message, **fields)
+
+
+def hint(response: Response) -> str | None:
+    """Return what a failed *response* looks like, if it is none of a Navai backend."""
+    start = trim(_text(response.content[:_START])).lower()
+    if start.startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
+        return "The response is a page, as gateways, logins, other services and failed applications send it."
+    if response.status in _NOT_HERE:
+        parsed = _parse(_text(response.content))
+        if not isinstance(parsed, dict) or not isinstance(parsed.get("error"), str):
+            return "The response is not that of a Navai backend, whose JSON would have an error."
+    return None
+
+
+def _shortened(message: str) -> str:
+    """Return *message*, cut if it is long, such as the page of a gateway."""
+    if len(message) <= LONGEST_ERROR:
+        return message
+    end = f"... [cut; it has {len(message):,} characters]"
+    return message[: LONGEST_ERROR - len(end)] + end
 
 
 def _without_secrets(location: str) -> str:

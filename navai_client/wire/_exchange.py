@@ -5,17 +5,22 @@ every path with literals.
 """
 
 import contextlib
-from typing import Generic, TypeVar
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import evolve
 
 from navai_client._redaction import Redactor
-from navai_client.errors import NavaiError, NavaiTimeoutError, NavaiTransportError
+from navai_client.errors import Headers, NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
+from navai_client.wire._decode import hint
 from navai_client.wire._requests import Invocation
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders, Done, Request, Response, Send, TransportFailure
 
 T = TypeVar("T")
+
+_REQUEST_ID: Final = re.compile(r"[!-~]{1,255}")  # one that a log line can show
 
 
 class Exchange(Generic[T]):
@@ -26,24 +31,42 @@ class Exchange(Generic[T]):
         policy: Decides what is tried again.
         timeout: Seconds for the whole call, or None for no limit.
         headers: The client's headers for this call.
+        new_id: Returns the call's ``X-Request-ID``, unless *headers* have one.
+        log: Called with this exchange, the outcome in a few words, and the seconds that an attempt took.
+
+    Attributes:
+        invocation: The call.
+        request_id: The ``X-Request-ID`` that is sent.
+        attempts: How many attempts were made.
+        status: The status of the last response, or None if the last attempt got none.
+        headers: The headers of the last response, by their names in lower case.
+        elapsed: Seconds from the start to the last outcome.
     """
 
-    def __init__(
-        self, invocation: Invocation[T], policy: RetryPolicy, timeout: float | None, headers: ClientHeaders
+    def __init__(  # noqa: PLR0917 - each is given by position at the one call
+        self,
+        invocation: Invocation[T],
+        policy: RetryPolicy,
+        timeout: float | None,
+        headers: ClientHeaders,
+        new_id: Callable[[], str],
+        log: Callable[["Exchange[Any]", str, float], None] | None = None,
     ) -> None:
         self.invocation = invocation
-        self._request = Request(
-            invocation.endpoint,
-            headers.plain if invocation.content is None else headers.json,
-            invocation.content,
-            invocation.call_headers,
-        )
+        self._headers = headers
         self._secrets = (*headers.secrets, *invocation.secrets) if invocation.secrets else headers.secrets
         self._policy = policy
         self._timeout = timeout
+        self._new_id = new_id
+        self._log = log
         self._deadline: float | None = None
-        self._attempt = 1
         self._may_have_executed = False
+        self._began = self._sent = 0.0
+        self.request_id = headers.request_id or ""
+        self.attempts = 1
+        self.status: int | None = None
+        self.headers: Mapping[str, str] = {}
+        self.elapsed = 0.0
 
     def start(self, now: float) -> Send | Done[T]:
         """Return the first step. *now* is in seconds of a monotonic clock."""
@@ -51,7 +74,20 @@ class Exchange(Generic[T]):
             return Done(known)
         if self._timeout is not None:
             self._deadline = now + self._timeout
+        self._began = self._sent = now
+        self._request = self._make_request()
         return Send(self._request, 1, 0.0, self._timeout)
+
+    def _make_request(self) -> Request:
+        invocation, headers = self.invocation, self._headers
+        call_headers = invocation.call_headers
+        if not self.request_id:
+            self.request_id = self._new_id()
+            call_headers = (*call_headers, ("X-Request-ID", self.request_id))
+        content = invocation.content
+        return Request(
+            invocation.endpoint, headers.plain if content is None else headers.json, content, call_headers
+        )
 
     def receive(self, outcome: Response | TransportFailure, now: float) -> Send | Done[T]:
         """Return the step after *outcome*.
@@ -59,25 +95,30 @@ class Exchange(Generic[T]):
         Raises:
             NavaiError: If the outcome is a failure, is not tried again, and the operation does not recover.
         """
+        self.elapsed = now - self._began
         if isinstance(outcome, TransportFailure):
             self._may_have_executed = self._may_have_executed or outcome.sent
             outcome = self._redacted_failure(outcome)
+            self.status, self.headers = None, {}
         else:
             self._may_have_executed = True
+            self.status, self.headers = outcome.status, outcome.headers
+        if self._log is not None:
+            self._log(self, _in_words(outcome), now - self._sent)
         retry = self._retry(outcome, now)
         return self._finish(outcome, now) if retry is None else retry
 
     def _retry(self, outcome: Response | TransportFailure, now: float) -> Send | None:
         repeatable = self.invocation.operation.repeatable
-        delay = self._policy.delay(outcome, attempt=self._attempt, repeatable=repeatable)
+        delay = self._policy.delay(outcome, attempt=self.attempts, repeatable=repeatable)
         if delay is None:
             return None
         left = None if self._deadline is None else self._deadline - now - delay
         if left is not None and left <= 0:
             return None
-        self._attempt += 1
-        reason = f"HTTP {outcome.status}" if isinstance(outcome, Response) else outcome.message
-        return Send(self._request, self._attempt, delay, left, reason)
+        self.attempts += 1
+        self._sent = now + delay
+        return Send(self._request, self.attempts, delay, left, _in_words(outcome))
 
     def _finish(self, outcome: Response | TransportFailure, now: float) -> Done[T]:
         recover = self.invocation.operation.recover
@@ -86,6 +127,7 @@ class Exchange(Generic[T]):
                 raise self._error(outcome) from outcome.cause
             value = self._read(outcome)
         except NavaiError as error:
+            self._describe(error, outcome)
             if recover is None:
                 raise
             return Done(recover(error))
@@ -109,10 +151,8 @@ class Exchange(Generic[T]):
     def _redacted(self, response: Response) -> Response:
         """Return *response* without the client's secrets, wherever an error could show them."""
         redactor = Redactor(self._secrets, patterns=False)
-        headers = dict(response.headers)
-        if "location" in headers:
-            headers["location"] = redactor.text(headers["location"])
-        return evolve(response, headers=headers, content=redactor.content(response.content))
+        self.headers = {name: redactor.text(value) for name, value in response.headers.items()}
+        return evolve(response, headers=self.headers, content=redactor.content(response.content))
 
     def _redacted_failure(self, failure: TransportFailure) -> TransportFailure:
         message = self._redacted_text(failure.message)
@@ -131,3 +171,27 @@ class Exchange(Generic[T]):
         return NavaiTransportError(
             f"No response from {where}: {what}.", may_have_executed=self._may_have_executed
         )
+
+    def _describe(self, error: NavaiError, outcome: Response | TransportFailure) -> None:
+        """Give *error* what an operator needs to find the call in the logs of backend and gateways."""
+        theirs = self.headers.get("x-request-id", "")
+        error.request_id = theirs if _REQUEST_ID.fullmatch(theirs) else self.request_id
+        if isinstance(outcome, Response) and isinstance(error, NavaiHTTPError):
+            error.headers = Headers(self.headers)
+            error.retry_after = self._policy.retry_after(outcome)
+        endpoint, function_name = self._request.endpoint, self.invocation.context.get("function_name")
+        where = f"{endpoint.method} {endpoint.url.partition('?')[0]}"
+        if function_name is not None:
+            where += f" ({function_name!r})"
+        status = "no response" if self.status is None else f"HTTP {self.status}"
+        attempts = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        request_id = f"request id {error.request_id}"
+        if error.request_id != self.request_id:
+            request_id += f" (sent: {self.request_id})"
+        error.add_note(f"{where}: {status}, {attempts}, {request_id}")
+        if isinstance(outcome, Response) and (looks := hint(outcome)) is not None:
+            error.add_note(f"{looks} Check base_url and {self.invocation.operation.path_option}.")
+
+
+def _in_words(outcome: Response | TransportFailure) -> str:
+    return f"HTTP {outcome.status}" if isinstance(outcome, Response) else outcome.message

@@ -58,7 +58,7 @@ class RetryPolicy:
             return self._backoff(attempt) if is_safe and not outcome.permanent else None
         if outcome.status not in _TRANSIENT_STATUSES:
             return None
-        retry_after = self._retry_after(outcome)
+        retry_after = self.retry_after(outcome)
         if retry_after is not None and retry_after > _LONGEST_RETRY_AFTER:
             return None
         if repeatable:
@@ -68,7 +68,7 @@ class RetryPolicy:
     def _backoff(self, attempt: int) -> float:
         return self.jitter() * min(_LONGEST_DELAY, _BASE_DELAY * 2.0 ** min(attempt - 1, _DOUBLINGS))
 
-    def _retry_after(self, response: Response) -> float | None:
+    def retry_after(self, response: Response) -> float | None:
         """Return the seconds that ``Retry-After`` asks for (RFC 9110, section 10.2.3), or None.
 
         Some services send fractions of a second; OpenAI also sends ``retry-after-ms``, which its SDKs prefer.

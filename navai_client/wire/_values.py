@@ -33,11 +33,13 @@ class ClientHeaders:
         plain: The headers of requests without a body.
         json: The headers of requests with a JSON body: the same, and ``Content-Type``.
         secrets: The texts among their values that no error may show, longest first.
+        request_id: The value of ``X-Request-ID`` among them. Without one, each call sends its own.
     """
 
     plain: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     json: tuple[tuple[str, str], ...] = field(init=False, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
+    request_id: str | None = field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "json", (*self.plain, ("Content-Type", "application/json")))

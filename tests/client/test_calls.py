@@ -194,7 +194,7 @@ class TestRetries:
     @pytest.mark.parametrize("max_retries", [0, 1, 3])
     def test_there_are_no_more_than_max_retries(self, clients: Clients, max_retries: int) -> None:
         backend = Backend(answer(b"busy", 503))
-        with pytest.raises(NavaiHTTPError, match=r"^busy$"):
+        with pytest.raises(NavaiHTTPError, match=r"(?m)^busy$"):
             clients.make(backend, BASE, max_retries=max_retries).create_client_secret()
         assert len(backend.requests) == max_retries + 1
 

@@ -91,9 +91,9 @@ class TestResponses:
             client.execute_function("f")
         assert str(caught.value) == "Invalid backend function response."
         assert caught.value.status_code == 200
-        with pytest.raises(InvalidResponseError, match=r"^Invalid client-secret response\.$"):
+        with pytest.raises(InvalidResponseError, match=r"(?m)^Invalid client-secret response\.$"):
             client.create_client_secret()
-        with pytest.raises(InvalidResponseError, match=r"^Invalid speech synthesis response\.$"):
+        with pytest.raises(InvalidResponseError, match=r"(?m)^Invalid speech synthesis response\.$"):
             client.synthesize_speech("Hello")
         assert client.list_functions() == FunctionList(
             warnings=("[navai] Failed to parse backend functions response.",)
@@ -102,11 +102,11 @@ class TestResponses:
     def test_an_array_is_a_record_without_fields(self, clients: Clients) -> None:
         client = clients.make(Backend(answer([{"ok": True}])), BASE)
         assert client.list_functions() == FunctionList()
-        with pytest.raises(FunctionFailedError, match=r"^Backend function failed\.$"):
+        with pytest.raises(FunctionFailedError, match=r"(?m)^Backend function failed\.$"):
             client.execute_function("f")
-        with pytest.raises(InvalidResponseError, match=r"^Invalid client-secret response\.$"):
+        with pytest.raises(InvalidResponseError, match=r"(?m)^Invalid client-secret response\.$"):
             client.create_client_secret()
-        with pytest.raises(InvalidResponseError, match=r"^Invalid speech synthesis response\.$"):
+        with pytest.raises(InvalidResponseError, match=r"(?m)^Invalid speech synthesis response\.$"):
             client.synthesize_speech("Hello")
 
     @pytest.mark.parametrize(

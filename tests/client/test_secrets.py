@@ -44,13 +44,13 @@ class TestSecrets:
 
     def test_blanks_around_a_key_do_not_unmask_it(self, clients: Clients) -> None:
         client = clients.make(Backend(answer(f"Wrong key {self.KEY}!".encode(), 401)), BASE)
-        with pytest.raises(NavaiHTTPError, match=r"^Wrong key \*\*\*!$"):
+        with pytest.raises(NavaiHTTPError, match=r"(?m)^Wrong key \*\*\*!$"):
             client.create_client_secret(api_key=f" {self.KEY}\n")
 
     def test_a_blank_key_masks_nothing(self, clients: Clients) -> None:
         client = clients.make(Backend(answer(b"Wrong key", 401)), BASE)
         for key in ("", " "):
-            with pytest.raises(NavaiHTTPError, match=r"^Wrong key$"):
+            with pytest.raises(NavaiHTTPError, match=r"(?m)^Wrong key$"):
                 client.create_client_secret(api_key=key)
 
     @pytest.mark.parametrize("operation", RAISING)
@@ -226,7 +226,7 @@ class TestCachedClientSecrets:
     def test_a_failure_is_raised_and_not_kept(self, clients: Clients) -> None:
         backend = Backend(answer(b"no", 401), answer({"value": "ek", "expires_at": 1e12}))
         secrets = clients.make(backend, BASE).client_secrets()
-        with pytest.raises(NavaiHTTPError, match=r"^no$"):
+        with pytest.raises(NavaiHTTPError, match=r"(?m)^no$"):
             secrets.get()
         assert secrets.get().value == "ek"
 

@@ -49,7 +49,7 @@ def invocations() -> list[Invocation[Any]]:
 def exchange_of(
     invocation: Invocation[Any], policy: RetryPolicy, timeout: float | None, headers: ClientHeaders = HEADERS
 ) -> Exchange[Any]:
-    return Exchange(invocation, policy, timeout, headers)
+    return Exchange(invocation, policy, timeout, headers, lambda: "request-1")
 
 
 def policy(max_retries: int = 2, jitter: float = 1.0) -> RetryPolicy:
@@ -152,7 +152,7 @@ def test_waiting_counts_against_the_deadline() -> None:
 def test_a_retry_that_would_begin_after_the_deadline_is_not_made(retry_after: str) -> None:
     exchange = exchange_of(invocations()[0], policy(), 10.0)
     exchange.start(1000.0)
-    with pytest.raises(NavaiError, match=r"^HTTP 503$"):
+    with pytest.raises(NavaiError, match=r"(?m)^HTTP 503$"):
         exchange.receive(Response(503, {"retry-after": retry_after}, b""), 1002.0)
 
 
@@ -237,5 +237,5 @@ def test_a_programming_error_is_not_caught() -> None:
 def test_a_transport_message_that_ends_in_a_full_stop_gets_no_second_one() -> None:
     exchange = exchange_of(invocations()[2], RetryPolicy(max_retries=0), None)
     exchange.start(0.0)
-    with pytest.raises(NavaiTransportError, match=r"execute: refused\.$"):
+    with pytest.raises(NavaiTransportError, match=r"(?m)execute: refused\.$"):
         exchange.receive(TransportFailure("refused.", sent=False), 0.0)

@@ -1,0 +1,281 @@
+"""What an operator finds a call by: request ids, the facts on errors, their notes, and the log."""
+
+import copy
+import logging
+import pickle
+import traceback
+from typing import Any
+
+import httpx
+import pytest
+
+from navai_client import (
+    FunctionFailedError,
+    InvalidResponseError,
+    NavaiError,
+    NavaiHTTPError,
+    NavaiTimeoutError,
+    NavaiTransportError,
+)
+from tests.backends import BASE, OPERATIONS, RAISING, Backend, Clients, answer, call
+from tests.clients import THROUGH, make_client
+from tests.faults.server import FaultServer, Peer
+
+EXECUTE = f"{BASE}/navai/functions/execute"
+PAGE = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
+
+
+def error_of(clients: Clients, *answers: Any, **options: Any) -> Any:
+    """Return the error of a call of get_weather that gets *answers*, and the requests."""
+    backend = Backend(*answers)
+    with pytest.raises(NavaiError) as caught:
+        clients.make(backend, BASE, **options).execute_function("get_weather", {"city": "Lima"})
+    return caught.value, backend.requests
+
+
+class TestRequestIds:
+    """The header X-Request-ID."""
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_each_call_sends_an_id_of_its_own(self, clients: Clients, operation: str) -> None:
+        backend = Backend(answer(b"", 418))
+        client = clients.make(backend, BASE)
+        for _ in range(2):
+            if operation in RAISING:
+                with pytest.raises(NavaiHTTPError):
+                    call(client, operation)
+            else:
+                call(client, operation)
+        ids = [request.headers.get_list("X-Request-ID") for request in backend.requests]
+        assert [len(each) for each in ids] == [1, 1]
+        assert ids[0] != ids[1]
+
+    def test_all_attempts_of_a_call_have_the_same_id(self, clients: Clients) -> None:
+        again = answer(b"", 503, {"Retry-After": "0"})
+        backend = Backend(again, again, answer({"ok": True, "result": 1}))
+        assert clients.make(backend, BASE).execute_function("get_weather") == 1
+        assert len(backend.requests) == 3
+        assert len({request.headers["X-Request-ID"] for request in backend.requests}) == 1
+
+    def test_the_id_of_the_callers_headers_is_sent_instead(self, clients: Clients) -> None:
+        error, requests = error_of(clients, answer(b"", 500), headers={"x-request-id": "trace-7"})
+        assert requests[0].headers.get_list("X-Request-ID") == ["trace-7"]
+        assert error.request_id == "trace-7"
+
+
+class TestErrors:
+    """The attributes of errors."""
+
+    def test_an_http_error_has_the_headers_of_the_response(self, clients: Clients) -> None:
+        error, requests = error_of(clients, answer({"error": "no"}, 500, {"X-Powered-By": "tea", "Via": "a"}))
+        assert error.headers["x-powered-by"] == error.headers["X-Powered-By"] == "tea"
+        assert error.request_id == requests[0].headers["X-Request-ID"]
+        assert error.retry_after is None
+
+    @pytest.mark.parametrize(
+        ("headers", "expected"),
+        [({"Retry-After": "7"}, 7.0), ({"Retry-After": "0.5"}, 0.5), ({"retry-after-ms": "250"}, 0.25)],
+    )
+    def test_an_http_error_says_when_to_call_again(
+        self, clients: Clients, headers: dict[str, str], expected: float
+    ) -> None:
+        error, _ = error_of(clients, answer(b"", 429, headers), max_retries=0)
+        assert error.retry_after == expected
+        error, _ = error_of(clients, answer(b"", 402, headers))
+        assert error.retry_after == expected
+
+    def test_the_id_of_the_response_takes_precedence(self, clients: Clients) -> None:
+        error, requests = error_of(clients, answer(b"", 500, {"X-Request-ID": "gateway-1"}))
+        assert error.request_id == "gateway-1"
+        assert f"request id gateway-1 (sent: {requests[0].headers['X-Request-ID']})" in error.__notes__[0]
+
+    @pytest.mark.parametrize("value", ["", "two words", "x" * 300])
+    def test_an_id_that_no_log_could_show_is_ignored(self, clients: Clients, value: str) -> None:
+        error, requests = error_of(clients, answer(b"", 500, {"X-Request-ID": value}))
+        assert error.request_id == requests[0].headers["X-Request-ID"]
+
+    def test_headers_that_repeat_a_secret_do_not_show_it(self, clients: Clients) -> None:
+        headers = {"X-Debug": "got Bearer a-secret-of-ours", "X-Request-ID": "a-secret-of-ours"}
+        error, _ = error_of(
+            clients, answer(b"", 500, headers), headers={"Authorization": "Bearer a-secret-of-ours"}
+        )
+        shown = "".join(traceback.format_exception(error)) + str(dict(error.headers)) + error.request_id
+        assert error.headers["x-debug"] == "got ***"
+        assert "a-secret-of-ours" not in shown
+
+    @pytest.mark.parametrize(
+        ("body", "kind"),
+        [({"ok": False, "details": "no rain"}, FunctionFailedError), (b"not JSON", InvalidResponseError)],
+    )
+    def test_errors_of_a_2xx_response_have_the_request_id(
+        self, clients: Clients, body: Any, kind: type[NavaiError]
+    ) -> None:
+        error, requests = error_of(clients, answer(body))
+        assert type(error) is kind
+        assert error.request_id == requests[0].headers["X-Request-ID"]
+
+    @pytest.mark.parametrize("through", THROUGH)
+    def test_transport_errors_have_the_request_id(self, kind: str, through: str) -> None:
+        with (
+            FaultServer(Peer.request) as server,
+            make_client(kind, server.url, through=through) as client,
+            pytest.raises(NavaiTransportError) as caught,
+        ):
+            client.execute_function("get_weather")
+        head = server.arrived[0][1].decode()
+        assert caught.value.request_id is not None
+        assert f"X-Request-ID: {caught.value.request_id}".lower() in head.lower()
+
+    @pytest.mark.parametrize("through", THROUGH)
+    def test_timeouts_have_the_request_id(self, kind: str, through: str) -> None:
+        with (
+            FaultServer(Peer.silence) as server,
+            make_client(kind, server.url, through=through, timeout=0.2) as client,
+            pytest.raises(NavaiTimeoutError) as caught,
+        ):
+            client.execute_function("get_weather")
+        assert caught.value.request_id
+        (note,) = caught.value.__notes__
+        assert note.startswith(f"POST {server.url}/navai/functions/execute ('get_weather'): no response, ")
+        assert note.endswith(f"1 attempt, request id {caught.value.request_id}")
+
+    def test_an_error_of_a_call_can_be_copied_and_pickled(self, clients: Clients) -> None:
+        error, _ = error_of(clients, answer({"error": "no"}, 500, {"X-Powered-By": "tea"}))
+        for same in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+            assert vars(same) == vars(error)
+            assert str(same) == str(error)
+            assert same.headers["X-POWERED-BY"] == "tea"
+
+
+class TestNotes:
+    """The notes of errors, which tracebacks show."""
+
+    def test_a_note_tells_request_status_attempts_and_id(self, clients: Clients) -> None:
+        refusal = answer({"error": "Missing or wrong access token."}, 503, {"Retry-After": "0"})
+        error, requests = error_of(clients, refusal)
+        assert len(requests) == 3
+        assert error.__notes__ == [
+            f"POST {EXECUTE} ('get_weather'): HTTP 503, 3 attempts, request id {error.request_id}"
+        ]
+        assert error.__notes__[0] in "".join(traceback.format_exception(error))
+
+    def test_a_note_has_no_query(self, clients: Clients) -> None:
+        error, _ = error_of(clients, answer(b"", 500), functions_execute_path="/run?key=a-secret")
+        assert error.__notes__[0].startswith(f"POST {BASE}/run ('get_weather'): HTTP 500")
+        assert "a-secret" not in "".join(traceback.format_exception(error))
+
+    @pytest.mark.parametrize("operation", RAISING)
+    def test_every_operation_has_notes(self, clients: Clients, operation: str) -> None:
+        with pytest.raises(NavaiHTTPError) as caught:
+            call(clients.make(Backend(answer({"error": "no"}, 400)), BASE), operation)
+        assert len(caught.value.__notes__) == 1
+
+    def test_the_error_of_a_list_has_notes(self, clients: Clients) -> None:
+        error = clients.make(Backend(answer({"error": "no"}, 400)), BASE).list_functions().error
+        assert error.__notes__ == [
+            f"GET {BASE}/navai/functions: HTTP 400, 1 attempt, request id {error.request_id}"
+        ]
+
+    @pytest.mark.parametrize("status", [200, 404, 502])
+    @pytest.mark.parametrize(
+        "page", [PAGE, b"\xef\xbb\xbf\n <html lang=en>", b"<?xml version='1.0'?><Error/>"]
+    )
+    def test_a_page_is_recognized(self, clients: Clients, status: int, page: bytes) -> None:
+        error, _ = error_of(clients, answer(page, status))
+        assert error.__notes__[1] == (
+            "The response is a page, as gateways, logins, other services and failed applications send it. "
+            "Check base_url and functions_execute_path."
+        )
+
+    @pytest.mark.parametrize("body", [b'{"detail":"Not Found"}', b"404 page not found", b"[]", b""])
+    def test_another_service_is_recognized_by_its_404(self, clients: Clients, body: bytes) -> None:
+        error, _ = error_of(clients, answer(body, 404))
+        assert "not that of a Navai backend" in error.__notes__[1]
+
+    @pytest.mark.parametrize(("status", "body"), [(404, {"error": "Not found."}), (500, {"message": "no"})])
+    def test_the_refusal_of_a_navai_backend_gets_no_hint(
+        self, clients: Clients, status: int, body: Any
+    ) -> None:
+        error, _ = error_of(clients, answer(body, status))
+        assert len(error.__notes__) == 1
+
+
+class TestLongTexts:
+    """The size of messages."""
+
+    @pytest.mark.parametrize(
+        "response",
+        [
+            answer(PAGE + b"x" * 3_000_000, 502),
+            answer({"ok": False, "details": "x" * 3_000_000}),
+            answer({"ok": False, "error": "x" * 3_000_000}),
+            answer({"error": "no", "available_functions": ["x" * 3_000_000]}, 404),
+        ],
+        ids=["page", "details", "error", "unknown function"],
+    )
+    def test_a_message_is_cut_and_says_so(self, clients: Clients, response: httpx.Response) -> None:
+        error, _ = error_of(clients, response)
+        assert len(str(error)) == 8192
+        assert str(error).endswith("characters]")
+        assert "[cut; it has 3,000,0" in str(error)
+        assert len("".join(traceback.format_exception(error))) < 20_000
+
+    def test_the_whole_text_stays_where_it_is_asked_for(self, clients: Clients) -> None:
+        error, _ = error_of(clients, answer(PAGE + b"x" * 3_000_000, 502))
+        assert len(error.body) == len(PAGE) + 3_000_000
+        error, _ = error_of(clients, answer({"ok": False, "details": "x" * 3_000_000}))
+        assert len(error.details) == 3_000_000
+
+    def test_a_warning_of_a_list_is_cut_as_well(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer(b"", 302, {"Location": "/" + "x" * 60_000})), BASE)
+        assert len(client.list_functions().warnings[0]) < 10_000
+
+    def test_a_message_of_8_kib_is_not_cut(self, clients: Clients) -> None:
+        error, _ = error_of(clients, answer(b"x" * 8192, 500))
+        assert str(error) == "x" * 8192
+
+
+class TestTheLog:
+    """The logger navai_client at DEBUG: one line for each request."""
+
+    @pytest.fixture(autouse=True)
+    def debug(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.DEBUG, "navai_client")
+
+    def lines(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.levelno == logging.DEBUG]
+
+    def test_each_request_is_one_line(self, clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
+        again = answer(b"", 503, {"Retry-After": "0"})
+        backend = Backend(again, answer({"ok": True, "result": 1}))
+        client = clients.make(backend, BASE, functions_execute_path="/run?key=a-secret")
+        client.execute_function("get_weather")
+        request_id = backend.requests[0].headers["X-Request-ID"]
+        lines = self.lines(caplog)
+        assert len(lines) == 2
+        for number, (line, status) in enumerate(zip(lines, (503, 200), strict=True), 1):
+            start, rest = line.split(" in ")
+            assert start == f"POST {BASE}/run: HTTP {status}"
+            milliseconds, rest = rest.split(" ms, ")
+            assert float(milliseconds) >= 0.0
+            assert rest == f"attempt {number}, request id {request_id}"
+
+    def test_a_failed_request_is_a_line_too(self, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+        with FaultServer(Peer.request) as server, make_client(kind, server.url, max_retries=0) as client:
+            client.list_functions()
+        (line,) = self.lines(caplog)
+        assert line.startswith(f"GET {server.url}/navai/functions: ")
+        assert "attempt 1, request id " in line
+
+    def test_no_line_has_a_secret(self, clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
+        client = clients.make(
+            Backend(answer({"ok": True, "result": 1})), BASE, headers={"Authorization": "Bearer a-secret"}
+        )
+        client.execute_function("get_weather", {"password": "a-secret"})
+        assert self.lines(caplog)
+        assert "a-secret" not in caplog.text
+
+    def test_nothing_is_logged_above_debug(self, clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO, "navai_client")
+        clients.make(Backend(answer({"ok": True, "result": 1})), BASE).execute_function("get_weather")
+        assert not caplog.records
