@@ -1,6 +1,9 @@
 """``navai functions`` and ``navai call``: list the backend's functions, and execute one."""
 
+import difflib
+import json
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -8,11 +11,14 @@ import click
 
 from navai_client.cli._completion import complete_function, complete_parameter
 from navai_client.cli._connection import BackendCommand, Connection, connection_options
+from navai_client.cli._errors import Status
 from navai_client.cli._output import (
+    check_folder,
     is_terminal,
     note,
     one_line,
     printable,
+    save,
     waiting,
     wants_colour,
     write_json,
@@ -21,25 +27,45 @@ from navai_client.cli._output import (
 from navai_client.cli._payload import parameters_of, parse_json, parse_pairs, read_file
 from navai_client.client import NavaiBackendClient
 from navai_client.errors import NavaiTransportError
-from navai_client.models import FunctionList
+from navai_client.models import BackendFunction, FunctionList
 
 
 @click.command(cls=BackendCommand)
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, with the warnings.")
+@click.option("--save", "to", metavar="FILE", help="Write the list to FILE, as JSON that --diff reads.")
+@click.option(
+    "--diff",
+    "saved",
+    metavar="FILE",
+    help="Print what differs from the list in FILE, and exit with status 1 if anything does.",
+)
 @connection_options()
-def functions(connection: Connection, *, as_json: bool) -> None:
+def functions(connection: Connection, *, as_json: bool, to: str | None, saved: str | None) -> int:
     """List the functions that the backend offers, with their parameters.
 
     On a terminal this is a table. Elsewhere each line has name, parameters and description, separated by
     tabs. The backend's warnings go to standard error.
     """
+    before = None if saved is None else _read_list(saved)
+    if to is not None:
+        check_folder(to, "--save")
     with connection.client() as client, waiting("Listing the functions"):
         listed = client.list_functions()
     if listed.error is not None:
         raise listed.error
+    printed = {"functions": [attrs.asdict(each) for each in listed], "warnings": list(listed.warnings)}
+    if to is not None and (status := save(to, f"{json.dumps(printed, indent=2)}\n".encode())):
+        return status
+    if before is not None:
+        return _write_differences(before, _by_name(listed.functions))
     if as_json:
-        write_json({"functions": [attrs.asdict(each) for each in listed], "warnings": list(listed.warnings)})
-        return
+        write_json(printed)
+    elif to is None:
+        _write_list(listed)
+    return Status.OK
+
+
+def _write_list(listed: FunctionList) -> None:
     if listed.functions and is_terminal(sys.stdout):
         _write_table(listed)
     elif listed.functions:
@@ -50,6 +76,44 @@ def functions(connection: Connection, *, as_json: bool) -> None:
         note(f"warning: {one_line(warning)}", colour="yellow")
     if not listed.functions:
         note("The backend offers no functions.")
+
+
+def _read_list(name: str) -> dict[str, str]:
+    """Return the functions of a saved list, for :func:`_write_differences`.
+
+    Raises:
+        click.UsageError: The file cannot be read, or is not such a list.
+    """
+    saved = parse_json(read_file(name, "--diff"), "--diff")
+    try:
+        return _by_name([BackendFunction(**each) for each in saved["functions"]])
+    except (KeyError, TypeError):
+        raise click.UsageError(f"--diff {name}: this is not a list that --save or --json wrote.") from None
+
+
+def _by_name(functions: Iterable[BackendFunction]) -> dict[str, str]:
+    """Return what agents rely on, as text: the source is none of it, for a function may move."""
+    return {
+        each.name: json.dumps(
+            {"description": each.description, "parameters": each.parameters}, indent=2, sort_keys=True
+        )
+        for each in functions
+    }
+
+
+def _write_differences(before: dict[str, str], after: dict[str, str]) -> int:
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before:
+            write_text(f"added: {one_line(name)}")
+        elif name not in after:
+            write_text(f"removed: {one_line(name)}")
+        elif before[name] != after[name]:
+            write_text(f"changed: {one_line(name)}")
+            lines = list(
+                difflib.unified_diff(before[name].splitlines(), after[name].splitlines(), lineterm="")
+            )
+            write_text("\n".join(f"  {line}" for line in lines[2:]))  # without the names of files
+    return Status.OK if before == after else Status.FAILED
 
 
 def _write_table(listed: FunctionList) -> None:

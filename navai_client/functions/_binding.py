@@ -44,7 +44,6 @@ from navai_client.functions._schema import (
     ArgumentsSchema,
     inline_refs,
     parameter_descriptions,
-    without_secrets,
 )
 
 _Kind = inspect.Parameter
@@ -146,6 +145,7 @@ class Binding:
         fields = {
             self._field_name(each): self._hints.field(each, descriptions.get(each.name)) for each in own
         }
+        self._withhold_private(fields, own)
         self._build(fields, own)
         self._fill_tables(own)
 
@@ -217,6 +217,16 @@ class Binding:
         except UnresolvedHintError:
             return False
         return hint is not Any or isinstance(parameter.default, FieldInfo)
+
+    def _withhold_private(self, fields: dict[str, Any], own: Iterable[inspect.Parameter]) -> None:
+        """Remove the parameters that Python reads as internal, unless an alias gives them a public name."""
+        for each in own:
+            name = each.name
+            if name.startswith("_") and name in fields and _accepted(name, fields[name]) == [name]:
+                del fields[name]
+                self._bound |= {name}
+                if is_required(each) and self.obstacle is None:
+                    self.obstacle = f'parameter "{name}" cannot be given: its name begins with an underscore'
 
     def _field_name(self, parameter: inspect.Parameter) -> str:
         if parameter.kind is _Kind.VAR_POSITIONAL:
@@ -512,7 +522,7 @@ def _built(fields: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         adapter: Any = pydantic.TypeAdapter(typed_dict("Arguments", fields, extra="forbid"))
         # The owner may have added anything to it.
         schema = jsonable(inline_refs(adapter.json_schema(schema_generator=ArgumentsSchema)))
-        return adapter, {"properties": {}, **without_secrets(schema)}
+        return adapter, {"properties": {}, **schema}
 
 
 def _reason(error: Exception, parameter: inspect.Parameter) -> str:

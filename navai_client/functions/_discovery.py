@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import logging
 import os
 import re
 import sys
@@ -23,7 +24,7 @@ _EXCLUDED_FOLDERS: Final = frozenset({"node_modules", "dist", "__pycache__", "ve
 _numbers: Final = itertools.count(1)
 _LEADING: Final = re.compile(r"^/+|^(?:\./)+|^(?:\.\./)+")
 
-Matcher = Callable[[str], bool]
+_log: Final = logging.getLogger("navai_client.functions")
 
 
 @attrs.frozen
@@ -115,41 +116,182 @@ def discover_function_modules(
     *,
     hide: Callable[[str], str] | None = None,
 ) -> DiscoveredModules:
-    """Find the modules that may offer functions; links are not followed, so all are below *base_dir*.
+    """Find the modules that may offer functions; links are followed to targets below *base_dir* only.
+
+    An entry that selects nothing, a folder that cannot be read, and a link to a place outside are warnings.
+    Test modules, virtual environments and build folders are skipped; the log names them.
 
     Args:
         base_dir: Where paths begin.
-        functions_folders: Entries with commas between them: folders, ``folder/...``, wildcards (``*`` within
-            a segment, ``**`` across), or files. Each is searched below ``src/``, and as written if that
-            exists. By default ``src/ai/functions-modules``.
+        functions_folders: Entries with commas between them: folders, ``folder/...``, files, or wildcards
+            (``*`` within a segment, ``**`` across) for files, or for folders if the last segment has none.
+            Each is searched below ``src/``, and as written. By default ``src/ai/functions-modules``.
         agents_folders: Names with commas between them: of a folder entry only these subfolders are taken.
         hide: Removes from the text of a failed import what clients must not see.
     """
     base = Path(base_dir).resolve()
-    wanted = trim(functions_folders or "") or DEFAULT_FUNCTIONS_FOLDER
+    wanted = trim(functions_folders or "")
+    configured = [part for part in map(trim, wanted.split(",")) if part]
     agents = [
         each for each in (_clean(part).replace("/", "") for part in (agents_folders or "").split(",")) if each
     ]
-    configured = [part for part in wanted.split(",") if trim(part)]
-    entries = [entry for entry in map(_clean, configured or [DEFAULT_FUNCTIONS_FOLDER]) if entry]
-    warnings: list[str] = []
-    every = list(_walk(base, ""))
-    found = _matching(every, entries, agents, base)
-    if not found and configured:
-        warnings.append(
-            f'[navai] NAVAI_FUNCTIONS_FOLDERS did not match any module: "{wanted}". '
-            f'Falling back to "{DEFAULT_FUNCTIONS_FOLDER}".'
-        )
-        found = _matching(every, [DEFAULT_FUNCTIONS_FOLDER], agents, base)
+    search = _Search(base, configured, agents)
+    warnings = [
+        f'[navai] NAVAI_FUNCTIONS_FOLDERS: the entry "{entry}" did not match any module.'
+        for entry in search.unmatched
+    ]
+    skipped = search.warnings
+    if not search.found:
+        search = _Search(base, [DEFAULT_FUNCTIONS_FOLDER], agents)
+        if configured:
+            fallback = f'Falling back to "{DEFAULT_FUNCTIONS_FOLDER}".'
+            warnings = [f'[navai] NAVAI_FUNCTIONS_FOLDERS did not match any module: "{wanted}". {fallback}']
+        else:
+            warnings = [f'[navai] The default folder "{entry}" has no module.' for entry in search.unmatched]
     tree = ModuleTree(base)
     shown = hide or functools.partial(Redactor(base_dir=base).text, limit=LONGEST_ERROR)
     return DiscoveredModules(
-        tuple(FunctionModule(path, _loader(tree, path), shown) for path in sorted(found)), tuple(warnings)
+        tuple(FunctionModule(path, _loader(tree, path), shown) for path in search.found),
+        (*warnings, *dict.fromkeys([*skipped, *search.warnings])),
     )
 
 
 def _loader(tree: ModuleTree, path: str) -> Callable[[], types.ModuleType]:
     return lambda: tree.load(path)
+
+
+@attrs.frozen
+class _Folder:
+    """A folder to search: where it is, how its paths begin, and whether a link leads to it."""
+
+    path: Path
+    prefix: str
+    is_linked: bool = False
+
+
+class _Search:
+    """Walks the folders that entries select from, once.
+
+    Attributes:
+        found: The paths of the selected modules, sorted.
+        unmatched: The entries that select nothing.
+        warnings: What was skipped and may be missed.
+    """
+
+    def __init__(self, base: Path, entries: list[str], agents: list[str]) -> None:
+        self.warnings: list[str] = []
+        self._base = base
+        patterns = {entry: _patterns(entry, agents) for entry in entries}
+        self._roots = {each.root for found in patterns.values() for each in found}
+        self._targets: dict[str, Path] = {}
+        self._walk()
+        selected = {
+            entry: [path for path in self._targets if any(each.matches(path) for each in found)]
+            for entry, found in patterns.items()
+        }
+        self.unmatched = [entry for entry, paths in selected.items() if not paths]
+        self.found = self._without_repeats(sorted(set().union(*selected.values())))
+
+    def _walk(self) -> None:
+        """Fill ``_targets``: each Python file below the roots, and where its links lead."""
+        folders = [_Folder(self._base, "")]
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(folder.path) as entries:
+                    children = {child.name: child for child in entries}
+            except OSError as error:
+                self._skip(folder.prefix, f"the folder cannot be read ({error.strerror})")
+                continue
+            if folder.prefix and "pyvenv.cfg" in children:
+                self._skip(folder.prefix, "it is a virtual environment", is_expected=True)
+                continue
+            for name in sorted(children):
+                if not name.startswith((".", "_")) and self._is_relevant(f"{folder.prefix}{name}"):
+                    folders.extend(self._visit(folder, children[name]))
+
+    def _visit(self, folder: "_Folder", child: os.DirEntry[str]) -> Iterator["_Folder"]:
+        """Yield *child* if it is a folder to search; keep it if it is a module."""
+        path = f"{folder.prefix}{child.name}"
+        is_link = child.is_symlink()
+        target = Path(os.path.realpath(child.path)) if is_link else folder.path / child.name
+        if not target.is_relative_to(self._base):
+            self._skip(path, "it links to a place outside the base directory")
+        # os.path raises nothing for a target that cannot be read, unlike the entry of a link.
+        elif os.path.isdir(target) if is_link else child.is_dir():  # noqa: PTH112
+            if child.name in _EXCLUDED_FOLDERS:
+                self._skip(path, "folders with this name are not searched", is_expected=True)
+            elif is_link and folder.is_linked:  # cycles end here
+                self._skip(path, "it is a link to a folder, below another such link")
+            else:
+                yield _Folder(target, f"{path}/", is_link or folder.is_linked)
+        elif is_link and not os.path.isfile(target):  # noqa: PTH113
+            self._skip(path, "the target of the link is missing or cannot be read")
+        elif child.name.endswith(".py") and (is_link or child.is_file()):
+            if child.name.startswith("test_") or child.name == "conftest.py":
+                self._skip(path, "it is a test module", is_expected=True)
+            else:
+                self._targets[path] = target
+
+    def _is_relevant(self, path: str) -> bool:
+        """Whether *path* is below a root, or leads to one."""
+        return any(path.startswith(root) or root.startswith(f"{path}/") for root in self._roots)
+
+    def _skip(self, path: str, reason: str, *, is_expected: bool = False) -> None:
+        warning = f"[navai] Skipped {path or '.'}: {reason}."
+        if is_expected:
+            _log.info("%s", warning.encode("unicode_escape").decode())
+        else:
+            self.warnings.append(warning)
+
+    def _without_repeats(self, paths: list[str]) -> list[str]:
+        """Leave out links to files that are found without them, and second links to the same file."""
+        own = {path for path in paths if self._targets[path] == self._base / path}
+        seen = {self._targets[path] for path in own}
+        found = []
+        for path in paths:
+            if path not in own:
+                if self._targets[path] in seen:
+                    continue
+                seen.add(self._targets[path])
+            found.append(path)
+        return found
+
+
+@attrs.frozen
+class _Pattern:
+    """Which paths an entry selects, and how all of them begin."""
+
+    root: str
+    matches: Callable[[str], bool]
+
+
+def _patterns(written: str, agents: list[str]) -> list[_Pattern]:
+    entry = _clean(written)
+    places = [entry] if entry.startswith("src/") else [f"src/{entry}", entry]
+    return [_pattern(place, agents) for place in places if entry]
+
+
+def _pattern(entry: str, agents: list[str]) -> _Pattern:
+    if entry.endswith("/..."):
+        start = entry.removesuffix("/...").rstrip("/") + "/"
+        return _Pattern(start, lambda path: path.startswith(start))
+    if "*" in entry:
+        files = ".*".join("[^/]*".join(map(re.escape, part.split("*"))) for part in entry.split("**"))
+        last = entry.rstrip("/").rpartition("/")[2]
+        if "*" not in last and not last.endswith(".py"):
+            files = files.rstrip("/") + "/.*"
+        pattern = re.compile(files, re.DOTALL)
+        root = "/".join(entry.partition("*")[0].split("/")[:-1])
+        return _Pattern(root and f"{root}/", lambda path: pattern.fullmatch(path) is not None)
+    if entry.endswith(".py"):
+        return _Pattern(entry, lambda path: path == entry)
+    folder = entry.rstrip("/") + "/"
+    if agents:
+        return _Pattern(
+            folder, lambda path: path.startswith(folder) and path[len(folder) :].partition("/")[0] in agents
+        )
+    return _Pattern(folder, lambda path: path.startswith(folder))
 
 
 def _clean(entry: str) -> str:
@@ -158,52 +300,3 @@ def _clean(entry: str) -> str:
     while (shorter := _LEADING.sub("", cleaned)) != cleaned:
         cleaned = shorter
     return cleaned
-
-
-def _matching(every: list[str], entries: list[str], agents: list[str], base: Path) -> list[str]:
-    matchers: list[Matcher] = []
-    for entry in entries:
-        matchers.append(_matcher(entry if entry.startswith("src/") else f"src/{entry}", agents))
-        fixed = entry.partition("*")[0].removesuffix("...").rpartition("/")[0] if "*" in entry else entry
-        if not entry.startswith("src/") and (base / fixed.removesuffix("/...")).exists():
-            matchers.append(_matcher(entry, agents))
-    return [path for path in every if any(matches(path) for matches in matchers)]
-
-
-def _matcher(entry: str, agents: list[str]) -> Matcher:
-    if entry.endswith("/..."):
-        start = entry.removesuffix("/...").rstrip("/") + "/"
-        return lambda path: path.startswith(start)
-    if "*" in entry:
-        pattern = re.compile(
-            ".*".join("[^/]*".join(map(re.escape, part.split("*"))) for part in entry.split("**")), re.DOTALL
-        )
-        return lambda path: pattern.fullmatch(path) is not None
-    if entry.endswith(".py"):
-        return lambda path: path == entry
-    folder = entry.rstrip("/") + "/"
-    if agents:
-        return lambda path: path.startswith(folder) and path[len(folder) :].partition("/")[0] in agents
-    return lambda path: path.startswith(folder)
-
-
-def _walk(folder: Path, prefix: str) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as found:
-            children = sorted(found, key=lambda child: child.name)
-    except OSError:
-        return  # a folder that may not be read offers nothing
-    for child in children:
-        name = child.name
-        if name.startswith((".", "_")):
-            continue
-        if child.is_dir(follow_symlinks=False):
-            if name not in _EXCLUDED_FOLDERS and not Path(child.path, "pyvenv.cfg").exists():
-                yield from _walk(Path(child.path), f"{prefix}{name}/")
-        elif (
-            child.is_file(follow_symlinks=False)
-            and name.endswith(".py")
-            and not name.startswith("test_")
-            and name != "conftest.py"
-        ):
-            yield f"{prefix}{name}"

@@ -56,16 +56,20 @@ class Export:
         return Target(self.call) if self.method is None else MethodTarget(*self.method)
 
 
-def exports_of_module(path: str, module: types.ModuleType, warn: Callable[[str], None]) -> Iterator[Export]:
+def exports_of_module(
+    path: str, module: types.ModuleType, warn: Callable[[str], None], *, strict: bool = False
+) -> Iterator[Export]:
     """Yield the functions of *module*, known as *path*; call *warn* for exports that are ignored.
 
-    The names in ``__all__`` are taken; without it, the public functions and classes that the module itself
-    defines, in the order of their definition. Names that it imported are not offered.
+    The names in ``__all__`` are taken; without it, what the decorator ``function`` marked and, unless
+    *strict*, the public functions and classes that the module itself defines, in the order of their
+    definition. Names that it imported are not offered, nor are lambdas, instances and classes that hold
+    data, which are seldom meant as tools.
 
     Raises:
         ExportError: ``__all__`` has a name that the module does not.
     """
-    found = _exported(module)
+    found = _exported(path, module, warn, strict=strict)
     if not found:
         warn(f"[navai] Ignored {path}: module has no exports.")
         return
@@ -88,13 +92,19 @@ def exports_of_value(path: str, name: str, value: Any, warn: Callable[[str], Non
         yield from _exports_of_object(path, name, value, warn)
 
 
-def _exported(module: types.ModuleType) -> list[tuple[str, Any]]:
+def _exported(
+    path: str, module: types.ModuleType, warn: Callable[[str], None], *, strict: bool
+) -> list[tuple[str, Any]]:
     names = vars(module).get("__all__")
     if names is None:
         return [
             (name, value)
             for name, value in vars(module).items()
-            if not name.startswith("_") and _is_defined_in(module, value)
+            if not name.startswith("_")
+            and (
+                _is_marked_in(module, value)
+                or (not strict and _is_defined_in(module, value) and _is_meant(path, name, value, warn))
+            )
         ]
     missing = [name for name in names if not hasattr(module, name)]
     if missing:
@@ -106,23 +116,41 @@ def _exported(module: types.ModuleType) -> list[tuple[str, Any]]:
     ]
 
 
-def _is_defined_in(module: types.ModuleType, value: Any) -> bool:
-    if is_declared(value) and not isinstance(value, type | types.FunctionType):
-        return True
-    if isinstance(value, types.ModuleType) or getattr(value, "__module__", None) != module.__name__:
+def _is_marked_in(module: types.ModuleType, value: Any) -> bool:
+    """Whether the decorator ``function`` marked *value*, and *module* did not import it."""
+    if not is_declared(value):
         return False
-    if isinstance(value, type):
+    return not isinstance(value, type | types.FunctionType) or value.__module__ == module.__name__
+
+
+def _is_defined_in(module: types.ModuleType, value: Any) -> bool:
+    """Whether *value* is a class or a function of *module*; an instance may answer to any attribute."""
+    if isinstance(value, type | types.FunctionType):
+        return value.__module__ == module.__name__
+    try:
+        own = vars(value)
+    except TypeError:  # it has no attributes of its own
+        return False
+    # functools.wraps, lru_cache and their kind describe the function that they wrap in these.
+    return callable(value) and "__wrapped__" in own and own.get("__module__") == module.__name__
+
+
+def _is_meant(path: str, name: str, value: Any, warn: Callable[[str], None]) -> bool:
+    """Whether *value* is likely meant to be called by a model."""
+    if isinstance(value, types.FunctionType) and value.__name__ == "<lambda>":
+        kind = "a lambda"
+    elif isinstance(value, type) and _is_data(value):
+        if not _methods(value):
+            return True  # and it offers nothing
+        kind = "a class that holds data"
+    else:
         return True
-    # An instance has the __module__ of its class: it is an object, not a function.
-    return isinstance(value, types.FunctionType) or hasattr(value, "__wrapped__")
+    warn(f"[navai] Ignored {path}#{name}: {kind} is offered if __all__ or @function names it.")
+    return False
 
 
 def _exports_of_class(path: str, name: str, cls: type, warn: Callable[[str], None]) -> Iterator[Export]:
-    methods = [
-        member
-        for member, value in vars(cls).items()
-        if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, staticmethod))
-    ]
+    methods = _methods(cls)
     if not methods:
         if not _is_data(cls):
             warn(f"[navai] Ignored {path}#{name}: class has no callable instance methods.")
@@ -137,6 +165,14 @@ def _exports_of_class(path: str, name: str, cls: type, warn: Callable[[str], Non
             call,
             None if static else (cls, member),
         )
+
+
+def _methods(cls: type) -> list[str]:
+    return [
+        member
+        for member, value in vars(cls).items()
+        if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, staticmethod))
+    ]
 
 
 def _is_data(cls: type) -> bool:

@@ -2,18 +2,19 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import attrs
 
-from navai_client._redaction import message_of
+from navai_client._redaction import Redactor, message_of
 from navai_client.errors import NavaiConfigError
 from navai_client.functions._binding import Target
 from navai_client.functions._declaration import Declaration
 from navai_client.functions._discovery import FunctionModule
 from navai_client.functions._exports import Export, exports_of_module, exports_of_value
 from navai_client.functions._results import encode_result
+from navai_client.functions._schema import without_secrets
 
 _CAMEL: Final = re.compile(r"([a-z0-9])([A-Z])")
 _OTHERS: Final = re.compile(r"[^a-zA-Z0-9]+")
@@ -59,7 +60,9 @@ class RegisteredFunction:
 class FunctionRegistry:
     """Named functions in the order of their registration, and the warnings about them."""
 
-    def __init__(self) -> None:
+    def __init__(self, redactor: Redactor = Redactor()) -> None:  # noqa: B008 - immutable
+        """Make an empty registry, whose list shows no secret that *redactor* finds."""
+        self._redactor = redactor
         self._by_name: dict[str, RegisteredFunction] = {}
         self._next: dict[str, int] = {}
         self.warnings: list[str] = []
@@ -116,10 +119,16 @@ class FunctionRegistry:
             self.warn(f'[navai] Renamed duplicated function "{raw}" to "{name}".')
         for warning in target.warnings:
             self.warn(f"[navai] {export.source}: {warning}.")
+
+        def warn_of_secret(name: str) -> None:
+            reason = "it is, or looks like, a secret"
+            self.warn(f'[navai] {export.source}: the default of "{name}" is not published: {reason}.')
+
+        parameters = without_secrets(target.binding.schema, self._redactor, "", warn_of_secret)
         function = self._by_name[name] = RegisteredFunction(
             attrs.evolve(declaration, name=name),
             export.source,
-            target.binding.schema,
+            parameters,
             target,
             encode_result({"ok": True, "function_name": name, "source": export.source})[:-1] + b',"result":',
         )
@@ -134,10 +143,15 @@ class FunctionRegistry:
         for export in exports_of_value(path, name, value, self.warn):
             self.add(export, said)
 
-    def add_module(self, module: FunctionModule) -> None:
-        """Import *module* and add its exports; a module that fails becomes a warning."""
+    def add_module(self, module: FunctionModule, *, strict: bool = False) -> None:
+        """Import *module* and add its exports; a module that fails becomes a warning.
+
+        Args:
+            module: The module.
+            strict: Whether to offer only what ``__all__`` or the decorator ``function`` names.
+        """
         try:
-            for export in exports_of_module(module.path, module.load(), self.warn):
+            for export in exports_of_module(module.path, module.load(), self.warn, strict=strict):
                 try:
                     self.add(export)
                 except NavaiConfigError as error:
@@ -157,7 +171,7 @@ class FunctionRegistry:
             }
             for each in self.functions
         ]
-        return encode_result({"items": items, "warnings": self.warnings})
+        return encode_result(_map_strings({"items": items, "warnings": self.warnings}, self._redactor.text))
 
     def _free(self, wanted: str) -> str:
         if wanted not in self._by_name:
@@ -169,20 +183,33 @@ class FunctionRegistry:
         return f"{wanted}_{number}"
 
 
-def load_functions(modules: Iterable[FunctionModule]) -> FunctionRegistry:
+def load_functions(modules: Iterable[FunctionModule], *, strict: bool = False) -> FunctionRegistry:
     """Import *modules* in the order of their paths and register what they export.
 
     What cannot be imported, or exports nothing, is in the registry's ``warnings``; nothing is raised.
+
+    Args:
+        modules: The modules.
+        strict: Whether to offer only what ``__all__`` or the decorator ``function`` names.
     """
     registry = FunctionRegistry()
     for module in sorted(modules, key=_path_of):
-        registry.add_module(module)
+        registry.add_module(module, strict=strict)
     return registry
 
 
 def normalize_name(raw: str) -> str:
     """Turn *raw* into a name in lower case with ``_`` between its words, as all Navai backends do."""
     return _OTHERS.sub("_", _CAMEL.sub(r"\1_\2", raw)).strip("_").lower()
+
+
+def _map_strings(value: Any, change: Callable[[str], str]) -> Any:
+    """Return a JSON value with *change* applied to its strings, but not to the names of members."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, dict):
+        return {name: _map_strings(each, change) for name, each in value.items()}
+    return [_map_strings(each, change) for each in value] if isinstance(value, list) else value
 
 
 def _path_of(module: FunctionModule) -> str:

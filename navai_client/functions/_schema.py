@@ -4,7 +4,7 @@ import copy
 import inspect
 import json
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import docstring_parser
@@ -13,8 +13,6 @@ from pydantic.json_schema import GenerateJsonSchema
 from navai_client._redaction import Redactor, is_private
 
 _MAX_NODES: Final = 5_000  # of one schema with its references inlined: hostile ones grow exponentially
-
-_redactor: Final = Redactor()
 
 # Keywords that hold schemas. Everything else, such as "enum" or a property called "$ref", is data.
 _ONE: Final = frozenset(
@@ -106,24 +104,38 @@ def inline_refs(schema: Mapping[str, Any]) -> dict[str, Any]:
     return inlined
 
 
-def without_secrets(schema: Any, name: str = "") -> Any:
-    """Return a *schema* without references and without defaults that are secret, or look like secrets."""
+def without_secrets(schema: Any, redactor: Redactor, name: str, warn: Callable[[str], None]) -> Any:
+    """Return a *schema* without references and without defaults that are, or look like, secrets.
+
+    Args:
+        schema: A schema, which may be a boolean.
+        redactor: Knows the secrets, and what they look like.
+        name: The parameter that the schema describes, or an empty text.
+        warn: Called with the parameter's name for each default that its author may not know to be a secret.
+    """
+    if not isinstance(schema, dict):
+        return schema
     found = dict(schema)
-    default = json.dumps(found.get("default")).encode()
-    members = [found, *found.get("anyOf", ())]
-    if (
-        any(each.get("writeOnly") for each in members)
-        or (is_private(name) and isinstance(found.get("default"), str))
-        or b"**********" in default  # Pydantic's own mask
-        or _redactor.content(default) != default
-    ):
+    default = found.get("default")
+    members = [found, *(each for each in found.get("anyOf", ()) if isinstance(each, dict))]
+    written = json.dumps(default).encode()
+    if any(each.get("writeOnly") for each in members) or b"**********" in written:  # a Secret of Pydantic
         found.pop("default", None)
-    if "properties" in found:
-        found["properties"] = {key: without_secrets(each, key) for key, each in found["properties"].items()}
-    if isinstance(found.get("items"), dict):
-        found["items"] = without_secrets(found["items"], name)
-    if "anyOf" in found:
-        found["anyOf"] = [without_secrets(each, name) for each in found["anyOf"]]
+    elif default and (
+        (is_private(name) and isinstance(default, str)) or redactor.content(written) != written
+    ):
+        del found["default"]
+        warn(name)
+    for key, value in found.items():
+        if key in _MAP and isinstance(value, dict):
+            found[key] = {
+                each: without_secrets(inner, redactor, each if key == "properties" else name, warn)
+                for each, inner in value.items()
+            }
+        elif key in _LIST and isinstance(value, list):
+            found[key] = [without_secrets(each, redactor, name, warn) for each in value]
+        elif key in _ONE:
+            found[key] = without_secrets(value, redactor, name, warn)
     return found
 
 

@@ -98,12 +98,11 @@ class NavaiBackend:
         self.access_log = access_log
         self._cross_origin = CrossOrigin(self.settings.cors_origins)
         self._base_dir = Path(self.settings.functions_base_dir or ".").resolve()
-        self._registry = FunctionRegistry()
         self._loaded = not (discover and self.settings.include_functions_routes)
         self._demo = demo
-        redactor = Redactor(
-            (*self.options.secrets, self.settings.access_token or ""), base_dir=self._base_dir
-        )
+        secrets = (*self.options.secrets, self.settings.access_token or "")
+        redactor = Redactor(secrets, base_dir=self._base_dir)
+        self._registry = FunctionRegistry(Redactor(secrets))  # whose texts may contain paths
         self._redact = functools.partial(redactor.text, limit=LONGEST_ERROR)
         if services is None:
             ttl = self.options.client_secret_ttl_seconds
@@ -128,7 +127,6 @@ class NavaiBackend:
     def functions(self) -> FunctionRegistry:
         """Return the functions. The first call loads the modules."""
         if not self._loaded:
-            self._loaded = True
             folders = self.settings.functions_folders or ""
             # A backend with functions registered in code needs no folder, and no warning that it is missing.
             if folders or not self._registry.names or (self._base_dir / DEFAULT_FUNCTIONS_FOLDER).is_dir():
@@ -137,12 +135,14 @@ class NavaiBackend:
                 for warning in found.warnings:
                     self._registry.warn(warning)
                 for module in found.modules:
-                    self._registry.add_module(module)
+                    self._registry.add_module(module, strict=self.settings.strict_exports)
+            self._loaded = True
         return self._registry
 
     def start(self) -> None:
         """Load the functions, and log warnings for the owner."""
-        self.functions()
+        names = self.functions().names
+        _log.info("Offers %d function%s: %s", len(names), "s"[: len(names) != 1], ", ".join(names) or "none")
         if self._demo:
             return
         if self.options.openai_api_key is None and not self.options.allow_api_key_from_request:

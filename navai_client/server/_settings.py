@@ -272,6 +272,10 @@ class ServerSettings(Paths, _FromEnvironment):
         "The first-level subfolders of these folders to use, separated by commas; all if None.",
         converter=_optional,
     )
+    strict_exports: bool = _switch(
+        "True offers only what __all__ or the decorator names, not every public function of a module.",
+        default=False,
+    )
     function_timeout: float | None = _duration(
         "Seconds that a call of a function may take; None means no limit.", default=30.0, optional=True
     )
@@ -324,6 +328,7 @@ class BackendKeywords(SettingsKeywords, total=False):
     functions_base_dir: str | os.PathLike[str] | None
     functions_folders: str | None
     agents_folders: str | None
+    strict_exports: bool
 
 
 @_documented

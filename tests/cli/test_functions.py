@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,3 +138,57 @@ def test_functions_are_listed_in_memory_too(navai: Navai, backend: FakeBackend) 
         return f"hello {name}"
 
     assert navai("functions").out == "greet\tname: string\tSay hello.\n"
+
+
+ORDER = {"name": "order", "description": "Order.", "parameters": {"type": "object", "properties": {"n": {}}}}
+
+
+def test_a_saved_list_is_compared_for_a_build(
+    navai: Navai, reply: Callable[..., FaultServer], tmp_path: Path
+) -> None:
+    file = str(tmp_path / "functions.json")
+    before = reply(listing({"name": "gone"}, ORDER | {"source": "a.py#order"}))
+    assert navai("functions", "--save", file, "--url", before.url) == (0, "", "")
+    assert navai("functions", "--diff", file, "--url", before.url) == (0, "", "")
+    parameters = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    after = reply(
+        listing({"name": "get_conn"}, ORDER | {"source": "moved.py#order", "parameters": parameters})
+    )
+    result = navai("functions", "--diff", file, "--url", after.url)
+    assert result.status == 1
+    assert result.err == ""
+    first, second, third, *lines = result.out.splitlines()
+    assert [first, second, third] == ["added: get_conn", "removed: gone", "changed: order"]
+    assert '  +      "n": {' in lines
+    assert '  +        "type": "integer"' in lines
+    assert not any("source" in line for line in lines)
+
+
+def test_the_json_list_can_be_compared_too(navai: Navai, demo_server: str, tmp_path: Path) -> None:
+    file = tmp_path / "functions.json"
+    file.write_text(navai("functions", "--json", "--url", demo_server).out)
+    assert navai("functions", "--diff", str(file), "--url", demo_server) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("[", "--diff is not JSON"),
+        ("[]", "this is not a list that --save or --json wrote"),
+        ('{"items": []}', "this is not a list that --save or --json wrote"),
+        ('{"functions": [{"name": "f", "unknown": 1}]}', "this is not a list that --save or --json wrote"),
+        ('{"functions": 1}', "this is not a list that --save or --json wrote"),
+    ],
+)
+def test_a_file_that_is_no_list_is_wrong_usage(navai: Navai, tmp_path: Path, content: str, said: str) -> None:
+    file = tmp_path / "functions.json"
+    file.write_text(content)
+    result = navai("functions", "--diff", str(file), "--url", "http://127.0.0.1:9")
+    assert result.status == 2
+    assert said in result.err
+
+
+def test_a_list_that_cannot_be_saved_is_a_failure(navai: Navai, demo_server: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    assert navai("functions", "--save", str(tmp_path / "no/f.json"), "--url", demo_server).status == 2
+    assert navai("functions", "--save", str(tmp_path / "folder"), "--url", demo_server).status == 1
