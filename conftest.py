@@ -1,10 +1,12 @@
 """Fixtures of every test, parallel runs, and the pages whose Python blocks are tests: README and docs."""
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
+from tests import serving
 from tests.clients import KINDS, THROUGH
 
 # A slow machine is not a failure.
@@ -95,6 +98,19 @@ def demo_server() -> Iterator[str]:
         finally:
             process.terminate()
             process.communicate()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[serving.Serve]:
+    """Start ``navai serve`` with arguments and an environment, in the test's directory."""
+    with serving.serving(tmp_path) as serve:
+        yield serve
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> serving.Start:
+    """Run ``navai serve`` where it cannot start, and return its status and what it wrote."""
+    return functools.partial(serving.start, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -1,24 +1,28 @@
 """The configuration files of examples/deploy do what the documentation says."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
 from navai_client import NavaiBackendClient
+from navai_client.server import ServerSettings
+from tests.serving import Serve
 
 DEPLOY = Path(__file__).parents[1] / "examples" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 
 @pytest.fixture
-def behind_nginx(demo_server: str, tmp_path: Path) -> Iterator[str]:
-    """The URL of nginx in front of the demo server, configured as the example except for the ports."""
+def behind_nginx(serve: Serve, tmp_path: Path) -> Iterator[str]:
+    """The URL of nginx in front of a demo server, configured as the example except for the ports."""
     if NGINX is None:
         if os.environ.get("CI") == "true":
             pytest.fail("nginx is not installed")
@@ -26,7 +30,10 @@ def behind_nginx(demo_server: str, tmp_path: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     text = (DEPLOY / "nginx.conf").read_text()
-    text = text.replace("127.0.0.1:3000", demo_server.removeprefix("http://"))
+    hosts = re.search(r"NAVAI_ALLOWED_HOSTS=(\S+)", text)
+    assert hosts is not None
+    server = serve("--demo", NAVAI_ALLOWED_HOSTS=hosts[1])
+    text = text.replace("127.0.0.1:3000", server.url.removeprefix("http://"))
     text = text.replace("listen 8080", f"listen 127.0.0.1:{port}")
     temporary = "".join(
         f"{kind}_temp_path {tmp_path / kind};\n"
@@ -50,11 +57,24 @@ def test_the_backend_works_behind_nginx(behind_nginx: str) -> None:
         assert client.create_client_secret().value.startswith("ek_")
 
 
+def test_the_backend_behind_nginx_knows_the_name_that_clients_use(behind_nginx: str) -> None:
+    with httpx.Client(base_url=behind_nginx) as client:
+        own = {"host": "api.shop.example:8443", "origin": "https://api.shop.example:8443"}
+        assert client.get("/navai/functions", headers=own).status_code == 200
+        refused = client.get("/navai/functions", headers={"host": "evil.example"})
+        assert refused.status_code == 400
+        assert "NAVAI_ALLOWED_HOSTS" in refused.json()["error"]
+
+
 def test_kubernetes_probes_health_and_waits_for_calls_in_flight() -> None:
     deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     port = container["ports"][0]["containerPort"]
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    assert ServerSettings.from_env(env).allowed_hosts == (
+        *("api.shop.example", "navai", "navai.default.svc.cluster.local"),
+    )
     assert pod["terminationGracePeriodSeconds"] > 30
     assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": port}
     assert service["spec"]["ports"][0]["targetPort"] == port

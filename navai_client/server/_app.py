@@ -20,7 +20,6 @@ from navai_client.functions._declaration import Declaration, module_of, name_of,
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import AccessLog, AccessRecords
-from navai_client.server._cors import CrossOrigin
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._execution import Invoker
 from navai_client.server._http import BackendRequest, BackendResponse, error_response
@@ -96,7 +95,6 @@ class NavaiBackend:
         if self.settings.inspector is None:
             self.settings = attrs.evolve(self.settings, inspector=demo)
         self.access_log = access_log
-        self._cross_origin = CrossOrigin(self.settings.cors_origins)
         self._base_dir = Path(self.settings.functions_base_dir or ".").resolve()
         self._loaded = not (discover and self.settings.include_functions_routes)
         self._demo = demo
@@ -290,7 +288,7 @@ class NavaiBackend:
         headers = [
             *response.headers,
             (b"x-request-id", request.request_id.encode()),
-            *self._cross_origin.headers(request),
+            *self.router.cross_origin.headers(request),
         ]
         if response.status not in _WITHOUT_BODY:
             headers.append((b"content-length", b"%d" % len(response.body)))

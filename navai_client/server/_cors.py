@@ -1,12 +1,11 @@
 """Cross-origin requests: which pages may call the backend, and how responses say so (Fetch standard, 3.2)."""
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
+from navai_client.server._hosts import AllowedOrigins, is_same_origin
 from navai_client.server._http import BackendRequest, BackendResponse, Header
 
-_LOCAL_ORIGIN: Final = re.compile(r"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?", re.ASCII)
 _ALLOWED_HEADERS: Final = b"Authorization, Content-Type, If-None-Match, Idempotency-Key, X-Request-ID"
 _EXPOSED_HEADERS: Final = b"ETag, Idempotent-Replayed, Retry-After, X-Request-ID"
 _PREFLIGHT_SECONDS: Final = b"600"  # Chromium keeps a preflight for at most 7200 seconds
@@ -21,20 +20,19 @@ class CrossOrigin:
     """
 
     def __init__(self, origins: Sequence[str]) -> None:
-        self._origins = frozenset(origins)
+        self._origins = AllowedOrigins(origins)
 
-    def allows(self, origin: str) -> bool:
-        """Return whether a page of *origin* may call the backend."""
-        return (
-            _LOCAL_ORIGIN.fullmatch(origin) is not None
-            or "*" in self._origins
-            or origin.lower() in self._origins
-        )
+    def refuses(self, request: BackendRequest) -> bool:
+        """Return whether *request* comes from a page of another origin that is not allowed."""
+        origin = request.raw_headers.get(b"origin")
+        if origin is None or self._origins.allow(origin):
+            return False
+        return not is_same_origin(origin, request.raw_headers.get(b"host", b""))
 
     def headers(self, request: BackendRequest) -> tuple[Header, ...]:
         """Return the headers for every response to *request*, errors included."""
         origin = request.raw_headers.get(b"origin")
-        if origin is None or not self.allows(origin.decode("latin-1")):
+        if origin is None or not self._origins.allow(origin):
             return (_VARY,)
         return (
             _VARY,

@@ -6,6 +6,7 @@ Statuses and texts are those of the contract. Nothing here knows ASGI or sockets
 import asyncio
 import functools
 import hmac
+import json
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
@@ -15,9 +16,10 @@ import msgspec
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
 from navai_client.functions._results import encode_result
 from navai_client.server._calls import Outcome
-from navai_client.server._cors import options_response
+from navai_client.server._cors import CrossOrigin, options_response
 from navai_client.server._errors import BackendError
 from navai_client.server._execution import Invoker
+from navai_client.server._hosts import AllowedHosts
 from navai_client.server._http import (
     JSON_HEADER,
     BackendRequest,
@@ -47,6 +49,7 @@ HEALTH_PATH: Final = "/health"
 OPENAPI_PATH: Final = "/navai/openapi.json"
 
 _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")  # 255: the limit of Stripe's API, the precedent
+_LONGEST_SHOWN: Final = 255  # bytes: the longest host name (RFC 1035, section 2.3.4)
 _FAILED: Final = "Function execution failed."
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 
@@ -70,13 +73,23 @@ class Services(Protocol):
 
 
 class _Route:
-    """A handler and its method. One that is open needs no access token."""
+    """A handler and its method.
 
-    def __init__(self, method: str, handler: Handler, *, is_open: bool = False) -> None:
+    Args:
+        method: The method; GET includes HEAD.
+        handler: The handler.
+        is_open: Whether it needs no access token.
+        any_host: Whether it is for probes of the infrastructure, which name the server by its address.
+    """
+
+    def __init__(
+        self, method: str, handler: Handler, *, is_open: bool = False, any_host: bool = False
+    ) -> None:
         self.methods = ("GET", "HEAD") if method == "GET" else (method,)
         self.allow = ", ".join([*self.methods, "OPTIONS"]).encode()
         self.handler = handler
         self.is_open = is_open
+        self.any_host = any_host
 
 
 class Router:
@@ -99,6 +112,8 @@ class Router:
         self._services = services
         self._invoker = invoker
         self._token = None if settings.access_token is None else settings.access_token.encode()
+        self.cross_origin = CrossOrigin(settings.cors_origins)
+        self._hosts = AllowedHosts(settings.allowed_hosts) if settings.allowed_hosts else None
         self._routes = self._make_routes()
         if recent_calls is not None:
             self._add_inspector(recent_calls)
@@ -107,6 +122,9 @@ class Router:
     def refuse(self, request: BackendRequest) -> BackendResponse | None:
         """Return the response to *request* if its body is not needed for it, else None."""
         route = self._routes.get(request.path)
+        refused = self._refuse_strangers(request, any_host=route is not None and route.any_host)
+        if refused is not None:
+            return refused
         if route is None:
             return error_response(404, "Not found.")
         if request.method == "OPTIONS":
@@ -117,9 +135,7 @@ class Router:
             )
         if request.method not in route.methods:
             return error_response(405, "Method not allowed.", (b"allow", route.allow))
-        if request.method == "POST":
-            return self._refuse_body(request.raw_headers)
-        return None
+        return self._refuse_body(request.raw_headers) if request.method == "POST" else None
 
     def respond(self, request: BackendRequest, body: bytes) -> Coroutine[Any, Any, BackendResponse]:
         """Respond to *request*, which :meth:`refuse` has not refused."""
@@ -129,6 +145,16 @@ class Router:
         """Refuse a body that is over the limit."""
         return error_response(413, f"Request body is larger than {self.settings.max_body_bytes} bytes.")
 
+    def _refuse_strangers(self, request: BackendRequest, *, any_host: bool) -> BackendResponse | None:
+        """Refuse a host that is not ours (DNS rebinding), and the pages of origins that are not allowed."""
+        host = request.raw_headers.get(b"host", b"")
+        if not (any_host or self._hosts is None or self._hosts.allow(host)):
+            return error_response(400, _not_allowed("Host", host, "NAVAI_ALLOWED_HOSTS (allowed_hosts=)"))
+        if self.cross_origin.refuses(request):
+            origin = request.raw_headers[b"origin"]
+            return error_response(403, _not_allowed("Origin", origin, "NAVAI_CORS_ORIGIN (cors_origins=)"))
+        return None
+
     def _make_routes(self) -> dict[str, _Route]:
         handlers: dict[str, Handler] = {
             CREATE_CLIENT_SECRET.name: functools.partial(self._serve, self._services.create_client_secret),
@@ -137,7 +163,7 @@ class Router:
             SYNTHESIZE_SPEECH.name: functools.partial(self._serve, self._services.synthesize_speech),
         }
         routes = {
-            HEALTH_PATH: _Route("GET", self._health, is_open=True),
+            HEALTH_PATH: _Route("GET", self._health, is_open=True, any_host=True),
             OPENAPI_PATH: _Route("GET", self._openapi),
         }
         for operation in self.settings.operations:
@@ -228,6 +254,11 @@ class Router:
                 call.cancel()
             raise
         return _replayed(response) if replayed else response
+
+
+def _not_allowed(header: str, value: bytes, setting: str) -> str:
+    shown = json.dumps(value[:_LONGEST_SHOWN].decode("latin-1"))
+    return f"{header} {shown} is not allowed. If it should be, add it to {setting}."
 
 
 def _is_authorized(request: BackendRequest, token: bytes) -> bool:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import gc
+import ipaddress
 import logging
 import os
 import socket
@@ -17,6 +18,7 @@ from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from navai_client.server._access_log import AccessLines
 from navai_client.server._app import NavaiBackend
+from navai_client.server._hosts import LOOPBACK_HOSTS
 from navai_client.server._settings import BackendKeywords, BackendOptions, ProcessSettings, ServerSettings
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -42,12 +44,15 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
     """
     try:
         # In this process too, so that settings that cannot work are reported before anything starts.
-        base = Path(make_backend(process, settings, options).settings.functions_base_dir or ".")
+        checked = make_backend(process, settings, options).settings
     except ValueError as error:
         raise ServeError(str(error)) from None
+    base = Path(checked.functions_base_dir or ".")
     if not base.is_dir():
         raise ServeError(f"The base directory {base} does not exist.")
     listener = bind(process.host, process.port)
+    if is_loopback(listener):
+        settings = {**settings, "allowed_hosts": (*LOOPBACK_HOSTS, *checked.allowed_hosts)}
     config = uvicorn.Config(
         functools.partial(_prepare_process, process, settings, options),
         factory=True,
@@ -126,6 +131,11 @@ def bind(host: str, port: int) -> socket.socket:
         raise ServeError(f"Cannot listen on {host}:{port}: {reason}.") from None
     listener.set_inheritable(True)
     return listener
+
+
+def is_loopback(listener: socket.socket) -> bool:
+    """Return whether only this machine reaches *listener*."""
+    return ipaddress.ip_address(listener.getsockname()[0]).is_loopback
 
 
 def url_of(listener: socket.socket) -> str:

@@ -13,12 +13,13 @@ import inspect
 import math
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 
 import attrs
 
 from navai_client.server._errors import BackendOptionsError
+from navai_client.server._hosts import host_pattern, origin_pattern
 from navai_client.wire._decode import trim
 from navai_client.wire._operations import (
     CREATE_CLIENT_SECRET,
@@ -81,8 +82,8 @@ def _is_true(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _comma_separated(text: str) -> tuple[str, ...]:
-    return tuple(part for part in map(trim, text.split(",")) if part)
+def _comma_separated(text: str) -> tuple[str, ...] | str:
+    return tuple(part for part in map(trim, text.split(",")) if part) or text
 
 
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {"string": str, "number": _number, "boolean": _flag}
@@ -93,12 +94,6 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {"string": str, "number": 
 
 def _optional(value: str | None) -> str | None:
     return trim(value) or None if isinstance(value, str) else value
-
-
-def _origins(origins: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(origins, str):  # a sequence of characters
-        raise BackendOptionsError(f"cors_origins must be a list of origins. Received: {origins!r}")
-    return tuple(origin.rstrip("/").lower() for origin in origins)
 
 
 def _base_url(url: str) -> str:
@@ -188,6 +183,26 @@ def _duration(doc: str, *, default: float, optional: bool = False, **names: str 
             _refuse(attribute, what, value)
 
     return _setting(doc, default=default, parse=_seconds, metavar="SECONDS", validator=check, **names)
+
+
+def _list(doc: str, *, normalized: Callable[[str], str | None], of: str, **names: str | None) -> Any:
+    """Declare a list of texts *of* a kind, which *normalized* returns in one form, or None to refuse them."""
+
+    def convert(values: Any) -> Any:
+        if isinstance(values, str) or not isinstance(values, Iterable):
+            return values  # a string is a sequence of characters
+        return tuple((isinstance(value, str) and normalized(value)) or value for value in values)
+
+    def check(_: object, attribute: "attrs.Attribute[Any]", values: Any) -> None:
+        wrong = [values]
+        if isinstance(values, tuple):
+            wrong = [each for each in values if not isinstance(each, str) or normalized(each) is None]
+        if wrong:
+            _refuse(attribute, f"a list of {of}", wrong[0])
+
+    return _setting(
+        doc, default=(), parse=_comma_separated, metavar="LIST", converter=convert, validator=check, **names
+    )
 
 
 def _named(_cls: type, fields: "list[attrs.Attribute[Any]]") -> "list[attrs.Attribute[Any]]":
@@ -284,13 +299,20 @@ class ServerSettings(Paths, _FromEnvironment):
     )
     max_body_bytes: int = _count("The largest request body that is read.", default=2**20, metavar="BYTES")
     body_timeout: float = _duration("Seconds that a request's body may take to arrive.", default=30.0)
-    cors_origins: Sequence[str] = _setting(
-        "Origins whose pages may call the backend, beside those of localhost; * allows all.",
-        default=(),
+    allowed_hosts: Sequence[str] = _list(
+        "Host names that requests may use, against DNS rebinding; *.shop.example stands for subdomains, "
+        ".shop.example for the domain too, * for all. A server of its own on loopback allows localhost, too; "
+        "elsewhere, all names are allowed until this is set.",
+        normalized=host_pattern,
+        of="host names without scheme and port, such as shop.example, *.shop.example or *",
+    )
+    cors_origins: Sequence[str] = _list(
+        "Origins whose pages may call the backend, beside those of localhost: https://shop.example, "
+        "https://*.shop.example; * allows all.",
+        normalized=origin_pattern,
+        of="origins, each scheme://host[:port], scheme://*.domain or *, without quotes",
         env="NAVAI_CORS_ORIGIN",
         option="--cors-origin",
-        parse=_comma_separated,
-        converter=_origins,
     )
     inspector: bool | None = _switch(
         "Whether to serve the inspector at /navai/, for development; if None, with --demo and --reload.",
@@ -317,6 +339,7 @@ class SettingsKeywords(PathOptions, total=False):
     threads_per_function: int
     max_body_bytes: int
     body_timeout: float
+    allowed_hosts: Sequence[str]
     cors_origins: Sequence[str]
     inspector: bool | None
     access_token: str | None

@@ -18,7 +18,7 @@ from navai_client.server import (
 from navai_client.server.__main__ import main
 from navai_client.server._settings import ProcessSettings
 from tests.server import settings_table
-from tests.server.conftest import Serve
+from tests.serving import Serve
 
 FULL = {
     "OPENAI_API_KEY": " k ",

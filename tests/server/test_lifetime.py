@@ -131,7 +131,7 @@ def test_a_backend_takes_every_setting_by_its_name(tmp_path: Path) -> None:
     given: SettingsKeywords = {"max_body_bytes": 7, "cors_origins": ["https://a.example"]}
     settings = NavaiBackend(env={}, functions_base_dir=tmp_path, **given).settings
     assert (settings.max_body_bytes, settings.cors_origins) == (7, ("https://a.example",))
-    with pytest.raises(BackendOptionsError, match=r"cors_origins must be a list of origins\."):
+    with pytest.raises(BackendOptionsError, match=r"^cors_origins .* must be a list of origins, "):
         NavaiBackend(env={}, cors_origins="https://*.a.example")
     with pytest.raises(BackendOptionsError, match=r"max_body_bytes .* must be a whole number of 1 or more"):
         NavaiBackend(env={}, functions_base_dir=tmp_path, max_body_bytes=0)

@@ -1,0 +1,82 @@
+"""``navai serve`` in a process of its own, on a free port and in a directory of its own."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Serve", "Served", "Start", "serving", "start"]
+
+COMMAND = [str(Path(sys.executable).with_name("navai")), "serve", "--port", "0"]
+
+
+class Served(NamedTuple):
+    """A running server."""
+
+    url: str
+    process: subprocess.Popen[str]
+    log_file: Path
+
+    def log(self) -> str:
+        """Return what it has logged so far."""
+        return self.log_file.read_text(encoding="utf-8")
+
+    def stop(self) -> str:
+        """Stop it, and return its whole log."""
+        self.process.terminate()
+        self.process.wait(timeout=60)
+        return self.log()
+
+
+Serve = Callable[..., Served]
+Start = Callable[..., tuple[int, str]]
+
+
+def _environment(given: dict[str, str]) -> dict[str, str]:
+    """Return this process's environment without the settings of a server, and with *given*."""
+    settings = ("NAVAI_", "OPENAI_", "ELEVENLABS_", "PORT")
+    return {name: text for name, text in os.environ.items() if not name.startswith(settings)} | given
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[Serve]:
+    """Give a function that starts servers with command-line arguments and an environment."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(*arguments: str, **environment: str) -> Served:
+            log_file = folder / "server.log"
+            log = stack.enter_context(log_file.open("w"))
+            process = subprocess.Popen(
+                [*COMMAND, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=folder,
+                env=_environment(environment),
+            )
+            stack.enter_context(process)
+            stack.callback(process.terminate)
+            assert process.stdout is not None
+            listening = process.stdout.readline()
+            assert listening, log_file.read_text(encoding="utf-8")
+            return Served(listening.split()[-1], process, log_file)
+
+        yield serve
+
+
+def start(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run a server that is expected not to start, and return its status and what it wrote."""
+    ended = subprocess.run(
+        [*COMMAND, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=_environment(environment),
+        timeout=60,
+        check=False,
+    )
+    assert ended.stdout == ""
+    return ended.returncode, ended.stderr
