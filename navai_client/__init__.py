@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     )
     from navai_client.config import (
         USE_CLIENT_DEFAULT as USE_CLIENT_DEFAULT,
+        CallOptions as CallOptions,
+        SessionOptions as SessionOptions,
+        SpeechOptions as SpeechOptions,
         UseClientDefault as UseClientDefault,
         resolve_navai_env as resolve_navai_env,
     )
@@ -43,10 +46,9 @@ if TYPE_CHECKING:
         BackendFunction as BackendFunction,
         ClientSecret as ClientSecret,
         FunctionList as FunctionList,
-        SessionOptions as SessionOptions,
         SpeechAudio as SpeechAudio,
-        SpeechOptions as SpeechOptions,
     )
+    from navai_client.wire._retry import RetryPolicy as RetryPolicy
 
 __getattr__, __dir__, __all__ = lazy(
     __name__,
@@ -54,7 +56,14 @@ __getattr__, __dir__, __all__ = lazy(
         "._version": ("__version__",),
         ".client": ("AsyncNavaiBackendClient", "NavaiBackendClient"),
         ".client_secrets": ("AsyncClientSecrets", "ClientSecrets"),
-        ".config": ("USE_CLIENT_DEFAULT", "UseClientDefault", "resolve_navai_env"),
+        ".config": (
+            "USE_CLIENT_DEFAULT",
+            "CallOptions",
+            "SessionOptions",
+            "SpeechOptions",
+            "UseClientDefault",
+            "resolve_navai_env",
+        ),
         ".errors": (
             "FunctionFailedError",
             "InvalidResponseError",
@@ -72,9 +81,8 @@ __getattr__, __dir__, __all__ = lazy(
             "BackendFunction",
             "ClientSecret",
             "FunctionList",
-            "SessionOptions",
             "SpeechAudio",
-            "SpeechOptions",
         ),
+        ".wire._retry": ("RetryPolicy",),
     },
 )

@@ -18,16 +18,19 @@ from navai_client._abandoned import BackgroundTasks
 from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets
 from navai_client.config import (
     USE_CLIENT_DEFAULT,
+    CallOptions,
+    CallSettings,
     ClientConfig,
+    SessionOptions,
+    SpeechOptions,
     UseClientDefault,
-    checked_timeout,
     resolve_base_url,
     resolve_headers,
     resolve_paths,
 )
 from navai_client.errors import NavaiConfigError, NavaiStateError
 from navai_client.instrumentation import Instrumentation, Observation, ObservedCall, current_tool_call
-from navai_client.models import ClientSecret, FunctionList, SessionOptions, SpeechAudio, SpeechOptions
+from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, sync_transport
 from navai_client.wire._exchange import Exchange
@@ -68,7 +71,7 @@ class _Client(ABC, Generic[AnyTransport]):
         speech_synthesize_path: The path of ``synthesize_speech``.
         headers: Sent with every request, such as ``Authorization``.
         timeout: Seconds for one whole call, retries included; None for no limit.
-        max_retries: How often a call is tried again at most; each method says when.
+        max_retries: How often a call is tried again at most; each method says when. Or a ``RetryPolicy``.
         max_response_bytes: The largest response body that is read, in decompressed bytes.
         verify: For the default transport: True for the usual certificate authorities (and those that
             ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name), a file or folder of certificates, or an
@@ -94,7 +97,7 @@ class _Client(ABC, Generic[AnyTransport]):
         speech_synthesize_path: str = SYNTHESIZE_SPEECH.path,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = 30.0,
-        max_retries: int = 2,
+        max_retries: int | RetryPolicy = 2,
         max_response_bytes: int = 16 * 2**20,
         verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
         proxy: str | None = None,
@@ -121,7 +124,8 @@ class _Client(ABC, Generic[AnyTransport]):
             # The frames of a traceback can be shown with their variables, and these can be secret.
             del base_url, env, headers, proxy, transport, http_client
             raise error.with_traceback(None) from None
-        self._policy = RetryPolicy(max_retries=self._config.max_retries)
+        config = self._config
+        self._settings = CallSettings(config.timeout, config.max_retries, config.headers)
         self._instrumentation = instrumentation
         self._calls = Invocations(self._config.base_url, self._config.paths, _random_uuid)
         self._closed = False
@@ -134,7 +138,7 @@ class _Client(ABC, Generic[AnyTransport]):
     @property
     def timeout(self) -> float | None:
         """Seconds for one whole call, or None for no limit."""
-        return self._config.timeout
+        return self._settings.timeout
 
     @property
     def is_closed(self) -> bool:
@@ -150,8 +154,9 @@ class _Client(ABC, Generic[AnyTransport]):
 
         Args:
             timeout: Seconds for this call, instead of the client's; None for no limit.
-            session: Any of ``model``, ``voice``, ``instructions``, ``language``, ``voice_accent``,
-                ``voice_tone`` and ``api_key`` (an OpenAI key, for backends that accept one from requests).
+            session: Other settings of this call (``CallOptions``), and any of ``model``, ``voice``,
+                ``instructions``, ``language``, ``voice_accent``, ``voice_tone`` and ``api_key`` (an OpenAI
+                key, for backends that accept one from requests).
 
         Raises:
             NavaiHTTPError: If the backend refuses.
@@ -171,7 +176,13 @@ class _Client(ABC, Generic[AnyTransport]):
             session: As for ``create_client_secret``.
         """
 
-    def list_functions(self, *, max_age: float | None = None, timeout: Timeout = USE_CLIENT_DEFAULT) -> Any:
+    def list_functions(
+        self,
+        *,
+        max_age: float | None = None,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
+    ) -> Any:
         """List the functions that the backend offers, as a sequence that also has ``warnings``.
 
         A failing backend raises no exception: the list is empty, and its ``warnings`` say why. Tried again
@@ -182,6 +193,7 @@ class _Client(ABC, Generic[AnyTransport]):
                 revalidated by its ``ETag``, if it had one. None sends a request each time. A failure is never
                 kept.
             timeout: Seconds for this call, instead of the client's; None for no limit.
+            options: Other settings of this call (``CallOptions``): ``max_retries`` and ``headers``.
         """
 
     def execute_function(
@@ -191,6 +203,7 @@ class _Client(ABC, Generic[AnyTransport]):
         *,
         idempotency_key: str | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
     ) -> Any:
         """Execute a function of the backend and return its result.
 
@@ -204,6 +217,7 @@ class _Client(ABC, Generic[AnyTransport]):
                 header (the bundled server does) runs the function once. A new UUID by default; give your own
                 to repeat a call whose response you missed.
             timeout: Seconds for this call, instead of the client's; None for no limit.
+            options: Other settings of this call (``CallOptions``): ``max_retries`` and ``headers``.
 
         Raises:
             NavaiPayloadError: If *function_name* is blank or *payload* is not JSON; nothing was sent then.
@@ -225,8 +239,9 @@ class _Client(ABC, Generic[AnyTransport]):
         Args:
             text: The text to speak.
             timeout: Seconds for this call, instead of the client's; None for no limit.
-            voice: Any of ``voice_id``, ``model_id``, ``output_format``, ``optimize_streaming_latency``,
-                ``stability``, ``similarity_boost``, ``style`` and ``use_speaker_boost``.
+            voice: Other settings of this call (``CallOptions``), and any of ``voice_id``, ``model_id``,
+                ``output_format``, ``optimize_streaming_latency``, ``stability``, ``similarity_boost``,
+                ``style`` and ``use_speaker_boost``.
 
         Raises:
             NavaiHTTPError: If the backend refuses.
@@ -244,13 +259,28 @@ class _Client(ABC, Generic[AnyTransport]):
     def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AnyTransport:
         """Return the transport."""
 
-    def _exchange(self, invocation: Invocation[T], timeout: Timeout, headers: ClientHeaders) -> Exchange[T]:
+    def _settings_of(self, timeout: Timeout, options: Any, *, alone: bool = False) -> CallSettings:
+        """Return the settings of a call with *timeout* and *options*, out of which they are taken.
+
+        Raises:
+            NavaiConfigError: If a value cannot work.
+            TypeError: If *options* must have settings *alone* and holds something else.
+        """
+        if timeout is USE_CLIENT_DEFAULT and not options:
+            return self._settings
+        settings = self._settings.replaced(timeout, options)
+        if alone and options:
+            names = ", ".join(("timeout", *CallOptions.__annotations__))
+            raise TypeError(f"unexpected keyword argument {next(iter(options))!r}; there are {names}")
+        return settings
+
+    def _exchange(
+        self, invocation: Invocation[T], settings: CallSettings, headers: ClientHeaders
+    ) -> Exchange[T]:
         if self._closed:
             raise NavaiStateError("This client is closed; make a new one.")
-        is_default = isinstance(timeout, UseClientDefault)
-        limit = self._config.timeout if is_default else checked_timeout(timeout)
         log = _log_attempt if _log.isEnabledFor(logging.DEBUG) else None
-        return Exchange(invocation, self._policy, limit, headers, _random_id, log)
+        return Exchange(invocation, settings.policy, settings.timeout, headers, _random_id, log)
 
     def _attempt(self, step: Send) -> Call:
         return Call(timeout=step.timeout, max_response_bytes=self._config.max_response_bytes)
@@ -269,13 +299,13 @@ class _Client(ABC, Generic[AnyTransport]):
             )
         )
 
-    def _log_retry(self, invocation: Invocation[Any], step: Send) -> None:
+    def _log_retry(self, exchange: Exchange[Any], step: Send) -> None:
         _log.info(
             "%s: trying again in %.2f s, retry %d of %d (%s)",
-            invocation.operation.name,
+            exchange.invocation.operation.name,
             step.delay,
             step.attempt - 1,
-            self._config.max_retries,
+            exchange.policy.max_retries,
             step.reason,
         )
 
@@ -324,15 +354,21 @@ class NavaiBackendClient(_Client[Transport]):
     def create_client_secret(
         self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
     ) -> ClientSecret:
-        return self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), timeout)
+        settings = self._settings_of(timeout, session)
+        return self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), settings)
 
     def client_secrets(self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]) -> ClientSecrets:
         return ClientSecrets(partial(self.create_client_secret, **session), leeway)
 
     def list_functions(
-        self, *, max_age: float | None = None, timeout: Timeout = USE_CLIENT_DEFAULT
+        self,
+        *,
+        max_age: float | None = None,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
     ) -> FunctionList:
-        return self._run(self._calls.list_functions(max_age), timeout)
+        settings = self._settings_of(timeout, options, alone=True)
+        return self._run(self._calls.list_functions(max_age), settings)
 
     def execute_function(
         self,
@@ -341,26 +377,28 @@ class NavaiBackendClient(_Client[Transport]):
         *,
         idempotency_key: str | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
     ) -> Any:
-        arguments = {"function_name": function_name, "payload": payload}
-        return self._run(self._calls.prepare(EXECUTE_FUNCTION, arguments, idempotency_key), timeout)
+        settings = self._settings_of(timeout, options, alone=True)
+        return self._run(self._calls.execute(function_name, payload, idempotency_key), settings)
 
     def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> SpeechAudio:
-        return self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), timeout)
+        settings = self._settings_of(timeout, voice)
+        return self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), settings)
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
             self._transport.close()
 
-    def _run(self, invocation: Invocation[T], timeout: Timeout) -> T:
-        headers = self._config.headers
+    def _run(self, invocation: Invocation[T], settings: CallSettings) -> T:
+        headers = settings.headers
         if self._instrumentation is None:
-            return self._drive(self._exchange(invocation, timeout, headers))
+            return self._drive(self._exchange(invocation, settings, headers))
         with self._observe(self._instrumentation, invocation, headers) as observation:
-            value = self._drive(self._exchange(_carrying(invocation, observation), timeout, headers))
+            value = self._drive(self._exchange(_carrying(invocation, observation), settings, headers))
             observation.succeeded(value)
         return value
 
@@ -368,7 +406,7 @@ class NavaiBackendClient(_Client[Transport]):
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.reason:
-                self._log_retry(exchange.invocation, step)
+                self._log_retry(exchange, step)
                 time.sleep(step.delay)
             # Kept in no variable: it may quote a header, and a traceback can show variables.
             step = exchange.receive(self._transport.send(step.request, self._attempt(step)), time.monotonic())
@@ -395,7 +433,8 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
     async def create_client_secret(
         self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
     ) -> ClientSecret:
-        return await self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), timeout)
+        settings = self._settings_of(timeout, session)
+        return await self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), settings)
 
     def client_secrets(
         self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]
@@ -403,9 +442,14 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         return AsyncClientSecrets(partial(self.create_client_secret, **session), leeway, self._background)
 
     async def list_functions(
-        self, *, max_age: float | None = None, timeout: Timeout = USE_CLIENT_DEFAULT
+        self,
+        *,
+        max_age: float | None = None,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
     ) -> FunctionList:
-        return await self._run(self._calls.list_functions(max_age), timeout)
+        settings = self._settings_of(timeout, options, alone=True)
+        return await self._run(self._calls.list_functions(max_age), settings)
 
     async def execute_function(
         self,
@@ -414,14 +458,16 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         *,
         idempotency_key: str | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
     ) -> Any:
-        arguments = {"function_name": function_name, "payload": payload}
-        return await self._run(self._calls.prepare(EXECUTE_FUNCTION, arguments, idempotency_key), timeout)
+        settings = self._settings_of(timeout, options, alone=True)
+        return await self._run(self._calls.execute(function_name, payload, idempotency_key), settings)
 
     async def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> SpeechAudio:
-        return await self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), timeout)
+        settings = self._settings_of(timeout, voice)
+        return await self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), settings)
 
     async def close(self) -> None:
         if not self._closed:
@@ -429,12 +475,12 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
             await self._background.close(_GRACE)
             await self._transport.close()
 
-    async def _run(self, invocation: Invocation[T], timeout: Timeout) -> T:
-        headers = self._config.headers
+    async def _run(self, invocation: Invocation[T], settings: CallSettings) -> T:
+        headers = settings.headers
         if self._instrumentation is None:
-            return await self._drive(self._exchange(invocation, timeout, headers))
+            return await self._drive(self._exchange(invocation, settings, headers))
         with self._observe(self._instrumentation, invocation, headers) as observation:
-            value = await self._drive(self._exchange(_carrying(invocation, observation), timeout, headers))
+            value = await self._drive(self._exchange(_carrying(invocation, observation), settings, headers))
             observation.succeeded(value)
         return value
 
@@ -444,7 +490,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.reason:
-                self._log_retry(exchange.invocation, step)
+                self._log_retry(exchange, step)
                 await asyncio.sleep(step.delay)
             call = self._attempt(step)
             sending = self._transport.send(step.request, call)

@@ -1,14 +1,14 @@
-"""The settings of a client: how they are checked, and which source takes precedence."""
+"""The settings of a client and of its calls: how they are checked, and which source takes precedence."""
 
 import math
 import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Unpack, final
+from typing import Any, Final, TypedDict, Unpack, final
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
+from attrs import define, evolve, field, frozen
 
 from navai_client._redaction import is_secret_header, secrets_in
 from navai_client._version import __version__
@@ -16,9 +16,17 @@ from navai_client.errors import NavaiConfigError
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import type_name
 from navai_client.wire._operations import PathOptions, Paths
+from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders
 
-__all__ = ["USE_CLIENT_DEFAULT", "UseClientDefault", "resolve_navai_env"]
+__all__ = [
+    "USE_CLIENT_DEFAULT",
+    "CallOptions",
+    "SessionOptions",
+    "SpeechOptions",
+    "UseClientDefault",
+    "resolve_navai_env",
+]
 
 DEFAULT_BASE_URL: Final = "http://localhost:3000"
 ENV_KEYS: Final = (
@@ -58,6 +66,64 @@ class UseClientDefault:
 USE_CLIENT_DEFAULT: Final = UseClientDefault()
 
 
+class CallOptions(TypedDict, total=False):
+    """Keyword arguments of every operation: settings of the one call, instead of the client's.
+
+    Attributes:
+        max_retries: How often the call is tried again at most, or a ``RetryPolicy``.
+        headers: Sent in addition to the client's headers, or instead of those of the same names.
+    """
+
+    max_retries: int | RetryPolicy | UseClientDefault
+    headers: Mapping[str, str] | None
+
+
+class SessionOptions(CallOptions, total=False):
+    """Keyword arguments of ``create_client_secret``. The backend fills in what is absent or None.
+
+    Attributes:
+        model: The realtime model.
+        voice: The voice.
+        instructions: The agent's instructions.
+        language: The language of its replies.
+        voice_accent: The accent that it speaks with.
+        voice_tone: The tone that it speaks in.
+        api_key: An OpenAI key, for backends that accept one from requests.
+    """
+
+    model: str | None
+    voice: str | None
+    instructions: str | None
+    language: str | None
+    voice_accent: str | None
+    voice_tone: str | None
+    api_key: str | None
+
+
+class SpeechOptions(CallOptions, total=False):
+    """Keyword arguments of ``synthesize_speech``. The backend fills in what is absent or None.
+
+    Attributes:
+        voice_id: The voice.
+        model_id: The speech model.
+        output_format: The audio format, such as ``mp3_44100_128``.
+        optimize_streaming_latency: How much quality is traded for latency, from 0 to 4.
+        stability: How even the voice is, from 0 (lively) to 1.
+        similarity_boost: How close the voice is to the original, from 0 to 1.
+        style: How much of the voice's style is used, from 0 to 1.
+        use_speaker_boost: Whether likeness is boosted, at some cost in latency.
+    """
+
+    voice_id: str | None
+    model_id: str | None
+    output_format: str | None
+    optimize_streaming_latency: int | None
+    stability: float | None
+    similarity_boost: float | None
+    style: float | None
+    use_speaker_boost: bool | None
+
+
 def checked_timeout(value: Any) -> float | None:
     """Return *value* as seconds, or None for no limit."""
     if value is None or value == math.inf:
@@ -67,10 +133,10 @@ def checked_timeout(value: Any) -> float | None:
     return float(value) if value < _NO_LIMIT_FROM else None
 
 
-def _checked_max_retries(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise NavaiConfigError(f"max_retries must be a whole number, 0 or more; it is {value!r}.")
-    return value
+def _checked_policy(value: Any, known: RetryPolicy = RetryPolicy()) -> RetryPolicy:  # noqa: B008 - it is frozen
+    """Return *value*, or *known* with that number of retries."""
+    # No subclass: its delay() could repeat what may have been executed.
+    return value if type(value) is RetryPolicy else evolve(known, max_retries=value)
 
 
 def _checked_max_response_bytes(value: Any) -> int:
@@ -88,7 +154,7 @@ class ClientConfig:
         paths: The paths of its operations.
         headers: The headers of every request: the package's and the given ones.
         timeout: Seconds for one whole call, or None for no limit.
-        max_retries: The largest number of retries of a call.
+        max_retries: When a call is tried again.
         max_response_bytes: The largest response body, decompressed.
     """
 
@@ -96,8 +162,43 @@ class ClientConfig:
     paths: Paths
     headers: ClientHeaders
     timeout: float | None = field(converter=checked_timeout)
-    max_retries: int = field(converter=_checked_max_retries)
+    max_retries: RetryPolicy = field(converter=_checked_policy)
     max_response_bytes: int = field(converter=_checked_max_response_bytes)
+
+
+@define(eq=False)  # not frozen: that costs a microsecond for each call
+class CallSettings:
+    """The settings of a call: those of its client, or some of its own. Never changed once they are made.
+
+    Attributes:
+        timeout: Seconds for the whole call, or None for no limit.
+        policy: When it is tried again.
+        headers: The headers of its requests.
+    """
+
+    timeout: float | None
+    policy: RetryPolicy
+    headers: ClientHeaders
+
+    def replaced(self, timeout: Any, options: dict[str, Any]) -> "CallSettings":
+        """Return these settings with *timeout*, and with those of ``CallOptions`` among *options*.
+
+        The latter are taken out of *options*, so that no frame of a traceback keeps a header.
+
+        Raises:
+            NavaiConfigError: If a value cannot work.
+        """
+        max_retries = options.pop("max_retries", USE_CLIENT_DEFAULT)
+        keeps_policy = isinstance(max_retries, UseClientDefault)
+        try:
+            return CallSettings(
+                self.timeout if isinstance(timeout, UseClientDefault) else checked_timeout(timeout),
+                self.policy if keeps_policy else _checked_policy(max_retries, self.policy),
+                _with_headers(self.headers, options.pop("headers", None)),
+            )
+        except NavaiConfigError as error:
+            options.clear()  # what is left can be secret, too
+            raise error.with_traceback(None) from None
 
 
 def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None) -> str:
@@ -173,8 +274,22 @@ def resolve_paths(**given: Unpack[PathOptions]) -> Paths:
     return Paths(**given)
 
 
-def resolve_headers(headers: Mapping[str, str] | None) -> ClientHeaders:
-    """Return the headers of every request: *headers*, and the package's defaults for names that they lack.
+def _with_headers(known: ClientHeaders, headers: Mapping[str, str] | None) -> ClientHeaders:
+    """Return *known* with *headers*, which take precedence over those of the same names."""
+    if headers is None:
+        return known
+    given = resolve_headers(headers, defaults={})
+    names = {name.lower() for name, _ in given.plain}
+    rest = (pair for pair in known.plain if pair[0].lower() not in names)
+    secrets = sorted({*known.secrets, *given.secrets}, key=len, reverse=True)
+    request_id = given.request_id or known.request_id
+    return ClientHeaders((*rest, *given.plain), secrets=tuple(secrets), request_id=request_id)
+
+
+def resolve_headers(
+    headers: Mapping[str, str] | None, defaults: Mapping[str, str] = _DEFAULT_HEADERS
+) -> ClientHeaders:
+    """Return the headers of every request: *headers*, and *defaults* for names that they lack.
 
     Raises:
         NavaiConfigError: If one cannot be sent. The message never shows a value.
@@ -205,7 +320,7 @@ def resolve_headers(headers: Mapping[str, str] | None) -> ClientHeaders:
                 f"The header {name} has characters outside ASCII, or blanks around its value (not shown)."
             )
     names = {name.lower() for name in given}
-    ours = {name: value for name, value in _DEFAULT_HEADERS.items() if name.lower() not in names}
+    ours = {name: value for name, value in defaults.items() if name.lower() not in names}
     secrets = secrets_in(value for name, value in given.items() if is_secret_header(name))
     request_id = next((value for name, value in given.items() if name.lower() == "x-request-id"), None)
     return ClientHeaders((*ours.items(), *given.items()), secrets=secrets, request_id=request_id or None)

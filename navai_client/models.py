@@ -1,23 +1,16 @@
-"""The values that calls accept and return. They are frozen, and do no I/O."""
+"""The values that calls return. They are frozen, and do no I/O."""
 
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypedDict, overload
+from typing import Any, Final, overload
 
 from attrs import field, frozen
 
 from navai_client._redaction import mask
 from navai_client.errors import NavaiError
 
-__all__ = [
-    "BackendFunction",
-    "ClientSecret",
-    "FunctionList",
-    "SessionOptions",
-    "SpeechAudio",
-    "SpeechOptions",
-]
+__all__ = ["BackendFunction", "ClientSecret", "FunctionList", "SpeechAudio"]
 
 # What a repr shows of a list. Models accept names of 64 characters.
 _NAMES_SHOWN: Final = 8
@@ -161,49 +154,3 @@ class SpeechAudio:
     audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
     mime_type: str
     provider: str = "elevenlabs"
-
-
-class SessionOptions(TypedDict, total=False):
-    """Keyword arguments of ``create_client_secret``. The backend fills in what is absent or None.
-
-    Attributes:
-        model: The realtime model.
-        voice: The voice.
-        instructions: The agent's instructions.
-        language: The language of its replies.
-        voice_accent: The accent that it speaks with.
-        voice_tone: The tone that it speaks in.
-        api_key: An OpenAI key, for backends that accept one from requests.
-    """
-
-    model: str | None
-    voice: str | None
-    instructions: str | None
-    language: str | None
-    voice_accent: str | None
-    voice_tone: str | None
-    api_key: str | None
-
-
-class SpeechOptions(TypedDict, total=False):
-    """Keyword arguments of ``synthesize_speech``. The backend fills in what is absent or None.
-
-    Attributes:
-        voice_id: The voice.
-        model_id: The speech model.
-        output_format: The audio format, such as ``mp3_44100_128``.
-        optimize_streaming_latency: How much quality is traded for latency, from 0 to 4.
-        stability: How even the voice is, from 0 (lively) to 1.
-        similarity_boost: How close the voice is to the original, from 0 to 1.
-        style: How much of the voice's style is used, from 0 to 1.
-        use_speaker_boost: Whether likeness is boosted, at some cost in latency.
-    """
-
-    voice_id: str | None
-    model_id: str | None
-    output_format: str | None
-    optimize_streaming_latency: int | None
-    stability: float | None
-    similarity_boost: float | None
-    style: float | None
-    use_speaker_boost: bool | None

@@ -13,9 +13,8 @@ import httpx
 import pytest
 import trustme
 
-from navai_client.errors import NavaiError
+from navai_client import NavaiError, RetryPolicy
 from navai_client.wire._operations import OPERATIONS as TABLE
-from navai_client.wire._retry import RetryPolicy
 from tests.clients import Client, make_client
 from tests.faults.server import FaultServer, Peer
 
@@ -157,8 +156,9 @@ class Clients:
         else:
             self._wire.backend = backend
             options = {"through": self._through, "verify": False, **options}
+        if not isinstance(max_retries := options.get("max_retries", 2), RetryPolicy):
+            options["max_retries"] = RetryPolicy(max_retries=max_retries, jitter=lambda: 0.0)
         client = make_client(self.kind, *args, **{"env": {}, **options})
-        client.real._policy = RetryPolicy(max_retries=client.real._config.max_retries, jitter=lambda: 0.0)
         self._made.callback(client.close)
         return client
 

@@ -108,6 +108,40 @@ def test_an_unexpected_304_is_a_failure(client: Any, backend: Backend) -> None:
     assert client.list_functions(max_age=0).warnings == ("[navai] Failed to load backend functions (304).",)
 
 
+def test_a_list_belongs_to_the_headers_that_it_was_requested_with(client: Any, backend: Backend) -> None:
+    ours = client.list_functions()
+    for headers in ({"Authorization": "Bearer ana"}, {"Authorization": "Bearer bob"}, {"X-Tenant": "7"}):
+        theirs = client.list_functions(max_age=3600, headers=headers)
+        assert "if-none-match" not in backend.asked[-1].headers
+        assert theirs != ours
+        assert client.list_functions(max_age=3600, headers=headers) is theirs
+        assert client.list_functions(max_age=0, headers=headers) is theirs
+        assert backend.asked[-1].headers["if-none-match"] == '"v1"'
+    assert client.list_functions(max_age=3600) is ours
+    assert len(backend.asked) == 7
+
+
+def test_headers_of_one_call_alone_make_no_other_caller(client: Any, backend: Backend) -> None:
+    ours = client.list_functions()
+    headers = {"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "X-Request-ID": "a"}
+    assert client.list_functions(max_age=3600, headers=headers) is ours
+    assert len(backend.asked) == 1
+
+
+def test_only_so_many_lists_are_kept_and_the_oldest_goes_first(client: Any, backend: Backend) -> None:
+    for number in range(100):
+        client.list_functions(headers={"X-Tenant": str(number)})
+    for number in (0, 1):  # renewed, so that 2 is the oldest
+        client.list_functions(headers={"X-Tenant": str(number)})
+    client.list_functions()
+    before = len(backend.asked)
+    for number in (0, 1, 3, 99):
+        client.list_functions(max_age=3600, headers={"X-Tenant": str(number)})
+    assert len(backend.asked) == before
+    client.list_functions(max_age=3600, headers={"X-Tenant": "2"})
+    assert len(backend.asked) == before + 1
+
+
 @pytest.mark.parametrize("max_age", [-1, float("nan"), True, "1"])
 def test_an_invalid_max_age_is_refused(client: Any, max_age: Any) -> None:
     with pytest.raises(NavaiConfigError, match="max_age"):

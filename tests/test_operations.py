@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 import navai_client
-from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, conformance
+from navai_client import AsyncNavaiBackendClient, CallOptions, NavaiBackendClient, conformance
 from navai_client.server import ServerSettings
 from navai_client.server._openapi import describe
 from navai_client.testing import FakeBackend
@@ -23,7 +23,12 @@ from tests.clients import make_client
 TESTS: Final = Path(__file__).parent
 DOCS: Final = TESTS.parent / "docs"
 CLIENTS: Final = (NavaiBackendClient, AsyncNavaiBackendClient)
-NOT_SENT: Final = {"idempotency_key", "max_age", "timeout"}  # arguments of the call, and not of the request
+NOT_SENT: Final = {
+    "idempotency_key",
+    "max_age",
+    "timeout",
+    *CallOptions.__annotations__,
+}  # arguments of the call, and not of the request
 PYTHON_TYPES: Final[dict[str, set[Any]]] = {
     "string": {str},
     "number": {int, float},

@@ -116,10 +116,10 @@ class TestTheTwoShells:
 # added here is permanent and belongs in the reference documentation. The root re-exports its modules' names.
 PUBLIC = {
     "navai_client": """
-        AsyncClientSecrets AsyncNavaiBackendClient BackendFunction ClientSecret ClientSecrets
+        AsyncClientSecrets AsyncNavaiBackendClient BackendFunction CallOptions ClientSecret ClientSecrets
         FunctionFailedError FunctionList Instrumentation InvalidResponseError NavaiBackendClient
         NavaiConfigError NavaiError NavaiHTTPError NavaiPayloadError NavaiStateError NavaiTimeoutError
-        NavaiTransportError Observation ObservedCall SessionOptions SpeechAudio SpeechOptions
+        NavaiTransportError Observation ObservedCall RetryPolicy SessionOptions SpeechAudio SpeechOptions
         USE_CLIENT_DEFAULT UnknownFunctionError UseClientDefault __version__ resolve_navai_env
     """,
     "navai_client.conformance": """

@@ -18,9 +18,9 @@ from navai_client._extras import needs_extra
 from navai_client._redaction import LONGEST_ERROR, Redactor, message_of
 from navai_client._threads import run_in_thread
 from navai_client.client import NavaiBackendClient
+from navai_client.config import SessionOptions
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
 from navai_client.integrations._prompt import specialist_instructions
-from navai_client.models import SessionOptions
 
 with needs_extra("agents", "agents", "websockets"):
     from agents import FunctionTool

@@ -52,10 +52,12 @@ class Exchange(Generic[T]):
         new_id: Callable[[], str],
         log: Callable[["Exchange[Any]", str, float], None] | None = None,
     ) -> None:
+        if invocation.bind is not None:
+            invocation = invocation.bind(invocation, headers)
         self.invocation = invocation
         self._headers = headers
         self._secrets = (*headers.secrets, *invocation.secrets) if invocation.secrets else headers.secrets
-        self._policy = policy
+        self.policy = policy
         self._timeout = timeout
         self._new_id = new_id
         self._log = log
@@ -110,7 +112,7 @@ class Exchange(Generic[T]):
 
     def _retry(self, outcome: Response | TransportFailure, now: float) -> Send | None:
         repeatable = self.invocation.operation.repeatable
-        delay = self._policy.delay(outcome, attempt=self.attempts, repeatable=repeatable)
+        delay = self.policy.delay(outcome, attempt=self.attempts, repeatable=repeatable)
         if delay is None:
             return None
         left = None if self._deadline is None else self._deadline - now - delay
@@ -132,7 +134,7 @@ class Exchange(Generic[T]):
                 raise
             return Done(recover(error))
         if self.invocation.remember is not None:
-            self.invocation.remember(value, outcome, now)
+            self.invocation.remember(value, outcome, now, self._headers)
         return Done(value)
 
     def _read(self, response: Response) -> T:
@@ -178,7 +180,7 @@ class Exchange(Generic[T]):
         error.request_id = theirs if _REQUEST_ID.fullmatch(theirs) else self.request_id
         if isinstance(outcome, Response) and isinstance(error, NavaiHTTPError):
             error.headers = Headers(self.headers)
-            error.retry_after = self._policy.retry_after(outcome)
+            error.retry_after = self.policy.retry_after(outcome)
         endpoint, function_name = self._request.endpoint, self.invocation.context.get("function_name")
         where = f"{endpoint.method} {endpoint.url.partition('?')[0]}"
         if function_name is not None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -12,14 +12,23 @@ from navai_client.errors import NavaiConfigError, NavaiPayloadError
 from navai_client.models import FunctionList
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import encode_json, type_name
-from navai_client.wire._operations import LIST_FUNCTIONS, OPERATIONS, Field, Operation, Paths, join_url
-from navai_client.wire._values import Endpoint, Response
+from navai_client.wire._operations import (
+    EXECUTE_FUNCTION,
+    LIST_FUNCTIONS,
+    OPERATIONS,
+    Field,
+    Operation,
+    Paths,
+    join_url,
+)
+from navai_client.wire._values import ClientHeaders, Endpoint, Response
 
 T = TypeVar("T")
 
 # An idempotency key is a header's value. 255 characters is what Stripe's API takes, which set the precedent.
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _ETAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3; servers refuse long headers
+_MOST_IDENTITIES: Final = 100  # whose function lists are kept
 _TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
     "string": (str, "a string"),
     "number": ((int, float), "a number"),
@@ -38,8 +47,9 @@ class Invocation(Generic[T]):
         call_headers: The headers of this call alone.
         secrets: The secrets among its arguments, which no error may show.
         context: What ``operation.read`` needs to know of the request.
+        bind: Completes the call when its client headers are known.
         recall: Returns the value from memory, if it is known at the given time.
-        remember: Keeps a value, the response that it was read from, and the time.
+        remember: Keeps a value, the response that it was read from, the time, and the client's headers.
         payload: What the function is given, where a function is executed.
     """
 
@@ -49,8 +59,9 @@ class Invocation(Generic[T]):
     call_headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     context: Mapping[str, Any] = field(factory=dict, repr=False)
+    bind: "Callable[[Invocation[T], ClientHeaders], Invocation[T]] | None" = field(default=None, repr=False)
     recall: Callable[[float], T | None] | None = field(default=None, repr=False)
-    remember: Callable[[T, Response, float], None] | None = field(default=None, repr=False)
+    remember: Callable[[T, Response, float, ClientHeaders], None] | None = field(default=None, repr=False)
     payload: Any = field(default=None, repr=False)
 
     def read(self, response: Response) -> T:
@@ -64,11 +75,15 @@ class _KnownFunctions:
     etag: str | None
     valid_at: float  # when the backend last confirmed it, on a clock that never goes back
 
+    def recall(self, now: float, max_age: float) -> FunctionList | None:
+        return self.functions if now - self.valid_at < max_age else None
+
 
 class Invocations:
-    """Prepares the calls of one backend, and keeps the function list that it last sent.
+    """Prepares the calls of one backend, and keeps the function lists that it last sent.
 
-    Threads can share it: what is known is replaced as a whole.
+    A backend may offer each caller other functions, so a list belongs to the headers that it was requested
+    with. Threads can share this: what is known is replaced as a whole.
 
     Args:
         base_url: Where the backend is.
@@ -82,7 +97,7 @@ class Invocations:
             for operation in OPERATIONS
         }
         self._new_key = new_key
-        self._known: _KnownFunctions | None = None
+        self._known: Mapping[Hashable, _KnownFunctions] = {}
         self._list = Invocation(LIST_FUNCTIONS, self._endpoints[LIST_FUNCTIONS.name], remember=self._remember)
 
     def list_functions(self, max_age: Any) -> Invocation[FunctionList]:
@@ -98,26 +113,36 @@ class Invocations:
             return self._list
         if isinstance(max_age, bool) or not isinstance(max_age, int | float) or not max_age >= 0:
             raise NavaiConfigError(f"max_age (seconds) must be a number, 0 or more; it is {max_age!r}.")
-        recall, known = partial(self._recall, max_age=max_age), self._known
-        if known is None or known.etag is None:
-            return evolve(self._list, recall=recall)
-        return evolve(
-            self._list,
-            call_headers=(("If-None-Match", known.etag),),
-            context={"known": known.functions},
-            recall=recall,
-        )
+        return evolve(self._list, bind=partial(self._with_known, max_age=max_age))
 
-    def _recall(self, now: float, max_age: float) -> FunctionList | None:
-        known = self._known
-        return known.functions if known is not None and now - known.valid_at < max_age else None
+    def _with_known(
+        self, invocation: Invocation[FunctionList], headers: ClientHeaders, max_age: float
+    ) -> Invocation[FunctionList]:
+        known = self._known.get(headers.identity)
+        if known is None:
+            return invocation
+        recall = partial(known.recall, max_age=max_age)
+        if known.etag is None:
+            return evolve(invocation, recall=recall)
+        call_headers = (*invocation.call_headers, ("If-None-Match", known.etag))
+        context = {"known": known.functions}
+        return evolve(invocation, call_headers=call_headers, context=context, recall=recall)
 
-    def _remember(self, functions: FunctionList, response: Response, now: float) -> None:
+    def _remember(
+        self, functions: FunctionList, response: Response, now: float, headers: ClientHeaders
+    ) -> None:
         etag = response.headers.get("etag")
-        known = self._known
+        known = self._known.get(headers.identity)
         if known is not None and functions is known.functions:  # a 304 need not repeat its ETag
             etag = etag or known.etag
-        self._known = _KnownFunctions(functions, etag if etag and _ETAG.fullmatch(etag) else None, now)
+        latest = _KnownFunctions(functions, etag if etag and _ETAG.fullmatch(etag) else None, now)
+        others = [each for each in self._known.items() if each[0] != headers.identity]
+        self._known = dict([*others[1 - _MOST_IDENTITIES :], (headers.identity, latest)])
+
+    def execute(self, function_name: str, payload: Any, idempotency_key: str | None) -> Invocation[Any]:
+        """Return a call that executes a function, as ``prepare`` does."""
+        arguments = {"function_name": function_name, "payload": payload}
+        return self.prepare(EXECUTE_FUNCTION, arguments, idempotency_key)
 
     def prepare(
         self, operation: Operation[T], arguments: Mapping[str, Any], idempotency_key: Any = None

@@ -12,6 +12,10 @@ from attrs import define, field, frozen
 T = TypeVar("T")
 
 
+# Headers that say nothing of the caller: W3C's Trace Context and Baggage, and ids of calls.
+_OF_A_CALL = frozenset({"baggage", "traceparent", "tracestate", "x-request-id"})
+
+
 @frozen(eq=False)
 class Endpoint:
     """Where requests of one kind go. Compared and hashed by identity, so that transports can cache by it.
@@ -34,14 +38,18 @@ class ClientHeaders:
         json: The headers of requests with a JSON body: the same, and ``Content-Type``.
         secrets: The texts among their values that no error may show, longest first.
         request_id: The value of ``X-Request-ID`` among them. Without one, each call sends its own.
+        identity: All headers by which a backend can tell callers apart.
     """
 
     plain: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     json: tuple[tuple[str, str], ...] = field(init=False, repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False, kw_only=True)
     request_id: str | None = field(default=None, kw_only=True)
+    identity: frozenset[tuple[str, str]] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        lower = ((name.lower(), value) for name, value in self.plain)
+        object.__setattr__(self, "identity", frozenset(each for each in lower if each[0] not in _OF_A_CALL))
         object.__setattr__(self, "json", (*self.plain, ("Content-Type", "application/json")))
 
 

@@ -3,7 +3,7 @@
 Each ``type: ignore`` marks an error that a type checker reports; the check fails if it no longer does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol, assert_type
 
 import httpx
@@ -24,6 +24,7 @@ from navai_client import (
     NavaiStateError,
     NavaiTimeoutError,
     NavaiTransportError,
+    RetryPolicy,
     SpeechAudio,
     UnknownFunctionError,
     UseClientDefault,
@@ -40,6 +41,9 @@ def sync_usage() -> None:
         assert_type(client.list_functions(max_age=60, timeout=USE_CLIENT_DEFAULT), FunctionList)
         assert_type(client.execute_function("f"), Any)
         assert_type(client.execute_function("f", {"a": 1}, idempotency_key="k", timeout=None), Any)
+        assert_type(client.execute_function("f", max_retries=RetryPolicy(max_retries=1), headers={}), Any)
+        assert_type(client.list_functions(max_retries=0, headers={"X-A": "1"}), FunctionList)
+        assert_type(client.create_client_secret(voice="marin", headers=None), ClientSecret)
         assert_type(client.synthesize_speech("Hello", voice_id="v", stability=0.5, style=1), SpeechAudio)
         assert_type(client.client_secrets(leeway=5, voice="marin").get(), ClientSecret)
         assert_type(client.client_secrets()(), str)
@@ -73,6 +77,8 @@ class Execute(Protocol):
         *,
         idempotency_key: str | None = None,
         timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
+        max_retries: int | RetryPolicy | UseClientDefault = USE_CLIENT_DEFAULT,
+        headers: Mapping[str, str] | None = None,
     ) -> Any: ...
 
 
@@ -86,6 +92,8 @@ class AsyncExecute(Protocol):
         *,
         idempotency_key: str | None = None,
         timeout: float | UseClientDefault | None = USE_CLIENT_DEFAULT,
+        max_retries: int | RetryPolicy | UseClientDefault = USE_CLIENT_DEFAULT,
+        headers: Mapping[str, str] | None = None,
     ) -> Any: ...
 
 
@@ -166,6 +174,9 @@ def what_is_refused(client: NavaiBackendClient, other: AsyncNavaiBackendClient) 
     client.execute_function(5)  # type: ignore[arg-type]
     client.execute_function("f", {}, "key")  # type: ignore[call-arg]
     client.execute_function("f", timeout="5")  # type: ignore[arg-type]
+    client.execute_function("f", retries=2)  # type: ignore[call-arg]
+    client.list_functions(max_retries=None)  # type: ignore[arg-type]
+    client.synthesize_speech("Hello", headers={"X-A": 1})  # type: ignore[dict-item]
     client.synthesize_speech("Hello", use_speaker_boost="yes")  # type: ignore[arg-type]
     client.synthesize_speech("Hello", volume=5)  # type: ignore[call-arg]
     resolve_navai_env({"NAVAI_API_URL": "x"})  # type: ignore[dict-item]

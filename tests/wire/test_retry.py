@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from navai_client.wire._retry import RetryPolicy
+from navai_client import NavaiConfigError, RetryPolicy
 from navai_client.wire._values import Response, TransportFailure
 from tests.properties import PROPERTY
 
@@ -162,6 +162,65 @@ def test_there_are_max_retries_at_most(outcome: Any) -> None:
     ]
     none = RetryPolicy(max_retries=0)
     assert none.delay(outcome, attempt=1, repeatable=True) is None
+
+
+def test_a_policy_sets_numbers_delays_and_statuses() -> None:
+    policy = RetryPolicy(
+        max_retries=5,
+        base_delay=1,
+        longest_delay=3,
+        longest_retry_after=60,
+        statuses=[500],
+        jitter=lambda: 1.0,
+    )
+    assert [policy.delay(NEVER_SENT, attempt=n, repeatable=False) for n in range(1, 7)] == [
+        1,
+        2,
+        3,
+        3,
+        3,
+        None,
+    ]
+    assert policy.delay(response(500), attempt=1, repeatable=True) == 1
+    assert policy.delay(response(503), attempt=1, repeatable=True) is None
+    assert policy.delay(response(500, "60"), attempt=1, repeatable=True) == 60
+    assert policy.delay(response(500, "61"), attempt=1, repeatable=True) is None
+
+
+@pytest.mark.parametrize("status", range(400, 600))
+def test_a_policy_can_forbid_a_retry_and_never_allow_one_that_is_not_safe(status: int) -> None:
+    every, none = RetryPolicy(statuses=range(400, 600)), RetryPolicy(statuses=())
+    for retry_after in (None, "1"):
+        outcome = response(status, retry_after)
+        assert none.delay(outcome, attempt=1, repeatable=True) is None
+        assert none.delay(outcome, attempt=1, repeatable=False) is None
+        if retry_after is None or status not in {429, 503}:
+            assert every.delay(outcome, attempt=1, repeatable=False) is None
+    assert every.delay(CUT_OFF, attempt=1, repeatable=False) is None
+    assert every.delay(TIMED_OUT, attempt=1, repeatable=True) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_retries": -1}, "max_retries must be a whole number, 0 or more; it is -1."),
+        ({"base_delay": "1"}, "base_delay must be a number of seconds, up to a day; it is '1'."),
+        ({"longest_delay": math.nan}, "longest_delay must be a number of seconds, up to a day; it is nan."),
+        ({"longest_delay": True}, "longest_delay must be a number of seconds, up to a day; it is True."),
+        (
+            {"longest_retry_after": 86_401},
+            "longest_retry_after must be a number of seconds, up to a day; it is 8",
+        ),
+        ({"statuses": [429, 200]}, "statuses must be numbers from 400 to 599; one is 200."),
+        ({"statuses": [[503]]}, "statuses must be numbers from 400 to 599; one is [503]."),
+        ({"statuses": 503.0}, "statuses must be numbers from 400 to 599; one is 503.0."),
+        ({"statuses": "503"}, "statuses must be numbers from 400 to 599; one is '5'."),
+    ],
+)
+def test_a_policy_that_cannot_work_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(NavaiConfigError) as caught:
+        RetryPolicy(**options)
+    assert str(caught.value).startswith(message)
 
 
 @PROPERTY
