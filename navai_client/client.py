@@ -29,7 +29,13 @@ from navai_client.config import (
     resolve_paths,
 )
 from navai_client.errors import NavaiConfigError, NavaiStateError
-from navai_client.instrumentation import Instrumentation, Observation, ObservedCall, current_tool_call
+from navai_client.instrumentation import (
+    Instrumentation,
+    Observation,
+    ObservedCall,
+    current_tool_call,
+    show_log,
+)
 from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, sync_transport
@@ -124,6 +130,7 @@ class _Client(ABC, Generic[AnyTransport]):
             # The frames of a traceback can be shown with their variables, and these can be secret.
             del base_url, env, headers, proxy, transport, http_client
             raise error.with_traceback(None) from None
+        show_log(os.environ.get("NAVAI_LOG", ""))
         config = self._config
         self._settings = CallSettings(config.timeout, config.max_retries, config.headers)
         self._instrumentation = instrumentation

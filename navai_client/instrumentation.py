@@ -1,9 +1,11 @@
-"""The interface through which a client's calls are watched, for tracing for example."""
+"""How a client's calls are watched: by an interface, for tracing for example, and by the log."""
 
+import functools
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 
@@ -13,6 +15,8 @@ from navai_client.wire._encode import encode_json
 
 __all__ = ["Instrumentation", "Observation", "ObservedCall"]
 
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_log: Final = logging.getLogger("navai_client")
 _tool_call_id: ContextVar[str | None] = ContextVar("navai_client.tool_call_id", default=None)
 
 
@@ -82,3 +86,16 @@ def tool_call(call_id: str | None) -> Iterator[None]:
 def current_tool_call() -> str | None:
     """Return the id of the model's tool call that this one is part of, or None."""
     return _tool_call_id.get()
+
+
+@functools.cache  # once for each level: what a program sets afterwards stays
+def show_log(level: str) -> None:
+    """Write the log of this package from *level* on to standard error, unless the program handles logs."""
+    name = level.strip().lower()
+    if not name:
+        return
+    if name not in _LEVELS:
+        _log.warning("NAVAI_LOG must be one of %s; it is %.20r.", ", ".join(_LEVELS), level)
+        return
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _log.setLevel(name.upper())

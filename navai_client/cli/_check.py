@@ -80,8 +80,8 @@ def _path_options(function: Any) -> Any:
     metavar="FILE",
     help="Write it to FILE.",
 )
-@click.option("--verbose", is_flag=True, help="List what was skipped.")
-@connection_options(timeout=10.0, timeout_help="Seconds for each response.")
+@click.option("-v", "--verbose", is_flag=True, help="List what was skipped.")
+@connection_options(timeout=10.0, timeout_help="Seconds for each response.", logs=False)
 def check(
     connection: Connection,
     *,

@@ -17,6 +17,7 @@ from navai_client.cli._output import complain
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import resolve_headers
 from navai_client.errors import NavaiConfigError, NavaiError
+from navai_client.instrumentation import show_log
 
 Client = TypeVar("Client", NavaiBackendClient, AsyncNavaiBackendClient)
 
@@ -177,11 +178,27 @@ _CONNECTION_OPTIONS = (
 )
 
 
+def _show_requests(_ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        show_log("debug")
+
+
+_LOG_OPTION = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_show_requests,
+    help="Log each request to standard error.",
+)
+
+
 def connection_options(
     *,
     acts: bool = False,
     timeout: float = 30.0,
     timeout_help: str = "Seconds for one whole call, retries included.",
+    logs: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the options of a connection, as one ``Connection``, and turn errors into exit statuses.
 
@@ -189,6 +206,7 @@ def connection_options(
         acts: Whether the command has an effect that cannot be undone.
         timeout: The default of --timeout, in seconds.
         timeout_help: What --timeout limits.
+        logs: Whether the command takes --verbose to log its requests.
     """
     timeout_option = click.option(
         "--timeout",
@@ -211,7 +229,8 @@ def connection_options(
                 return explanation.status
 
         decorated: Callable[..., Any] = command
-        for option in (timeout_option, *reversed(_CONNECTION_OPTIONS)):
+        log_options = (_LOG_OPTION,) if logs else ()
+        for option in (*log_options, timeout_option, *reversed(_CONNECTION_OPTIONS)):
             decorated = option(decorated)
         return decorated
 

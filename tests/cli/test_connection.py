@@ -136,3 +136,15 @@ def test_a_proxy_is_used(navai: Navai, reply: Callable[..., FaultServer]) -> Non
     result = navai("functions", "--url", "http://backend.test", "--proxy", proxy.url)
     assert result.out == "f\t\t\n"
     assert proxy.arrived[0][0] == "http://backend.test/navai/functions"
+
+
+@pytest.mark.parametrize("option", ["-v", "--verbose"])
+def test_verbose_logs_each_request_to_standard_error(
+    command: Navai, reply: Callable[..., FaultServer], option: str
+) -> None:
+    server = reply(LIST)
+    result = command("functions", option, "--url", server.url)
+    assert (result.status, result.out) == (0, "f\t\t\n")
+    (line,) = result.err.splitlines()
+    assert f" DEBUG navai_client: GET {server.url}/navai/functions: HTTP 200 in " in line
+    assert command("functions", "--url", server.url).err == ""

@@ -2,8 +2,12 @@
 
 import copy
 import logging
+import os
 import pickle
+import subprocess
+import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -19,7 +23,7 @@ from navai_client import (
 )
 from tests.backends import BASE, OPERATIONS, RAISING, Backend, Clients, answer, call
 from tests.clients import THROUGH, make_client
-from tests.faults.server import FaultServer, Peer
+from tests.faults.server import OK, FaultServer, Peer, answer as reply
 
 EXECUTE = f"{BASE}/navai/functions/execute"
 PAGE = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -279,3 +283,54 @@ class TestTheLog:
         caplog.set_level(logging.INFO, "navai_client")
         clients.make(Backend(answer({"ok": True, "result": 1})), BASE).execute_function("get_weather")
         assert not caplog.records
+
+
+class TestTheLogOfAProgram:
+    """NAVAI_LOG, in a program that does or does not set up logging."""
+
+    PLAIN = """
+from navai_client import NavaiBackendClient
+for _ in range(2):
+    with NavaiBackendClient() as client:
+        assert client.execute_function("get_weather") == "done"
+"""
+    WITH_A_HANDLER = f"import logging; logging.basicConfig(format='mine: %(message)s')\n{PLAIN}"
+
+    def run(self, program: str, level: str | None, url: str) -> list[str]:
+        """Run *program* with NAVAI_LOG as *level*; return the lines of its standard error."""
+        environment = {name: value for name, value in os.environ.items() if name != "NAVAI_LOG"}
+        environment |= {"NAVAI_API_URL": url} | ({} if level is None else {"NAVAI_LOG": level})
+        finished = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, check=True, timeout=60
+        )
+        assert not finished.stdout
+        return finished.stderr.decode().splitlines()
+
+    @pytest.fixture(name="url")
+    def _url(self) -> Iterator[str]:
+        def treat(peer: Peer) -> None:
+            while peer.request() is not None:
+                peer.send(reply(OK))
+
+        with FaultServer(treat) as server:
+            yield server.url
+
+    @pytest.mark.parametrize("level", ["debug", " DEBUG "])
+    def test_navai_log_shows_each_request(self, url: str, level: str) -> None:
+        lines = self.run(self.PLAIN, level, url)
+        assert len(lines) == 2
+        for line in lines:
+            assert f" DEBUG navai_client: POST {url}/navai/functions/execute: HTTP 200 in " in line
+
+    @pytest.mark.parametrize("level", [None, "", "info", "warning", "error"])
+    def test_without_debug_there_is_no_line(self, url: str, level: str | None) -> None:
+        assert self.run(self.PLAIN, level, url) == []
+
+    def test_a_level_that_does_not_exist_is_a_warning(self, url: str) -> None:
+        assert self.run(self.PLAIN, "verbose", url) == [
+            "NAVAI_LOG must be one of debug, info, warning, error; it is 'verbose'."
+        ]
+
+    def test_the_handlers_of_a_program_are_used(self, url: str) -> None:
+        lines = self.run(self.WITH_A_HANDLER, "debug", url)
+        assert [line[:11] for line in lines] == ["mine: POST "] * 2
