@@ -52,6 +52,7 @@ class _Job:
     context: contextvars.Context
     call: Callable[[], Any]
     on_end: Callable[[Any, BaseException | None], object]
+    begun: bool = False
     abandoned: bool = False
     returned: bool = False
 
@@ -95,16 +96,17 @@ class CallThreads:
         function: Hashable,
         call: Callable[[], Any],
         on_end: Callable[[Any, BaseException | None], object],
-    ) -> Callable[[], None]:
+    ) -> Callable[[], bool]:
         """Make *call* in a thread.
 
         Args:
             function: The function whose slots the call takes.
             call: Made in a copy of this context.
-            on_end: Called in that thread with the result or the exception, unless the call is abandoned.
+            on_end: Called in that thread with the result or the exception, also if the call was abandoned.
 
         Returns:
-            Abandons the call: it is not made or, if it runs already, keeps its slot until it returns.
+            Abandons the call, and returns whether it has begun. One that has not is never made; one that has
+            keeps its slot until it returns.
 
         Raises:
             NoThreadLeftError: Every slot is held by abandoned calls.
@@ -132,13 +134,14 @@ class CallThreads:
         with self._lock:
             return sum(slots.taken for slots in self._functions.values())
 
-    def _abandon(self, job: _Job) -> None:
+    def _abandon(self, job: _Job) -> bool:
         with self._lock:
             if job in job.slots.waiting:
                 job.slots.waiting.remove(job)
             elif not job.abandoned and not job.returned:
                 job.slots.abandoned += 1
             job.abandoned = True
+            return job.begun
 
     def _put(self, job: _Job) -> None:
         """Queue a job that has its slot; the lock is held."""
@@ -165,6 +168,7 @@ class CallThreads:
             with self._lock:
                 self._queued -= 1
                 self._free -= 1
+                job.begun = not job.abandoned
                 thread_needed = bool(self._queued) and not self._free
                 self._free += thread_needed
             if thread_needed:
@@ -182,7 +186,7 @@ class CallThreads:
 
     def _make(self, job: _Job) -> None:
         result = error = None
-        if not job.abandoned:
+        if job.begun:
             try:
                 result = job.context.run(job.call)
             # The boundary to foreign code in its thread: whatever is raised is passed to the caller.
@@ -198,7 +202,7 @@ class CallThreads:
             else:
                 slots.taken -= 1
             self._free += 1
-        if not job.abandoned:
+        if job.begun:
             job.on_end(result, error)
 
 

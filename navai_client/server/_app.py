@@ -53,6 +53,10 @@ class _DisconnectedError(Exception):
 class NavaiBackend:
     """A Navai backend as one ASGI application, to be served alone or mounted into another.
 
+    Attributes:
+        draining: Set when the server was asked to stop and still accepts requests: ``/ready`` then fails. Our
+            own server sets it; set it yourself under another.
+
     ::
 
         backend = NavaiBackend()
@@ -95,6 +99,7 @@ class NavaiBackend:
         if self.settings.inspector is None:
             self.settings = attrs.evolve(self.settings, inspector=demo)
         self.access_log = access_log
+        self.draining = False
         self._base_dir = Path(self.settings.functions_base_dir or ".").resolve()
         self._loaded = not (discover and self.settings.include_functions_routes)
         self._demo = demo

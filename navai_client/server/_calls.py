@@ -1,23 +1,45 @@
 """One call of a function: it ends once, with a result or a failure, for all that wait for it.
 
-A call does not belong to a request: its callers may leave, and it goes on until it ends, is cancelled, or its
-time is over. Everything here happens on the event loop.
+A call does not belong to a request: its callers may leave, and it goes on until it ends, is stopped, or its
+time is over. A function in a thread cannot be stopped from outside: its callers are answered, and what it
+returns later is kept for its key. Everything here happens on the event loop.
 """
 
 import asyncio
 import math
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
 from navai_client.functions._context import FunctionContext
 
+FAILED: Final = 200
+CUT_OFF: Final = 409
+NOT_BEGUN: Final = 503
 
-class FunctionFailure(Exception):  # noqa: N818 - it is not an error of the server
-    """A call that failed; its caller gets the message."""
+
+class Failure(msgspec.Struct, frozen=True):
+    """A call without a result.
+
+    Attributes:
+        message: Why; its caller gets it.
+        status: The HTTP status: 200 if the function failed; 503 if it has certainly not begun; 409 if it was
+            cut off.
+        may_have_executed: Whether the function may still run, or may have acted, whatever the message says.
+    """
+
+    message: str
+    status: int = FAILED
+    may_have_executed: bool = False
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether this is an outcome, and not the refusal to begin."""
+        return self.status != NOT_BEGUN
 
 
-Outcome = bytes | FunctionFailure
+Outcome = bytes | Failure
 """The end of a call: its result as JSON, or a failure."""
 
 
@@ -28,66 +50,78 @@ class RunningCall(msgspec.Struct, eq=False):
         name: The function's name.
         context: The function's context, if it takes one.
         running: The running calls, which include this one until it ends.
-        outcome: Its result or failure; None while it runs, and if it was cancelled.
-        late: The outcome of a call whose time is over, whatever it does after that.
+        outcome: Its result or failure, once it has ended.
+        begun: Whether its function has begun, on the event loop.
+        stopped: What a call that was told to stop ends with, unless it has a result nevertheless.
         timeout: Seconds that it may take.
-        deadline: When they are over, on the clock of the event loop.
+        deadline: When its callers are answered at the latest, on the clock of the event loop.
         task: Runs it on the event loop.
-        abandon: Abandons a call in a thread, which cannot be stopped.
-        on_end: Called at the end, with the outcome, or with None if the call was cancelled.
+        abandon: Abandons a call in a thread, and returns whether it has begun.
+        on_end: Called at the end with the outcome, for a call with a key.
     """
 
     name: str
     context: FunctionContext | None
     running: set["RunningCall"]
-    ended: bool = False
     outcome: Outcome | None = None
-    late: FunctionFailure | None = None
+    begun: bool = False
+    stopped: Failure | None = None
     timeout: float = math.inf
     deadline: float = math.inf
     task: asyncio.Task[None] | None = None
-    abandon: Callable[[], None] | None = None
-    on_end: Callable[[Outcome | None], None] | None = None
-    _waiting: list[asyncio.Future[None]] | None = None
+    abandon: Callable[[], bool] | None = None
+    on_end: Callable[[Outcome], None] | None = None
+    _waiting: list[asyncio.Future[Outcome]] | None = None
 
     async def wait(self) -> Outcome:
-        """Wait for the end. Cancelling this changes nothing for the call.
+        """Wait for the end, or for the answer to a call that goes on. Cancelling this changes nothing."""
+        if self.outcome is not None:
+            return self.outcome
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting = [*(self._waiting or ()), waiter]
+        return await waiter
 
-        Raises:
-            asyncio.CancelledError: This was cancelled, or the call itself.
-        """
-        if not self.ended:
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiting = [*(self._waiting or ()), waiter]
-            await waiter
-        if self.outcome is None:
-            raise asyncio.CancelledError
-        return self.outcome
-
-    def end(self, outcome: Outcome | None) -> None:
-        """End with *outcome*, or with None if the call was cancelled; only the first end counts."""
-        if self.ended:
+    def end(self, outcome: Outcome) -> None:
+        """End with *outcome*; only the first end counts."""
+        if self.outcome is not None:
             return
-        self.ended = True
-        self.outcome = outcome if self.late is None else self.late
+        self.outcome = outcome
         self.running.discard(self)
         if self.on_end is not None:
-            self.on_end(self.outcome)
-        for waiter in self._waiting or ():
-            if not waiter.done():
-                waiter.set_result(None)
+            self.on_end(outcome)
+        self._answer(outcome)
         # It may be kept for a long time, only for its outcome.
-        self.context = self.task = self.abandon = self.on_end = self._waiting = None
+        self.context = self.task = self.abandon = self.on_end = None
 
-    def cancel(self) -> None:
-        """Stop the function if possible."""
+    def stop(self, failure: Failure, unbegun: Failure) -> None:
+        """Stop the function if possible: the call ends with *failure*, or with *unbegun* if it did not begin.
+
+        A function on the event loop may clean up before the call ends.
+        """
         if self.context is not None:
             self.context.cancelled.set()
         if self.task is not None:
-            # The function may clean up before the call ends, and has perhaps not begun.
-            self.task.add_done_callback(lambda _: self.end(None))
+            self.stopped = failure
+            # A task that was cancelled before its first step never runs.
+            self.task.add_done_callback(lambda _: self.end(failure if self.begun else unbegun))
             self.task.cancel()
+        elif self.abandon is not None and self.abandon():
+            self.stopped = failure
+            self.leave()
         else:
-            if self.abandon is not None:
-                self.abandon()
-            self.end(None)
+            self.end(unbegun)
+
+    def leave(self) -> None:
+        """Answer the callers of a call that was stopped and goes on. One without a key ends for good."""
+        assert self.stopped is not None  # noqa: S101 - for type checkers
+        if self.on_end is None:
+            self.end(self.stopped)
+        else:
+            self.deadline = math.inf
+            self._answer(self.stopped)
+
+    def _answer(self, outcome: Outcome) -> None:
+        for waiter in self._waiting or ():
+            if not waiter.done():
+                waiter.set_result(outcome)
+        self._waiting = None

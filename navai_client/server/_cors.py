@@ -7,7 +7,7 @@ from navai_client.server._hosts import AllowedOrigins, is_same_origin
 from navai_client.server._http import BackendRequest, BackendResponse, Header
 
 _ALLOWED_HEADERS: Final = b"Authorization, Content-Type, If-None-Match, Idempotency-Key, X-Request-ID"
-_EXPOSED_HEADERS: Final = b"ETag, Idempotent-Replayed, Retry-After, X-Request-ID"
+_EXPOSED_HEADERS: Final = b"ETag, Idempotency-Key, Idempotent-Replayed, Retry-After, X-Request-ID"
 _PREFLIGHT_SECONDS: Final = b"600"  # Chromium keeps a preflight for at most 7200 seconds
 _VARY: Final[Header] = (b"vary", b"Origin")
 

@@ -18,13 +18,18 @@ from navai_client.functions._binding import ArgumentsError, Payload
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._registry import RegisteredFunction
 from navai_client.functions._results import ResultError, encode_result
-from navai_client.server._calls import FunctionFailure, Outcome, RunningCall
+from navai_client.server._calls import CUT_OFF, NOT_BEGUN, Failure, Outcome, RunningCall
 from navai_client.server._http import BackendRequest
 from navai_client.server._idempotency import Keys, MemoryKeys, fingerprint
 
 _log: Final = logging.getLogger("navai_client.server")
 
 _GRACE_S: Final = 1.0  # a cancelled function may clean up for so long before its caller gets a response
+
+_TOO_BUSY: Final = Failure("The server is too busy: the function was not begun. Try again.", NOT_BEGUN)
+SHUT_DOWN: Final = Failure(
+    "The server stopped while the function ran. It may have been executed.", CUT_OFF, may_have_executed=True
+)
 
 
 class Invoker:
@@ -51,7 +56,7 @@ class Invoker:
         self._timeout = timeout
         self._keys: Keys = MemoryKeys() if keys is None else keys
         self._running: set[RunningCall] = set()
-        self._cancelled = BackgroundTasks(_log)
+        self._stopped = BackgroundTasks(_log)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_check = math.inf
@@ -83,20 +88,23 @@ class Invoker:
         target = function.target
         context = FunctionContext(request) if target.takes_context else None
         call = RunningCall(function.name, context, self._running)
+        timeout = self._timeout if function.timeout is None else function.timeout or None
+        claim = None
+        if key is not None:
+            claim = await self._keys.claim((caller, key), fingerprint(function.name, payload), call)
+            if claim.call is not call:
+                if claim.call.stopped is not None and timeout is not None:
+                    self._limit(claim.call, timeout)  # it still runs, and its callers have been answered
+                return claim.call, True
+            call.on_end = functools.partial(self._keys.finish, claim)
         self._running.add(call)
         try:
-            claim = None
-            if key is not None:
-                claim = await self._keys.claim((caller, key), fingerprint(function.name, payload), call)
-                if claim.call is not call:
-                    call.end(None)
-                    return claim.call, True
-                call.on_end = functools.partial(self._keys.finish, claim)
             run = target.prepare(payload, context)
             # Only the function's own code may come after this: a claim that was started may have been
             # executed, whatever happens to this process.
             if claim is not None and not await self._keys.start(claim):
-                call.end(FunctionFailure("Another process has taken over this call."))
+                call.on_end = None
+                call.end(_TOO_BUSY)
             elif target.is_async:
                 self._run_in_loop(call, run)
             else:
@@ -104,22 +112,34 @@ class Invoker:
                 completed = functools.partial(_completed, run)
                 call.abandon = self._threads.submit(call.name, completed, returned)
         except ArgumentsError as error:
-            call.end(FunctionFailure(self._redact(str(error))))
+            call.end(Failure(self._redact(str(error))))
         except NoThreadLeftError:
-            call.end(FunctionFailure("Too many earlier calls of this function have not returned."))
+            call.end(_TOO_BUSY)
         except BaseException:
-            call.end(None)  # a call that has not begun does not stay among those that run
+            call.end(_TOO_BUSY)  # it does not stay among those that run
             raise
-        timeout = self._timeout if function.timeout is None else function.timeout or None
-        if timeout is not None and not call.ended:
+        if timeout is not None and call.outcome is None:
             self._limit(call, timeout)
         return call, False
 
+    def stop(self, call: RunningCall, failure: Failure, unbegun: Failure = _TOO_BUSY) -> None:
+        """Stop *call*: it ends with *failure* now or, if it must clean up, after a moment."""
+        if call.outcome is not None or call.stopped is not None:
+            return
+        task = call.task
+        if task is not None:
+            self._stopped.hold(task)  # until it has cleaned up; the call may end before
+        call.stop(failure, unbegun)
+        if task is not None:
+            self._end_at(call, asyncio.get_running_loop().time() + _GRACE_S)
+
     async def close(self) -> None:
-        """Cancel the running calls, and wait a moment for them."""
+        """Stop the running calls, and wait a moment for them."""
         for call in tuple(self._running):
-            self._cancel(call)
-        await self._cancelled.close(0)
+            self.stop(call, SHUT_DOWN)
+        await self._stopped.close(0)
+        for call in tuple(self._running):
+            call.end(call.stopped or SHUT_DOWN)
 
     def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         # A task of its own: a function that ignores its cancellation holds up no caller, and what it sets up
@@ -127,24 +147,28 @@ class Invoker:
         call.task = asyncio.get_running_loop().create_task(self._run(call, run))
 
     async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
+        call.begun = True
         try:
             outcome: Outcome = encode_result(await run())
         # The boundary to the owner's code: an exception ends its own call only.
         except BaseException as error:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                call.end(None)
+                call.end(call.stopped or SHUT_DOWN)
                 raise
-            outcome = self._failure(call.name, error)
+            failure = self._failure(call.name, error)
+            outcome = call.stopped or failure  # it may have failed because it was cancelled
         call.end(outcome)
 
     def _returned(self, call: RunningCall, result: Any, error: BaseException | None) -> None:
-        if call.ended:
+        if call.outcome is not None:
             return
         if error is not None:
             call.end(self._failure(call.name, error))
         elif isinstance(result, bytes):
             call.end(result)
+        elif call.stopped is not None:
+            call.end(call.stopped)  # what it returned is awaited no more
         else:
             self._run_in_loop(call, lambda: result)
 
@@ -154,9 +178,13 @@ class Invoker:
             self._loop, self._timer, self._next_check = loop, None, math.inf
             self._running.intersection_update((call,))
         call.timeout = timeout
-        call.deadline = loop.time() + timeout
-        if call.deadline < self._next_check:
-            self._check_at(call.deadline)
+        if call.deadline == math.inf:
+            self._end_at(call, loop.time() + timeout)
+
+    def _end_at(self, call: RunningCall, deadline: float) -> None:
+        call.deadline = deadline
+        if deadline < self._next_check:
+            self._check_at(deadline)
 
     def _check_at(self, deadline: float) -> None:
         """Look for late calls at *deadline*: one timer for all calls, as most of them end long before."""
@@ -170,31 +198,26 @@ class Invoker:
     def _end_late_calls(self) -> None:
         now = asyncio.get_running_loop().time()
         for call in tuple(self._running):
-            if call.deadline <= now:
-                self._end_late(call, now)
+            if call.deadline > now:
+                continue
+            if call.stopped is None:
+                text = f"The function did not finish within {call.timeout:g} seconds."
+                self.stop(call, Failure(text, may_have_executed=True))
+            else:
+                if call.task is not None:
+                    _log.warning(
+                        "Function %s still runs, although its time is over and it was cancelled.", call.name
+                    )
+                call.leave()
         self._check_at(min((call.deadline for call in self._running), default=math.inf))
 
-    def _end_late(self, call: RunningCall, now: float) -> None:
-        """Stop a call whose time is over. It ends now or, if it must clean up, after a moment."""
-        if call.late is None:
-            call.late = FunctionFailure(f"The function did not finish within {call.timeout:g} seconds.")
-            call.deadline = now + _GRACE_S
-            self._cancel(call)
-        else:
-            _log.warning("Function %s still runs, although its time is over and it was cancelled.", call.name)
-            call.end(None)
-
-    def _cancel(self, call: RunningCall) -> None:
-        if call.task is not None:
-            self._cancelled.hold(call.task)  # until it has cleaned up; the call may end before
-        call.cancel()
-
-    def _failure(self, name: str, error: BaseException) -> FunctionFailure:
+    def _failure(self, name: str, error: BaseException) -> Failure:
         if isinstance(error, ResultError):
             _log.warning("Function %s returned a result without a form in JSON: %s", name, error)
         else:
             _log.error("Function %s failed.", name, exc_info=error)
-        return FunctionFailure(self._redact(message_of(error)))
+        # A result that cannot be given came from a function that has acted.
+        return Failure(self._redact(message_of(error)), may_have_executed=isinstance(error, ResultError))
 
 
 def _completed(run: Callable[[], Any]) -> Any:

@@ -18,7 +18,7 @@ from typing import Final, Literal, Protocol
 import msgspec
 
 from navai_client.functions._binding import Payload, whole_numbers
-from navai_client.server._calls import Outcome, RunningCall
+from navai_client.server._calls import Failure, Outcome, RunningCall
 
 Key = tuple[str | None, str]
 """The caller, if it is known, and what it sent as ``Idempotency-Key``."""
@@ -69,8 +69,8 @@ class Keys(Protocol):
         """Set *claim* from claimed to started, and return whether it was still claimed."""
         ...
 
-    def finish(self, claim: Claim, outcome: Outcome | None) -> None:
-        """Keep the *outcome* of a claim; without one, it was cancelled, and its key becomes free."""
+    def finish(self, claim: Claim, outcome: Outcome) -> None:
+        """Keep the *outcome* of a claim. If its function never began, the key becomes free."""
         ...
 
 
@@ -115,15 +115,15 @@ class MemoryKeys:
         claim.state = "started"
         return True
 
-    def finish(self, claim: Claim, outcome: Outcome | None) -> None:
-        """Keep the *outcome* of a claim; without one, it was cancelled, and its key becomes free."""
+    def finish(self, claim: Claim, outcome: Outcome) -> None:
+        """Keep the *outcome* of a claim. If its function never began, the key becomes free."""
         del self._running[claim.key]
-        if outcome is None:
+        if isinstance(outcome, Failure) and not outcome.has_begun:
             return
         now = self._clock()
         claim.state = "done"
         claim.expires = now + self._lifetime
-        claim.size = len(outcome) if isinstance(outcome, bytes) else len(str(outcome))
+        claim.size = len(outcome if isinstance(outcome, bytes) else outcome.message)
         self._bytes += claim.size
         self._done[claim.key] = claim
         self._forget(now)

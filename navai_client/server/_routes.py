@@ -11,20 +11,19 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
-import msgspec
-
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
 from navai_client.functions._results import encode_result
-from navai_client.server._calls import Outcome
+from navai_client.server._calls import FAILED, Outcome
 from navai_client.server._cors import CrossOrigin, options_response
 from navai_client.server._errors import BackendError
-from navai_client.server._execution import Invoker
+from navai_client.server._execution import SHUT_DOWN, Invoker
 from navai_client.server._hosts import AllowedHosts
 from navai_client.server._http import (
     JSON_HEADER,
     BackendRequest,
     BackendResponse,
     BodyError,
+    Header,
     decode_call,
     decode_record,
     error_response,
@@ -52,6 +51,7 @@ _KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")  # 255: the limit of Stripe's A
 _LONGEST_SHOWN: Final = 255  # bytes: the longest host name (RFC 1035, section 2.3.4)
 _FAILED: Final = "Function execution failed."
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
+_RETRY_AFTER: Final = (b"retry-after", b"1")
 
 Handler = Callable[[BackendRequest, bytes], Coroutine[Any, Any, BackendResponse]]
 
@@ -248,12 +248,12 @@ class Router:
         except KeyReusedError:
             return error_response(422, "Idempotency-Key was used before with another function or payload.")
         try:
-            response = _to_response(function, await call.wait())
+            outcome = await call.wait()
         except asyncio.CancelledError:
             if key is None:  # the caller has left; a call with a key goes on, and keeps its outcome
-                call.cancel()
+                self._invoker.stop(call, SHUT_DOWN)
             raise
-        return _replayed(response) if replayed else response
+        return _to_response(function, outcome, key, replayed=replayed)
 
 
 def _not_allowed(header: str, value: bytes, setting: str) -> str:
@@ -278,12 +278,21 @@ def _is_json(content_type: bytes) -> bool:
     )
 
 
-def _to_response(function: RegisteredFunction, outcome: Outcome) -> BackendResponse:
+def _to_response(
+    function: RegisteredFunction, outcome: Outcome, key: bytes | None, *, replayed: bool
+) -> BackendResponse:
+    headers: tuple[Header, ...] = (JSON_HEADER,)
+    if key is not None:
+        headers += ((b"idempotency-key", key), _REPLAYED) if replayed else ((b"idempotency-key", key),)
     if isinstance(outcome, bytes):
-        return BackendResponse(200, function.opening + outcome + b"}", function=function.name)
-    failed = {"ok": False, "function_name": function.name, "error": _FAILED, "details": str(outcome)}
-    return BackendResponse(200, encode_result(failed), function=function.name)
-
-
-def _replayed(response: BackendResponse) -> BackendResponse:
-    return msgspec.structs.replace(response, headers=(*response.headers, _REPLAYED))
+        return BackendResponse(200, function.opening + outcome + b"}", headers, function.name)
+    if outcome.status == FAILED:
+        body: dict[str, Any] = {"ok": False, "function_name": function.name}
+        body |= {"error": _FAILED, "details": outcome.message}
+    else:
+        body = {"error": outcome.message}
+    if not outcome.has_begun:
+        headers += (_RETRY_AFTER,)
+    if outcome.may_have_executed:
+        body["may_have_executed"] = True
+    return BackendResponse(outcome.status, encode_result(body), headers, function.name)

@@ -6,6 +6,7 @@ import gc
 import ipaddress
 import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Mapping
@@ -21,9 +22,12 @@ from navai_client.server._app import NavaiBackend
 from navai_client.server._hosts import LOOPBACK_HOSTS
 from navai_client.server._settings import BackendKeywords, BackendOptions, ProcessSettings, ServerSettings
 
+_log: Final = logging.getLogger("navai_client.server")
+
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _BACKLOG: Final = 2048  # uvicorn's default
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
+_CLEANUP_S: Final = 3  # functions that were cut off may clean up for a second; their callers get a response
 _MAX_BUFFERED_BYTES: Final = 64 * 1024  # asyncio's own high-water mark for writing
 
 
@@ -64,7 +68,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         # Nothing here uses the client's address and scheme.
         proxy_headers=False,
         server_header=False,
-        timeout_graceful_shutdown=process.grace,
+        timeout_graceful_shutdown=process.grace + _CLEANUP_S,
     )
     # The one line on standard output, for people and scripts. A client that connects now waits for the start.
     print(f"Navai backend listening on {url_of(listener)}", flush=True)  # noqa: T201
@@ -109,10 +113,42 @@ def _prepare_process(
     """
     backend = make_backend(process, settings, options)
     backend.functions()
+    _drain_on_signals(backend, process)
     gc.collect()
     gc.freeze()
     gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
     return backend
+
+
+def _drain_on_signals(backend: NavaiBackend, process: ProcessSettings) -> None:
+    """Go on accepting for a while after SIGTERM, and cut calls off when the grace is over.
+
+    A load balancer learns from ``/ready`` that this process is about to stop; until then it sends requests.
+    uvicorn itself would stop accepting at once, and cancel the requests in the end without a response.
+    """
+    loop = asyncio.get_running_loop()
+    handlers: dict[int, Any] = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    ending: list[asyncio.Task[None]] = []
+
+    def cut_off() -> None:
+        ending.append(loop.create_task(backend.invoker.close()))
+
+    def stop(number: int) -> None:
+        backend.draining = True
+        loop.call_later(process.grace, cut_off)
+        handlers[number](number, None)
+
+    def on_signal(number: int) -> None:
+        if number == signal.SIGTERM and process.drain_delay and not (backend.draining or process.reload):
+            backend.draining = True
+            _log.info("Stopping. Requests are still accepted for %d seconds.", process.drain_delay)
+            loop.call_later(process.drain_delay, stop, number)
+        else:
+            stop(number)
+
+    for each in handlers:
+        # A handler runs between any two instructions of this thread, the loop's callbacks do not.
+        signal.signal(each, lambda number, _: loop.call_soon_threadsafe(on_signal, number))
 
 
 def bind(host: str, port: int) -> socket.socket:

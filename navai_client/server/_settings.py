@@ -495,8 +495,14 @@ class ProcessSettings(_FromEnvironment):
         "Serve sample functions, and client secrets that open no session.", default=False, env=None
     )
     access_log: bool = _switch("Write a log line for each response.", default=True)
+    drain_delay: int = _count(
+        "Seconds that a server goes on accepting after SIGTERM, while /ready fails; a second one ends them.",
+        default=2,
+        least=0,
+        metavar="SECONDS",
+    )
     grace: int = _count(
-        "Seconds that calls may take to finish after the server was asked to stop.",
+        "Seconds that calls may take to finish after that; those that still run get 409.",
         default=30,
         least=0,
         metavar="SECONDS",

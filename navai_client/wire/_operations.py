@@ -188,14 +188,16 @@ EXECUTE_FUNCTION: Final[Operation[Any]] = Operation(
         "oneOf": [
             _object(ok={"const": True}, function_name=_STRING, source=_STRING, result={}),
             _object(
+                *("ok", "function_name", "error", "details"),
                 ok={"const": False},
                 function_name=_STRING,
                 error={"const": "Function execution failed."},
                 details=_STRING,
+                may_have_executed={"const": True},
             ),
         ]
     },
-    refusals=(401, 404, 422),
+    refusals=(401, 404, 409, 422, 503),
     keyed=True,
     fields=(
         Field("function_name", "function_name", "The name of the function.", required=True),

@@ -25,11 +25,8 @@ async def begin(
     assert not await keys.start(claim)  # it is started once
 
     async def run() -> None:
-        try:
-            call.end(await work())
-        except asyncio.CancelledError:
-            call.end(None)
-            raise
+        call.begun = True
+        call.end(await work())
 
     call.task = asyncio.get_running_loop().create_task(run())
     return call, False

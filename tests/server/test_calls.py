@@ -2,12 +2,15 @@
 
 import asyncio
 import threading
+from collections.abc import Awaitable
 from typing import Any
 
 import pytest
 
 from navai_client.functions._binding import Payload
 from navai_client.server import FunctionContext, NavaiBackend
+from navai_client.server._calls import Failure
+from navai_client.server._execution import SHUT_DOWN
 from navai_client.server._http import BackendRequest
 from tests.test_threads import until
 
@@ -20,6 +23,13 @@ def call(backend: NavaiBackend, name: str, **headers: str) -> "asyncio.Task[Any]
     given = {key.encode(): value.encode() for key, value in headers.items()}
     request = BackendRequest("POST", EXECUTE, given)
     return asyncio.create_task(backend.router.respond(request, b'{"function_name":"%s"}' % name.encode()))
+
+
+class Never(Awaitable[None]):
+    """Is not to be awaited."""
+
+    def __await__(self) -> Any:
+        raise AssertionError
 
 
 async def left(calling: "asyncio.Task[Any]") -> None:
@@ -113,8 +123,8 @@ def test_the_shutdown_of_the_server_ends_all_calls() -> None:
         until(lambda: "begun" in seen)  # in its thread
         await backend.aclose()
         for each in calls:
-            with pytest.raises(asyncio.CancelledError):
-                await each
+            answer = await each
+            assert (answer.status, b'"may_have_executed":true' in answer.body) == (409, True)
 
     asyncio.run(scenario())
     until(lambda: True in seen)
@@ -131,9 +141,10 @@ def test_a_call_that_is_cancelled_before_it_began_has_ended() -> None:
     async def scenario() -> None:
         (function,) = backend.functions().functions
         running, _ = await backend.invoker.begin(function, Payload(None), REQUEST)
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running.wait()
+        backend.invoker.stop(running, SHUT_DOWN)
+        assert await running.wait() == Failure(
+            "The server is too busy: the function was not begun. Try again.", 503
+        )
 
     asyncio.run(scenario())
     assert ran == []
@@ -152,10 +163,9 @@ def test_a_result_after_the_timeout_is_dropped() -> None:
         (function,) = backend.functions().functions
         running, _ = await backend.invoker.begin(function, Payload(None), REQUEST)
         until(lambda: returned.is_set() and not backend.invoker._threads.running)
-        running.cancel()  # what it returned waits for this loop already
+        backend.invoker.stop(running, SHUT_DOWN)  # what it returned waits for this loop already
         await asyncio.sleep(0)
-        with pytest.raises(asyncio.CancelledError):
-            await running.wait()
+        assert await running.wait() == SHUT_DOWN
 
     asyncio.run(scenario())
 
@@ -205,3 +215,31 @@ def test_each_call_has_its_own_time_limit_in_one_event_loop_after_another() -> N
         assert b"did not finish within 0.05 seconds." in first
         assert b"did not finish within 0.01 seconds." in second
     assert order == ["shorter", "longer"] * 2
+
+
+def test_what_goes_on_after_its_time_limit_ends_with_the_server() -> None:
+    backend = NavaiBackend(env={}, discover=False, function_timeout=0.02)
+    release = threading.Event()
+
+    @backend.function
+    def work() -> "Awaitable[None]":
+        release.wait(5)
+        return Never()
+
+    async def scenario() -> None:
+        (function,) = backend.functions().functions
+        calls = [(await backend.invoker.begin(function, Payload(None), REQUEST, key=key))[0] for key in "ab"]
+        answers = await asyncio.gather(*(call.wait() for call in calls))
+        assert answers == [call.stopped for call in calls]
+        assert [call.outcome for call in calls] == [None, None]  # they may still have one
+        await backend.invoker.close()
+        assert {call.outcome for call in calls} == {calls[0].stopped}
+        backend.invoker.stop(calls[0], SHUT_DOWN)  # changes nothing
+        late, _ = await backend.invoker.begin(function, Payload(None), REQUEST, key="c")
+        late_answer = await late.wait()
+        release.set()
+        while late.outcome is None:  # noqa: ASYNC110 - a thread cannot set an event of the loop
+            await asyncio.sleep(0)
+        assert late.outcome == late_answer
+
+    asyncio.run(scenario())

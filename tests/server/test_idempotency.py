@@ -9,6 +9,7 @@ import pytest
 from navai_client._threads import CallThreads
 from navai_client.functions._binding import Payload
 from navai_client.server import NavaiBackend
+from navai_client.server._calls import NOT_BEGUN, Failure
 from navai_client.server._execution import Invoker
 from navai_client.server._http import BackendRequest
 from navai_client.server._idempotency import Claim, MemoryKeys, fingerprint
@@ -69,6 +70,27 @@ def test_outcomes_are_kept_up_to_a_number_of_bytes() -> None:
     asyncio.run(scenario())
 
 
+class Unreachable(MemoryKeys):
+    """Keys that cannot be reached between the claim and the start."""
+
+    async def start(self, claim: Claim) -> bool:
+        raise OSError
+
+
+def test_a_call_whose_claim_could_not_be_started_leaves_its_key_free() -> None:
+    backend = NavaiBackend(env={}, discover=False)
+    backend.function(name="f")(lambda: 1)
+    (function,) = backend.functions().functions
+
+    async def scenario() -> None:
+        invoker = Invoker(CallThreads(), str, keys=Unreachable())
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"^$"):
+                await invoker.begin(function, Payload(None), BackendRequest("POST", "/", {}), key="k")
+
+    asyncio.run(scenario())
+
+
 class TakenOver(MemoryKeys):
     """Keys that another process takes over between the claim and the start."""
 
@@ -87,7 +109,7 @@ def test_a_call_whose_claim_was_taken_over_is_not_started() -> None:
         call, _ = await invoker.begin(function, Payload(None), BackendRequest("POST", "/", {}), key="k")
         return await call.wait()
 
-    assert str(asyncio.run(scenario())) == "Another process has taken over this call."
+    assert not asyncio.run(scenario()).has_begun
     assert ran == []
 
 
@@ -106,17 +128,18 @@ def test_a_key_with_a_deeply_nested_payload_is_recognised() -> None:
     assert fingerprint("f", Payload([2.0, "x"])) == fingerprint("f", Payload([2, "x"]))
 
 
-def test_a_cancelled_call_is_not_replayed() -> None:
+@pytest.mark.parametrize("began", [True, False])
+def test_a_call_that_was_stopped_frees_its_key_only_if_it_never_began(began: bool) -> None:
     async def scenario() -> None:
-        keys = MemoryKeys()
-        running, replayed = await begin(keys, "a", "f", 1, asyncio.Event().wait)  # type: ignore[arg-type]
-        waiting = asyncio.create_task(running.wait())
-        await asyncio.sleep(0)
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+        keys, failed, not_begun = MemoryKeys(), Failure("stopped"), Failure("busy", NOT_BEGUN)
+        running, _ = await begin(keys, "a", "f", 1, asyncio.Event().wait)  # type: ignore[arg-type]
+        if began:
+            await asyncio.sleep(0)
+        running.stop(failed, not_begun)
+        assert await running.wait() == (failed if began else not_begun)
         ran, call = counting()
-        assert (await once(keys, "a", "f", 1, call), replayed) == ((b"x", False), False)
-        assert len(ran) == 1
+        again = await once(keys, "a", "f", 1, call)
+        assert again == ((failed, True) if began else (b"x", False))
+        assert len(ran) == (0 if began else 1)
 
     asyncio.run(scenario())
