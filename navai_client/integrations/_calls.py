@@ -1,10 +1,11 @@
-"""The calls of a toolset: one call from its hooks to its outcome, once for each call id.
+"""The calls of a toolset: one call from its hooks to its outcome.
 
 The steps of a call, in this order:
 
-1. ``Calls.run`` joins it to a call of the same id, or starts it in a task of its own. A caller that is
-   cancelled (voice agents are interrupted all the time) leaves the task behind: a call that has begun goes
-   on, and a caller that comes back with the same id gets its outcome. One that has not begun is cancelled.
+1. ``Calls.run`` starts it in a task of its own. A caller that is cancelled (voice agents are interrupted all
+   the time) leaves the task behind: a call that has begun goes on, and a caller that comes back with the same
+   id joins it. One that has not begun is cancelled. Some models count the ids anew in each turn, so an id
+   means nothing once its outcome was delivered, and nothing in another session.
 2. The ``before`` hook may refuse it. The call's time has started.
 3. It has begun: its work runs until the deadline. Past the deadline it goes on, and its result is dropped.
    The ``slow`` hook is called while it runs.
@@ -43,7 +44,7 @@ _AFTER_LIMIT: Final = 5.0  # seconds that an after hook may delay an outcome, wh
 # The deadline of the work comes first: the client knows whether the request was sent, the toolset does not.
 _MARGIN: Final = 0.5  # seconds
 _MIN_TIMEOUT: Final = 0.001  # seconds; clients refuse a timeout of 0
-_MAX_REMEMBERED: Final = 128  # outcomes kept for callers that come back; a session has a few calls at a time
+_MAX_UNDELIVERED: Final = 128  # outcomes kept for callers that come back; a session has a few calls at a time
 
 _FAILED: Final = "Function execution failed."
 _NO_RESULT: Final = {
@@ -68,7 +69,7 @@ class Run:
         blank: Its outcome, without a result or an error yet.
         work: Runs the function within the given number of seconds, or without a limit.
         timeout: Seconds for the hook and the work together, or None.
-        key: Tells it from another call with the same id.
+        session: The conversation that its id belongs to. Held, so that no other one has the same identity.
         options: The complete options of its toolset.
     """
 
@@ -76,11 +77,24 @@ class Run:
     blank: ToolOutcome
     work: Callable[[float | None], Coroutine[Any, Any, Any]]
     timeout: float | None
-    key: str
+    session: object
     options: ToolsetOptions
     begun: bool = False
     waiting: int = 0  # callers that wait for its outcome
     task: "asyncio.Task[ToolOutcome]" = field(init=False)
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """What tells it from other calls: its session and its id."""
+        return id(self.session), self.call.call_id
+
+    def is_repeated_by(self, other: "Run") -> bool:
+        """Return whether *other*, of the same key, asks for the same."""
+        try:
+            asked = [(run.call.function_name, repr(run.call.arguments)) for run in (self, other)]
+        except RecursionError:
+            return False
+        return asked[0] == asked[1]
 
     def may_be_withdrawn(self) -> bool:
         """Return whether it ends when the caller that waits for it is cancelled."""
@@ -95,32 +109,32 @@ class Calls:
     """The calls of one toolset and of those that derive from it."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[str, Run] = OrderedDict()
+        self._running: dict[tuple[int, str], Run] = {}
+        self._undelivered: OrderedDict[tuple[int, str], Run] = OrderedDict()  # their callers were cancelled
         self._tasks = BackgroundTasks(_log)
 
     async def run(self, run: Run) -> ToolOutcome:
-        """Return the outcome of the call, or of the same call that was made before.
-
-        A call that certainly did not run may be made again.
-        """
-        call_id = run.call.call_id
-        earlier = self._runs.get(call_id)
-        if earlier is not None and earlier.key == run.key:
+        """Return the outcome of the call, or of the same call if it still runs or was not delivered."""
+        earlier = self._running.get(run.key) or self._undelivered.get(run.key)
+        if earlier is not None and earlier.is_repeated_by(run):
             run = earlier
         else:
             run.task = self._tasks.start(self._make(run), run.call.function_name)
-            run.task.add_done_callback(partial(self._ended, call_id, run))
-            self._runs[call_id] = run
+            run.task.add_done_callback(partial(self._ended, run))
+            self._running[run.key] = run
         run.waiting += 1
         try:
-            return await self._tasks.result(run.task, run.may_be_withdrawn)
+            outcome = await self._tasks.result(run.task, run.may_be_withdrawn)
         finally:
             run.waiting -= 1
+        if self._undelivered.get(run.key) is run:
+            del self._undelivered[run.key]
+        return outcome
 
     async def close(self, grace: float) -> None:
         """Wait up to *grace* seconds for calls that run, then cancel them."""
         await self._tasks.close(grace)
-        self._runs.clear()
+        self._undelivered.clear()
 
     async def _make(self, run: Run) -> ToolOutcome:
         name, loop = run.call.function_name, asyncio.get_running_loop()
@@ -166,19 +180,17 @@ class Calls:
                 alarm.cancel()
         return task
 
-    def _ended(self, call_id: str, run: Run, _: "asyncio.Task[ToolOutcome]") -> None:
-        """Forget *run* if it did not execute the function, and the oldest runs if there are too many."""
-        executed = False
-        if not run.task.cancelled():  # else it was cancelled before its first step
-            outcome = run.task.result()
-            executed = outcome.ok or outcome.may_have_executed
-        if not executed and self._runs.get(call_id) is run:
-            del self._runs[call_id]
-        while len(self._runs) > _MAX_REMEMBERED:
-            oldest = next(iter(self._runs))
-            if not self._runs[oldest].task.done():
-                break
-            del self._runs[oldest]
+    def _ended(self, run: Run, task: "asyncio.Task[ToolOutcome]") -> None:
+        """Keep the outcome of *run* until it is delivered, if a second run could do something twice."""
+        if self._running.get(run.key) is run:
+            del self._running[run.key]
+        if task.cancelled():  # before its first step
+            return
+        outcome = task.result()
+        if outcome.ok or (outcome.may_have_executed and outcome.error_type != "failed"):
+            self._undelivered[run.key] = run
+            if len(self._undelivered) > _MAX_UNDELIVERED:
+                self._undelivered.popitem(last=False)
 
 
 async def awaited(value: Any) -> Any:

@@ -149,4 +149,5 @@ class NavaiToolset(llm.Toolset):
             return await self.toolset.call(name, arguments)
         filler = self._filler and context.with_filler(self._filler, delay=self._filler_after)
         async with filler or contextlib.nullcontext():
-            return await self.toolset.call(name, arguments, call_id=context.function_call.call_id)
+            call_id = context.function_call.call_id
+            return await self.toolset.call(name, arguments, call_id=call_id, session=context.session)

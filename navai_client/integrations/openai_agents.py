@@ -212,7 +212,9 @@ def realtime_model_config(
 
 def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
     async def invoke(context: ToolContext[Any], arguments: str) -> str:
-        outcome = await toolset.call(tool.name, arguments, call_id=context.tool_call_id)
+        # Every context of a session has its usage, and no other session's has it.
+        session = context.usage
+        outcome = await toolset.call(tool.name, arguments, call_id=context.tool_call_id, session=session)
         return outcome.to_json()
 
     return FunctionTool(

@@ -49,7 +49,8 @@ def function_schemas(toolset: Toolset) -> list[FunctionSchema]:
 
 def _function_schema(toolset: Toolset, tool: Tool) -> FunctionSchema:
     async def handle(params: "FunctionCallParams") -> None:
-        outcome = await toolset.call(tool.name, params.arguments, call_id=params.tool_call_id)
+        call_id, session = params.tool_call_id, params.context  # one context for each conversation
+        outcome = await toolset.call(tool.name, params.arguments, call_id=call_id, session=session)
         await params.result_callback(outcome.as_dict())
 
     options = tool_options(

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import json
 import logging
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, Self, final
 
@@ -24,6 +25,7 @@ __all__ = ["FunctionCall", "RealtimeStep", "RealtimeToolRunner", "RealtimeTools"
 _ACTIVE_RESPONSE: Final = "conversation_already_has_active_response"
 _UNKNOWN_RESPONSE: Final = ""  # active according to the server, but its response.created was not seen
 _OUR_EVENTS: Final = "navai_response_"
+_MAX_SEEN: Final = 1000  # calls remembered, because a server may send an event again; a turn has a few
 _log: Final = logging.getLogger("navai_client")
 
 
@@ -82,7 +84,6 @@ class _Batch:
 
     open: set[str] = field(factory=set)
     done: bool = False
-    cancelled: bool = False
 
 
 @final
@@ -90,19 +91,21 @@ class RealtimeTools:
     """The tool calls of one Realtime session.
 
     Calls come from ``response.output_item.done`` with status ``completed`` alone: an incomplete call is never
-    run. Each call id is run once. When every call of a response has its output and the response is done, one
-    ``response.create`` follows: not while another response is active, not while the person speaks, and not if
-    the response was cancelled, because then it is the person's turn.
+    run. Each call of a response is run once; a later response may use its id again. When every call of a
+    response has its output and the response is done, one ``response.create`` follows: not while another
+    response is active and not while the person speaks. After an interruption it is the person's turn, and the
+    request waits until that turn has had its response, unless that response has read the outputs.
     """
 
     def __init__(self) -> None:
-        self._seen: set[str] = set()
+        self._seen: OrderedDict[tuple[str, str, str], None] = OrderedDict()  # of response, item and call
         self._batches: dict[str, _Batch] = {}
         self._active: set[str] = set()  # responses that were created and are not done
         self._response_wanted = False  # whether there are outputs that no response has read
         self._response_requested = False  # whether the server has not reacted to our response.create yet
         self._count = itertools.count(1)
         self._speaking = False
+        self._interrupted = False  # whether a response was cancelled, and none was created since
         self._server_responds_to_speech = True
 
     def receive(self, event: Mapping[str, Any] | str | bytes) -> RealtimeStep:
@@ -119,6 +122,7 @@ class RealtimeTools:
                 self._active.add(_response_id(received))
                 self._response_wanted = False  # it reads every output that was sent before
                 self._response_requested = False
+                self._interrupted = False
             case "response.done":
                 self._response_done(received)
             case "input_audio_buffer.speech_started":
@@ -127,6 +131,8 @@ class RealtimeTools:
                 self._speaking = False
                 if self._server_responds_to_speech:
                     self._response_wanted = False  # its response reads every output that was sent before
+                else:
+                    self._interrupted = False
             case "session.created" | "session.updated":
                 self._session(received)
             case "error":
@@ -161,10 +167,13 @@ class RealtimeTools:
         if not isinstance(call_id, str) or not call_id or not isinstance(name, str):
             _log.warning("Ignored a function call without an id or a name.")
             return ()
-        if call_id in self._seen:
-            return ()
-        self._seen.add(call_id)
         response = str(event.get("response_id", ""))
+        identity = response, str(item.get("id", "")), call_id
+        if identity in self._seen:
+            return ()
+        self._seen[identity] = None
+        if len(self._seen) > _MAX_SEEN:
+            self._seen.popitem(last=False)
         self._batches.setdefault(response, _Batch()).open.add(call_id)
         text = arguments if isinstance(arguments, str) else ""
         return (FunctionCall(call_id=call_id, name=name, arguments=text, response_id=response),)
@@ -172,16 +181,16 @@ class RealtimeTools:
     def _response_done(self, event: Mapping[str, Any]) -> None:
         response = _response_id(event)
         self._active -= {response, _UNKNOWN_RESPONSE}
+        self._interrupted = nested(event, "response", "status") == "cancelled"
         batch = self._batches.get(response)
         if batch is not None:
             batch.done = True
-            batch.cancelled = nested(event, "response", "status") == "cancelled"
             self._finish(response, batch)
 
     def _finish(self, response: str, batch: _Batch) -> None:
         if batch.done and not batch.open:
             del self._batches[response]
-            self._response_wanted = self._response_wanted or not batch.cancelled
+            self._response_wanted = True
 
     def _session(self, event: Mapping[str, Any]) -> None:
         """Note whether the server responds to a person's speech by itself."""
@@ -201,7 +210,8 @@ class RealtimeTools:
             self._active = self._active or {_UNKNOWN_RESPONSE}
 
     def _create(self) -> tuple[dict[str, Any], ...]:
-        if not self._response_wanted or self._response_requested or self._active or self._speaking:
+        is_others_turn = self._active or self._speaking or self._interrupted
+        if not self._response_wanted or self._response_requested or is_others_turn:
             return ()
         self._response_wanted = False
         self._response_requested = True
@@ -275,7 +285,7 @@ class RealtimeToolRunner:
         await self._calls.close(0)
 
     async def _run(self, call: FunctionCall) -> None:
-        outcome = await self._toolset.call(call.name, call.arguments, call_id=call.call_id)
+        outcome = await self._toolset.call(call.name, call.arguments, call_id=call.call_id, session=self)
         try:
             # Under the lock, so that no response.create overtakes the outputs that it is about.
             async with self._sending:

@@ -46,7 +46,6 @@ class _Backend:
         self.calls = Calls()
         self.threads = CallThreads()
         self._client_is_async = inspect.iscoroutinefunction(client.execute_function)
-        self._namespace = uuid.uuid4()
 
     async def refresh(self) -> None:
         """List the functions; if the backend fails, keep the list and say why in ``warnings``."""
@@ -58,14 +57,6 @@ class _Backend:
     async def ask(self, slots: str, method: Callable[[], Any]) -> Any:
         """Return the result of a method of the client, which runs in a thread if it blocks."""
         return await (method() if self._client_is_async else self.threads.run(slots, method))
-
-    def idempotency_key(self, call: ToolCall) -> str:
-        """Return a key that is the same for the same call: a backend that knows keys runs it once, too."""
-        try:
-            arguments = repr(call.arguments)
-        except RecursionError:  # the client refuses such arguments
-            arguments = ""
-        return str(uuid.uuid5(self._namespace, f"{call.call_id}\n{call.function_name}\n{arguments}"))
 
 
 @final
@@ -177,17 +168,21 @@ class Toolset:
         arguments: Mapping[str, Any] | str | bytes | None = None,
         *,
         call_id: str | None = None,
+        session: object = None,
         timeout: float | None = None,
     ) -> ToolOutcome:
         """Call a tool and return its outcome; whatever the backend does, nothing is raised.
 
-        A caller that is cancelled is released at once; a call that has begun runs to its end. Another call
-        with the same *call_id* returns the same outcome, and the function does not run twice.
+        A caller that is cancelled is released at once; a call that has begun runs to its end. The same call
+        with the same *call_id*, made while it runs or because its caller was cancelled, joins it: it gets the
+        outcome, and the function does not run twice. Once an outcome was delivered, its id is free.
 
         Args:
             name: The name of a tool or of a function.
             arguments: An object, its JSON text as a model wrote it, or None.
-            call_id: The id that the model gave the call; it must differ from the ids of other calls.
+            call_id: The id that the model gave the call.
+            session: The conversation that *call_id* belongs to, as any object: calls of two conversations
+                never join. Without it, all calls of the toolset are one conversation.
             timeout: Seconds for this call instead of the tool's own.
         """
         limit = checked_timeout(timeout)
@@ -218,8 +213,7 @@ class Toolset:
             return outcome
         if limit is None:
             limit = tool.timeout if tool else timeout_of(options, call.function_name)
-        key = self._backend.idempotency_key(call)
-        run = Run(call, blank, partial(self._work, call, found, key), limit, key, options)
+        run = Run(call, blank, partial(self._work, call, found), limit, session, options)
         with tool_call(call_id):  # for the client's instrumentation
             return await self._backend.calls.run(run)
 
@@ -253,11 +247,13 @@ class Toolset:
             )
         return self._built[1]
 
-    async def _work(self, call: ToolCall, found: Resolved, key: str, timeout: float | None) -> Any:
+    async def _work(self, call: ToolCall, found: Resolved, timeout: float | None) -> Any:
         name, backend = call.function_name, self._backend
         if found.bound is None:
             execute = partial(backend.client.execute_function, name, call.arguments)
-            return await backend.ask(name, partial(execute, idempotency_key=key, timeout=timeout))
+            return await backend.ask(
+                name, partial(execute, idempotency_key=uuid.uuid4().hex, timeout=timeout)
+            )
         if found.function is not None and found.function.may_block:
             return await awaited(await backend.threads.run(name, found.bound))
         return await awaited(found.bound())

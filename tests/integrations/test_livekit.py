@@ -132,6 +132,19 @@ class TestACall:
         assert {each.call_id for each in results} == {f"call_{guest}" for guest in range(10)}
 
     @in_a_loop
+    async def test_does_not_join_that_of_another_session_with_the_same_id(self) -> None:
+        """Ten callers of one process, whose models count the ids of calls in the same way."""
+
+        async def talk(toolset: Toolset) -> list[Any]:
+            model = ScriptedLLM([wants("meet", "meet:0", '{"guest": 1}')], "You have met.")
+            async with talking(model, NavaiToolset(toolset)) as session:
+                return outputs(await session.run(user_input="Let us meet."))
+
+        async with served() as (_, client), await Toolset.load(client) as toolset:
+            results = await asyncio.gather(*(talk(toolset) for _ in range(10)))
+        assert [json.loads(output.output)["result"] for (output,) in results] == [1] * 10
+
+    @in_a_loop
     async def test_has_the_id_from_the_model_in_hooks(self) -> None:
         seen: list[str] = []
         async with served() as (_, client):

@@ -60,6 +60,9 @@ class Played:
             self._note(self.tools.answer(call, f"result of {call_id}"))
         return self
 
+    def answer_last(self) -> None:
+        self._note(self.tools.answer(self.calls[-1], "result"))
+
     @property
     def kinds(self) -> list[str]:
         return [event.get("item", {}).get("call_id", event["type"]) for event in self.sent]
@@ -91,7 +94,26 @@ class TestWhichCallsAreRun:
         assert not play(created(), event).calls
 
     def test_a_call_that_comes_again_is_not(self, play: Played) -> None:
-        assert len(play(created(), called("c1"), called("c1"), done(), called("c1", "r2")).calls) == 1
+        assert len(play(created(), called("c1"), called("c1"), done(), called("c1")).calls) == 1
+
+    def test_a_later_response_may_use_an_id_again(self, play: Played) -> None:
+        """Several models count the ids of calls anew in each turn."""
+        for response in ("r1", "r2", ""):
+            play(created(response), called("search:0", response), done(response))
+            play.answer_last()
+        assert play.kinds == ["search:0", "response.create"] * 3
+
+    def test_calls_of_a_server_without_response_ids_differ_by_their_items(self, play: Played) -> None:
+        assert (
+            len(play(called("c1", "", id="i1"), called("c1", "", id="i1"), called("c1", "", id="i2")).calls)
+            == 2
+        )
+
+    def test_a_limited_number_of_calls_is_remembered(self, play: Played) -> None:
+        for number in range(1200):
+            play(called("c", f"r{number}"))
+        assert len(play(called("c", "r1199")).calls) == 1200
+        assert len(play(called("c", "r0")).calls) == 1201
 
     @pytest.mark.parametrize(
         "fields",
@@ -134,9 +156,26 @@ class TestWhenAResponseIsRequested:
         assert play.kinds == ["c1"]
         assert play(done()).kinds == ["c1", "response.create"]
 
-    def test_not_after_a_response_that_was_cancelled(self, play: Played) -> None:
+    def test_not_before_the_turn_that_interrupted_the_response_is_over(self, play: Played) -> None:
         play(created(), called("c1"), done(status="cancelled")).answer("c1")
         assert play.kinds == ["c1"]
+        assert play(created("r2"), done("r2")).kinds == ["c1"]  # which has read the output
+
+    @pytest.mark.parametrize("detection", [{"type": "server_vad"}, None])
+    def test_after_that_turn_if_it_did_not_read_the_output(self, play: Played, detection: Any) -> None:
+        """The booking was made while the person spoke: somebody has to say so."""
+        started, stopped = ({"type": f"input_audio_buffer.speech_{what}"} for what in ("started", "stopped"))
+        session = {"type": "session.created", "session": {"audio": {"input": {"turn_detection": detection}}}}
+        play(session, created(), called("c1"), started, done(status="cancelled"), stopped, created("r2"))
+        assert play.answer("c1").kinds == ["c1"]
+        assert play(done("r2")).kinds == ["c1", "response.create"]
+
+    def test_after_an_interruption_to_which_nobody_responds(self, play: Played) -> None:
+        started, stopped = ({"type": f"input_audio_buffer.speech_{what}"} for what in ("started", "stopped"))
+        session = {"type": "session.created", "session": {"audio": {"input": {"turn_detection": None}}}}
+        play(session, created(), called("c1"), started, done(status="cancelled")).answer("c1")
+        assert play.kinds == ["c1"]
+        assert play(stopped).kinds == ["c1", "response.create"]
 
     def test_not_while_another_response_is_active(self, play: Played) -> None:
         play(created(), called("c1"), done(), created("r2")).answer("c1")
@@ -199,8 +238,9 @@ class TestWhenAResponseIsRequested:
 
 SCRIPT: list[list[Action] | Action] = [
     [Call("get_weather", {"location": "Bogotá"}, "call_1"), Call("fails", {}, "call_2"), Raw("{")],
-    [Call("book", {"table": 7}, "call_3"), BargeIn("And for two!")],
-    Say("Done."),
+    [Call("book", {"table": 7}, "call_3"), BargeIn("Are you there?")],
+    Say("I am booking."),
+    Say("The table is booked."),
 ]
 
 
@@ -227,12 +267,13 @@ class TestOverAWebSocket:
                         async def listen() -> None:
                             async for message in socket:
                                 await runner.receive(message)
+                                if api.session.said:
+                                    shop.may_end.set()
 
                         listening = asyncio.create_task(listen())
                         await runner.offer()
                         await socket.send('{"type": "response.create"}')
                         assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
-                        shop.may_end.set()
                         await api.wait_async()
                         await socket.close()
                         await listening
@@ -242,8 +283,9 @@ class TestOverAWebSocket:
                 "call_2": False,
                 "call_3": True,
             }
-            # One for the two parallel calls; none after the interruption, which the server answers itself.
-            assert len(session.sent("response.create")) == 2
+            # One for the two parallel calls, one for the result that came during the interruption.
+            assert len(session.sent("response.create")) == 3
+            assert session.said == ["I am booking.", "The table is booked."]
             assert session.config["audio"]["output"]["voice"] == "cedar"
             assert sorted(shop.ran) == ["book", "fails", "get_weather"]
 

@@ -506,7 +506,7 @@ class TestTime:
 
 
 class TestRepeatedCalls:
-    """The same call id is the same call."""
+    """A call joins the same call while it runs, or until its outcome was delivered."""
 
     @in_a_loop
     async def test_a_call_whose_caller_left_finishes_and_runs_once(self) -> None:
@@ -527,22 +527,112 @@ class TestRepeatedCalls:
             again = asyncio.create_task(toolset.call("book", {"table": 7}, call_id="c1"))
             go_on.set()
             assert (await again).result == "booked"
-            assert (await toolset.call("book", {"table": 7}, call_id="c1")).result == "booked"
             assert len(client.asked) == 1
-            other = await toolset.call("book", {"table": 8}, call_id="c1")
-            assert (other.ok, len(client.asked)) == (True, 2)
-            keys = {key for _, _, key, _ in client.asked}
-            assert len(keys) == 2
 
     @in_a_loop
-    async def test_a_call_that_did_not_run_is_made_again_with_the_same_key(self) -> None:
-        client = Scripted(f=NavaiTransportError("refused", may_have_executed=False))
+    async def test_an_outcome_waits_for_the_caller_that_left(self) -> None:
+        entered = asyncio.Event()
+
+        async def book() -> str:
+            entered.set()
+            return "booked"
+
+        client = Scripted(book=book)
+        ended = asyncio.Event()
+        async with await load(client, after=lambda *_: ended.set()) as toolset:
+            calling = asyncio.create_task(toolset.call("book", call_id="c1"))
+            await entered.wait()
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+            await ended.wait()
+            await asyncio.sleep(0)
+            assert (await toolset.call("book", call_id="c1")).result == "booked"
+            assert len(client.asked) == 1
+            assert (await toolset.call("book", call_id="c1")).result == "booked"  # a new turn: a new call
+            assert len(client.asked) == 2
+
+    @in_a_loop
+    async def test_an_id_is_free_once_its_outcome_was_delivered(self) -> None:
+        """Several models count the ids of calls anew in each turn."""
+        results = iter(["Oslo", "Rome"])
+
+        async def search() -> str:
+            return next(results)
+
+        client = Scripted(search=search)
+        async with await load(client) as toolset:
+            first = await toolset.call("search", {"a": 1}, call_id="search:0")
+            second = await toolset.call("search", {"a": 1}, call_id="search:0")
+            assert (first.result, second.result) == ("Oslo", "Rome")
+            assert len({key for _, _, key, _ in client.asked}) == 2
+
+    @in_a_loop
+    async def test_other_arguments_are_another_call(self) -> None:
+        go_on = asyncio.Event()
+        client = Scripted(book=go_on.wait)
+        async with await load(client) as toolset:
+            given = [{"table": 7}, {"table": 8}, {"table": True}, {"table": 1}, None]
+            calls = [asyncio.create_task(toolset.call("book", each, call_id="c1")) for each in given]
+            await asyncio.sleep(0)
+            go_on.set()
+            assert all(outcome.ok for outcome in await asyncio.gather(*calls))
+            assert len(client.asked) == len(given)
+
+    @in_a_loop
+    async def test_the_ids_of_two_sessions_never_meet(self) -> None:
+        entered = asyncio.Semaphore(0)
+        go_on = asyncio.Event()
+        results = iter(["the first caller's", "the second caller's"])
+
+        async def account() -> str:
+            entered.release()
+            result = next(results)
+            await go_on.wait()
+            return result
+
+        client = Scripted(account=account)
+        async with await load(client) as toolset:
+            first, second = (
+                asyncio.create_task(toolset.call("account", call_id="account:0", session=each))
+                for each in (object(), object())
+            )
+            await entered.acquire()
+            await entered.acquire()
+            go_on.set()
+            assert (await first).result == "the first caller's"
+            assert (await second).result == "the second caller's"
+
+    @pytest.mark.parametrize("error", [NavaiTransportError("no", may_have_executed=False), ValueError("no")])
+    @in_a_loop
+    async def test_a_failure_is_not_replayed(self, error: Exception) -> None:
+        client = Scripted(f=error)
         async with await load(client) as toolset:
             assert not (await toolset.call("f", call_id="c1")).ok
             client.functions["f"] = 1
             assert (await toolset.call("f", call_id="c1")).ok
-            (first, second) = client.asked
-            assert first[2] == second[2] is not None
+            assert len({key for _, _, key, _ in client.asked}) == 2
+
+    @in_a_loop
+    async def test_an_unknown_outcome_waits_for_the_caller_that_left(self) -> None:
+        """A second run could do it twice."""
+        entered, ended = asyncio.Event(), asyncio.Event()
+
+        async def book() -> None:
+            entered.set()
+            raise NavaiTransportError("lost", may_have_executed=True)
+
+        client = Scripted(book=book)
+        async with await load(client, after=lambda *_: ended.set()) as toolset:
+            calling = asyncio.create_task(toolset.call("book", call_id="c1"))
+            await entered.wait()
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+            await ended.wait()
+            await asyncio.sleep(0)
+            assert (await toolset.call("book", call_id="c1")).may_have_executed
+            assert len(client.asked) == 1
 
     @in_a_loop
     async def test_a_caller_that_leaves_before_the_call_has_begun_cancels_it(self) -> None:
@@ -562,24 +652,30 @@ class TestRepeatedCalls:
         assert client.asked == []
 
     @in_a_loop
-    async def test_a_limited_number_of_outcomes_is_remembered(self) -> None:
-        client = Scripted(f=1)
-        async with await load(client) as toolset:
-            for number in range(200):
-                await toolset.call("f", call_id=f"c{number}")
-            await toolset.call("f", call_id="c199")
-            assert len(client.asked) == 200
-            await toolset.call("f", call_id="c0")
-            assert len(client.asked) == 201
+    async def test_a_limited_number_of_outcomes_waits_and_calls_that_run_are_not_forgotten(self) -> None:
+        entered, may_end, go_on = asyncio.Semaphore(0), asyncio.Event(), asyncio.Event()
 
-    @in_a_loop
-    async def test_a_call_that_still_runs_is_never_forgotten(self) -> None:
-        go_on = asyncio.Event()
-        client = Scripted(slow=go_on.wait, f=1)
-        async with await load(client) as toolset:
+        async def f() -> int:
+            entered.release()
+            await may_end.wait()
+            return 1
+
+        client = Scripted(slow=go_on.wait, f=f)
+        ended = asyncio.Semaphore(0)
+        async with await load(client, after=lambda *_: ended.release()) as toolset:
             slow = asyncio.create_task(toolset.call("slow", call_id="slow"))
-            for number in range(200):
-                await toolset.call("f", call_id=f"c{number}")
+            calls = [asyncio.create_task(toolset.call("f", call_id=f"c{number}")) for number in range(200)]
+            for call in calls:
+                await entered.acquire()
+                call.cancel()
+            await asyncio.wait(calls)
+            may_end.set()
+            for _ in calls:
+                await ended.acquire()
+            await toolset.call("f", call_id="c199")
+            assert len(client.asked) == 201
+            await toolset.call("f", call_id="c0")
+            assert len(client.asked) == 202
             again = asyncio.create_task(toolset.call("slow", call_id="slow"))
             go_on.set()
             assert (await slow).ok
