@@ -83,13 +83,16 @@ class BackgroundTasks:
         return task.result()
 
     async def close(self, grace: float) -> None:
-        """Wait up to *grace* seconds for the tasks, then cancel the rest."""
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=grace)
+        """Wait up to *grace* seconds for the tasks, then cancel the rest: at once if this is interrupted."""
+        late = {task for task in self._tasks if not task.get_loop().is_closed()}
+        try:
+            if late:
+                _, late = await asyncio.wait(late, timeout=grace)
+        finally:
             for task in late:
                 task.cancel()
-            if late:
-                await asyncio.wait(late, timeout=_CLEANUP)
+        if late:
+            await asyncio.wait(late, timeout=_CLEANUP)
 
     def _log_end(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():

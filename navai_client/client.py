@@ -1,12 +1,13 @@
 """The two clients: one base class with the constructor and all docstrings, and two shells that send."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import ssl
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
@@ -259,7 +260,10 @@ class _Client(ABC, Generic[AnyTransport]):
     def close(self) -> Any:
         """Close the connections. A client can be closed more than once, but not used afterwards.
 
-        The async client first waits up to 5 seconds for abandoned calls, whose callers were cancelled.
+        The async client first waits up to 5 seconds for abandoned calls, whose callers were cancelled. If
+        ``close()`` is interrupted, it cancels them and closes the connections nevertheless; a further
+        ``close()`` waits until that is done. When ``asyncio.run()`` ends, it closes the connections that are
+        still open.
         """
 
     @abstractmethod
@@ -356,6 +360,7 @@ class NavaiBackendClient(_Client[Transport]):
     __doc__ = _Client.__doc__  # which Sphinx does not look up in a base class
 
     def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> Transport:
+        self._released = False
         return sync_transport(transport, http_client, verify, proxy)
 
     def create_client_secret(
@@ -396,9 +401,10 @@ class NavaiBackendClient(_Client[Transport]):
         return self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), settings)
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        self._closed = True
+        if not self._released:
             self._transport.close()
+            self._released = True
 
     def _run(self, invocation: Invocation[T], settings: CallSettings) -> T:
         headers = settings.headers
@@ -435,6 +441,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
     def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AsyncTransport:
         self._background = BackgroundTasks(_log, _failure_of)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing: asyncio.Task[None] | None = None
         return async_transport(transport, http_client, verify, proxy)
 
     async def create_client_secret(
@@ -477,10 +484,17 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         return await self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), settings)
 
     async def close(self) -> None:
-        if not self._closed:
-            self._closed = True
+        self._closed = True
+        if self._loop is None or not self._loop.is_closed():
+            self._check_loop()
+        try:
             await self._background.close(_GRACE)
-            await self._transport.close()
+        finally:
+            if self._closing is None or self._closing.done():
+                # A task of its own, because the transport of another library may lose connections if closing
+                # them is interrupted.
+                self._closing = asyncio.get_running_loop().create_task(self._opened.aclose())
+            await self._background.result(self._closing)
 
     async def _run(self, invocation: Invocation[T], settings: CallSettings) -> T:
         headers = settings.headers
@@ -514,6 +528,9 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
             raise NavaiStateError("AsyncNavaiBackendClient needs a running asyncio event loop.") from None
         if self._loop is None:
             self._loop = loop
+            self._opened = _closed_with_loop(self._transport)
+            with contextlib.suppress(StopIteration):
+                self._opened.__anext__().send(None)  # up to its yield: the loop knows it from now on
         elif self._loop is not loop:
             raise NavaiStateError(
                 "This client belongs to another event loop, in which its connections were opened; "
@@ -527,6 +544,20 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _closed_with_loop(transport: AsyncTransport) -> AsyncGenerator[None]:
+    """Close *transport* once: by ``aclose()``, or when the event loop ends.
+
+    ``asyncio.run()`` closes the asynchronous generators that are left. Afterwards connections of asyncio
+    cannot be closed: each would raise RuntimeError, and warn when it is freed.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(*((RuntimeError,) if loop.is_closed() else ())):
+            await transport.close()
 
 
 def _leave(call: Call) -> bool:

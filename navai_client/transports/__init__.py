@@ -73,7 +73,7 @@ class Transport(Protocol):
         """
 
     def close(self) -> None:
-        """Release all resources. Called once, when no call is under way."""
+        """Release all resources. Called when no call is under way, and again if it was interrupted."""
 
 
 @runtime_checkable

@@ -246,6 +246,7 @@ class AsyncConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._transport: asyncio.Transport | None = None
         self._layers: list[asyncio.Transport] = []
+        self._socket: socket.socket | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
     async def connect(self, host: str, port: int, tls: ssl.SSLContext | None, call: Call) -> None:
@@ -256,7 +257,7 @@ class AsyncConnection(asyncio.Protocol):
         """
         with only_os_errors():
             async with asyncio.timeout(remaining(call)):
-                connection = await connect_async(self._loop, host, port, call)
+                self._socket = connection = await connect_async(self._loop, host, port, call)
                 try:
                     await self._loop.create_connection(lambda: self, sock=connection)
                 except BaseException:
@@ -308,8 +309,15 @@ class AsyncConnection(asyncio.Protocol):
         """Return whether any bytes still wait to be sent. A TLS layer counts only its own."""
         return any(layer.get_write_buffer_size() for layer in self._layers)
 
-    def end(self, *, in_peace: bool = False) -> asyncio.Future[None]:
-        """Close the connection, at once or with TLS's close_notify; return ``closed``."""
+    def end(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
+        """Close the connection, at once or with TLS's close_notify; return ``closed``.
+
+        After the end of the event loop, only the socket can be closed, and there is nothing to wait for.
+        """
+        if self._loop.is_closed():
+            if self._socket is not None:
+                self._socket.close()
+            return None
         if self._transport is not None:
             if in_peace:
                 self._transport.close()

@@ -57,7 +57,10 @@ class AsyncConnection(Connection, Protocol):
     """An async connection."""
 
     def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
-        """Close it, at once or with TLS's close_notify; return a future for that if it was connected."""
+        """Close it, at once or with TLS's close_notify; return a future for that if it was connected.
+
+        After the end of its event loop, only its socket is closed.
+        """
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* and return the outcome, as ``Transport.send`` does."""
@@ -195,7 +198,7 @@ class AsyncPool:
         self._targets = _Targets()
         self._slots = asyncio.BoundedSemaphore(MAX_CONNECTIONS)
         self._abandoned: dict[Call, asyncio.TimerHandle] = {}  # until their connections are closed
-        self._ending: set[asyncio.Future[None]] = set()
+        self._ending: dict[asyncio.Future[None], AsyncConnection] = {}
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* on a connection; see ``AsyncTransport``."""
@@ -240,14 +243,18 @@ class AsyncPool:
         """Close all connections."""
         for connection in self._idle.close():
             self._discard(connection, in_peace=True)
-        if self._ending:
-            await asyncio.wait(self._ending, timeout=_FAREWELL)
+        try:
+            if self._ending:
+                await asyncio.wait(self._ending, timeout=_FAREWELL)
+        finally:
+            for connection in list(self._ending.values()):
+                connection.close()
 
     def _discard(self, connection: AsyncConnection, *, in_peace: bool = False) -> None:
         gone = connection.close(in_peace=in_peace)
         if gone is not None and not gone.done():
-            self._ending.add(gone)
-            gone.add_done_callback(self._ending.discard)
+            self._ending[gone] = connection
+            gone.add_done_callback(lambda gone: self._ending.pop(gone, None))
 
 
 _inherited: Final[WeakSet[Pool]] = WeakSet()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
@@ -17,10 +18,18 @@ class LoopBackend:
         abandoned: How many calls were given up by the client before they were answered.
         connections: How many connections were accepted.
         busy: How many calls are under way.
+        open: How many connections are open.
     """
 
-    def __init__(self, hold: Callable[[], Awaitable[Any]], *, keeps_connections: bool = True) -> None:
+    def __init__(
+        self,
+        hold: Callable[[], Awaitable[Any]],
+        *,
+        keeps_connections: bool = True,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.hold = hold
+        self._tls = tls
         self._keeps_connections = keeps_connections
         self.arrived: list[Any] = []
         self.abandoned = 0
@@ -28,9 +37,14 @@ class LoopBackend:
         self.busy = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def open(self) -> int:
+        return len(self._tasks)
+
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1000)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1000, ssl=self._tls)
+        scheme = "http" if self._tls is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:
