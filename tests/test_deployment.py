@@ -1,5 +1,6 @@
 """The configuration files of examples/deploy do what the documentation says."""
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import yaml
 
 from navai_client import NavaiBackendClient
 from navai_client.server import ServerSettings
-from tests.serving import Serve
+from tests.serving import Serve, Start
 
 DEPLOY = Path(__file__).parents[1] / "examples" / "deploy"
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
@@ -66,15 +67,28 @@ def test_the_backend_behind_nginx_knows_the_name_that_clients_use(behind_nginx: 
         assert "NAVAI_ALLOWED_HOSTS" in refused.json()["error"]
 
 
+def test_kubernetes_passes_a_key_a_token_and_the_hosts() -> None:
+    deployment, _ = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    kept = {
+        each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"] if "valueFrom" in each
+    }
+    assert kept == {
+        "OPENAI_API_KEY": {"name": "navai", "key": "openai"},
+        "NAVAI_ACCESS_TOKEN": {"name": "navai", "key": "access-token"},
+    }
+    settings = ServerSettings.from_env({**env, **dict.fromkeys(kept, "from-the-secret")})
+    assert settings.access_token == "from-the-secret"
+    assert settings.cors_origins == ("https://shop.example",)
+    assert settings.allowed_hosts == ("api.shop.example", "navai", "navai.default.svc.cluster.local")
+
+
 def test_kubernetes_probes_health_and_waits_for_calls_in_flight() -> None:
     deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     port = container["ports"][0]["containerPort"]
-    env = {each["name"]: each.get("value") for each in container["env"]}
-    assert ServerSettings.from_env(env).allowed_hosts == (
-        *("api.shop.example", "navai", "navai.default.svc.cluster.local"),
-    )
     assert pod["terminationGracePeriodSeconds"] > 30
     assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": port}
     assert service["spec"]["ports"][0]["targetPort"] == port
@@ -84,3 +98,14 @@ def test_kubernetes_probes_health_and_waits_for_calls_in_flight() -> None:
 def test_the_container_starts_the_server_for_others_to_reach() -> None:
     last = (DEPLOY / "Dockerfile").read_text().splitlines()[-1]
     assert last == 'CMD ["python", "-m", "navai_client.server", "--host", "0.0.0.0", "--port", "3000"]'
+
+
+def test_the_container_does_not_lend_its_key_to_strangers(start: Start, serve: Serve) -> None:
+    command = json.loads((DEPLOY / "Dockerfile").read_text().splitlines()[-1].removeprefix("CMD "))
+    arguments = command[command.index("navai_client.server") + 1 : -2]  # without the port
+    status, said = start(*arguments, OPENAI_API_KEY="sk-live-1")
+    assert status == 2
+    assert "Set NAVAI_ACCESS_TOKEN" in said
+    server = serve(*arguments, OPENAI_API_KEY="sk-live-1", NAVAI_ACCESS_TOKEN="let-me-in")
+    url = server.url.replace("0.0.0.0", "127.0.0.1")
+    assert httpx.post(f"{url}/navai/realtime/client-secret", json={}).status_code == 401

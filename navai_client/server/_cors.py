@@ -6,7 +6,10 @@ from typing import Final
 from navai_client.server._hosts import AllowedOrigins, is_same_origin
 from navai_client.server._http import BackendRequest, BackendResponse, Header
 
-_ALLOWED_HEADERS: Final = b"Authorization, Content-Type, If-None-Match, Idempotency-Key, X-Request-ID"
+_ALLOWED_HEADERS: Final = (
+    *("Authorization", "Content-Type", "If-None-Match", "Idempotency-Key", "X-Request-ID"),
+    *("traceparent", "tracestate", "baggage"),  # W3C Trace Context and Baggage: traces of a page's own tools
+)
 _EXPOSED_HEADERS: Final = b"ETag, Idempotency-Key, Idempotent-Replayed, Retry-After, X-Request-ID"
 _PREFLIGHT_SECONDS: Final = b"600"  # Chromium keeps a preflight for at most 7200 seconds
 _VARY: Final[Header] = (b"vary", b"Origin")
@@ -17,10 +20,13 @@ class CrossOrigin:
 
     Args:
         origins: The origins that may call the backend, beside those of this machine; ``*`` allows all.
+        headers: The headers that they may send, beside those of the contract; ``*`` allows all.
     """
 
-    def __init__(self, origins: Sequence[str]) -> None:
+    def __init__(self, origins: Sequence[str], headers: Sequence[str] = ()) -> None:
         self._origins = AllowedOrigins(origins)
+        self._any_header = "*" in headers
+        self._headers = ", ".join((*_ALLOWED_HEADERS, *headers)).encode()
 
     def refuses(self, request: BackendRequest) -> bool:
         """Return whether *request* comes from a page of another origin that is not allowed."""
@@ -40,16 +46,18 @@ class CrossOrigin:
             (b"access-control-expose-headers", _EXPOSED_HEADERS),
         )
 
-
-def options_response(request: BackendRequest, allow: bytes) -> BackendResponse:
-    """Respond to ``OPTIONS``, a preflight or not, for a route whose methods are *allow*."""
-    if b"access-control-request-method" not in request.raw_headers:
-        return BackendResponse(204, headers=((b"allow", allow),))
-    return BackendResponse(
-        204,
-        headers=(
-            (b"access-control-allow-methods", allow),
-            (b"access-control-allow-headers", _ALLOWED_HEADERS),
-            (b"access-control-max-age", _PREFLIGHT_SECONDS),
-        ),
-    )
+    def options(self, request: BackendRequest, allow: bytes) -> BackendResponse:
+        """Respond to ``OPTIONS``, a preflight or not, for a route whose methods are *allow*."""
+        if b"access-control-request-method" not in request.raw_headers:
+            return BackendResponse(204, headers=((b"allow", allow),))
+        allowed = self._headers
+        if self._any_header:  # one by one: for browsers, * does not stand for Authorization
+            allowed = request.raw_headers.get(b"access-control-request-headers", allowed)
+        return BackendResponse(
+            204,
+            headers=(
+                (b"access-control-allow-methods", allow),
+                (b"access-control-allow-headers", allowed),
+                (b"access-control-max-age", _PREFLIGHT_SECONDS),
+            ),
+        )

@@ -1,4 +1,4 @@
-"""Hosts and origins as settings name them: their form, and which requests they allow.
+"""Hosts, origins and headers as settings name them: their form, and which requests they allow.
 
 A host is refused because of DNS rebinding: a page can make its own name resolve to this machine, and its
 requests are then of the same origin. Only the name in their Host header tells them apart.
@@ -40,6 +40,16 @@ def origin_pattern(text: str) -> str | None:
     """Return *text* as origins are compared with it, or None if it is neither an origin nor ``*``."""
     origin = text.strip()
     return "*" if origin == "*" else _normalized(origin.removesuffix("/"))
+
+
+def header_pattern(text: str) -> str | None:
+    """Return *text* if it is the name of a header (RFC 9110, section 5.1), or ``*``, else None."""
+    name = text.strip()
+    return (
+        name
+        if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) and ("*" not in name or name == "*")
+        else None
+    )
 
 
 def _normalized(origin: str) -> str | None:

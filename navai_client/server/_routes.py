@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
 from navai_client.functions._results import encode_result
 from navai_client.server._calls import FAILED, Outcome
-from navai_client.server._cors import CrossOrigin, options_response
+from navai_client.server._cors import CrossOrigin
 from navai_client.server._errors import BackendError
 from navai_client.server._execution import SHUT_DOWN, Invoker
 from navai_client.server._hosts import AllowedHosts
@@ -112,7 +112,7 @@ class Router:
         self._services = services
         self._invoker = invoker
         self._token = None if settings.access_token is None else settings.access_token.encode()
-        self.cross_origin = CrossOrigin(settings.cors_origins)
+        self.cross_origin = CrossOrigin(settings.cors_origins, settings.cors_headers)
         self._hosts = AllowedHosts(settings.allowed_hosts) if settings.allowed_hosts else None
         self._routes = self._make_routes()
         if recent_calls is not None:
@@ -128,7 +128,7 @@ class Router:
         if route is None:
             return error_response(404, "Not found.")
         if request.method == "OPTIONS":
-            return options_response(request, route.allow)
+            return self.cross_origin.options(request, route.allow)
         if not (route.is_open or self._token is None or _is_authorized(request, self._token)):
             return error_response(
                 401, "Missing or wrong access token.", (b"www-authenticate", b'Bearer realm="navai"')

@@ -21,6 +21,7 @@ from navai_client.server._access_log import AccessLines
 from navai_client.server._app import NavaiBackend
 from navai_client.server._hosts import LOOPBACK_HOSTS
 from navai_client.server._settings import BackendKeywords, BackendOptions, ProcessSettings, ServerSettings
+from navai_client.server._upstream import UpstreamServices
 
 _log: Final = logging.getLogger("navai_client.server")
 
@@ -48,15 +49,17 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
     """
     try:
         # In this process too, so that settings that cannot work are reported before anything starts.
-        checked = make_backend(process, settings, options).settings
+        backend = make_backend(process, settings, options)
     except ValueError as error:
         raise ServeError(str(error)) from None
-    base = Path(checked.functions_base_dir or ".")
+    base = Path(backend.settings.functions_base_dir or ".")
     if not base.is_dir():
         raise ServeError(f"The base directory {base} does not exist.")
     listener = bind(process.host, process.port)
     if is_loopback(listener):
-        settings = {**settings, "allowed_hosts": (*LOOPBACK_HOSTS, *checked.allowed_hosts)}
+        settings = {**settings, "allowed_hosts": (*LOOPBACK_HOSTS, *backend.settings.allowed_hosts)}
+    elif not process.allow_anonymous:
+        _refuse_anonymous(backend, url_of(listener))
     config = uvicorn.Config(
         functools.partial(_prepare_process, process, settings, options),
         factory=True,
@@ -80,6 +83,20 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         Multiprocess(config, sockets=[listener]).run()
     else:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _refuse_anonymous(backend: NavaiBackend, url: str) -> None:
+    """Refuse to serve *backend* where others reach it, if it has a key to lose and asks nobody who they are.
+
+    Raises:
+        ServeError: So it is.
+    """
+    has_key = backend.options.secrets and isinstance(backend.services, UpstreamServices)
+    if has_key and backend.settings.access_token is None:
+        raise ServeError(
+            f"Everyone who reaches {url} could call functions, and mint client secrets with the backend's "
+            "key. Set NAVAI_ACCESS_TOKEN, listen on 127.0.0.1, or allow it with --allow-anonymous."
+        )
 
 
 def make_backend(

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 import attrs
 
 from navai_client.server._errors import BackendOptionsError
-from navai_client.server._hosts import host_pattern, origin_pattern
+from navai_client.server._hosts import header_pattern, host_pattern, origin_pattern
 from navai_client.wire._decode import trim
 from navai_client.wire._operations import (
     CREATE_CLIENT_SECRET,
@@ -96,6 +96,10 @@ def _optional(value: str | None) -> str | None:
     return trim(value) or None if isinstance(value, str) else value
 
 
+def _trimmed(value: str | None) -> str | None:
+    return trim(value) if isinstance(value, str) else value
+
+
 def _base_url(url: str) -> str:
     return trim(url).rstrip("/")
 
@@ -107,9 +111,28 @@ def _check_url(_: object, attribute: "attrs.Attribute[str]", url: str) -> None:
 
 def _refuse(attribute: "attrs.Attribute[Any]", what: str, value: object) -> NoReturn:
     """Say what *attribute* must be, with all of its names: *value* can come from each of them."""
+    raise BackendOptionsError(f"{_names_of(attribute)} must be {what}. Received: {value!r}")
+
+
+def _names_of(attribute: "attrs.Attribute[Any]") -> str:
     others = filter(None, (attribute.metadata["env"], attribute.metadata["option"]))
-    names = f"{attribute.name} ({', '.join(others)})"
-    raise BackendOptionsError(f"{names} must be {what}. Received: {value!r}")
+    return f"{attribute.name} ({', '.join(others)})"
+
+
+def _check_header_value(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
+    """Refuse what no header can carry, and the quotes that a settings file has left around a value."""
+    if value is None:
+        return
+    text = value if isinstance(value, str) else ""
+    if not text:
+        reason = "must be a text that is not blank, or not be set at all."
+    elif not (text.isascii() and text.isprintable()) or " " in text:
+        reason = "must be printable ASCII without spaces and line breaks (it is not shown)."
+    elif text[0] in "\"'`" or text[-1] in "\"'`":
+        reason = "must have no quotes around it (it is not shown)."
+    else:
+        return
+    raise BackendOptionsError(f"{_names_of(attribute)} {reason}")
 
 
 def _check_ttl(_: object, _attribute: object, ttl: Any) -> None:
@@ -127,6 +150,7 @@ def _setting(  # noqa: D417 - the others are those of attrs.field
     parse: Callable[[str], Any] = str,
     option: str | None = _MADE_OF_ITS_NAME,
     metavar: str = "TEXT",
+    may_be_blank: bool = True,
     **field: Any,
 ) -> Any:
     """Declare a setting.
@@ -138,12 +162,23 @@ def _setting(  # noqa: D417 - the others are those of attrs.field
         parse: Reads the text of the variable or the option, which is trimmed and not empty.
         option: Its command-line option, None if it has none.
         metavar: What the help calls the option's value.
+        may_be_blank: Whether a blank variable counts as absent; if not, it is read like any other.
     """
-    metadata = {"doc": doc, "env": env, "parse": parse, "option": option, "metavar": metavar}
-    return attrs.field(default=default, metadata=metadata, **field)
+    return attrs.field(
+        default=default,
+        metadata={
+            "doc": doc,
+            "env": env,
+            "parse": parse,
+            "option": option,
+            "metavar": metavar,
+            "may_be_blank": may_be_blank,
+        },
+        **field,
+    )
 
 
-def _switch(doc: str, *, default: bool | None, **names: str | None) -> Any:
+def _switch(doc: str, *, default: bool | None, **names: Any) -> Any:
     """Declare a setting that is on or off; one without a variable can only be switched on."""
 
     def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -160,7 +195,7 @@ def _count(
     least: int = 1,
     most: int | None = None,
     metavar: str = "INTEGER",
-    **names: str | None,
+    **names: Any,
 ) -> Any:
     """Declare a whole number: of threads, of bytes, of whole seconds."""
     limits = f"of {least} or more" if most is None else f"from {least} to {most}"
@@ -172,7 +207,7 @@ def _count(
     return _setting(doc, default=default, parse=_whole_number, metavar=metavar, validator=check, **names)
 
 
-def _duration(doc: str, *, default: float, optional: bool = False, **names: str | None) -> Any:
+def _duration(doc: str, *, default: float, optional: bool = False, **names: Any) -> Any:
     """Declare a number of seconds above 0; if it is *optional*, None (the text "none") means no limit."""
 
     def check(_: object, attribute: "attrs.Attribute[Any]", value: Any) -> None:
@@ -185,7 +220,7 @@ def _duration(doc: str, *, default: float, optional: bool = False, **names: str 
     return _setting(doc, default=default, parse=_seconds, metavar="SECONDS", validator=check, **names)
 
 
-def _list(doc: str, *, normalized: Callable[[str], str | None], of: str, **names: str | None) -> Any:
+def _list(doc: str, *, normalized: Callable[[str], str | None], of: str, **names: Any) -> Any:
     """Declare a list of texts *of* a kind, which *normalized* returns in one form, or None to refuse them."""
 
     def convert(values: Any) -> Any:
@@ -220,9 +255,16 @@ def _named(_cls: type, fields: "list[attrs.Attribute[Any]]") -> "list[attrs.Attr
     return named
 
 
-def _secret(doc: str, env: str) -> Any:
-    hidden: Any = {"converter": _optional, "repr": lambda key: repr(key and "***")}
-    return _setting(doc, env=env, option=None, **hidden)
+def _secret(doc: str, env: str, *, may_be_blank: bool = True) -> Any:
+    return _setting(
+        doc,
+        env=env,
+        option=None,
+        may_be_blank=may_be_blank,
+        converter=_optional if may_be_blank else _trimmed,
+        validator=_check_header_value,
+        repr=lambda key: repr(key and "***"),
+    )
 
 
 def _default_of(operation: Operation[Any], name: str, **given: Any) -> Any:
@@ -246,10 +288,12 @@ def _read_environment(cls: type, env: Mapping[str, str | None]) -> dict[str, Any
     found: dict[str, Any] = {}
     for field in attrs.fields(cls):
         name = field.metadata.get("env")
-        text = trim(env.get(name) or "") if name else ""
-        value = field.metadata["parse"](text) if text else attrs.NOTHING
-        if value is not attrs.NOTHING:
-            found[field.name] = value
+        given = env.get(name) if name else None
+        text = trim(given or "")
+        if text or (given is not None and not field.metadata["may_be_blank"]):
+            value = field.metadata["parse"](text)
+            if value is not attrs.NOTHING:
+                found[field.name] = value
     return found
 
 
@@ -314,6 +358,12 @@ class ServerSettings(Paths, _FromEnvironment):
         env="NAVAI_CORS_ORIGIN",
         option="--cors-origin",
     )
+    cors_headers: Sequence[str] = _list(
+        "Request headers that these pages may send, beside those of the contract and of W3C Trace Context; "
+        "* allows all.",
+        normalized=header_pattern,
+        of="header names, such as X-Session-Id, or *",
+    )
     inspector: bool | None = _switch(
         "Whether to serve the inspector at /navai/, for development; if None, with --demo and --reload.",
         default=None,
@@ -321,6 +371,7 @@ class ServerSettings(Paths, _FromEnvironment):
     access_token: str | None = _secret(
         "The bearer token of requests; only /health, preflights and the inspector's page need none.",
         env="NAVAI_ACCESS_TOKEN",
+        may_be_blank=False,  # a token that was lost on its way here must not open the server
     )
 
     @property
@@ -341,6 +392,7 @@ class SettingsKeywords(PathOptions, total=False):
     body_timeout: float
     allowed_hosts: Sequence[str]
     cors_origins: Sequence[str]
+    cors_headers: Sequence[str]
     inspector: bool | None
     access_token: str | None
 
@@ -493,6 +545,11 @@ class ProcessSettings(_FromEnvironment):
     )
     demo: bool = _switch(
         "Serve sample functions, and client secrets that open no session.", default=False, env=None
+    )
+    allow_anonymous: bool = _switch(
+        "Start on an address that others reach with the backend's own key, although no access token is set: "
+        "everyone who reaches it can then call functions and mint client secrets.",
+        default=False,
     )
     access_log: bool = _switch("Write a log line for each response.", default=True)
     drain_delay: int = _count(
