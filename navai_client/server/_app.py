@@ -214,7 +214,7 @@ class NavaiBackend:
             return
         began = time.perf_counter()
         headers = dict(scope["headers"])
-        request = BackendRequest(scope["method"], _path_of(scope), headers, self._request_id(headers))
+        request = BackendRequest(scope["method"], self._path_of(scope), headers, self._request_id(headers))
         body = b""
         try:
             response = self.router.refuse(request)
@@ -253,6 +253,18 @@ class NavaiBackend:
             await send({"type": "websocket.close", "code": 1000})
         else:
             raise ValueError(f"A Navai backend does not serve {protocol!r}.")
+
+    def _path_of(self, scope: Scope) -> str:
+        """Return the path below the mount point.
+
+        A server with a root path puts it before every path. A proxy that has not removed it sends it, too.
+        """
+        path: str = scope["path"]
+        root: str = scope.get("root_path", "")
+        if not root:
+            return path
+        path = _below(root, path)
+        return path if self.router.serves(path) else _below(root, path)
 
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-request-id")
@@ -313,10 +325,8 @@ class NavaiBackend:
                 return
 
 
-def _path_of(scope: Scope) -> str:
-    """Return the path below the mount point."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
-    if root and path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
+def _below(root: str, path: str) -> str:
+    """Return the part of *path* below *root*; a path that is not below it, as it is."""
+    if path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :] or "/"
     return path

@@ -119,6 +119,10 @@ class Router:
             self._add_inspector(recent_calls)
         self._listing = (-1, BackendResponse(500))  # as of a version of the registry
 
+    def serves(self, path: str) -> bool:
+        """Return whether *path* has a route."""
+        return path in self._routes
+
     def refuse(self, request: BackendRequest) -> BackendResponse | None:
         """Return the response to *request* if its body is not needed for it, else None."""
         route = self._routes.get(request.path)

@@ -1,6 +1,7 @@
 """Serving a backend with uvicorn: the socket, the line that names the URL, workers, reload and stop."""
 
 import asyncio
+import errno
 import functools
 import gc
 import ipaddress
@@ -55,8 +56,10 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
     base = Path(backend.settings.functions_base_dir or ".")
     if not base.is_dir():
         raise ServeError(f"The base directory {base} does not exist.")
-    listener = bind(process.host, process.port)
-    if is_loopback(listener):
+    listener = bind(process.host, process.port) if process.uds is None else bind_unix(Path(process.uds))
+    if listener.family == socket.AF_UNIX:
+        pass  # neither the pages of a browser nor other machines reach it
+    elif is_loopback(listener):
         settings = {**settings, "allowed_hosts": (*LOOPBACK_HOSTS, *backend.settings.allowed_hosts)}
     elif not process.allow_anonymous:
         _refuse_anonymous(backend, url_of(listener))
@@ -69,6 +72,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         workers=process.workers,
         http=OneWriteProtocol,
         # Nothing here uses the client's address and scheme.
+        root_path=process.root_path,
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=process.grace + _CLEANUP_S,
@@ -175,15 +179,45 @@ def bind(host: str, port: int) -> socket.socket:
         ServeError: That is not possible; the message says why.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
-        # The system's own message; Python's would repeat the address.
-        number = error.errno if isinstance(error, OSError) else None
-        reason = os.strerror(number) if number and number > 0 else str(error)
-        raise ServeError(f"Cannot listen on {host}:{port}: {reason}.") from None
+        raise _cannot_listen(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", error) from None
     listener.set_inheritable(True)
     return listener
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """Listen on a Unix socket at *path*, in place of one that nobody listens on any more.
+
+    Raises:
+        ServeError: That is not possible; the message says why.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket() and _is_stale(path):
+            path.unlink()
+        listener.bind(str(path))
+        path.chmod(0o666)  # as uvicorn's: the proxy runs as another user; the folder says who may enter
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(str(path), error) from None
+    listener.set_inheritable(True)
+    return listener
+
+
+def _is_stale(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(path)) == errno.ECONNREFUSED
+
+
+def _cannot_listen(where: str, error: OSError | UnicodeError) -> ServeError:
+    # The system's own message; Python's would repeat the address.
+    number = error.errno if isinstance(error, OSError) else None
+    reason = os.strerror(number) if number and number > 0 else str(error)
+    return ServeError(f"Cannot listen on {where}: {reason}.")
 
 
 def is_loopback(listener: socket.socket) -> bool:
@@ -192,7 +226,9 @@ def is_loopback(listener: socket.socket) -> bool:
 
 
 def url_of(listener: socket.socket) -> str:
-    """Return the URL of *listener*."""
+    """Return the URL of *listener*, or ``unix:`` and its path."""
+    if listener.family == socket.AF_UNIX:
+        return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

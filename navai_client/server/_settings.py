@@ -100,6 +100,25 @@ def _trimmed(value: str | None) -> str | None:
     return trim(value) if isinstance(value, str) else value
 
 
+def _host(host: str) -> str:
+    return trim(host).removeprefix("[").removesuffix("]")
+
+
+def _check_host(_: object, attribute: "attrs.Attribute[str]", host: str) -> None:
+    if not host:
+        _refuse(attribute, "an address, such as 127.0.0.1, ::1, 0.0.0.0 or ::", host)
+
+
+def _root_path(path: str) -> str:
+    segments = trim(path).strip("/")
+    return f"/{segments}" if segments else ""
+
+
+def _check_root_path(_: object, attribute: "attrs.Attribute[str]", path: str) -> None:
+    if not re.fullmatch(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*", path):  # RFC 3986, section 3.3, decoded
+        _refuse(attribute, "a path such as /api, without query and escapes", path)
+
+
 def _base_url(url: str) -> str:
     return trim(url).rstrip("/")
 
@@ -533,9 +552,24 @@ class BackendOptions(_FromEnvironment):
 class ProcessSettings(_FromEnvironment):
     """How ``python -m navai_client.server`` listens, runs and stops."""
 
-    host: str = _setting("The address to listen on.", default="127.0.0.1")
+    host: str = _setting(
+        "The address to listen on; :: takes IPv4, too.",
+        default="127.0.0.1",
+        converter=_host,
+        validator=_check_host,
+    )
     port: int = _count(
         "The port to listen on; 0 takes a free one.", default=3000, least=0, most=65535, env="PORT"
+    )
+    uds: str | None = _setting(
+        "The path of a Unix socket to listen on, not host and port. Who may enter its folder may connect.",
+        converter=_optional,
+    )
+    root_path: str = _setting(
+        "The path below which a proxy serves the backend, such as /api, whether the proxy removes it or not.",
+        default="",
+        converter=_root_path,
+        validator=_check_root_path,
     )
     workers: int = _count(
         "The number of processes; each has its own functions and idempotency keys.", default=1
