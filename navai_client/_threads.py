@@ -20,7 +20,8 @@ from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
+from weakref import WeakSet
 
 from attrs import Factory, define
 
@@ -223,10 +224,24 @@ def on_this_loop(function: Callable[..., object]) -> Callable[..., None]:
 _unlimited = CallThreads(math.inf)
 
 
+class _Heir(Protocol):
+    def forget_parent(self) -> None: ...
+
+
+_heirs: Final[WeakSet[_Heir]] = WeakSet()
+
+
+def forgets_parent(heir: _Heir) -> None:
+    """Let ``heir.forget_parent()`` be called in each child of fork()."""
+    _heirs.add(heir)
+
+
 def _forget_threads() -> None:
     """A child of fork() has none of the threads of its parent."""
     global _unlimited  # noqa: PLW0603 - its lock may have been held at the moment of the fork
     _unlimited = CallThreads(math.inf)
+    for heir in list(_heirs):
+        heir.forget_parent()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()

@@ -16,7 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, final
 from attrs import evolve
 
 from navai_client._abandoned import BackgroundTasks
-from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets
+from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets, checked_leeway
 from navai_client.config import (
     USE_CLIENT_DEFAULT,
     CallOptions,
@@ -29,7 +29,7 @@ from navai_client.config import (
     resolve_headers,
     resolve_paths,
 )
-from navai_client.errors import NavaiConfigError, NavaiStateError
+from navai_client.errors import NavaiConfigError, NavaiError, NavaiStateError
 from navai_client.instrumentation import (
     Instrumentation,
     Observation,
@@ -182,6 +182,10 @@ class _Client(ABC, Generic[AnyTransport]):
         Args:
             leeway: Seconds that a secret must have left.
             session: As for ``create_client_secret``.
+
+        Raises:
+            NavaiConfigError: If *leeway* or a setting of the calls cannot work.
+            NavaiPayloadError: If an option of the session cannot be sent.
         """
 
     def list_functions(
@@ -285,6 +289,18 @@ class _Client(ABC, Generic[AnyTransport]):
             raise TypeError(f"unexpected keyword argument {next(iter(options))!r}; there are {names}")
         return settings
 
+    def _check_secrets(self, leeway: float, session: Any) -> None:
+        """Raise what is wrong with the arguments of ``client_secrets``; no frame then keeps the *session*."""
+        given = dict(session)
+        try:
+            checked_leeway(leeway)
+            self._settings_of(given.pop("timeout", USE_CLIENT_DEFAULT), given)
+            self._calls.prepare(CREATE_CLIENT_SECRET, given)
+        except (NavaiError, TypeError):
+            given.clear()
+            session.clear()
+            raise
+
     def _exchange(
         self, invocation: Invocation[T], settings: CallSettings, headers: ClientHeaders
     ) -> Exchange[T]:
@@ -370,6 +386,7 @@ class NavaiBackendClient(_Client[Transport]):
         return self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), settings)
 
     def client_secrets(self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]) -> ClientSecrets:
+        self._check_secrets(leeway, session)
         return ClientSecrets(partial(self.create_client_secret, **session), leeway)
 
     def list_functions(
@@ -453,6 +470,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
     def client_secrets(
         self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]
     ) -> AsyncClientSecrets:
+        self._check_secrets(leeway, session)
         return AsyncClientSecrets(partial(self.create_client_secret, **session), leeway, self._background)
 
     async def list_functions(

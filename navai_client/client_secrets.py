@@ -1,38 +1,78 @@
 """Sources of client secrets: a secret is minted when none is valid, once for all concurrent callers."""
 
+import asyncio
 import copy
+import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, final
+from typing import Any, Final, final
 
 from navai_client._abandoned import BackgroundTasks
+from navai_client._threads import forgets_parent
+from navai_client.errors import NavaiConfigError
 from navai_client.models import ClientSecret
-
-if TYPE_CHECKING:
-    import asyncio
 
 __all__ = ["AsyncClientSecrets", "ClientSecrets"]
 
+# Clocks that differ by less count as equal: Date has whole seconds, and a response takes time to arrive.
+_SAME_TIME: Final = 5.0  # seconds
+_LONGEST_LIFE: Final = 7200.0  # seconds, of OpenAI's API; a Date that shows a longer one is wrong itself
+_log: Final = logging.getLogger("navai_client")
+
+
+def checked_leeway(leeway: Any) -> float:
+    """Return *leeway*.
+
+    Raises:
+        NavaiConfigError: If it is not a number of seconds.
+    """
+    if isinstance(leeway, bool) or not isinstance(leeway, int | float) or not leeway >= 0:
+        raise NavaiConfigError(f"leeway (seconds) must be a number, 0 or more; it is {leeway!r}.")
+    return leeway
+
 
 class _SecretCache:
-    """The latest client secret, while it is valid for longer than *leeway*, in seconds."""
+    """The latest client secret, while it is valid for longer than *leeway*, in seconds.
+
+    The backend's clock counts: the ``Date`` of its responses (RFC 9110, section 6.6.1) shows how far that of
+    this machine is ahead.
+    """
 
     def __init__(self, leeway: float, unix_time: Callable[[], float]) -> None:
-        self._leeway = leeway
+        self._leeway = checked_leeway(leeway)
         self._unix_time = unix_time
         self._secret: ClientSecret | None = None
+        self._ahead = 0.0  # seconds
+        self._has_warned = False
 
     def recall(self) -> ClientSecret | None:
         secret = self._secret
-        if secret is None or secret.is_expired(leeway=self._leeway, now=self._unix_time()):
+        if secret is None or secret.is_expired(leeway=self._leeway, now=self._unix_time() - self._ahead):
             return None
         return secret
 
     def remember(self, secret: ClientSecret) -> None:
         """Keep *secret*, unless its lifetime is unknown."""
-        self._secret = secret if secret.expires_at is not None else None
+        issued_at, expires_at = secret.issued_at, secret.expires_at
+        if issued_at is not None and expires_at is not None and 0 < expires_at - issued_at <= _LONGEST_LIFE:
+            ahead = self._unix_time() - issued_at
+            self._ahead = 0.0 if abs(ahead) < _SAME_TIME else ahead
+        if self._ahead and not self._has_warned:
+            self._has_warned = True
+            _log.warning(
+                "Set this machine's clock: it is %d s %s the backend's, by which client secrets expire.",
+                round(abs(self._ahead)),
+                "ahead of" if self._ahead > 0 else "behind",
+            )
+        self._secret = secret if expires_at is not None else None
+
+    def forget(self, refused: ClientSecret | str | None) -> None:
+        """Drop the secret, unless another one was *refused*."""
+        secret = self._secret
+        if secret is not None and refused in (None, secret, secret.value):
+            self._secret = None
 
 
 @final
@@ -52,6 +92,11 @@ class ClientSecrets:
     ) -> None:
         self._mint = mint
         self._cache = _SecretCache(leeway, unix_time)
+        self.forget_parent()
+        forgets_parent(self)
+
+    def forget_parent(self) -> None:
+        """Wait for no thread of the parent process after fork(): there is none of them in a child."""
         self._lock = threading.Lock()
         self._minting: Future[ClientSecret | None] | None = None
 
@@ -80,7 +125,7 @@ class ClientSecrets:
             if shared is not None:
                 return shared
 
-    def _lead(self, minting: "Future[ClientSecret | None]") -> ClientSecret:
+    def _lead(self, minting: Future[ClientSecret | None]) -> ClientSecret:
         try:
             secret = self._mint()
             self._cache.remember(secret)
@@ -95,6 +140,14 @@ class ClientSecrets:
         self._minting = None
         minting.set_result(secret)
         return secret
+
+    def invalidate(self, refused: ClientSecret | str | None = None) -> None:
+        """Drop the secret, so that the next call mints another: after OpenAI has refused it, for example.
+
+        Args:
+            refused: The secret, or its value, that was refused. If the source has a newer one, that is kept.
+        """
+        self._cache.forget(refused)
 
     def __call__(self) -> str:
         """Return the value of a valid secret."""
@@ -137,7 +190,7 @@ class AsyncClientSecrets:
         """
         if (secret := self._cache.recall()) is not None:
             return secret
-        if self._minting is None:
+        if self._minting is None or self._minting.get_loop() is not asyncio.get_running_loop():
             self._minting = self._background.start(self._lead(), "create_client_secret")
         return await self._background.result(self._minting)
 
@@ -147,7 +200,12 @@ class AsyncClientSecrets:
             self._cache.remember(secret)
             return secret
         finally:
-            self._minting = None
+            if self._minting is asyncio.current_task():
+                self._minting = None
+
+    def invalidate(self, refused: ClientSecret | str | None = None) -> None:
+        """Drop the secret, as ``ClientSecrets.invalidate`` does."""
+        self._cache.forget(refused)
 
     async def __call__(self) -> str:
         """Return the value of a valid secret."""

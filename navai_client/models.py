@@ -29,11 +29,14 @@ class ClientSecret:
         expires_at: When it expires, in seconds since the Unix epoch, or None if the backend did not say.
         speech_provider: What speaks: ``openai`` (the Realtime session itself) or ``elevenlabs`` (call
             ``synthesize_speech`` with each text).
+        issued_at: When the backend sent it, by the backend's own clock (``Date``), in seconds since the Unix
+            epoch, or None if it did not say. It does not count in comparisons.
     """
 
     value: str = field(repr=mask)
     expires_at: float | None = None
     speech_provider: str = "openai"
+    issued_at: float | None = field(default=None, eq=False, repr=False)
 
     def expires_in(self, *, now: float | None = None) -> float:
         """Return the seconds until the secret expires: negative afterwards, infinite if that is unknown.

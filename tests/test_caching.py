@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -154,6 +156,7 @@ class Mint:
     def __init__(self) -> None:
         self.now = 1000.0
         self.ttl: float | None = 600.0
+        self.ahead: float | None = None  # seconds by which ``now`` is ahead of the backend's clock, if known
         self.minted = 0
         self.error: Exception | None = None
 
@@ -161,8 +164,10 @@ class Mint:
         self.minted += 1
         if self.error is not None:
             raise self.error
-        expires_at = None if self.ttl is None else self.now + self.ttl
-        return ClientSecret(value=f"{VALUE}{self.minted}", expires_at=expires_at)
+        theirs = self.now - (self.ahead or 0.0)
+        expires_at = None if self.ttl is None else theirs + self.ttl
+        issued_at = None if self.ahead is None else theirs
+        return ClientSecret(value=f"{VALUE}{self.minted}", expires_at=expires_at, issued_at=issued_at)
 
     async def later(self) -> ClientSecret:
         await asyncio.sleep(0)
@@ -174,14 +179,20 @@ def mint() -> Mint:
     return Mint()
 
 
-@pytest.fixture(params=["sync", "async"])
-def get(request: pytest.FixtureRequest, mint: Mint) -> Iterator[Callable[[], ClientSecret]]:
+@pytest.fixture
+def source(kind: str, mint: Mint) -> ClientSecrets | AsyncClientSecrets:
+    if kind == "sync":
+        return ClientSecrets(mint, leeway=30, unix_time=lambda: mint.now)
+    return AsyncClientSecrets(mint.later, 30, background(), unix_time=lambda: mint.now)
+
+
+@pytest.fixture
+def get(source: ClientSecrets | AsyncClientSecrets) -> Iterator[Callable[[], ClientSecret]]:
     """``get()`` of a source of either kind."""
-    if request.param == "sync":
-        yield ClientSecrets(mint, leeway=30, unix_time=lambda: mint.now).get
+    if isinstance(source, ClientSecrets):
+        yield source.get
         return
     with asyncio.Runner() as runner:
-        source = AsyncClientSecrets(mint.later, 30, background(), unix_time=lambda: mint.now)
         yield lambda: runner.run(source.get())
 
 
@@ -208,6 +219,65 @@ def test_after_a_failure_the_next_call_tries_again(get: Callable[[], ClientSecre
         get()
     mint.error = None
     assert get().value == f"{VALUE}2"
+
+
+@pytest.mark.parametrize("ahead", [900, 3, -3, -1200])
+def test_secrets_are_valid_by_the_backends_clock(
+    get: Callable[[], ClientSecret], mint: Mint, ahead: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    mint.ahead = ahead
+    first = get()
+    mint.now += 560
+    assert get() is first
+    mint.now += 20
+    assert get() is not first
+    assert mint.minted == 2
+    warned = [record.getMessage() for record in caplog.records]
+    if abs(ahead) < 5:  # Date has whole seconds, and a response takes its time
+        assert not warned
+    else:
+        (warning,) = warned  # one for two mintings
+        assert f"{abs(ahead)} s {'ahead of' if ahead > 0 else 'behind'} the backend's" in warning
+
+
+def test_a_difference_of_clocks_lasts_until_a_response_shows_another(
+    get: Callable[[], ClientSecret], mint: Mint
+) -> None:
+    mint.ahead, mint.ttl = 900, 10
+    get()
+    mint.ahead, mint.ttl = 0, 600  # the clock was set
+    first = get()
+    mint.now += 560
+    assert get() is first
+
+
+def test_a_secret_that_was_refused_is_dropped(
+    source: Any, get: Callable[[], ClientSecret], mint: Mint
+) -> None:
+    first = get()
+    source.invalidate(first)
+    second = get()
+    assert second is not first
+    source.invalidate(first)  # late: a newer one is there
+    source.invalidate(first.value)
+    assert get() is second
+    source.invalidate(second.value)
+    third = get()
+    assert third is not second
+    source.invalidate()
+    source.invalidate()
+    assert get() is not third
+    assert mint.minted == 4
+
+
+@pytest.mark.parametrize("leeway", ["30", None, True, -1, float("nan")])
+def test_a_leeway_that_is_no_number_of_seconds_is_refused(kind: str, mint: Mint, leeway: Any) -> None:
+    make: dict[str, Callable[[], object]] = {
+        "sync": lambda: ClientSecrets(mint, leeway),
+        "async": lambda: AsyncClientSecrets(mint.later, leeway, background()),
+    }
+    with pytest.raises(NavaiConfigError, match="leeway"):
+        make[kind]()
 
 
 class Gate:
@@ -254,6 +324,56 @@ def test_threads_that_ask_at_the_same_time_share_one_minting() -> None:
     gate = Gate()
     assert ask_in_threads(ClientSecrets(gate, leeway=30), gate, 8) == [VALUE] * 8
     assert gate.minted == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork() here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_child_of_fork_mints_for_itself_whatever_threads_of_its_parent_do() -> None:
+    gate = Gate()
+    source = ClientSecrets(gate, leeway=30)
+    leader = threading.Thread(target=source.get)
+    leader.start()
+    assert gate.entered.wait(10)
+    with source._lock:  # as another thread may hold it at that moment
+        child = os.fork()
+    if child == 0:  # pragma: no cover - not measured in there
+        signal.alarm(10)
+        gate.open.set()
+        os._exit(0 if source.get().value == VALUE and gate.minted == 2 else 1)
+    _, status = os.waitpid(child, 0)
+    gate.open.set()
+    leader.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert gate.minted == 1
+
+
+def test_a_minting_that_ended_with_its_event_loop_blocks_no_other() -> None:
+    entered = 0
+
+    async def mint() -> ClientSecret:
+        nonlocal entered
+        entered += 1
+        if entered == 1:
+            await asyncio.Event().wait()
+        return ClientSecret(value=VALUE, expires_at=time.time() + 600)
+
+    source = AsyncClientSecrets(mint, 30, background())
+    loop = asyncio.new_event_loop()
+    waiting = loop.create_task(source.get())
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+
+    async def main() -> None:
+        async with asyncio.timeout(10):
+            assert (await source.get()).value == VALUE
+
+    asyncio.run(main())
+    waiting.cancel()
+    loop.run_until_complete(asyncio.wait(asyncio.all_tasks(loop), timeout=0))
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
 
 
 def test_an_interrupted_minting_thread_does_not_affect_the_others() -> None:

@@ -19,6 +19,7 @@ import trustme
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiStateError
 from navai_client.transports import Call, Transport
 from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
+from navai_client.transports._network import AsyncConnection
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 from navai_client.wire._values import Request, Response, TransportFailure
 from tests.faults.backend import LoopBackend
@@ -231,6 +232,13 @@ def test_connections_are_closed_with_an_event_loop_whose_client_was_not_closed(
             thread.join(5)
             assert not thread.is_alive()
     assert not caplog.records
+
+
+def test_a_connection_that_was_never_opened_can_be_ended_after_its_event_loop() -> None:
+    async def make() -> AsyncConnection:
+        return AsyncConnection()
+
+    assert asyncio.run(make()).end() is None
 
 
 def test_another_event_loop_cannot_close_a_client_whose_own_goes_on() -> None:

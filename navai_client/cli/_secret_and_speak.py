@@ -86,7 +86,7 @@ def _expiry(minted: ClientSecret) -> str:
         moment = None
     if moment is None:
         return "unknown"
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}, in {round(minted.expires_in())} s"
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}, in {round(minted.expires_in(now=minted.issued_at))} s"
 
 
 @click.command(cls=BackendCommand)

@@ -7,14 +7,13 @@ through all its connections at each call. Here a call that ends badly costs its 
 import asyncio
 import contextlib
 import functools
-import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, Protocol, TypeVar
-from weakref import WeakSet
 
+from navai_client._threads import forgets_parent
 from navai_client.transports import Call
 from navai_client.transports._connecting import Origin, Target
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
@@ -148,7 +147,7 @@ class Pool:
         self._idle: _Idle[SyncConnection] = _Idle(lambda connection: connection.close())
         self._targets = _Targets()
         self._slots = _new_slots()
-        _inherited.add(self)
+        forgets_parent(self)
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* on a connection; see ``Transport``."""
@@ -255,15 +254,3 @@ class AsyncPool:
         if gone is not None and not gone.done():
             self._ending[gone] = connection
             gone.add_done_callback(lambda gone: self._ending.pop(gone, None))
-
-
-_inherited: Final[WeakSet[Pool]] = WeakSet()
-
-
-def _forget_parents() -> None:
-    for pool in list(_inherited):
-        pool.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
-    os.register_at_fork(after_in_child=_forget_parents)

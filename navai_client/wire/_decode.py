@@ -8,6 +8,8 @@ says, with invalid bytes replaced and a byte order mark dropped; JSON is strict;
 import binascii
 import json
 import math
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn
 from urllib.parse import urlsplit
 
@@ -40,15 +42,26 @@ def trim(text: str) -> str:
     return text.strip(_WHITE_SPACE)
 
 
+def http_date(text: str) -> float | None:
+    """Return the seconds since the Unix epoch that *text* names (RFC 9110, section 5.6.7), or None."""
+    try:
+        when = parsedate_to_datetime(text)
+        if when.tzinfo is None:  # the obsolete asctime form names no zone and means GMT
+            when = when.replace(tzinfo=UTC)
+        return when.timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
 def client_secret(response: Response) -> ClientSecret:
     """Read the response to a request for a client secret."""
-    secret = _client_secret(_parse_success(response))
+    secret = _client_secret(_parse_success(response), http_date(response.headers.get("date", "")))
     if secret is None:  # raised here, where no variable of the frame holds what may be a secret
         raise InvalidResponseError("Invalid client-secret response.", status_code=response.status)
     return secret
 
 
-def _client_secret(payload: Any) -> ClientSecret | None:
+def _client_secret(payload: Any, issued_at: float | None) -> ClientSecret | None:
     if not isinstance(payload, dict) or not isinstance(value := payload.get("value"), str):
         return None
     expires_at = payload.get("expires_at")
@@ -59,6 +72,7 @@ def _client_secret(payload: Any) -> ClientSecret | None:
         speech_provider=(
             "elevenlabs" if isinstance(speech, dict) and speech.get("provider") == "elevenlabs" else "openai"
         ),
+        issued_at=issued_at,
     )
 
 

@@ -4,14 +4,12 @@ import random
 import re
 import time
 from collections.abc import Callable, Collection, Iterable
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, final
 
 from attrs import Attribute, field, frozen
 
 from navai_client.errors import NavaiConfigError
-from navai_client.wire._decode import trim
+from navai_client.wire._decode import http_date, trim
 from navai_client.wire._values import Response, TransportFailure
 
 _DOUBLINGS: Final = 40  # after which any backoff is at its longest; more would overflow a float
@@ -108,10 +106,5 @@ class RetryPolicy:
         value = trim(response.headers.get("retry-after", ""))
         if _NUMBER.fullmatch(value):
             return float(value)
-        try:
-            when = parsedate_to_datetime(value)
-            if when.tzinfo is None:  # the obsolete asctime form names no zone and means GMT (RFC 9110, 5.6.7)
-                when = when.replace(tzinfo=UTC)
-            return max(0.0, when.timestamp() - self.unix_time())
-        except (ValueError, OverflowError):
-            return None
+        when = http_date(value)
+        return None if when is None else max(0.0, when - self.unix_time())

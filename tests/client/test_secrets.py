@@ -2,6 +2,8 @@
 
 import json
 import logging
+import time
+from email.utils import formatdate
 from typing import Any
 
 import httpx
@@ -12,6 +14,7 @@ from navai_client import (
     NavaiConfigError,
     NavaiError,
     NavaiHTTPError,
+    NavaiPayloadError,
     NavaiTransportError,
 )
 from tests.backends import BASE, RAISING, SECRET, Backend, Clients, answer, call, shown_by
@@ -229,6 +232,70 @@ class TestCachedClientSecrets:
         with pytest.raises(NavaiHTTPError, match=r"(?m)^no$"):
             secrets.get()
         assert secrets.get().value == "ek"
+
+    @pytest.mark.parametrize("ahead", [15 * 60, -20 * 60])
+    def test_a_wrong_clock_neither_mints_for_each_call_nor_hands_out_dead_secrets(
+        self, clients: Clients, caplog: pytest.LogCaptureFixture, ahead: float
+    ) -> None:
+        theirs = time.time() - ahead  # the backend's clock, which the client's is ahead of
+        date = {"Date": formatdate(theirs, usegmt=True)}
+        fresh = answer({"value": "ek_fresh", "expires_at": theirs + 600}, headers=date)
+        nearly_dead = answer({"value": "ek_old", "expires_at": theirs + 25}, headers=date)
+        backend = Backend(nearly_dead, fresh)
+        secrets = clients.make(backend, BASE).client_secrets()
+        assert secrets.get().issued_at == int(theirs)
+        assert [secrets(), secrets(), secrets()] == ["ek_fresh"] * 3
+        assert len(backend.requests) == 2
+        (warning,) = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert "Set this machine's clock" in warning
+
+    @pytest.mark.parametrize(
+        ("date", "is_date"),
+        [
+            ("", False),
+            ("yesterday", False),
+            ("9" * 400, False),
+            ("Thu, 01 Jan 1970 00:00:01 GMT", True),  # of a machine without a clock
+            ("Fri, 31 Dec 9999 23:59:59 GMT", True),
+        ],
+    )
+    def test_a_date_that_cannot_be_right_is_ignored(
+        self, clients: Clients, date: str, is_date: bool, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        dead = answer({"value": "ek_dead", "expires_at": time.time() + 25}, headers={"Date": date})
+        fresh = answer({"value": "ek", "expires_at": time.time() + 600}, headers={"Date": date})
+        secrets = clients.make(Backend(dead, fresh), BASE).client_secrets()
+        assert (secrets.get().issued_at is not None) == is_date
+        assert [secrets(), secrets()] == ["ek", "ek"]
+        assert not [each for each in caplog.records if each.levelname == "WARNING"]
+
+    def test_a_secret_that_openai_refused_is_replaced(self, clients: Clients) -> None:
+        backend = Backend(*(answer({"value": f"ek_{each}", "expires_at": 1e12}) for each in "ab"))
+        secrets = clients.make(backend, BASE).client_secrets()
+        refused = secrets.get()
+        secrets._real.invalidate(refused)
+        assert secrets() == "ek_b"
+
+    @pytest.mark.parametrize(
+        ("options", "error"),
+        [
+            ({"leeway": "30"}, NavaiConfigError),
+            ({"leeway": -1}, NavaiConfigError),
+            ({"modell": "x"}, TypeError),
+            ({"voice": 5}, NavaiPayloadError),
+            ({"max_retries": -1}, NavaiConfigError),
+            ({"headers": {"Bad Name": "x"}}, NavaiConfigError),
+        ],
+    )
+    def test_options_that_cannot_work_are_refused_when_the_source_is_made(
+        self, clients: Clients, options: dict[str, Any], error: type[Exception]
+    ) -> None:
+        backend = Backend(answer({"value": "ek"}))
+        client = clients.make(backend, BASE)
+        with pytest.raises(error, match=next(iter(options)).split("s")[0]) as caught:
+            client.client_secrets(api_key=TestSecrets.KEY, **options)
+        assert TestSecrets.KEY not in shown_by(caught.value)  # type: ignore[arg-type]
+        assert not backend.requests
 
     def test_no_frame_of_the_package_has_the_key_when_minting_fails(self, clients: Clients) -> None:
         secrets = clients.make(Backend(answer(b"no", 401)), BASE).client_secrets(api_key=TestSecrets.KEY)

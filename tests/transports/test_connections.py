@@ -15,7 +15,7 @@ import pytest
 import trustme
 import uvloop
 
-from navai_client import AsyncNavaiBackendClient, NavaiTimeoutError, NavaiTransportError
+from navai_client import AsyncNavaiBackendClient, NavaiTimeoutError, NavaiTransportError, _threads
 from navai_client.integrations.toolset import Toolset
 from navai_client.models import BackendFunction, FunctionList
 from navai_client.transports import Call, _connecting, _pool
@@ -152,7 +152,7 @@ def test_forgetting_the_parent_drops_connections_and_frees_all_slots(
         transport = client.real._transport
         for _ in range(100):
             transport._slots.get()
-        _pool._forget_parents()
+        _threads._forget_threads()
         assert not waiting(transport)
         assert client.execute_function("f", 2) == 2
     assert backend.connections == 2
