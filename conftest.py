@@ -33,6 +33,9 @@ pytest_collect_file = Sybil(
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# No load balancer waits for the servers of tests to fail their readiness.
+os.environ.setdefault("NAVAI_DRAIN_DELAY", "0")
+
 # In a parallel run, the tests of each of these folders stay in one process: they share Node, Chromium or the
 # agent SDK, which take seconds to start. So do the blocks of a document: each continues the one before.
 ONE_PROCESS = ("tests/interop", "tests/inspector", "examples/restaurant")

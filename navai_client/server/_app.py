@@ -21,6 +21,7 @@ from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import AccessLog, AccessRecords
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
+from navai_client.server._disconnects import Disconnects, Receive
 from navai_client.server._execution import Invoker
 from navai_client.server._http import BackendRequest, BackendResponse, error_response
 from navai_client.server._inspector._recent import RecentCalls
@@ -30,13 +31,13 @@ from navai_client.server._upstream import UpstreamServices
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _F = TypeVar("_F")
 
 # Ids that are safe in a log line: UUIDs, trace ids, base64. Other ids are replaced.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
+_CLIENT_HAS_GONE: Final = 499  # nginx's status in its log, for a request that got no response
 _WITHOUT_BODY: Final = (204, 304)  # RFC 9110, section 6.4.1
 _MODELS_WITH_AN_END: Final = frozenset(
     {"gpt-realtime", "gpt-realtime-2025-08-28", "gpt-realtime-mini", "gpt-realtime-mini-2025-12-15"}
@@ -100,6 +101,7 @@ class NavaiBackend:
             self.settings = attrs.evolve(self.settings, inspector=demo)
         self.access_log = access_log
         self.draining = False
+        self._disconnects = Disconnects()
         self._base_dir = Path(self.settings.functions_base_dir or ".").resolve()
         self._loaded = not (discover and self.settings.include_functions_routes)
         self._demo = demo
@@ -224,13 +226,16 @@ class NavaiBackend:
                     response = received
                 else:
                     body = received
-                    response = await self.router.respond(request, body)
+                    response = await self._respond(request, body, receive)
         except _DisconnectedError:
-            return
+            response = None
         except Exception:  # noqa: BLE001 - the outer boundary: a defect of the server fails one request, not the process
             _log.exception("Request %s failed.", request.request_id)
             response = error_response(500, "Internal server error.")
-        await self._send(request, response, send)
+        if response is None:
+            response = BackendResponse(_CLIENT_HAS_GONE)
+        else:
+            await self._send(request, response, send)
         if self.access_log is not None:
             self.access_log.write(request, response, time.perf_counter() - began)
         if self.recent_calls is not None:
@@ -300,6 +305,18 @@ class NavaiBackend:
                     message = await receive()
         except TimeoutError:
             return error_response(408, "Request body did not arrive in time.", (b"connection", b"close"))
+
+    async def _respond(self, request: BackendRequest, body: bytes, receive: Receive) -> BackendResponse:
+        """Respond to *request*, unless its client goes away before."""
+        task = asyncio.current_task()
+        if request.method != "POST" or task is None:
+            return await self.router.respond(request, body)
+        self._disconnects.add(task, receive)
+        try:
+            return await self.router.respond(request, body)
+        finally:
+            if self._disconnects.remove(task):
+                raise _DisconnectedError
 
     async def _send(self, request: BackendRequest, response: BackendResponse, send: Send) -> None:
         headers = [

@@ -51,7 +51,7 @@ class RunningCall(msgspec.Struct, eq=False):
         context: The function's context, if it takes one.
         running: The running calls, which include this one until it ends.
         outcome: Its result or failure, once it has ended.
-        begun: Whether its function has begun, on the event loop.
+        begun: Whether its function has begun; in a thread, this is known once it was told to stop.
         stopped: What a call that was told to stop ends with, unless it has a result nevertheless.
         timeout: Seconds that it may take.
         deadline: When its callers are answered at the latest, on the clock of the event loop.
@@ -106,6 +106,7 @@ class RunningCall(msgspec.Struct, eq=False):
             self.task.add_done_callback(lambda _: self.end(failure if self.begun else unbegun))
             self.task.cancel()
         elif self.abandon is not None and self.abandon():
+            self.begun = True
             self.stopped = failure
             self.leave()
         else:

@@ -20,13 +20,15 @@ from navai_client.functions._registry import RegisteredFunction
 from navai_client.functions._results import ResultError, encode_result
 from navai_client.server._calls import CUT_OFF, NOT_BEGUN, Failure, Outcome, RunningCall
 from navai_client.server._http import BackendRequest
-from navai_client.server._idempotency import Keys, MemoryKeys, fingerprint
+from navai_client.server._idempotency import Key, Keys, MemoryKeys, fingerprint
 
 _log: Final = logging.getLogger("navai_client.server")
 
 _GRACE_S: Final = 1.0  # a cancelled function may clean up for so long before its caller gets a response
 
 _TOO_BUSY: Final = Failure("The server is too busy: the function was not begun. Try again.", NOT_BEGUN)
+_CANCELLED: Final = Failure("The call was cancelled.", may_have_executed=True)
+_CANCELLED_UNBEGUN: Final = Failure("The call was cancelled before its function began.")
 SHUT_DOWN: Final = Failure(
     "The server stopped while the function ran. It may have been executed.", CUT_OFF, may_have_executed=True
 )
@@ -67,8 +69,7 @@ class Invoker:
         payload: Payload,
         request: BackendRequest,
         *,
-        caller: str | None = None,
-        key: str | None = None,
+        key: Key | None = None,
     ) -> tuple[RunningCall, bool]:
         """Begin a call, and return it and whether *key* had begun it before.
 
@@ -79,8 +80,7 @@ class Invoker:
             function: The function.
             payload: Its payload.
             request: For the function's context.
-            caller: The owner of the key; None as long as callers are not distinguished.
-            key: The ``Idempotency-Key``.
+            key: The caller and its ``Idempotency-Key``.
 
         Raises:
             KeyReusedError: The key was used before with another function or payload.
@@ -91,7 +91,7 @@ class Invoker:
         timeout = self._timeout if function.timeout is None else function.timeout or None
         claim = None
         if key is not None:
-            claim = await self._keys.claim((caller, key), fingerprint(function.name, payload), call)
+            claim = await self._keys.claim(key, fingerprint(function.name, payload), call)
             if claim.call is not call:
                 if claim.call.stopped is not None and timeout is not None:
                     self._limit(claim.call, timeout)  # it still runs, and its callers have been answered
@@ -121,6 +121,19 @@ class Invoker:
         if timeout is not None and call.outcome is None:
             self._limit(call, timeout)
         return call, False
+
+    async def cancel(self, key: Key) -> tuple[bool, bool] | None:
+        """Cancel the call of *key*, which will not be begun any more.
+
+        Returns:
+            Whether the call had not ended before, and whether its function has begun; None without a call.
+        """
+        claim = await self._keys.read(key)
+        if claim is None:
+            return None
+        had_ended = claim.call.outcome is not None
+        self.stop(claim.call, _CANCELLED, _CANCELLED_UNBEGUN)
+        return not had_ended, claim.call.begun
 
     def stop(self, call: RunningCall, failure: Failure, unbegun: Failure = _TOO_BUSY) -> None:
         """Stop *call*: it ends with *failure* now or, if it must clean up, after a moment."""

@@ -20,8 +20,8 @@ import msgspec
 from navai_client.functions._binding import Payload, whole_numbers
 from navai_client.server._calls import Failure, Outcome, RunningCall
 
-Key = tuple[str | None, str]
-"""The caller, if it is known, and what it sent as ``Idempotency-Key``."""
+Key = tuple[bytes, bytes]
+"""The caller, or nothing if it is not known, and what it sent as ``Idempotency-Key``."""
 
 _LIFETIME_S: Final = 600.0  # clients retry within minutes
 _MAX_KEYS: Final = 10_000  # about 5 MB without outcomes
@@ -65,6 +65,10 @@ class Keys(Protocol):
         """
         ...
 
+    async def read(self, key: Key) -> Claim | None:
+        """Return the claim of *key*."""
+        ...
+
     async def start(self, claim: Claim) -> bool:
         """Set *claim* from claimed to started, and return whether it was still claimed."""
         ...
@@ -100,13 +104,17 @@ class MemoryKeys:
         Raises:
             KeyReusedError: The key was used before with another function or payload.
         """
-        self._forget(self._clock())
-        claim = self._running.get(key) or self._done.get(key)
+        claim = await self.read(key)
         if claim is None:
             claim = self._running[key] = Claim(key, fingerprint, call)
         elif claim.fingerprint != fingerprint:
             raise KeyReusedError
         return claim
+
+    async def read(self, key: Key) -> Claim | None:
+        """Return the claim of *key*."""
+        self._forget(self._clock())
+        return self._running.get(key) or self._done.get(key)
 
     async def start(self, claim: Claim) -> bool:
         """Set *claim* from claimed to started, and return whether it was still claimed."""

@@ -5,8 +5,24 @@ from typing import Any, Final
 
 from navai_client._version import __version__
 from navai_client.server._settings import ServerSettings
-from navai_client.wire._operations import Field, Operation
+from navai_client.wire._operations import EXECUTE_FUNCTION, Field, Operation
 
+CANCEL: Final = "/cancel"  # below the path that executes
+_CANCELLATION: Final = {
+    "type": "object",
+    "properties": {
+        "ok": {"const": True},
+        "cancelled": {"type": "boolean", "description": "Whether the call had not ended before."},
+        "may_have_executed": {"const": True, "description": "Its function has begun, and may have acted."},
+    },
+    "required": ["ok", "cancelled"],
+}
+_KEY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": True,
+    "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
+}
 _ERROR: Final = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
 _BODY_REFUSALS: Final = (400, 408, 413, 415)
 _NOT_BLANK: Final = {"type": "string", "pattern": "[^\\s\ufeff]"}
@@ -36,6 +52,14 @@ def describe(settings: ServerSettings) -> dict[str, Any]:
     }
     for operation in settings.operations:
         description["paths"][settings.path_of(operation)] = {operation.method.lower(): _describe(operation)}
+    if EXECUTE_FUNCTION in settings.operations:
+        description["paths"][settings.functions_execute_path + CANCEL] = {
+            "post": {
+                "summary": "Cancel a call by its Idempotency-Key",
+                "parameters": [_KEY],
+                "responses": _responses(_CANCELLATION, (400, 401, 404)),
+            }
+        }
     if settings.access_token is not None:
         description["security"] = [{"token": []}]
         description["components"] = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}

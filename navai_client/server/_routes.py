@@ -5,6 +5,7 @@ Statuses and texts are those of the contract. Nothing here knows ASGI or sockets
 
 import asyncio
 import functools
+import hashlib
 import hmac
 import json
 import re
@@ -15,7 +16,7 @@ from navai_client.functions._registry import FunctionRegistry, RegisteredFunctio
 from navai_client.functions._results import encode_result
 from navai_client.server._calls import FAILED, Outcome
 from navai_client.server._cors import CrossOrigin
-from navai_client.server._errors import BackendError
+from navai_client.server._errors import BackendError, RequestError
 from navai_client.server._execution import SHUT_DOWN, Invoker
 from navai_client.server._hosts import AllowedHosts
 from navai_client.server._http import (
@@ -31,10 +32,10 @@ from navai_client.server._http import (
     json_response,
     not_modified,
 )
-from navai_client.server._idempotency import KeyReusedError
+from navai_client.server._idempotency import Key, KeyReusedError
 from navai_client.server._inspector import CALLS_PATH, page_responses
 from navai_client.server._inspector._recent import RecentCalls
-from navai_client.server._openapi import describe
+from navai_client.server._openapi import CANCEL, describe
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._decode import trim
 from navai_client.wire._operations import (
@@ -80,16 +81,24 @@ class _Route:
         handler: The handler.
         is_open: Whether it needs no access token.
         any_host: Whether it is for probes of the infrastructure, which name the server by its address.
+        takes_body: Whether a POST takes JSON; else whatever it has is ignored.
     """
 
     def __init__(
-        self, method: str, handler: Handler, *, is_open: bool = False, any_host: bool = False
+        self,
+        method: str,
+        handler: Handler,
+        *,
+        is_open: bool = False,
+        any_host: bool = False,
+        takes_body: bool = True,
     ) -> None:
         self.methods = ("GET", "HEAD") if method == "GET" else (method,)
         self.allow = ", ".join([*self.methods, "OPTIONS"]).encode()
         self.handler = handler
         self.is_open = is_open
         self.any_host = any_host
+        self.takes_body = takes_body and method == "POST"
 
 
 class Router:
@@ -139,7 +148,7 @@ class Router:
             )
         if request.method not in route.methods:
             return error_response(405, "Method not allowed.", (b"allow", route.allow))
-        return self._refuse_body(request.raw_headers) if request.method == "POST" else None
+        return self._refuse_body(request.raw_headers) if route.takes_body else None
 
     def respond(self, request: BackendRequest, body: bytes) -> Coroutine[Any, Any, BackendResponse]:
         """Respond to *request*, which :meth:`refuse` has not refused."""
@@ -173,6 +182,8 @@ class Router:
         for operation in self.settings.operations:
             path = self.settings.path_of(operation)
             routes[path] = _Route(operation.method, handlers[operation.name])
+            if operation is EXECUTE_FUNCTION:
+                routes[path + CANCEL] = _Route("POST", self._cancel, takes_body=False)
         return routes
 
     def _add_inspector(self, recent_calls: RecentCalls) -> None:
@@ -242,13 +253,11 @@ class Router:
             return json_response(
                 404, {"error": "Unknown or disallowed function.", "available_functions": registry.names}
             )
-        key = request.raw_headers.get(b"idempotency-key")
-        if key is not None and not _KEY.fullmatch(key):
-            return error_response(400, "Idempotency-Key must be 1 to 255 printable ASCII characters.")
         try:
-            call, replayed = await self._invoker.begin(
-                function, payload, request, key=None if key is None else key.decode()
-            )
+            key = _key_of(request)
+            call, replayed = await self._invoker.begin(function, payload, request, key=key)
+        except RequestError as error:
+            return error_response(error.status_code, str(error))
         except KeyReusedError:
             return error_response(422, "Idempotency-Key was used before with another function or payload.")
         try:
@@ -258,6 +267,35 @@ class Router:
                 self._invoker.stop(call, SHUT_DOWN)
             raise
         return _to_response(function, outcome, key, replayed=replayed)
+
+    async def _cancel(self, request: BackendRequest, _body: bytes) -> BackendResponse:
+        try:
+            key = _key_of(request)
+        except RequestError as error:
+            return error_response(error.status_code, str(error))
+        if key is None:
+            return error_response(400, "Idempotency-Key is required: it names the call to cancel.")
+        found = await self._invoker.cancel(key)
+        if found is None:
+            return error_response(404, "No call has this Idempotency-Key.")
+        cancelled, begun = found
+        body = {"ok": True, "cancelled": cancelled}
+        return json_response(200, {**body, "may_have_executed": True} if cancelled and begun else body)
+
+
+def _key_of(request: BackendRequest) -> Key | None:
+    """Return the caller of *request* and its idempotency key.
+
+    Raises:
+        RequestError: It is not a key.
+    """
+    key = request.raw_headers.get(b"idempotency-key")
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise RequestError("Idempotency-Key must be 1 to 255 printable ASCII characters.")
+    authorization = request.raw_headers.get(b"authorization", b"")
+    return hashlib.blake2b(authorization, digest_size=16).digest() if authorization else b"", key
 
 
 def _not_allowed(header: str, value: bytes, setting: str) -> str:
@@ -283,11 +321,11 @@ def _is_json(content_type: bytes) -> bool:
 
 
 def _to_response(
-    function: RegisteredFunction, outcome: Outcome, key: bytes | None, *, replayed: bool
+    function: RegisteredFunction, outcome: Outcome, key: Key | None, *, replayed: bool
 ) -> BackendResponse:
     headers: tuple[Header, ...] = (JSON_HEADER,)
     if key is not None:
-        headers += ((b"idempotency-key", key), _REPLAYED) if replayed else ((b"idempotency-key", key),)
+        headers += ((b"idempotency-key", key[1]), _REPLAYED) if replayed else ((b"idempotency-key", key[1]),)
     if isinstance(outcome, bytes):
         return BackendResponse(200, function.opening + outcome + b"}", headers, function.name)
     if outcome.status == FAILED:

@@ -19,6 +19,7 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
 _GRACE_S: Final = 1
+_CLIENT_HAS_GONE: Final = 499  # as in the server's own log
 _STARTING_S: Final = 30.0
 _CLOSING_S: Final = 10.0
 
@@ -96,6 +97,8 @@ class LiveServer(BackendForTests):
             sent.append(message)
 
         await self._app(scope, replay, collect)
+        if not sent:
+            return BackendResponse(_CLIENT_HAS_GONE)  # which nobody receives
         start, end = sent
         return BackendResponse(start["status"], end["body"], tuple(start["headers"]))
 

@@ -17,7 +17,7 @@ async def begin(
 ) -> tuple[RunningCall, bool]:
     """Begin a call that ends with what *work* returns, unless *key* has begun one before."""
     call = RunningCall(function, None, set())
-    claim = await keys.claim((None, key), fingerprint(function, Payload(value)), call)
+    claim = await keys.claim((b"", key.encode()), fingerprint(function, Payload(value)), call)
     if claim.call is not call:
         return claim.call, True
     call.on_end = functools.partial(keys.finish, claim)

@@ -38,53 +38,6 @@ async def left(calling: "asyncio.Task[Any]") -> None:
         await calling
 
 
-def test_a_function_is_cancelled_when_its_caller_leaves() -> None:
-    backend = NavaiBackend(env={}, discover=False, function_timeout=None)
-    began, ended = asyncio.Event(), asyncio.Event()
-
-    @backend.function
-    async def wait() -> None:
-        began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    async def scenario() -> None:
-        calling = call(backend, "wait")
-        await began.wait()
-        await left(calling)
-        await ended.wait()
-        await left(call(backend, "wait"))
-
-    asyncio.run(scenario())
-
-
-def test_a_call_with_a_key_goes_on_without_its_caller_and_responds_to_the_next_one() -> None:
-    backend = NavaiBackend(env={}, discover=False)
-    began, release, ran = asyncio.Event(), asyncio.Event(), [0]
-
-    @backend.function
-    async def wait() -> str:
-        ran[0] += 1
-        began.set()
-        await release.wait()
-        return "done"
-
-    async def scenario() -> Any:
-        key = {"idempotency-key": "k"}
-        calling = call(backend, "wait", **key)
-        await began.wait()
-        await left(calling)
-        release.set()
-        return await call(backend, "wait", **key)
-
-    answer = asyncio.run(scenario())
-    assert b'"result":"done"' in answer.body
-    assert (b"idempotent-replayed", b"true") in answer.headers
-    assert ran == [1]
-
-
 def test_a_call_with_a_key_that_could_not_begin_is_replayed_too() -> None:
     backend = NavaiBackend(env={}, discover=False)
     backend.function(name="work")(lambda needed: needed)
@@ -228,14 +181,17 @@ def test_what_goes_on_after_its_time_limit_ends_with_the_server() -> None:
 
     async def scenario() -> None:
         (function,) = backend.functions().functions
-        calls = [(await backend.invoker.begin(function, Payload(None), REQUEST, key=key))[0] for key in "ab"]
+        calls = [
+            (await backend.invoker.begin(function, Payload(None), REQUEST, key=(b"", key)))[0]
+            for key in (b"a", b"b")
+        ]
         answers = await asyncio.gather(*(call.wait() for call in calls))
         assert answers == [call.stopped for call in calls]
         assert [call.outcome for call in calls] == [None, None]  # they may still have one
         await backend.invoker.close()
         assert {call.outcome for call in calls} == {calls[0].stopped}
         backend.invoker.stop(calls[0], SHUT_DOWN)  # changes nothing
-        late, _ = await backend.invoker.begin(function, Payload(None), REQUEST, key="c")
+        late, _ = await backend.invoker.begin(function, Payload(None), REQUEST, key=(b"", b"c"))
         late_answer = await late.wait()
         release.set()
         while late.outcome is None:  # noqa: ASYNC110 - a thread cannot set an event of the loop

@@ -86,7 +86,7 @@ def test_a_call_whose_claim_could_not_be_started_leaves_its_key_free() -> None:
         invoker = Invoker(CallThreads(), str, keys=Unreachable())
         for _ in range(2):
             with pytest.raises(OSError, match=r"^$"):
-                await invoker.begin(function, Payload(None), BackendRequest("POST", "/", {}), key="k")
+                await invoker.begin(function, Payload(None), BackendRequest("POST", "/", {}), key=(b"", b"k"))
 
     asyncio.run(scenario())
 
@@ -106,7 +106,9 @@ def test_a_call_whose_claim_was_taken_over_is_not_started() -> None:
 
     async def scenario() -> Any:
         invoker = Invoker(CallThreads(), str, keys=TakenOver())
-        call, _ = await invoker.begin(function, Payload(None), BackendRequest("POST", "/", {}), key="k")
+        call, _ = await invoker.begin(
+            function, Payload(None), BackendRequest("POST", "/", {}), key=(b"", b"k")
+        )
         return await call.wait()
 
     assert not asyncio.run(scenario()).has_begun

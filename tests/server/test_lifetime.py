@@ -68,6 +68,20 @@ def test_a_body_may_come_in_parts(backend: NavaiBackend) -> None:
     assert b'"result":1' in sent[1]["body"]
 
 
+def test_messages_after_the_body_do_not_cancel_a_call(backend: NavaiBackend) -> None:
+    @backend.function(name="one")
+    async def one() -> int:
+        await asyncio.sleep(0)
+        backend._disconnects._look(asyncio.get_running_loop())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return 1
+
+    scope, messages = post(b'{"function_name":"one"}')
+    sent = run(backend, scope, [*messages, {"type": "http.request"}, {"type": "http.request"}])
+    assert b'"result":1' in sent[1]["body"]
+
+
 def test_a_body_that_does_not_arrive_is_408_and_a_disconnected_client_gets_nothing(tmp_path: Path) -> None:
     backend = NavaiBackend(env={}, functions_base_dir=tmp_path, body_timeout=0.02)
     scope, messages = post(b"{")
