@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, final
 from attrs import evolve
 
 from navai_client._abandoned import BackgroundTasks
+from navai_client._headers import AccessToken, GivenHeaders, client_headers
 from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets, checked_leeway
 from navai_client.config import (
     USE_CLIENT_DEFAULT,
@@ -25,8 +26,8 @@ from navai_client.config import (
     SessionOptions,
     SpeechOptions,
     UseClientDefault,
+    access_token_for,
     resolve_base_url,
-    resolve_headers,
     resolve_paths,
 )
 from navai_client.errors import NavaiConfigError, NavaiError, NavaiStateError
@@ -71,12 +72,17 @@ class _Client(ABC, Generic[AnyTransport]):
     Args:
         base_url: Where the backend is, else ``NAVAI_API_URL`` of *env*, else ``http://localhost:3000``. Blank
             counts as absent; trailing slashes are dropped.
-        env: Where to look for ``NAVAI_API_URL``, instead of the process's environment.
+        env: Where to look for ``NAVAI_API_URL`` and ``NAVAI_ACCESS_TOKEN``, instead of the process's
+            environment.
         client_secret_path: The path of ``create_client_secret``.
         functions_list_path: The path of ``list_functions``.
         functions_execute_path: The path of ``execute_function``.
         speech_synthesize_path: The path of ``synthesize_speech``.
-        headers: Sent with every request, such as ``Authorization``.
+        access_token: Sent as ``Authorization: Bearer``: a text, or a function (for the async client also an
+            async one) that is called for each call, and once more if the first attempt is refused with 401.
+            Else ``NAVAI_ACCESS_TOKEN`` of *env*, if *base_url* has the origin of ``NAVAI_API_URL`` or is the
+            default, and *headers* have no ``Authorization``.
+        headers: Sent with every request; a mapping, or a function that is called as *access_token* is.
         timeout: Seconds for one whole call, retries included; None for no limit.
         max_retries: How often a call is tried again at most; each method says when. Or a ``RetryPolicy``.
         max_response_bytes: The largest response body that is read, in decompressed bytes.
@@ -102,7 +108,8 @@ class _Client(ABC, Generic[AnyTransport]):
         functions_list_path: str = LIST_FUNCTIONS.path,
         functions_execute_path: str = EXECUTE_FUNCTION.path,
         speech_synthesize_path: str = SYNTHESIZE_SPEECH.path,
-        headers: Mapping[str, str] | None = None,
+        access_token: AccessToken = None,
+        headers: GivenHeaders = None,
         timeout: float | None = 30.0,
         max_retries: int | RetryPolicy = 2,
         max_response_bytes: int = 16 * 2**20,
@@ -113,15 +120,20 @@ class _Client(ABC, Generic[AnyTransport]):
         instrumentation: Instrumentation | None = None,
     ) -> None:
         try:
+            url = resolve_base_url(base_url, env)
+            authorized = _authorizes(http_client)
+            fixed, source = client_headers(
+                headers, access_token, access_token_for(url, env), authorized=authorized
+            )
             self._config = ClientConfig(
-                base_url=resolve_base_url(base_url, env),
+                base_url=url,
                 paths=resolve_paths(
                     client_secret_path=client_secret_path,
                     functions_list_path=functions_list_path,
                     functions_execute_path=functions_execute_path,
                     speech_synthesize_path=speech_synthesize_path,
                 ),
-                headers=resolve_headers(headers),
+                headers=fixed,
                 timeout=timeout,
                 max_retries=max_retries,
                 max_response_bytes=max_response_bytes,
@@ -129,11 +141,11 @@ class _Client(ABC, Generic[AnyTransport]):
             self._transport: AnyTransport = self._open(transport, http_client, verify, proxy)
         except NavaiConfigError as error:
             # The frames of a traceback can be shown with their variables, and these can be secret.
-            del base_url, env, headers, proxy, transport, http_client
+            del access_token, base_url, env, headers, proxy, transport, http_client
             raise error.with_traceback(None) from None
         show_log(os.environ.get("NAVAI_LOG", ""))
         config = self._config
-        self._settings = CallSettings(config.timeout, config.max_retries, config.headers)
+        self._settings = CallSettings(config.timeout, config.max_retries, fixed, source)
         self._instrumentation = instrumentation
         self._calls = Invocations(self._config.base_url, self._config.paths, _random_uuid)
         self._closed = False
@@ -301,13 +313,17 @@ class _Client(ABC, Generic[AnyTransport]):
             session.clear()
             raise
 
-    def _exchange(
-        self, invocation: Invocation[T], settings: CallSettings, headers: ClientHeaders
-    ) -> Exchange[T]:
+    def _exchange(self, invocation: Invocation[T], settings: CallSettings) -> Exchange[T]:
+        self._check_open()
+        log = _log_attempt if _log.isEnabledFor(logging.DEBUG) else None
+        exchange = Exchange(invocation, settings.policy, settings.timeout, settings.headers, _random_id, log)
+        if settings.source is not None:
+            exchange.source, exchange.spent = settings.source, settings.spent
+        return exchange
+
+    def _check_open(self) -> None:
         if self._closed:
             raise NavaiStateError("This client is closed; make a new one.")
-        log = _log_attempt if _log.isEnabledFor(logging.DEBUG) else None
-        return Exchange(invocation, settings.policy, settings.timeout, headers, _random_id, log)
 
     def _attempt(self, step: Send) -> Call:
         return Call(timeout=step.timeout, max_response_bytes=self._config.max_response_bytes)
@@ -326,6 +342,9 @@ class _Client(ABC, Generic[AnyTransport]):
             )
         )
 
+    def _log_renewal(self, exchange: Exchange[Any]) -> None:
+        _log.info("%s: HTTP 401; asking for the headers once more", exchange.invocation.operation.name)
+
     def _log_retry(self, exchange: Exchange[Any], step: Send) -> None:
         _log.info(
             "%s: trying again in %.2f s, retry %d of %d (%s)",
@@ -339,6 +358,13 @@ class _Client(ABC, Generic[AnyTransport]):
     def __repr__(self) -> str:
         state = " closed" if self._closed else ""
         return f"<{type(self).__name__} base_url={self._config.base_url!r}{state}>"
+
+
+def _authorizes(http_client: Any) -> bool:
+    """Return whether *http_client* of httpx or httpx2 sends an ``Authorization`` of its own."""
+    return getattr(http_client, "auth", None) is not None or "authorization" in getattr(
+        http_client, "headers", ()
+    )
 
 
 def _carrying(invocation: Invocation[T], observation: Observation) -> Invocation[T]:
@@ -424,17 +450,25 @@ class NavaiBackendClient(_Client[Transport]):
             self._released = True
 
     def _run(self, invocation: Invocation[T], settings: CallSettings) -> T:
-        headers = settings.headers
+        if settings.source is not None:
+            self._check_open()
+            began = time.monotonic()
+            headers = settings.source.ask()
+            settings = settings.asked(headers, time.monotonic() - began)
         if self._instrumentation is None:
-            return self._drive(self._exchange(invocation, settings, headers))
-        with self._observe(self._instrumentation, invocation, headers) as observation:
-            value = self._drive(self._exchange(_carrying(invocation, observation), settings, headers))
+            return self._drive(self._exchange(invocation, settings))
+        with self._observe(self._instrumentation, invocation, settings.headers) as observation:
+            value = self._drive(self._exchange(_carrying(invocation, observation), settings))
             observation.succeeded(value)
         return value
 
     def _drive(self, exchange: Exchange[T]) -> T:
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
+            if step.renews:
+                self._log_renewal(exchange)
+                step = exchange.renew(exchange.source.ask(), time.monotonic())
+                continue
             if step.reason:
                 self._log_retry(exchange, step)
                 time.sleep(step.delay)
@@ -515,11 +549,15 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
             await self._background.result(self._closing)
 
     async def _run(self, invocation: Invocation[T], settings: CallSettings) -> T:
-        headers = settings.headers
+        if settings.source is not None:
+            self._check_open()
+            began = time.monotonic()
+            headers = await settings.source.ask_async(settings.timeout)
+            settings = settings.asked(headers, time.monotonic() - began)
         if self._instrumentation is None:
-            return await self._drive(self._exchange(invocation, settings, headers))
-        with self._observe(self._instrumentation, invocation, headers) as observation:
-            value = await self._drive(self._exchange(_carrying(invocation, observation), settings, headers))
+            return await self._drive(self._exchange(invocation, settings))
+        with self._observe(self._instrumentation, invocation, settings.headers) as observation:
+            value = await self._drive(self._exchange(_carrying(invocation, observation), settings))
             observation.succeeded(value)
         return value
 
@@ -528,6 +566,10 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         name = exchange.invocation.operation.name
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
+            if step.renews:
+                self._log_renewal(exchange)
+                step = exchange.renew(await exchange.source.ask_async(step.timeout), time.monotonic())
+                continue
             if step.reason:
                 self._log_retry(exchange, step)
                 await asyncio.sleep(step.delay)

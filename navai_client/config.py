@@ -10,8 +10,7 @@ from urllib.parse import urlsplit
 
 from attrs import define, evolve, field, frozen
 
-from navai_client._redaction import is_secret_header, secrets_in
-from navai_client._version import __version__
+from navai_client._headers import HeaderSource, token_of_environment, with_headers
 from navai_client.errors import NavaiConfigError
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import type_name
@@ -37,19 +36,6 @@ ENV_KEYS: Final = (
     "NAVAI_REALTIME_MODEL",
 )
 
-_HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110, section 5.6.2
-_OWN_HEADERS: Final = {
-    "accept-encoding": "the transport sets it to what it can decode",
-    "connection": "the transport manages its connections",
-    "content-length": "it follows from the body",
-    "content-type": "the contract fixes it",
-    "idempotency-key": "every call needs its own; pass idempotency_key= to execute_function",
-    "transfer-encoding": "it follows from the body",
-}
-_DEFAULT_HEADERS: Final = {
-    "Accept": "application/json",
-    "User-Agent": f"navai-client/{__version__} (Python)",
-}
 # Sockets, locks and select() count milliseconds in 32 bits, and overflow after 24.8 days.
 _NO_LIMIT_FROM: Final = 2_000_000.0  # seconds: 23 days
 _MOST_BYTES: Final = sys.maxsize - 1  # the largest Py_ssize_t, less the byte by which a body exceeds it
@@ -173,12 +159,20 @@ class CallSettings:
     Attributes:
         timeout: Seconds for the whole call, or None for no limit.
         policy: When it is tried again.
-        headers: The headers of its requests.
+        headers: The headers of its requests, unless they are asked for.
+        source: Where to ask for them at each call, or None.
+        spent: Seconds of the timeout that have passed.
     """
 
     timeout: float | None
     policy: RetryPolicy
     headers: ClientHeaders
+    source: HeaderSource | None = None
+    spent: float = 0.0
+
+    def asked(self, headers: ClientHeaders, spent: float) -> "CallSettings":
+        """Return these settings with the *headers* that were asked for, which took *spent* seconds."""
+        return CallSettings(self.timeout, self.policy, headers, self.source, spent)
 
     def replaced(self, timeout: Any, options: dict[str, Any]) -> "CallSettings":
         """Return these settings with *timeout*, and with those of ``CallOptions`` among *options*.
@@ -190,15 +184,40 @@ class CallSettings:
         """
         max_retries = options.pop("max_retries", USE_CLIENT_DEFAULT)
         keeps_policy = isinstance(max_retries, UseClientDefault)
+        source = self.source
         try:
+            headers = with_headers(self.headers, options.pop("headers", None))
+            if source is not None and headers is not self.headers:
+                source = source.below(headers)
             return CallSettings(
                 self.timeout if isinstance(timeout, UseClientDefault) else checked_timeout(timeout),
                 self.policy if keeps_policy else _checked_policy(max_retries, self.policy),
-                _with_headers(self.headers, options.pop("headers", None)),
+                headers,
+                source,
             )
         except NavaiConfigError as error:
             options.clear()  # what is left can be secret, too
             raise error.with_traceback(None) from None
+
+
+def access_token_for(url: str, env: Mapping[str, str | None] | None) -> str | None:
+    """Return ``NAVAI_ACCESS_TOKEN`` of *env* if *url* has the origin of its ``NAVAI_API_URL``.
+
+    Raises:
+        NavaiConfigError: If it cannot be sent. The message never shows it.
+    """
+    token = token_of_environment(env)
+    if token is None:
+        return None
+    from navai_client.transports._connecting import Target  # noqa: PLC0415 - it loads sockets and TLS
+
+    try:
+        home = Target.of(resolve_base_url(None, env))
+    except NavaiConfigError:  # of a URL that is not used
+        return None
+    here = Target.of(url)
+    same = isinstance(home, Target) and isinstance(here, Target) and home.origin == here.origin
+    return token if same else None
 
 
 def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None) -> str:
@@ -274,64 +293,13 @@ def resolve_paths(**given: Unpack[PathOptions]) -> Paths:
     return Paths(**given)
 
 
-def _with_headers(known: ClientHeaders, headers: Mapping[str, str] | None) -> ClientHeaders:
-    """Return *known* with *headers*, which take precedence over those of the same names."""
-    if headers is None:
-        return known
-    given = resolve_headers(headers, defaults={})
-    names = {name.lower() for name, _ in given.plain}
-    rest = (pair for pair in known.plain if pair[0].lower() not in names)
-    secrets = sorted({*known.secrets, *given.secrets}, key=len, reverse=True)
-    request_id = given.request_id or known.request_id
-    return ClientHeaders((*rest, *given.plain), secrets=tuple(secrets), request_id=request_id)
-
-
-def resolve_headers(
-    headers: Mapping[str, str] | None, defaults: Mapping[str, str] = _DEFAULT_HEADERS
-) -> ClientHeaders:
-    """Return the headers of every request: *headers*, and *defaults* for names that they lack.
-
-    Raises:
-        NavaiConfigError: If one cannot be sent. The message never shows a value.
-    """
-    if headers is not None and not isinstance(headers, Mapping):
-        raise NavaiConfigError(f"headers must be a mapping of names to values; it is {type_name(headers)}.")
-    given = dict(headers or {})
-    for name, value in given.items():
-        if not isinstance(name, str):
-            raise NavaiConfigError(f"headers has a name that is not a string; it is {type_name(name)}.")
-        if not _HEADER_NAME.fullmatch(name):  # the rest of it can be a secret value
-            start = _HEADER_NAME.match(name)
-            raise NavaiConfigError(
-                f"headers has a name that begins with {start[0] if start else ''!r} and cannot be sent "
-                "(the rest is not shown); a name is letters, digits and hyphens."
-            )
-        if reason := _OWN_HEADERS.get(name.lower()):
-            raise NavaiConfigError(f"headers must not set {name}: {reason}.")
-        if not isinstance(value, str):
-            raise NavaiConfigError(f"The header {name} must be a string; it is {type_name(value)}.")
-        if any(ord(character) < ord(" ") and character != "\t" for character in value) or "\x7f" in value:
-            raise NavaiConfigError(
-                f"The header {name} has a line break or another control character (not shown); "
-                "a key that was read from a file often ends with one: strip it."
-            )
-        if value != value.strip(" \t") or not value.isascii():
-            raise NavaiConfigError(
-                f"The header {name} has characters outside ASCII, or blanks around its value (not shown)."
-            )
-    names = {name.lower() for name in given}
-    ours = {name: value for name, value in defaults.items() if name.lower() not in names}
-    secrets = secrets_in(value for name, value in given.items() if is_secret_header(name))
-    request_id = next((value for name, value in given.items() if name.lower() == "x-request-id"), None)
-    return ClientHeaders((*ours.items(), *given.items()), secrets=secrets, request_id=request_id or None)
-
-
 def resolve_navai_env(sources: Iterable[Mapping[str, object]]) -> dict[str, str]:
     """Return Navai's settings from several *sources*: for each setting the first value that is not blank.
 
     The settings are ``NAVAI_API_URL``, ``NAVAI_FUNCTIONS_FOLDERS``, ``NAVAI_AGENTS_FOLDERS``,
     ``NAVAI_ROUTES_FILE`` and ``NAVAI_REALTIME_MODEL``; a setting that no source has is left out. The result
-    can be given to a client as *env*.
+    can be given to a client as *env*. ``NAVAI_ACCESS_TOKEN`` is left out: together with the URL of another
+    source, it would be sent to a stranger.
 
     Args:
         sources: Mappings such as ``os.environ`` or a settings file, the most important first.

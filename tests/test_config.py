@@ -11,13 +11,13 @@ import pytest
 from hypothesis import example, given, strategies as st
 
 from navai_client import NavaiBackendClient, NavaiConfigError, NavaiError, resolve_navai_env
+from navai_client._headers import resolve_headers
 from navai_client.config import (
     DEFAULT_BASE_URL,
     ENV_KEYS,
     ClientConfig,
     checked_timeout,
     resolve_base_url,
-    resolve_headers,
     resolve_paths,
 )
 from navai_client.wire._values import ClientHeaders

@@ -80,6 +80,7 @@ class TestTheTwoShells:
             "base_url": None,
             "env": None,
             **{operation.path_option: operation.path for operation in OPERATION_TABLE},
+            "access_token": None,
             "headers": None,
             "timeout": 30.0,
             "max_retries": 2,

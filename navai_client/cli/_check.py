@@ -13,7 +13,6 @@ from navai_client.cli._connection import (
     BackendCommand,
     Connection,
     connection_options,
-    parse_headers,
     with_option_names,
 )
 from navai_client.cli._output import check_folder, note, save, waiting, wants_colour, write_text
@@ -118,7 +117,7 @@ def check(
                 execute_failing=_call(
                     execute_failing, failing_payload, "--execute-failing", "--failing-payload"
                 ),
-                headers=parse_headers(connection.headers),
+                headers=connection.all_headers(),
                 timeout=connection.timeout,
                 verify=connection.verify,
                 proxy=connection.proxy,

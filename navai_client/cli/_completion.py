@@ -89,10 +89,12 @@ def _functions(ctx: click.Context) -> Functions:
     connection = Connection(
         url=given.get("url"),
         headers=given.get("headers") or (),
+        token=given.get("token"),
         ca_file=given.get("ca_file"),
         proxy=given.get("proxy"),
     )
-    identity = [connection.url or os.environ.get("NAVAI_API_URL"), connection.headers, connection.proxy]
+    environment = [os.environ.get(name) for name in ("NAVAI_API_URL", "NAVAI_ACCESS_TOKEN")]
+    identity = [connection.url, connection.headers, connection.token, connection.proxy, *environment]
     name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     path = _cache_folder() / f"{name}.json"
     with contextlib.suppress(OSError, ValueError):  # there is no file, or its content is not ours

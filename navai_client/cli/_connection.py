@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import attrs
 import click
 
+from navai_client._headers import client_headers, resolve_headers
 from navai_client._redaction import Redactor, secrets_in
 from navai_client.cli._errors import explain
 from navai_client.cli._output import complain
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
-from navai_client.config import resolve_headers
+from navai_client.config import access_token_for, resolve_base_url
 from navai_client.errors import NavaiConfigError, NavaiError
 from navai_client.instrumentation import show_log
 
@@ -26,13 +27,14 @@ WORDS = "navai_client.cli.words"  # the key in a context's meta for the words of
 _REFERENCE = re.compile(r"(?:^|(?<=\s))@(env|file):(.+)$", re.DOTALL)
 # Arguments of the client as its errors name them, and the options that set them.
 _OPTIONS = {
+    "access_token": "--access-token",
     "allowed_hosts": "--allowed-host",
     "base_url": "--url",
     "headers": "--header",
     "proxy": "--proxy",
     "verify": "--ca-file",
 }
-_ARGUMENT = re.compile(r"^(?:base_url|headers|proxy)\b|\ballowed_hosts\b|\bverify(?==| names)")
+_ARGUMENT = re.compile(r"^(?:access_token|base_url|headers|proxy)\b|\ballowed_hosts\b|\bverify(?==| names)")
 
 
 def with_option_names(message: str) -> str:
@@ -93,6 +95,7 @@ class Connection:
     Attributes:
         url: The base URL, or None for ``NAVAI_API_URL`` or the default.
         headers: Lines such as ``Name: value``, not expanded yet.
+        token: The access token, not expanded yet, or None for that of the environment.
         timeout: Seconds for one whole call.
         ca_file: Certificates to trust instead of the usual authorities, or None.
         proxy: The URL of a proxy, or None for those of the environment.
@@ -100,6 +103,7 @@ class Connection:
 
     url: str | None = None
     headers: tuple[str, ...] = attrs.field(default=(), repr=False)
+    token: str | None = attrs.field(default=None, repr=False)
     timeout: float = 30.0
     ca_file: str | None = None
     proxy: str | None = attrs.field(default=None, repr=False)
@@ -108,6 +112,32 @@ class Connection:
     def verify(self) -> bool | str:
         """The certificates to trust, as the client takes them."""
         return True if self.ca_file is None else self.ca_file
+
+    def credentials(self) -> dict[str, Any]:
+        """Return what a client takes as ``headers`` and ``access_token``.
+
+        Raises:
+            click.UsageError: If something cannot be sent. The message never shows a value.
+        """
+        headers = parse_headers(self.headers)
+        token = None if self.token is None else expand(self.token, "--access-token")
+        try:
+            client_headers(headers, token, None)
+        except NavaiConfigError as error:
+            raise click.UsageError(with_option_names(str(error))) from None
+        return {"headers": headers, "access_token": token}
+
+    def all_headers(self) -> dict[str, str]:
+        """Return the headers of every request, ``Authorization`` included, as a client would send them.
+
+        Raises:
+            click.UsageError: As ``credentials`` does.
+            NavaiConfigError: If the base URL or ``NAVAI_ACCESS_TOKEN`` cannot work.
+        """
+        given = self.credentials()
+        fallback = access_token_for(resolve_base_url(self.url, None), None)
+        headers, _ = client_headers(given["headers"], given["access_token"], fallback)
+        return dict(headers.plain)
 
     def client(self, **options: Any) -> NavaiBackendClient:
         """Make a client, as ``make`` does."""
@@ -119,7 +149,7 @@ class Connection:
         Raises:
             click.UsageError: If its configuration cannot work.
         """
-        settings: dict[str, Any] = {"headers": parse_headers(self.headers), "timeout": self.timeout}
+        settings: dict[str, Any] = {**self.credentials(), "timeout": self.timeout}
         try:
             if "transport" in options:
                 pass
@@ -135,8 +165,10 @@ class Connection:
             raise click.UsageError(with_option_names(str(error))) from None
 
     def redact(self, text: str) -> str:
-        """Return *text* without the values of the headers."""
-        return Redactor(secrets_in(parse_headers(self.headers).values()), patterns=False).text(text)
+        """Return *text* without the values of the headers and the access token."""
+        given = self.credentials()
+        secrets = (*given["headers"].values(), given["access_token"] or "")
+        return Redactor(secrets_in(secrets), patterns=False).text(text)
 
 
 class BackendCommand(click.Command):
@@ -156,11 +188,11 @@ class BackendCommand(click.Command):
         return rest
 
 
-_CONNECTION_OPTIONS = (
-    click.option(
+_CONNECTION_OPTIONS = {
+    "url": click.option(
         "--url", metavar="URL", help="The base URL; else NAVAI_API_URL, else http://localhost:3000."
     ),
-    click.option(
+    "headers": click.option(
         "--header",
         "-H",
         "headers",
@@ -168,14 +200,23 @@ _CONNECTION_OPTIONS = (
         metavar="'NAME: VALUE'",
         help="Sent with every request; may be repeated. A value may end in @env:NAME or @file:PATH.",
     ),
-    click.option(
+    "token": click.option(
+        "--access-token",
+        "token",
+        metavar="TOKEN",
+        help="Sent as Authorization: Bearer; may be @env:NAME or @file:PATH. Else NAVAI_ACCESS_TOKEN, to the "
+        "origin of NAVAI_API_URL alone.",
+    ),
+    "ca_file": click.option(
         "--ca-file",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE",
         help="Certificates (PEM) to trust instead of the usual authorities.",
     ),
-    click.option("--proxy", metavar="URL", help="A proxy, instead of HTTPS_PROXY, HTTP_PROXY and NO_PROXY."),
-)
+    "proxy": click.option(
+        "--proxy", metavar="URL", help="A proxy, instead of HTTPS_PROXY, HTTP_PROXY and NO_PROXY."
+    ),
+}
 
 
 def _show_requests(_ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -199,6 +240,7 @@ def connection_options(
     timeout: float = 30.0,
     timeout_help: str = "Seconds for one whole call, retries included.",
     logs: bool = True,
+    token: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the options of a connection, as one ``Connection``, and turn errors into exit statuses.
 
@@ -207,6 +249,7 @@ def connection_options(
         timeout: The default of --timeout, in seconds.
         timeout_help: What --timeout limits.
         logs: Whether the command takes --verbose to log its requests.
+        token: Whether --access-token is the option of the connection, and not one of the command.
     """
     timeout_option = click.option(
         "--timeout",
@@ -220,7 +263,8 @@ def connection_options(
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def command(**options: Any) -> Any:
-            connection = Connection(**{name: options.pop(name) for name in attrs.fields_dict(Connection)})
+            fields = attrs.fields_dict(Connection).keys() & options
+            connection = Connection(**{name: options.pop(name) for name in fields})
             try:
                 return function(connection, **options)
             except NavaiError as error:
@@ -230,7 +274,8 @@ def connection_options(
 
         decorated: Callable[..., Any] = command
         log_options = (_LOG_OPTION,) if logs else ()
-        for option in (*log_options, timeout_option, *reversed(_CONNECTION_OPTIONS)):
+        chosen = [each for name, each in _CONNECTION_OPTIONS.items() if token or name != "token"]
+        for option in (*log_options, timeout_option, *reversed(chosen)):
             decorated = option(decorated)
         return decorated
 

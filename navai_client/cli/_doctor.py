@@ -10,7 +10,7 @@ from importlib import metadata
 import click
 
 from navai_client._version import __version__
-from navai_client.cli._connection import BackendCommand, Connection, connection_options, parse_headers
+from navai_client.cli._connection import BackendCommand, Connection, connection_options
 from navai_client.cli._errors import Status
 from navai_client.cli._output import one_line, printable, waiting, wants_colour, write_json, write_text
 from navai_client.cli._reachability import Diagnosis, base_url_source, diagnose_backend
@@ -29,7 +29,7 @@ def doctor(connection: Connection, *, as_json: bool) -> int:
 
     Nothing is minted or executed. Ends with status 1 when something fails.
     """
-    parse_headers(connection.headers)  # a mistake in the command line is reported as by every command
+    connection.credentials()  # a mistake in the command line is reported as by every command
     diagnoses = []
     for diagnosis in _diagnose(connection):
         diagnoses.append(diagnosis)

@@ -49,7 +49,7 @@ from navai_client.errors import NavaiConfigError
     "--read-only", multiple=True, metavar="NAME", help="A function that changes nothing; may be repeated."
 )
 @click.option("--show-details", is_flag=True, help="Give models the backend's own message about a failure.")
-@connection_options(timeout=20.0, timeout_help="Seconds for each call of a function.")
+@connection_options(timeout=20.0, timeout_help="Seconds for each call of a function.", token=False)
 def mcp(
     connection: Connection,
     *,

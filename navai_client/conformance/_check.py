@@ -7,8 +7,9 @@ from typing import Any, Final, Unpack
 
 import attrs
 
+from navai_client._headers import resolve_headers
 from navai_client._version import __version__
-from navai_client.config import ClientConfig, resolve_base_url, resolve_headers, resolve_paths
+from navai_client.config import ClientConfig, resolve_base_url, resolve_paths
 from navai_client.conformance._catalogue import ACTS, Requirement, requirements
 from navai_client.conformance._outcome import Outcome, shown
 from navai_client.conformance._probes import Call, Probe, Subject, first_probe, further_probes

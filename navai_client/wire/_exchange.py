@@ -7,7 +7,7 @@ every path with literals.
 import contextlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import evolve
 
@@ -41,6 +41,8 @@ class Exchange(Generic[T]):
         status: The status of the last response, or None if the last attempt got none.
         headers: The headers of the last response, by their names in lower case.
         elapsed: Seconds from the start to the last outcome.
+        source: Where the client asks for its headers, if it can ask for them once more.
+        spent: Seconds of the timeout that have passed before the start.
     """
 
     def __init__(  # noqa: PLR0917 - each is given by position at the one call
@@ -69,16 +71,25 @@ class Exchange(Generic[T]):
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
         self.elapsed = 0.0
+        self.source: Any = None
+        self.spent = 0.0
+        self._refused: Response | None = None
 
     def start(self, now: float) -> Send | Done[T]:
         """Return the first step. *now* is in seconds of a monotonic clock."""
         if self.invocation.recall is not None and (known := self.invocation.recall(now)) is not None:
             return Done(known)
-        if self._timeout is not None:
-            self._deadline = now + self._timeout
-        self._began = self._sent = now
+        self._began, self._sent = now - self.spent, now
         self._request = self._make_request()
-        return Send(self._request, 1, 0.0, self._timeout)
+        if self._timeout is None:
+            return Send(self._request, 1, 0.0, None)
+        self._deadline = self._began + self._timeout
+        left = self._timeout - self.spent
+        if left <= 0:
+            return self._finish(
+                TransportFailure("its headers arrived too late", sent=False, timed_out=True), now
+            )
+        return Send(self._request, 1, 0.0, left)
 
     def _make_request(self) -> Request:
         invocation, headers = self.invocation, self._headers
@@ -98,6 +109,7 @@ class Exchange(Generic[T]):
             NavaiError: If the outcome is a failure, is not tried again, and the operation does not recover.
         """
         self.elapsed = now - self._began
+        can_renew = self.source is not None and self._refused is None and not self._may_have_executed
         if isinstance(outcome, TransportFailure):
             self._may_have_executed = self._may_have_executed or outcome.sent
             outcome = self._redacted_failure(outcome)
@@ -107,15 +119,44 @@ class Exchange(Generic[T]):
             self.status, self.headers = outcome.status, outcome.headers
         if self._log is not None:
             self._log(self, _in_words(outcome), now - self._sent)
+        if can_renew and self.status == 401:  # noqa: PLR2004
+            self._refused = cast("Response", outcome)
+            return Send(self._request, self.attempts, 0.0, self._left(now), renews=True)
         retry = self._retry(outcome, now)
         return self._finish(outcome, now) if retry is None else retry
 
+    def renew(self, headers: ClientHeaders, now: float) -> Send | Done[T]:
+        """Return the step after a 401, for which the client has asked for its *headers* once more.
+
+        The request is sent again if they differ. It has not been executed: that is what a 401 says (RFC 9110,
+        section 15.5.2), and no earlier attempt can have arrived.
+
+        Raises:
+            NavaiError: As ``receive`` does.
+        """
+        left = self._left(now)
+        if headers.identity == self._headers.identity or (left is not None and left <= 0):
+            return self._finish(cast("Response", self._refused), now)
+        self._may_have_executed = False
+        self._headers = headers
+        self._secrets = tuple(sorted({*self._secrets, *headers.secrets}, key=len, reverse=True))
+        before = self._request
+        sent = headers.plain if before.content is None else headers.json
+        self._request = Request(before.endpoint, sent, before.content, before.call_headers)
+        self.attempts += 1
+        self._sent = now
+        return Send(self._request, self.attempts, 0.0, left)
+
+    def _left(self, now: float) -> float | None:
+        return None if self._deadline is None else self._deadline - now
+
     def _retry(self, outcome: Response | TransportFailure, now: float) -> Send | None:
         repeatable = self.invocation.operation.repeatable
-        delay = self.policy.delay(outcome, attempt=self.attempts, repeatable=repeatable)
+        attempt = self.attempts if self._refused is None else self.attempts - 1  # that one was no retry
+        delay = self.policy.delay(outcome, attempt=attempt, repeatable=repeatable)
         if delay is None:
             return None
-        left = None if self._deadline is None else self._deadline - now - delay
+        left = self._left(now + delay)
         if left is not None and left <= 0:
             return None
         self.attempts += 1

@@ -117,6 +117,7 @@ class Send:
         delay: Seconds to wait first.
         timeout: Seconds that the attempt may take after that, or None for no limit.
         reason: Why it is sent again; empty for the first attempt.
+        renews: Whether to ask for the headers once more instead, and to give them to ``renew()``.
     """
 
     request: Request
@@ -124,6 +125,7 @@ class Send:
     delay: float
     timeout: float | None
     reason: str = ""
+    renews: bool = False
 
 
 @define(eq=False)

@@ -14,7 +14,16 @@ from navai_client.testing import FakeBackend
 from tests.faults.server import FaultServer, Peer, answer
 
 COMMAND = str(Path(sys.executable).with_name("navai"))
-REMOVED = ("NAVAI_API_URL", "NO_COLOR", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE")
+REMOVED = (
+    "NAVAI_API_URL",
+    "NAVAI_ACCESS_TOKEN",
+    "NO_COLOR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+)
 
 
 class Result(NamedTuple):

@@ -1,6 +1,7 @@
 """The options of all commands: URL, headers, timeout, certificates, proxies. No secret is shown."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,41 @@ def test_headers_are_sent_and_their_values_can_come_from_elsewhere(
     assert "X-Mail: a@env:b" in head
 
 
+@pytest.mark.parametrize(
+    "command", ["functions", "call f", "secret", "speak hello --out -", "check", "doctor"]
+)
+def test_the_access_token_is_sent(
+    command: str, navai: Navai, reply: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = reply(LIST)
+    monkeypatch.setenv("TOKEN", f"{TOKEN}\n")
+    navai(*command.split(), "--access-token", "@env:TOKEN", "--url", server.url)
+    assert authorizations(server) == {f"Bearer {TOKEN}"}
+
+
+@pytest.mark.parametrize("command", ["functions", "check", "doctor"])
+def test_the_token_of_the_environment_is_sent_to_its_backend_alone(
+    command: str, navai: Navai, reply: Callable[..., FaultServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, other = reply(LIST), reply(LIST)
+    monkeypatch.setenv("NAVAI_API_URL", home.url)
+    monkeypatch.setenv("NAVAI_ACCESS_TOKEN", TOKEN)
+    navai(command)
+    navai(command, "--url", other.url)
+    assert authorizations(home) == {f"Bearer {TOKEN}"}
+    assert authorizations(other) == set()
+    assert other.arrived
+    home.arrived.clear()
+    navai(command, "-H", "authorization: Bearer other")
+    assert authorizations(home) == {"Bearer other"}
+
+
+def authorizations(server: FaultServer) -> set[str]:
+    """Return the values of ``Authorization`` that *server* got. Preflights of the check have none."""
+    heads = [head.decode() for _, head, _ in server.arrived]
+    return {each for head in heads for each in re.findall(r"(?i)\r\nauthorization: (.*)\r", head)}
+
+
 WRONG = [
     (["--header", TOKEN], "--header takes 'Name: value' in quotes (the argument is not shown)."),
     (["--header", f"{TOKEN} x: y"], "--header takes 'Name: value' in quotes"),
@@ -61,6 +97,12 @@ WRONG = [
     ),
     (["-H", f"X-A: a\n{TOKEN}"], "The header X-A has a line break"),
     (["-H", f"Content-Type: {TOKEN}"], "--header must not set Content-Type"),
+    (["--access-token", f"Bearer {TOKEN}"], "--access-token must be a token of ASCII characters"),
+    (["--access-token", "@env:NOT_SET"], "--access-token names the variable NOT_SET, which is empty or not"),
+    (
+        ["--access-token", TOKEN, "-H", "Authorization: x"],
+        "--access-token and a header Authorization were both given; send one of them.",
+    ),
     (["--url", "localhost"], "--url must begin with http:// or https://; it is 'localhost'."),
     (["--url", f"http://me:{TOKEN}@x"], "--url has a user or password; send them with --header"),
     (["--proxy", f"://{TOKEN}"], "--proxy is not a proxy's URL"),

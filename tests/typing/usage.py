@@ -160,6 +160,19 @@ def what_may_be_injected() -> None:
     assert_type(resolve_navai_env([{"NAVAI_API_URL": None}, {"other": 5}]), dict[str, str])
 
 
+async def an_async_token() -> str:
+    """Return an access token, later."""
+    return "token"
+
+
+def who_calls() -> None:
+    """Tokens and headers, fixed or asked for."""
+    NavaiBackendClient(access_token="token", headers={"X-A": "1"})
+    NavaiBackendClient(access_token=lambda: "token", headers=lambda: {"X-A": "1"})
+    AsyncNavaiBackendClient(access_token=an_async_token)
+    AsyncNavaiBackendClient(access_token=lambda: 5)  # type: ignore[arg-type, return-value]
+
+
 def what_is_refused(client: NavaiBackendClient, other: AsyncNavaiBackendClient) -> None:
     """Mistakes that a type checker finds."""
     NavaiBackendClient(5)  # type: ignore[arg-type]
