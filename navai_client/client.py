@@ -316,7 +316,15 @@ class _Client(ABC, Generic[AnyTransport]):
     def _exchange(self, invocation: Invocation[T], settings: CallSettings) -> Exchange[T]:
         self._check_open()
         log = _log_attempt if _log.isEnabledFor(logging.DEBUG) else None
-        exchange = Exchange(invocation, settings.policy, settings.timeout, settings.headers, _random_id, log)
+        exchange = Exchange(
+            invocation,
+            settings.policy,
+            settings.timeout,
+            settings.headers,
+            _random_id,
+            _log.warning,
+            log,
+        )
         if settings.source is not None:
             exchange.source, exchange.spent = settings.source, settings.spent
         return exchange
@@ -325,8 +333,9 @@ class _Client(ABC, Generic[AnyTransport]):
         if self._closed:
             raise NavaiStateError("This client is closed; make a new one.")
 
-    def _attempt(self, step: Send) -> Call:
-        return Call(timeout=step.timeout, max_response_bytes=self._config.max_response_bytes)
+    def _attempt(self, exchange: Exchange[Any], step: Send) -> Call:
+        most = self._config.max_response_bytes
+        return Call(timeout=step.timeout, max_response_bytes=most, accepts=exchange.accepts)
 
     def _observe(
         self, instrumentation: Instrumentation, invocation: Invocation[Any], headers: ClientHeaders
@@ -473,7 +482,9 @@ class NavaiBackendClient(_Client[Transport]):
                 self._log_retry(exchange, step)
                 time.sleep(step.delay)
             # Kept in no variable: it may quote a header, and a traceback can show variables.
-            step = exchange.receive(self._transport.send(step.request, self._attempt(step)), time.monotonic())
+            step = exchange.receive(
+                self._transport.send(step.request, self._attempt(exchange, step)), time.monotonic()
+            )
         return step.value
 
     def __enter__(self) -> Self:
@@ -573,7 +584,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
             if step.reason:
                 self._log_retry(exchange, step)
                 await asyncio.sleep(step.delay)
-            call = self._attempt(step)
+            call = self._attempt(exchange, step)
             sending = self._transport.send(step.request, call)
             step = exchange.receive(  # in no variable, as in the other client
                 await self._background.run(sending, name, partial(_leave, call)), time.monotonic()

@@ -10,7 +10,7 @@
     │   └── NavaiTimeoutError (TimeoutError)
     ├── NavaiHTTPError                     a response outside 200..299
     │   └── UnknownFunctionError           404 that lists the available functions
-    ├── InvalidResponseError               a 2xx response that breaks the contract or is too large
+    ├── InvalidResponseError               a 2xx response that breaks the contract, is too large or foreign
     └── FunctionFailedError                a response whose "ok" is not true
 
 The first three are raised before anything is sent. ``str(error)`` is the contract's message, the same as in
@@ -164,13 +164,24 @@ class UnknownFunctionError(NavaiHTTPError):
 class InvalidResponseError(NavaiError):
     """The backend responded with 2xx, but the response breaks the contract or is too large.
 
+    Also raised for a response that belongs to another call, whatever its status.
+
     Attributes:
         status_code: The HTTP status.
+        may_have_executed: Whether the backend may have acted on the call, as one that responds may have.
     """
 
-    def __init__(self, message: str = "", *, status_code: int = 0, request_id: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        status_code: int = 0,
+        may_have_executed: bool = True,
+        request_id: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.status_code = status_code
+        self.may_have_executed = may_have_executed
         self.request_id = request_id
 
 

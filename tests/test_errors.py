@@ -40,7 +40,7 @@ CASES: list[tuple[type[NavaiError], dict[str, Any]]] = [
     (NavaiTimeoutError, {"may_have_executed": False, "request_id": "r-1"}),
     (NavaiHTTPError, HTTP),
     (UnknownFunctionError, {**HTTP, "function_name": "f", "available_functions": ("a", "b")}),
-    (InvalidResponseError, {"status_code": 201, "request_id": "r-1"}),
+    (InvalidResponseError, {"status_code": 201, "may_have_executed": True, "request_id": "r-1"}),
     (FunctionFailedError, {"function_name": "f", "error": ["e"], "details": {"d": 1}, "request_id": "r-1"}),
 ]
 

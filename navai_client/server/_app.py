@@ -23,7 +23,7 @@ from navai_client.server._access_log import AccessLog, AccessRecords
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._disconnects import Disconnects, Receive
 from navai_client.server._execution import Invoker
-from navai_client.server._http import BackendRequest, BackendResponse, error_response
+from navai_client.server._http import IDEMPOTENCY_KEY, BackendRequest, BackendResponse, error_response
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._routes import Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
@@ -324,6 +324,9 @@ class NavaiBackend:
             (b"x-request-id", request.request_id.encode()),
             *self.router.cross_origin.headers(request),
         ]
+        key = request.raw_headers.get(b"idempotency-key")
+        if key is not None and IDEMPOTENCY_KEY.fullmatch(key):  # by which a client knows its response
+            headers.append((b"idempotency-key", key))
         if response.status not in _WITHOUT_BODY:
             headers.append((b"content-length", b"%d" % len(response.body)))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})

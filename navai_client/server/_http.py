@@ -6,6 +6,7 @@ No repr shows headers or bodies.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from navai_client.wire._decode import parse_finite, refuse_constant
 
 Header = tuple[bytes, bytes]
 
+IDEMPOTENCY_KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")  # 255: the limit of Stripe's API, the precedent
 JSON_HEADER: Final[Header] = (b"content-type", b"application/json; charset=utf-8")
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"

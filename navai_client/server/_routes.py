@@ -8,7 +8,6 @@ import functools
 import hashlib
 import hmac
 import json
-import re
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
@@ -20,6 +19,7 @@ from navai_client.server._errors import BackendError, RequestError
 from navai_client.server._execution import SHUT_DOWN, Invoker
 from navai_client.server._hosts import AllowedHosts
 from navai_client.server._http import (
+    IDEMPOTENCY_KEY,
     JSON_HEADER,
     BackendRequest,
     BackendResponse,
@@ -48,7 +48,6 @@ from navai_client.wire._operations import (
 HEALTH_PATH: Final = "/health"
 OPENAPI_PATH: Final = "/navai/openapi.json"
 
-_KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")  # 255: the limit of Stripe's API, the precedent
 _LONGEST_SHOWN: Final = 255  # bytes: the longest host name (RFC 1035, section 2.3.4)
 _FAILED: Final = "Function execution failed."
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
@@ -266,7 +265,7 @@ class Router:
             if key is None:  # the caller has left; a call with a key goes on, and keeps its outcome
                 self._invoker.stop(call, SHUT_DOWN)
             raise
-        return _to_response(function, outcome, key, replayed=replayed)
+        return _to_response(function, outcome, replayed=replayed)
 
     async def _cancel(self, request: BackendRequest, _body: bytes) -> BackendResponse:
         try:
@@ -292,7 +291,7 @@ def _key_of(request: BackendRequest) -> Key | None:
     key = request.raw_headers.get(b"idempotency-key")
     if key is None:
         return None
-    if not _KEY.fullmatch(key):
+    if not IDEMPOTENCY_KEY.fullmatch(key):
         raise RequestError("Idempotency-Key must be 1 to 255 printable ASCII characters.")
     authorization = request.raw_headers.get(b"authorization", b"")
     return hashlib.blake2b(authorization, digest_size=16).digest() if authorization else b"", key
@@ -320,12 +319,8 @@ def _is_json(content_type: bytes) -> bool:
     )
 
 
-def _to_response(
-    function: RegisteredFunction, outcome: Outcome, key: Key | None, *, replayed: bool
-) -> BackendResponse:
-    headers: tuple[Header, ...] = (JSON_HEADER,)
-    if key is not None:
-        headers += ((b"idempotency-key", key[1]), _REPLAYED) if replayed else ((b"idempotency-key", key[1]),)
+def _to_response(function: RegisteredFunction, outcome: Outcome, *, replayed: bool) -> BackendResponse:
+    headers: tuple[Header, ...] = (JSON_HEADER, _REPLAYED) if replayed else (JSON_HEADER,)
     if isinstance(outcome, bytes):
         return BackendResponse(200, function.opening + outcome + b"}", headers, function.name)
     if outcome.status == FAILED:

@@ -5,7 +5,7 @@ raises is a programming error.
 """
 
 import time
-from collections.abc import Callable  # noqa: TC003 - public annotations can be resolved
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
@@ -26,15 +26,30 @@ class Call:
         on_abandon: Called, if set, when its caller leaves.
     """
 
-    __slots__ = ("abandoned", "cancellable", "deadline", "max_response_bytes", "on_abandon", "sent")
+    __slots__ = (
+        "_accepts",
+        "abandoned",
+        "cancellable",
+        "deadline",
+        "max_response_bytes",
+        "on_abandon",
+        "sent",
+    )
 
-    def __init__(self, *, timeout: float | None, max_response_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        timeout: float | None,
+        max_response_bytes: int,
+        accepts: Callable[[Response], bool] | None = None,
+    ) -> None:
         self.deadline: float | None = None if timeout is None else time.monotonic() + timeout
         self.max_response_bytes: int = max_response_bytes
         self.sent: bool = False
         self.abandoned: bool = False
         self.cancellable: bool = True
         self.on_abandon: Callable[[], None] | None = None
+        self._accepts = accepts
 
     def remaining(self) -> float | None:
         """Return the seconds that are left, never below 0, or None for no limit."""
@@ -53,6 +68,14 @@ class Call:
         self.sent = True
         if self.abandoned:
             raise TimeoutError("the caller has left")
+
+    def accepts(self, outcome: Response | TransportFailure) -> bool:
+        """Return whether *outcome* may be the response to this call's request.
+
+        A transport calls this before it uses a connection again, and closes one whose response belongs to
+        another call: its responses have been shifted.
+        """
+        return self._accepts is None or not isinstance(outcome, Response) or self._accepts(outcome)
 
     def abandon(self) -> None:
         """Note that the caller has left: what was sent goes on in the background, the rest is withdrawn."""

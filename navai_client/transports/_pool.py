@@ -163,10 +163,11 @@ class Pool:
             connection = self._idle.take(target.origin) or self._make(target.origin)
             try:
                 outcome = connection.send(request, call)
+                keeps = call.accepts(outcome) and connection.is_reusable()
             except BaseException:
                 connection.close()
                 raise
-            if not (connection.is_reusable() and self._idle.give_back(target.origin, connection)):
+            if not (keeps and self._idle.give_back(target.origin, connection)):
                 connection.close()
             return outcome
         finally:
@@ -217,10 +218,11 @@ class AsyncPool:
             call.on_abandon = functools.partial(self._abandon, connection, call)
             try:
                 outcome = await connection.send(request, call)
+                keeps = call.accepts(outcome) and connection.is_reusable()
             except BaseException:
                 self._discard(connection)
                 raise
-            if not (connection.is_reusable() and self._idle.give_back(target.origin, connection)):
+            if not (keeps and self._idle.give_back(target.origin, connection)):
                 self._discard(connection)
             return outcome
         finally:

@@ -21,7 +21,7 @@ from navai_client.errors import (
     UnknownFunctionError,
 )
 from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
-from navai_client.wire._values import Response
+from navai_client.wire._values import UNPARSED, Response
 
 UNREADABLE_FUNCTION_LIST: Final = "[navai] Failed to parse backend functions response."
 
@@ -31,6 +31,7 @@ _WHITE_SPACE: Final = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
+_NAME: Final = 100  # characters of a function's name that an error shows
 _START: Final = 1024  # bytes of a response that show whether it is a page
 _NOT_HERE: Final = {404, 405}  # what a server responds that has no such path, or another service there
 _RESET_CONTENT: Final = 205  # RFC 9110, section 15.3.6: it has no body
@@ -107,6 +108,25 @@ def function_result(response: Response, function_name: str) -> Any:
     raise FunctionFailedError(_shortened(message), function_name=function_name, error=error, details=details)
 
 
+def why_foreign(response: Response, function_name: str, key: str) -> str | None:
+    """Return why *response* is not to the execution of *function_name* with *key*, or None if it may be.
+
+    HTTP tells responses apart only by their order, which a peer that sends one too many shifts for good.
+    """
+    if response.headers.get("idempotency-key", key) != key:
+        return "its Idempotency-Key is not the one that was sent"
+    payload = _parsed(response)
+    named = payload.get("function_name") if isinstance(payload, dict) else None
+    if not isinstance(named, str) or not (name := _normalized(named)) or name == _normalized(function_name):
+        return None
+    return f"it names the function {named[:_NAME]!r}, not {function_name!r}"
+
+
+def _normalized(function_name: str) -> str:
+    """Return *function_name* as backends look it up: trimmed, and in lower case."""
+    return trim(function_name).lower()
+
+
 def speech_audio(response: Response) -> SpeechAudio:
     """Read the response to a request for spoken text."""
     payload = _parse_success(response)
@@ -163,13 +183,13 @@ def _parse_success(response: Response, function_name: str | None = None) -> Any:
         )
     if response.status == _RESET_CONTENT:
         return _INVALID
-    return _parse(_text(response.content))
+    return _parsed(response)
 
 
 def _raise_http_error(response: Response, function_name: str | None) -> NoReturn:
     status = response.status
     body = _text(response.content)
-    parsed = _parse(body)
+    parsed = _parsed(response)
     record = parsed if isinstance(parsed, dict) else {}
     fields: dict[str, Any] = {
         "status_code": status,
@@ -200,7 +220,7 @@ def hint(response: Response) -> str | None:
     if start.startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
         return "The response is a page, as gateways, logins, other services and failed applications send it."
     if response.status in _NOT_HERE:
-        parsed = _parse(_text(response.content))
+        parsed = _parsed(response)
         if not isinstance(parsed, dict) or not isinstance(parsed.get("error"), str):
             return "The response is not that of a Navai backend, whose JSON would have an error."
     return None
@@ -227,6 +247,13 @@ def _without_secrets(location: str) -> str:
 
 def _text(content: bytes) -> str:
     return content.decode("utf-8-sig", "replace")
+
+
+def _parsed(response: Response) -> Any:
+    """Return the JSON of *response*, or _INVALID if it is not JSON. It is parsed once."""
+    if response.parsed is UNPARSED:
+        object.__setattr__(response, "parsed", _parse(_text(response.content)))
+    return response.parsed
 
 
 def _parse(text: str) -> Any:

@@ -12,8 +12,15 @@ from typing import Any, Final, Generic, TypeVar, cast
 from attrs import evolve
 
 from navai_client._redaction import Redactor
-from navai_client.errors import Headers, NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
-from navai_client.wire._decode import hint
+from navai_client.errors import (
+    Headers,
+    InvalidResponseError,
+    NavaiError,
+    NavaiHTTPError,
+    NavaiTimeoutError,
+    NavaiTransportError,
+)
+from navai_client.wire._decode import hint, why_foreign
 from navai_client.wire._requests import Invocation
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders, Done, Request, Response, Send, TransportFailure
@@ -32,6 +39,7 @@ class Exchange(Generic[T]):
         timeout: Seconds for the whole call, or None for no limit.
         headers: The client's headers for this call.
         new_id: Returns the call's ``X-Request-ID``, unless *headers* have one.
+        warn: Called with what went wrong without an error.
         log: Called with this exchange, the outcome in a few words, and the seconds that an attempt took.
 
     Attributes:
@@ -52,6 +60,7 @@ class Exchange(Generic[T]):
         timeout: float | None,
         headers: ClientHeaders,
         new_id: Callable[[], str],
+        warn: Callable[[str], None],
         log: Callable[["Exchange[Any]", str, float], None] | None = None,
     ) -> None:
         if invocation.bind is not None:
@@ -62,9 +71,12 @@ class Exchange(Generic[T]):
         self.policy = policy
         self._timeout = timeout
         self._new_id = new_id
+        self._warn = warn
         self._log = log
         self._deadline: float | None = None
         self._may_have_executed = False
+        self._is_checked = False
+        self._foreign: str | None = None
         self._began = self._sent = 0.0
         self.request_id = headers.request_id or ""
         self.attempts = 1
@@ -102,6 +114,18 @@ class Exchange(Generic[T]):
             invocation.endpoint, headers.plain if content is None else headers.json, content, call_headers
         )
 
+    def accepts(self, response: Response) -> bool:
+        """Return whether *response* may be to the request that was sent last.
+
+        A transport that calls this, and closes the connection of a response that is not accepted, makes such
+        a response an error. Over any other, such as a mock with a fixed response, it is a warning.
+        """
+        self._is_checked = True
+        if self.invocation.operation.keyed:
+            key = dict(self._request.call_headers)["Idempotency-Key"]
+            self._foreign = why_foreign(response, self.invocation.context["function_name"], key)
+        return self._foreign is None
+
     def receive(self, outcome: Response | TransportFailure, now: float) -> Send | Done[T]:
         """Return the step after *outcome*.
 
@@ -119,6 +143,11 @@ class Exchange(Generic[T]):
             self.status, self.headers = outcome.status, outcome.headers
         if self._log is not None:
             self._log(self, _in_words(outcome), now - self._sent)
+        if isinstance(outcome, Response) and not self._is_checked and not self.accepts(outcome):
+            self._warn(self._redacted_text(f"The response belongs to another call: {self._foreign}."))
+            self._foreign = None
+        if self._foreign is not None:
+            return self._finish(outcome, now)
         if can_renew and self.status == 401:  # noqa: PLR2004
             self._refused = cast("Response", outcome)
             return Send(self._request, self.attempts, 0.0, self._left(now), renews=True)
@@ -144,6 +173,7 @@ class Exchange(Generic[T]):
         sent = headers.plain if before.content is None else headers.json
         self._request = Request(before.endpoint, sent, before.content, before.call_headers)
         self.attempts += 1
+        self._is_checked = False
         self._sent = now
         return Send(self._request, self.attempts, 0.0, left)
 
@@ -161,6 +191,7 @@ class Exchange(Generic[T]):
             return None
         self.attempts += 1
         self._sent = now + delay
+        self._is_checked = False
         return Send(self._request, self.attempts, delay, left, _in_words(outcome))
 
     def _finish(self, outcome: Response | TransportFailure, now: float) -> Done[T]:
@@ -180,6 +211,9 @@ class Exchange(Generic[T]):
 
     def _read(self, response: Response) -> T:
         """Read *response*: a value as it is, an error without the secrets that the backend may repeat."""
+        if self._foreign is not None:
+            text = f"The response belongs to another call: {self._foreign}. The connection was closed."
+            raise InvalidResponseError(self._redacted_text(text), status_code=response.status)
         read, redact = self.invocation.read, self.invocation.operation.redact
         if not self._secrets:
             return read(response)

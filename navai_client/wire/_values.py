@@ -5,11 +5,13 @@ outcome, a ``Response`` or a ``TransportFailure``, until the exchange returns ``
 """
 
 from collections.abc import Mapping
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from attrs import define, field, frozen
 
 T = TypeVar("T")
+
+UNPARSED: Final = object()
 
 
 # Headers that say nothing of the caller: W3C's Trace Context and Baggage, and ids of calls.
@@ -80,12 +82,14 @@ class Response:
         headers: The headers, by their names in lower case.
         content: The body, decompressed.
         truncated: Whether the body exceeded the limit; *content* is then its beginning.
+        parsed: The JSON value of the body, kept when it was first parsed.
     """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(repr=False)
     truncated: bool = False
+    parsed: Any = field(default=UNPARSED, init=False, repr=False)
 
 
 @frozen(eq=False)

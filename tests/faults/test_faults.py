@@ -7,12 +7,13 @@ import httpx
 import httpx2
 import pytest
 
-from navai_client import NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
+from navai_client import NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError, RetryPolicy
 from tests.clients import make_client
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer, closed_port
 
 TIMEOUT: Final = 0.6  # seconds: enough to connect and send on a busy machine
 LIMIT: Final = 2**20  # bytes
+RETRIES: Final = RetryPolicy(max_retries=1, base_delay=0.01)
 OPERATIONS: Final[dict[str, Any]] = {
     "list": lambda client: client.list_functions(),
     "secret": lambda client: client.create_client_secret(api_key="sk-hidden-0123456789"),
@@ -23,14 +24,9 @@ OPERATIONS: Final[dict[str, Any]] = {
 _SOUND: Final = {"announces less than it sends", "sends invalid UTF-8"}
 
 
-@pytest.fixture(autouse=True)
-def retries_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("navai_client.wire._retry._BASE_DELAY", 0.01)
-
-
 @pytest.fixture
 def options(through: str) -> dict[str, Any]:
-    return {"through": through, "timeout": TIMEOUT, "max_retries": 1, "max_response_bytes": LIMIT}
+    return {"through": through, "timeout": TIMEOUT, "max_retries": RETRIES, "max_response_bytes": LIMIT}
 
 
 def attempt(kind: str, url: str, operation: str, options: dict[str, Any]) -> Any:
@@ -82,7 +78,7 @@ def test_every_fault_ends_in_time_through_a_given_transport_too(fault: str, kind
     options = {
         "transport": library.HTTPTransport() if kind == "sync" else library.AsyncHTTPTransport(),
         "timeout": TIMEOUT,
-        "max_retries": 1,
+        "max_retries": RETRIES,
         "max_response_bytes": LIMIT,
     }
     with FaultServer(FAULTS[fault]) as server:

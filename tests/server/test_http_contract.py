@@ -306,6 +306,39 @@ def test_a_key_runs_a_call_once_and_refuses_another(backend: NavaiBackend, ask: 
     assert ran == [1]
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"function_name": "book", "payload": {}},
+        {"function_name": "book", "payload": {"seat": 1}},
+        {"function_name": "nope"},
+        {},
+        [],
+    ],
+)
+def test_every_response_to_an_execution_repeats_its_key(backend: NavaiBackend, ask: Any, body: Any) -> None:
+    backend.function(lambda seat: seat, name="book")
+    for _ in range(2):
+        assert (
+            ask(backend, "POST", EXECUTE, json=body, headers={"idempotency-key": "k1"}).headers[
+                "idempotency-key"
+            ]
+            == "k1"
+        )
+    assert "idempotency-key" not in ask(backend, "POST", EXECUTE, json=body).headers
+    refused = ask(backend, "POST", EXECUTE, content=b"{}", headers={"idempotency-key": "k2"})
+    assert (refused.status_code, refused.headers["idempotency-key"]) == (415, "k2")
+
+
+@pytest.mark.parametrize("key", ["a\tb", "k" * 300, "\xff"])
+def test_a_key_that_is_refused_is_not_repeated(backend: NavaiBackend, ask: Any, key: str) -> None:
+    backend.function(lambda: 1, name="book")
+    headers = {"idempotency-key": key.encode("latin-1")}
+    refused = ask(backend, "POST", EXECUTE, json={"function_name": "book"}, headers=headers)
+    assert refused.status_code == 400
+    assert "idempotency-key" not in refused.headers
+
+
 def test_requests_carry_an_id(backend: NavaiBackend, ask: Any) -> None:
     assert (
         ask(backend, "GET", "/health", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"

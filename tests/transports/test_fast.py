@@ -81,7 +81,8 @@ def test_the_head_of_a_request_is_what_the_default_transport_sends(kind: str) ->
     heads = []
     with FaultServer(good) as server:
         for through in ("default", "fast"):
-            options = {"headers": {"X-Own": "a; b", "Host": "gateway.test"}, "max_retries": 0}
+            own = {"X-Own": "a; b", "Host": "gateway.test", "X-Request-ID": "r-1"}
+            options = {"headers": own, "max_retries": 0}
             with make_client(kind, through=through, base_url=server.url, **options) as client:
                 client.execute_function("f", {"a": 1}, idempotency_key="k")
                 client.list_functions()

@@ -8,17 +8,12 @@ import httpx2
 import pytest
 import trustme
 
-from navai_client import NavaiTransportError
+from navai_client import NavaiTransportError, RetryPolicy
 from tests.clients import make_client
 from tests.faults.server import FaultServer, Peer, answer
 from tests.transports.conftest import echo
 
-OPTIONS: dict[str, Any] = {"timeout": 10.0, "max_retries": 2}
-
-
-@pytest.fixture(autouse=True)
-def retries_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("navai_client.wire._retry._BASE_DELAY", 0.01)
+OPTIONS: dict[str, Any] = {"timeout": 10.0, "max_retries": RetryPolicy(max_retries=2, base_delay=0.01)}
 
 
 @pytest.fixture

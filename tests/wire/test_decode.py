@@ -85,7 +85,7 @@ STATUSES = st.integers(100, 599) | st.sampled_from([200, 204, 302, 304, 404, 503
 def test_any_response_gives_a_value_or_a_navai_error(
     name: str, status: int, headers: dict[str, str], content: bytes, truncated: bool
 ) -> None:
-    exchange = Exchange(make(name), ONCE, None, HEADERS_WITH_A_SECRET, lambda: "request-1")
+    exchange = Exchange(make(name), ONCE, None, HEADERS_WITH_A_SECRET, lambda: "request-1", print)
     assert isinstance(exchange.start(0.0), Send)
     try:
         done = exchange.receive(Response(status, headers, content, truncated), 0.0)

@@ -49,7 +49,7 @@ def invocations() -> list[Invocation[Any]]:
 def exchange_of(
     invocation: Invocation[Any], policy: RetryPolicy, timeout: float | None, headers: ClientHeaders = HEADERS
 ) -> Exchange[Any]:
-    return Exchange(invocation, policy, timeout, headers, lambda: "request-1")
+    return Exchange(invocation, policy, timeout, headers, lambda: "request-1", print)
 
 
 def policy(max_retries: int = 2, jitter: float = 1.0) -> RetryPolicy:
