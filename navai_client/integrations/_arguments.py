@@ -23,7 +23,8 @@ with needs_extra("tools", "jsonschema", "docstring_parser", "pydantic"):
 # The keys by which the contract passes arguments by position.
 _BY_POSITION: Final = frozenset({"args", "arguments", "constructorArgs", "methodArgs", "value"})
 
-_MAX_MESSAGE_CHARS: Final = 200  # jsonschema quotes the whole value
+_MAX_MESSAGE_CHARS: Final = 200
+_MAX_SHOWN_CHARS: Final = 80  # of a value, or of the rule that it breaks
 # Keywords that OpenAI refuses at the top level of a tool's parameters.
 _NOT_AT_THE_TOP: Final = ("allOf", "anyOf", "enum", "not", "oneOf")
 
@@ -89,7 +90,7 @@ def checker(schema: dict[str, Any], *, by_name: bool = False) -> Callable[[dict[
         by_name: Whether all arguments go by name. Otherwise arguments by position, which *schema* does not
             describe, pass: those under a key of the contract that is not one of its properties.
     """
-    validator = validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
+    validator = _validator(schema)
     positional = frozenset() if by_name else _BY_POSITION - schema["properties"].keys()
 
     def check(arguments: dict[str, Any]) -> None:
@@ -97,14 +98,39 @@ def checker(schema: dict[str, Any], *, by_name: bool = False) -> Callable[[dict[
             return
         try:
             errors = sorted(validator.iter_errors(arguments), key=lambda each: each.json_path)
+            problems = dict.fromkeys(map(_message, errors))
         except RecursionError:
             raise ArgumentsError("the arguments are nested too deeply") from None
         except re.error:  # a pattern of another language, which the backend can check
             return
-        if errors:
-            raise ArgumentsError(*map(_message, errors))
+        if problems:
+            raise ArgumentsError(*problems)
 
     return check
+
+
+def without_optional_nulls(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Return *value* without members that are null, optional, and not null according to *schema*.
+
+    Many models write null for an argument that they leave out.
+    """
+    if isinstance(value, list) and isinstance(items := schema.get("items"), Mapping):
+        return [without_optional_nulls(each, items) for each in value]
+    properties = schema.get("properties")
+    if not isinstance(value, dict) or not isinstance(properties, Mapping):
+        return value
+    kept = {}
+    for name, each in value.items():
+        own = properties.get(name)
+        if not isinstance(own, Mapping):
+            kept[name] = each
+        elif each is not None or name in schema.get("required", ()) or _validator(own).is_valid(None):
+            kept[name] = without_optional_nulls(each, own)
+    return kept
+
+
+def _validator(schema: Mapping[str, Any]) -> Any:
+    return validators.validator_for(schema, default=jsonschema.Draft202012Validator)(schema)
 
 
 def _parsed(text: str | bytes | bytearray) -> Any:
@@ -119,5 +145,21 @@ def _parsed(text: str | bytes | bytearray) -> Any:
 
 
 def _message(error: jsonschema.ValidationError | jsonschema.SchemaError) -> str:
+    """Return what is wrong in the words of JSON and JSON Schema: jsonschema quotes values as Python does."""
     path = ".".join(map(str, error.absolute_path))
-    return f"{path}: {error.message}" if path else error.message
+    value: Any = error.instance
+    rule: Any = error.validator_value
+    schema: Any = error.schema
+    if error.validator == "required":
+        text = f"missing {', '.join(json.dumps(name) for name in rule if name not in value)}"
+    elif error.validator == "additionalProperties" and rule is False:
+        known = schema.get("properties", {})
+        text = f"no parameter {', '.join(json.dumps(name) for name in value if name not in known)}"
+    else:
+        shown = _cut(f"{json.dumps(error.validator)}: {json.dumps(rule)}")
+        text = f"{_cut(json.dumps(value, ensure_ascii=False, default=str))} does not satisfy {shown}"
+    return f"{path}: {text}" if path else text
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]}…"

@@ -67,7 +67,7 @@ class Run:
     Attributes:
         call: What hooks see of it.
         blank: Its outcome, without a result or an error yet.
-        work: Runs the function within the given number of seconds, or without a limit.
+        work: Runs the function of this run within the given number of seconds, or without a limit.
         timeout: Seconds for the hook and the work together, or None.
         session: The conversation that its id belongs to. Held, so that no other one has the same identity.
         options: The complete options of its toolset.
@@ -75,11 +75,12 @@ class Run:
 
     call: ToolCall
     blank: ToolOutcome
-    work: Callable[[float | None], Coroutine[Any, Any, Any]]
+    work: Callable[["Run", float | None], Coroutine[Any, Any, Any]]
     timeout: float | None
     session: object
     options: ToolsetOptions
-    begun: bool = False
+    begun: bool = False  # whether it goes on when its caller leaves
+    started: bool = False  # whether the function may have run: a call can wait for a thread
     waiting: int = 0  # callers that wait for its outcome
     task: "asyncio.Task[ToolOutcome]" = field(init=False)
 
@@ -154,12 +155,15 @@ class Calls:
             run.begun = True
             task = await self._work(run, deadline)
         except asyncio.CancelledError:  # the toolset was closed, or every caller left before the start
-            return run.end(**_no_result("cancelled", may_have_run=run.begun))
+            return run.end(**_no_result("cancelled", may_have_run=run.started))
         if not task.done():
-            self._tasks.abandon(task)
-            return run.end(**_no_result("timeout", may_have_run=True))
+            if run.started:
+                self._tasks.abandon(task)
+            else:
+                task.cancel()
+            return run.end(**_no_result("timeout", may_have_run=run.started))
         if task.cancelled():
-            return run.end(**_no_result("cancelled", may_have_run=True))
+            return run.end(**_no_result("cancelled", may_have_run=run.started))
         error = task.exception()
         return run.end(ok=True, result=task.result()) if error is None else run.end(**_failed(run, error))
 
@@ -167,7 +171,7 @@ class Calls:
         """Return the task of the work, when it is done or its time is over."""
         name, loop = run.call.function_name, asyncio.get_running_loop()
         left = None if deadline is None else max(deadline - loop.time(), _MIN_TIMEOUT)
-        task = self._tasks.start(run.work(left), name)
+        task = self._tasks.start(run.work(run, left), name)
         slow, slow_after = run.options["slow"], run.options["slow_after"]
         alarm = None
         if slow is not None and slow_after is not None:
@@ -209,7 +213,7 @@ async def _notify(name: str, function_name: str, hook: Callable[[], Any], limit:
     try:
         async with asyncio.timeout(limit):
             await awaited(hook())
-    except Exception:  # noqa: BLE001 - the boundary to a hook, whose failure changes no outcome
+    except (Exception, SystemExit):  # noqa: BLE001 - the boundary to a hook, whose failure changes no outcome
         _log.exception("The %s hook failed for %s", name, function_name)
 
 
@@ -222,12 +226,16 @@ async def _call_before(run: Run, deadline: float | None) -> dict[str, Any] | Non
     try:
         async with limit:
             reason = await awaited(before(run.call))
-    except Exception as error:  # noqa: BLE001 - the boundary to a hook
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to a hook
         if limit.expired():
             return _no_result("timeout", may_have_run=False)
         _log.exception("The before hook failed for %s, which was not called", run.call.function_name)
         return {"error": _FAILED, "error_type": "refused", "details": _details(error)}
-    return None if reason is None else {"error": str(reason), "error_type": "refused"}
+    if reason is None or isinstance(reason, str):
+        return None if reason is None else {"error": reason, "error_type": "refused"}
+    # True could mean that the call may run, or that it is refused.
+    details = f"The before hook returned {type(reason).__name__}, not None or a text; the call was refused."
+    return {"error": _FAILED, "error_type": "refused", "details": details}
 
 
 def _failed(run: Run, error: BaseException) -> dict[str, Any]:

@@ -14,7 +14,13 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from navai_client._extras import needs_extra
-from navai_client.integrations._arguments import checker, inlined, presentable, read_arguments
+from navai_client.integrations._arguments import (
+    checker,
+    inlined,
+    presentable,
+    read_arguments,
+    without_optional_nulls,
+)
 from navai_client.integrations._local import bind_local
 from navai_client.integrations._options import ToolsetOptions, normalized, timeout_of
 from navai_client.integrations.routes import NavaiRoute, resolve_navai_route
@@ -181,6 +187,8 @@ def resolve(
                     "available_functions": tuple(catalog.functions),
                 }
             )
+        if function.bind is not None and payload is not None:
+            payload = without_optional_nulls(payload, function.tool.parameters)
         bound = None if function.bind is None else function.bind(payload or {})
     except ArgumentsError as error:
         refusal = {"error": str(error), "error_type": "invalid_arguments"}

@@ -5,13 +5,13 @@ A call always has exactly one outcome, which a model can read; a failing backend
 
 import inspect
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Self, Unpack, final
+from typing import Any, Final, Unpack, final
 
 import attrs
 
-from navai_client._threads import CallThreads
+from navai_client._threads import CallThreads, run_in_thread
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import checked_timeout
 from navai_client.instrumentation import tool_call
@@ -32,6 +32,7 @@ from navai_client.models import FunctionList
 __all__ = ["Toolset", "ToolsetOptions"]
 
 _GRACE: Final = 5.0  # seconds that close() waits for running calls, as the client waits for abandoned ones
+_NAMES_SHOWN: Final = 8  # by a repr, which a debugger shows on one line
 
 Client = NavaiBackendClient | AsyncNavaiBackendClient
 
@@ -45,18 +46,15 @@ class _Backend:
         self.warnings = listed.warnings  # of the last attempt to list
         self.calls = Calls()
         self.threads = CallThreads()
-        self._client_is_async = inspect.iscoroutinefunction(client.execute_function)
+        self.client_is_async = inspect.iscoroutinefunction(client.execute_function)
 
     async def refresh(self) -> None:
         """List the functions; if the backend fails, keep the list and say why in ``warnings``."""
-        listed: FunctionList = await self.ask("list_functions", self.client.list_functions)
+        method = self.client.list_functions
+        listed: FunctionList = await (method() if self.client_is_async else run_in_thread(method))
         self.warnings = listed.warnings
         if listed.error is None:
             self.listed = listed
-
-    async def ask(self, slots: str, method: Callable[[], Any]) -> Any:
-        """Return the result of a method of the client, which runs in a thread if it blocks."""
-        return await (method() if self._client_is_async else self.threads.run(slots, method))
 
 
 @final
@@ -89,12 +87,18 @@ class Toolset:
         self._derived: dict[str, Toolset] = {}
         self._built: tuple[FunctionList, Catalog] | None = None
 
+    def __repr__(self) -> str:
+        names = [tool.name for tool in self.tools]
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (", ..." if len(names) > _NAMES_SHOWN else "")
+        return f"<Toolset of {len(names)} tools: {shown}; {len(self.warnings)} warnings>"
+
     @classmethod
     @documents_options
-    async def load(cls, client: Client, **options: Unpack[ToolsetOptions]) -> Self:
+    def load(cls, client: Client, **options: Unpack[ToolsetOptions]) -> "LoadingToolset":
         """List the backend's functions and make a toolset of them.
 
-        A failing backend raises nothing: the reason is in ``warnings``, and ``refresh()`` tries again.
+        Await it, or enter it: ``async with Toolset.load(client) as toolset``. A failing backend raises
+        nothing: the reason is in ``warnings``, and ``refresh()`` tries again.
 
         Args:
             client: The backend's client, of either kind.
@@ -103,9 +107,7 @@ class Toolset:
         Raises:
             NavaiConfigError: If an option cannot work.
         """
-        toolset = cls(client, FunctionList(), **options)
-        await toolset.refresh()
-        return toolset
+        return LoadingToolset(cls(client, FunctionList(), **options))
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -213,7 +215,7 @@ class Toolset:
             return outcome
         if limit is None:
             limit = tool.timeout if tool else timeout_of(options, call.function_name)
-        run = Run(call, blank, partial(self._work, call, found), limit, session, options)
+        run = Run(call, blank, partial(self._work, found), limit, session, options)
         with tool_call(call_id):  # for the client's instrumentation
             return await self._backend.calls.run(run)
 
@@ -230,7 +232,7 @@ class Toolset:
         """Wait up to 5 seconds for calls that have begun, then cancel them. Can be called more than once."""
         await self._backend.calls.close(_GRACE)
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self) -> "Toolset":
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -247,13 +249,38 @@ class Toolset:
             )
         return self._built[1]
 
-    async def _work(self, call: ToolCall, found: Resolved, timeout: float | None) -> Any:
-        name, backend = call.function_name, self._backend
-        if found.bound is None:
-            execute = partial(backend.client.execute_function, name, call.arguments)
-            return await backend.ask(
-                name, partial(execute, idempotency_key=uuid.uuid4().hex, timeout=timeout)
-            )
-        if found.function is not None and found.function.may_block:
-            return await awaited(await backend.threads.run(name, found.bound))
-        return await awaited(found.bound())
+    async def _work(self, found: Resolved, run: Run, timeout: float | None) -> Any:
+        name, backend = run.call.function_name, self._backend
+        may_block = found.function is not None and found.function.may_block
+        call = found.bound
+        if call is None:
+            may_block = not backend.client_is_async
+            execute = partial(backend.client.execute_function, name, run.call.arguments)
+            call = partial(execute, idempotency_key=uuid.uuid4().hex, timeout=timeout)
+
+        def start() -> Any:
+            run.started = True
+            return call()
+
+        try:
+            return await awaited(await backend.threads.run(name, start) if may_block else start())
+        except SystemExit as error:  # it would end the event loop, and with it every conversation
+            raise RuntimeError(f"The function called sys.exit({error.code!r}).") from error
+
+
+@final
+class LoadingToolset:
+    """A toolset whose functions are being listed: await it, or enter it as the toolset."""
+
+    def __init__(self, toolset: Toolset) -> None:
+        self._toolset = toolset
+
+    def __await__(self) -> Generator[Any, None, Toolset]:
+        return self.__aenter__().__await__()
+
+    async def __aenter__(self) -> Toolset:
+        await self._toolset.refresh()
+        return self._toolset
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._toolset.close()

@@ -159,8 +159,8 @@ async def test_each_failed_call_returns_one_result_and_the_session_goes_on() -> 
         }
         assert "not JSON" in on.output("call_cut_off")["error"]
         misnamed = on.output("call_misnamed")["error"]
-        assert "'location' is a required property" in misnamed
-        assert "'place' was unexpected" in misnamed
+        assert 'missing "location"' in misnamed
+        assert 'no parameter "place"' in misnamed
         assert on.output("call_unknown") == {
             "ok": False,
             "error": "Unknown or disallowed function.",

@@ -8,6 +8,7 @@ import sys
 import threading
 from typing import Any
 
+import attrs
 import pytest
 
 from navai_client import (
@@ -273,8 +274,8 @@ async def test_names_are_normalized_and_reserved_names_need_the_generic_tool() -
 @pytest.mark.parametrize(
     ("tool", "arguments", "problem"),
     [
-        ("execute_app_function", None, "'function_name' is a required property"),
-        ("execute_app_function", {"function_name": ""}, "function_name: '' should be non-empty"),
+        ("execute_app_function", None, 'missing "function_name"'),
+        ("execute_app_function", {"function_name": ""}, 'function_name: "" does not satisfy "minLength": 1'),
         (
             "execute_app_function",
             {"function_name": "f", "payload": [1]},
@@ -282,7 +283,7 @@ async def test_names_are_normalized_and_reserved_names_need_the_generic_tool() -
         ),
         ("execute_app_function", "7", "an object is required, not a number"),
         ("execute_app_function", '"text"', "an object is required, not a string"),
-        ("navigate_to", {"target": 7}, "target: 7 is not of type 'string'"),
+        ("navigate_to", {"target": 7}, 'target: 7 does not satisfy "type": "string"'),
         ("navigate_to", "{", "they are not JSON"),
         ("f", '{"a": 1e999}', "1e999 is too large"),
         ("local", '{"a": 1e999}', "1e999 is too large"),
@@ -786,3 +787,86 @@ async def test_a_derived_toolset_can_have_hooks_of_its_own() -> None:
         derived = toolset.derive("Food", before=refuse)
         assert (await derived.call("f")).error == "Not in this agent."
         assert (await toolset.call("f")).ok
+
+
+class TestLoading:
+    """``Toolset.load`` can be awaited and entered."""
+
+    @in_a_loop
+    async def test_it_can_be_entered_without_await(self) -> None:
+        entered = asyncio.Event()
+
+        async def book() -> str:
+            entered.set()
+            return "booked"
+
+        async with load(Scripted(book=book)) as toolset:
+            assert [tool.name for tool in toolset.tools] == ["execute_app_function", "book"]
+            calling = asyncio.create_task(toolset.call("book"))
+            await entered.wait()
+        assert calling.done()  # leaving it closes the toolset
+
+    @in_a_loop
+    async def test_the_repr_says_what_it_holds(self) -> None:
+        client = Scripted(**{f"function_{number}": 1 for number in range(20)})
+        client.listed = attrs.evolve(client.listed, warnings=("[navai] Odd.",))
+        toolset = await load(client)
+        shown = ", ".join(f"function_{number}" for number in range(7))
+        assert repr(toolset) == f"<Toolset of 21 tools: execute_app_function, {shown}, ...; 1 warnings>"
+
+    @in_a_loop
+    async def test_an_option_that_cannot_work_fails_before_it_is_awaited(self) -> None:
+        with pytest.raises(NavaiConfigError):
+            load(Scripted(), max_result_chars=1)
+
+
+class TestForeignCode:
+    """Hooks and local functions can raise anything, and hang."""
+
+    @pytest.mark.parametrize("code", [0, "no"])
+    @pytest.mark.parametrize("is_async", [False, True])
+    @in_a_loop
+    async def test_a_function_that_exits_ends_no_conversation(self, code: int | str, is_async: bool) -> None:
+        def exits() -> None:
+            sys.exit(code)
+
+        async def exits_later() -> None:
+            sys.exit(code)
+
+        async with await load(Scripted(), functions={"f": exits_later if is_async else exits}) as toolset:
+            outcome = await toolset.call("f")
+        assert (outcome.error_type, outcome.details) == ("failed", f"The function called sys.exit({code!r}).")
+
+    @in_a_loop
+    async def test_a_hook_that_exits_refuses_the_call(self) -> None:
+        client = Scripted(f=1)
+
+        def leave(*_: Any) -> None:
+            sys.exit(1)
+
+        async with await load(client, before=leave, after=leave) as toolset:
+            assert (await toolset.call("f")).error_type == "refused"
+        assert client.asked == []
+
+    @pytest.mark.parametrize("returned", [True, False, 7])
+    @in_a_loop
+    async def test_a_before_hook_that_returns_no_text_refuses_the_call(self, returned: Any) -> None:
+        """True may mean that the call is allowed, or that it is refused."""
+        client = Scripted(f=1)
+        async with await load(client, before=lambda _: returned) as toolset:
+            outcome = await toolset.call("f")
+        assert (outcome.error, outcome.error_type) == ("Function execution failed.", "refused")
+        assert outcome.details is not None
+        assert outcome.details.startswith(f"The before hook returned {type(returned).__name__}, not None or")
+        assert client.asked == []
+
+    @in_a_loop
+    async def test_a_call_that_never_got_a_thread_was_not_executed(self) -> None:
+        may_end = threading.Event()
+        options = {"functions": {"f": lambda: may_end.wait(60)}, "timeout": 0.3}
+        async with await load(Scripted(), **options) as toolset:
+            outcomes = await asyncio.gather(*(toolset.call("f") for _ in range(66)))
+            outcomes.append(await toolset.call("f"))
+            may_end.set()
+        assert [outcome.may_have_executed for outcome in outcomes] == [True] * 64 + [False] * 3
+        assert outcomes[-1].error == "The function did not respond in time. It was not executed."
