@@ -1,14 +1,19 @@
-"""``navai serve`` in a process of its own, on a free port and in a directory of its own."""
+"""``navai serve`` in a process and a directory of its own, and an application in a thread, on free ports."""
 
 import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Serve", "Served", "Start", "serving", "start"]
+import uvicorn
+
+from navai_client.server._serving import bind, url_of
+
+__all__ = ["Serve", "Served", "Start", "serving", "serving_app", "start"]
 
 COMMAND = [str(Path(sys.executable).with_name("navai")), "serve", "--port", "0"]
 
@@ -80,3 +85,17 @@ def start(folder: Path, *arguments: str, **environment: str) -> tuple[int, str]:
     )
     assert ended.stdout == ""
     return ended.returncode, ended.stderr
+
+
+@contextlib.contextmanager
+def serving_app(app: Any) -> Iterator[str]:
+    """Serve the ASGI application *app*, and return its URL."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none"))
+    with bind("127.0.0.1", 0) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield url_of(listener)
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -146,9 +146,9 @@ PUBLIC = {
     "navai_client.integrations.toolset": "Toolset ToolsetOptions",
     "navai_client.server": """
         AccessLog BackendError BackendOptions BackendOptionsError BackendRequest ClientSecretRequest
-        DiscoveredModules FunctionContext FunctionRegistry NavaiBackend ServerSettings Services
-        SpeechRequest Upstream UpstreamError VoiceSettings create_realtime_client_secret
-        discover_function_modules function load_functions synthesize_speech
+        DiscoveredModules FunctionContext FunctionRegistry NavaiBackend Principal ServerSettings
+        Services SpeechRequest Upstream UpstreamError VoiceSettings create_realtime_client_secret
+        discover_function_modules from_host from_jwt function load_functions synthesize_speech
     """,
     "navai_client.testing": "FakeBackend FakeRealtimeServer Headers LiveServer RecordedCall RecordedRequest",
     "navai_client.testing.plugin": """

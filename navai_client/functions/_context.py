@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
+    from navai_client.server._authentication import Principal
     from navai_client.server._http import BackendRequest
 
 
@@ -23,3 +24,8 @@ class FunctionContext:
         default=None
     )  # so that functions of a backend need not check it for None
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)
+
+    @property
+    def principal(self) -> "Principal | None":
+        """Who the call is made for; None where callers need not say who they are, and in a toolset."""
+        return None if self.request is None else self.request.principal

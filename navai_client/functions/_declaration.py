@@ -6,16 +6,30 @@ a backend that it is registered with, or among an agent's local functions.
 
 import functools
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar, overload
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, converters, evolve, field, frozen
 
 from navai_client.errors import NavaiConfigError
 
 F = TypeVar("F")
 
 _MARK: Final = "__navai_declaration__"
+
+
+def scope_set(scopes: Iterable[str]) -> frozenset[str]:
+    """Return *scopes* as a set.
+
+    Raises:
+        NavaiConfigError: They are one string, whose letters nobody means, or not strings.
+    """
+    if isinstance(scopes, str):
+        raise NavaiConfigError(f"scopes must be a list of names: [{scopes!r}] instead of {scopes!r}.")
+    found = frozenset(scopes)
+    if not all(isinstance(scope, str) for scope in found):
+        raise NavaiConfigError(f"scopes must be a list of names. Received: {sorted(map(repr, found))}")
+    return found
 
 
 @frozen(kw_only=True)
@@ -26,22 +40,28 @@ class Declaration:
         name: Its name, by default that of its definition; it is brought into the contract's form.
         description: Its description for models, by default its docstring's first paragraph.
         timeout: Seconds that a call may take; None means the backend's limit, 0 no limit.
+        scopes: What a backend's caller must hold, all of it, to see and to call it. A toolset does not ask.
     """
 
     name: str | None = None
     description: str | None = None
     timeout: float | None = None
+    scopes: frozenset[str] | None = field(default=None, converter=converters.optional(scope_set))
 
     def over(self, other: "Declaration") -> "Declaration":
         """Return *other*, overridden by the fields that this one sets."""
-        return evolve(other, **asdict(self, filter=lambda _, value: value is not None))
+        return evolve(other, **asdict(self, recurse=False, filter=lambda _, value: value is not None))
 
 
 @overload
 def function(call: F, /) -> F: ...
 @overload
 def function(
-    *, name: str | None = None, description: str | None = None, timeout: float | None = None
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    timeout: float | None = None,
+    scopes: Iterable[str] | None = None,
 ) -> Callable[[F], F]: ...
 def function(call: Any = None, /, **said: Any) -> Any:
     """Declare a function to offer: ``@function``, or ``@function(name=...)``.
@@ -51,10 +71,11 @@ def function(call: Any = None, /, **said: Any) -> Any:
 
     Args:
         call: A function, a class, or another callable that takes attributes.
-        said: The fields of the declaration: ``name``, ``description``, ``timeout``.
+        said: The fields of the declaration: ``name``, ``description``, ``timeout``, ``scopes``.
 
     Raises:
-        NavaiConfigError: The callable takes no attributes, such as a bound method or a builtin.
+        NavaiConfigError: The callable takes no attributes, such as a bound method or a builtin, or the scopes
+            are not a list of names.
     """
 
     def mark(marked: Any) -> Any:

@@ -56,6 +56,11 @@ class RegisteredFunction:
         """Seconds that a call may take; None means the backend's limit, 0 no limit."""
         return self.declaration.timeout
 
+    @property
+    def scopes(self) -> frozenset[str]:
+        """What a caller must hold, all of it, to see and to call it."""
+        return self.declaration.scopes or frozenset()
+
 
 class FunctionRegistry:
     """Named functions in the order of their registration, and the warnings about them."""
@@ -66,6 +71,8 @@ class FunctionRegistry:
         self._by_name: dict[str, RegisteredFunction] = {}
         self._next: dict[str, int] = {}
         self.warnings: list[str] = []
+        self.scopes: frozenset[str] = frozenset()
+        """All scopes that a function requires."""
 
     @property
     def version(self) -> int:
@@ -132,6 +139,7 @@ class FunctionRegistry:
             target,
             encode_result({"ok": True, "function_name": name, "source": export.source})[:-1] + b',"result":',
         )
+        self.scopes |= function.scopes
         return function
 
     def add_value(self, path: str, name: str, value: Any, said: Declaration = _NOTHING_SAID) -> None:
@@ -160,8 +168,16 @@ class FunctionRegistry:
         except (Exception, SystemExit) as error:  # noqa: BLE001
             self.warn(f"[navai] Failed to load {module.path}: {module.hide(message_of(error))}")
 
-    def listing(self) -> bytes:
-        """Return the body of the list of functions."""
+    def visible(self, scopes: frozenset[str]) -> list[RegisteredFunction]:
+        """Return the functions that a caller with *scopes* may call, in order."""
+        return [each for each in self.functions if each.scopes <= scopes]
+
+    def listing(self, scopes: frozenset[str] | None = None) -> bytes:
+        """Return the body of the list of functions, of those that a caller with *scopes* may call if given.
+
+        Warnings name functions: a caller who does not see all of these sees none of those.
+        """
+        shown = self.functions if scopes is None else self.visible(scopes)
         items = [
             {
                 "name": each.name,
@@ -169,9 +185,10 @@ class FunctionRegistry:
                 "source": each.source,
                 "parameters": each.parameters,
             }
-            for each in self.functions
+            for each in shown
         ]
-        return encode_result(_map_strings({"items": items, "warnings": self.warnings}, self._redactor.text))
+        warnings = self.warnings if len(shown) == len(self._by_name) else []
+        return encode_result(_map_strings({"items": items, "warnings": warnings}, self._redactor.text))
 
     def _free(self, wanted: str) -> str:
         if wanted not in self._by_name:

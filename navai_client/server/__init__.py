@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     )
     from navai_client.server._access_log import AccessLog as AccessLog
     from navai_client.server._app import NavaiBackend as NavaiBackend
+    from navai_client.server._authentication import (
+        Principal as Principal,
+        from_host as from_host,
+        from_jwt as from_jwt,
+    )
     from navai_client.server._errors import (
         BackendError as BackendError,
         BackendOptionsError as BackendOptionsError,
@@ -49,6 +54,7 @@ __getattr__, __dir__, __all__ = lazy(
         "navai_client.functions._registry": ("FunctionRegistry", "load_functions"),
         "._access_log": ("AccessLog",),
         "._app": ("NavaiBackend",),
+        "._authentication": ("Principal", "from_host", "from_jwt"),
         "._errors": ("BackendError", "BackendOptionsError", "UpstreamError"),
         "._http": ("BackendRequest",),
         "._routes": ("Services",),

@@ -49,15 +49,17 @@ class AccessRecords:
             "duration_ms": duration_ms,
             "request_id": request.request_id,
             "function": response.function,
+            "principal": request.principal and request.principal.id,
         }
         _log.info(
-            "method=%s path=%s status=%d duration_ms=%s request_id=%s function=%s",
+            "method=%s path=%s status=%d duration_ms=%s request_id=%s function=%s%s",
             _quoted(request.method),
             _quoted(request.path),
             response.status,
             duration_ms,
             request.request_id,
             response.function or "-",
+            _principal_of(request),
             extra={"navai": fields},
         )
 
@@ -87,13 +89,14 @@ class AccessLines:
         if second != self._second:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
-        line = "%s,%03d%s%.2f request_id=%s function=%s\n" % (  # noqa: UP031 - the fastest way by far
+        line = "%s,%03d%s%.2f request_id=%s function=%s%s\n" % (  # noqa: UP031 - the fastest way by far
             self._stamp,
             (now - second) * 1000,
             _beginning(request.method, request.path, response.status),
             seconds * 1000,
             request.request_id,
             response.function or "-",
+            _principal_of(request),
         )
         if not self._timed:
             self._timed = True
@@ -124,6 +127,10 @@ class AccessLines:
 @functools.lru_cache(maxsize=256)
 def _quoted(text: str) -> str:
     return json.dumps(text[:_LONGEST_PATH])
+
+
+def _principal_of(request: BackendRequest) -> str:
+    return "" if request.principal is None else f" principal={_quoted(request.principal.id)}"
 
 
 @functools.lru_cache(maxsize=256)

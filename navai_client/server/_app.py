@@ -8,7 +8,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final, TypeVar, Unpack, final, overload
 
@@ -20,6 +20,7 @@ from navai_client.functions._declaration import Declaration, module_of, name_of,
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import AccessLog, AccessRecords
+from navai_client.server._authentication import Authenticate, Authentication, authentication_of
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._disconnects import Disconnects, Receive
 from navai_client.server._execution import Invoker
@@ -75,6 +76,7 @@ class NavaiBackend:
         demo: bool = False,
         discover: bool = True,
         services: Services | None = None,
+        authenticate: Authenticate | None = None,
         access_log: AccessLog | None = AccessRecords(),  # noqa: B008 - it holds nothing
         **settings: Unpack[BackendKeywords],
     ) -> None:
@@ -87,12 +89,16 @@ class NavaiBackend:
                 then served unless the environment or *settings* say otherwise.
             discover: Whether to search folders for functions.
             services: Mints secrets and synthesizes speech instead of OpenAI and ElevenLabs.
+            authenticate: Returns the principal of a request, or None to refuse it, beside the access tokens:
+                a function of yours, :func:`~navai_client.server.from_host` or
+                :func:`~navai_client.server.from_jwt`. It may be async; otherwise it must not wait.
             access_log: Where responses are recorded, by default in the logger
                 ``navai_client.server.access``; None records nothing.
             settings: Fields of :class:`~navai_client.server.ServerSettings`, such as ``access_token``.
 
         Raises:
             BackendOptionsError: A setting cannot work.
+            ImportError: JWTs are to be verified, and the extra ``auth`` is not installed.
         """
         env = os.environ if env is None else env
         self.options: BackendOptions = BackendOptions.from_env(env) if options is None else options
@@ -105,7 +111,7 @@ class NavaiBackend:
         self._base_dir = Path(self.settings.functions_base_dir or ".").resolve()
         self._loaded = not (discover and self.settings.include_functions_routes)
         self._demo = demo
-        secrets = (*self.options.secrets, self.settings.access_token or "")
+        secrets = (*self.options.secrets, *self.settings.secrets)
         redactor = Redactor(secrets, base_dir=self._base_dir)
         self._registry = FunctionRegistry(Redactor(secrets))  # whose texts may contain paths
         self._redact = functools.partial(redactor.text, limit=LONGEST_ERROR)
@@ -122,8 +128,14 @@ class NavaiBackend:
         if self.settings.inspector:
             shown = (self.settings.functions_list_path, self.settings.functions_execute_path)
             self.recent_calls = RecentCalls(redactor, shown)
+        self.authentication: Authentication | None = authentication_of(self.settings, authenticate)
         self.router: Router = Router(
-            self.settings, self.functions, self.services, self.invoker, self.recent_calls
+            self.settings,
+            self.functions,
+            self.services,
+            self.invoker,
+            self.recent_calls,
+            self.authentication,
         )
         if demo:
             for function in DEMO_FUNCTIONS:
@@ -146,8 +158,14 @@ class NavaiBackend:
 
     def start(self) -> None:
         """Load the functions, and log warnings for the owner."""
-        names = self.functions().names
+        functions = self.functions()
+        names = functions.names
         _log.info("Offers %d function%s: %s", len(names), "s"[: len(names) != 1], ", ".join(names) or "none")
+        if functions.scopes and self.authentication is None:
+            _log.warning(
+                "Functions require scopes, but callers do not say who they are, and cannot call them. "
+                "Set authenticate=, or NAVAI_JWT_JWKS_URL, NAVAI_JWT_ISSUER and NAVAI_JWT_AUDIENCE."
+            )
         if self._demo:
             return
         if self.options.openai_api_key is None and not self.options.allow_api_key_from_request:
@@ -162,6 +180,8 @@ class NavaiBackend:
         """Cancel the calls that still run, and close the connections upstream."""
         await self.invoker.close()
         await self.services.aclose()
+        if self.authentication is not None:
+            await self.authentication.aclose()
         if self.access_log is not None:
             self.access_log.flush()
 
@@ -174,10 +194,17 @@ class NavaiBackend:
         name: str | None = None,
         description: str | None = None,
         timeout: float | None = None,
+        scopes: Iterable[str] | None = None,
     ) -> _F: ...
     @overload
     def function(
-        self, /, *, name: str | None = None, description: str | None = None, timeout: float | None = None
+        self,
+        /,
+        *,
+        name: str | None = None,
+        description: str | None = None,
+        timeout: float | None = None,
+        scopes: Iterable[str] | None = None,
     ) -> Callable[[_F], _F]: ...
     def function(
         self,
@@ -187,6 +214,7 @@ class NavaiBackend:
         name: str | None = None,
         description: str | None = None,
         timeout: float | None = None,
+        scopes: Iterable[str] | None = None,
     ) -> _F | Callable[[_F], _F]:
         """Register a function, or each public method of a class: ``@backend.function`` or with arguments.
 
@@ -195,12 +223,13 @@ class NavaiBackend:
             name: Its name, by default that of its definition; brought into the contract's form.
             description: Its description for models, by default its docstring's first paragraph.
             timeout: Seconds that a call may take, by default the backend's limit; 0 means no limit.
+            scopes: What a caller's principal must hold, all of it, to see and to call it; by default nothing.
 
         Raises:
             NavaiConfigError: It cannot be called as it is (a method without an instance), or a default is not
                 a value of its parameter's type (a marker of another framework).
         """
-        declaration = Declaration(name=name, description=description, timeout=timeout)
+        declaration = Declaration(name=name, description=description, timeout=timeout, scopes=scopes)
 
         def register(call: _F) -> _F:
             callable_ = registrable(call)
@@ -216,10 +245,12 @@ class NavaiBackend:
             return
         began = time.perf_counter()
         headers = dict(scope["headers"])
-        request = BackendRequest(scope["method"], self._path_of(scope), headers, self._request_id(headers))
+        request = BackendRequest(
+            scope["method"], self._path_of(scope), headers, self._request_id(headers), scope
+        )
         body = b""
         try:
-            response = self.router.refuse(request)
+            response = await self.router.refuse(request)
             if response is None:
                 received = await self._read(request, receive)
                 if isinstance(received, BackendResponse):

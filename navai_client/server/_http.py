@@ -8,12 +8,15 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from navai_client.functions._binding import Payload
 from navai_client.wire._decode import parse_finite, refuse_constant
+
+if TYPE_CHECKING:
+    from navai_client.server._authentication import Principal
 
 Header = tuple[bytes, bytes]
 
@@ -33,7 +36,7 @@ class _Call(msgspec.Struct, forbid_unknown_fields=True):
 _decode_call: Final = msgspec.json.Decoder(_Call).decode
 
 
-class BackendRequest(msgspec.Struct, frozen=True):
+class BackendRequest(msgspec.Struct):
     """A request without its body.
 
     Attributes:
@@ -41,12 +44,16 @@ class BackendRequest(msgspec.Struct, frozen=True):
         path: The path below the mount point, percent-decoded, without the query.
         raw_headers: Names in lower case. Of a repeated header, only the last value is kept.
         request_id: The id of this request in the log and in its response.
+        scope: Its ASGI scope, with what a host application has put there; empty without a server.
+        principal: Who it is made for; None where nobody has to say, and before it is known.
     """
 
     method: str
     path: str
     raw_headers: Mapping[bytes, bytes]
     request_id: str = ""
+    scope: Mapping[str, Any] = {}
+    principal: "Principal | None" = None
 
     def __repr__(self) -> str:
         return f"BackendRequest({self.method!r}, {self.path!r}, request_id={self.request_id!r})"

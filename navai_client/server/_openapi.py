@@ -34,8 +34,8 @@ _TYPES: Final[Mapping[str, dict[str, Any]]] = {
 }
 
 
-def describe(settings: ServerSettings) -> dict[str, Any]:
-    """Return the OpenAPI description of a backend with these *settings*."""
+def describe(settings: ServerSettings, *, authenticated: bool = False) -> dict[str, Any]:
+    """Return the OpenAPI description of a backend with these *settings*, open or *authenticated*."""
     health = {"type": "object", "properties": {"ok": {"const": True}}, "required": ["ok"]}
     description: dict[str, Any] = {
         "openapi": "3.1.0",
@@ -60,7 +60,7 @@ def describe(settings: ServerSettings) -> dict[str, Any]:
                 "responses": _responses(_CANCELLATION, (400, 401, 404)),
             }
         }
-    if settings.access_token is not None:
+    if authenticated:
         description["security"] = [{"token": []}]
         description["components"] = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
     return description

@@ -6,13 +6,13 @@ Statuses and texts are those of the contract. Nothing here knows ASGI or sockets
 import asyncio
 import functools
 import hashlib
-import hmac
 import json
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
 from navai_client.functions._results import encode_result
+from navai_client.server._authentication import Authentication
 from navai_client.server._calls import FAILED, Outcome
 from navai_client.server._cors import CrossOrigin
 from navai_client.server._errors import BackendError, RequestError
@@ -49,6 +49,13 @@ HEALTH_PATH: Final = "/health"
 OPENAPI_PATH: Final = "/navai/openapi.json"
 
 _LONGEST_SHOWN: Final = 255  # bytes: the longest host name (RFC 1035, section 2.3.4)
+_NO_SCOPES: Final[frozenset[str]] = frozenset()
+_MAX_LISTINGS: Final = 256  # visible sets, more than owners declare: issuers may invent scopes
+# RFC 9111, 4.1 and 5.2.2.7: a list is for its caller alone.
+_FOR_THIS_CALLER: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization"))
+_UNAUTHENTICATED: Final = error_response(
+    401, "Missing or wrong access token.", (b"www-authenticate", b'Bearer realm="navai"')
+)
 _FAILED: Final = "Function execution failed."
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 _RETRY_AFTER: Final = (b"retry-after", b"1")
@@ -107,32 +114,37 @@ class Router:
     :meth:`respond` gets the others, with their bodies.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - its parts
         self,
         settings: ServerSettings,
         functions: Callable[[], FunctionRegistry],
         services: Services,
         invoker: Invoker,
         recent_calls: RecentCalls | None = None,
+        authentication: Authentication | None = None,
     ) -> None:
         self.settings = settings
         self._functions = functions
         self._services = services
         self._invoker = invoker
-        self._token = None if settings.access_token is None else settings.access_token.encode()
+        self._authentication = authentication
         self.cross_origin = CrossOrigin(settings.cors_origins, settings.cors_headers)
         self._hosts = AllowedHosts(settings.allowed_hosts) if settings.allowed_hosts else None
         self._routes = self._make_routes()
         if recent_calls is not None:
             self._add_inspector(recent_calls)
-        self._listing = (-1, BackendResponse(500))  # as of a version of the registry
+        self._version = -1
+        self._listings: dict[frozenset[str], BackendResponse] = {}  # as of that version of the registry
 
     def serves(self, path: str) -> bool:
         """Return whether *path* has a route."""
         return path in self._routes
 
-    def refuse(self, request: BackendRequest) -> BackendResponse | None:
-        """Return the response to *request* if its body is not needed for it, else None."""
+    async def refuse(self, request: BackendRequest) -> BackendResponse | None:
+        """Return the response to *request* if its body is not needed for it, else None.
+
+        This sets its principal.
+        """
         route = self._routes.get(request.path)
         refused = self._refuse_strangers(request, any_host=route is not None and route.any_host)
         if refused is not None:
@@ -141,10 +153,10 @@ class Router:
             return error_response(404, "Not found.")
         if request.method == "OPTIONS":
             return self.cross_origin.options(request, route.allow)
-        if not (route.is_open or self._token is None or _is_authorized(request, self._token)):
-            return error_response(
-                401, "Missing or wrong access token.", (b"www-authenticate", b'Bearer realm="navai"')
-            )
+        if self._authentication is not None and not route.is_open:
+            refusal = await _identify(self._authentication, request)
+            if refusal is not None:
+                return refusal
         if request.method not in route.methods:
             return error_response(405, "Method not allowed.", (b"allow", route.allow))
         return self._refuse_body(request.raw_headers) if route.takes_body else None
@@ -211,7 +223,7 @@ class Router:
         return json_response(200, {"ok": True})
 
     async def _openapi(self, _request: BackendRequest, _body: bytes) -> BackendResponse:
-        return json_response(200, describe(self.settings))
+        return json_response(200, describe(self.settings, authenticated=self._authentication is not None))
 
     async def _serve(
         self,
@@ -224,18 +236,21 @@ class Router:
         except BodyError as error:
             return error_response(400, str(error))
         except BackendError as error:
-            retry_after = error.retry_after
-            headers = () if retry_after is None else ((b"retry-after", retry_after.encode("latin-1")),)
-            return error_response(error.status_code, str(error), *headers)
+            return _refusal(error)
 
     async def _list(self, request: BackendRequest, _body: bytes) -> BackendResponse:
         registry = self._functions()
-        version, listing = self._listing
-        if version != registry.version:
-            body = registry.listing()
-            headers = (JSON_HEADER, etag_of(body), (b"cache-control", b"no-cache"))
-            listing = BackendResponse(200, body, headers)
-            self._listing = (registry.version, listing)
+        if self._version != registry.version or len(self._listings) > _MAX_LISTINGS:
+            self._version = registry.version
+            self._listings.clear()
+        scopes = _scopes_of(request) & registry.scopes
+        listing = self._listings.get(scopes)
+        if listing is None:
+            body = registry.listing(scopes)
+            headers: tuple[Header, ...] = (JSON_HEADER, etag_of(body), (b"cache-control", b"no-cache"))
+            if self._authentication is not None:
+                headers = (JSON_HEADER, etag_of(body), *_FOR_THIS_CALLER)
+            listing = self._listings[scopes] = BackendResponse(200, body, headers)
         return not_modified(listing, request)
 
     async def _execute(self, request: BackendRequest, body: bytes) -> BackendResponse:
@@ -248,9 +263,10 @@ class Router:
             return error_response(400, "function_name is required.")
         registry = self._functions()
         function = registry.find(name)
-        if function is None:
+        if function is None or (function.scopes and not function.scopes <= _scopes_of(request)):
+            names = [each.name for each in registry.visible(_scopes_of(request))]
             return json_response(
-                404, {"error": "Unknown or disallowed function.", "available_functions": registry.names}
+                404, {"error": "Unknown or disallowed function.", "available_functions": names}
             )
         try:
             key = _key_of(request)
@@ -293,8 +309,10 @@ def _key_of(request: BackendRequest) -> Key | None:
         return None
     if not IDEMPOTENCY_KEY.fullmatch(key):
         raise RequestError("Idempotency-Key must be 1 to 255 printable ASCII characters.")
-    authorization = request.raw_headers.get(b"authorization", b"")
-    return hashlib.blake2b(authorization, digest_size=16).digest() if authorization else b"", key
+    who = request.raw_headers.get(b"authorization", b"")
+    if request.principal is not None:  # who is the same after a rotation of access tokens
+        who = request.principal.id.encode("utf-8", "surrogatepass")
+    return hashlib.blake2b(who, digest_size=16).digest() if who else b"", key
 
 
 def _not_allowed(header: str, value: bytes, setting: str) -> str:
@@ -302,10 +320,22 @@ def _not_allowed(header: str, value: bytes, setting: str) -> str:
     return f"{header} {shown} is not allowed. If it should be, add it to {setting}."
 
 
-def _is_authorized(request: BackendRequest, token: bytes) -> bool:
-    """Return whether *request* carries *token* as a bearer token (RFC 6750, section 2.1)."""
-    scheme, _, given = request.raw_headers.get(b"authorization", b"").partition(b" ")
-    return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), token)
+def _scopes_of(request: BackendRequest) -> frozenset[str]:
+    return _NO_SCOPES if request.principal is None else request.principal.scopes
+
+
+async def _identify(authentication: Authentication, request: BackendRequest) -> BackendResponse | None:
+    """Set the principal of *request*, or return the refusal of a caller that has none."""
+    try:
+        request.principal = await authentication.identify(request)
+    except BackendError as error:
+        return _refusal(error)
+    return _UNAUTHENTICATED if request.principal is None else None
+
+
+def _refusal(error: BackendError) -> BackendResponse:
+    headers = () if error.retry_after is None else ((b"retry-after", error.retry_after.encode("latin-1")),)
+    return error_response(error.status_code, str(error), *headers)
 
 
 async def _static(response: BackendResponse, request: BackendRequest, _body: bytes) -> BackendResponse:

@@ -51,7 +51,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
     try:
         # In this process too, so that settings that cannot work are reported before anything starts.
         backend = make_backend(process, settings, options)
-    except ValueError as error:
+    except (ImportError, ValueError) as error:  # an extra that a setting needs is not installed
         raise ServeError(str(error)) from None
     base = Path(backend.settings.functions_base_dir or ".")
     if not base.is_dir():
@@ -96,7 +96,7 @@ def _refuse_anonymous(backend: NavaiBackend, url: str) -> None:
         ServeError: So it is.
     """
     has_key = backend.options.secrets and isinstance(backend.services, UpstreamServices)
-    if has_key and backend.settings.access_token is None:
+    if has_key and backend.authentication is None:
         raise ServeError(
             f"Everyone who reaches {url} could call functions, and mint client secrets with the backend's "
             "key. Set NAVAI_ACCESS_TOKEN, listen on 127.0.0.1, or allow it with --allow-anonymous."

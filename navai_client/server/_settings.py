@@ -36,6 +36,15 @@ T = TypeVar("T")
 
 _MIN_TTL_S: Final = 10  # OpenAI's own limits for expires_after.seconds
 _MAX_TTL_S: Final = 7200
+# Of RFC 7518, section 3.1, those with a public key: a secret cannot be fetched from an issuer.
+JWT_ALGORITHMS: Final = (
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"),
+    "EdDSA",  # RFC 8037, section 3.1
+)
+# RFC 6750, section 2.1: "=" is only padding at the end, so that "name=token" cannot be read in two ways.
+_SHORTEST_TOKEN: Final = 8  # shorter ones can be guessed, and are not masked in texts
+_SHORTEST_BASE64: Final = 20  # an entry that ends in "=" may also be a name whose token was forgotten
+_NAMED_TOKEN: Final = re.compile(r"(?:([A-Za-z0-9._-]+)=)?([A-Za-z0-9._~+/-]+=*)", re.ASCII)
 _MADE_OF_ITS_NAME: Final = "made of its name"
 _FLAGS: Final = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -117,6 +126,33 @@ def _root_path(path: str) -> str:
 def _check_root_path(_: object, attribute: "attrs.Attribute[str]", path: str) -> None:
     if not re.fullmatch(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*", path):  # RFC 3986, section 3.3, decoded
         _refuse(attribute, "a path such as /api, without query and escapes", path)
+
+
+def named_token(entry: str) -> tuple[str | None, str]:
+    """Return the name and the token of an entry of ``access_tokens``.
+
+    Raises:
+        BackendOptionsError: It is neither ``token`` nor ``name=token``.
+    """
+    match = _NAMED_TOKEN.fullmatch(entry)
+    name, token = match.groups() if match else (None, "")
+    forgotten = name is None and token.endswith("=") and (len(token) % 4 or len(token) < _SHORTEST_BASE64)
+    if forgotten or len(token) < _SHORTEST_TOKEN:
+        raise BackendOptionsError(
+            "NAVAI_ACCESS_TOKENS must be tokens separated by commas, as token or name=token. A token has "
+            f"{_SHORTEST_TOKEN} or more letters, digits and -._~+/ and may end in = if it is base64; a name "
+            "has letters, digits and -._"
+        )
+    return name, token
+
+
+def _check_tokens(_: object, _attribute: object, entries: Sequence[str]) -> None:
+    if isinstance(entries, str):  # a sequence of characters
+        raise BackendOptionsError("access_tokens (NAVAI_ACCESS_TOKENS) must be a list of tokens.")
+    owners: dict[str, str | None] = {}
+    for name, token in map(named_token, entries):
+        if owners.setdefault(token, name) != name:
+            raise BackendOptionsError(f"NAVAI_ACCESS_TOKENS has one token as {owners[token]} and as {name}.")
 
 
 def _base_url(url: str) -> str:
@@ -239,7 +275,14 @@ def _duration(doc: str, *, default: float, optional: bool = False, **names: Any)
     return _setting(doc, default=default, parse=_seconds, metavar="SECONDS", validator=check, **names)
 
 
-def _list(doc: str, *, normalized: Callable[[str], str | None], of: str, **names: Any) -> Any:
+def _list(
+    doc: str,
+    *,
+    normalized: Callable[[str], str | None],
+    of: str,
+    default: tuple[str, ...] = (),
+    **names: Any,
+) -> Any:
     """Declare a list of texts *of* a kind, which *normalized* returns in one form, or None to refuse them."""
 
     def convert(values: Any) -> Any:
@@ -255,7 +298,13 @@ def _list(doc: str, *, normalized: Callable[[str], str | None], of: str, **names
             _refuse(attribute, f"a list of {of}", wrong[0])
 
     return _setting(
-        doc, default=(), parse=_comma_separated, metavar="LIST", converter=convert, validator=check, **names
+        doc,
+        default=default,
+        parse=_comma_separated,
+        metavar="LIST",
+        converter=convert,
+        validator=check,
+        **names,
     )
 
 
@@ -392,6 +441,33 @@ class ServerSettings(Paths, _FromEnvironment):
         env="NAVAI_ACCESS_TOKEN",
         may_be_blank=False,  # a token that was lost on its way here must not open the server
     )
+    access_tokens: Sequence[str] = _setting(
+        "Further access tokens, each as token or name=token. A name is the principal of its callers; "
+        "those without one are one principal.",
+        default=(),
+        option=None,
+        parse=_comma_separated,
+        may_be_blank=False,  # as above
+        validator=_check_tokens,
+        repr=lambda entries: repr(("***",) * len(entries)),
+    )
+    jwt_jwks_url: str | None = _setting(
+        "Where the issuer of JSON Web Tokens publishes its keys; needs the next two.",
+        converter=_optional,
+    )
+    jwt_issuer: str | None = _setting("The issuer that a JWT must name.", converter=_optional)
+    jwt_audience: str | None = _setting("The audience that a JWT must name.", converter=_optional)
+    jwt_algorithms: Sequence[str] = _list(
+        "The signature algorithms of JWTs to accept.",
+        default=("RS256",),
+        normalized=lambda name: name if name in JWT_ALGORITHMS else None,
+        of=f"signature algorithms, of {', '.join(JWT_ALGORITHMS)}",
+    )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The access tokens, which nothing may show."""
+        return (self.access_token or "", *(named_token(entry)[1] for entry in self.access_tokens))
 
     @property
     def operations(self) -> tuple[Operation[Any], ...]:
@@ -414,6 +490,7 @@ class SettingsKeywords(PathOptions, total=False):
     cors_headers: Sequence[str]
     inspector: bool | None
     access_token: str | None
+    access_tokens: Sequence[str]
 
 
 class BackendKeywords(SettingsKeywords, total=False):
@@ -423,6 +500,10 @@ class BackendKeywords(SettingsKeywords, total=False):
     functions_folders: str | None
     agents_folders: str | None
     strict_exports: bool
+    jwt_jwks_url: str | None
+    jwt_issuer: str | None
+    jwt_audience: str | None
+    jwt_algorithms: Sequence[str]
 
 
 @_documented

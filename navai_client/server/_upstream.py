@@ -47,6 +47,7 @@ _JSON_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
 }
 _MAX_NUMBER: Final = 1e9  # far beyond every number that ElevenLabs accepts
 _HEADERS: Final = (("Content-Type", "application/json"), ("User-Agent", f"navai-client/{__version__}"))
+_GET_HEADERS: Final = (("Accept", "application/json"), _HEADERS[1])
 
 _closing: Final = BackgroundTasks(_log)
 
@@ -104,8 +105,16 @@ class Upstream:
             UpstreamTimeoutError: No complete response arrived in that time.
             UpstreamError: No response arrived, or one that is too large.
         """
+        return await self._send(
+            name, Request(_endpoint("POST", url), _HEADERS + headers, _encode(body)), timeout
+        )
+
+    async def get(self, name: str, url: str, *, timeout: float) -> Response:
+        """Return the response to a GET of JSON, whatever its status; arguments and errors are as for post."""
+        return await self._send(name, Request(_endpoint("GET", url), _GET_HEADERS), timeout)
+
+    async def _send(self, name: str, request: Request, timeout: float) -> Response:
         call = Call(timeout=timeout, max_response_bytes=self._max_response_bytes)
-        request = Request(_endpoint(url), _HEADERS + headers, _encode(body))
         transport = self._transport_of_loop()
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for type checkers: a coroutine of asyncio runs in a task
@@ -149,9 +158,9 @@ def _to_response(outcome: Response | TransportFailure, name: str, timeout: float
 
 
 @functools.lru_cache(maxsize=256)
-def _endpoint(url: str) -> Endpoint:
-    """Return the only ``Endpoint`` of a URL: transports cache by its identity."""
-    return Endpoint("POST", url)
+def _endpoint(method: str, url: str) -> Endpoint:
+    """Return the only ``Endpoint`` of a method and a URL: transports cache by its identity."""
+    return Endpoint(method, url)
 
 
 def _encode(body: Any) -> bytes:

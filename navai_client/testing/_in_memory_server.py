@@ -33,7 +33,7 @@ class InMemoryServer:
 
     def __init__(self, backend: NavaiBackend) -> None:
         self._backend = backend
-        redactor = Redactor([backend.settings.access_token or ""], base_dir=Path.cwd())
+        redactor = Redactor(backend.settings.secrets, base_dir=Path.cwd())
         self._redact = functools.partial(redactor.text, limit=LONGEST_ERROR)
         self._threads = CallThreads(backend.settings.threads_per_function)
         self._own_loop = LoopThread("navai-testing")
@@ -88,7 +88,13 @@ class _LoopCore:
 
     def __init__(self, backend: NavaiBackend, invoker: Invoker) -> None:
         self._invoker = invoker
-        self._router = Router(backend.settings, backend.functions, backend.services, invoker)
+        self._router = Router(
+            backend.settings,
+            backend.functions,
+            backend.services,
+            invoker,
+            authentication=backend.authentication,
+        )
         self._callers: set[asyncio.Task[Any]] = set()
 
     async def respond(self, arrival: Arrival) -> BackendResponse | None:
@@ -106,7 +112,7 @@ class _LoopCore:
         headers = recorded.headers.raw
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
         request = BackendRequest(recorded.method, recorded.path, headers, request_id)
-        refusal = self._router.refuse(request)
+        refusal = await self._router.refuse(request)
         if refusal is not None:
             return refusal
         if len(recorded.content) > self._router.settings.max_body_bytes:

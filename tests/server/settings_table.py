@@ -50,6 +50,8 @@ def _code(text: str | None) -> str:
 def _default(value: Any) -> str:
     if value is None or value == ():
         return ""
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
     if isinstance(value, VoiceSettings):
         return "`VoiceSettings()`"
     return f"`{value}`"

@@ -279,15 +279,20 @@ def test_openapi_lists_the_routes_and_the_access_token(tmp_path: Path, ask: Any)
     assert described["paths"]["/health"]["get"]["security"] == []
 
 
+JWT = ["--jwt-jwks-url=https://login.example/keys", "--jwt-issuer=i", "--jwt-audience=a"]
+
+
 @pytest.mark.parametrize(
-    ("missing", "command"),
+    ("missing", "extra", "command"),
     [
-        ("msgspec", "import navai_client.server as s; s.NavaiBackend"),
-        ("uvicorn", "from navai_client.server.__main__ import main; main(['--demo'])"),
+        ("msgspec", "server", "import navai_client.server as s; s.NavaiBackend"),
+        ("uvicorn", "server", "from navai_client.server.__main__ import main; main(['--demo'])"),
+        ("jwt", "auth", f"from navai_client.server.__main__ import main; main({JWT!r})"),
+        ("cryptography", "auth", f"from navai_client.server.__main__ import main; main({JWT!r})"),
     ],
 )
-def test_a_missing_extra_is_named_with_its_pip_command(missing: str, command: str) -> None:
+def test_a_missing_extra_is_named_with_its_pip_command(missing: str, extra: str, command: str) -> None:
     program = f"import sys; sys.modules[{missing!r}] = None; {command}"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ended.returncode in (1, 2)
-    assert "pip install 'navai-client[server]'" in ended.stderr.splitlines()[-1]
+    assert f"pip install 'navai-client[{extra}]'" in ended.stderr.splitlines()[-1]

@@ -2,17 +2,15 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
-import uvicorn
 
 from navai_client.server import NavaiBackend
 from navai_client.server._demo import DemoServices
-from navai_client.server._serving import bind, url_of
+from tests.serving import serving_app
 
 TOKEN = "let-me-in"
 
@@ -45,14 +43,8 @@ def make_backend() -> NavaiBackend:
 
 @pytest.fixture(name="url")
 def _url() -> Iterator[str]:
-    config = uvicorn.Config(cast("Any", make_backend()), log_config=None, access_log=False, lifespan="on")
-    server = uvicorn.Server(config)
-    with bind("127.0.0.1", 0) as listener:
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        yield url_of(listener)
-        server.should_exit = True
-        thread.join()
+    with serving_app(make_backend()) as url:
+        yield url
 
 
 def test_schemathesis_finds_no_defect(url: str, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from navai_client.server._serving import bind, url_of
@@ -66,3 +67,34 @@ def test_the_backend_and_the_outer_application_both_respond(example: str, own_pa
             {"function_name": "get_weather", "payload": {"location": "Oslo"}},
         )
         assert called["result"] == {"location": "Oslo", "temperature": 21}
+
+
+def test_a_host_with_a_login_shows_each_user_what_is_theirs() -> None:
+    with served("12_serve_in_fastapi_with_login") as url, httpx.Client(timeout=20) as client:
+
+        def log_in(name: str, password: str) -> httpx.Response:
+            return client.post(f"{url}/login", json={"name": name, "password": password})
+
+        for name, password in (("ann", ""), ("nobody", ""), ("ann", "battery staple")):
+            assert log_in(name, password).status_code == 401
+        assert client.get(f"{url}/me").status_code == 401
+        assert client.get(f"{url}/voice/navai/functions").status_code == 401
+        stolen = {"Cookie": "session=guess", "X-User": "1", "Authorization": "Bearer 1"}
+        assert client.get(f"{url}/voice/navai/functions", headers=stolen).status_code == 401
+
+        def execute(function: str, payload: Any) -> httpx.Response:
+            body = {"function_name": function, "payload": payload}
+            return client.post(f"{url}/voice/navai/functions/execute", json=body, headers=cookie)
+
+        for name, password, number, functions in (
+            ("ann", "correct horse", 1, ["my_orders", "refund_order"]),
+            ("bob", "battery staple", 2, ["my_orders"]),
+        ):
+            session = log_in(name, password)
+            cookie = {"Cookie": session.headers["set-cookie"].partition(";")[0]}
+            assert client.get(f"{url}/me", headers=cookie).json()["id"] == number
+            listed = client.get(f"{url}/voice/navai/functions", headers=cookie).json()["items"]
+            assert [item["name"] for item in listed] == functions
+            assert execute("my_orders", None).json()["result"] == f"The orders of user {number}."
+            refund = execute("refund_order", {"order": 7})
+            assert refund.status_code == (200 if name == "ann" else 404)
