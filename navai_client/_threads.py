@@ -5,6 +5,9 @@ number of slots, so that a slow function does not delay the others; a call that 
 until its function returns. ``run_within`` is for synchronous code: a name lookup, or a transport that is not
 of this package. As the threads are daemons, abandoned calls do not keep the process alive.
 
+A limit for all functions together bounds the threads, and another one the calls that wait for a slot. When
+slots become free, the functions whose calls wait take turns.
+
 Calls that have a slot wait in one queue. While a call waits there, a thread is free and about to take it: a
 thread that takes a call and leaves others in the queue starts another thread first. So one thread makes many
 quick calls in succession, and a slow call delays none of them.
@@ -33,7 +36,7 @@ _LONGEST_WAIT: Final = 0.5  # seconds
 
 
 class NoThreadLeftError(Exception):
-    """Abandoned calls that have not returned hold every slot of the function."""
+    """Abandoned calls that have not returned hold every slot, or too many calls wait for one already."""
 
 
 @define(eq=False)
@@ -59,14 +62,31 @@ class _Job:
 
 
 class CallThreads:
-    """Makes calls in threads, a bounded number of them for each function."""
+    """Makes calls in threads, a bounded number of them for each function and in all."""
 
-    def __init__(self, per_function: float = 64, *, idle: float = _IDLE) -> None:
+    def __init__(
+        self,
+        per_function: float = 64,
+        *,
+        in_all: float = math.inf,
+        waiting: float = math.inf,
+        idle: float = _IDLE,
+    ) -> None:
         """Give each function *per_function* slots; further calls wait for one.
 
-        A thread that has had no work for *idle* seconds ends.
+        Args:
+            per_function: The slots of one function.
+            in_all: The slots of all functions together.
+            waiting: How many calls may wait for a slot.
+            idle: Seconds after which a thread without work ends.
         """
         self._per_function = per_function
+        self._in_all = in_all
+        self._may_wait = waiting
+        self._taken = 0
+        self._abandoned = 0
+        self._waiting = 0
+        self._turns: deque[_Slots] = deque()  # those for whom calls wait
         self._idle = idle
         self._lock = threading.Lock()
         self._functions: dict[Hashable, _Slots] = {}
@@ -110,21 +130,27 @@ class CallThreads:
             keeps its slot until it returns.
 
         Raises:
-            NoThreadLeftError: Every slot is held by abandoned calls.
+            NoThreadLeftError: Every slot is held by abandoned calls, or too many calls wait.
         """
         with self._lock:
             slots = self._functions.setdefault(function, _Slots())
             job = _Job(slots, contextvars.copy_context(), call, on_end)
             thread_needed = False
-            if slots.taken < self._per_function:
-                slots.taken += 1
+            if slots.taken < self._per_function and self._taken < self._in_all:
                 self._put(job)
                 thread_needed = not self._free
                 self._free += thread_needed
-            elif slots.abandoned >= self._per_function:
+            elif (
+                slots.abandoned >= self._per_function
+                or self._abandoned >= self._in_all
+                or self._waiting >= self._may_wait
+            ):
                 raise NoThreadLeftError
             else:
+                if not slots.waiting:
+                    self._turns.append(slots)
                 slots.waiting.append(job)
+                self._waiting += 1
         if thread_needed:
             self._start()
         return partial(self._abandon, job)
@@ -132,22 +158,39 @@ class CallThreads:
     @property
     def running(self) -> int:
         """How many slots are taken, those of abandoned calls included."""
-        with self._lock:
-            return sum(slots.taken for slots in self._functions.values())
+        return self._taken
 
     def _abandon(self, job: _Job) -> bool:
         with self._lock:
             if job in job.slots.waiting:
                 job.slots.waiting.remove(job)
+                self._waiting -= 1
+                if not job.slots.waiting:
+                    self._turns.remove(job.slots)
             elif not job.abandoned and not job.returned:
                 job.slots.abandoned += 1
+                self._abandoned += 1
             job.abandoned = True
             return job.begun
 
     def _put(self, job: _Job) -> None:
-        """Queue a job that has its slot; the lock is held."""
+        """Give a slot to a job; the lock is held."""
+        job.slots.taken += 1
+        self._taken += 1
         self._queued += 1
         self._queue.put(job)
+
+    def _begin_next(self) -> None:
+        """Give the slot that has become free to a call that waits, of the next function that may have one."""
+        for _ in range(len(self._turns)):
+            slots = self._turns.popleft()
+            if slots.taken < self._per_function:
+                self._put(slots.waiting.popleft())
+                self._waiting -= 1
+                if slots.waiting:
+                    self._turns.append(slots)
+                return
+            self._turns.append(slots)
 
     def _start(self) -> None:
         """Start a thread, which has been counted as free."""
@@ -198,10 +241,11 @@ class CallThreads:
             job.returned = True
             if job.abandoned:
                 slots.abandoned -= 1
-            if slots.waiting:
-                self._put(slots.waiting.popleft())
-            else:
-                slots.taken -= 1
+                self._abandoned -= 1
+            slots.taken -= 1
+            self._taken -= 1
+            if self._turns:
+                self._begin_next()
             self._free += 1
         if job.begun:
             job.on_end(result, error)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from navai_client import _threads
-from navai_client._threads import CallThreads, on_this_loop, run_within
+from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop, run_within
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -250,3 +250,72 @@ def test_forgetting_the_parents_threads_makes_calls_in_others() -> None:
     parents = run_within(5, threading.current_thread)
     _threads._forget_threads()
     assert run_within(5, threading.current_thread) is not parents
+
+
+def test_one_limit_holds_for_the_threads_of_all_functions_and_they_take_turns() -> None:
+    async def scenario() -> None:
+        threads, release, order = CallThreads(per_function=2, in_all=3), threading.Event(), []
+
+        def hold() -> None:
+            release.wait(5)
+
+        holding = [asyncio.create_task(threads.run(name, hold)) for name in ("f", "f", "g")]
+        waiting = [
+            asyncio.create_task(threads.run(name, lambda name=name: order.append(name)))  # type: ignore[misc]
+            for name in ("f", "f", "h", "h", "g")
+        ]
+        await asyncio.sleep(0)
+        assert threads.running == 3
+        waiting[1].cancel()
+        waiting[4].cancel()
+        await asyncio.sleep(0)
+        release.set()
+        await asyncio.gather(*holding)
+        await asyncio.gather(waiting[0], *waiting[2:4])
+        assert sorted(order) == ["f", "h", "h"]
+        assert threads.running == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_function_at_its_limit_is_passed_over_when_a_slot_becomes_free() -> None:
+    async def scenario() -> None:
+        threads = CallThreads(per_function=1, in_all=2)
+        first, other = threading.Event(), threading.Event()
+        full = asyncio.create_task(threads.run("f", lambda: first.wait(5)))
+        leaving = asyncio.create_task(threads.run("g", lambda: other.wait(5)))
+        await asyncio.sleep(0)
+        waits = asyncio.create_task(threads.run("f", lambda: "f"))
+        await asyncio.sleep(0)
+        next_one = asyncio.create_task(threads.run("h", lambda: "h"))
+        await asyncio.sleep(0)
+        other.set()
+        assert await leaving is True
+        assert await next_one == "h"
+        assert not waits.done()
+        assert threads.running == 1
+        first.set()
+        assert (await full, await waits) == (True, "f")
+
+    asyncio.run(scenario())
+
+
+def test_a_call_is_refused_when_too_many_wait_or_all_slots_are_held_by_abandoned_ones() -> None:
+    async def scenario() -> None:
+        threads, release = CallThreads(per_function=5, in_all=1, waiting=1), threading.Event()
+        stuck = asyncio.create_task(threads.run("f", lambda: release.wait(5)))
+        await asyncio.sleep(0)
+        waits = asyncio.create_task(threads.run("g", lambda: "g"))
+        await asyncio.sleep(0)
+        with pytest.raises(NoThreadLeftError):
+            await threads.run("h", lambda: "h")
+        waits.cancel()
+        stuck.cancel()
+        await asyncio.sleep(0)
+        with pytest.raises(NoThreadLeftError):
+            await threads.run("h", lambda: "h")
+        release.set()
+        until(lambda: not threads.running)
+        assert await threads.run("h", lambda: "h") == "h"
+
+    asyncio.run(scenario())

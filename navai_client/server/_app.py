@@ -15,7 +15,6 @@ from typing import Any, Final, TypeVar, Unpack, final, overload
 import attrs
 
 from navai_client._redaction import LONGEST_ERROR, Redactor
-from navai_client._threads import CallThreads
 from navai_client.functions._declaration import Declaration, module_of, name_of, registrable
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
@@ -23,7 +22,7 @@ from navai_client.server._access_log import AccessLog, AccessRecords
 from navai_client.server._authentication import Authenticate, Authentication, authentication_of
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._disconnects import Disconnects, Receive
-from navai_client.server._execution import Invoker
+from navai_client.server._execution import Invoker, threads_of
 from navai_client.server._http import IDEMPOTENCY_KEY, BackendRequest, BackendResponse, error_response
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._routes import Router, Services
@@ -120,7 +119,7 @@ class NavaiBackend:
             services = DemoServices(ttl) if demo else UpstreamServices(self.options)
         self.services: Services = services
         self.invoker: Invoker = Invoker(
-            CallThreads(self.settings.threads_per_function),
+            threads_of(self.settings),
             self._redact,
             timeout=self.settings.function_timeout,
         )

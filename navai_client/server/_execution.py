@@ -21,6 +21,7 @@ from navai_client.functions._results import ResultError, encode_result
 from navai_client.server._calls import CUT_OFF, NOT_BEGUN, Failure, Outcome, RunningCall
 from navai_client.server._http import BackendRequest
 from navai_client.server._idempotency import Key, Keys, MemoryKeys, fingerprint
+from navai_client.server._settings import ServerSettings
 
 _log: Final = logging.getLogger("navai_client.server")
 
@@ -231,6 +232,13 @@ class Invoker:
             _log.error("Function %s failed.", name, exc_info=error)
         # A result that cannot be given came from a function that has acted.
         return Failure(self._redact(message_of(error)), may_have_executed=isinstance(error, ResultError))
+
+
+def threads_of(settings: ServerSettings) -> CallThreads:
+    """Make the threads for synchronous functions."""
+    return CallThreads(
+        settings.threads_per_function, in_all=settings.threads, waiting=settings.max_waiting_calls
+    )
 
 
 def _completed(run: Callable[[], Any]) -> Any:

@@ -409,6 +409,12 @@ class ServerSettings(Paths, _FromEnvironment):
     threads_per_function: int = _count(
         "The number of synchronous calls of one function that run at a time; others wait.", default=64
     )
+    threads: int = _count(
+        "The number of synchronous calls of all functions together that run at a time.", default=256
+    )
+    max_waiting_calls: int = _count(
+        "The number of calls that wait for a thread; further ones get 503.", default=1000, least=0
+    )
     max_body_bytes: int = _count("The largest request body that is read.", default=2**20, metavar="BYTES")
     body_timeout: float = _duration("Seconds that a request's body may take to arrive.", default=30.0)
     allowed_hosts: Sequence[str] = _list(
@@ -483,6 +489,8 @@ class SettingsKeywords(PathOptions, total=False):
     include_functions_routes: bool
     function_timeout: float | None
     threads_per_function: int
+    threads: int
+    max_waiting_calls: int
     max_body_bytes: int
     body_timeout: float
     allowed_hosts: Sequence[str]

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
 from navai_client._redaction import LONGEST_ERROR, Redactor
-from navai_client._threads import CallThreads
 from navai_client.server._app import NavaiBackend
-from navai_client.server._execution import Invoker
+from navai_client.server._execution import Invoker, threads_of
 from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._routes import Router
 from navai_client.testing._loop_thread import LoopThread
@@ -35,7 +34,7 @@ class InMemoryServer:
         self._backend = backend
         redactor = Redactor(backend.settings.secrets, base_dir=Path.cwd())
         self._redact = functools.partial(redactor.text, limit=LONGEST_ERROR)
-        self._threads = CallThreads(backend.settings.threads_per_function)
+        self._threads = threads_of(backend.settings)
         self._own_loop = LoopThread("navai-testing")
         self._lock = threading.Lock()
         self._cores: dict[asyncio.AbstractEventLoop, _LoopCore] = {}

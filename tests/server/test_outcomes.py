@@ -140,6 +140,29 @@ def test_what_never_began_is_503_and_frees_its_key() -> None:
     assert ran == [1, 3, 2]
 
 
+def test_overload_is_said_at_once_and_what_is_refused_never_runs() -> None:
+    release, ran = threading.Event(), []
+    with serving(threads_per_function=2, threads=3, max_waiting_calls=2, function_timeout=None) as server:
+
+        def work(number: int) -> int:
+            ran.append(number)
+            release.wait(10)
+            return number
+
+        server.function(name="one")(work)
+        server.function(name="other")(work)
+        calls = [posted(server, name, {"number": n}) for n, name in enumerate(["one", "other"] * 6)]
+        until(lambda: sum(call.done() for call in calls) == 7)  # three run, and two wait
+        assert len(ran) == 3
+        release.set()
+        answers = [call.result() for call in calls]
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert len(refused) == 7
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
+    done = [answer.json()["result"] for answer in answers if answer.status_code == 200]
+    assert sorted(done) == sorted(ran)
+
+
 def test_a_result_that_cannot_be_given_came_from_a_function_that_acted() -> None:
     with serving() as server:
         server.function(name="acts")(lambda: {1, object()})
