@@ -234,12 +234,18 @@ def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None)
         if value is not None and not isinstance(value, str):
             raise NavaiConfigError(f"{name} must be a string; it is {type_name(value)}.")
         if value and (url := trim(value)):
-            _check_base_url(name, url)
+            check_base_url(name, url)
             return url.rstrip("/")
     return DEFAULT_BASE_URL
 
 
-def _check_base_url(name: str, url: str) -> None:
+def check_base_url(name: str, url: str, *, may_have_query: bool = False) -> None:
+    """Refuse a base URL that cannot work.
+
+    Raises:
+        NavaiConfigError: If it is not an http or https URL, or has a user or a fragment, or a query that it
+            may not have.
+    """
     # A query, a fragment or anything before an "@" can be secret, and is never shown.
     shown = re.split("[?#]", url, maxsplit=1)[0]
     shown = "one with a user (not shown)" if "@" in shown else repr(shown)
@@ -253,17 +259,19 @@ def _check_base_url(name: str, url: str) -> None:
     if not is_url:
         raise NavaiConfigError(f"{name} is not a URL; it is {shown}.")
     if has_user:
-        raise NavaiConfigError(
-            f"{name} has a user or password; send them with headers={{'Authorization': ...}} instead."
+        instead = (
+            "leave them out" if may_have_query else "send them with headers={'Authorization': ...} instead"
         )
+        raise NavaiConfigError(f"{name} has a user or password; {instead}.")
     if url.partition(":")[0].lower() not in {"http", "https"}:
         raise NavaiConfigError(f"{name} must begin with http:// or https://; it is {shown}.")
     has_host = has_host and _has_readable_host(url)
     if not has_host or any(character.isspace() or not character.isprintable() for character in url):
         raise NavaiConfigError(f"{name} is not a URL with a host, such as {DEFAULT_BASE_URL}; it is {shown}.")
-    if "?" in url or "#" in url:
+    if "#" in url or ("?" in url and not may_have_query):
+        parts_refused = "fragment" if may_have_query else "query and no fragment"
         raise NavaiConfigError(
-            f"{name} must have no query and no fragment (not shown), because paths are added to it; "
+            f"{name} must have no {parts_refused} (not shown), because paths are added to it; "
             f"what comes before is {shown}."
         )
 

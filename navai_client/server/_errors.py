@@ -46,9 +46,24 @@ class RequestError(BackendError, ValueError):
 
 
 class UpstreamError(BackendError):
-    """The upstream refused, could not be reached, or broke its contract."""
+    """The upstream refused, could not be reached, or broke its contract.
+
+    Attributes:
+        detail: What only the log has: the cause, which can contain internal addresses.
+    """
 
     status_code: int = 502
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        retry_after: str | None = None,
+        detail: str | None = None,
+    ) -> None:
+        super().__init__(message, status_code=status_code, retry_after=retry_after)
+        self.detail = detail
 
 
 class UpstreamTimeoutError(UpstreamError, TimeoutError):

@@ -7,6 +7,7 @@ import asyncio
 import functools
 import hashlib
 import json
+import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
@@ -15,7 +16,7 @@ from navai_client.functions._results import encode_result
 from navai_client.server._authentication import Authentication
 from navai_client.server._calls import FAILED, Outcome
 from navai_client.server._cors import CrossOrigin
-from navai_client.server._errors import BackendError, RequestError
+from navai_client.server._errors import BackendError, BackendOptionsError, RequestError, UpstreamError
 from navai_client.server._execution import SHUT_DOWN, Invoker
 from navai_client.server._hosts import AllowedHosts
 from navai_client.server._http import (
@@ -44,6 +45,8 @@ from navai_client.wire._operations import (
     LIST_FUNCTIONS,
     SYNTHESIZE_SPEECH,
 )
+
+_log: Final = logging.getLogger("navai_client.server")
 
 HEALTH_PATH: Final = "/health"
 OPENAPI_PATH: Final = "/navai/openapi.json"
@@ -228,7 +231,7 @@ class Router:
     async def _serve(
         self,
         service: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]],
-        _request: BackendRequest,
+        request: BackendRequest,
         body: bytes,
     ) -> BackendResponse:
         try:
@@ -236,6 +239,9 @@ class Router:
         except BodyError as error:
             return error_response(400, str(error))
         except BackendError as error:
+            if isinstance(error, UpstreamError | BackendOptionsError):
+                text = " ".join(filter(None, (str(error), getattr(error, "detail", None))))
+                _log.warning("Request %s: %s", request.request_id, text.encode("unicode_escape").decode())
             return _refusal(error)
 
     async def _list(self, request: BackendRequest, _body: bytes) -> BackendResponse:

@@ -18,6 +18,8 @@ from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 
 import attrs
 
+from navai_client.config import check_base_url
+from navai_client.errors import NavaiConfigError
 from navai_client.server._errors import BackendOptionsError
 from navai_client.server._hosts import header_pattern, host_pattern, origin_pattern
 from navai_client.wire._decode import trim
@@ -156,12 +158,15 @@ def _check_tokens(_: object, _attribute: object, entries: Sequence[str]) -> None
 
 
 def _base_url(url: str) -> str:
-    return trim(url).rstrip("/")
+    base, _, query = trim(url).partition("?")
+    return base.rstrip("/") + (f"?{query}" if query else "")
 
 
-def _check_url(_: object, attribute: "attrs.Attribute[str]", url: str) -> None:
-    if not url.lower().startswith(("http://", "https://")):
-        raise BackendOptionsError(f"{attribute.name} must be an http or https URL. Received: {url}")
+def _check_base_url(_: object, attribute: "attrs.Attribute[str]", url: str) -> None:
+    try:
+        check_base_url(_names_of(attribute), url, may_have_query=True)
+    except NavaiConfigError as error:
+        raise BackendOptionsError(str(error)) from None
 
 
 def _refuse(attribute: "attrs.Attribute[Any]", what: str, value: object) -> NoReturn:
@@ -333,6 +338,10 @@ def _secret(doc: str, env: str, *, may_be_blank: bool = True) -> Any:
         validator=_check_header_value,
         repr=lambda key: repr(key and "***"),
     )
+
+
+def _id(doc: str, env: str) -> Any:
+    return _setting(doc, env=env, option=None, converter=_optional, validator=_check_header_value)
 
 
 def _default_of(operation: Operation[Any], name: str, **given: Any) -> Any:
@@ -538,13 +547,17 @@ class BackendOptions(_FromEnvironment):
         "The backend's own key; it takes precedence over one in a request.", env="OPENAI_API_KEY"
     )
     openai_base_url: str = _setting(
-        "The base URL of OpenAI's API.",
+        "The base URL of OpenAI's API; a query is added to each request, as Azure needs it.",
         default="https://api.openai.com/v1",
         env="OPENAI_BASE_URL",
         option=None,
         converter=_base_url,
-        validator=_check_url,
+        validator=_check_base_url,
     )
+    openai_organization: str | None = _id(
+        "The organization that requests are counted for.", env="OPENAI_ORG_ID"
+    )
+    openai_project: str | None = _id("The project that requests are counted for.", env="OPENAI_PROJECT_ID")
     default_model: str = _default_of(CREATE_CLIENT_SECRET, "model", default="gpt-realtime")
     default_voice: str = _default_of(CREATE_CLIENT_SECRET, "voice", default="marin")
     default_instructions: str = _default_of(
@@ -585,7 +598,7 @@ class BackendOptions(_FromEnvironment):
         env="ELEVENLABS_BASE_URL",
         option=None,
         converter=_base_url,
-        validator=_check_url,
+        validator=_check_base_url,
     )
     elevenlabs_voice_id: str | None = _default_of(SYNTHESIZE_SPEECH, "voice_id")
     elevenlabs_model_id: str | None = _default_of(SYNTHESIZE_SPEECH, "model_id")

@@ -23,7 +23,9 @@ import msgspec
 from navai_client._abandoned import BackgroundTasks
 from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client._version import __version__
+from navai_client.errors import NavaiConfigError
 from navai_client.server._errors import (
+    BackendOptionsError,
     RequestError,
     UpstreamError,
     UpstreamTimeoutError,
@@ -121,6 +123,8 @@ class Upstream:
         self._callers.add(task)
         try:
             outcome = await transport.send(request, call)
+        except NavaiConfigError as error:  # of a proxy variable
+            raise _unreachable(name, str(error)) from None
         finally:
             self._callers.discard(task)
         return _to_response(outcome, name, timeout)
@@ -148,13 +152,23 @@ def _to_response(outcome: Response | TransportFailure, name: str, timeout: float
     if isinstance(outcome, TransportFailure):
         if outcome.timed_out:
             raise UpstreamTimeoutError(f"{name} did not respond within {timeout:g} seconds.")
-        # The message of a cause can contain internal addresses: it is only logged.
-        _log.warning("%s could not be reached: %s", name, outcome.message)
+        # The message of a cause can contain internal addresses.
         reason = outcome.message if outcome.cause is None else type(outcome.cause).__name__
-        raise UpstreamError(f"{name} could not be reached ({reason}).")
+        raise _unreachable(name, reason, outcome.message)
     if outcome.truncated:
         raise UpstreamError(f"The response of {name} is too large.")
     return outcome
+
+
+def _unreachable(name: str, reason: str, detail: str | None = None) -> UpstreamError:
+    return UpstreamError(f"{name} could not be reached ({reason}).", detail=detail)
+
+
+def _url(base: str, path: str, query: str = "") -> str:
+    """Return the URL of *path* below *base*, whose query is kept."""
+    base, _, kept = base.partition("?")
+    query = "&".join(filter(None, (kept, query)))
+    return base + path + (f"?{query}" if query else "")
 
 
 @functools.lru_cache(maxsize=256)
@@ -269,13 +283,19 @@ async def create_realtime_client_secret(
     async with contextlib.nullcontext(upstream) if upstream else Upstream() as connections:
         response = await connections.post(
             "OpenAI",
-            f"{options.openai_base_url}/realtime/client_secrets",
+            _url(options.openai_base_url, "/realtime/client_secrets"),
             {"expires_after": lifetime, "session": session},
-            headers=(("Authorization", f"Bearer {key}"), ("Accept", "application/json")),
+            headers=(("Authorization", f"Bearer {key}"), ("Accept", "application/json"), *_account(options)),
             timeout=options.timeout,
         )
     _check_status(response, "OpenAI client_secrets", (key, *options.secrets))
     return {**_read_client_secret(response.content), "speech": {"provider": options.tts_provider}}
+
+
+def _account(options: BackendOptions) -> tuple[tuple[str, str], ...]:
+    """Return the headers that say which account a request is counted for, as OpenAI's packages send them."""
+    named = (("OpenAI-Organization", options.openai_organization), ("OpenAI-Project", options.openai_project))
+    return tuple((name, value) for name, value in named if value is not None)
 
 
 def _session_instructions(options: BackendOptions, request: ClientSecretRequest) -> str:
@@ -404,7 +424,7 @@ async def synthesize_speech(
     async with contextlib.nullcontext(upstream) if upstream else Upstream() as connections:
         response = await connections.post(
             "ElevenLabs",
-            f"{options.elevenlabs_base_url}{path}?{urlencode(query, errors='replace')}",
+            _url(options.elevenlabs_base_url, path, urlencode(query, errors="replace")),
             body,
             headers=(("xi-api-key", options.elevenlabs_api_key or ""), ("Accept", _media_type(audio_format))),
             timeout=options.timeout,
@@ -426,10 +446,31 @@ def _media_type(audio_format: str) -> str:
     return "audio/mpeg"
 
 
+def _check_proxy(url: str) -> None:
+    """Read the proxy for *url* now, and not when somebody waits for a client secret."""
+    from navai_client.transports._connecting import Target  # noqa: PLC0415 - it loads sockets and TLS
+    from navai_client.transports._proxies import Proxies  # noqa: PLC0415 - as above
+
+    target = Target.of(url)
+    try:
+        if isinstance(target, Target):
+            Proxies(None).find(target.origin)
+    except NavaiConfigError as error:
+        raise BackendOptionsError(str(error)) from None
+
+
 class UpstreamServices:
     """Mints at OpenAI and speaks with ElevenLabs, over one pool of connections."""
 
     def __init__(self, options: BackendOptions) -> None:
+        """Make the pool; connections are opened when they are needed.
+
+        Raises:
+            BackendOptionsError: A proxy variable does not hold the URL of a proxy.
+        """
+        _check_proxy(options.openai_base_url)
+        if options.tts_provider == "elevenlabs":
+            _check_proxy(options.elevenlabs_base_url)
         upstream = Upstream()
         self.create_client_secret = functools.partial(
             create_realtime_client_secret, options, upstream=upstream

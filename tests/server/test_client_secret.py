@@ -1,70 +1,15 @@
 """Minting client secrets, against a stub of OpenAI on a local port."""
 
-import contextlib
-import json
 import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from navai_client.server import BackendOptions, BackendOptionsError, NavaiBackend
+from tests.server.conftest import Stub
 
 PATH = "/navai/realtime/client-secret"
-
-
-class Stub(ThreadingHTTPServer):
-    """The part of OpenAI that mints client secrets."""
-
-    daemon_threads = True
-    status = 200
-    answer: Any = {"value": "ek_1", "expires_at": 1730000000, "more": 1}  # noqa: RUF012
-    headers: dict[str, str] = {}  # noqa: RUF012
-    got: Any = None
-    hold: threading.Event | None = None
-
-    @property
-    def url(self) -> str:
-        """Its base URL."""
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Responds as its server says."""
-
-    server: Stub
-
-    def do_POST(self) -> None:
-        """Record the request and respond."""
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        self.server.got = (self.path, self.headers["authorization"], body)
-        if self.server.hold is not None:
-            self.server.hold.wait(5)
-        answer = self.server.answer
-        data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-        self.send_response(self.server.status)
-        for name, value in {"content-length": str(len(data)), **self.server.headers}.items():
-            self.send_header(name, value)
-        with contextlib.suppress(ConnectionError):  # the caller may have timed out
-            self.end_headers()
-            self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """Keep quiet."""
-
-
-@pytest.fixture(name="stub")
-def _stub() -> Iterator[Stub]:
-    with Stub(("127.0.0.1", 0), Handler) as stub:
-        thread = threading.Thread(target=stub.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield stub
-        if stub.hold is not None:
-            stub.hold.set()
-        stub.shutdown()
-        thread.join()
 
 
 def backend_of(tmp_path: Path, stub: Stub, **env: str) -> NavaiBackend:
