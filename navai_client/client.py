@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import logging
 import os
 import ssl
@@ -149,6 +150,7 @@ class _Client(ABC, Generic[AnyTransport]):
         self._instrumentation = instrumentation
         self._calls = Invocations(self._config.base_url, self._config.paths, _random_uuid)
         self._closed = False
+        self._original: Self | None = None
 
     @property
     def base_url(self) -> str:
@@ -163,7 +165,26 @@ class _Client(ABC, Generic[AnyTransport]):
     @property
     def is_closed(self) -> bool:
         """Whether the client was closed. No call can be made then."""
-        return self._closed
+        return self._closed if self._original is None else self._original.is_closed
+
+    def with_options(self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **options: Unpack[CallOptions]) -> Self:
+        """Return a client with other settings, on the connections and in the event loop of this one.
+
+        Closing this client closes both; closing the other one does nothing. The two share the function lists
+        that ``max_age`` keeps, as far as their headers are the same.
+
+        Args:
+            timeout: Seconds for each call, instead of this client's; None for no limit.
+            options: Other settings (``CallOptions``): ``max_retries``, and ``headers``, which are added to
+                this client's or replace those of the same names.
+
+        Raises:
+            NavaiConfigError: If a value cannot work.
+        """
+        other = copy.copy(self)
+        other._settings = self._settings_of(timeout, options, alone=True)  # noqa: SLF001 - of this class
+        other._original = self if self._original is None else self._original  # noqa: SLF001
+        return other
 
     def create_client_secret(
         self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
@@ -276,6 +297,8 @@ class _Client(ABC, Generic[AnyTransport]):
     def close(self) -> Any:
         """Close the connections. A client can be closed more than once, but not used afterwards.
 
+        One that ``with_options()`` made stays open until its original is closed.
+
         The async client first waits up to 5 seconds for abandoned calls, whose callers were cancelled. If
         ``close()`` is interrupted, it cancels them and closes the connections nevertheless; a further
         ``close()`` waits until that is done. When ``asyncio.run()`` ends, it closes the connections that are
@@ -301,17 +324,21 @@ class _Client(ABC, Generic[AnyTransport]):
             raise TypeError(f"unexpected keyword argument {next(iter(options))!r}; there are {names}")
         return settings
 
-    def _check_secrets(self, leeway: float, session: Any) -> None:
-        """Raise what is wrong with the arguments of ``client_secrets``; no frame then keeps the *session*."""
+    def _checked_secrets(self, leeway: float, session: Any) -> CallSettings:
+        """Return the settings of the calls of ``client_secrets``, or raise what is wrong with its arguments.
+
+        In that case, no frame keeps the *session*.
+        """
         given = dict(session)
         try:
             checked_leeway(leeway)
-            self._settings_of(given.pop("timeout", USE_CLIENT_DEFAULT), given)
+            settings = self._settings_of(given.pop("timeout", USE_CLIENT_DEFAULT), given)
             self._calls.prepare(CREATE_CLIENT_SECRET, given)
         except (NavaiError, TypeError):
             given.clear()
             session.clear()
             raise
+        return settings
 
     def _exchange(self, invocation: Invocation[T], settings: CallSettings) -> Exchange[T]:
         self._check_open()
@@ -365,7 +392,7 @@ class _Client(ABC, Generic[AnyTransport]):
         )
 
     def __repr__(self) -> str:
-        state = " closed" if self._closed else ""
+        state = " closed" if self.is_closed else ""
         return f"<{type(self).__name__} base_url={self._config.base_url!r}{state}>"
 
 
@@ -421,8 +448,9 @@ class NavaiBackendClient(_Client[Transport]):
         return self._run(self._calls.prepare(CREATE_CLIENT_SECRET, session), settings)
 
     def client_secrets(self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]) -> ClientSecrets:
-        self._check_secrets(leeway, session)
-        return ClientSecrets(partial(self.create_client_secret, **session), leeway)
+        settings = self._checked_secrets(leeway, session)
+        mint = partial(self.create_client_secret, **session)
+        return ClientSecrets(mint, leeway, headers=settings.source)
 
     def list_functions(
         self,
@@ -453,12 +481,16 @@ class NavaiBackendClient(_Client[Transport]):
         return self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), settings)
 
     def close(self) -> None:
+        if self._original is not None:
+            return
         self._closed = True
         if not self._released:
             self._transport.close()
             self._released = True
 
     def _run(self, invocation: Invocation[T], settings: CallSettings) -> T:
+        if self._original is not None:
+            return self._original._run(invocation, settings)  # noqa: SLF001 - of this class
         if settings.source is not None:
             self._check_open()
             began = time.monotonic()
@@ -515,8 +547,10 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
     def client_secrets(
         self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]
     ) -> AsyncClientSecrets:
-        self._check_secrets(leeway, session)
-        return AsyncClientSecrets(partial(self.create_client_secret, **session), leeway, self._background)
+        settings = self._checked_secrets(leeway, session)
+        mint = partial(self.create_client_secret, **session)
+        source, timeout = settings.source, settings.timeout
+        return AsyncClientSecrets(mint, leeway, self._background, headers=source, timeout=timeout)
 
     async def list_functions(
         self,
@@ -547,6 +581,8 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         return await self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), settings)
 
     async def close(self) -> None:
+        if self._original is not None:
+            return
         self._closed = True
         if self._loop is None or not self._loop.is_closed():
             self._check_loop()
@@ -560,6 +596,8 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
             await self._background.result(self._closing)
 
     async def _run(self, invocation: Invocation[T], settings: CallSettings) -> T:
+        if self._original is not None:
+            return await self._original._run(invocation, settings)  # noqa: SLF001 - of this class
         if settings.source is not None:
             self._check_open()
             began = time.monotonic()

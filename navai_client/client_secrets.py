@@ -5,21 +5,27 @@ import copy
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import Future
-from typing import Any, Final, final
+from typing import Any, Final, Generic, TypeVar, final
 
 from navai_client._abandoned import BackgroundTasks
+from navai_client._headers import HeaderSource
 from navai_client._threads import forgets_parent
 from navai_client.errors import NavaiConfigError
 from navai_client.models import ClientSecret
+from navai_client.wire._values import ClientHeaders
 
 __all__ = ["AsyncClientSecrets", "ClientSecrets"]
 
 # Clocks that differ by less count as equal: Date has whole seconds, and a response takes time to arrive.
 _SAME_TIME: Final = 5.0  # seconds
 _LONGEST_LIFE: Final = 7200.0  # seconds, of OpenAI's API; a Date that shows a longer one is wrong itself
+_MOST_CALLERS: Final = 100  # whose secrets a source keeps
 _log: Final = logging.getLogger("navai_client")
+
+
+Source = TypeVar("Source", "ClientSecrets", "AsyncClientSecrets")
 
 
 def checked_leeway(leeway: Any) -> float:
@@ -75,6 +81,31 @@ class _SecretCache:
             self._secret = None
 
 
+class _PerCaller(Generic[Source]):
+    """A source of secrets for each caller, where the client asks who its caller is: none gets another's.
+
+    Args:
+        make: Makes a source.
+    """
+
+    def __init__(self, make: Callable[[], Source]) -> None:
+        self._make: Callable[[], Source] = make
+        self._sources: dict[Hashable, Source] = {}
+
+    def of(self, headers: ClientHeaders) -> Source:
+        """Return the source of the caller with these *headers*."""
+        found = self._sources.get(headers.identity)
+        if found is None:
+            found = self._sources.setdefault(headers.identity, self._make())
+            for oldest in list(self._sources)[:-_MOST_CALLERS]:
+                self._sources.pop(oldest, None)
+        return found
+
+    def all(self) -> list[Source]:
+        """Return all sources."""
+        return list(self._sources.values())
+
+
 @final
 class ClientSecrets:
     """Returns valid client secrets to any number of threads.
@@ -85,12 +116,19 @@ class ClientSecrets:
         mint: Returns a new secret.
         leeway: Seconds that a secret must have left to be handed out again.
         unix_time: Returns the seconds since the Unix epoch.
+        headers: Where the client asks for its headers, if it does.
     """
 
     def __init__(
-        self, mint: Callable[[], ClientSecret], leeway: float, unix_time: Callable[[], float] = time.time
+        self,
+        mint: Callable[[], ClientSecret],
+        leeway: float,
+        unix_time: Callable[[], float] = time.time,
+        headers: HeaderSource | None = None,
     ) -> None:
         self._mint = mint
+        self._headers = headers
+        self._callers: _PerCaller[ClientSecrets] = _PerCaller(lambda: ClientSecrets(mint, leeway, unix_time))
         self._cache = _SecretCache(leeway, unix_time)
         self.forget_parent()
         forgets_parent(self)
@@ -109,6 +147,8 @@ class ClientSecrets:
         Raises:
             NavaiError: As ``create_client_secret`` does.
         """
+        if self._headers is not None:
+            return self._callers.of(self._headers.ask()).get()
         while True:
             with self._lock:
                 if (secret := self._cache.recall()) is not None:
@@ -148,6 +188,8 @@ class ClientSecrets:
             refused: The secret, or its value, that was refused. If the source has a newer one, that is kept.
         """
         self._cache.forget(refused)
+        for source in self._callers.all():
+            source.invalidate(refused)
 
     def __call__(self) -> str:
         """Return the value of a valid secret."""
@@ -165,16 +207,25 @@ class AsyncClientSecrets:
         leeway: Seconds that a secret must have left to be handed out again.
         background: Lets a minting go on when all of its callers were cancelled.
         unix_time: Returns the seconds since the Unix epoch.
+        headers: Where the client asks for its headers, if it does.
+        timeout: Seconds that this may take, or None for no limit.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made by the client alone
         self,
         mint: Callable[[], Awaitable[ClientSecret]],
         leeway: float,
         background: BackgroundTasks,
         unix_time: Callable[[], float] = time.time,
+        headers: HeaderSource | None = None,
+        timeout: float | None = None,
     ) -> None:
         self._mint = mint
+        self._headers = headers
+        self._timeout = timeout
+        self._callers: _PerCaller[AsyncClientSecrets] = _PerCaller(
+            lambda: AsyncClientSecrets(mint, leeway, background, unix_time)
+        )
         self._cache = _SecretCache(leeway, unix_time)
         self._background = background
         self._minting: asyncio.Task[ClientSecret] | None = None
@@ -188,6 +239,8 @@ class AsyncClientSecrets:
         Raises:
             NavaiError: As ``create_client_secret`` does.
         """
+        if self._headers is not None:
+            return await self._callers.of(await self._headers.ask_async(self._timeout)).get()
         if (secret := self._cache.recall()) is not None:
             return secret
         if self._minting is None or self._minting.get_loop() is not asyncio.get_running_loop():
@@ -206,6 +259,8 @@ class AsyncClientSecrets:
     def invalidate(self, refused: ClientSecret | str | None = None) -> None:
         """Drop the secret, as ``ClientSecrets.invalidate`` does."""
         self._cache.forget(refused)
+        for source in self._callers.all():
+            source.invalidate(refused)
 
     async def __call__(self) -> str:
         """Return the value of a valid secret."""

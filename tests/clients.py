@@ -24,6 +24,7 @@ class Client:
 
     def __init__(self, kind: str, *args: Any, **options: Any) -> None:
         self._runner: asyncio.Runner | None = None
+        self._is_derived = False
         made = NavaiBackendClient if kind == "sync" else _made
         try:
             self.real: Any = self.run(made(*args, **options))
@@ -39,6 +40,14 @@ class Client:
             self._runner = asyncio.Runner()
         return self._runner.run(work)
 
+    def derive(self, **options: Any) -> "Client":
+        """Return a client of ``with_options()``, in the same event loop."""
+        other = Client.__new__(Client)
+        vars(other).update(vars(self))
+        other.real = self.real.with_options(**options)
+        other._is_derived = True
+        return other
+
     def close(self) -> None:
         """Close the client, then its event loop."""
         try:
@@ -47,7 +56,7 @@ class Client:
             self._close_loop()
 
     def _close_loop(self) -> None:
-        if self._runner is not None:
+        if self._runner is not None and not self._is_derived:
             self._runner.close()
             self._runner = None
 

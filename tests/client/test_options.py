@@ -6,8 +6,17 @@ from typing import Any
 import httpx
 import pytest
 
-from navai_client import NavaiConfigError, NavaiError, NavaiHTTPError, NavaiTransportError, RetryPolicy
+from navai_client import (
+    NavaiConfigError,
+    NavaiError,
+    NavaiHTTPError,
+    NavaiStateError,
+    NavaiTransportError,
+    RetryPolicy,
+)
 from tests.backends import BASE, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call, shown_by
+from tests.clients import THROUGH, make_client
+from tests.faults.server import FaultServer, Peer, answer as http_answer
 
 
 class TestProperties:
@@ -154,3 +163,109 @@ class TestOptionsOfACall:
             error = raised
         assert str(error) == "no ***"
         assert self.KEY not in shown_by(error)
+
+
+class TestWithOptions:
+    """``with_options()``."""
+
+    def test_it_has_other_settings_and_the_rest_of_the_original(self, clients: Clients) -> None:
+        backend = Backend(answer(b"", 503))
+        original = clients.make(
+            backend, BASE, timeout=7, max_retries=1, headers={"X-A": "1", "X-B": "1"}, access_token="token"
+        )
+        other = original.derive(timeout=None, max_retries=0, headers={"x-a": "2"})
+        for client, attempts, value in ((original, 2, "1"), (other, 1, "2")):
+            with pytest.raises(NavaiHTTPError):
+                client.create_client_secret()
+            sent = [request.headers for request in backend.requests]
+            assert [(each["X-A"], each["X-B"], each["Authorization"]) for each in sent] == [
+                (value, "1", "Bearer token")
+            ] * attempts
+            backend.requests.clear()
+        assert (original.real.timeout, other.real.timeout) == (7.0, None)
+        assert (other.real.base_url, type(other.real)) == (BASE, type(original.real))
+        assert "X-A" not in repr(other)
+
+    def test_it_can_be_made_again_and_a_call_can_have_its_own(self, clients: Clients) -> None:
+        backend = Backend(answer({"ok": True}))
+        first = clients.make(backend, BASE, headers={"X-A": "1"})
+        third = first.derive(headers={"X-B": "2"}).derive(timeout=5, headers={"X-C": "3"})
+        third.execute_function("f", headers={"X-B": "4"})
+        sent = backend.request.headers
+        assert (sent["X-A"], sent["X-B"], sent["X-C"]) == ("1", "4", "3")
+        assert third.real.timeout == 5.0
+
+    def test_its_headers_are_added_to_those_that_are_asked_for(self, clients: Clients) -> None:
+        backend = Backend(answer({"ok": True}))
+        client = clients.make(backend, BASE, access_token=lambda: "token", headers={"X-A": "1"})
+        client.derive(headers={"X-B": "2"}).derive(max_retries=0).execute_function("f")
+        sent = backend.request.headers
+        assert (sent["X-A"], sent["X-B"], sent["Authorization"]) == ("1", "2", "Bearer token")
+
+    def test_its_authorization_replaces_the_access_token(self, clients: Clients) -> None:
+        backend = Backend(answer({"ok": True}))
+        client = clients.make(backend, BASE, access_token=lambda: "token")
+        client.derive(headers={"Authorization": "Basic abc"}).execute_function("f")
+        assert backend.request.headers["Authorization"] == "Basic abc"
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_only_closing_the_original_closes_it(self, clients: Clients, operation: str) -> None:
+        backend = Backend(answer({"ok": True, **SECRET, **SPEECH}))
+        original = clients.make(backend, BASE)
+        with original.derive(timeout=5) as other:
+            call(other, operation)
+        call(other, operation)
+        assert not other.real.is_closed
+        original.run(original.real.close())
+        assert other.real.is_closed
+        assert repr(other).endswith(" closed>")
+        with pytest.raises(NavaiStateError, match="closed"):
+            call(other, operation)
+        assert len(backend.requests) == 2
+
+    @pytest.mark.parametrize("through", THROUGH)
+    def test_its_calls_use_the_connections_of_the_original(self, kind: str, through: str) -> None:
+        with FaultServer(answers) as server, make_client(kind, server.url, through=through) as original:
+            other = original.derive(timeout=5)
+            for client in (original, other, other.derive(max_retries=0), original):
+                assert client.execute_function("f") == 1
+        assert (server.connections, len(server.arrived)) == (1, 4)
+
+    def test_its_lists_belong_to_its_headers(self, clients: Clients) -> None:
+        backend = Backend(answer({"items": []}))
+        original = clients.make(backend, BASE)
+        same, other = original.derive(timeout=5), original.derive(headers={"Authorization": "Bearer bob"})
+        ours = original.list_functions(max_age=3600)
+        assert same.list_functions(max_age=3600) is ours
+        assert other.list_functions(max_age=3600) is not ours
+        assert len(backend.requests) == 2
+
+    def test_a_setting_that_cannot_work_is_refused_and_no_frame_has_a_key(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer({})), BASE)
+        for options in ({"timeout": -1}, {"max_retries": -1}, {"headers": {"Connection": "x"}}):
+            with pytest.raises(NavaiConfigError) as caught:
+                client.derive(**{"headers": {"X-Key": TestOptionsOfACall.KEY}, **options})
+            assert TestOptionsOfACall.KEY not in shown_by(caught.value)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'proxy'"):
+            client.derive(proxy="http://x")
+
+
+class TestSecretsOfOneCaller:
+    """``client_secrets()`` of a client that asks who its caller is."""
+
+    def test_a_caller_gets_no_secret_of_another(self, clients: Clients) -> None:
+        backend = Backend(*(answer({"value": f"ek_{n}", "expires_at": 1e12}) for n in range(5)))
+        tokens = iter(["ana", "ana", "ana", "bob", "bob", "ana", "ana", "ana"])
+        client = clients.make(backend, BASE, access_token=lambda: next(tokens))
+        source = client.client_secrets(voice="marin")
+        assert [source.get().value for _ in range(4)] == ["ek_0", "ek_0", "ek_1", "ek_0"]
+        sent = [request.headers["Authorization"] for request in backend.requests]
+        assert sent == ["Bearer ana", "Bearer bob"]
+        source._real.invalidate()
+        assert source.get().value == "ek_2"
+
+
+def answers(peer: Peer) -> None:
+    """Respond to each request of a connection."""
+    while peer.request() is not None:
+        peer.send(http_answer(b'{"ok": true, "result": 1}'))

@@ -47,6 +47,7 @@ def sync_usage() -> None:
         assert_type(client.synthesize_speech("Hello", voice_id="v", stability=0.5, style=1), SpeechAudio)
         assert_type(client.client_secrets(leeway=5, voice="marin").get(), ClientSecret)
         assert_type(client.client_secrets()(), str)
+        assert_type(client.with_options(timeout=5, max_retries=0, headers={"X-A": "1"}), NavaiBackendClient)
         assert_type(client.close(), None)
         assert_type(client.base_url, str)
         assert_type(client.timeout, float | None)
@@ -64,6 +65,7 @@ async def async_usage() -> None:
         assert_type(await client.synthesize_speech("Hello", use_speaker_boost=True), SpeechAudio)
         assert_type(await client.client_secrets().get(), ClientSecret)
         assert_type(await client.client_secrets()(), str)
+        assert_type(client.with_options(timeout=None), AsyncNavaiBackendClient)
         assert_type(await client.close(), None)
 
 
