@@ -5,7 +5,6 @@ import contextlib
 import copy
 import logging
 import os
-import ssl
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Mapping
@@ -42,6 +41,7 @@ from navai_client.instrumentation import (
 from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, sync_transport
+from navai_client.transports._tls import AnyPath, Cert, Verify
 from navai_client.wire._exchange import Exchange
 from navai_client.wire._operations import (
     CREATE_CLIENT_SECRET,
@@ -91,8 +91,13 @@ class _Client(ABC, Generic[AnyTransport]):
             ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name), a file or folder of certificates, or an
             ``ssl.SSLContext``.
         proxy: For the default transport: a proxy's URL, instead of variables such as ``HTTPS_PROXY``.
+        cert: For the default transport: the client's certificate, for backends that demand one (mutual TLS).
+            A file that holds its key too, or a tuple of its file, the file of its key and, if that is
+            encrypted, its password.
+        uds: For the default transport: the path of a Unix socket to connect to, instead of the URL's host.
         transport: Sends the requests instead of the default: a transport of this package, of httpx or of
-            httpx2 (such as ``httpx.MockTransport``). It is closed with the client.
+            httpx2 (such as ``httpx.MockTransport``), which is closed with the client, or a function from
+            ``httpx.Request`` to ``httpx.Response``.
         http_client: A client of httpx or httpx2 to send through. It stays yours to close.
         instrumentation: Watches the calls, for tracing for example.
 
@@ -114,8 +119,10 @@ class _Client(ABC, Generic[AnyTransport]):
         timeout: float | None = 30.0,
         max_retries: int | RetryPolicy = 2,
         max_response_bytes: int = 16 * 2**20,
-        verify: bool | str | os.PathLike[str] | ssl.SSLContext = True,
+        verify: Verify = True,
         proxy: str | None = None,
+        cert: Cert | None = None,
+        uds: AnyPath | None = None,
         transport: Any = None,
         http_client: Any = None,
         instrumentation: Instrumentation | None = None,
@@ -139,10 +146,12 @@ class _Client(ABC, Generic[AnyTransport]):
                 max_retries=max_retries,
                 max_response_bytes=max_response_bytes,
             )
-            self._transport: AnyTransport = self._open(transport, http_client, verify, proxy)
+            self._transport: AnyTransport = self._open(
+                transport, http_client, verify=verify, proxy=proxy, cert=cert, uds=uds
+            )
         except NavaiConfigError as error:
             # The frames of a traceback can be shown with their variables, and these can be secret.
-            del access_token, base_url, env, headers, proxy, transport, http_client
+            del access_token, base_url, env, headers, proxy, cert, transport, http_client
             raise error.with_traceback(None) from None
         show_log(os.environ.get("NAVAI_LOG", ""))
         config = self._config
@@ -306,7 +315,7 @@ class _Client(ABC, Generic[AnyTransport]):
         """
 
     @abstractmethod
-    def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AnyTransport:
+    def _open(self, transport: Any, http_client: Any, **network: Any) -> AnyTransport:
         """Return the transport."""
 
     def _settings_of(self, timeout: Timeout, options: Any, *, alone: bool = False) -> CallSettings:
@@ -437,9 +446,9 @@ def _random_uuid() -> str:
 class NavaiBackendClient(_Client[Transport]):
     __doc__ = _Client.__doc__  # which Sphinx does not look up in a base class
 
-    def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> Transport:
+    def _open(self, transport: Any, http_client: Any, **network: Any) -> Transport:
         self._released = False
-        return sync_transport(transport, http_client, verify, proxy)
+        return sync_transport(transport, http_client, **network)
 
     def create_client_secret(
         self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
@@ -532,11 +541,11 @@ class NavaiBackendClient(_Client[Transport]):
 class AsyncNavaiBackendClient(_Client[AsyncTransport]):
     __doc__ = _Client.__doc__
 
-    def _open(self, transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AsyncTransport:
+    def _open(self, transport: Any, http_client: Any, **network: Any) -> AsyncTransport:
         self._background = BackgroundTasks(_log, _failure_of)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
-        return async_transport(transport, http_client, verify, proxy)
+        return async_transport(transport, http_client, **network)
 
     async def create_client_secret(
         self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]

@@ -12,7 +12,7 @@ __all__ = ["KINDS", "THROUGH", "Client", "Secrets", "make_client"]
 KINDS: Final = ("sync", "async")
 THROUGH: Final = ("default", "fast")  # the transports of this package; each keeps every promise
 
-_OF_THE_TRANSPORT: Final = ("verify", "proxy")
+_OF_THE_TRANSPORT: Final = ("verify", "proxy", "cert", "uds")
 
 
 class Client:

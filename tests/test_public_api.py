@@ -87,6 +87,8 @@ class TestTheTwoShells:
             "max_response_bytes": 16 * 1024 * 1024,
             "verify": True,
             "proxy": None,
+            "cert": None,
+            "uds": None,
             "transport": None,
             "http_client": None,
             "instrumentation": None,

@@ -115,7 +115,7 @@ def check(
         origin=origin,
         large_body=large_body,
     )
-    sender = sync_transport(transport, None, verify, proxy)
+    sender = sync_transport(transport, None, verify=verify, proxy=proxy)
     try:
         return _Check(subject, PROFILES[profile], sender).run(wanted)
     finally:

@@ -28,6 +28,7 @@ from navai_client.wire._values import TransportFailure
 _PORTS: Final = {"http": 80, "https": 443}
 _LOOKUPS: Final = 32  # names looked up at the same time, as the executor of asyncio allows
 _ATTEMPT_DELAY: Final = 0.25  # seconds from one attempt to connect to the next (RFC 8305, section 5)
+_BACKLOG_DELAY: Final = 0.02  # seconds until a Unix socket whose backlog is full is tried again
 _REMEMBERED: Final = 1000  # hosts; a client has one
 _CONNECTING: Final = {0, errno.EINPROGRESS, errno.EWOULDBLOCK, getattr(errno, "WSAEWOULDBLOCK", 0)}
 
@@ -300,3 +301,35 @@ async def connect_async(loop: asyncio.AbstractEventLoop, host: str, port: int, c
         for task in attempts:
             if not task.cancel() and task.exception() is None:
                 task.result().close()
+
+
+def connect_unix(path: str, call: Call) -> socket.socket:
+    """Connect to the Unix socket at *path*, for a connection that does not block.
+
+    Raises:
+        OSError: If nothing listens there, or TimeoutError if time runs out.
+    """
+    while (connection := _try_unix(path)) is None:
+        left = remaining(call)
+        time.sleep(_BACKLOG_DELAY if left is None else min(_BACKLOG_DELAY, left))
+    return connection
+
+
+async def connect_unix_async(path: str) -> socket.socket:
+    """Connect as ``connect_unix`` does; asyncio would take a full backlog for a connection."""
+    while (connection := _try_unix(path)) is None:  # noqa: ASYNC110 - nothing says when there is room
+        await asyncio.sleep(_BACKLOG_DELAY)
+    return connection
+
+
+def _try_unix(path: str) -> socket.socket | None:
+    """Return a connection to *path*, or None while its backlog is full."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.setblocking(False)  # noqa: FBT003 - it takes no keyword
+    number = connection.connect_ex(path)
+    if not number:
+        return connection
+    connection.close()
+    if number == errno.EAGAIN:  # and select() would not say when to try again (connect(2))
+        return None
+    raise OSError(number, os.strerror(number), path)

@@ -25,12 +25,12 @@ import httpcore
 import httpx
 
 from navai_client.transports import Call, _network
-from navai_client.transports._connecting import Origin, connect, remaining
+from navai_client.transports._connecting import Origin, connect, connect_unix, remaining
 from navai_client.transports._httpx import Library, exchange, exchange_async
 from navai_client.transports._network import encrypt
 from navai_client.transports._pool import AsyncPool, Pool
 from navai_client.transports._proxies import Proxies, Proxy
-from navai_client.transports._tls import TLS, Verify
+from navai_client.transports._tls import TLS, AnyPath, Cert, Verify
 from navai_client.wire._values import Request, Response, TransportFailure
 
 _HTTPX: Final = Library(httpx)
@@ -205,6 +205,12 @@ class _SyncNetwork(_Network[_SyncStream], httpcore.NetworkBackend):
             self.stream = stream = _SyncStream(self, connect(host, port, self.call))
         return stream
 
+    def connect_unix_socket(self, path: str, *_: Any, **__: Any) -> httpcore.NetworkStream:
+        self.used = True
+        with _CONNECTING:
+            self.stream = stream = _SyncStream(self, connect_unix(path, self.call))
+        return stream
+
 
 class _AsyncStream(_Stream, _network.AsyncConnection, httpcore.AsyncNetworkStream):
     """A connection of an event loop as a network stream of httpcore."""
@@ -284,10 +290,16 @@ class _AsyncNetwork(_Network[_AsyncStream], httpcore.AsyncNetworkBackend):
     """The network of an async connection."""
 
     async def connect_tcp(self, host: str, port: int, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        return await self._connect(host, port, None)
+
+    async def connect_unix_socket(self, path: str, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
+        return await self._connect("", 0, path)
+
+    async def _connect(self, host: str, port: int, uds: str | None) -> _AsyncStream:
         self.used = True
         stream = _AsyncStream(self)
         with _CONNECTING:
-            await stream.connect(host, port, None, self.call)
+            await stream.connect(host, port, None, self.call, uds)
         self.stream = stream
         return stream
 
@@ -328,10 +340,10 @@ class _Connection(Generic[N]):
 class SyncConnection(_Connection[_SyncNetwork]):
     """A sync connection."""
 
-    def __init__(self, origin: Origin, tls: TLS, proxy: Proxy | None) -> None:
+    def __init__(self, origin: Origin, tls: TLS, proxy: Proxy | None, uds: str | None = None) -> None:
         super().__init__(_SyncNetwork(), proxy)
         kinds = (httpcore.HTTPConnection, httpcore.HTTPProxy, httpcore.SOCKSProxy)
-        self._transport = _HTTPTransport(_pool(kinds, self._network, origin, tls, proxy))
+        self._transport = _HTTPTransport(_pool(kinds, self._network, origin, tls, proxy=proxy, uds=uds))
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* and return the outcome, as ``Transport.send`` does."""
@@ -350,10 +362,10 @@ class SyncConnection(_Connection[_SyncNetwork]):
 class AsyncConnection(_Connection[_AsyncNetwork]):
     """An async connection."""
 
-    def __init__(self, origin: Origin, tls: TLS, proxy: Proxy | None) -> None:
+    def __init__(self, origin: Origin, tls: TLS, proxy: Proxy | None, uds: str | None = None) -> None:
         super().__init__(_AsyncNetwork(), proxy)
         kinds = (httpcore.AsyncHTTPConnection, httpcore.AsyncHTTPProxy, httpcore.AsyncSOCKSProxy)
-        self._transport = _AsyncHTTPTransport(_pool(kinds, self._network, origin, tls, proxy))
+        self._transport = _AsyncHTTPTransport(_pool(kinds, self._network, origin, tls, proxy=proxy, uds=uds))
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* and return the outcome, as ``Transport.send`` does."""
@@ -370,12 +382,20 @@ class AsyncConnection(_Connection[_AsyncNetwork]):
         return None if stream is None else stream.end(in_peace=in_peace)
 
 
-def _pool(kinds: tuple[Any, Any, Any], network: Any, origin: Origin, tls: TLS, proxy: Proxy | None) -> Any:
+def _pool(
+    kinds: tuple[Any, Any, Any],
+    network: Any,
+    origin: Origin,
+    tls: TLS,
+    *,
+    proxy: Proxy | None,
+    uds: str | None,
+) -> Any:
     """Return a pool of httpcore, one of *kinds*: direct, through an HTTP proxy, through a SOCKS proxy."""
     context = tls.context() if origin.scheme == "https" else None
     if proxy is None:
         where = httpcore.Origin(origin.scheme.encode(), origin.host.encode(), origin.port)
-        return kinds[0](where, ssl_context=context, network_backend=network)
+        return kinds[0](where, ssl_context=context, uds=uds, network_backend=network)
     options = {
         "proxy_url": httpcore.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/"),
         "proxy_auth": None if proxy.auth is None else tuple(part.encode() for part in proxy.auth),
@@ -384,7 +404,7 @@ def _pool(kinds: tuple[Any, Any, Any], network: Any, origin: Origin, tls: TLS, p
         "network_backend": network,
     }
     if not proxy.scheme.startswith("socks"):
-        return kinds[1](**options, proxy_ssl_context=tls.context() if proxy.scheme == "https" else None)
+        return kinds[1](**options, proxy_ssl_context=tls.proxy_context() if proxy.scheme == "https" else None)
     return kinds[2](**options)
 
 
@@ -404,26 +424,41 @@ class HTTPXTransport(Pool):
         verify: True for the usual certificate authorities, False for none, a file or folder of certificates,
             or an ``ssl.SSLContext``.
         proxy: The URL of a proxy; without it, the proxy variables apply.
+        cert: The client's certificate: a file that holds its key too, or a tuple of its file, the file of its
+            key and, if that is encrypted, its password.
+        uds: The path of a Unix socket to connect to, instead of the URL's host.
 
     Raises:
         NavaiConfigError: If an argument cannot work.
     """
 
-    def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
-        tls, proxies = TLS(verify), Proxies(proxy)
-        super().__init__(lambda origin: SyncConnection(origin, tls, proxies.find(origin)))
+    def __init__(
+        self,
+        verify: Verify = True,
+        proxy: str | None = None,
+        cert: Cert | None = None,
+        uds: AnyPath | None = None,
+    ) -> None:
+        tls, proxies = TLS(verify, cert), Proxies(proxy, uds)
+        super().__init__(lambda origin: SyncConnection(origin, tls, proxies.find(origin), proxies.uds))
 
 
 class AsyncHTTPXTransport(AsyncPool):
     """The default transport of ``AsyncNavaiBackendClient``; its arguments are those of ``HTTPXTransport``."""
 
-    def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
-        tls, proxies = TLS(verify), Proxies(proxy)
+    def __init__(
+        self,
+        verify: Verify = True,
+        proxy: str | None = None,
+        cert: Cert | None = None,
+        uds: AnyPath | None = None,
+    ) -> None:
+        tls, proxies = TLS(verify, cert), Proxies(proxy, uds)
 
         async def make(origin: Origin) -> AsyncConnection:
             if origin.scheme == "https":
                 await tls.load()
-            return AsyncConnection(origin, tls, proxies.find(origin))
+            return AsyncConnection(origin, tls, proxies.find(origin), proxies.uds)
 
         super().__init__(make)
         _load_anyio()

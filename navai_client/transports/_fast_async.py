@@ -17,9 +17,10 @@ class AsyncConnection(_network.AsyncConnection):
         idle_since: When its last call ended.
     """
 
-    def __init__(self, origin: Origin, tls: TLS, encode: Encoder) -> None:
+    def __init__(self, origin: Origin, tls: TLS, encode: Encoder, uds: str | None = None) -> None:
         super().__init__()
         self._origin = origin
+        self._uds = uds
         self._context = tls.context() if origin.scheme == "https" else None
         self._encode = encode
         self._parser = ResponseParser()
@@ -62,7 +63,7 @@ class AsyncConnection(_network.AsyncConnection):
             return whole
         try:
             if not self._connected:
-                await self.connect(self._origin.host, self._origin.port, self._context, call)
+                await self.connect(self._origin.host, self._origin.port, self._context, call, self._uds)
                 self._connected = True
             if self._transport is None:
                 raise ConnectionResetError("the connection was closed by the peer")

@@ -3,7 +3,7 @@
 from typing import Final
 
 from navai_client.transports import Call, _network
-from navai_client.transports._connecting import Origin, connect
+from navai_client.transports._connecting import Origin, connect, connect_unix
 from navai_client.transports._fast_parser import Encoder, ResponseParser
 from navai_client.transports._network import encrypt, failure
 from navai_client.transports._tls import TLS
@@ -20,8 +20,9 @@ class SyncConnection:
         idle_since: When its last call ended.
     """
 
-    def __init__(self, origin: Origin, tls: TLS, encode: Encoder) -> None:
+    def __init__(self, origin: Origin, tls: TLS, encode: Encoder, uds: str | None = None) -> None:
         self._origin = origin
+        self._uds = uds
         self._context = tls.context() if origin.scheme == "https" else None
         self._encode = encode
         self._connection: _network.SyncConnection | None = None
@@ -66,7 +67,10 @@ class SyncConnection:
         return parser.outcome()
 
     def _connect(self, call: Call) -> _network.SyncConnection:
-        plain = connect(self._origin.host, self._origin.port, call)
+        if self._uds is None:
+            plain = connect(self._origin.host, self._origin.port, call)
+        else:
+            plain = connect_unix(self._uds, call)
         if self._context is None:
             return _network.SyncConnection(plain)
         return _network.SyncConnection(encrypt(plain, self._context, self._origin.host, call))

@@ -16,61 +16,120 @@ from navai_client._threads import run_within
 from navai_client.errors import NavaiConfigError
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._httpx import Library, exchange, exchange_async
+from navai_client.wire._encode import type_name
 from navai_client.wire._values import Request, Response, TransportFailure
 
 _PATIENCE: Final = 0.2  # seconds that the owner's pool has to end a call by itself
+_NETWORK: Final = {"verify": True, "proxy": None, "cert": None, "uds": None}  # the defaults of these options
 _SHORTEST_WAIT: Final = 0.001  # seconds; to a socket, a timeout of 0 means "do not wait"
 
 
-def sync_transport(transport: Any, http_client: Any, verify: Any, proxy: str | None) -> Transport:
+def sync_transport(transport: Any, http_client: Any, **network: Any) -> Transport:
     """Return the transport for a sync client.
+
+    Args:
+        transport: The option of this name.
+        http_client: The option of this name.
+        network: The options of the default transport.
 
     Raises:
         NavaiConfigError: If what is given cannot work, alone or together.
     """
-    _check_choice(transport, http_client, verify, proxy)
+    _check_choice(transport, http_client, network)
     if transport is None and http_client is None:
         from navai_client.transports._default import HTTPXTransport  # noqa: PLC0415 - it loads httpx
 
-        return HTTPXTransport(verify, proxy)
+        return HTTPXTransport(**network)
     if http_client is not None:
         return _GivenTransport(_of_kind(http_client, "send", is_async=False))
     if _is_ours(transport, Transport):
         if inspect.iscoroutinefunction(transport.send):
             raise NavaiConfigError(f"{type(transport).__name__} is async; use AsyncNavaiBackendClient.")
         return cast("Transport", transport)
-    return _GivenTransport(_of_kind(transport, "handle_request", is_async=False))
+    return _GivenTransport(_of_kind(_adapted(transport, is_async=False), "handle_request", is_async=False))
 
 
-def async_transport(transport: Any, http_client: Any, verify: Any, proxy: str | None) -> AsyncTransport:
+def async_transport(transport: Any, http_client: Any, **network: Any) -> AsyncTransport:
     """Return the transport for an async client, as ``sync_transport`` does."""
-    _check_choice(transport, http_client, verify, proxy)
+    _check_choice(transport, http_client, network)
     if transport is None and http_client is None:
         from navai_client.transports._default import AsyncHTTPXTransport  # noqa: PLC0415 - it loads httpx
 
-        return AsyncHTTPXTransport(verify, proxy)
+        return AsyncHTTPXTransport(**network)
     if http_client is not None:
         return _AsyncGivenTransport(_of_kind(http_client, "send", is_async=True))
     if _is_ours(transport, AsyncTransport):
         if not inspect.iscoroutinefunction(transport.send):
             raise NavaiConfigError(f"{type(transport).__name__} is not async; use NavaiBackendClient.")
         return cast("AsyncTransport", transport)
-    return _AsyncGivenTransport(_of_kind(transport, "handle_async_request", is_async=True))
+    return _AsyncGivenTransport(
+        _of_kind(_adapted(transport, is_async=True), "handle_async_request", is_async=True)
+    )
 
 
-def _check_choice(transport: Any, http_client: Any, verify: Any, proxy: str | None) -> None:
+def _check_choice(transport: Any, http_client: Any, network: dict[str, Any]) -> None:
     if transport is not None and http_client is not None:
         raise NavaiConfigError(
             "transport and http_client were both given; a client sends through one of them."
         )
-    if (transport is not None or http_client is not None) and (verify is not True or proxy is not None):
-        raise NavaiConfigError("verify and proxy are for the default transport; set them on what you pass.")
+    if (transport is not None or http_client is not None) and any(
+        value is not _NETWORK[name] for name, value in network.items()
+    ):
+        raise NavaiConfigError(
+            "verify, proxy, cert and uds are for the default transport; set them on what you pass."
+        )
 
 
 def _is_ours(given: Any, protocol: type) -> bool:
     """Return whether *given* is a transport as this package defines them."""
+    return isinstance(given, protocol) and not isinstance(given, type) and not _is_of_httpx(given)
+
+
+def _is_of_httpx(given: Any) -> bool:
     theirs = ("handle_request", "handle_async_request", "build_request")
-    return isinstance(given, protocol) and not any(hasattr(given, name) for name in theirs)
+    return any(hasattr(given, name) for name in theirs)
+
+
+def _adapted(given: Any, *, is_async: bool) -> Any:
+    """Return *given*, or a transport that calls it if it is a function."""
+    name = getattr(given, "__name__", type(given).__name__)
+    if isinstance(given, type) and not hasattr(given, "build_request"):
+        raise NavaiConfigError(f"{name} is a class; pass an instance of it.")
+    if not callable(given) or _is_of_httpx(given):
+        return given
+    if not is_async and any(map(inspect.iscoroutinefunction, (given, type(given).__call__))):
+        raise NavaiConfigError(f"{name} is async; use AsyncNavaiBackendClient with it.")
+    return _Function(given)
+
+
+class _Function:
+    """A function from requests to responses of httpx, as a transport."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def handle_request(self, request: Any) -> Any:
+        return _response(self._function(request))
+
+    async def handle_async_request(self, request: Any) -> Any:
+        response = self._function(request)
+        return _response(await response if inspect.isawaitable(response) else response)
+
+    def close(self) -> None:
+        """Do nothing: what the function uses belongs to its owner."""
+
+    async def aclose(self) -> None:
+        """Do nothing, as ``close`` does."""
+
+
+def _response(value: Any) -> Any:
+    import httpx  # noqa: PLC0415 - loaded since the request was made
+
+    if isinstance(value, httpx.Response):
+        return value
+    if inspect.iscoroutine(value):
+        value.close()
+    raise TypeError(f"the transport must return an httpx.Response, not {type_name(value)}")
 
 
 def _of_kind(given: Any, method: str, *, is_async: bool) -> Any:
@@ -110,7 +169,7 @@ class _Trace:
         Raises:
             TimeoutError: If the request is about to leave too late.
         """
-        if name.endswith(".connect_tcp.started"):
+        if name.endswith((".connect_tcp.started", ".connect_unix_socket.started")):
             self.speaks_http = True
         elif name.endswith(".send_request_headers.started"):
             self.speaks_http = True

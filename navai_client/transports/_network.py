@@ -13,7 +13,13 @@ from collections.abc import Callable
 from typing import Final, TypeVar, cast
 
 from navai_client.transports import Call
-from navai_client.transports._connecting import HostNameError, connect_async, only_os_errors, remaining
+from navai_client.transports._connecting import (
+    HostNameError,
+    connect_async,
+    connect_unix_async,
+    only_os_errors,
+    remaining,
+)
 from navai_client.wire._values import TransportFailure
 
 _READ: Final = 64 * 1024  # bytes
@@ -249,17 +255,26 @@ class AsyncConnection(asyncio.Protocol):
         self._socket: socket.socket | None = None
         self.closed: asyncio.Future[None] = self._loop.create_future()
 
-    async def connect(self, host: str, port: int, tls: ssl.SSLContext | None, call: Call) -> None:
-        """Connect, encrypted if *tls* is given.
+    async def connect(
+        self, host: str, port: int, tls: ssl.SSLContext | None, call: Call, uds: str | None = None
+    ) -> None:
+        """Connect to *host*, or to the Unix socket *uds* in its place, encrypted if *tls* is given.
 
         Raises:
             OSError: If no address can be reached, or TimeoutError if time runs out.
         """
         with only_os_errors():
             async with asyncio.timeout(remaining(call)):
-                self._socket = connection = await connect_async(self._loop, host, port, call)
+                if uds is None:
+                    connection = await connect_async(self._loop, host, port, call)
+                else:
+                    connection = await connect_unix_async(uds)
+                self._socket = connection
                 try:
-                    await self._loop.create_connection(lambda: self, sock=connection)
+                    if uds is None:
+                        await self._loop.create_connection(lambda: self, sock=connection)
+                    else:
+                        await self._loop.create_unix_connection(lambda: self, sock=connection)
                 except BaseException:
                     connection.close()
                     raise

@@ -1,18 +1,26 @@
 """Which proxy a connection goes through: the ``proxy`` option, else what the environment says.
 
+A Unix socket (the ``uds`` option) is reached without any.
+
 The variables are read as httpx and curl read them (https://curl.se/libcurl/c/CURLOPT_NOPROXY.html). Three
 things differ from httpx 0.28: an entry of NO_PROXY that cannot be read is skipped, networks (10.0.0.0/8)
 count, and a proxy's URL is read only for the origins that use it.
 """
 
 import ipaddress
+import os
+import socket
+import sys
 import urllib.request
 from importlib.util import find_spec
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from navai_client.errors import NavaiConfigError
 from navai_client.transports._connecting import Origin
+
+_LONGEST_PATH: Final = 107 if sys.platform == "linux" else 103  # bytes (unix(7); sys/un.h of macOS)
 
 
 @frozen(str=False)
@@ -70,13 +78,20 @@ class Proxies:
 
     Args:
         given: The URL of a proxy for every request, or None for what the environment says.
+        uds: The path of a Unix socket that every connection leads to, which excludes proxies.
+
+    Attributes:
+        uds: The same as a string, or None.
 
     Raises:
-        NavaiConfigError: If *given* is not the URL of a proxy.
+        NavaiConfigError: If *given* is not the URL of a proxy, *uds* not a path, or both are given.
     """
 
-    def __init__(self, given: str | None) -> None:
+    def __init__(self, given: str | None, uds: str | os.PathLike[str] | None = None) -> None:
         self._given = None if given is None else Proxy.parse(given, "proxy")
+        self.uds = None if uds is None else _checked_path(uds)
+        if given is not None and uds is not None:
+            raise NavaiConfigError("uds and proxy were both given; a Unix socket is reached without a proxy.")
 
     def find(self, origin: Origin) -> Proxy | None:
         """Return the proxy for connections to *origin*, or None for a direct connection.
@@ -84,7 +99,7 @@ class Proxies:
         Raises:
             NavaiConfigError: If the variable does not hold a proxy's URL.
         """
-        if self._given is not None:
+        if self._given is not None or self.uds is not None:
             return self._given
         proxies = urllib.request.getproxies()  # on Windows and macOS, of the system's settings too
         for scheme in (origin.scheme, "all"):
@@ -93,6 +108,24 @@ class Proxies:
                     return None
                 return Proxy.parse(url if "://" in url else f"http://{url}", f"{scheme.upper()}_PROXY")
         return None
+
+
+def _checked_path(uds: Any) -> str:
+    """Return the path of the option *uds*; a name that begins with a zero is an abstract one of Linux."""
+    path = os.fspath(uds) if isinstance(uds, os.PathLike) else uds
+    if not hasattr(socket, "AF_UNIX"):
+        raise NavaiConfigError("uds was given, but this system has no Unix sockets in Python.")
+    if not isinstance(path, str) or not path.strip(" ."):
+        raise NavaiConfigError(f"uds is the path of a Unix socket; it is {uds!r}.")
+    try:
+        size = len(os.fsencode(path))
+    except UnicodeEncodeError:
+        size = 0
+    if "\0" in path[1:] or not 0 < size <= _LONGEST_PATH:
+        raise NavaiConfigError(
+            f"uds must be a path of at most {_LONGEST_PATH} bytes, as Unix sockets have; it is {path!r}."
+        )
+    return path
 
 
 def _is_spared(origin: Origin, no_proxy: str) -> bool:

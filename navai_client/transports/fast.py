@@ -8,7 +8,7 @@ from navai_client._extras import needs_extra
 from navai_client.transports._connecting import Origin
 from navai_client.transports._pool import AsyncConnection, AsyncPool, Pool, SyncConnection
 from navai_client.transports._proxies import Proxies
-from navai_client.transports._tls import TLS, Verify
+from navai_client.transports._tls import TLS, AnyPath, Cert, Verify
 
 with needs_extra("fast", "httptools"):
     from navai_client.transports import _fast_async, _fast_sync
@@ -28,18 +28,27 @@ class FastTransport(Pool):
             ``ssl.SSLContext``.
         proxy: The URL of a proxy; without it, the proxy variables apply. Calls through a proxy are only as
             fast as those of the default transport.
+        cert: The client's certificate, for backends that demand one (mutual TLS): a file that holds its key
+            too, or a tuple of its file, the file of its key and, if that is encrypted, its password.
+        uds: The path of a Unix socket to connect to, instead of the URL's host. No proxy is used then.
 
     Raises:
         NavaiConfigError: If an argument cannot work.
     """
 
-    def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
-        tls, proxies, encode = TLS(verify), Proxies(proxy), Encoder()
+    def __init__(
+        self,
+        verify: Verify = True,
+        proxy: str | None = None,
+        cert: Cert | None = None,
+        uds: AnyPath | None = None,
+    ) -> None:
+        tls, proxies, encode = TLS(verify, cert), Proxies(proxy, uds), Encoder()
 
         def make(origin: Origin) -> SyncConnection:
             through = proxies.find(origin)
             if through is None:
-                return _fast_sync.SyncConnection(origin, tls, encode)
+                return _fast_sync.SyncConnection(origin, tls, encode, proxies.uds)
             from navai_client.transports import _default  # noqa: PLC0415 - it loads httpcore
 
             return _default.SyncConnection(origin, tls, through)
@@ -56,20 +65,28 @@ class AsyncFastTransport(AsyncPool):
     Args:
         verify: As for ``FastTransport``.
         proxy: As for ``FastTransport``.
+        cert: As for ``FastTransport``.
+        uds: As for ``FastTransport``.
 
     Raises:
         NavaiConfigError: If an argument cannot work.
     """
 
-    def __init__(self, verify: Verify = True, proxy: str | None = None) -> None:
-        tls, proxies, encode = TLS(verify), Proxies(proxy), Encoder()
+    def __init__(
+        self,
+        verify: Verify = True,
+        proxy: str | None = None,
+        cert: Cert | None = None,
+        uds: AnyPath | None = None,
+    ) -> None:
+        tls, proxies, encode = TLS(verify, cert), Proxies(proxy, uds), Encoder()
 
         async def make(origin: Origin) -> AsyncConnection:
             if origin.scheme == "https":
                 await tls.load()
             through = proxies.find(origin)
             if through is None:
-                return _fast_async.AsyncConnection(origin, tls, encode)
+                return _fast_async.AsyncConnection(origin, tls, encode, proxies.uds)
             from navai_client.transports import _default  # noqa: PLC0415 - it loads httpcore
 
             return _default.AsyncConnection(origin, tls, through)

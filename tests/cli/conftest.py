@@ -108,8 +108,8 @@ def _backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     """A backend in memory that the command within this process talks to."""
     backend = FakeBackend()
 
-    def through_memory(*_: Any) -> Any:
-        return sync_transport(backend.transport, None, True, None)  # noqa: FBT003 - as its caller gives it
+    def through_memory(*_: Any, **__: Any) -> Any:
+        return sync_transport(backend.transport, None)
 
     from navai_client import client  # noqa: PLC0415 - what is replaced
     from navai_client.transports._given import sync_transport  # noqa: PLC0415

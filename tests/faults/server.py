@@ -88,18 +88,28 @@ Fault = Callable[[Peer], object]
 class FaultServer:
     """Treats each connection with *fault*, each on a thread of its own, on a free port of this machine.
 
+    Args:
+        fault: What to do with a connection.
+        uds: The path of a Unix socket to listen on instead.
+
     Attributes:
         arrived: Path, head and body of every whole request that came.
         connections: How many connections were accepted.
     """
 
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: Fault, uds: str | None = None) -> None:
         self._fault = fault
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+        if uds is None:
+            self._listener = socket.create_server(("127.0.0.1", 0), backlog=200)
+            self.port: int = self._listener.getsockname()[1]
+            self.url = f"http://127.0.0.1:{self.port}"
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(uds)
+            self._listener.listen(200)
+            self.url = "http://backend.test"
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self.port: int = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
         self.arrived: list[tuple[str, bytes, bytes]] = []
         self.connections = 0
         self.stopping = threading.Event()
@@ -114,7 +124,8 @@ class FaultServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else two sends wait 40 ms
+            if connection.family == socket.AF_INET:
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else two sends wait 40 ms
             self.connections += 1
             self._open.add(connection)
             thread = threading.Thread(target=self._treat, args=(connection,))

@@ -1,11 +1,14 @@
-"""Transports and clients of httpx and of httpx2 that are passed in, sync and async."""
+"""Transports, clients of httpx and of httpx2, and functions that are passed in, sync and async."""
 
+import asyncio
 import contextlib
+import contextvars
+import functools
 import json
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -21,6 +24,7 @@ from navai_client import (
     NavaiTransportError,
 )
 from navai_client.transports import Call
+from navai_client.transports.fast import AsyncFastTransport
 from navai_client.wire._values import Request, Response, TransportFailure
 from tests.clients import make_client
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
@@ -305,6 +309,169 @@ def test_connections_of_a_given_client_serve_its_owner_too(kind: str, library: A
         assert server.connections == 1
 
 
+def respond(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(200, json={"ok": True, "result": json.loads(request.content)["payload"]})
+
+
+async def asynchronous(request: httpx.Request) -> httpx.Response:
+    await asyncio.sleep(0)
+    return respond(request)
+
+
+class Calls:
+    """A function with a state of its own."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        return respond(request)
+
+
+class CallsAsync:
+    """The async counterpart."""
+
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        return respond(request)
+
+
+FUNCTIONS: dict[str, Any] = {
+    "function": respond,
+    "object": Calls(),
+    "bound method": Calls().__call__,
+    "partial": functools.partial(lambda word, request: respond(request), "word"),
+    "coroutine function": asynchronous,
+    "object with a coroutine": CallsAsync(),
+    "function that returns an awaitable": functools.partial(
+        lambda word, request: asynchronous(request), "word"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_function_is_a_transport(kind: str, name: str) -> None:
+    if kind == "sync" and name in {"coroutine function", "object with a coroutine"}:
+        return  # refused at construction, below
+    with made(kind, base_url=URL, transport=FUNCTIONS[name]) as client:
+        if kind == "sync" and name == "function that returns an awaitable":
+            with pytest.raises(
+                TypeError, match=r"the transport must return an httpx\.Response, not a coroutine"
+            ):
+                client.execute_function("f")
+        else:
+            assert client.execute_function("f", {"a": 1}) == {"a": 1}
+
+
+def test_a_function_sees_the_request_and_its_context(kind: str) -> None:
+    seen: list[Any] = []
+    variable = contextvars.ContextVar("variable", default=0)
+
+    def note(request: httpx.Request) -> httpx.Response:
+        seen.append((request.method, str(request.url), request.headers["authorization"], variable.get()))
+        return respond(request)
+
+    token = variable.set(1)
+    with made(kind, base_url=URL, transport=note, headers={"Authorization": "Bearer a-long-word"}) as client:
+        client.execute_function("f")
+    variable.reset(token)
+    assert seen == [("POST", f"{URL}/navai/functions/execute", "Bearer a-long-word", 1)]
+
+
+def test_a_function_that_sends_through_a_client_keeps_deadline_and_limits(kind: str) -> None:
+    with FaultServer(FAULTS["drips a body"]) as server, contextlib.ExitStack() as stack:
+        if kind == "sync":
+            forward = stack.enter_context(httpx.Client(timeout=None)).send
+        else:
+            forward = httpx.AsyncClient(timeout=None).send  # type: ignore[assignment] # closed below
+        with made(kind, base_url=server.url, transport=forward, timeout=0.4) as client:
+            began = time.monotonic()
+            with pytest.raises(NavaiTimeoutError) as caught:
+                client.execute_function("f")
+            assert time.monotonic() - began < 1.4
+            assert caught.value.may_have_executed
+            if kind == "async":
+                client.run(forward.__self__.aclose())  # type: ignore[attr-defined]
+
+
+def test_a_function_that_blocks_forever_is_abandoned_at_the_deadline() -> None:
+    release = threading.Event()
+
+    def blocks(request: httpx.Request) -> httpx.Response:
+        release.wait()
+        return respond(request)
+
+    began = time.monotonic()
+    with (
+        made("sync", base_url=URL, transport=blocks, timeout=0.4) as client,
+        pytest.raises(NavaiTimeoutError) as caught,
+    ):
+        client.execute_function("f")
+    release.set()
+    assert time.monotonic() - began < 1.4
+    assert caught.value.may_have_executed
+
+
+def test_a_coroutine_that_waits_forever_is_cancelled_at_the_deadline() -> None:
+    async def waits(request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        return respond(request)
+
+    with (
+        made("async", base_url=URL, transport=waits, timeout=0.2) as client,
+        pytest.raises(NavaiTimeoutError) as caught,
+    ):
+        client.execute_function("f")
+    assert caught.value.may_have_executed
+
+
+@pytest.mark.parametrize(
+    ("error", "sent"),
+    [(httpx.ConnectError("no"), False), (httpx.ReadError("no"), True), (ConnectionResetError("no"), True)],
+)
+def test_an_error_of_a_function_says_whether_it_was_sent(kind: str, error: Exception, sent: bool) -> None:
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise error
+
+    with (
+        made(kind, base_url=URL, transport=fails) as client,
+        pytest.raises(NavaiTransportError) as caught,
+    ):
+        client.execute_function("f")
+    assert caught.value.may_have_executed is sent
+
+
+@pytest.mark.parametrize("wrong", [None, {"ok": True}, b"{}", httpx2.Response(200)], ids=type)
+def test_a_function_that_returns_no_response_is_a_mistake(kind: str, wrong: Any) -> None:
+    with (
+        made(kind, base_url=URL, transport=lambda _: wrong) as client,
+        pytest.raises(TypeError, match=r"the transport must return an httpx\.Response, not "),
+    ):
+        client.execute_function("f")
+
+
+def test_a_mistake_in_a_function_is_not_hidden(kind: str) -> None:
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise ZeroDivisionError
+
+    with made(kind, base_url=URL, transport=fails) as client, pytest.raises(ZeroDivisionError):
+        client.execute_function("f")
+
+
+def test_a_body_of_a_function_is_limited_and_may_come_in_pieces(kind: str) -> None:
+    class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield from (b'{"ok": true, ', b'"result": 1}')
+
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for piece in self:
+                yield piece
+
+    def streams(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, stream=Pieces())
+
+    with made(kind, base_url=URL, transport=streams) as client:
+        assert client.execute_function("f") == 1
+    with made(kind, base_url=URL, transport=streams, max_response_bytes=20) as client:
+        assert "larger than" in client.list_functions().warnings[0]
+
+
 class Ours:
     """A transport as this package defines it."""
 
@@ -349,17 +516,26 @@ def test_a_transport_of_this_packages_kind_responds_and_is_closed_once(kind: str
         (AsyncNavaiBackendClient, {"transport": object()}, "object is not a transport"),
         (NavaiBackendClient, {"http_client": object()}, "object is not a client"),
         (NavaiBackendClient, {"transport": httpx.Client}, "is a client, not a transport"),
+        (
+            NavaiBackendClient,
+            {"transport": httpx.HTTPTransport},
+            "HTTPTransport is a class; pass an instance",
+        ),
+        (AsyncNavaiBackendClient, {"transport": AsyncFastTransport}, "AsyncFastTransport is a class"),
+        (NavaiBackendClient, {"transport": asynchronous}, "asynchronous is async; use AsyncNavaiBackend"),
+        (NavaiBackendClient, {"transport": CallsAsync()}, "CallsAsync is async; use AsyncNavaiBackend"),
+        (NavaiBackendClient, {"http_client": lambda _: None}, "is not a client"),
         (NavaiBackendClient, {"http_client": httpx.HTTPTransport()}, "is not a client"),
         (NavaiBackendClient, {"transport": httpx.AsyncHTTPTransport()}, "is async; use AsyncNavai"),
         (AsyncNavaiBackendClient, {"transport": httpx2.HTTPTransport()}, "is not async; use NavaiBackend"),
         (NavaiBackendClient, {"http_client": httpx2.AsyncClient()}, "is async; use AsyncNavai"),
         (AsyncNavaiBackendClient, {"http_client": httpx.Client()}, "is not async; use NavaiBackend"),
         (NavaiBackendClient, {"transport": Ours(), "http_client": httpx.Client()}, "both given"),
-        (NavaiBackendClient, {"transport": Ours(), "verify": False}, "verify and proxy"),
+        (NavaiBackendClient, {"transport": Ours(), "verify": False}, "verify, proxy, cert and uds"),
         (
             AsyncNavaiBackendClient,
             {"http_client": httpx.AsyncClient(), "proxy": "http://p"},
-            "verify and proxy",
+            "verify, proxy, cert and uds",
         ),
         (NavaiBackendClient, {"proxy": "nonsense://user:word@host"}, "proxy is not a proxy's URL"),
         (NavaiBackendClient, {"verify": "/nowhere/at/all"}, "no file or folder"),
