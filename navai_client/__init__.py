@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         NavaiStateError as NavaiStateError,
         NavaiTimeoutError as NavaiTimeoutError,
         NavaiTransportError as NavaiTransportError,
+        OutcomeUnknownError as OutcomeUnknownError,
         UnknownFunctionError as UnknownFunctionError,
     )
     from navai_client.instrumentation import (
@@ -74,6 +75,7 @@ __getattr__, __dir__, __all__ = lazy(
             "NavaiStateError",
             "NavaiTimeoutError",
             "NavaiTransportError",
+            "OutcomeUnknownError",
             "UnknownFunctionError",
         ),
         ".instrumentation": ("Instrumentation", "Observation", "ObservedCall"),

@@ -261,8 +261,9 @@ class _Client(ABC, Generic[AnyTransport]):
     ) -> Any:
         """Execute a function of the backend and return its result.
 
-        Tried again only when the request was certainly not sent, or after 429 and 503 with ``Retry-After``:
-        no function runs twice.
+        Tried again when the request was certainly not sent, and after 429 and 503 with ``Retry-After``. If a
+        response is lost, it is asked for again with the same key only where the backend says that all its
+        processes share their keys (``Navai-Idempotency: shared``). No function runs twice.
 
         Args:
             function_name: The name of the function.
@@ -276,8 +277,9 @@ class _Client(ABC, Generic[AnyTransport]):
         Raises:
             NavaiPayloadError: If *function_name* is blank or *payload* is not JSON; nothing was sent then.
             UnknownFunctionError: If the backend has no such function.
+            OutcomeUnknownError: If the function may have run, but its result is lost.
             NavaiHTTPError: If it refuses otherwise.
-            FunctionFailedError: If the function failed.
+            FunctionFailedError: If the function failed; ``may_have_executed`` says whether it may still act.
             InvalidResponseError: If the response breaks the contract.
             NavaiTransportError: If no response arrives; ``may_have_executed`` says whether the function may
                 have run.

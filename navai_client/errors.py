@@ -9,7 +9,8 @@
     ├── NavaiTransportError (OSError)      no complete response
     │   └── NavaiTimeoutError (TimeoutError)
     ├── NavaiHTTPError                     a response outside 200..299
-    │   └── UnknownFunctionError           404 that lists the available functions
+    │   ├── UnknownFunctionError           404 that lists the available functions
+    │   └── OutcomeUnknownError            the function may have been executed, but there is no result
     ├── InvalidResponseError               a 2xx response that breaks the contract, is too large or foreign
     └── FunctionFailedError                a response whose "ok" is not true
 
@@ -34,6 +35,7 @@ __all__ = [
     "NavaiStateError",
     "NavaiTimeoutError",
     "NavaiTransportError",
+    "OutcomeUnknownError",
     "UnknownFunctionError",
 ]
 
@@ -161,6 +163,26 @@ class UnknownFunctionError(NavaiHTTPError):
         self.available_functions = available_functions
 
 
+class OutcomeUnknownError(NavaiHTTPError):
+    """The function may have been executed, but its result is lost. Check before you call it again.
+
+    The response says so (``"may_have_executed": true``, usually with 409), or it is an error that followed an
+    attempt whose response was lost. Such a call is never tried again.
+
+    Attributes:
+        function_name: The name of the function.
+        may_have_executed: Always True.
+    """
+
+    may_have_executed = True
+
+    def __init__(
+        self, message: str = "", *, function_name: str = "", status_code: int = 409, **response: Any
+    ) -> None:
+        super().__init__(message, status_code=status_code, **response)
+        self.function_name = function_name
+
+
 class InvalidResponseError(NavaiError):
     """The backend responded with 2xx, but the response breaks the contract or is too large.
 
@@ -194,6 +216,8 @@ class FunctionFailedError(NavaiError):
         function_name: The name of the function.
         error: The response's ``error``, else None.
         details: The response's ``details``, else None.
+        may_have_executed: Whether the response says that the function may still run, or has acted all the
+            same: after its time limit, for example.
     """
 
     def __init__(
@@ -203,10 +227,12 @@ class FunctionFailedError(NavaiError):
         function_name: str = "",
         error: Any = None,
         details: Any = None,
+        may_have_executed: bool = False,
         request_id: str | None = None,
     ) -> None:
         super().__init__(message)
         self.function_name = function_name
         self.error = error
         self.details = details
+        self.may_have_executed = may_have_executed
         self.request_id = request_id

@@ -18,6 +18,7 @@ from navai_client.errors import (
     NavaiStateError,
     NavaiTimeoutError,
     NavaiTransportError,
+    OutcomeUnknownError,
     UnknownFunctionError,
 )
 
@@ -39,9 +40,19 @@ CASES: list[tuple[type[NavaiError], dict[str, Any]]] = [
     (NavaiTransportError, {"may_have_executed": True, "request_id": None}),
     (NavaiTimeoutError, {"may_have_executed": False, "request_id": "r-1"}),
     (NavaiHTTPError, HTTP),
+    (OutcomeUnknownError, {**HTTP, "function_name": "f"}),
     (UnknownFunctionError, {**HTTP, "function_name": "f", "available_functions": ("a", "b")}),
     (InvalidResponseError, {"status_code": 201, "may_have_executed": True, "request_id": "r-1"}),
-    (FunctionFailedError, {"function_name": "f", "error": ["e"], "details": {"d": 1}, "request_id": "r-1"}),
+    (
+        FunctionFailedError,
+        {
+            "function_name": "f",
+            "error": ["e"],
+            "details": {"d": 1},
+            "may_have_executed": True,
+            "request_id": "r-1",
+        },
+    ),
 ]
 
 
@@ -81,6 +92,7 @@ def test_every_class_is_tested_above() -> None:
         (NavaiTransportError, (NavaiError, OSError)),
         (NavaiTimeoutError, (NavaiTransportError, TimeoutError)),
         (NavaiHTTPError, (NavaiError,)),
+        (OutcomeUnknownError, (NavaiHTTPError,)),
         (UnknownFunctionError, (NavaiHTTPError,)),
         (InvalidResponseError, (NavaiError,)),
         (FunctionFailedError, (NavaiError,)),

@@ -12,9 +12,11 @@ from navai_client.errors import (
     NavaiError,
     NavaiHTTPError,
     NavaiTransportError,
+    OutcomeUnknownError,
     UnknownFunctionError,
 )
 
+_UNCERTAIN = "It may have been executed all the same: check before you try again."
 _NAMES_SHOWN = 10  # of the backend's functions, when none is close to the one asked for
 
 
@@ -25,7 +27,7 @@ class Status(IntEnum):
     FAILED = 1  # the backend responded: the function failed, it refused, or it is not a Navai backend
     USAGE = 2  # nothing was sent: the command, an option, a setting or the installation cannot work
     UNREACHABLE = 3  # no response, and certainly nothing was executed
-    UNCERTAIN = 4  # no complete response: the backend may have executed the call
+    UNCERTAIN = 4  # there is no result, and the backend may have executed the call
     INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, as shells count
     PIPE_CLOSED = 141  # the reader of the output is gone: 128 + SIGPIPE
 
@@ -58,8 +60,11 @@ def explain(error: NavaiError, *, acts: bool) -> Explanation:
     message, remedy, status = str(error), None, Status.FAILED
     match error:
         case NavaiTransportError() if acts and error.may_have_executed:
-            remedy = "It may have been executed all the same: check before you try again."
-            status = Status.UNCERTAIN
+            remedy, status = _UNCERTAIN, Status.UNCERTAIN
+        case OutcomeUnknownError():
+            message, remedy, status = _http(error), _UNCERTAIN, Status.UNCERTAIN
+        case FunctionFailedError(may_have_executed=True):
+            message, remedy, status = f"{error.function_name}: {message}", _UNCERTAIN, Status.UNCERTAIN
         case NavaiTransportError():
             remedy, status = "`navai doctor` says why.", Status.UNREACHABLE
         case UnknownFunctionError():

@@ -28,12 +28,14 @@ from attrs import define, field
 from navai_client._abandoned import BackgroundTasks
 from navai_client._redaction import LONGEST_ERROR, Redactor, message_of
 from navai_client.errors import (
+    FunctionFailedError,
     NavaiError,
     NavaiHTTPError,
     NavaiPayloadError,
     NavaiStateError,
     NavaiTimeoutError,
     NavaiTransportError,
+    OutcomeUnknownError,
     UnknownFunctionError,
 )
 from navai_client.integrations._catalog import UNKNOWN_FUNCTION
@@ -52,6 +54,7 @@ _NO_RESULT: Final = {
     "timeout": "The function did not respond in time.",
     "unavailable": "The backend did not respond.",
 }
+_CUT_OFF: Final = "The function has not returned a result."
 _MAY_HAVE_RUN: Final = "It may have been executed: do not repeat it before you have checked."
 _DID_NOT_RUN: Final = "It was not executed."
 _SERVER_ERRORS: Final = 500
@@ -251,6 +254,8 @@ def _failed(run: Run, error: BaseException) -> dict[str, Any]:
         case NavaiTransportError():
             kind = "timeout" if isinstance(error, NavaiTimeoutError) else "unavailable"
             return fields | _no_result(kind, may_have_run=error.may_have_executed)
+        case OutcomeUnknownError() | FunctionFailedError(may_have_executed=True):
+            fields |= {"error": f"{_CUT_OFF} {_MAY_HAVE_RUN}", "error_type": "unavailable"}
         case NavaiPayloadError():
             return fields | {"error": f"Invalid arguments: {error}", "error_type": "invalid_arguments"}
         case NavaiStateError():

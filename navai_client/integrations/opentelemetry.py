@@ -111,6 +111,7 @@ def _failure(error: BaseException) -> dict[str, str | int | bool]:
     attributes: dict[str, str | int | bool] = {"error.type": type(error).__qualname__}
     if isinstance(error, NavaiHTTPError):
         attributes["http.response.status_code"] = error.status_code
-    if isinstance(error, NavaiTransportError):
-        attributes["navai.may_have_executed"] = error.may_have_executed
+    may_have_executed: bool = getattr(error, "may_have_executed", False)
+    if isinstance(error, NavaiTransportError) or may_have_executed:
+        attributes["navai.may_have_executed"] = may_have_executed
     return attributes

@@ -18,6 +18,7 @@ from navai_client.errors import (
     FunctionFailedError,
     InvalidResponseError,
     NavaiHTTPError,
+    OutcomeUnknownError,
     UnknownFunctionError,
 )
 from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
@@ -94,9 +95,9 @@ def function_list(response: Response, known: FunctionList | None = None) -> Func
     )
 
 
-def function_result(response: Response, function_name: str) -> Any:
-    """Read the response to the execution of *function_name*."""
-    payload = _parse_success(response, function_name)
+def function_result(response: Response, function_name: str, *, is_second: bool = False) -> Any:
+    """Read the response to the execution of *function_name*; *is_second* if that of an attempt was lost."""
+    payload = _parse_success(response, function_name, is_second=is_second)
     if isinstance(payload, list):
         payload = {}
     if not isinstance(payload, dict):
@@ -105,7 +106,19 @@ def function_result(response: Response, function_name: str) -> Any:
         return payload.get("result")
     error, details = payload.get("error"), payload.get("details")
     message = next((text for text in (details, error) if isinstance(text, str)), "Backend function failed.")
-    raise FunctionFailedError(_shortened(message), function_name=function_name, error=error, details=details)
+    raise FunctionFailedError(
+        _shortened(message),
+        function_name=function_name,
+        error=error,
+        details=details,
+        may_have_executed=payload.get("may_have_executed") is True,
+    )
+
+
+def says_may_have_executed(response: Response) -> bool:
+    """Return whether *response* says that the function may have been executed, whatever its status."""
+    payload = _parse(_text(response.content))
+    return isinstance(payload, dict) and payload.get("may_have_executed") is True
 
 
 def why_foreign(response: Response, function_name: str, key: str) -> str | None:
@@ -172,10 +185,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _parse_success(response: Response, function_name: str | None = None) -> Any:
+def _parse_success(response: Response, function_name: str | None = None, *, is_second: bool = False) -> Any:
     """Return the JSON of a 2xx response, or _INVALID if it is not JSON; raise for any other response."""
     if not 200 <= response.status <= 299:  # noqa: PLR2004 - RFC 9110, section 15.3
-        _raise_http_error(response, function_name)
+        _raise_http_error(response, function_name, is_second=is_second)
     if response.truncated:
         raise InvalidResponseError(
             f"The response is larger than max_response_bytes ({len(response.content)} bytes).",
@@ -186,7 +199,7 @@ def _parse_success(response: Response, function_name: str | None = None) -> Any:
     return _parsed(response)
 
 
-def _raise_http_error(response: Response, function_name: str | None) -> NoReturn:
+def _raise_http_error(response: Response, function_name: str | None, *, is_second: bool) -> NoReturn:
     status = response.status
     body = _text(response.content)
     parsed = _parsed(response)
@@ -197,13 +210,14 @@ def _raise_http_error(response: Response, function_name: str | None) -> NoReturn
         "error": record.get("error"),
         "details": record.get("details"),
     }
-    if 300 <= status <= 399 and (location := response.headers.get("location")):  # noqa: PLR2004 - RFC 9110, section 15.4
-        raise NavaiHTTPError(
-            f"HTTP {status}: the redirect to {_without_secrets(location)} was not followed; "
-            "if it is right, use it as the base URL.",
-            **fields,
-        )
     message = _shortened(body) or f"HTTP {status}"
+    if 300 <= status <= 399 and (location := response.headers.get("location")):  # noqa: PLR2004 - RFC 9110, section 15.4
+        message = (
+            f"HTTP {status}: the redirect to {_without_secrets(location)} was not followed; "
+            "if it is right, use it as the base URL."
+        )
+    if function_name is not None and (is_second or record.get("may_have_executed") is True):
+        raise OutcomeUnknownError(message, function_name=function_name, **fields)
     if function_name is not None and status == 404 and "available_functions" in record:  # noqa: PLR2004
         raise UnknownFunctionError(
             message,

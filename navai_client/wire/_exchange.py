@@ -20,7 +20,7 @@ from navai_client.errors import (
     NavaiTimeoutError,
     NavaiTransportError,
 )
-from navai_client.wire._decode import hint, why_foreign
+from navai_client.wire._decode import hint, says_may_have_executed, why_foreign
 from navai_client.wire._requests import Invocation
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders, Done, Request, Response, Send, TransportFailure
@@ -147,8 +147,12 @@ class Exchange(Generic[T]):
             self._warn(self._redacted_text(f"The response belongs to another call: {self._foreign}."))
             self._foreign = None
         if self._foreign is not None:
-            return self._finish(outcome, now)
-        if can_renew and self.status == 401:  # noqa: PLR2004
+            retry = self._retry(TransportFailure("the response belongs to another call"), now)
+            return self._finish(outcome, now) if retry is None else retry
+        if isinstance(outcome, Response) and self.invocation.keys is not None:
+            executes = self.invocation.operation.keyed
+            self.invocation.keys.learn(outcome, now, self._headers, executes=executes)
+        if can_renew and self.status == 401 and not _says_may_have_executed(outcome):  # noqa: PLR2004
             self._refused = cast("Response", outcome)
             return Send(self._request, self.attempts, 0.0, self._left(now), renews=True)
         retry = self._retry(outcome, now)
@@ -181,17 +185,23 @@ class Exchange(Generic[T]):
         return None if self._deadline is None else self._deadline - now
 
     def _retry(self, outcome: Response | TransportFailure, now: float) -> Send | None:
-        repeatable = self.invocation.operation.repeatable
+        invocation = self.invocation
+        repeatable = invocation.operation.repeatable
+        is_lost = isinstance(outcome, TransportFailure) and outcome.sent and invocation.operation.keyed
+        if is_lost and invocation.keys is not None:  # then the same key gives its result, if it ran
+            repeatable = invocation.keys.are_shared(now, self._headers)
         attempt = self.attempts if self._refused is None else self.attempts - 1  # that one was no retry
         delay = self.policy.delay(outcome, attempt=attempt, repeatable=repeatable)
         if delay is None:
             return None
         left = self._left(now + delay)
-        if left is not None and left <= 0:
+        if (left is not None and left <= 0) or _says_may_have_executed(outcome):
             return None
+        if is_lost:
+            self.invocation = evolve(invocation, context={**invocation.context, "is_second": True})
         self.attempts += 1
         self._sent = now + delay
-        self._is_checked = False
+        self._is_checked, self._foreign = False, None
         return Send(self._request, self.attempts, delay, left, _in_words(outcome))
 
     def _finish(self, outcome: Response | TransportFailure, now: float) -> Done[T]:
@@ -268,6 +278,10 @@ class Exchange(Generic[T]):
         error.add_note(f"{where}: {status}, {attempts}, {request_id}")
         if isinstance(outcome, Response) and (looks := hint(outcome)) is not None:
             error.add_note(f"{looks} Check base_url and {self.invocation.operation.path_option}.")
+
+
+def _says_may_have_executed(outcome: Response | TransportFailure) -> bool:
+    return isinstance(outcome, Response) and says_may_have_executed(outcome)
 
 
 def _in_words(outcome: Response | TransportFailure) -> str:

@@ -28,7 +28,8 @@ T = TypeVar("T")
 # An idempotency key is a header's value. 255 characters is what Stripe's API takes, which set the precedent.
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _ETAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3; servers refuse long headers
-_MOST_IDENTITIES: Final = 100  # whose function lists are kept
+_MOST_IDENTITIES: Final = 100  # of which something is kept
+_TRUSTED_FOR: Final = 600.0  # seconds; a backend is deployed anew without a word to its clients
 _TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
     "string": (str, "a string"),
     "number": ((int, float), "a number"),
@@ -50,6 +51,7 @@ class Invocation(Generic[T]):
         bind: Completes the call when its client headers are known.
         recall: Returns the value from memory, if it is known at the given time.
         remember: Keeps a value, the response that it was read from, the time, and the client's headers.
+        keys: What is known of the backend's idempotency keys.
         payload: What the function is given, where a function is executed.
     """
 
@@ -63,6 +65,7 @@ class Invocation(Generic[T]):
     recall: Callable[[float], T | None] | None = field(default=None, repr=False)
     remember: Callable[[T, Response, float, ClientHeaders], None] | None = field(default=None, repr=False)
     payload: Any = field(default=None, repr=False)
+    keys: "SharedKeys | None" = field(default=None, repr=False)
 
     def read(self, response: Response) -> T:
         """Return the value that *response* carries, or raise what it means."""
@@ -77,6 +80,31 @@ class _KnownFunctions:
 
     def recall(self, now: float, max_age: float) -> FunctionList | None:
         return self.functions if now - self.valid_at < max_age else None
+
+
+class SharedKeys:
+    """Whether a backend keeps its idempotency keys in one store for all its processes.
+
+    It says so with ``Navai-Idempotency: shared``, and is trusted for ten minutes after the last response with
+    that header, or until it responds to an execution without it. As a gateway may send each caller to another
+    backend, what is known belongs to the headers of the request. Threads can share this.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[Hashable, float] = {}
+
+    def learn(self, response: Response, now: float, headers: ClientHeaders, *, executes: bool) -> None:
+        """Note what *response* says; *executes* if it is the response to an execution."""
+        if trim(response.headers.get("navai-idempotency", "")) == "shared":
+            self._until[headers.identity] = now + _TRUSTED_FOR
+            if len(self._until) > _MOST_IDENTITIES:
+                self._until.pop(next(iter(list(self._until))), None)
+        elif executes and self._until:
+            self._until.pop(headers.identity, None)
+
+    def are_shared(self, now: float, headers: ClientHeaders) -> bool:
+        """Return whether all processes know the keys that *now* arrive with *headers*."""
+        return now < self._until.get(headers.identity, 0.0)
 
 
 class Invocations:
@@ -98,7 +126,10 @@ class Invocations:
         }
         self._new_key = new_key
         self._known: Mapping[Hashable, _KnownFunctions] = {}
-        self._list = Invocation(LIST_FUNCTIONS, self._endpoints[LIST_FUNCTIONS.name], remember=self._remember)
+        self._keys = SharedKeys()
+        self._list = Invocation(
+            LIST_FUNCTIONS, self._endpoints[LIST_FUNCTIONS.name], remember=self._remember, keys=self._keys
+        )
 
     def list_functions(self, max_age: Any) -> Invocation[FunctionList]:
         """Return a call that lists the functions.
@@ -168,6 +199,7 @@ class Invocations:
             _secrets_in(operation, given) if operation.secret_fields else (),
             {"function_name": given["function_name"]} if "function_name" in given else {},
             payload=given.get("payload"),
+            keys=self._keys,
         )
 
     def _key(self, given: Any) -> str:

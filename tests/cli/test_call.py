@@ -270,6 +270,28 @@ def test_a_lost_response_is_status_4(command: Navai) -> None:
         assert command("call", "f", "-p", "a=1", "--url", server.url).status == 3
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (
+            '{"error": "It was cut off.", "may_have_executed": true}',
+            "409 Conflict",
+            "HTTP 409: It was cut off",
+        ),
+        ('{"ok": false, "details": "Not in time.", "may_have_executed": true}', "200 OK", "f: Not in time"),
+    ],
+)
+def test_a_function_that_may_have_acted_without_a_result_is_status_4(
+    navai: Navai, reply: Callable[..., FaultServer], body: str, status: str, said: str
+) -> None:
+    result = navai("call", "f", "--url", reply(body, status=status).url)
+    assert result.status == 4
+    assert (
+        result.err
+        == f"navai call: {said}. It may have been executed all the same: check before you try again.\n"
+    )
+
+
 def test_a_call_that_takes_too_long_is_status_4(command: Navai) -> None:
     with FaultServer(FAULTS["never answers"]) as server:
         result = command("call", "f", "--timeout", "3", "--url", server.url)

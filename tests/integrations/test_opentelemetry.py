@@ -20,6 +20,7 @@ from navai_client import (
     NavaiHTTPError,
     NavaiTimeoutError,
     NavaiTransportError,
+    OutcomeUnknownError,
 )
 from navai_client.instrumentation import tool_call
 from navai_client.integrations.opentelemetry import OpenTelemetryInstrumentation
@@ -232,6 +233,11 @@ class TestAFailure:
         [
             (answer({"error": "no"}, 500), NavaiHTTPError, {"http.response.status_code": 500}),
             (answer({"ok": False}), FunctionFailedError, {}),
+            (
+                answer({"error": "cut off", "may_have_executed": True}, 409),
+                OutcomeUnknownError,
+                {"http.response.status_code": 409, "navai.may_have_executed": True},
+            ),
             (httpx.ConnectError("no"), NavaiTransportError, {"navai.may_have_executed": False}),
             (httpx.ReadTimeout("no"), NavaiTimeoutError, {"navai.may_have_executed": True}),
         ],

@@ -24,6 +24,7 @@ from navai_client import (
     NavaiStateError,
     NavaiTimeoutError,
     NavaiTransportError,
+    OutcomeUnknownError,
     UnknownFunctionError,
 )
 from navai_client.integrations.routes import NavaiRoute
@@ -164,6 +165,21 @@ def load(client: Any, **options: Any) -> Any:
             NavaiTransportError("refused", may_have_executed=False),
             {"error": "The backend did not respond. It was not executed."},
             "unavailable",
+        ),
+        *(
+            (
+                unknown,
+                {
+                    "error": "The function has not returned a result. It may have been executed: "
+                    "do not repeat it before you have checked.",
+                    "may_have_executed": True,
+                },
+                "unavailable",
+            )
+            for unknown in (
+                OutcomeUnknownError("cut off", function_name="f"),
+                FunctionFailedError("not in time", function_name="f", may_have_executed=True),
+            )
         ),
         (NavaiPayloadError("x is a set"), {"error": "Invalid arguments: x is a set"}, "invalid_arguments"),
         (NavaiStateError("closed"), {"error": "Function execution failed."}, "unavailable"),

@@ -24,6 +24,7 @@ from navai_client import (
     NavaiStateError,
     NavaiTimeoutError,
     NavaiTransportError,
+    OutcomeUnknownError,
     RetryPolicy,
     SpeechAudio,
     UnknownFunctionError,
@@ -140,8 +141,12 @@ def errors(error: NavaiError) -> None:
         assert_type(error.status_code, int)
         assert_type(error.body, str)
         assert_type(error.details, Any)
+    if isinstance(error, OutcomeUnknownError):
+        assert_type(error.may_have_executed, bool)
+        assert_type(error.function_name, str)
     if isinstance(error, FunctionFailedError):
         assert_type(error.error, Any)
+        assert_type(error.may_have_executed, bool)
     if isinstance(error, NavaiTransportError):
         assert_type(error.may_have_executed, bool)
         as_os_error: OSError = error

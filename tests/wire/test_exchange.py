@@ -13,6 +13,7 @@ from navai_client import (
     NavaiError,
     NavaiTimeoutError,
     NavaiTransportError,
+    OutcomeUnknownError,
 )
 from navai_client.wire._exchange import Exchange
 from navai_client.wire._operations import OPERATIONS, Paths
@@ -239,3 +240,79 @@ def test_a_transport_message_that_ends_in_a_full_stop_gets_no_second_one() -> No
     exchange.start(0.0)
     with pytest.raises(NavaiTransportError, match=r"(?m)execute: refused\.$"):
         exchange.receive(TransportFailure("refused.", sent=False), 0.0)
+
+
+LOST = TransportFailure("reset")
+SHARED = Response(200, {"navai-idempotency": "shared"}, b'{"ok": true, "result": 7}')
+
+
+def execution(backend: Invocations, headers: ClientHeaders = HEADERS) -> Exchange[Any]:
+    return exchange_of(backend.execute("f", None, "key"), policy(jitter=0.0), None, headers)
+
+
+def asks_again(backend: Invocations, now: float, headers: ClientHeaders = HEADERS) -> bool:
+    """Whether a call whose response is lost at *now* is sent again, as the same request."""
+    exchange = execution(backend, headers)
+    first = exchange.start(now)
+    assert isinstance(first, Send)
+    with contextlib.suppress(NavaiTransportError):
+        again = exchange.receive(LOST, now)
+        assert isinstance(again, Send)
+        assert again.request is first.request
+        return True
+    return False
+
+
+def finished(exchange: Exchange[Any], response: Response, now: float) -> Any:
+    exchange.start(now)
+    done = exchange.receive(response, now)
+    assert isinstance(done, Done)
+    return done.value
+
+
+@pytest.mark.parametrize("said", ["shared", " shared\t"])
+def test_shared_keys_are_trusted_for_ten_minutes_after_the_last_response_that_says_so(said: str) -> None:
+    backend = Invocations("http://x", Paths(), lambda: "key")
+    assert not asks_again(backend, 0.0)
+    assert finished(execution(backend), evolve(SHARED, headers={"navai-idempotency": said}), 100.0) == 7
+    assert asks_again(backend, 699.9)
+    assert not asks_again(backend, 700.0)
+    finished(execution(backend), SHARED, 800.0)
+    finished(exchange_of(backend.list_functions(None), policy(), None), SHARED, 1300.0)
+    assert asks_again(backend, 1899.9)
+
+
+@pytest.mark.parametrize("headers", [{}, {"navai-idempotency": "memory"}, {"navai-idempotency": "Shared"}])
+def test_an_execution_that_says_something_else_ends_the_trust(headers: dict[str, str]) -> None:
+    backend = Invocations("http://x", Paths(), lambda: "key")
+    finished(execution(backend), SHARED, 0.0)
+    finished(exchange_of(backend.list_functions(None), policy(), None), evolve(SHARED, headers=headers), 0.0)
+    assert asks_again(backend, 1.0)
+    finished(execution(backend), evolve(SHARED, headers=headers), 0.0)
+    assert not asks_again(backend, 1.0)
+
+
+def test_the_trust_of_a_hundred_identities_is_kept() -> None:
+    backend = Invocations("http://x", Paths(), lambda: "key")
+    identities = [ClientHeaders((("Authorization", str(number)),)) for number in range(101)]
+    for headers in identities:
+        finished(execution(backend, headers), SHARED, 0.0)
+    assert [asks_again(backend, 1.0, each) for each in identities] == [False, *[True] * 100]
+
+
+def test_a_timeout_is_never_asked_again() -> None:
+    backend = Invocations("http://x", Paths(), lambda: "key")
+    exchange = execution(backend)
+    finished(execution(backend), SHARED, 0.0)
+    exchange.start(0.0)
+    with pytest.raises(NavaiTimeoutError) as caught:
+        exchange.receive(TransportFailure("late", timed_out=True), 1.0)
+    assert caught.value.may_have_executed
+
+
+def test_a_401_that_says_that_it_may_have_executed_is_not_repeated_with_new_headers() -> None:
+    exchange = execution(Invocations("http://x", Paths(), lambda: "key"))
+    exchange.source = object()
+    exchange.start(0.0)
+    with pytest.raises(OutcomeUnknownError):
+        exchange.receive(Response(401, {}, b'{"error": "no", "may_have_executed": true}'), 0.0)
