@@ -123,6 +123,10 @@ def _check(deadline: float) -> None:
         raise _DeadlinePassedError
 
 
+# The names of the modules in functions folders begin with the base directory, in hexadecimal digits.
+_LOADED_MODULES: Final = r"navai_client\.functions\._loaded\.[^.\s]+\."
+
+
 class Redactor:
     """Masks secrets in texts, bodies and JSON values.
 
@@ -143,7 +147,8 @@ class Redactor:
         self._patterns = patterns
         self._base: re.Pattern[str] | None = None
         if base_dir is not None:
-            self._base = re.compile(rf"(?<![\w.~-]){re.escape(str(base_dir).rstrip(os.sep) + os.sep)}")
+            root = re.escape(str(base_dir).rstrip(os.sep) + os.sep)
+            self._base = re.compile(rf"(?<![\w.~-])(?:{root}|{_LOADED_MODULES})")
 
     def text(self, text: str, limit: int | None = None, *, seconds: float = _SECONDS) -> str:
         """Return *text* masked, then cut to *limit* characters."""
