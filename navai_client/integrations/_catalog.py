@@ -91,11 +91,25 @@ class Function:
 
 @frozen(kw_only=True)
 class Catalog:
-    """The functions by name, and the tools that a model is offered."""
+    """The functions by name, and the tools that a model is offered.
+
+    Attributes:
+        functions: All functions, by name.
+        hidden: Those without a tool of their own, which ``execute_app_function`` reaches, and no others: a
+            framework that asks a person before a tool runs knows tools by their names.
+        tools: The tools.
+        warnings: What was left out, and why.
+    """
 
     functions: Mapping[str, Function]
+    hidden: Mapping[str, Function]
     tools: tuple[Tool, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def has_generic_tool(self) -> bool:
+        """Whether a model is offered ``execute_app_function``."""
+        return any(tool.name == EXECUTE_APP_FUNCTION for tool in self.tools)
 
 
 @frozen(kw_only=True)
@@ -147,17 +161,17 @@ def build_catalog(
     if options["navigate"] is not None:
         description = "Open one of the allowed routes of the app."
         tools.append(_built_in(NAVIGATE_TO, description, _NAVIGATE_SCHEMA, timeout_of(options, NAVIGATE_TO)))
-    if options["generic_tool"]:
+    hidden = {name: each for name, each in functions.items() if name not in direct}
+    if options["generic_tool"] and hidden:
         description = "Execute one of the allowed app functions by its name."
-        if options["direct_tools"]:  # else the tools described here would be all
-            hidden = [each.tool for name, each in functions.items() if name not in direct and each.bind]
-            for tool in hidden:
-                description += f" {tool.name} takes {json.dumps(tool.parameters, ensure_ascii=False)}."
-        limits = [options["timeout"], *(each.tool.timeout for each in functions.values())]
+        for name, each in hidden.items():
+            if each.bind is not None:
+                description += f" {name} takes {json.dumps(each.tool.parameters, ensure_ascii=False)}."
+        limits = [options["timeout"], *(each.tool.timeout for each in hidden.values())]
         longest = max(limits, key=lambda limit: math.inf if limit is None else limit)
         tools.append(_built_in(EXECUTE_APP_FUNCTION, description, _GENERIC_SCHEMA, longest))
     tools += direct.values()
-    return Catalog(functions=functions, tools=tuple(tools), warnings=tuple(warnings))
+    return Catalog(functions=functions, hidden=hidden, tools=tuple(tools), warnings=tuple(warnings))
 
 
 def resolve(
@@ -170,12 +184,20 @@ def resolve(
     try:
         if wanted == NAVIGATE_TO and options["navigate"] is not None:
             return _resolve_route(options["navigate"], options["routes"], read_arguments(given) or {})
-        if wanted == EXECUTE_APP_FUNCTION and options["generic_tool"]:
+        if wanted == EXECUTE_APP_FUNCTION and catalog.has_generic_tool:
             asked = read_arguments(given) or {}
             # Some models write the payload as a string of JSON, and some omit it.
             payload = asked["payload"] = read_arguments(asked.get("payload"))
             _check_generic(asked)
-            function = catalog.functions.get(normalized(asked["function_name"]))
+            named = normalized(asked["function_name"])
+            function = catalog.hidden.get(named)
+            if function is None and named in catalog.functions:
+                error = f"{named} has a tool of its own: call {named}."
+                return Resolved(
+                    function=catalog.functions[named],
+                    arguments=payload,
+                    refusal={"error": error, "error_type": "refused"},
+                )
         elif wanted not in BUILT_IN:
             function = catalog.functions.get(wanted)
             payload = None if function is None else read_arguments(given)

@@ -33,8 +33,9 @@ class ToolsetOptions(TypedDict, total=False):
         show_details: Whether the model sees the backend's own error texts (False).
         read_only: Names of functions that change nothing.
         only: Names of the backend functions to offer; None for all.
-        generic_tool: Whether to offer ``execute_app_function`` (True).
-        direct_tools: Whether to offer one tool for each function (True).
+        generic_tool: Whether to offer ``execute_app_function`` for the functions that have no tool of their
+            own (True).
+        direct_tools: Whether to offer one tool for each function whose name models accept (True).
         before: Called before a call runs. If it returns a string, the call is refused and the model gets the
             string; if it raises, the call is refused too.
         slow: Called once for each call that takes longer than ``slow_after``.

@@ -1,9 +1,11 @@
 """The instructions for a model: the lines of the JavaScript agent.
 
-Two things are left out on purpose: routes without ``navigate_to``, which the model could not open, and the
-line about food, which comes from a demonstration. The line about named parameters is an addition.
+Left out on purpose: routes without ``navigate_to``, which the model could not open; rules about
+``execute_app_function`` where it is not offered; and the line about food, which comes from a demonstration.
+Arguments go by name where the parameters are known, as they never are to the JavaScript agent.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -12,6 +14,7 @@ from navai_client.integrations.tools import Tool
 
 BASE_INSTRUCTIONS: Final = "You are the main NAVAI voice agent embedded in a web app."
 _NONE: Final = "- none"
+_MANNER: Final = re.compile(r"Always reply in .+\.|Use a .+ (?:accent|tone) while speaking\.")
 
 
 def function_lines(functions: Iterable[Tool]) -> list[str]:
@@ -26,7 +29,7 @@ def primary_instructions(
     functions: Sequence[str],
     specialists: Sequence[str],
     generic: bool,
-    named: bool,
+    named: Sequence[bool],
 ) -> str:
     """Return the instructions of the main agent.
 
@@ -36,7 +39,7 @@ def primary_instructions(
         functions: Lines from ``function_lines``.
         specialists: Lines about the agents that it can hand over to.
         generic: Whether it has ``execute_app_function``.
-        named: Whether at least one function has a schema with named parameters.
+        named: For each function that this tool reaches, whether the names of its parameters are known.
     """
     lines = [BASE_INSTRUCTIONS if base is None else base]
     if routes is not None:
@@ -51,13 +54,17 @@ def primary_instructions(
         "- If the task clearly belongs to a specialist agent, hand off to that specialist agent.",
     ]
     if generic:
+        lines.append(
+            "- Always include payload in execute_app_function. Use null when no arguments are needed."
+        )
+    if generic and all(named):
+        lines.append("- For execute_app_function, pass arguments by their names in payload.")
+    elif generic:
+        others = " of functions whose parameters are not described" if any(named) else ""
         lines += [
-            "- Always include payload in execute_app_function. Use null when no arguments are needed.",
-            "- For execute_app_function, pass arguments using payload.args (array).",
+            f"- For execute_app_function, pass arguments{others} using payload.args (array).",
             "- For class methods, pass payload.constructorArgs and payload.methodArgs.",
         ]
-    if generic and named:
-        lines.append("- For functions whose parameters have names, pass these names in payload instead.")
     lines += [
         "- Never invent routes or function names that are not listed.",
         "- If destination/action is unclear, ask a brief clarifying question.",
@@ -65,16 +72,39 @@ def primary_instructions(
     return "\n".join(lines)
 
 
-def specialist_instructions(base: str, *, functions: Sequence[str]) -> str:
-    """Return the instructions of an agent for tasks of one kind."""
+def manner_of_speech(instructions: str | None) -> list[str]:
+    """Return the lines of a backend's *instructions* that each agent of a conversation has to keep.
+
+    They are those that the contract appends for the language, the accent and the tone.
+    """
+    return [line for line in (instructions or "").splitlines() if _MANNER.fullmatch(line)]
+
+
+def specialist_instructions(
+    base: str, *, functions: Sequence[str], manner: Sequence[str], generic: bool
+) -> str:
+    """Return the instructions of an agent for tasks of one kind.
+
+    Args:
+        base: Who it is.
+        functions: Lines from ``function_lines``.
+        manner: Lines from ``manner_of_speech``.
+        generic: Whether it has ``execute_app_function``.
+    """
+    calling = ["- Call the matching tool for app actions."]
+    if generic:
+        calling = [
+            "- Always use execute_app_function for app actions.",
+            "- When no arguments are needed, call execute_app_function with payload set to null.",
+        ]
     return "\n".join(
         (
             base,
+            *manner,
             "Allowed app functions:",
             *functions,
             "Rules:",
-            "- Always use execute_app_function for app actions.",
-            "- When no arguments are needed, call execute_app_function with payload set to null.",
+            *calling,
             "- Use only the functions available to this specialist agent.",
             "- Do not navigate unless one of your allowed functions explicitly does so.",
             "- Return a concise result to the main NAVAI agent.",

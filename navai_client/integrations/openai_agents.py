@@ -20,7 +20,7 @@ from navai_client._threads import run_in_thread
 from navai_client.client import NavaiBackendClient
 from navai_client.config import SessionOptions
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
-from navai_client.integrations._prompt import specialist_instructions
+from navai_client.integrations._prompt import manner_of_speech, specialist_instructions
 
 with needs_extra("agents", "agents", "websockets"):
     from agents import FunctionTool
@@ -30,7 +30,7 @@ with needs_extra("agents", "agents", "websockets"):
     from websockets.exceptions import InvalidStatus, WebSocketException
 
     from navai_client.integrations._results import nested
-    from navai_client.integrations.tools import Tool
+    from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, Tool
     from navai_client.integrations.toolset import Client, Toolset
 
 __all__ = [
@@ -77,7 +77,8 @@ class Specialist:
         only: Names of the backend's functions that it may call; None for all.
         instructions: Who it is; ``You are the {name} specialist agent for this web app.`` by default.
         handoff_description: When to hand over to it, instead of *description*.
-        direct_tools: Whether it has a tool for each function, beside ``execute_app_function``.
+        direct_tools: Whether it has a tool for each function; else ``execute_app_function`` reaches them all,
+            as in JavaScript.
         hands_back: Whether it can hand back to the main agent.
     """
 
@@ -87,7 +88,7 @@ class Specialist:
     only: Collection[str] | None = None
     instructions: str | None = None
     handoff_description: str | None = None
-    direct_tools: bool = False
+    direct_tools: bool = True
     hands_back: bool = True
 
 
@@ -115,11 +116,13 @@ def build_navai_agent(
         toolset: Its tools. Warnings about a specialist's functions appear in ``toolset.warnings``.
         name: Its name.
         instructions: Who it is: the lines before those about its tools, such as those of the backend
-            (``BackendSession.instructions``).
-        specialists: Agents to hand over to.
+            (``BackendSession.instructions``). Specialists get the backend's lines about language, accent and
+            tone.
+        specialists: Agents to hand over to, by the tools ``transfer_to_{name}``.
         tools: Additional tools of the SDK.
     """
-    agents = [_specialist(toolset, each) for each in specialists]
+    manner = manner_of_speech(instructions)
+    agents = [_specialist(toolset, each, manner) for each in specialists]
     lines = [
         f"- {each.name}: "
         + (each.description or each.handoff_description or "Specialist agent available by delegation.")
@@ -227,7 +230,7 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
     )
 
 
-def _specialist(toolset: Toolset, given: Specialist) -> RealtimeAgent[Any]:
+def _specialist(toolset: Toolset, given: Specialist, manner: Sequence[str]) -> RealtimeAgent[Any]:
     own = toolset.derive(
         given.name, functions=given.functions, only=given.only, direct_tools=given.direct_tools, navigate=None
     )
@@ -237,7 +240,12 @@ def _specialist(toolset: Toolset, given: Specialist) -> RealtimeAgent[Any]:
     return RealtimeAgent(
         name=given.name,
         handoff_description=handoff,
-        instructions=specialist_instructions(base, functions=own.function_lines),
+        instructions=specialist_instructions(
+            base,
+            functions=own.function_lines,
+            manner=manner,
+            generic=any(tool.name == EXECUTE_APP_FUNCTION for tool in own.tools),
+        ),
         tools=[*function_tools(own)],
     )
 

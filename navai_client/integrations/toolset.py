@@ -141,13 +141,14 @@ class Toolset:
             base: The first lines: who the agent is.
             specialists: Lines about agents to hand over to.
         """
+        catalog = self._catalog
         return _prompt.primary_instructions(
             base,
             routes=None if self._options["navigate"] is None else self._options["routes"],
             functions=self.function_lines,
             specialists=specialists,
-            generic=self._options["generic_tool"],
-            named=any(each.bind is not None for each in self._catalog.functions.values()),
+            generic=catalog.has_generic_tool,
+            named=[each.bind is not None for each in catalog.hidden.values()],
         )
 
     def derive(self, name: str, **options: Unpack[ToolsetOptions]) -> "Toolset":

@@ -458,10 +458,16 @@ class TestMarkersAsDefaults:
         assert call(f, {"first": 1, "deep": {"b": 2}}) == [1, 2]
         assert next(iter(schema(f)["properties"])) == "first"
 
-    def test_an_optional_parameter_without_null_refuses_null(self, call: Any, schema: Any) -> None:
+    def test_an_optional_parameter_without_null_refuses_null_over_http(
+        self, call: Any, schema: Any, backend: Any, execute: Any
+    ) -> None:
+        """A toolset takes it for an omission: models write null for what they leave out."""
+
         def f(x: str = None) -> Any:  # type: ignore[assignment]  # noqa: RUF013 - on purpose
             return x
 
         assert schema(f)["properties"] == {"x": {"type": "string"}}
         assert call(f) is None
-        assert call(f, {"x": None}) == "Invalid arguments: x: Input should be a valid string."
+        backend.function(f)
+        refused = execute(backend, "f", {"x": None})
+        assert refused["details"] == "Invalid arguments: x: Input should be a valid string."

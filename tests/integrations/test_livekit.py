@@ -80,7 +80,6 @@ class TestACall:
             ("break_down", "{}", "failed"),
             ("get_weather", "{}", "location"),
             ("get_weather", '{"location": 7}', "location"),
-            ("execute_app_function", '{"function_name": "nowhere", "payload": null}', "get_weather"),
         ],
     )
     @in_a_loop

@@ -198,7 +198,7 @@ def test_a_hint_that_cannot_be_resolved_is_not_checked_and_what_cannot_be_called
 
     assert toolset_with([unresolved]).tools[-1].parameters["properties"] == {"x": {}}
     toolset = toolset_with([foreign])
-    assert [tool.name for tool in toolset.tools] == ["execute_app_function"]
+    assert [tool.name for tool in toolset.tools] == []
     assert 'parameter "x" cannot be given' in toolset.warnings[0]
 
 
@@ -212,14 +212,14 @@ def test_names_are_made_as_the_javascript_agent_makes_them() -> None:
 
     given = [get_x, get_x, functools.partial(get_x), Callable_(), lambda: 0]
     toolset = toolset_with(given)
-    assert [tool.name for tool in toolset.tools[1:]] == ["get_x", "get_x_2", "get_x_3", "callable", "lambda"]
+    assert [tool.name for tool in toolset.tools] == ["get_x", "get_x_2", "get_x_3", "callable", "lambda"]
     assert toolset.warnings == (
         '[navai] Renamed duplicated function "get_x" to "get_x_2".',
         '[navai] Renamed duplicated function "get_x" to "get_x_3".',
     )
     renamed = toolset_with({"getHTMLPage2You": get_x, "¡!": get_x})
-    assert [tool.name for tool in renamed.tools[1:]] == ["get_htmlpage2_you", "fn"]
-    assert renamed.tools[1].description == "Call exported function getHTMLPage2You."
+    assert [tool.name for tool in renamed.tools] == ["get_htmlpage2_you", "fn"]
+    assert renamed.tools[0].description == "Call exported function getHTMLPage2You."
     assert renamed.warnings == ('[navai] Renamed duplicated function "¡!" to "fn".',)
 
 
@@ -228,7 +228,7 @@ def test_a_local_function_replaces_a_backend_function_of_the_same_name() -> None
         return "local"
 
     toolset = toolset_with([weather], " Weather ", "other", "OTHER", " ")
-    assert [(tool.name, tool.kind) for tool in toolset.tools[1:]] == [
+    assert [(tool.name, tool.kind) for tool in toolset.tools] == [
         ("weather", "local"),
         ("other", "backend"),
     ]
@@ -266,13 +266,12 @@ def test_a_declaration_names_describes_and_limits_a_local_function() -> None:
 
     tools = toolset_with([find, wait], timeout=5).tools
     assert [(tool.name, tool.timeout) for tool in tools] == [
-        ("execute_app_function", None),
         ("find_table", 60),
         ("wait", None),
     ]
-    assert tools[1].description == "Find a table."
+    assert tools[0].description == "Find a table."
     limited = toolset_with([find, wait], timeout=5, timeouts={"wait": 7}).tools
-    assert [tool.timeout for tool in limited] == [60, 60, 7]
+    assert [tool.timeout for tool in limited] == [60, 7]
 
 
 class Cat(pydantic.BaseModel):

@@ -128,7 +128,6 @@ async def test_the_backends_model_voice_and_instructions_are_kept() -> None:
             "You are the voice of a shop.\nAlways reply in Spanish.\nAllowed app functions:\n- get_weather: "
         )
         assert on.api.sessions[-1].tool_names == [
-            "execute_app_function",
             "get_weather",
             "fails",
             "book",
@@ -143,7 +142,6 @@ async def test_each_failed_call_returns_one_result_and_the_session_goes_on() -> 
         Call("fails", {}, "call_fails"),
         Call("get_weather", '{"location": ', "call_cut_off"),
         Call("get_weather", {"place": "Bogotá"}, "call_misnamed"),
-        Call("execute_app_function", {"function_name": "fly", "payload": None}, "call_unknown"),
         Call("book", {"table": 4}, "call_slow"),
         Call("get_weather", {"location": "Lima"}, "call_never_finished", status="incomplete"),
     ]
@@ -161,11 +159,6 @@ async def test_each_failed_call_returns_one_result_and_the_session_goes_on() -> 
         misnamed = on.output("call_misnamed")["error"]
         assert 'missing "location"' in misnamed
         assert 'no parameter "place"' in misnamed
-        assert on.output("call_unknown") == {
-            "ok": False,
-            "error": "Unknown or disallowed function.",
-            "available_functions": ["get_weather", "fails", "book", "meet"],
-        }
         assert "did not respond in time" in on.output("call_slow")["error"]
         assert "call_never_finished" not in on.api.sessions[-1].outputs
 
@@ -232,11 +225,9 @@ async def test_a_specialist_takes_over_with_its_own_functions_and_hands_back() -
     food = Specialist(
         name="Food", description="Knows the menu.", functions=[suggest_dish], only=["get_weather"]
     )
-    dish = {"function_name": "suggest_dish", "payload": {"guests": 3}}
     script = [
         Call("transfer_to_food", {}, "call_over"),
-        Call("execute_app_function", dish, "call_dish"),
-        Call("execute_app_function", {"function_name": "book", "payload": {"table": 1}}, "call_not_allowed"),
+        Call("suggest_dish", {"guests": 3}, "call_dish"),
         Call("transfer_to_navai_voice_agent", {}, "call_back"),
         Say("Soup it is."),
     ]
@@ -248,15 +239,15 @@ async def test_a_specialist_takes_over_with_its_own_functions_and_hands_back() -
         await on.session.send_message("What shall we eat?")
         await on.api.wait_async()
         assert on.output("call_dish")["result"] == "soup for 3"
-        assert on.output("call_not_allowed") == {
-            "ok": False,
-            "error": "Unknown or disallowed function.",
-            "available_functions": ["suggest_dish", "get_weather"],
-        }
         as_specialist, back = [each["session"] for each in main.sent("session.update")[1:]]
-        assert as_specialist["instructions"].startswith("You are the Food specialist agent for this web app.")
+        assert as_specialist["instructions"].startswith(
+            "You are the Food specialist agent for this web app.\nAlways reply in Spanish.\nAllowed app"
+        )
+        assert "execute_app_function" not in as_specialist["instructions"]
+        assert as_specialist["tools"][0]["parameters"]["required"] == ["guests"]
         assert [tool["name"] for tool in as_specialist["tools"]] == [
-            "execute_app_function",
+            "suggest_dish",
+            "get_weather",
             "transfer_to_navai_voice_agent",
         ]
         assert as_specialist["audio"]["output"]["voice"] == back["audio"]["output"]["voice"] == "cedar"
@@ -272,7 +263,7 @@ async def test_new_tools_are_offered_after_a_refresh() -> None:
         with served(shop, api.openai_base_url, **BACKEND) as url:
             async with AsyncNavaiBackendClient("http://127.0.0.1:9", max_retries=0) as nowhere:
                 toolset = await Toolset.load(nowhere, routes=routes, navigate=went.append)
-                assert [tool.name for tool in toolset.tools] == ["navigate_to", "execute_app_function"]
+                assert [tool.name for tool in toolset.tools] == ["navigate_to"]
                 assert toolset.warnings[0].startswith("[navai] Failed to load backend functions: ")
             async with AsyncNavaiBackendClient(url) as client:
                 found = await read_backend_session(client, url=api.url)
@@ -402,7 +393,8 @@ async def test_a_backend_that_mints_nothing_fails_the_connection_with_its_reason
                 await session.enter()
 
 
-def test_a_specialist_may_stay_and_have_tools_of_its_own() -> None:
+@pytest.mark.parametrize(("direct_tools", "tool"), [(True, "dish"), (False, "execute_app_function")])
+def test_a_specialist_may_stay_and_have_one_tool_for_everything(direct_tools: bool, tool: str) -> None:
     def dish() -> str:
         """Suggest a dish."""
         return "soup"
@@ -411,14 +403,19 @@ def test_a_specialist_may_stay_and_have_tools_of_its_own() -> None:
         async with AsyncNavaiBackendClient("http://127.0.0.1:9", max_retries=0) as client:
             toolset = await Toolset.load(client)
             food = Specialist(
-                name="Food", functions=[dish], direct_tools=True, instructions="You cook.", hands_back=False
+                name="Food",
+                functions=[dish],
+                direct_tools=direct_tools,
+                instructions="You cook.",
+                hands_back=False,
             )
             return build_navai_agent(toolset, specialists=[food])
 
     (specialist,) = asyncio.run(agent()).handoffs
     assert isinstance(specialist, RealtimeAgent)
     assert specialist.handoff_description == "Delegate specialist work to Food."
-    assert [tool.name for tool in specialist.tools] == ["execute_app_function", "dish"]
+    assert [each.name for each in specialist.tools] == [tool]
+    assert "dish" in str(specialist.tools[0])
     assert specialist.handoffs == []
     assert str(specialist.instructions).splitlines()[:3] == [
         "You cook.",

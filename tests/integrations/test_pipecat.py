@@ -69,7 +69,6 @@ class TestACall:
             (wants("break_down"), "failed"),
             (wants("get_weather"), "location"),
             (wants("get_weather", location=7), "location"),
-            (wants("execute_app_function", function_name="nowhere", payload=None), "get_weather"),
         ],
     )
     @in_a_loop

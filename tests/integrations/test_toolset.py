@@ -77,7 +77,6 @@ async def test_a_backends_functions_are_tools_of_either_client(kind: str) -> Non
         async with await Toolset.load(client, **options) as toolset:
             assert [tool.name for tool in toolset.tools] == [
                 "navigate_to",
-                "execute_app_function",
                 "local_time",
                 "get_weather",
                 "fails",
@@ -87,7 +86,7 @@ async def test_a_backends_functions_are_tools_of_either_client(kind: str) -> Non
             assert json.loads(outcome.to_json()) == {
                 "ok": True,
                 "function_name": "get_weather",
-                "source": toolset.tools[3].source,
+                "source": toolset.tools[2].source,
                 "result": {"location": "Bogotá", "unit": "celsius"},
             }
             failed = await toolset.call("fails")
@@ -294,7 +293,7 @@ async def test_names_are_normalized_and_reserved_names_need_the_generic_tool() -
         ("execute_app_function", {"function_name": ""}, 'function_name: "" does not satisfy "minLength": 1'),
         (
             "execute_app_function",
-            {"function_name": "f", "payload": [1]},
+            {"function_name": "f.2", "payload": [1]},
             "an object is required, not an array",
         ),
         ("execute_app_function", "7", "an object is required, not a number"),
@@ -316,7 +315,7 @@ async def test_arguments_that_are_not_valid_are_refused_with_the_reason(
     def local(a: Any) -> str:
         return repr(a)
 
-    client = Scripted(f=1)
+    client = Scripted(**{"f": 1, "f.2": 1})
     async with await load(client, functions=[local], navigate=lambda _: None) as toolset:
         outcome = await toolset.call(tool, arguments)
         assert outcome.error_type == "invalid_arguments"
@@ -335,6 +334,57 @@ async def test_missing_arguments_are_a_missing_payload_and_an_unknown_route_is_n
             "ok": False,
             "error": "Unknown or disallowed route.",
         }
+
+
+@in_a_loop
+async def test_the_generic_tool_reaches_no_function_that_has_a_tool_of_its_own() -> None:
+    """A framework that asks a person before cancel_order runs would not ask before execute_app_function."""
+    client = Scripted(**{"cancel_order": 1, "a b": 2})
+    async with await load(client) as toolset:
+        asked = {"function_name": " Cancel_Order ", "payload": None}
+        outcome = await toolset.call("execute_app_function", asked)
+        assert (outcome.error, outcome.error_type, outcome.function_name) == (
+            "cancel_order has a tool of its own: call cancel_order.",
+            "refused",
+            "cancel_order",
+        )
+        assert client.asked == []
+
+
+@in_a_loop
+async def test_there_is_no_generic_tool_if_each_function_has_a_tool_of_its_own() -> None:
+    client = Scripted(cancel_order=1)
+    async with await load(client) as toolset:
+        assert [tool.name for tool in toolset.tools] == ["cancel_order"]
+        assert "execute_app_function" not in toolset.instructions()
+        asked = {"function_name": "cancel_order", "payload": None}
+        outcome = await toolset.call("execute_app_function", asked)
+        assert (outcome.error_type, outcome.available_functions) == ("unknown_function", ("cancel_order",))
+        assert client.asked == []
+
+
+@pytest.mark.parametrize(
+    ("schemas", "lines"),
+    [
+        ([None, None], ["pass arguments using payload.args (array)."]),
+        ([{}, {}], ["pass arguments by their names in payload."]),
+        (
+            [None, {}],
+            ["pass arguments of functions whose parameters are not described using payload.args (array)."],
+        ),
+    ],
+)
+@in_a_loop
+async def test_instructions_say_one_way_to_pass_arguments(schemas: list[Any], lines: list[str]) -> None:
+    client = Scripted()
+    client.listed = FunctionList(
+        functions=tuple(
+            BackendFunction(name=f"f {number}", parameters=schema) for number, schema in enumerate(schemas)
+        )
+    )
+    async with await load(client) as toolset:
+        found = [line for line in toolset.instructions().splitlines() if "pass arguments" in line]
+        assert found == [f"- For execute_app_function, {line}" for line in lines]
 
 
 @in_a_loop
@@ -447,7 +497,7 @@ class TestTime:
     async def test_a_function_has_its_own_limit_and_a_call_may_have_another(self) -> None:
         client = Scripted(f=1, g=2)
         async with await load(client, timeout=30, timeouts={"G": 5, "h": 1}) as toolset:
-            assert [tool.timeout for tool in toolset.tools] == [30, 30, 5]
+            assert [tool.timeout for tool in toolset.tools] == [30, 5]
             assert toolset.warnings == ('[navai] An option names "h", but there is no such function.',)
             await toolset.call("f")
             await toolset.call("g")
@@ -732,7 +782,7 @@ class TestRefreshing:
             )
             changes = await toolset.refresh()
             assert (changes.added, changes.removed, changes.changed) == (("c",), ("a",), ("b",))
-            assert [tool.name for tool in toolset.tools] == ["execute_app_function", "b", "c"]
+            assert [tool.name for tool in toolset.tools] == ["b", "c"]
             assert toolset.warnings == ("[navai] Something is odd.",)
             assert specialist.function_lines == ["- b: New."]
 
@@ -745,7 +795,7 @@ class TestRefreshing:
                 error=NavaiHTTPError("Unavailable", status_code=503),
             )
             assert not await toolset.refresh()
-            assert [tool.name for tool in toolset.tools] == ["execute_app_function", "a"]
+            assert [tool.name for tool in toolset.tools] == ["a"]
             assert toolset.warnings == ("[navai] Failed to load backend functions (503).",)
             client.listed = FunctionList(warnings=("[navai] Failed to load src/functions/a.py: gone",))
             assert (await toolset.refresh()).removed == ("a",)
@@ -817,7 +867,7 @@ class TestLoading:
             return "booked"
 
         async with load(Scripted(book=book)) as toolset:
-            assert [tool.name for tool in toolset.tools] == ["execute_app_function", "book"]
+            assert [tool.name for tool in toolset.tools] == ["book"]
             calling = asyncio.create_task(toolset.call("book"))
             await entered.wait()
         assert calling.done()  # leaving it closes the toolset
@@ -827,8 +877,8 @@ class TestLoading:
         client = Scripted(**{f"function_{number}": 1 for number in range(20)})
         client.listed = attrs.evolve(client.listed, warnings=("[navai] Odd.",))
         toolset = await load(client)
-        shown = ", ".join(f"function_{number}" for number in range(7))
-        assert repr(toolset) == f"<Toolset of 21 tools: execute_app_function, {shown}, ...; 1 warnings>"
+        shown = ", ".join(f"function_{number}" for number in range(8))
+        assert repr(toolset) == f"<Toolset of 20 tools: {shown}, ...; 1 warnings>"
 
     @in_a_loop
     async def test_an_option_that_cannot_work_fails_before_it_is_awaited(self) -> None:

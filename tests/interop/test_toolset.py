@@ -98,16 +98,17 @@ def test_names_warnings_and_prompt_lines_are_those_of_the_javascript_agent(node:
     )
     assert [tool.name for tool in toolset.tools] == theirs["tools"]
     assert list(toolset.warnings) == theirs["warnings"]
-    mine = toolset.instructions().splitlines()
-    mine.remove("- For functions whose parameters have names, pass these names in payload instead.")
-    assert mine == without_food(theirs["instructions"])
+    assert toolset.instructions().splitlines() == without_food(theirs["instructions"])
 
 
-def test_the_prompt_without_functions_is_the_same(node: Node) -> None:
-    theirs = node.ask("toolset", listed=[])
-    assert ours([], navigate=lambda _: None).instructions().splitlines() == without_food(
-        theirs["instructions"]
-    )
+def test_the_prompt_without_functions_has_no_rules_for_a_tool_that_is_not_there(node: Node) -> None:
+    theirs = without_food(node.ask("toolset", listed=[])["instructions"])
+    mine = ours([], navigate=lambda _: None).instructions().splitlines()
+    action = "- If user asks to run an internal action that belongs to you, call the matching tool."
+    assert [line for line in mine if line not in theirs] == [action]
+    assert [line for line in theirs if line not in mine] == [
+        line for line in theirs if "execute_app_function" in line or "constructorArgs" in line
+    ]
 
 
 def test_results_have_the_same_shape(node: Node) -> None:
@@ -128,11 +129,10 @@ def test_results_have_the_same_shape(node: Node) -> None:
         *(
             {"tool": generic, "arguments": each, "input": each}
             for each in (
-                {"function_name": " ECHO ", "payload": {"value": 1}},
-                {"function_name": "MAÑANA", "payload": {"x": 1}},
+                {"function_name": " MAÑANA ", "payload": {"x": 1}},
+                {"function_name": "A.B", "payload": None},
                 {"function_name": "navigate_to", "payload": None},
                 {"function_name": "no_such", "payload": None},
-                {"function_name": "fails", "payload": None},
             )
         ),
         *(
@@ -173,6 +173,7 @@ def test_specialists_have_the_same_instructions(node: Node) -> None:
             handoff_description=each.get("handoffDescription"),
             instructions=each.get("instructions"),
             functions={name: local(name) for name in each["functions"]},
+            direct_tools=False,  # as in JavaScript
             hands_back=False,
         )
         for each in agents[1:]
@@ -188,9 +189,7 @@ def test_specialists_have_the_same_instructions(node: Node) -> None:
         for each in agent.handoffs
         if isinstance(each, RealtimeAgent)
     ] == theirs["handoffs"]
-    mine = str(agent.instructions).splitlines()
-    mine.remove("- For functions whose parameters have names, pass these names in payload instead.")
-    assert mine == without_food(theirs["instructions"])
+    assert str(agent.instructions).splitlines() == without_food(theirs["instructions"])
     assert list(toolset.warnings) == theirs["warnings"]
 
 
