@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         BackendFunction as BackendFunction,
         ClientSecret as ClientSecret,
         FunctionList as FunctionList,
+        RawResponse as RawResponse,
         SpeechAudio as SpeechAudio,
     )
     from navai_client.wire._retry import RetryPolicy as RetryPolicy
@@ -83,6 +84,7 @@ __getattr__, __dir__, __all__ = lazy(
             "BackendFunction",
             "ClientSecret",
             "FunctionList",
+            "RawResponse",
             "SpeechAudio",
         ),
         ".wire._retry": ("RetryPolicy",),

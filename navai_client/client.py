@@ -7,11 +7,11 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar, Unpack, final
+from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, Unpack, cast, final
 
 from attrs import evolve
 
@@ -30,7 +30,7 @@ from navai_client.config import (
     resolve_base_url,
     resolve_paths,
 )
-from navai_client.errors import NavaiConfigError, NavaiError, NavaiStateError
+from navai_client.errors import Headers, NavaiConfigError, NavaiError, NavaiStateError
 from navai_client.instrumentation import (
     Instrumentation,
     Observation,
@@ -38,7 +38,7 @@ from navai_client.instrumentation import (
     current_tool_call,
     show_log,
 )
-from navai_client.models import ClientSecret, FunctionList, SpeechAudio
+from navai_client.models import ClientSecret, FunctionList, RawResponse, SpeechAudio
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, sync_transport
 from navai_client.transports._tls import AnyPath, Cert, Verify
@@ -56,6 +56,7 @@ from navai_client.wire._values import ClientHeaders, Send, TransportFailure
 __all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
 
 T = TypeVar("T")
+P = ParamSpec("P")
 AnyTransport = TypeVar("AnyTransport", Transport, AsyncTransport)
 Timeout = float | UseClientDefault | None
 
@@ -190,10 +191,21 @@ class _Client(ABC, Generic[AnyTransport]):
         Raises:
             NavaiConfigError: If a value cannot work.
         """
+        return self._derived(self._settings_of(timeout, options, alone=True))
+
+    def _derived(self, settings: CallSettings) -> Self:
         other = copy.copy(self)
-        other._settings = self._settings_of(timeout, options, alone=True)  # noqa: SLF001 - of this class
+        other._settings = settings  # noqa: SLF001 - of this class
         other._original = self if self._original is None else self._original  # noqa: SLF001
         return other
+
+    @property
+    @abstractmethod
+    def with_raw_response(self) -> Any:
+        """The operations of this client, which return a ``RawResponse``: the value and its response."""
+
+    def _raw(self) -> Self:
+        return self._derived(evolve(self._settings, is_raw=True))
 
     def create_client_secret(
         self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
@@ -414,6 +426,18 @@ def _authorizes(http_client: Any) -> bool:
     )
 
 
+def _with_response(value: T, exchange: Exchange[T]) -> T:
+    raw = RawResponse(
+        value=value,
+        status_code=exchange.status,
+        headers=Headers(exchange.headers),
+        request_id=exchange.answered_id,
+        elapsed=exchange.elapsed,
+        attempts=exchange.attempts,
+    )
+    return cast("T", raw)  # of the operations of with_raw_response, whose types say so
+
+
 def _carrying(invocation: Invocation[T], observation: Observation) -> Invocation[T]:
     """Return *invocation* with the headers that its *observation* adds."""
     if not observation.headers:
@@ -444,6 +468,38 @@ def _random_uuid() -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
+def _raw(method: Callable[P, T]) -> Callable[P, RawResponse[T]]:
+    return cast("Callable[P, RawResponse[T]]", method)
+
+
+def _raw_async(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, RawResponse[T]]]:
+    return cast("Callable[P, Coroutine[Any, Any, RawResponse[T]]]", method)
+
+
+@final
+class RawOperations:
+    """The operations of a client, which return a ``RawResponse``. Their arguments are those of the client."""
+
+    def __init__(self, client: "NavaiBackendClient") -> None:
+        self.create_client_secret = _raw(client.create_client_secret)
+        self.list_functions = _raw(client.list_functions)
+        self.execute_function = _raw(client.execute_function)
+        self.synthesize_speech = _raw(client.synthesize_speech)
+
+
+@final
+class AsyncRawOperations:
+    """The operations of an async client, which return a ``RawResponse``, as ``RawOperations`` do."""
+
+    def __init__(self, client: "AsyncNavaiBackendClient") -> None:
+        self.create_client_secret = _raw_async(client.create_client_secret)
+        self.list_functions = _raw_async(client.list_functions)
+        self.execute_function = _raw_async(client.execute_function)
+        self.synthesize_speech = _raw_async(client.synthesize_speech)
+
+
 @final
 class NavaiBackendClient(_Client[Transport]):
     __doc__ = _Client.__doc__  # which Sphinx does not look up in a base class
@@ -451,6 +507,10 @@ class NavaiBackendClient(_Client[Transport]):
     def _open(self, transport: Any, http_client: Any, **network: Any) -> Transport:
         self._released = False
         return sync_transport(transport, http_client, **network)
+
+    @property
+    def with_raw_response(self) -> RawOperations:
+        return RawOperations(self._raw())
 
     def create_client_secret(
         self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
@@ -508,11 +568,14 @@ class NavaiBackendClient(_Client[Transport]):
             headers = settings.source.ask()
             settings = settings.asked(headers, time.monotonic() - began)
         if self._instrumentation is None:
-            return self._drive(self._exchange(invocation, settings))
-        with self._observe(self._instrumentation, invocation, settings.headers) as observation:
-            value = self._drive(self._exchange(_carrying(invocation, observation), settings))
-            observation.succeeded(value)
-        return value
+            exchange = self._exchange(invocation, settings)
+            value = self._drive(exchange)
+        else:
+            with self._observe(self._instrumentation, invocation, settings.headers) as observation:
+                exchange = self._exchange(_carrying(invocation, observation), settings)
+                value = self._drive(exchange)
+                observation.succeeded(value)
+        return _with_response(value, exchange) if settings.is_raw else value
 
     def _drive(self, exchange: Exchange[T]) -> T:
         step = exchange.start(time.monotonic())
@@ -548,6 +611,10 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing: asyncio.Task[None] | None = None
         return async_transport(transport, http_client, **network)
+
+    @property
+    def with_raw_response(self) -> AsyncRawOperations:
+        return AsyncRawOperations(self._raw())
 
     async def create_client_secret(
         self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **session: Unpack[SessionOptions]
@@ -615,11 +682,14 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
             headers = await settings.source.ask_async(settings.timeout)
             settings = settings.asked(headers, time.monotonic() - began)
         if self._instrumentation is None:
-            return await self._drive(self._exchange(invocation, settings))
-        with self._observe(self._instrumentation, invocation, settings.headers) as observation:
-            value = await self._drive(self._exchange(_carrying(invocation, observation), settings))
-            observation.succeeded(value)
-        return value
+            exchange = self._exchange(invocation, settings)
+            value = await self._drive(exchange)
+        else:
+            with self._observe(self._instrumentation, invocation, settings.headers) as observation:
+                exchange = self._exchange(_carrying(invocation, observation), settings)
+                value = await self._drive(exchange)
+                observation.succeeded(value)
+        return _with_response(value, exchange) if settings.is_raw else value
 
     async def _drive(self, exchange: Exchange[T]) -> T:
         self._check_loop()

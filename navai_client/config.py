@@ -162,6 +162,7 @@ class CallSettings:
         headers: The headers of its requests, unless they are asked for.
         source: Where to ask for them at each call, or None.
         spent: Seconds of the timeout that have passed.
+        is_raw: Whether the response is returned beside the value.
     """
 
     timeout: float | None
@@ -169,10 +170,11 @@ class CallSettings:
     headers: ClientHeaders
     source: HeaderSource | None = None
     spent: float = 0.0
+    is_raw: bool = False
 
     def asked(self, headers: ClientHeaders, spent: float) -> "CallSettings":
         """Return these settings with the *headers* that were asked for, which took *spent* seconds."""
-        return CallSettings(self.timeout, self.policy, headers, self.source, spent)
+        return CallSettings(self.timeout, self.policy, headers, self.source, spent, self.is_raw)
 
     def replaced(self, timeout: Any, options: dict[str, Any]) -> "CallSettings":
         """Return these settings with *timeout*, and with those of ``CallOptions`` among *options*.
@@ -194,6 +196,7 @@ class CallSettings:
                 self.policy if keeps_policy else _checked_policy(max_retries, self.policy),
                 headers,
                 source,
+                is_raw=self.is_raw,
             )
         except NavaiConfigError as error:
             options.clear()  # what is left can be secret, too

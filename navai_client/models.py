@@ -3,14 +3,16 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, overload
+from typing import Any, Final, Generic, TypeVar, overload
 
 from attrs import field, frozen
 
 from navai_client._redaction import mask
 from navai_client.errors import NavaiError
 
-__all__ = ["BackendFunction", "ClientSecret", "FunctionList", "SpeechAudio"]
+__all__ = ["BackendFunction", "ClientSecret", "FunctionList", "RawResponse", "SpeechAudio"]
+
+T = TypeVar("T")
 
 # What a repr shows of a list. Models accept names of 64 characters.
 _NAMES_SHOWN: Final = 8
@@ -157,3 +159,25 @@ class SpeechAudio:
     audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
     mime_type: str
     provider: str = "elevenlabs"
+
+
+@frozen(kw_only=True)
+class RawResponse(Generic[T]):
+    """The value of a call, and the response that it was read from.
+
+    Attributes:
+        value: What the operation returns.
+        status_code: The HTTP status, or None without a response: ``list_functions`` can return a list from
+            memory, and one that says why none arrived.
+        headers: The headers. Names are case-insensitive.
+        request_id: The ``X-Request-ID`` of the response, else of the request.
+        elapsed: Seconds that the call took, retries included.
+        attempts: How many requests were sent.
+    """
+
+    value: T
+    status_code: int | None
+    headers: Mapping[str, str]
+    request_id: str
+    elapsed: float
+    attempts: int

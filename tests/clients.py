@@ -42,10 +42,16 @@ class Client:
 
     def derive(self, **options: Any) -> "Client":
         """Return a client of ``with_options()``, in the same event loop."""
+        return self._with(self.real.with_options(**options))
+
+    @property
+    def raw(self) -> "Client":
+        """The operations of ``with_raw_response``, in the same event loop."""
+        return self._with(self.real.with_raw_response)
+
+    def _with(self, real: Any) -> "Client":
         other = Client.__new__(Client)
-        vars(other).update(vars(self))
-        other.real = self.real.with_options(**options)
-        other._is_derived = True
+        vars(other).update(vars(self), real=real, _is_derived=True)
         return other
 
     def close(self) -> None:

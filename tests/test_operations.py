@@ -75,6 +75,13 @@ def test_the_method_takes_what_the_request_has_with_the_types_of_the_table(opera
 
 
 @every_operation
+def test_both_clients_return_its_response_too(operation: Operation[Any]) -> None:
+    for client in CLIENTS:
+        raw = client(env={}).with_raw_response
+        assert inspect.getdoc(getattr(raw, operation.name))
+
+
+@every_operation
 def test_its_value_type_is_public(operation: Operation[Any]) -> None:
     value = typing.get_type_hints(getattr(NavaiBackendClient, operation.name))["return"]
     assert value is Any or value in vars(builtins).values() or getattr(navai_client, value.__name__) is value

@@ -122,9 +122,9 @@ PUBLIC = {
         AsyncClientSecrets AsyncNavaiBackendClient BackendFunction CallOptions ClientSecret ClientSecrets
         FunctionFailedError FunctionList Instrumentation InvalidResponseError NavaiBackendClient
         NavaiConfigError NavaiError NavaiHTTPError NavaiPayloadError NavaiStateError NavaiTimeoutError
-        NavaiTransportError Observation ObservedCall OutcomeUnknownError RetryPolicy SessionOptions
-        SpeechAudio SpeechOptions USE_CLIENT_DEFAULT UnknownFunctionError UseClientDefault __version__
-        resolve_navai_env
+        NavaiTransportError Observation ObservedCall OutcomeUnknownError RawResponse RetryPolicy
+        SessionOptions SpeechAudio SpeechOptions USE_CLIENT_DEFAULT UnknownFunctionError UseClientDefault
+        __version__ resolve_navai_env
     """,
     "navai_client.conformance": """
         Deviation Finding GROUPS PROFILES Profile Report Requirement check requirements

@@ -90,6 +90,7 @@ class Exchange(Generic[T]):
     def start(self, now: float) -> Send | Done[T]:
         """Return the first step. *now* is in seconds of a monotonic clock."""
         if self.invocation.recall is not None and (known := self.invocation.recall(now)) is not None:
+            self.attempts = 0
             return Done(known)
         self._began, self._sent = now - self.spent, now
         self._request = self._make_request()
@@ -259,10 +260,15 @@ class Exchange(Generic[T]):
             f"No response from {where}: {what}.", may_have_executed=self._may_have_executed
         )
 
+    @property
+    def answered_id(self) -> str:
+        """The ``X-Request-ID`` of the last response, or the one that was sent."""
+        theirs = self.headers.get("x-request-id", "")
+        return theirs if _REQUEST_ID.fullmatch(theirs) else self.request_id
+
     def _describe(self, error: NavaiError, outcome: Response | TransportFailure) -> None:
         """Give *error* what an operator needs to find the call in the logs of backend and gateways."""
-        theirs = self.headers.get("x-request-id", "")
-        error.request_id = theirs if _REQUEST_ID.fullmatch(theirs) else self.request_id
+        error.request_id = self.answered_id
         if isinstance(outcome, Response) and isinstance(error, NavaiHTTPError):
             error.headers = Headers(self.headers)
             error.retry_after = self.policy.retry_after(outcome)

@@ -1,18 +1,22 @@
 """The settings of a client and of a single call. One suite for both clients."""
 
 import contextlib
-from typing import Any
+import types
+from typing import Any, ClassVar
 
 import httpx
 import pytest
 
 from navai_client import (
+    ClientSecret,
+    FunctionList,
     NavaiConfigError,
     NavaiError,
     NavaiHTTPError,
     NavaiStateError,
     NavaiTransportError,
     RetryPolicy,
+    SpeechAudio,
 )
 from tests.backends import BASE, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call, shown_by
 from tests.clients import THROUGH, make_client
@@ -248,6 +252,95 @@ class TestWithOptions:
             assert TestOptionsOfACall.KEY not in shown_by(caught.value)
         with pytest.raises(TypeError, match="unexpected keyword argument 'proxy'"):
             client.derive(proxy="http://x")
+
+
+class TestRawResponse:
+    """``with_raw_response``."""
+
+    VALUES: ClassVar[dict[str, type]] = {
+        "create_client_secret": ClientSecret,
+        "list_functions": FunctionList,
+        "execute_function": int,
+        "synthesize_speech": SpeechAudio,
+    }
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_an_operation_returns_its_value_and_its_response(self, clients: Clients, operation: str) -> None:
+        headers = {"X-RateLimit-Remaining": "7", "X-Request-ID": "theirs"}
+        said = answer({"ok": True, "result": 5, **SECRET, **SPEECH}, 203, headers)
+        backend = Backend(answer(b"", 503, {"Retry-After": "0"}), said)
+        client = clients.make(backend, BASE)
+        raw = call(client.raw, operation, headers={"X-A": "1"})
+        assert type(raw.value) is self.VALUES[operation]
+        assert raw.value == call(client, operation)
+        assert (raw.status_code, raw.request_id, raw.attempts) == (203, "theirs", 2)
+        assert raw.headers["x-ratelimit-remaining"] == raw.headers["X-RateLimit-Remaining"] == "7"
+        assert 0 <= raw.elapsed < 60
+        assert backend.requests[0].headers["X-A"] == "1"
+
+    def test_without_an_id_of_the_backend_it_has_that_of_the_request(self, clients: Clients) -> None:
+        backend = Backend(answer({"ok": True}))
+        raw = clients.make(backend, BASE).raw.execute_function("f")
+        assert raw.request_id == backend.request.headers["X-Request-ID"]
+
+    def test_a_list_from_memory_has_no_response(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer({"items": []})), BASE)
+        known = client.list_functions()
+        raw = client.raw.list_functions(max_age=3600)
+        assert raw.value is known
+        assert (raw.status_code, raw.attempts, raw.elapsed, raw.request_id, dict(raw.headers)) == (
+            None,
+            0,
+            0.0,
+            "",
+            {},
+        )
+
+    def test_a_list_that_failed_has_the_response(self, clients: Clients) -> None:
+        raw = clients.make(Backend(answer(b"", 500, {"X-Why": "broken"})), BASE).raw.list_functions()
+        assert (raw.status_code, raw.headers["x-why"]) == (500, "broken")
+        assert raw.value.error.status_code == 500
+
+    def test_a_list_without_a_response_has_no_status(self, mocked: Clients) -> None:
+        client = mocked.make(Backend(httpx.ConnectError("refused")), BASE, max_retries=0)
+        raw = client.raw.list_functions()
+        assert (raw.status_code, raw.attempts) == (None, 1)
+
+    def test_errors_are_raised_as_by_the_client(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer(b"no", 403)), BASE)
+        with pytest.raises(NavaiHTTPError, match="no"):
+            client.raw.execute_function("f")
+
+    def test_it_has_the_settings_of_its_client(self, clients: Clients) -> None:
+        backend = Backend(answer({"ok": True, "result": 5}))
+        client = clients.make(backend, BASE, access_token=lambda: "token").derive(headers={"X-A": "1"})
+        assert client.raw.execute_function("f", timeout=5).value == 5
+        sent = backend.request.headers
+        assert (sent["X-A"], sent["Authorization"]) == ("1", "Bearer token")
+        client.run(client.real.close())
+
+    def test_its_repr_shows_no_header_and_no_secret(self, clients: Clients) -> None:
+        key = "ek_0123456789012345678901234567"
+        headers = {"X-Request-ID": "id-1", "Set-Cookie": "sid=0123456789"}
+        backend = Backend(answer({"value": key}, 200, headers))
+        raw = clients.make(backend, BASE).raw.create_client_secret()
+        shown = repr(raw)
+        assert "id-1" in shown
+        assert "0123456789" not in shown
+
+    def test_an_instrumentation_sees_the_value(self, clients: Clients) -> None:
+        seen: list[Any] = []
+
+        class Watching:
+            headers: ClassVar[dict[str, str]] = {}
+
+            def succeeded(self, value: Any) -> None:
+                seen.append(value)
+
+        watcher = types.SimpleNamespace(observe=lambda _: contextlib.nullcontext(Watching()))
+        client = clients.make(Backend(answer({"ok": True, "result": 5})), BASE, instrumentation=watcher)
+        assert client.raw.execute_function("f").value == 5
+        assert seen == [5]
 
 
 class TestSecretsOfOneCaller:

@@ -25,6 +25,7 @@ from navai_client import (
     NavaiTimeoutError,
     NavaiTransportError,
     OutcomeUnknownError,
+    RawResponse,
     RetryPolicy,
     SpeechAudio,
     UnknownFunctionError,
@@ -130,6 +131,21 @@ def values(secret: ClientSecret, functions: FunctionList, audio: SpeechAudio) ->
     assert_type(audio.mime_type, str)
     secret.value = "other"  # type: ignore[misc]
     functions.get("f").name  # type: ignore[union-attr]  # noqa: B018 - it may be None, which is the point
+
+
+async def responses(client: NavaiBackendClient, other: AsyncNavaiBackendClient) -> None:
+    """Values with their responses."""
+    raw = client.with_raw_response.list_functions(max_age=5, headers={"X-A": "1"})
+    assert_type(raw, RawResponse[FunctionList])
+    assert_type(raw.value, FunctionList)
+    assert_type(raw.status_code, int | None)
+    assert_type(raw.headers["X-Any"], str)
+    assert_type((raw.request_id, raw.elapsed, raw.attempts), tuple[str, float, int])
+    assert_type(client.with_raw_response.execute_function("f", {}, timeout=5), RawResponse[Any])
+    secret = await other.with_raw_response.create_client_secret(voice="marin")
+    assert_type(secret, RawResponse[ClientSecret])
+    assert_type(await other.with_raw_response.synthesize_speech("Hello"), RawResponse[SpeechAudio])
+    client.with_raw_response.execute_function("f", retries=5)  # type: ignore[call-arg]
 
 
 def errors(error: NavaiError) -> None:
