@@ -17,6 +17,7 @@ or its scan is bounded. A text is searched piece by piece, so that a deadline ca
 import functools
 import html
 import json
+import logging
 import os
 import re
 import time
@@ -267,6 +268,24 @@ class Redactor:
         value = json.loads(written) if written.startswith('"') else written
         shown = self._fit(value, deadline)
         return written if shown == value else json.dumps(shown, ensure_ascii="\\u" in written)
+
+
+class RedactingFormatter(logging.Formatter):
+    """Masks secrets in what another formatter makes of a record, its traceback included.
+
+    Args:
+        formatter: Makes the text.
+        redactor: Finds the secrets.
+    """
+
+    def __init__(self, formatter: logging.Formatter, redactor: Redactor) -> None:
+        super().__init__()
+        self._formatter = formatter
+        self._redactor = redactor
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of *record*, masked."""
+        return self._redactor.text(self._formatter.format(record))
 
 
 def _has_word(text: str, words: str) -> bool:

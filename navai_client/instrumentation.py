@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from attrs import field, frozen
 
-from navai_client._redaction import Redactor
+from navai_client._redaction import RedactingFormatter, Redactor
 from navai_client.errors import NavaiPayloadError
 from navai_client.wire._encode import encode_json
 
@@ -97,5 +97,8 @@ def show_log(level: str) -> None:
     if name not in _LEVELS:
         _log.warning("NAVAI_LOG must be one of %s; it is %.20r.", ", ".join(_LEVELS), level)
         return
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    lines = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(RedactingFormatter(lines, Redactor()))
+    logging.basicConfig(handlers=[handler])
     _log.setLevel(name.upper())

@@ -150,7 +150,7 @@ PUBLIC = {
     "navai_client.server": """
         AccessLog BackendError BackendOptions BackendOptionsError BackendRequest ClientSecretRequest
         DiscoveredModules FunctionContext FunctionRegistry NavaiBackend Principal ServerSettings
-        Services SpeechRequest Upstream UpstreamError VoiceSettings create_realtime_client_secret
+        Services SpeechRequest ToolError Upstream UpstreamError VoiceSettings create_realtime_client_secret
         discover_function_modules from_host from_jwt function load_functions synthesize_speech
     """,
     "navai_client.testing": "FakeBackend FakeRealtimeServer Headers LiveServer RecordedCall RecordedRequest",

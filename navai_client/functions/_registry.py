@@ -93,10 +93,10 @@ class FunctionRegistry:
         """Return the function called *name*, or None."""
         return self._by_name.get(name)
 
-    def warn(self, warning: str) -> None:
-        """Add a warning, and log it."""
+    def warn(self, warning: str, reason: str = "") -> None:
+        """Add a warning, and log it with the *reason* that only the log has."""
         self.warnings.append(warning)
-        _log.warning("%s", warning.encode("unicode_escape").decode())  # one line each
+        _log.warning("%s", f"{warning} {reason}".rstrip().encode("unicode_escape").decode())  # one line each
 
     def add(self, export: Export, said: Declaration = _NOTHING_SAID) -> RegisteredFunction | None:
         """Give *export* its final name and add it; one that no JSON payload can call becomes a warning.
@@ -166,7 +166,10 @@ class FunctionRegistry:
                     self.warn(f"[navai] Ignored {export.source}: {error}")
         # The boundary to the owner's code: importing and reading a module may raise any exception.
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            self.warn(f"[navai] Failed to load {module.path}: {module.hide(message_of(error))}")
+            message = message_of(error)
+            shown = module.hide(message)
+            reason = "" if shown else self._redactor.text(message)
+            self.warn(f"[navai] Failed to load {module.path}: {shown or 'the log has the reason.'}", reason)
 
     def visible(self, scopes: frozenset[str]) -> list[RegisteredFunction]:
         """Return the functions that a caller with *scopes* may call, in order."""

@@ -33,6 +33,13 @@ _TEXTS: Final = (
 )  # fmt: skip
 
 
+class ToolError(Exception):
+    """A failure whose message is for the caller: a model reads it, and can tell the user or try otherwise.
+
+    Raise it in a function. With ``NAVAI_EXPOSE_ERRORS=false``, callers get the message of no other exception.
+    """
+
+
 class ResultError(Exception):
     """A result that JSON cannot hold; the message says what."""
 

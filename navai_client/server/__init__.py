@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         FunctionRegistry as FunctionRegistry,
         load_functions as load_functions,
     )
+    from navai_client.functions._results import ToolError as ToolError
     from navai_client.server._access_log import AccessLog as AccessLog
     from navai_client.server._app import NavaiBackend as NavaiBackend
     from navai_client.server._authentication import (
@@ -52,6 +53,7 @@ __getattr__, __dir__, __all__ = lazy(
         "navai_client.functions._declaration": ("function",),
         "navai_client.functions._discovery": ("DiscoveredModules", "discover_function_modules"),
         "navai_client.functions._registry": ("FunctionRegistry", "load_functions"),
+        "navai_client.functions._results": ("ToolError",),
         "._access_log": ("AccessLog",),
         "._app": ("NavaiBackend",),
         "._authentication": ("Principal", "from_host", "from_jwt"),

@@ -15,7 +15,7 @@ from navai_client.server._http import BackendRequest, BackendResponse
 
 _log: Final = logging.getLogger("navai_client.server.access")
 
-_LONGEST_PATH: Final = 200  # characters: beyond them, a path from outside would only fill the log
+LONGEST_PATH: Final = 200  # characters: beyond them, a path from outside would only fill the log
 _DELAY_S: Final = 0.1  # unnoticeable to a person who watches the log
 # POSIX keeps a write of up to PIPE_BUF bytes, 4096 on Linux, apart from those of other processes. The longest
 # line, added to a buffer of this size, stays below.
@@ -43,8 +43,8 @@ class AccessRecords:
             return
         duration_ms = round(seconds * 1000, 2)
         fields = {
-            "method": request.method[:_LONGEST_PATH],
-            "path": request.path[:_LONGEST_PATH],
+            "method": request.method[:LONGEST_PATH],
+            "path": request.path[:LONGEST_PATH],
             "status": response.status,
             "duration_ms": duration_ms,
             "request_id": request.request_id,
@@ -126,7 +126,7 @@ class AccessLines:
 
 @functools.lru_cache(maxsize=256)
 def _quoted(text: str) -> str:
-    return json.dumps(text[:_LONGEST_PATH])
+    return json.dumps(text[:LONGEST_PATH])
 
 
 def _principal_of(request: BackendRequest) -> str:

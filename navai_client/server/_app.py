@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, Unpack, final, overload
 
 import attrs
+import msgspec
 
 from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client.functions._declaration import Declaration, module_of, name_of, registrable
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
-from navai_client.server._access_log import AccessLog, AccessRecords
+from navai_client.server._access_log import LONGEST_PATH, AccessLog, AccessRecords
 from navai_client.server._authentication import Authenticate, Authentication, authentication_of
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._disconnects import Disconnects, Receive
@@ -112,7 +113,8 @@ class NavaiBackend:
         self._demo = demo
         secrets = (*self.options.secrets, *self.settings.secrets)
         redactor = Redactor(secrets, base_dir=self._base_dir)
-        self._registry = FunctionRegistry(Redactor(secrets))  # whose texts may contain paths
+        self.log_redactor: Redactor = Redactor(secrets)  # the owner may see paths
+        self._registry = FunctionRegistry(self.log_redactor)
         self._redact = functools.partial(redactor.text, limit=LONGEST_ERROR)
         if services is None:
             ttl = self.options.client_secret_ttl_seconds
@@ -122,6 +124,7 @@ class NavaiBackend:
             threads_of(self.settings),
             self._redact,
             timeout=self.settings.function_timeout,
+            expose_errors=self.settings.expose_errors,
         )
         self.recent_calls: RecentCalls | None = None
         if self.settings.inspector:
@@ -147,7 +150,8 @@ class NavaiBackend:
             # A backend with functions registered in code needs no folder, and no warning that it is missing.
             if folders or not self._registry.names or (self._base_dir / DEFAULT_FUNCTIONS_FOLDER).is_dir():
                 agents = self.settings.agents_folders or ""
-                found = discover_function_modules(self._base_dir, folders, agents, hide=self._redact)
+                hide = self._redact if self.settings.expose_errors else _hide_all
+                found = discover_function_modules(self._base_dir, folders, agents, hide=hide)
                 for warning in found.warnings:
                     self._registry.warn(warning)
                 for module in found.modules:
@@ -267,7 +271,7 @@ class NavaiBackend:
         else:
             await self._send(request, response, send)
         if self.access_log is not None:
-            self.access_log.write(request, response, time.perf_counter() - began)
+            self.access_log.write(self._loggable(request), response, time.perf_counter() - began)
         if self.recent_calls is not None:
             self.recent_calls.record(request, body, response, time.perf_counter() - began)
 
@@ -288,6 +292,13 @@ class NavaiBackend:
             await send({"type": "websocket.close", "code": 1000})
         else:
             raise ValueError(f"A Navai backend does not serve {protocol!r}.")
+
+    def _loggable(self, request: BackendRequest) -> BackendRequest:
+        """Return *request* as a log may show it: a path that is no route can contain a key."""
+        if self.router.serves(request.path):
+            return request
+        searched = request.path[: 10 * LONGEST_PATH]  # a path of 60 KiB must not cost milliseconds
+        return msgspec.structs.replace(request, path=self.log_redactor.text(searched, LONGEST_PATH))
 
     def _path_of(self, scope: Scope) -> str:
         """Return the path below the mount point.
@@ -373,6 +384,10 @@ class NavaiBackend:
                 await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _hide_all(_text: str) -> str:
+    return ""
 
 
 def _below(root: str, path: str) -> str:

@@ -50,6 +50,7 @@ class RunningCall(msgspec.Struct, eq=False):
         name: The function's name.
         context: The function's context, if it takes one.
         running: The running calls, which include this one until it ends.
+        request_id: The id of the request that began it, for the log.
         outcome: Its result or failure, once it has ended.
         begun: Whether its function has begun; in a thread, this is known once it was told to stop.
         stopped: What a call that was told to stop ends with, unless it has a result nevertheless.
@@ -63,6 +64,7 @@ class RunningCall(msgspec.Struct, eq=False):
     name: str
     context: FunctionContext | None
     running: set["RunningCall"]
+    request_id: str = ""
     outcome: Outcome | None = None
     begun: bool = False
     stopped: Failure | None = None

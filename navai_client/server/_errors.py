@@ -50,6 +50,7 @@ class UpstreamError(BackendError):
 
     Attributes:
         detail: What only the log has: the cause, which can contain internal addresses.
+        brief: The message without the words of the upstream.
     """
 
     status_code: int = 502
@@ -61,9 +62,11 @@ class UpstreamError(BackendError):
         status_code: int | None = None,
         retry_after: str | None = None,
         detail: str | None = None,
+        brief: str | None = None,
     ) -> None:
         super().__init__(message, status_code=status_code, retry_after=retry_after)
         self.detail = detail
+        self.brief = message if brief is None else brief
 
 
 class UpstreamTimeoutError(UpstreamError, TimeoutError):

@@ -17,7 +17,7 @@ from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop
 from navai_client.functions._binding import ArgumentsError, Payload
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._registry import RegisteredFunction
-from navai_client.functions._results import ResultError, encode_result
+from navai_client.functions._results import ResultError, ToolError, encode_result
 from navai_client.server._calls import CUT_OFF, NOT_BEGUN, Failure, Outcome, RunningCall
 from navai_client.server._http import BackendRequest
 from navai_client.server._idempotency import Key, Keys, MemoryKeys, fingerprint
@@ -44,6 +44,7 @@ class Invoker:
         redact: Callable[[str], str],
         *,
         timeout: float | None = None,
+        expose_errors: bool = True,
         keys: Keys | None = None,
     ) -> None:
         """Run synchronous functions in *threads*.
@@ -52,11 +53,13 @@ class Invoker:
             threads: The threads for synchronous functions.
             redact: Removes secrets and paths from a failure.
             timeout: Seconds that a call may take whose function declares nothing else; None means no limit.
+            expose_errors: Whether callers get the message of any exception, or of :class:`ToolError` alone.
             keys: Where idempotency keys are kept, by default in memory.
         """
         self._threads = threads
         self._redact = redact
         self._timeout = timeout
+        self._expose_errors = expose_errors
         self._keys: Keys = MemoryKeys() if keys is None else keys
         self._running: set[RunningCall] = set()
         self._stopped = BackgroundTasks(_log)
@@ -88,7 +91,7 @@ class Invoker:
         """
         target = function.target
         context = FunctionContext(request) if target.takes_context else None
-        call = RunningCall(function.name, context, self._running)
+        call = RunningCall(function.name, context, self._running, request.request_id)
         timeout = self._timeout if function.timeout is None else function.timeout or None
         claim = None
         if key is not None:
@@ -170,7 +173,7 @@ class Invoker:
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 call.end(call.stopped or SHUT_DOWN)
                 raise
-            failure = self._failure(call.name, error)
+            failure = self._failure(call, error)
             outcome = call.stopped or failure  # it may have failed because it was cancelled
         call.end(outcome)
 
@@ -178,7 +181,7 @@ class Invoker:
         if call.outcome is not None:
             return
         if error is not None:
-            call.end(self._failure(call.name, error))
+            call.end(self._failure(call, error))
         elif isinstance(result, bytes):
             call.end(result)
         elif call.stopped is not None:
@@ -225,13 +228,20 @@ class Invoker:
                 call.leave()
         self._check_at(min((call.deadline for call in self._running), default=math.inf))
 
-    def _failure(self, name: str, error: BaseException) -> Failure:
-        if isinstance(error, ResultError):
-            _log.warning("Function %s returned a result without a form in JSON: %s", name, error)
+    def _failure(self, call: RunningCall, error: BaseException) -> Failure:
+        name, request_id, message = call.name, call.request_id, message_of(error)
+        line = message.encode("unicode_escape").decode()
+        if isinstance(error, ToolError):
+            _log.info("Function %s failed (request %s): %s", name, request_id, line)
+        elif isinstance(error, ResultError):
+            text = "Function %s returned a result without a form in JSON (request %s): %s"
+            _log.warning(text, name, request_id, line)
         else:
-            _log.error("Function %s failed.", name, exc_info=error)
+            _log.error("Function %s failed (request %s).", name, request_id, exc_info=error)
+        if not self._expose_errors and not isinstance(error, ToolError):
+            message = f"The function failed. Request id: {request_id}"
         # A result that cannot be given came from a function that has acted.
-        return Failure(self._redact(message_of(error)), may_have_executed=isinstance(error, ResultError))
+        return Failure(self._redact(message), may_have_executed=isinstance(error, ResultError))
 
 
 def threads_of(settings: ServerSettings) -> CallThreads:

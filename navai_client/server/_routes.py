@@ -242,6 +242,8 @@ class Router:
             if isinstance(error, UpstreamError | BackendOptionsError):
                 text = " ".join(filter(None, (str(error), getattr(error, "detail", None))))
                 _log.warning("Request %s: %s", request.request_id, text.encode("unicode_escape").decode())
+            if isinstance(error, UpstreamError) and not self.settings.expose_errors:
+                return _refusal(error, error.brief)
             return _refusal(error)
 
     async def _list(self, request: BackendRequest, _body: bytes) -> BackendResponse:
@@ -339,9 +341,9 @@ async def _identify(authentication: Authentication, request: BackendRequest) -> 
     return _UNAUTHENTICATED if request.principal is None else None
 
 
-def _refusal(error: BackendError) -> BackendResponse:
+def _refusal(error: BackendError, message: str | None = None) -> BackendResponse:
     headers = () if error.retry_after is None else ((b"retry-after", error.retry_after.encode("latin-1")),)
-    return error_response(error.status_code, str(error), *headers)
+    return error_response(error.status_code, message or str(error), *headers)
 
 
 async def _static(response: BackendResponse, request: BackendRequest, _body: bytes) -> BackendResponse:

@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
+from navai_client._redaction import RedactingFormatter
 from navai_client.server._access_log import AccessLines
 from navai_client.server._app import NavaiBackend
 from navai_client.server._hosts import LOOPBACK_HOSTS
@@ -61,8 +62,8 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         pass  # neither the pages of a browser nor other machines reach it
     elif is_loopback(listener):
         settings = {**settings, "allowed_hosts": (*LOOPBACK_HOSTS, *backend.settings.allowed_hosts)}
-    elif not process.allow_anonymous:
-        _refuse_anonymous(backend, url_of(listener))
+    else:
+        _check_public(process, backend, url_of(listener))
     config = uvicorn.Config(
         functools.partial(_prepare_process, process, settings, options),
         factory=True,
@@ -89,17 +90,22 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _refuse_anonymous(backend: NavaiBackend, url: str) -> None:
-    """Refuse to serve *backend* where others reach it, if it has a key to lose and asks nobody who they are.
+def _check_public(process: ProcessSettings, backend: NavaiBackend, url: str) -> None:
+    """Look at what strangers get from *backend* where they reach it.
 
     Raises:
-        ServeError: So it is.
+        ServeError: It has a key to lose and asks nobody who they are, although nobody allowed that.
     """
     has_key = backend.options.secrets and isinstance(backend.services, UpstreamServices)
-    if has_key and backend.authentication is None:
+    if has_key and backend.authentication is None and not process.allow_anonymous:
         raise ServeError(
             f"Everyone who reaches {url} could call functions, and mint client secrets with the backend's "
             "key. Set NAVAI_ACCESS_TOKEN, listen on 127.0.0.1, or allow it with --allow-anonymous."
+        )
+    if backend.settings.expose_errors:
+        _log.warning(
+            "Callers get the messages of exceptions that functions raise. With NAVAI_EXPOSE_ERRORS=false "
+            "they get those of ToolError alone, and the log has the others."
         )
 
 
@@ -109,7 +115,6 @@ def make_backend(
     options: Mapping[str, Any] | None = None,
 ) -> NavaiBackend:
     """Make the backend that one process serves, with its log on standard error."""
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT, stream=sys.stderr)
     if process.reload and ServerSettings.from_env(**settings).inspector is None:
         settings = {**settings, "inspector": True}
     backend = NavaiBackend(
@@ -118,6 +123,9 @@ def make_backend(
         access_log=AccessLines(sys.stderr) if process.access_log else None,
         **settings,
     )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(RedactingFormatter(logging.Formatter(_LOG_FORMAT), backend.log_redactor))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     root = str(Path(backend.settings.functions_base_dir or ".").resolve())
     if root not in sys.path:
         sys.path.insert(0, root)  # functions may import modules beside them

@@ -451,6 +451,11 @@ class ServerSettings(Paths, _FromEnvironment):
         "Whether to serve the inspector at /navai/, for development; if None, with --demo and --reload.",
         default=None,
     )
+    expose_errors: bool = _switch(
+        "Whether callers get the messages of exceptions. If not, they get those of arguments and of "
+        "ToolError, else a request id; the log has the others.",
+        default=True,
+    )
     access_token: str | None = _secret(
         "The bearer token of requests; only /health, preflights and the inspector's page need none.",
         env="NAVAI_ACCESS_TOKEN",
@@ -506,6 +511,7 @@ class SettingsKeywords(PathOptions, total=False):
     cors_origins: Sequence[str]
     cors_headers: Sequence[str]
     inspector: bool | None
+    expose_errors: bool
     access_token: str | None
     access_tokens: Sequence[str]
 

@@ -161,7 +161,8 @@ def _to_response(outcome: Response | TransportFailure, name: str, timeout: float
 
 
 def _unreachable(name: str, reason: str, detail: str | None = None) -> UpstreamError:
-    return UpstreamError(f"{name} could not be reached ({reason}).", detail=detail)
+    brief = f"{name} could not be reached."
+    return UpstreamError(f"{name} could not be reached ({reason}).", detail=detail, brief=brief)
 
 
 def _url(base: str, path: str, query: str = "") -> str:
@@ -192,6 +193,7 @@ def _check_status(response: Response, failed: str, secrets: tuple[str, ...]) -> 
     body = Redactor(secrets).text(response.content.decode("utf-8", "replace"), LONGEST_ERROR)
     raise UpstreamError(
         f"{failed} failed ({response.status}): {body}",
+        brief=f"{failed} failed ({response.status}).",
         status_code=response.status if passed_on else 502,
         retry_after=response.headers.get("retry-after") if passed_on else None,
     )

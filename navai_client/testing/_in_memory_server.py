@@ -75,7 +75,12 @@ class InMemoryServer:
             if core is None:
                 core = _LoopCore(
                     self._backend,
-                    Invoker(self._threads, self._redact, timeout=self._backend.settings.function_timeout),
+                    Invoker(
+                        self._threads,
+                        self._redact,
+                        timeout=self._backend.settings.function_timeout,
+                        expose_errors=self._backend.settings.expose_errors,
+                    ),
                 )
                 self._cores = {each: self._cores[each] for each in self._cores if not each.is_closed()}
                 self._cores[loop] = core
