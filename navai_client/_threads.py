@@ -160,6 +160,11 @@ class CallThreads:
         """How many slots are taken, those of abandoned calls included."""
         return self._taken
 
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a slot."""
+        return self._waiting
+
     def _abandon(self, job: _Job) -> bool:
         with self._lock:
             if job in job.slots.waiting:

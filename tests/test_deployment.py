@@ -90,7 +90,7 @@ def test_kubernetes_probes_health_and_waits_for_calls_in_flight() -> None:
     (container,) = pod["containers"]
     port = container["ports"][0]["containerPort"]
     assert pod["terminationGracePeriodSeconds"] > 30
-    assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": port}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": port}
     assert service["spec"]["ports"][0]["targetPort"] == port
     assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
 

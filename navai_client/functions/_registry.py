@@ -71,6 +71,8 @@ class FunctionRegistry:
         self._by_name: dict[str, RegisteredFunction] = {}
         self._next: dict[str, int] = {}
         self.warnings: list[str] = []
+        self.failed: list[str] = []
+        """The paths of the modules that could not be imported."""
         self.scopes: frozenset[str] = frozenset()
         """All scopes that a function requires."""
 
@@ -166,6 +168,7 @@ class FunctionRegistry:
                     self.warn(f"[navai] Ignored {export.source}: {error}")
         # The boundary to the owner's code: importing and reading a module may raise any exception.
         except (Exception, SystemExit) as error:  # noqa: BLE001
+            self.failed.append(module.path)
             message = message_of(error)
             shown = module.hide(message)
             reason = "" if shown else self._redactor.text(message)

@@ -26,6 +26,7 @@ from navai_client.server._disconnects import Disconnects, Receive
 from navai_client.server._execution import Invoker, threads_of
 from navai_client.server._http import IDEMPOTENCY_KEY, BackendRequest, BackendResponse, error_response
 from navai_client.server._inspector._recent import RecentCalls
+from navai_client.server._metrics import Metrics
 from navai_client.server._routes import Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
 from navai_client.server._upstream import UpstreamServices
@@ -120,8 +121,9 @@ class NavaiBackend:
             ttl = self.options.client_secret_ttl_seconds
             services = DemoServices(ttl) if demo else UpstreamServices(self.options)
         self.services: Services = services
+        threads = threads_of(self.settings)
         self.invoker: Invoker = Invoker(
-            threads_of(self.settings),
+            threads,
             self._redact,
             timeout=self.settings.function_timeout,
             expose_errors=self.settings.expose_errors,
@@ -130,6 +132,10 @@ class NavaiBackend:
         if self.settings.inspector:
             shown = (self.settings.functions_list_path, self.settings.functions_execute_path)
             self.recent_calls = RecentCalls(redactor, shown)
+        self.metrics: Metrics | None = None
+        if self.settings.metrics:
+            self.metrics = Metrics(threads, lambda: self.invoker.running)
+            self.invoker.observe = self.metrics.executed
         self.authentication: Authentication | None = authentication_of(self.settings, authenticate)
         self.router: Router = Router(
             self.settings,
@@ -138,6 +144,8 @@ class NavaiBackend:
             self.invoker,
             self.recent_calls,
             self.authentication,
+            metrics=self.metrics,
+            not_ready=self._why_not_ready,
         )
         if demo:
             for function in DEMO_FUNCTIONS:
@@ -158,6 +166,14 @@ class NavaiBackend:
                     self._registry.add_module(module, strict=self.settings.strict_exports)
             self._loaded = True
         return self._registry
+
+    def _why_not_ready(self) -> str | None:
+        """Return why requests should go elsewhere, without names: everybody may ask."""
+        if self.draining:
+            return "The server is stopping."
+        if self.functions().failed:
+            return "Modules of functions could not be imported; the log names them."
+        return None
 
     def start(self) -> None:
         """Load the functions, and log warnings for the owner."""
@@ -272,6 +288,9 @@ class NavaiBackend:
             await self._send(request, response, send)
         if self.access_log is not None:
             self.access_log.write(self._loggable(request), response, time.perf_counter() - began)
+        if self.metrics is not None:
+            route = request.path if self.router.serves(request.path) else None
+            self.metrics.responded(request, response, route, time.perf_counter() - began)
         if self.recent_calls is not None:
             self.recent_calls.record(request, body, response, time.perf_counter() - began)
 

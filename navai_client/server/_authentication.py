@@ -134,6 +134,11 @@ def bearer_token(request: BackendRequest) -> bytes | None:
     return given.strip() if scheme.lower() == b"bearer" else None
 
 
+def is_token(request: BackendRequest, token: bytes) -> bool:
+    """Return whether the bearer token of *request* is *token*; the time says nothing about it."""
+    return hmac.compare_digest(bearer_token(request) or b"", token)
+
+
 def _named_tokens(settings: ServerSettings) -> Iterator[tuple[bytes, Principal]]:
     if settings.access_token is not None:
         yield settings.access_token.encode(), Principal(TOKEN_HOLDER)
@@ -340,7 +345,7 @@ class _KeySet:
             response = await self._upstream.get("The issuer's key set", self._url, timeout=_FETCH_S)
             keys = _read_keys(response.status, response.content)
         except UpstreamError as error:
-            _log.warning("The keys that verify access tokens cannot be fetched: %s", error)
+            _log.warning("The keys that verify access tokens cannot be fetched: %s", error.detail or error)
             self._failed = True
         else:
             self._keys, self._fetched, self._failed = keys, self._clock(), False

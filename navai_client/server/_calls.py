@@ -59,6 +59,7 @@ class RunningCall(msgspec.Struct, eq=False):
         task: Runs it on the event loop.
         abandon: Abandons a call in a thread, and returns whether it has begun.
         on_end: Called at the end with the outcome, for a call with a key.
+        observe: Called at the end with the call and its outcome, where executions are counted.
     """
 
     name: str
@@ -73,6 +74,7 @@ class RunningCall(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
     abandon: Callable[[], bool] | None = None
     on_end: Callable[[Outcome], None] | None = None
+    observe: Callable[["RunningCall", Outcome], None] | None = None
     _waiting: list[asyncio.Future[Outcome]] | None = None
 
     async def wait(self) -> Outcome:
@@ -92,8 +94,10 @@ class RunningCall(msgspec.Struct, eq=False):
         if self.on_end is not None:
             self.on_end(outcome)
         self._answer(outcome)
+        if self.observe is not None:
+            self.observe(self, outcome)
         # It may be kept for a long time, only for its outcome.
-        self.context = self.task = self.abandon = self.on_end = None
+        self.context = self.task = self.abandon = self.on_end = self.observe = None
 
     def stop(self, failure: Failure, unbegun: Failure) -> None:
         """Stop the function if possible: the call ends with *failure*, or with *unbegun* if it did not begin.

@@ -8,6 +8,7 @@ import functools
 import inspect
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -66,6 +67,13 @@ class Invoker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._next_check = math.inf
+        self.observe: Callable[[RunningCall, Outcome, float], None] | None = None
+        """Called at the end of each call with its seconds."""
+
+    @property
+    def running(self) -> int:
+        """How many calls have not ended."""
+        return len(self._running)
 
     async def begin(
         self,
@@ -102,6 +110,7 @@ class Invoker:
                 return claim.call, True
             call.on_end = functools.partial(self._keys.finish, claim)
         self._running.add(call)
+        call.observe = self.observe and functools.partial(_observe, self.observe, time.perf_counter())
         try:
             run = target.prepare(payload, context)
             # Only the function's own code may come after this: a claim that was started may have been
@@ -249,6 +258,12 @@ def threads_of(settings: ServerSettings) -> CallThreads:
     return CallThreads(
         settings.threads_per_function, in_all=settings.threads, waiting=settings.max_waiting_calls
     )
+
+
+def _observe(
+    observe: Callable[[RunningCall, Outcome, float], None], began: float, call: RunningCall, outcome: Outcome
+) -> None:
+    observe(call, outcome, time.perf_counter() - began)
 
 
 def _completed(run: Callable[[], Any]) -> Any:

@@ -36,18 +36,12 @@ _TYPES: Final[Mapping[str, dict[str, Any]]] = {
 
 def describe(settings: ServerSettings, *, authenticated: bool = False) -> dict[str, Any]:
     """Return the OpenAPI description of a backend with these *settings*, open or *authenticated*."""
-    health = {"type": "object", "properties": {"ok": {"const": True}}, "required": ["ok"]}
     description: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "Navai backend", "version": __version__},
         "paths": {
-            "/health": {
-                "get": {
-                    "summary": "Whether the backend is up",
-                    "security": [],
-                    "responses": _responses(health),
-                }
-            }
+            "/health": _probe("Whether the backend is up"),
+            "/ready": _probe("Whether the backend should get requests", 503),
         },
     }
     for operation in settings.operations:
@@ -64,6 +58,11 @@ def describe(settings: ServerSettings, *, authenticated: bool = False) -> dict[s
         description["security"] = [{"token": []}]
         description["components"] = {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
     return description
+
+
+def _probe(summary: str, *refusals: int) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {"ok": {"const": True}}, "required": ["ok"]}
+    return {"get": {"summary": summary, "security": [], "responses": _responses(schema, refusals)}}
 
 
 def _describe(operation: Operation[Any]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final, Protocol
 
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
 from navai_client.functions._results import encode_result
-from navai_client.server._authentication import Authentication
+from navai_client.server._authentication import Authentication, is_token
 from navai_client.server._calls import FAILED, Outcome
 from navai_client.server._cors import CrossOrigin
 from navai_client.server._errors import BackendError, BackendOptionsError, RequestError, UpstreamError
@@ -36,6 +36,7 @@ from navai_client.server._http import (
 from navai_client.server._idempotency import Key, KeyReusedError
 from navai_client.server._inspector import CALLS_PATH, page_responses
 from navai_client.server._inspector._recent import RecentCalls
+from navai_client.server._metrics import Metrics, Service
 from navai_client.server._openapi import CANCEL, describe
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._decode import trim
@@ -44,11 +45,14 @@ from navai_client.wire._operations import (
     EXECUTE_FUNCTION,
     LIST_FUNCTIONS,
     SYNTHESIZE_SPEECH,
+    Operation,
 )
 
 _log: Final = logging.getLogger("navai_client.server")
 
 HEALTH_PATH: Final = "/health"
+READY_PATH: Final = "/ready"
+METRICS_PATH: Final = "/metrics"
 OPENAPI_PATH: Final = "/navai/openapi.json"
 
 _LONGEST_SHOWN: Final = 255  # bytes: the longest host name (RFC 1035, section 2.3.4)
@@ -91,6 +95,7 @@ class _Route:
         is_open: Whether it needs no access token.
         any_host: Whether it is for probes of the infrastructure, which name the server by its address.
         takes_body: Whether a POST takes JSON; else whatever it has is ignored.
+        token: The only access token that may call it, if it has one of its own.
     """
 
     def __init__(
@@ -101,6 +106,7 @@ class _Route:
         is_open: bool = False,
         any_host: bool = False,
         takes_body: bool = True,
+        token: str | None = None,
     ) -> None:
         self.methods = ("GET", "HEAD") if method == "GET" else (method,)
         self.allow = ", ".join([*self.methods, "OPTIONS"]).encode()
@@ -108,6 +114,7 @@ class _Route:
         self.is_open = is_open
         self.any_host = any_host
         self.takes_body = takes_body and method == "POST"
+        self.token = None if token is None else token.encode()
 
 
 class Router:
@@ -125,12 +132,17 @@ class Router:
         invoker: Invoker,
         recent_calls: RecentCalls | None = None,
         authentication: Authentication | None = None,
+        *,
+        metrics: Metrics | None = None,
+        not_ready: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.settings = settings
         self._functions = functions
         self._services = services
         self._invoker = invoker
         self._authentication = authentication
+        self._metrics = metrics
+        self._not_ready = not_ready
         self.cross_origin = CrossOrigin(settings.cors_origins, settings.cors_headers)
         self._hosts = AllowedHosts(settings.allowed_hosts) if settings.allowed_hosts else None
         self._routes = self._make_routes()
@@ -156,8 +168,8 @@ class Router:
             return error_response(404, "Not found.")
         if request.method == "OPTIONS":
             return self.cross_origin.options(request, route.allow)
-        if self._authentication is not None and not route.is_open:
-            refusal = await _identify(self._authentication, request)
+        if not route.is_open and (self._authentication is not None or route.token is not None):
+            refusal = await self._identify(route, request)
             if refusal is not None:
                 return refusal
         if request.method not in route.methods:
@@ -182,17 +194,32 @@ class Router:
             return error_response(403, _not_allowed("Origin", origin, "NAVAI_CORS_ORIGIN (cors_origins=)"))
         return None
 
+    async def _identify(self, route: _Route, request: BackendRequest) -> BackendResponse | None:
+        """Set the principal of *request*, or return the refusal of a caller that has none."""
+        if route.token is not None:
+            return None if is_token(request, route.token) else _UNAUTHENTICATED
+        assert self._authentication is not None  # noqa: S101 - for type checkers
+        try:
+            request.principal = await self._authentication.identify(request)
+        except BackendError as error:
+            return _refusal(error)
+        return _UNAUTHENTICATED if request.principal is None else None
+
     def _make_routes(self) -> dict[str, _Route]:
         handlers: dict[str, Handler] = {
-            CREATE_CLIENT_SECRET.name: functools.partial(self._serve, self._services.create_client_secret),
+            CREATE_CLIENT_SECRET.name: self._create_client_secret,
             LIST_FUNCTIONS.name: self._list,
             EXECUTE_FUNCTION.name: self._execute,
-            SYNTHESIZE_SPEECH.name: functools.partial(self._serve, self._services.synthesize_speech),
+            SYNTHESIZE_SPEECH.name: self._synthesize_speech,
         }
         routes = {
             HEALTH_PATH: _Route("GET", self._health, is_open=True, any_host=True),
+            READY_PATH: _Route("GET", self._ready, is_open=True, any_host=True),
             OPENAPI_PATH: _Route("GET", self._openapi),
         }
+        if self._metrics is not None:
+            metrics = functools.partial(_metrics, self._metrics)
+            routes[METRICS_PATH] = _Route("GET", metrics, any_host=True, token=self.settings.metrics_token)
         for operation in self.settings.operations:
             path = self.settings.path_of(operation)
             routes[path] = _Route(operation.method, handlers[operation.name])
@@ -225,17 +252,30 @@ class Router:
     async def _health(self, _request: BackendRequest, _body: bytes) -> BackendResponse:
         return json_response(200, {"ok": True})
 
+    async def _ready(self, _request: BackendRequest, _body: bytes) -> BackendResponse:
+        reason = self._not_ready()
+        return json_response(200, {"ok": True}) if reason is None else error_response(503, reason)
+
     async def _openapi(self, _request: BackendRequest, _body: bytes) -> BackendResponse:
         return json_response(200, describe(self.settings, authenticated=self._authentication is not None))
 
+    async def _create_client_secret(self, request: BackendRequest, body: bytes) -> BackendResponse:
+        response = await self._serve(CREATE_CLIENT_SECRET, self._services.create_client_secret, request, body)
+        if self._metrics is not None:
+            self._metrics.minted(response)
+        return response
+
+    async def _synthesize_speech(self, request: BackendRequest, body: bytes) -> BackendResponse:
+        return await self._serve(SYNTHESIZE_SPEECH, self._services.synthesize_speech, request, body)
+
     async def _serve(
-        self,
-        service: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]],
-        request: BackendRequest,
-        body: bytes,
+        self, operation: Operation[Any], service: Service, request: BackendRequest, body: bytes
     ) -> BackendResponse:
         try:
-            return json_response(200, await service(decode_record(body)), (b"cache-control", b"no-store"))
+            record = decode_record(body)
+            if self._metrics is not None:
+                service = self._metrics.around(operation.name, service)
+            return json_response(200, await service(record), (b"cache-control", b"no-store"))
         except BodyError as error:
             return error_response(400, str(error))
         except BackendError as error:
@@ -332,18 +372,14 @@ def _scopes_of(request: BackendRequest) -> frozenset[str]:
     return _NO_SCOPES if request.principal is None else request.principal.scopes
 
 
-async def _identify(authentication: Authentication, request: BackendRequest) -> BackendResponse | None:
-    """Set the principal of *request*, or return the refusal of a caller that has none."""
-    try:
-        request.principal = await authentication.identify(request)
-    except BackendError as error:
-        return _refusal(error)
-    return _UNAUTHENTICATED if request.principal is None else None
-
-
 def _refusal(error: BackendError, message: str | None = None) -> BackendResponse:
     headers = () if error.retry_after is None else ((b"retry-after", error.retry_after.encode("latin-1")),)
     return error_response(error.status_code, message or str(error), *headers)
+
+
+async def _metrics(metrics: Metrics, _request: BackendRequest, _body: bytes) -> BackendResponse:
+    body, media_type = metrics.render()
+    return BackendResponse(200, body, ((b"content-type", media_type), (b"cache-control", b"no-store")))
 
 
 async def _static(response: BackendResponse, request: BackendRequest, _body: bytes) -> BackendResponse:

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,7 @@ from navai_client._redaction import RedactingFormatter
 from navai_client.server._access_log import AccessLines
 from navai_client.server._app import NavaiBackend
 from navai_client.server._hosts import LOOPBACK_HOSTS
+from navai_client.server._metrics import MULTIPROCESS
 from navai_client.server._settings import BackendKeywords, BackendOptions, ProcessSettings, ServerSettings
 from navai_client.server._upstream import UpstreamServices
 
@@ -85,7 +87,10 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         config.reload_dirs = [base.resolve()]
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
     elif process.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
+        with tempfile.TemporaryDirectory(prefix="navai-metrics-") as folder:
+            if backend.metrics is not None:
+                os.environ.setdefault(MULTIPROCESS, folder)  # so that each process shows the sums of all
+            Multiprocess(config, sockets=[listener]).run()
     else:
         uvicorn.Server(config).run(sockets=[listener])
 

@@ -484,10 +484,20 @@ class ServerSettings(Paths, _FromEnvironment):
         of=f"signature algorithms, of {', '.join(JWT_ALGORITHMS)}",
     )
 
+    metrics: bool = _switch(
+        "Serve metrics for Prometheus at /metrics, to those who may call the backend.", default=False
+    )
+    metrics_token: str | None = _secret(
+        "The bearer token of /metrics, if it is to be readable with this token alone.",
+        env="NAVAI_METRICS_TOKEN",
+        may_be_blank=False,  # as above
+    )
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """The access tokens, which nothing may show."""
-        return (self.access_token or "", *(named_token(entry)[1] for entry in self.access_tokens))
+        tokens = (self.access_token or "", self.metrics_token or "")
+        return (*tokens, *(named_token(entry)[1] for entry in self.access_tokens))
 
     @property
     def operations(self) -> tuple[Operation[Any], ...]:
@@ -527,6 +537,8 @@ class BackendKeywords(SettingsKeywords, total=False):
     jwt_issuer: str | None
     jwt_audience: str | None
     jwt_algorithms: Sequence[str]
+    metrics: bool
+    metrics_token: str | None
 
 
 @_documented

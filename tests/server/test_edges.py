@@ -288,6 +288,11 @@ JWT = ["--jwt-jwks-url=https://login.example/keys", "--jwt-issuer=i", "--jwt-aud
         ("msgspec", "server", "import navai_client.server as s; s.NavaiBackend"),
         ("uvicorn", "server", "from navai_client.server.__main__ import main; main(['--demo'])"),
         ("jwt", "auth", f"from navai_client.server.__main__ import main; main({JWT!r})"),
+        (
+            "prometheus_client",
+            "metrics",
+            "from navai_client.server.__main__ import main; main(['--metrics'])",
+        ),
         ("cryptography", "auth", f"from navai_client.server.__main__ import main; main({JWT!r})"),
     ],
 )

@@ -61,4 +61,4 @@ def test_schemathesis_finds_no_defect(url: str, tmp_path: Path) -> None:
     command += ["--generation-database", "none"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "6 selected / 6 total" in ended.stdout
+    assert "7 selected / 7 total" in ended.stdout
