@@ -27,6 +27,7 @@ from navai_client.config import (
     SpeechOptions,
     UseClientDefault,
     access_token_for,
+    checked_timeout,
     resolve_base_url,
     resolve_paths,
 )
@@ -49,6 +50,7 @@ from navai_client.wire._operations import (
     LIST_FUNCTIONS,
     SYNTHESIZE_SPEECH,
 )
+from navai_client.wire._readiness import WARMUP, Probe, Waiting
 from navai_client.wire._requests import Invocation, Invocations
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders, Send, TransportFailure
@@ -317,6 +319,32 @@ class _Client(ABC, Generic[AnyTransport]):
             NavaiTransportError: If no response arrives.
         """
 
+    def warmup(self, *, timeout: Timeout = USE_CLIENT_DEFAULT) -> Any:
+        """Open a connection, so that the next call need not wait for name lookup, TCP and TLS.
+
+        It sends ``GET /health``; any response will do. The connection is kept for 55 seconds.
+
+        Args:
+            timeout: Seconds for this call, instead of the client's; None for no limit.
+
+        Raises:
+            NavaiTransportError: If the backend cannot be reached.
+        """
+
+    def wait_until_ready(self, timeout: float | None = 30.0) -> Any:
+        """Wait until the backend responds to ``/ready``, else to ``/health``, else with its functions.
+
+        It asks again while there is no response, or one that says "not yet", with growing delays of up to a
+        second.
+
+        Args:
+            timeout: Seconds to wait; None for no limit.
+
+        Raises:
+            NavaiTimeoutError: If it is not ready in time; the message says why.
+            NavaiHTTPError: If it refuses to list its functions, and waiting does not help: with 401, say.
+        """
+
     def close(self) -> Any:
         """Close the connections. A client can be closed more than once, but not used afterwards.
 
@@ -362,6 +390,16 @@ class _Client(ABC, Generic[AnyTransport]):
             session.clear()
             raise
         return settings
+
+    def _warmup(self, timeout: Timeout) -> tuple[Invocation[None], CallSettings]:
+        settings = self._settings_of(timeout, {})
+        return self._calls.probe(WARMUP), evolve(settings, policy=evolve(settings.policy, statuses=()))
+
+    def _waiting(self, timeout: float | None) -> Waiting:
+        return Waiting(self._calls, self._config.base_url, checked_timeout(timeout), time.monotonic())
+
+    def _probing(self, probe: Probe) -> tuple[Invocation[Any], CallSettings]:
+        return probe.invocation, self._settings_of(probe.timeout, {"max_retries": 0})
 
     def _exchange(self, invocation: Invocation[T], settings: CallSettings) -> Exchange[T]:
         self._check_open()
@@ -551,6 +589,21 @@ class NavaiBackendClient(_Client[Transport]):
         settings = self._settings_of(timeout, voice)
         return self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), settings)
 
+    def warmup(self, *, timeout: Timeout = USE_CLIENT_DEFAULT) -> None:
+        self._run(*self._warmup(timeout))
+
+    def wait_until_ready(self, timeout: float | None = 30.0) -> None:
+        waiting = self._waiting(timeout)
+        while True:
+            probe = waiting.next(time.monotonic())
+            time.sleep(probe.delay)
+            try:
+                self._run(*self._probing(probe))
+            except NavaiError as error:
+                waiting.failed(error)
+            else:
+                return
+
     def close(self) -> None:
         if self._original is not None:
             return
@@ -657,6 +710,21 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
     ) -> SpeechAudio:
         settings = self._settings_of(timeout, voice)
         return await self._run(self._calls.prepare(SYNTHESIZE_SPEECH, {"text": text, **voice}), settings)
+
+    async def warmup(self, *, timeout: Timeout = USE_CLIENT_DEFAULT) -> None:
+        await self._run(*self._warmup(timeout))
+
+    async def wait_until_ready(self, timeout: float | None = 30.0) -> None:
+        waiting = self._waiting(timeout)
+        while True:
+            probe = waiting.next(time.monotonic())
+            await asyncio.sleep(probe.delay)
+            try:
+                await self._run(*self._probing(probe))
+            except NavaiError as error:
+                waiting.failed(error)
+            else:
+                return
 
     async def close(self) -> None:
         if self._original is not None:

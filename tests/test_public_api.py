@@ -54,7 +54,7 @@ class TestTheTwoShells:
     def test_have_the_same_docstring(self) -> None:
         assert inspect.getdoc(NavaiBackendClient) == inspect.getdoc(AsyncNavaiBackendClient)
 
-    @pytest.mark.parametrize("name", [*OPERATIONS, "close"])
+    @pytest.mark.parametrize("name", [*OPERATIONS, "close", "wait_until_ready", "warmup"])
     def test_what_does_io_is_awaited_in_the_async_one(self, name: str) -> None:
         assert not inspect.iscoroutinefunction(methods(NavaiBackendClient)[name])
         assert inspect.iscoroutinefunction(methods(AsyncNavaiBackendClient)[name])

@@ -115,6 +115,12 @@ def function_result(response: Response, function_name: str, *, is_second: bool =
     )
 
 
+def readiness(response: Response) -> None:
+    """Read the response to a probe: a JSON object. The page of an application that has every path is none."""
+    if not isinstance(_parse_success(response), dict):
+        raise InvalidResponseError("The response is not a JSON object.", status_code=response.status)
+
+
 def says_may_have_executed(response: Response) -> bool:
     """Return whether *response* says that the function may have been executed, whatever its status."""
     payload = _parse(_text(response.content))

@@ -124,12 +124,19 @@ class Invocations:
             operation.name: Endpoint(operation.method, join_url(base_url, paths.path_of(operation)))
             for operation in OPERATIONS
         }
+        self._base_url = base_url
         self._new_key = new_key
         self._known: Mapping[Hashable, _KnownFunctions] = {}
         self._keys = SharedKeys()
         self._list = Invocation(
             LIST_FUNCTIONS, self._endpoints[LIST_FUNCTIONS.name], remember=self._remember, keys=self._keys
         )
+
+    def probe(self, operation: Operation[T]) -> Invocation[T]:
+        """Return a call of *operation*, a GET that is no part of the contract."""
+        url = join_url(self._base_url, operation.path)
+        endpoint = self._endpoints.setdefault(operation.path, Endpoint(operation.method, url))
+        return Invocation(operation, endpoint)
 
     def list_functions(self, max_age: Any) -> Invocation[FunctionList]:
         """Return a call that lists the functions.
