@@ -133,7 +133,7 @@ PUBLIC = {
     "navai_client.integrations.livekit": "NavaiToolset",
     "navai_client.integrations.mcp": "McpServerOptions build_mcp_server serve_http serve_stdio",
     "navai_client.integrations.openai_agents": """
-        BackendSession Specialist build_navai_agent function_tools read_backend_session
+        BackendSession Specialist ToolRefresher build_navai_agent function_tools read_backend_session
         realtime_model_config
     """,
     "navai_client.integrations.opentelemetry": "OpenTelemetryInstrumentation",

@@ -7,13 +7,15 @@ values, so that they can be passed to the SDK.
 
 import asyncio
 import json
+import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Literal, Unpack
+from typing import Any, Final, Literal, Unpack, final
 from urllib.parse import urlencode, urlsplit
 
 from attrs import field, frozen
 
+from navai_client._abandoned import BackgroundTasks
 from navai_client._extras import needs_extra
 from navai_client._redaction import LONGEST_ERROR, Redactor, message_of
 from navai_client._threads import run_in_thread
@@ -24,7 +26,12 @@ from navai_client.integrations._prompt import manner_of_speech, specialist_instr
 
 with needs_extra("agents", "agents", "websockets"):
     from agents import FunctionTool
-    from agents.realtime import RealtimeAgent, RealtimeModelConfig, RealtimeSessionModelSettings
+    from agents.realtime import (
+        RealtimeAgent,
+        RealtimeModelConfig,
+        RealtimeSession,
+        RealtimeSessionModelSettings,
+    )
     from agents.tool_context import ToolContext
     from websockets.asyncio.client import connect
     from websockets.exceptions import InvalidStatus, WebSocketException
@@ -36,12 +43,14 @@ with needs_extra("agents", "agents", "websockets"):
 __all__ = [
     "BackendSession",
     "Specialist",
+    "ToolRefresher",
     "build_navai_agent",
     "function_tools",
     "read_backend_session",
     "realtime_model_config",
 ]
 
+_log: Final = logging.getLogger("navai_client")
 _REALTIME_URL: Final = "wss://api.openai.com/v1/realtime"
 _DEFAULT_NAME: Final = "Navai Voice Agent"
 # The SDK's limit comes after the toolset's, because only the toolset can say what happened.
@@ -110,7 +119,7 @@ def build_navai_agent(
 ) -> RealtimeAgent[Any]:
     """Return the agent of the JavaScript package: its tools, its instructions, specialists as handoffs.
 
-    After ``toolset.refresh()``, build it again and give it to ``session.update_agent()``.
+    Its tools are those of now; a ``ToolRefresher`` keeps a session's tools up to date.
 
     Args:
         toolset: Its tools. Warnings about a specialist's functions appear in ``toolset.warnings``.
@@ -138,6 +147,69 @@ def build_navai_agent(
         if each.hands_back:
             agent.handoffs.append(main)
     return main
+
+
+@final
+class ToolRefresher:
+    """Lists the backend's functions from time to time, and gives the agent that is active the new tools.
+
+    ::
+
+        def build() -> RealtimeAgent[Any]:
+            return build_navai_agent(toolset, instructions=instructions, specialists=[food])
+
+        session = await RealtimeRunner(build()).run(model_config=config)
+        refresher = ToolRefresher(toolset, session, build)
+        async with session:
+            async for event in session:
+                refresher.receive(event)
+
+    It lists at most once in *every* seconds, in the background, and tells the session only about changes.
+
+    Args:
+        toolset: The toolset of the agents.
+        session: The session whose events ``receive`` gets.
+        build: Returns the main agent with its specialists, as they are now.
+        every: Seconds between two lists. A list that did not change costs the backend little: the client asks
+            whether it did (``If-None-Match``).
+    """
+
+    def __init__(
+        self,
+        toolset: Toolset,
+        session: RealtimeSession,
+        build: Callable[[], RealtimeAgent[Any]],
+        *,
+        every: float = 60.0,
+    ) -> None:
+        self._toolset = toolset
+        self._session = session
+        self._build = build
+        self._every = every
+        self._due = asyncio.get_running_loop().time() + every
+        self._active: str | None = None  # the name of the specialist that took over
+        self._tasks = BackgroundTasks(_log)
+
+    def receive(self, event: Any) -> None:
+        """Note which agent is active, and start a refresh if one is due.
+
+        Args:
+            event: An event of the session.
+        """
+        if event.type == "handoff":
+            self._active = event.to_agent.name
+        now = asyncio.get_running_loop().time()
+        if now >= self._due:
+            self._due = now + self._every
+            self._tasks.start(self._refresh(), "refresh")
+
+    async def _refresh(self) -> None:
+        if not await self._toolset.refresh():
+            return
+        agents = _with_handoffs(self._build())
+        await self._session.update_agent(
+            next((each for each in agents if each.name == self._active), agents[0])
+        )
 
 
 async def read_backend_session(
@@ -228,6 +300,10 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
         strict_json_schema=False,  # strict requires every parameter and refuses open objects
         timeout_seconds=None if tool.timeout is None else tool.timeout + _MARGIN,
     )
+
+
+def _with_handoffs(main: RealtimeAgent[Any]) -> list[RealtimeAgent[Any]]:
+    return [main, *(each for each in main.handoffs if isinstance(each, RealtimeAgent))]
 
 
 def _specialist(toolset: Toolset, given: Specialist, manner: Sequence[str]) -> RealtimeAgent[Any]:

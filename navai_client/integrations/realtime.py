@@ -10,7 +10,7 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Final, Self, final
+from typing import Any, Final, Protocol, Self, final
 
 import attrs
 from attrs import field, frozen
@@ -27,6 +27,17 @@ _UNKNOWN_RESPONSE: Final = ""  # active according to the server, but its respons
 _OUR_EVENTS: Final = "navai_response_"
 _MAX_SEEN: Final = 1000  # calls remembered, because a server may send an event again; a turn has a few
 _log: Final = logging.getLogger("navai_client")
+
+
+class _EventObject(Protocol):
+    """An event of the openai package."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it in JSON types."""
+        ...
+
+
+Event = Mapping[str, Any] | str | bytes | _EventObject
 
 
 def session_update(tools: Iterable[Tool], **session: Any) -> dict[str, Any]:
@@ -108,10 +119,16 @@ class RealtimeTools:
         self._interrupted = False  # whether a response was cancelled, and none was created since
         self._server_responds_to_speech = True
 
-    def receive(self, event: Mapping[str, Any] | str | bytes) -> RealtimeStep:
-        """Process one event of the server, as JSON text or parsed, and return what to do.
+    def receive(self, event: Event) -> RealtimeStep:
+        """Process one event of the server and return what to do.
 
-        Events that do not concern tools, and anything that is not an event, are ignored.
+        Events that do not concern tools are ignored. Texts that are not events are ignored and logged.
+
+        Args:
+            event: JSON text, a mapping, or an object of the openai package.
+
+        Raises:
+            TypeError: It is none of these.
         """
         received = _parsed(event)
         calls: tuple[FunctionCall, ...] = ()
@@ -218,7 +235,7 @@ class RealtimeTools:
         return ({"type": "response.create", "event_id": f"{_OUR_EVENTS}{next(self._count)}"},)
 
 
-def _parsed(event: Mapping[str, Any] | str | bytes) -> Mapping[str, Any]:
+def _parsed(event: Event) -> Mapping[str, Any]:
     """Return *event* as a mapping, which is empty if it is not an event."""
     found: Any = event
     if isinstance(event, str | bytes | bytearray):
@@ -226,6 +243,12 @@ def _parsed(event: Mapping[str, Any] | str | bytes) -> Mapping[str, Any]:
             found = json.loads(event)
         except (ValueError, RecursionError):
             found = None
+    elif hasattr(event, "to_dict"):
+        found = event.to_dict()
+    elif not isinstance(event, Mapping):
+        raise TypeError(
+            f"A Realtime event is JSON text, a mapping or an object; this is {type(event).__name__}."
+        )
     if isinstance(found, Mapping):
         return found
     _log.warning("Ignored something that is not a Realtime event.")
@@ -251,13 +274,20 @@ class RealtimeToolRunner:
 
     Args:
         toolset: The tools that the model may call.
-        send: Sends one event, given as JSON text.
+        send: Sends one event, such as the ``send`` of a WebSocket.
+        as_text: Whether *send* takes JSON text. False for a connection that encodes events itself, such as
+            that of the openai package: it gets dicts.
     """
 
-    def __init__(self, toolset: Toolset, send: Callable[[str], Awaitable[Any]]) -> None:
+    def __init__(
+        self, toolset: Toolset, send: Callable[[Any], Awaitable[Any]], *, as_text: bool = True
+    ) -> None:
         self.tools: RealtimeTools = RealtimeTools()
         self._toolset = toolset
-        self._send = send
+        self._send: Callable[[dict[str, Any]], Awaitable[Any]] = send
+        if as_text:
+            self._send = lambda event: send(compact(event))
+        self._as_text = as_text
         self._calls = BackgroundTasks(_log)
         self._sending = asyncio.Lock()
 
@@ -269,12 +299,20 @@ class RealtimeToolRunner:
         """
         await self._send_all((session_update(self._toolset.tools, **session),))
 
-    async def receive(self, event: Mapping[str, Any] | str | bytes) -> None:
+    async def receive(self, event: Event) -> None:
         """Process one event of the server; calls run in the background.
 
         Args:
-            event: JSON text, or parsed.
+            event: As for ``RealtimeTools.receive``.
+
+        Raises:
+            TypeError: It is not an event; or it is an object, and *send* is said to take text.
         """
+        if self._as_text and hasattr(event, "to_dict"):
+            raise TypeError(
+                "This connection receives objects, and so it encodes what it sends: make the runner with "
+                "RealtimeToolRunner(toolset, connection.send, as_text=False)."
+            )
         step = self.tools.receive(event)
         for call in step.calls:
             self._calls.start(self._run(call), call.name)
@@ -290,7 +328,7 @@ class RealtimeToolRunner:
             # Under the lock, so that no response.create overtakes the outputs that it is about.
             async with self._sending:
                 for event in self.tools.answer(call, outcome.to_json()).send:
-                    await self._send(compact(event))
+                    await self._send(event)
         # The boundary to the socket: the caller of receive() finds out that the connection is closed.
         except Exception as error:  # noqa: BLE001
             _log.warning("The result of %s could not be sent: %s", call.name, type(error).__name__)
@@ -298,7 +336,7 @@ class RealtimeToolRunner:
     async def _send_all(self, events: Iterable[dict[str, Any]]) -> None:
         async with self._sending:
             for event in events:
-                await self._send(compact(event))
+                await self._send(event)
 
     async def __aenter__(self) -> Self:
         return self

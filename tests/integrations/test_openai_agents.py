@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,12 +21,14 @@ from navai_client import (
 from navai_client.integrations.openai_agents import (
     BackendSession,
     Specialist,
+    ToolRefresher,
     build_navai_agent,
     read_backend_session,
     realtime_model_config,
 )
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.toolset import Toolset
+from navai_client.server import NavaiBackend
 from navai_client.testing.realtime import BargeIn, Call, Disconnect, FakeRealtimeServer, Raw, Say
 from tests.integrations.loop import in_a_loop
 from tests.integrations.shop import Shop, served
@@ -49,11 +51,12 @@ class Stage:
         self.toolset = toolset
         self.session = session
         self.events: list[Any] = []
+        self.heard: Callable[[Any], None] = self.events.append
 
     async def listen(self) -> None:
         """Iterate as every application does; a failing tool would raise here."""
         async for event in self.session:
-            self.events.append(event)
+            self.heard(event)
 
     def output(self, call_id: str) -> dict[str, Any]:
         """Return the only result that the model got for a call."""
@@ -280,6 +283,78 @@ async def test_new_tools_are_offered_after_a_refresh() -> None:
                         assert went == ["/menu"]
                         assert len(api.sessions[-1].sent("session.update")) == 2
                         assert api.sessions[-1].config["audio"]["output"]["voice"] == "marin"
+
+
+class Growing(Shop):
+    """A shop whose backend gets another function during the session."""
+
+    def offer(self, backend: NavaiBackend) -> None:
+        super().offer(backend)
+        self.backend = backend
+
+    def grow(self) -> None:
+        @self.backend.function
+        def give_refund(order: int) -> None:
+            """Give the money back."""
+
+
+def tools_of(update: dict[str, Any]) -> list[str]:
+    return [tool["name"] for tool in update["session"]["tools"]]
+
+
+@in_a_loop
+async def test_new_tools_reach_the_specialist_that_is_active() -> None:
+    shop = Growing()
+    food = Specialist(name="Food")
+    async with stage(
+        [Call("transfer_to_food", {}, "call_over"), Say("Hello.")], shop, specialists=[food]
+    ) as on:
+
+        def build() -> RealtimeAgent[Any]:
+            return build_navai_agent(on.toolset, specialists=[food])
+
+        on.heard = ToolRefresher(on.toolset, on.session, build, every=0).receive
+        await on.session.send_message("I am hungry.")
+        await on.api.wait_async()
+        shop.grow()
+        await on.session.send_message("Anything new?")
+        start, over, new, *_ = await on.api.wait_for_async("session.update", 3)
+    assert "transfer_to_food" in tools_of(start)
+    assert "give_refund" not in tools_of(over)
+    assert tools_of(new)[-2:] == ["give_refund", "transfer_to_navai_voice_agent"]
+    assert new["session"]["instructions"].startswith("You are the Food specialist agent")
+    assert "- give_refund: Give the money back." in new["session"]["instructions"]
+
+
+@in_a_loop
+async def test_a_refresh_asks_the_backend_once_in_a_while_and_not_for_each_event() -> None:
+    asked: list[str] = []
+    async with stage([Say("One."), Say("Two.")], Shop()) as on:
+        ask = on.toolset.refresh
+
+        async def refresh() -> Any:
+            asked.append("refresh")
+            return await ask()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Toolset, "refresh", lambda _: refresh())
+            build = lambda: build_navai_agent(on.toolset)  # noqa: E731
+            often, seldom = (ToolRefresher(on.toolset, on.session, build, every=each) for each in (0, 3600))
+
+            def hear(event: Any) -> None:
+                on.events.append(event)
+                seldom.receive(event)
+
+            on.heard = hear
+            await on.session.send_message("Go on.")
+            await on.api.wait_for_async("response.create")
+            await on.session.send_message("Go on.")
+            await on.api.wait_async()
+            assert asked == []
+            often.receive(on.events[-1])
+            await asyncio.sleep(0)
+    assert len(on.events) > 10
+    assert asked == ["refresh"]
 
 
 @in_a_loop

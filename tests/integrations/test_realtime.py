@@ -139,6 +139,11 @@ class TestWhichCallsAreRun:
         assert (play.calls, play.sent) == ([], [])
         assert play(json.dumps(created()), json.dumps(called("c1")).encode()).calls
 
+    @pytest.mark.parametrize("event", [None, 7, [created()]], ids=str)
+    def test_what_can_be_no_event_is_a_mistake_of_the_program(self, play: Played, event: Any) -> None:
+        with pytest.raises(TypeError, match="A Realtime event is JSON text, a mapping or an object"):
+            play(event)
+
 
 class TestWhenAResponseIsRequested:
     """Once for each response with calls, when nothing else happens."""
@@ -292,7 +297,8 @@ class TestOverAWebSocket:
     @in_a_loop
     async def test_with_the_openai_package(self) -> None:
         shop = Shop()
-        async with FakeRealtimeServer([SCRIPT[0], Say("Sunny.")]) as api:
+        script = [Call("get_weather", {"location": "Bogotá"}, "call_1"), Say("Sunny.")]
+        async with FakeRealtimeServer(script) as api:
             with served(shop, api.openai_base_url) as url:
                 async with (
                     AsyncNavaiBackendClient(url) as client,
@@ -302,20 +308,34 @@ class TestOverAWebSocket:
                     ) as openai,
                     openai.realtime.connect(model="gpt-realtime") as connection,
                 ):
-
-                    async def send(event: str) -> None:
-                        await connection.send(json.loads(event))
-
-                    async with RealtimeToolRunner(toolset, send) as runner:
+                    async with RealtimeToolRunner(toolset, connection.send, as_text=False) as runner:
                         await runner.offer(instructions="You know the weather.")
                         await connection.response.create()
-                        said: list[str] = []
-                        while not said:
-                            await runner.receive(await connection.recv_bytes())
-                            said = api.session.said
+                        async for event in connection:
+                            await runner.receive(event)
+                            if api.session.said:
+                                break
                     assert api.session.instructions == "You know the weather."
                     assert api.session.model == "gpt-realtime"
                     assert json.loads(api.session.outputs["call_1"][0])["result"]["temperature"] == 21
+
+    @in_a_loop
+    async def test_a_connection_of_objects_is_not_taken_for_one_of_texts(self) -> None:
+        """It would encode each event twice, and the server would refuse them."""
+        shop = Shop()
+        async with FakeRealtimeServer([]) as api:
+            with served(shop, api.openai_base_url) as url:
+                async with (
+                    AsyncNavaiBackendClient(url) as client,
+                    await Toolset.load(client) as toolset,
+                    AsyncOpenAI(
+                        api_key=client.client_secrets(), websocket_base_url=api.websocket_base_url
+                    ) as openai,
+                    openai.realtime.connect(model="gpt-realtime") as connection,
+                    RealtimeToolRunner(toolset, connection.send) as runner,
+                ):
+                    with pytest.raises(TypeError, match="as_text=False"):
+                        await runner.receive(await connection.recv())
 
     @in_a_loop
     async def test_the_end_releases_calls_and_a_closed_socket_is_ignored(self) -> None:
