@@ -51,11 +51,14 @@ def serving(folder: Path) -> Iterator[Serve]:
     """Give a function that starts servers with command-line arguments and an environment."""
     with contextlib.ExitStack() as stack:
 
-        def serve(*arguments: str, **environment: str) -> Served:
+        def serve(*arguments: str, open_files: int | None = None, **environment: str) -> Served:
+            command = [*COMMAND, *arguments]
+            if open_files is not None:  # RLIMIT_NOFILE
+                command = ["sh", "-c", f'ulimit -n {open_files}; exec "$@"', "sh", *command]
             log_file = folder / "server.log"
             log = stack.enter_context(log_file.open("w"))
             process = subprocess.Popen(
-                [*COMMAND, *arguments],
+                command,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

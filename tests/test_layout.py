@@ -128,6 +128,7 @@ def test_only_the_transports_open_connections() -> None:
         "navai_client.transports",
         "navai_client.cli._reachability",  # `navai doctor` takes the steps of a connection one by one
         "navai_client.integrations.mcp",  # listens
+        "navai_client.server._connections",  # those that clients have opened
         "navai_client.server._serving",  # listens
         "navai_client.testing._live_server",  # listens
     )

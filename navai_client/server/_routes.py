@@ -66,6 +66,10 @@ _UNAUTHENTICATED: Final = error_response(
 _FAILED: Final = "Function execution failed."
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 _RETRY_AFTER: Final = (b"retry-after", b"1")
+_CLOSE: Final = (b"connection", b"close")
+
+OVERLOADED: Final = "navai.overloaded"
+"""An ASGI extension: the server has too many connections to serve the request, unless it is a probe."""
 
 Handler = Callable[[BackendRequest, bytes], Coroutine[Any, Any, BackendResponse]]
 
@@ -161,7 +165,7 @@ class Router:
         This sets its principal.
         """
         route = self._routes.get(request.path)
-        refused = self._refuse_strangers(request, any_host=route is not None and route.any_host)
+        refused = self._refuse_early(request, is_probe=route is not None and route.any_host)
         if refused is not None:
             return refused
         if route is None:
@@ -182,12 +186,19 @@ class Router:
 
     def too_large(self) -> BackendResponse:
         """Refuse a body that is over the limit."""
-        return error_response(413, f"Request body is larger than {self.settings.max_body_bytes} bytes.")
+        return error_response(
+            413, f"Request body is larger than {self.settings.max_body_bytes} bytes.", _CLOSE
+        )
 
-    def _refuse_strangers(self, request: BackendRequest, *, any_host: bool) -> BackendResponse | None:
-        """Refuse a host that is not ours (DNS rebinding), and the pages of origins that are not allowed."""
+    def _refuse_early(self, request: BackendRequest, *, is_probe: bool) -> BackendResponse | None:
+        """Refuse what a server has no connection for, hosts that are not ours (DNS rebinding), and pages.
+
+        Pages are refused whose origin is not allowed.
+        """
+        if "extensions" in request.scope and OVERLOADED in request.scope["extensions"] and not is_probe:
+            return error_response(503, "The server has too many connections.", _RETRY_AFTER, _CLOSE)
         host = request.raw_headers.get(b"host", b"")
-        if not (any_host or self._hosts is None or self._hosts.allow(host)):
+        if not (is_probe or self._hosts is None or self._hosts.allow(host)):
             return error_response(400, _not_allowed("Host", host, "NAVAI_ALLOWED_HOSTS (allowed_hosts=)"))
         if self.cross_origin.refuses(request):
             origin = request.raw_headers[b"origin"]

@@ -13,15 +13,15 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from navai_client._redaction import RedactingFormatter
 from navai_client.server._access_log import AccessLines
 from navai_client.server._app import NavaiBackend
+from navai_client.server._connections import Connection, Connections
 from navai_client.server._hosts import LOOPBACK_HOSTS
 from navai_client.server._metrics import MULTIPROCESS
 from navai_client.server._settings import BackendKeywords, BackendOptions, ProcessSettings, ServerSettings
@@ -31,9 +31,9 @@ _log: Final = logging.getLogger("navai_client.server")
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _BACKLOG: Final = 2048  # uvicorn's default
+_MAX_UNSENT_IN_KERNEL: Final = 128 * 1024  # bytes; half of it is what a reader must take, see write_timeout
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
 _CLEANUP_S: Final = 3  # functions that were cut off may clean up for a second; their callers get a response
-_MAX_BUFFERED_BYTES: Final = 64 * 1024  # asyncio's own high-water mark for writing
 
 
 class ServeError(Exception):
@@ -66,6 +66,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         settings = {**settings, "allowed_hosts": (*LOOPBACK_HOSTS, *backend.settings.allowed_hosts)}
     else:
         _check_public(process, backend, url_of(listener))
+    connections = Connections(process, backend.settings.body_timeout)
     config = uvicorn.Config(
         functools.partial(_prepare_process, process, settings, options),
         factory=True,
@@ -73,7 +74,9 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         lifespan="on",
         log_config=None,
         workers=process.workers,
-        http=OneWriteProtocol,
+        http=cast("type[asyncio.Protocol]", functools.partial(Connection, connections)),
+        ws="none",
+        timeout_keep_alive=cast("int", process.keep_alive),  # it may be a fraction
         # Nothing here uses the client's address and scheme.
         root_path=process.root_path,
         proxy_headers=False,
@@ -197,6 +200,9 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
         raise _cannot_listen(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", error) from None
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS; connections inherit it
+        # Else the kernel takes megabytes for a slow reader, and it shows only once in a while that it reads.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT_IN_KERNEL)
     listener.set_inheritable(True)
     return listener
 
@@ -244,47 +250,3 @@ def url_of(listener: socket.socket) -> str:
         return f"unix:{listener.getsockname()}"
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-class OneWriteProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, but each response is written in one piece.
-
-    uvicorn writes a response's head and body separately, which costs a second system call: a large part of
-    the cost of a short response.
-    """
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start, with a transport that buffers until the end of the loop's turn."""
-        super().connection_made(_BufferedTransport(transport, self.loop))  # type: ignore[arg-type]
-
-
-class _BufferedTransport:
-    """A transport that writes once in each turn of the event loop."""
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._buffered: list[bytes] = []
-        self._bytes = 0
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._buffered:
-            self._loop.call_soon(self._flush)
-        self._buffered.append(data)
-        self._bytes += len(data)
-        if self._bytes > _MAX_BUFFERED_BYTES:
-            self._flush()
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._buffered:
-            data = b"".join(self._buffered)
-            self._buffered.clear()
-            self._bytes = 0
-            self._transport.write(data)

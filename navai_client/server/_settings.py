@@ -718,3 +718,24 @@ class ProcessSettings(_FromEnvironment):
         least=0,
         metavar="SECONDS",
     )
+    max_connections: int = _count(
+        "The number of connections at a time, if RLIMIT_NOFILE allows them. Those without a request make "
+        "room for others; beyond that, requests get status 503.",
+        default=1000,
+    )
+    max_header_bytes: int = _count(
+        "The largest headers of a request, all together; larger ones get status 431.",
+        default=2**16,
+        metavar="BYTES",
+    )
+    headers_timeout: float = _duration(
+        "Seconds that the headers of a request may take to arrive.", default=10.0
+    )
+    keep_alive: float = _duration(
+        "Seconds that a connection stays open between requests. A proxy in front should give up its own "
+        "earlier: nginx does after 60.",
+        default=75.0,
+    )
+    write_timeout: float = _duration(
+        "Seconds in which a client must read 64 KiB of its response, or what is left of it.", default=30.0
+    )

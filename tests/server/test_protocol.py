@@ -7,7 +7,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from navai_client.server import NavaiBackend
-from navai_client.server._serving import OneWriteProtocol
+from navai_client.server._connections import Connection, Connections
+from navai_client.server._settings import ProcessSettings
 
 
 async def ask(requests: bytes, end: bytes) -> bytes:
@@ -16,13 +17,14 @@ async def ask(requests: bytes, end: bytes) -> bytes:
     backend.function(name="long")(lambda: "x" * 200_000)
     backend.function(name="short")(lambda: "y")
     config = uvicorn.Config(
-        cast("Any", backend), http=OneWriteProtocol, lifespan="off", log_config=None, access_log=False
+        cast("Any", backend), lifespan="off", ws="none", log_config=None, access_log=False
     )
     config.load()
     state = ServerState()
+    shared = Connections(ProcessSettings(), body_timeout=30)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
-        lambda: OneWriteProtocol(config=config, server_state=state, app_state={}), "127.0.0.1", 0
+        lambda: Connection(shared, config=config, server_state=state, app_state={}), "127.0.0.1", 0
     )
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=2**20)
@@ -50,4 +52,4 @@ def test_pipelined_responses_of_all_sizes_arrive_complete_and_in_order() -> None
 
 
 def test_a_request_that_is_not_http_is_400_and_closes_the_connection() -> None:
-    assert asyncio.run(ask(b"nonsense\r\n\r\n", b"HTTP request received.")).startswith(b"HTTP/1.1 400 ")
+    assert asyncio.run(ask(b"nonsense\r\n\r\n", b'received."}')).startswith(b"HTTP/1.1 400 ")

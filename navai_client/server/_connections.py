@@ -1,0 +1,444 @@
+"""The connections of our own server: a response in one write, and limits for what strangers may hold.
+
+uvicorn reads the requests and runs the application. What it leaves open is closed here, on the public methods
+of its protocol: the size of headers, the time until they are complete, requests that were sent ahead, bodies
+that nothing reads, readers that do not read, and the number of connections. docs/deployment.md lists what
+another server must limit itself.
+
+One sweep a second looks at all connections. A request sets no timer, and counts no bytes unless it comes in
+several pieces.
+"""
+
+import asyncio
+import collections
+import errno
+import http
+import logging
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from navai_client.server._http import error_response
+from navai_client.server._routes import OVERLOADED
+from navai_client.server._settings import ProcessSettings
+
+try:
+    import resource
+except ImportError:  # pragma: no cover - Windows has no such limit
+    resource = None  # type: ignore[assignment]
+
+_log: Final = logging.getLogger("navai_client.server")
+
+_MAX_BUFFERED_BYTES: Final = 64 * 1024  # asyncio's own high-water mark for writing
+_PIECE: Final = 16 * 1024  # bytes parsed at a time: what is read beyond a limit stays small
+_MAX_SKIPPED: Final = 64 * 1024  # bytes of a body, or of what is no body, that are read and not used
+_PROGRESS: Final = (
+    64 * 1024
+)  # bytes of a response that must leave within the write timeout, or all that is left
+_MAX_UNSENT: Final = 64 * 2**20  # bytes of responses that wait for slow readers, in one process
+_SWEEP_S: Final = 1.0
+_LINGER_S: Final = 2.0  # a client that still sends can read the response first; nginx waits up to 5 s
+_REPEAT_S: Final = 60.0  # between two log lines that say the same
+_EVICTED: Final = 20  # one connection in so many makes room at once
+_SPARE: Final = 32  # connections beyond the limit: for probes, and to say that it is reached
+_SHARE: Final = 3 / 4  # of the file descriptors; the others are for upstream calls and functions
+
+# Trailers go here: a server may discard them (RFC 9110, section 6.5.1), and must not take them for headers.
+_TRAILERS: Final = cast("list[tuple[bytes, bytes]]", collections.deque[Any](maxlen=0))
+
+
+class _HeadersTooLargeError(Exception):
+    """The headers of a request are over the limit."""
+
+
+class Connections:
+    """What the connections of one process share: their limits, the sweep, and the log of what was closed."""
+
+    def __init__(self, settings: ProcessSettings, body_timeout: float) -> None:
+        self.settings = settings
+        self.body_timeout = body_timeout
+        self._limit = 0  # not known before the first connection
+        self._spare = 0
+        self._open: set[Connection] = set()
+        self._sweeping = False
+        self._closed: collections.Counter[str] = collections.Counter()
+        self._said: dict[str, float] = {}
+
+    def add(self, connection: "Connection") -> bool:
+        """Add *connection*, and return whether it is within the limit. Unused ones make room for it.
+
+        One that is far beyond the limit is closed at once.
+        """
+        if not self._limit:
+            self._limit = self._find_limit()
+            self._spare = min(_SPARE, 1 + self._limit // 4)
+        if not self._sweeping:
+            self._sweeping = True
+            connection.loop.call_later(self._interval, self._sweep, connection.loop)
+        room = len(self._open) < self._limit or self._evict()
+        self._open.add(connection)
+        if not room:
+            self.closed(f"{self._limit} others were in use (NAVAI_MAX_CONNECTIONS)")
+            if len(self._open) > self._limit + self._spare:
+                connection.transport.abort()
+        return room
+
+    def remove(self, connection: "Connection") -> None:
+        """Remove a connection that has ended."""
+        self._open.discard(connection)
+
+    def closed(self, why: str) -> None:
+        """Note that a connection was closed or refused: the log says so at the next sweep."""
+        self._closed[why] += 1
+
+    @property
+    def _interval(self) -> float:
+        """Seconds between two sweeps: fewer for short time limits."""
+        limits = (self.settings.headers_timeout, self.settings.write_timeout, self.body_timeout)
+        return min(_SWEEP_S, *(limit / 4 for limit in limits))
+
+    def _find_limit(self) -> int:
+        """Return how many connections there may be, with the files that this process may open."""
+        limit = self.settings.max_connections
+        if resource is not None:  # pragma: no branch
+            files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            room = max(1, int((files - _open_files()) * _SHARE))
+            if files != resource.RLIM_INFINITY and room < limit:
+                text = "There may be %d connections at a time, not %d, because RLIMIT_NOFILE is %d."
+                _log.warning(text, room, limit, files)
+                limit = room
+        return limit
+
+    def _evict(self) -> bool:
+        """Close the connections that have been without a request for longest, if there are any.
+
+        nginx does so too: "worker_connections are not enough, reusing connections".
+        """
+        unused = sorted((each for each in self._open if each.is_unused()), key=Connection.unused_since)
+        evicted = unused[: 1 + len(unused) // _EVICTED]
+        for each in evicted:
+            self.remove(each)
+            each.drop("they had no request, and others needed their places (NAVAI_MAX_CONNECTIONS)")
+        return bool(evicted)
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the connections whose time is over, and write to the log what was closed."""
+        now = loop.time()
+        slow: list[tuple[Connection, int]] = []
+        for each in tuple(self._open):
+            each.check_request(now)
+            unsent = each.check_reader(now)
+            if unsent:
+                slow.append((each, unsent))
+        total = sum(unsent for _, unsent in slow)
+        for each, unsent in sorted(slow, key=lambda entry: entry[0].reading_since):
+            if total <= _MAX_UNSENT:
+                break
+            total -= unsent
+            each.drop(f"more than {_MAX_UNSENT} bytes of responses waited for slow readers")
+        if not _can_open_a_file():
+            self._evict()
+            self.closed("this process cannot open another file, which RLIMIT_NOFILE limits")
+        for why, count in tuple(self._closed.items()):
+            if now - self._said.get(why, -math.inf) >= _REPEAT_S:
+                self._said[why] = now
+                del self._closed[why]
+                _log.warning("%d connection(s) closed or refused: %s.", count, why)
+        self._sweeping = bool(self._open)
+        if self._sweeping:
+            loop.call_later(self._interval, self._sweep, loop)
+
+
+def _open_files() -> int:
+    try:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except OSError:  # pragma: no cover - not Linux
+        return _SPARE
+
+
+def _can_open_a_file() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno not in (errno.EMFILE, errno.ENFILE)
+    return True
+
+
+class Connection(HttpToolsProtocol):
+    """A connection: uvicorn's protocol, within the limits of *shared*.
+
+    Attributes:
+        reading_since: When the client last took a part of a response, while some of it waits.
+    """
+
+    def __init__(self, shared: Connections, **given: Any) -> None:
+        super().__init__(**given)
+        self._shared = shared
+        self._piece = min(_PIECE, shared.settings.max_header_bytes)
+        self._waiting_since = 0.0  # for a request; 0 as long as no sweep has seen it wait
+        self._head = 0  # bytes of headers that come in several pieces
+        self._skipped = 0
+        self._ahead = bytearray()  # sent before the responses to earlier requests
+        self._refused = False
+        self._buffered: _BufferedTransport
+        self._taken = 0
+        self.reading_since = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start; a connection beyond the limit gets refusals, and responses for probes."""
+        self._buffered = _BufferedTransport(transport, self)
+        super().connection_made(self._buffered)  # type: ignore[arg-type]
+        if not self._shared.add(self):
+            self.app = _overloaded(self.app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._shared.remove(self)
+        super().connection_lost(exc)
+
+    # From bytes to requests.
+
+    def data_received(self, data: bytes) -> None:
+        """Parse *data*, or keep it while there are requests before it."""
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+        if len(data) > self._piece or self.pipeline or self._ahead or self._refused:
+            self._ahead += data
+            self._parse_ahead()
+        else:
+            self._parse(data)
+
+    def _parse_ahead(self) -> None:
+        """Parse in pieces, as long as no request waits for the response to another."""
+        while self._ahead and not (self.pipeline or self._refused):
+            piece = bytes(self._ahead[: self._piece])
+            del self._ahead[: self._piece]
+            self._parse(piece)
+        if self._refused:
+            self._ahead.clear()
+        if self._ahead or self.pipeline or self._refused:
+            self.flow.pause_reading()
+
+    def _parse(self, data: bytes) -> None:
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                # It is declined (RFC 9110, section 7.8): what follows is HTTP/1.1, too.
+                data = data[upgrade.args[0] :]
+                continue
+            except httptools.HttpParserError as error:
+                if isinstance(error.__context__, _HeadersTooLargeError):
+                    self._refuse_headers()
+                else:
+                    self.send_400_response("Invalid HTTP request received.")
+            else:
+                if self.headers is not _TRAILERS or self.cycle.more_body:
+                    self._check_unfinished(len(data))
+            return
+
+    def on_headers_complete(self) -> None:
+        """Begin to serve a request."""
+        if self._head:
+            lines = sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if len(self.url) + lines > self._shared.settings.max_header_bytes:
+                raise _HeadersTooLargeError
+            self._head = 0
+        super().on_headers_complete()
+        self.headers = _TRAILERS
+        self._skipped = 0
+        self._waiting_since = 0.0
+
+    def on_response_complete(self) -> None:
+        """Go on with what was sent ahead."""
+        super().on_response_complete()
+        if (self._ahead or self.pipeline or self._head) and not self.transport.is_closing():
+            self.data_received(b"")  # it also ends the time for which an idle connection stays open
+
+    def _is_idle(self) -> bool:
+        """Return whether all requests so far have their responses."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _reads_body(self) -> bool:
+        """Return whether the headers of the latest request are complete, and the rest of it is not."""
+        return self.headers is _TRAILERS and self.cycle.more_body
+
+    def _check_unfinished(self, size: int) -> None:
+        """Limit what comes in several pieces, of which *size* bytes are the latest."""
+        if self.headers is not _TRAILERS:
+            # How much of the first piece belongs to these headers is not known.
+            self._head += size if self._head else 1
+            if self._head > self._shared.settings.max_header_bytes:
+                self._refuse_headers()
+        elif self.cycle.message_event.is_set() and not self._is_idle():
+            self._skipped = 0  # the application gets more of the body
+        else:
+            self._skipped += size
+            if self._skipped > _MAX_SKIPPED:
+                self.drop("they went on with a body after its response, or with chunks without content")
+
+    # The end.
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP."""
+        self._refuse(400, msg, "they sent no valid HTTP")
+
+    def _refuse_headers(self) -> None:
+        limit = self._shared.settings.max_header_bytes
+        why = f"their headers were larger than {limit} bytes (NAVAI_MAX_HEADER_BYTES)"
+        self._refuse(431, f"Request headers are larger than {limit} bytes.", why)
+
+    def drop(self, why: str) -> None:
+        """Close at once; the log says *why*."""
+        self._shared.closed(why)
+        self.transport.abort()
+
+    def _refuse(self, status: int, message: str, why: str) -> None:
+        """Read no more, and respond with *status*, unless requests before this one have no response yet."""
+        self._refused = True
+        self._shared.closed(why)
+        self.flow.pause_reading()
+        reads_body = self._reads_body()
+        if reads_body and (self._is_idle() or self.pipeline):
+            self.transport.abort()  # this request has its response already, or would wait for earlier ones
+        elif reads_body or self._is_idle():
+            refusal = error_response(status, message, (b"connection", b"close"))
+            length = (b"content-length", b"%d" % len(refusal.body))
+            headers = (*self.server_state.default_headers, *refusal.headers, length)
+            lines = [b"HTTP/1.1 %d %s" % (status, http.HTTPStatus(status).phrase.encode())]
+            lines += [b"%s: %s" % header for header in headers]
+            self.transport.write(b"\r\n".join([*lines, b"", refusal.body]))
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False  # until the responses that are still to come
+
+    def is_unread(self) -> bool:
+        """Return whether the client may still be sending what is not read any more."""
+        return self._refused or self._reads_body()
+
+    # What the sweep asks.
+
+    def check_request(self, now: float) -> None:
+        """Close a connection whose request is not complete in time."""
+        idle = self._is_idle()
+        if self.timeout_keep_alive_task is not None or not (idle or self._reads_body()):
+            self._waiting_since = 0.0
+        elif not self._waiting_since:
+            self._waiting_since = now
+        elif not self._refused:
+            self._check_waiting(now - self._waiting_since, idle=idle)
+
+    def _check_waiting(self, seconds: float, *, idle: bool) -> None:
+        limit = self._shared.settings.headers_timeout
+        if not idle:
+            # The application has this limit too, but for the first bytes of a body.
+            limit = self._shared.body_timeout
+            if seconds >= limit:
+                why = f"their bodies did not arrive within {limit:g} seconds (NAVAI_BODY_TIMEOUT)"
+                self._refuse(408, "Request body did not arrive in time.", why)
+        elif seconds >= limit and self._head:
+            why = f"their headers were not complete after {limit:g} seconds (NAVAI_HEADERS_TIMEOUT)"
+            self._refuse(408, "Request headers did not arrive in time.", why)
+        elif seconds >= limit:
+            self.drop(f"they sent no request within {limit:g} seconds (NAVAI_HEADERS_TIMEOUT)")
+
+    def check_reader(self, now: float) -> int:
+        """Close a connection whose client does not read; return how many bytes wait for it."""
+        unsent = self._buffered.unsent()
+        taken = self._buffered.written - unsent
+        if not unsent or not self.reading_since or taken - self._taken >= _PROGRESS:
+            self.reading_since, self._taken = now, taken
+        elif now - self.reading_since >= self._shared.settings.write_timeout:
+            limit = f"{self._shared.settings.write_timeout:g} seconds (NAVAI_WRITE_TIMEOUT)"
+            self.drop(f"their clients read too little of a response within {limit}")
+            return 0
+        return unsent
+
+    def is_unused(self) -> bool:
+        """Return whether it waits for a request."""
+        return self._is_idle() and not self._refused and not self.transport.is_closing()
+
+    def unused_since(self) -> tuple[int, float]:
+        """Order unused connections: slow headers first, then idle ones, then those that have just come."""
+        if self.timeout_keep_alive_task is not None:
+            return 1, self.timeout_keep_alive_task.when()
+        return (0, self._waiting_since) if self._waiting_since else (2, 0.0)
+
+
+def _overloaded(app: Callable[..., Any]) -> Any:
+    """Let *app* refuse a request."""
+
+    async def refuse(scope: Any, receive: Any, send: Any) -> None:
+        await app({**scope, "extensions": {OVERLOADED: {}}}, receive, send)
+
+    return refuse
+
+
+class _BufferedTransport:
+    """A transport that writes once in each turn of the event loop: uvicorn writes a head, then a body.
+
+    A second system call is a large part of the cost of a short response.
+
+    Attributes:
+        written: The bytes that it was given, but for those that it still buffers.
+    """
+
+    def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._loop = connection.loop
+        self._buffered: list[bytes] = []
+        self._bytes = 0
+        self._closed = False
+        self.written = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._closed:
+            return
+        if not self._buffered:
+            self._loop.call_soon(self._flush)
+        self._buffered.append(data)
+        self._bytes += len(data)
+        if self._bytes > _MAX_BUFFERED_BYTES:
+            self._flush()
+
+    def unsent(self) -> int:
+        """Return how many bytes wait for the client to read."""
+        return self._transport.get_write_buffer_size()
+
+    def is_closing(self) -> bool:
+        return self._closed or self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close when everything is written. While the client may still be sending, it can read first.
+
+        Closing with unread bytes makes TCP reset the connection, and the client may lose the response
+        (RFC 9112, section 9.6).
+        """
+        if self._closed:
+            return
+        self._flush()
+        self._closed = True
+        if self._connection.is_unread() and not self._transport.is_closing():
+            self._connection.flow.pause_reading()
+            self._transport.write_eof()
+            self._loop.call_later(_LINGER_S, self._transport.close)
+        else:
+            self._transport.close()
+
+    def _flush(self) -> None:
+        if self._buffered:
+            data = b"".join(self._buffered)
+            self._buffered.clear()
+            self._bytes = 0
+            self.written += len(data)
+            self._transport.write(data)

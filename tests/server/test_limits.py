@@ -1,0 +1,425 @@
+"""What strangers may hold of a server: measured on real connections to a process of its own."""
+
+import contextlib
+import itertools
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from navai_client.server._settings import ProcessSettings
+from tests.server.raw import (
+    EXECUTE,
+    connect,
+    exchange,
+    get,
+    memory_of,
+    post,
+    read_all,
+    send_until_refused,
+    wait_until,
+)
+from tests.serving import Serve
+
+MIB = 2**20
+HEAD = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+HEALTH = get("/health", "connection: close")
+BAD_CHUNK = (
+    post(EXECUTE, b"", ["transfer-encoding: chunked"]).replace(b"content-length: 0\r\n", b"")
+    + b"2\r\n{}\r\nxyz\r\n"
+)
+
+
+def status(response: bytes) -> int:
+    found = re.match(rb"HTTP/1\.1 (\d+) ", response)
+    assert found, response
+    return int(found[1])
+
+
+def body(response: bytes) -> Any:
+    return json.loads(response.partition(b"\r\n\r\n")[2])
+
+
+@pytest.fixture(name="crowd")
+def _crowd() -> Iterator[Callable[..., list[socket.socket]]]:
+    """Open many connections, which are closed after the test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda url, count, **options: [
+            stack.enter_context(connect(url, **options)) for _ in range(count)
+        ]
+
+
+Crowd = Callable[..., list[socket.socket]]
+
+# Headers.
+
+
+def endlessly(first: bytes, part: bytes, total: int = 100 * MIB) -> Iterator[bytes]:
+    yield first
+    yield from itertools.repeat(part, total // len(part))
+
+
+@pytest.mark.parametrize(
+    ("first", "part"),
+    [
+        (HEAD + b"x: ", b"v" * MIB),
+        (HEAD, b"x: 1\r\n" * 100_000),
+        (HEAD, b"n" * MIB),
+        (HEAD + b"x:", b" " * MIB),
+        (b"GET /health?", b"q" * MIB),
+        (b"GET /", b"p" * 1000),
+        (b"", b"\r\n" * 100_000),
+        (b"POST /none HTTP/1.1\r\nhost: a\r\nx: ", b"v" * MIB),
+    ],
+    ids=["value", "many", "name", "spaces", "query", "path", "blank lines", "no token"],
+)
+def test_headers_of_any_shape_are_431_at_64_kib_and_take_no_memory(
+    first: bytes, part: bytes, serve: Serve
+) -> None:
+    server = serve("--demo", NAVAI_ACCESS_TOKEN="a-token-that-is-long-enough")
+    assert status(exchange(server.url, HEALTH)) == 200
+    before = memory_of(server.process.pid)
+    with connect(server.url) as connection:
+        sent = send_until_refused(connection, endlessly(first, part), until_response=first != HEAD)
+        during = memory_of(server.process.pid)
+        received = read_all(connection)
+    assert sent < 16 * MIB  # most of it in the buffers of the kernel
+    assert during - before < 4 * MIB
+    assert status(received) == 431
+    assert body(received) == {"error": "Request headers are larger than 65536 bytes."}
+    assert b"connection: close" in received
+    wait_until(lambda: "NAVAI_MAX_HEADER_BYTES" in server.log())
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7, 1000])
+def test_headers_up_to_the_limit_are_served_however_they_arrive(pieces: int, serve: Serve) -> None:
+    server = serve("--demo")
+    head = HEAD + b"connection: close\r\nx: " + b"v" * 65_000 + b"\r\n\r\n"
+    size = len(head) // pieces
+    parts = [head[start : start + size] for start in range(0, len(head), size)]
+    assert status(exchange(server.url, *parts)) == 200
+    assert status(exchange(server.url, head.replace(b"x: ", b"x: " + b"v" * 1000))) == 431
+
+
+def test_large_headers_behind_another_request_close_the_connection_after_its_response(serve: Serve) -> None:
+    server = serve("--demo")
+    received = exchange(
+        server.url, get("/health") + HEAD, *itertools.repeat(b"x: " + b"v" * 60_000 + b"\r\n", 9)
+    )
+    assert [status(b"HTTP/1.1" + each) for each in received.split(b"HTTP/1.1")[1:]] in ([200], [200, 431])
+
+
+@pytest.mark.parametrize(
+    "endless",
+    [b"x: 1\r\n", b"t: " + b"v" * 1000, b"1;" + b"e" * 1000],
+    ids=["trailers", "trailer", "chunk extension"],
+)
+def test_what_belongs_to_no_header_and_no_body_takes_no_memory(endless: bytes, serve: Serve) -> None:
+    server = serve("--demo")
+    assert status(exchange(server.url, HEALTH)) == 200
+    before = memory_of(server.process.pid)
+    chunked = b"POST %s HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n" % EXECUTE.encode()
+    chunked += b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n" + (b"0\r\n" if endless[0:1] != b"1" else b"")
+    with connect(server.url) as connection:
+        part = endless * (MIB // len(endless))
+        sent = send_until_refused(connection, endlessly(chunked, part), until_response=False)
+    assert sent < 16 * MIB
+    assert memory_of(server.process.pid) - before < 4 * MIB
+
+
+def test_a_trailer_is_no_header(serve: Serve) -> None:
+    server = serve("--demo", NAVAI_ACCESS_TOKEN="a-token-that-is-long-enough")
+    request = b"POST %s HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n" % EXECUTE.encode()
+    request += b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n"
+    trailer = b"authorization: Bearer a-token-that-is-long-enough\r\n\r\n"
+    assert status(exchange(server.url, request + trailer)) == 401
+
+
+# Time.
+
+
+def test_half_open_requests_are_closed_in_time_and_the_log_says_so(serve: Serve, crowd: Crowd) -> None:
+    server = serve("--demo", "--headers-timeout", "0.3", "--body-timeout", "0.3")
+    unfinished = post(EXECUTE, b"{}")[:-2]
+    beginnings = {
+        b"": b"",
+        HEAD: b"HTTP/1.1 408 ",
+        b"\r\n": b"HTTP/1.1 408 ",
+        get("/health") + HEAD: b"HTTP/1.1 200 ",
+        unfinished: b"HTTP/1.1 408 ",
+        unfinished + b"{": b"HTTP/1.1 408 ",
+        get("/health") + unfinished: b"HTTP/1.1 200 ",
+    }
+    connections = crowd(server.url, len(beginnings))
+    for connection, sent in zip(connections, beginnings, strict=True):
+        connection.sendall(sent)
+    for connection, begins in zip(connections, beginnings.values(), strict=True):
+        assert read_all(connection).startswith(begins)
+    wait_until(lambda: "NAVAI_HEADERS_TIMEOUT" in server.log())
+    assert status(exchange(server.url, HEALTH)) == 200
+
+
+def test_drops_of_headers_do_not_keep_a_connection_open(serve: Serve) -> None:
+    server = serve("--demo", "--headers-timeout", "0.5")
+    with connect(server.url) as slow, connect(server.url) as blank:
+        slow.sendall(HEAD)
+        blank.sendall(get("/health"))
+
+        def drip() -> bool:
+            slow.sendall(b"x: 1\r\n")
+            blank.sendall(b"\r\n")
+            return False
+
+        with pytest.raises(ConnectionError):
+            wait_until(drip)
+
+
+def test_an_idle_connection_outlives_the_one_of_a_proxy() -> None:
+    nginx = (Path(__file__).parents[2] / "examples" / "deploy" / "nginx.conf").read_text()
+    (idle,) = re.findall(r"keepalive_timeout (\d+)s;", nginx)
+    assert ProcessSettings().keep_alive > int(idle) + 10
+
+
+def test_an_idle_connection_is_closed_after_the_set_time(serve: Serve) -> None:
+    server = serve("--demo", "--keep-alive", "0.2")
+    assert read_all_after(server.url, get("/health")).endswith(b'{"ok":true}')
+
+
+def read_all_after(url: str, request: bytes) -> bytes:
+    with connect(url) as connection:
+        connection.sendall(request)
+        return read_all(connection)
+
+
+# Bodies and readers.
+
+
+def test_reading_stops_after_a_413_and_the_client_gets_it(serve: Serve) -> None:
+    server = serve("--demo", "--max-body-bytes", "1000")
+    chunked = post(EXECUTE, b"", ["transfer-encoding: chunked"]).replace(b"content-length: 0\r\n", b"")
+    for head in (chunked, post(EXECUTE, b"").replace(b"length: 0", b"length: 300000000")):
+        part = b"100000\r\n" + b"x" * MIB + b"\r\n"
+        with connect(server.url) as connection:
+            sent = send_until_refused(connection, endlessly(head, part), until_response=False)
+            received = read_all(connection)
+        assert sent < 16 * MIB
+        assert status(received) == 413
+        assert b"connection: close" in received
+
+
+@pytest.mark.parametrize("path", ["/none", "/health", EXECUTE])
+def test_a_body_that_no_response_waits_for_is_read_up_to_64_kib(path: str, serve: Serve) -> None:
+    server = serve("--demo", NAVAI_ACCESS_TOKEN="a-token-that-is-long-enough")
+    for length in (60_000, 300_000_000):
+        head = post(path, b"").replace(b"length: 0", b"length: %d" % length)
+        with connect(server.url) as connection:
+            connection.sendall(head)
+            first = connection.recv(2**16)
+            assert status(first) in (401, 404, 405)
+            sent = send_until_refused(connection, endlessly(b"", b"x" * 60_000, length), until_response=False)
+            if length == 60_000:
+                connection.sendall(HEALTH)
+                assert status(read_all(connection)) == 200
+            else:
+                assert sent < 16 * MIB
+
+
+RESULTS = """
+async def large(size: int) -> str:
+    return "x" * size
+"""
+
+
+def large(size: int) -> bytes:
+    return post(EXECUTE, json.dumps({"function_name": "large", "payload": {"size": size}}).encode())
+
+
+def test_a_reader_that_stops_is_closed_and_its_response_freed(
+    serve: Serve, write: Callable[[str, str], Path], crowd: Crowd
+) -> None:
+    write("src/functions.py", RESULTS)
+    server = serve("--functions-folders", "src", "--write-timeout", "0.5")
+    assert status(exchange(server.url, HEALTH)) == 200
+    before = memory_of(server.process.pid)
+    stopped = crowd(server.url, 10, receive_buffer=4096)
+    for connection in stopped:
+        connection.sendall(large(5 * MIB))
+    wait_until(lambda: "NAVAI_WRITE_TIMEOUT" in server.log())
+    wait_until(lambda: memory_of(server.process.pid) - before < 10 * MIB)
+    for connection in stopped:
+        assert len(read_all(connection)) < 5 * MIB
+
+
+def test_a_slow_reader_that_goes_on_gets_its_whole_response(
+    serve: Serve, write: Callable[[str, str], Path]
+) -> None:
+    write("src/functions.py", RESULTS)
+    server = serve("--functions-folders", "src", "--write-timeout", "0.5")
+    with connect(server.url, receive_buffer=4096) as connection:
+        connection.sendall(large(8 * MIB))
+        received = 0
+        end = time.monotonic() + 2  # four times the limit
+        while time.monotonic() < end:
+            received += len(connection.recv(2**12))
+            time.sleep(0.005)  # some 500 KB a second
+        while received < 8 * MIB:
+            part = connection.recv(2**16)
+            assert part
+            received += len(part)
+
+
+def test_slow_readers_together_hold_a_bounded_amount_of_memory(
+    serve: Serve, write: Callable[[str, str], Path], crowd: Crowd
+) -> None:
+    write("src/functions.py", RESULTS)
+    server = serve("--functions-folders", "src")
+    for connection in crowd(server.url, 20, receive_buffer=4096):
+        connection.sendall(large(10 * MIB))
+    wait_until(lambda: "slow readers" in server.log())
+    wait_until(lambda: len(psutil.Process(server.process.pid).net_connections()) <= 1 + 7)
+    assert status(exchange(server.url, HEALTH)) == 200
+
+
+def test_requests_that_are_sent_ahead_wait_where_they_take_no_memory(serve: Serve) -> None:
+    server = serve("--demo")
+    assert status(exchange(server.url, HEALTH)) == 200
+    before = memory_of(server.process.pid)
+    ahead = [get("/health") * 30_000, HEALTH]
+    with connect(server.url) as connection:
+        sending = threading.Thread(
+            target=send_until_refused, args=(connection, ahead), kwargs={"until_response": False}
+        )
+        sending.start()
+        received, most = 0, 0
+        while part := connection.recv(2**16):
+            received += part.count(b"HTTP/1.1 200")
+            most = max(most, memory_of(server.process.pid) - before)
+        sending.join()
+    assert most < 16 * MIB
+    assert received > 29_000  # some beginnings are split between two parts
+
+
+def test_a_request_to_upgrade_is_served_as_it_is(serve: Serve) -> None:
+    server = serve("--demo")
+    upgrade = get("/health", "connection: upgrade", "upgrade: h2c")
+    socket_ = get("/health", "connection: upgrade", "upgrade: websocket")
+    received = exchange(server.url, upgrade + socket_ + HEALTH)
+    assert received.count(b"HTTP/1.1 200 OK") == 3
+    assert "uvicorn[standard]" not in server.log()
+
+
+@pytest.mark.parametrize(
+    ("sent", "statuses"),
+    [
+        (b"nonsense", [400]),
+        (get("/health") + b"nonsense", [200]),
+        (BAD_CHUNK, [400]),
+        (get("/health") + BAD_CHUNK, []),
+        (BAD_CHUNK.replace(EXECUTE.encode(), b"/none"), [400]),
+    ],
+    ids=["request", "second request", "body", "second body", "body without a route"],
+)
+def test_what_is_not_http_gets_at_most_one_response_for_each_request(
+    sent: bytes, statuses: list[int], serve: Serve
+) -> None:
+    server = serve("--demo", "--body-timeout", "0.3")
+    received = exchange(server.url, sent)
+    assert [status(b"HTTP/1.1" + each) for each in received.split(b"HTTP/1.1")[1:]] == statuses
+    wait_until(lambda: "no valid HTTP" in server.log())
+
+
+def test_a_body_that_breaks_after_its_response_gets_no_second_one(serve: Serve) -> None:
+    server = serve("--demo")
+    head, _, rest = BAD_CHUNK.replace(EXECUTE.encode(), b"/none").partition(b"\r\n\r\n")
+    with connect(server.url) as connection:
+        connection.sendall(head + b"\r\n\r\n")
+        assert status(connection.recv(2**16)) == 404
+        connection.sendall(rest)
+        assert read_all(connection) == b""
+
+
+# Connections.
+
+
+WAIT = """
+import asyncio
+async def wait() -> str:
+    await asyncio.sleep(60)
+"""
+
+
+def test_connections_without_a_request_make_room_for_others(serve: Serve, crowd: Crowd) -> None:
+    server = serve("--demo", "--max-connections", "20")
+    idle = crowd(server.url, 60)
+    for number, connection in enumerate(idle):
+        connection.sendall(HEAD if number % 2 else get("/health"))
+    for _ in range(30):
+        assert status(exchange(server.url, get("/navai/functions", "connection: close"))) == 200
+    wait_until(lambda: "NAVAI_MAX_CONNECTIONS" in server.log())
+
+
+def test_beyond_the_limit_requests_get_503_and_probes_are_answered(
+    serve: Serve, write: Callable[[str, str], Path], crowd: Crowd
+) -> None:
+    write("src/functions.py", WAIT)
+    server = serve("--functions-folders", "src", "--max-connections", "8", "--grace", "0")
+    waiting = post(EXECUTE, b'{"function_name":"wait"}')
+    busy = crowd(server.url, 8)
+    for connection in busy:
+        connection.sendall(waiting)
+
+    def refused() -> bytes:
+        received = exchange(
+            server.url, get("/navai/functions", "connection: close", "origin: http://localhost")
+        )
+        return received if status(received) == 503 else b""
+
+    wait_until(refused)
+    received = refused()
+    assert body(received) == {"error": "The server has too many connections."}
+    for header in (b"retry-after: 1", b"x-request-id: ", b"access-control-allow-origin: http://localhost"):
+        assert header in received
+    assert status(exchange(server.url, HEALTH)) == 200
+    got = b""
+    with contextlib.suppress(ConnectionError):  # far beyond the limit they are closed at once
+        for _ in range(20):
+            (connection,) = crowd(server.url, 1)
+            connection.sendall(waiting[:-2])  # while it may send the rest, its connection stays open
+            got += connection.recv(2**16)
+            assert status(got) == 503
+    assert 1 <= got.count(b"HTTP/1.1 503 ") < 20
+    wait_until(lambda: status(exchange(server.url, HEALTH) or b"HTTP/1.1 0 ") == 200)
+
+
+HOARD = """
+held = []
+def hoard() -> str:
+    try:
+        while True:
+            held.append(open("/dev/null"))
+    except OSError:
+        return "all"
+"""
+
+
+def test_with_few_file_descriptors_probes_are_answered_or_the_log_says_why(
+    serve: Serve, write: Callable[[str, str], Path], crowd: Crowd
+) -> None:
+    write("src/functions.py", HOARD)
+    server = serve("--functions-folders", "src", open_files=64)
+    half_open = crowd(server.url, 100)
+    for connection in half_open:
+        with contextlib.suppress(OSError):
+            connection.sendall(HEAD)
+    assert status(exchange(server.url, HEALTH)) == 200
+    assert "RLIMIT_NOFILE is 64" in server.log()
+    with connect(server.url) as connection:
+        connection.sendall(post(EXECUTE, b'{"function_name":"hoard"}'))
+        wait_until(lambda: "cannot open another file" in server.log())
