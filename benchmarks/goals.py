@@ -10,7 +10,7 @@ import attrs
 from benchmarks.backends import EXPRESS, OURS
 from benchmarks.client import JAVASCRIPT, JAVASCRIPT_FREE, SEQUENTIAL
 from benchmarks.figures import ratio, table
-from benchmarks.results import SMALL
+from benchmarks.results import BIG, SMALL
 
 __all__ = ["goals"]
 
@@ -44,20 +44,20 @@ class Goal:
     unit: str = "x"
 
 
-def of_client(data: Any, client: str, at_once: int) -> tuple[float, float]:
-    """Return the calls per second of *client* with a small result, and their CPU time."""
+def of_client(data: Any, client: str, at_once: int, size: int = SMALL) -> tuple[float, float]:
+    """Return the calls per second of *client* with a result of *size* bytes, and their CPU time."""
     (case,) = (
         case
         for case in data["cases"]
-        if (case["client"], case["size"], case["at_once"]) == (client, SMALL, at_once)
+        if (case["client"], case["size"], case["at_once"]) == (client, size, at_once)
     )
     return median(case["rates"]), median(case["cpu"])
 
 
-def by_javascript(data: Any, client: str, at_once: int) -> Found:
+def by_javascript(data: Any, client: str, at_once: int, size: int = SMALL) -> Found:
     """Return the calls per second of *client* relative to the faster variant of the JavaScript client."""
-    rate, cpu = of_client(data, client, at_once)
-    theirs = [of_client(data, name, max(at_once, 1)) for name in (JAVASCRIPT, JAVASCRIPT_FREE)]
+    rate, cpu = of_client(data, client, at_once, size)
+    theirs = [of_client(data, name, max(at_once, 1), size) for name in (JAVASCRIPT, JAVASCRIPT_FREE)]
     return rate / max(rate for rate, _ in theirs), min(cpu for _, cpu in theirs) / cpu
 
 
@@ -105,17 +105,34 @@ def _of_server(data: Any, request: str, server: str, key: str) -> float:
 GOALS = (
     Goal(
         "client",
-        f"execute, async, {AT_ONCE} at once, fast: calls/s by JavaScript's (aim: 5)",
-        3,
+        f"execute, async, {AT_ONCE} at once, fast: calls/s by JavaScript's",
+        5,
         partial(by_javascript, client=FAST, at_once=AT_ONCE),
         at_least=True,
     ),
     Goal(
         "client",
         "execute, sync, one after the other, fast: calls/s by JavaScript's",
-        2,
+        3,
         partial(by_javascript, client=FAST, at_once=SEQUENTIAL),
         at_least=True,
+    ),
+    Goal(
+        "client",
+        f"execute, async, {AT_ONCE} at once, default: calls/s by JavaScript's",
+        1,
+        partial(by_javascript, client=DEFAULT, at_once=AT_ONCE),
+        at_least=True,
+    ),
+    *(
+        Goal(
+            "client",
+            f"execute, result of 256 KiB, {how}, fast: calls/s by JavaScript's",
+            1.2,
+            partial(by_javascript, client=FAST, at_once=at_once, size=BIG),
+            at_least=True,
+        )
+        for how, at_once in (("sync", SEQUENTIAL), (f"async, {AT_ONCE} at once", AT_ONCE))
     ),
     Goal(
         "client",

@@ -4,13 +4,14 @@ import json
 from functools import cache
 from typing import Any
 
-__all__ = ["EXECUTE", "LIST", "PAYLOAD", "SECRET", "SMALL", "compact", "result_of"]
+__all__ = ["BIG", "EXECUTE", "LIST", "PAYLOAD", "SECRET", "SMALL", "compact", "result_of"]
 
 EXECUTE = "/navai/functions/execute"
 LIST = "/navai/functions"
 SECRET = "/navai/realtime/client-secret"
 PAYLOAD = {"location": "Bogotá"}
 SMALL = 64  # bytes
+BIG = 256 * 2**10
 
 
 def compact(value: Any) -> str:

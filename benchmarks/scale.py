@@ -2,6 +2,8 @@
 
 import attrs
 
+from benchmarks.results import BIG, SMALL
+
 __all__ = ["FULL", "QUICK", "Scale"]
 
 
@@ -44,7 +46,7 @@ FULL = Scale(
     warm_up=2.0,
     at_once=(1, 8, 32, 128),
     connections=32,
-    sizes=(64, 256 * 2**10),
+    sizes=(SMALL, BIG),
     growing=(2**10, 2**13, 2**16, 2**19, 2**22, 2**23),
     functions=(10, 50, 250, 1000, 2000),
     starts=15,
@@ -57,7 +59,7 @@ QUICK = Scale(
     warm_up=0.05,
     at_once=(1, 32),
     connections=4,
-    sizes=(64,),
+    sizes=(SMALL, BIG),
     growing=(2**10, 2**13),
     functions=(10, 50),
     starts=1,

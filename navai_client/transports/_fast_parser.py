@@ -5,6 +5,7 @@ from typing import Final
 
 import httptools
 
+from navai_client.transports import _fast_json
 from navai_client.transports._body import ACCEPT_ENCODING, Body, outcome
 from navai_client.transports._connecting import Target
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
@@ -113,7 +114,10 @@ class ResponseParser:
         """Return the response, or why there is none. Only once it is over."""
         if self._failure or self._body is None:
             return TransportFailure(self._failure)
-        return outcome(self._status, self._headers, self._body)
+        answer = outcome(self._status, self._headers, self._body)
+        if isinstance(answer, Response):
+            _fast_json.parse(answer)
+        return answer
 
     def _fail(self, message: str) -> None:
         self._failure = message

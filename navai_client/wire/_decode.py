@@ -272,7 +272,7 @@ def _text(content: bytes) -> str:
 def _parsed(response: Response) -> Any:
     """Return the JSON of *response*, or _INVALID if it is not JSON. It is parsed once."""
     if response.parsed is UNPARSED:
-        object.__setattr__(response, "parsed", _parse(_text(response.content)))
+        response.keep_parsed(_parse(_text(response.content)))
     return response.parsed
 
 

@@ -91,6 +91,10 @@ class Response:
     truncated: bool = False
     parsed: Any = field(default=UNPARSED, init=False, repr=False)
 
+    def keep_parsed(self, value: Any) -> None:
+        """Keep *value*, the JSON value of the body."""
+        object.__setattr__(self, "parsed", value)
+
 
 @frozen(eq=False)
 class TransportFailure:
