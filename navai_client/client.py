@@ -11,12 +11,13 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, Unpack, cast, final
+from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, Unpack, cast, final, overload
 
 from attrs import evolve
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._headers import AccessToken, GivenHeaders, client_headers
+from navai_client._validation import check_for
 from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets, checked_leeway
 from navai_client.config import (
     USE_CLIENT_DEFAULT,
@@ -160,7 +161,7 @@ class _Client(ABC, Generic[AnyTransport]):
         config = self._config
         self._settings = CallSettings(config.timeout, config.max_retries, fixed, source)
         self._instrumentation = instrumentation
-        self._calls = Invocations(self._config.base_url, self._config.paths, _random_uuid)
+        self._calls = Invocations(config.base_url, config.paths, _random_uuid)
         self._closed = False
         self._original: Self | None = None
 
@@ -270,6 +271,7 @@ class _Client(ABC, Generic[AnyTransport]):
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
+        result_type: Any = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[CallOptions],
     ) -> Any:
@@ -285,6 +287,8 @@ class _Client(ABC, Generic[AnyTransport]):
             idempotency_key: Sent with every attempt as ``Idempotency-Key``, so that a backend that knows the
                 header (the bundled server does) runs the function once. A new UUID by default; give your own
                 to repeat a call whose response you missed.
+            result_type: What the result must be, such as a Pydantic model, a dataclass or ``list[int]``. It
+                is checked and made by Pydantic or msgspec, which must be installed. By default, any JSON.
             timeout: Seconds for this call, instead of the client's; None for no limit.
             options: Other settings of this call (``CallOptions``): ``max_retries`` and ``headers``.
 
@@ -294,7 +298,7 @@ class _Client(ABC, Generic[AnyTransport]):
             OutcomeUnknownError: If the function may have run, but its result is lost.
             NavaiHTTPError: If it refuses otherwise.
             FunctionFailedError: If the function failed; ``may_have_executed`` says whether it may still act.
-            InvalidResponseError: If the response breaks the contract.
+            InvalidResponseError: If the response breaks the contract, or the result is no *result_type*.
             NavaiTransportError: If no response arrives; ``may_have_executed`` says whether the function may
                 have run.
         """
@@ -374,6 +378,15 @@ class _Client(ABC, Generic[AnyTransport]):
             names = ", ".join(("timeout", *CallOptions.__annotations__))
             raise TypeError(f"unexpected keyword argument {next(iter(options))!r}; there are {names}")
         return settings
+
+    def _execute(
+        self, function_name: str, payload: Any, idempotency_key: str | None, result_type: Any
+    ) -> Invocation[Any]:
+        arguments = {"function_name": function_name, "payload": payload}
+        invocation = self._calls.prepare(EXECUTE_FUNCTION, arguments, idempotency_key)
+        if result_type is None:
+            return invocation
+        return evolve(invocation, context={**invocation.context, "check": check_for(result_type)})
 
     def _checked_secrets(self, leeway: float, session: Any) -> CallSettings:
         """Return the settings of the calls of ``client_secrets``, or raise what is wrong with its arguments.
@@ -571,17 +584,42 @@ class NavaiBackendClient(_Client[Transport]):
         settings = self._settings_of(timeout, options, alone=True)
         return self._run(self._calls.list_functions(max_age), settings)
 
+    @overload
     def execute_function(
         self,
         function_name: str,
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
+        result_type: type[T],
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
+    ) -> T: ...
+
+    @overload
+    def execute_function(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        result_type: Any = None,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
+    ) -> Any: ...
+
+    def execute_function(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        result_type: Any = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[CallOptions],
     ) -> Any:
         settings = self._settings_of(timeout, options, alone=True)
-        return self._run(self._calls.execute(function_name, payload, idempotency_key), settings)
+        return self._run(self._execute(function_name, payload, idempotency_key, result_type), settings)
 
     def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
@@ -693,17 +731,42 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         settings = self._settings_of(timeout, options, alone=True)
         return await self._run(self._calls.list_functions(max_age), settings)
 
+    @overload
     async def execute_function(
         self,
         function_name: str,
         payload: Any = None,
         *,
         idempotency_key: str | None = None,
+        result_type: type[T],
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
+    ) -> T: ...
+
+    @overload
+    async def execute_function(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        result_type: Any = None,
+        timeout: Timeout = USE_CLIENT_DEFAULT,
+        **options: Unpack[CallOptions],
+    ) -> Any: ...
+
+    async def execute_function(
+        self,
+        function_name: str,
+        payload: Any = None,
+        *,
+        idempotency_key: str | None = None,
+        result_type: Any = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[CallOptions],
     ) -> Any:
         settings = self._settings_of(timeout, options, alone=True)
-        return await self._run(self._calls.execute(function_name, payload, idempotency_key), settings)
+        return await self._run(self._execute(function_name, payload, idempotency_key, result_type), settings)
 
     async def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]

@@ -26,6 +26,7 @@ CLIENTS: Final = (NavaiBackendClient, AsyncNavaiBackendClient)
 NOT_SENT: Final = {
     "idempotency_key",
     "max_age",
+    "result_type",
     "timeout",
     *CallOptions.__annotations__,
 }  # arguments of the call, and not of the request

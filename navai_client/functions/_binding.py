@@ -23,6 +23,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, SchemaError
 
 from navai_client._redaction import message_of
+from navai_client._validation import walk
 from navai_client.errors import NavaiConfigError
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._declaration import name_of
@@ -586,7 +587,7 @@ def _is_made(detail: Any, given: Any) -> bool:
     kind, made = detail["type"], detail["input"]
     if kind == "is_instance_of" or kind in _MADE_OF.get(type(made), ()):
         return True
-    _, sent = _walk(detail, given)
+    _, sent = walk(detail, given)
     return bool(kind.endswith("_type")) and (type(made) is not type(sent) or made != sent)
 
 
@@ -616,18 +617,5 @@ def _conforms(value: Any, schema: Any) -> bool:  # noqa: PLR0911 - one for each 
 
 
 def _path(detail: Any, value: Any) -> str:
-    names = [str(each)[:_MAX_NAME_CHARS] for each in _walk(detail, value)[0] if each != _OTHERS]
+    names = [str(each)[:_MAX_NAME_CHARS] for each in walk(detail, value)[0] if each != _OTHERS]
     return ".".join(names) or "arguments"
-
-
-def _walk(detail: Any, value: Any) -> tuple[list[Any], Any]:
-    """Return the path of a problem in *value*, without names for the members of unions, and its value."""
-    found: list[Any] = []
-    for each in detail["loc"]:
-        keys = value if isinstance(value, dict) else range(len(value) if isinstance(value, list) else 0)
-        if each in keys:
-            value = value[each]
-        elif detail["type"] != "missing" or each is not detail["loc"][-1]:
-            continue
-        found.append(each)
-    return found, value

@@ -8,6 +8,7 @@ says, with invalid bytes replaced and a byte order mark dropped; JSON is strict;
 import binascii
 import json
 import math
+from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn
@@ -95,15 +96,29 @@ def function_list(response: Response, known: FunctionList | None = None) -> Func
     )
 
 
-def function_result(response: Response, function_name: str, *, is_second: bool = False) -> Any:
-    """Read the response to the execution of *function_name*; *is_second* if that of an attempt was lost."""
+def function_result(
+    response: Response,
+    function_name: str,
+    *,
+    is_second: bool = False,
+    check: Callable[[Any, int], Any] | None = None,
+) -> Any:
+    """Read the response to the execution of *function_name*.
+
+    Args:
+        response: The response.
+        function_name: The function.
+        is_second: Whether the response to an earlier attempt was lost.
+        check: Returns the result as it is wanted, or raises if it is not valid.
+    """
     payload = _parse_success(response, function_name, is_second=is_second)
     if isinstance(payload, list):
         payload = {}
     if not isinstance(payload, dict):
         raise InvalidResponseError("Invalid backend function response.", status_code=response.status)
     if payload.get("ok") is True:
-        return payload.get("result")
+        result = payload.get("result")
+        return result if check is None else check(result, response.status)
     error, details = payload.get("error"), payload.get("details")
     message = next((text for text in (details, error) if isinstance(text, str)), "Backend function failed.")
     raise FunctionFailedError(

@@ -13,7 +13,6 @@ from navai_client.models import FunctionList
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import encode_json, type_name
 from navai_client.wire._operations import (
-    EXECUTE_FUNCTION,
     LIST_FUNCTIONS,
     OPERATIONS,
     Field,
@@ -176,11 +175,6 @@ class Invocations:
         latest = _KnownFunctions(functions, etag if etag and _ETAG.fullmatch(etag) else None, now)
         others = [each for each in self._known.items() if each[0] != headers.identity]
         self._known = dict([*others[1 - _MOST_IDENTITIES :], (headers.identity, latest)])
-
-    def execute(self, function_name: str, payload: Any, idempotency_key: str | None) -> Invocation[Any]:
-        """Return a call that executes a function, as ``prepare`` does."""
-        arguments = {"function_name": function_name, "payload": payload}
-        return self.prepare(EXECUTE_FUNCTION, arguments, idempotency_key)
 
     def prepare(
         self, operation: Operation[T], arguments: Mapping[str, Any], idempotency_key: Any = None

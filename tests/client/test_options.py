@@ -13,6 +13,7 @@ from navai_client import (
     NavaiConfigError,
     NavaiError,
     NavaiHTTPError,
+    NavaiPayloadError,
     NavaiStateError,
     NavaiTransportError,
     RetryPolicy,
@@ -155,6 +156,16 @@ class TestOptionsOfACall:
             call(client, operation, **options)
         assert self.KEY not in shown_by(caught.value)
         assert backend.requests == []
+
+    @pytest.mark.parametrize("arguments", [("f", {1: 2}), ("f", None, "key"), (" ",), ("f", {"a": {1}})])
+    def test_no_frame_has_a_key_when_an_argument_is_invalid(
+        self, clients: Clients, arguments: tuple[Any, ...]
+    ) -> None:
+        client = clients.make(Backend(answer({})), BASE)
+        options = {"idempotency_key": "a b"} if arguments[2:] else {}
+        with pytest.raises(NavaiPayloadError) as caught:
+            client.execute_function(*arguments[:2], headers={"X-Key": self.KEY}, **options)
+        assert self.KEY not in shown_by(caught.value)
 
     @pytest.mark.parametrize("operation", OPERATIONS)
     def test_a_key_among_the_headers_of_a_call_is_shown_nowhere(

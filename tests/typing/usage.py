@@ -4,6 +4,7 @@ Each ``type: ignore`` marks an error that a type checker reports; the check fail
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, assert_type
 
 import httpx
@@ -133,6 +134,23 @@ def values(secret: ClientSecret, functions: FunctionList, audio: SpeechAudio) ->
     functions.get("f").name  # type: ignore[union-attr]  # noqa: B018 - it may be None, which is the point
 
 
+@dataclass
+class Order:
+    """What a function returns."""
+
+    id: int
+
+
+async def results(client: NavaiBackendClient, other: AsyncNavaiBackendClient) -> None:
+    """Results of a type."""
+    assert_type(client.execute_function("f", result_type=Order), Order)
+    assert_type(client.execute_function("f", {}, result_type=list[Order], timeout=5), list[Order])
+    assert_type(client.execute_function("f", result_type=None), Any)
+    client.execute_function("f", result_type=Order | None)
+    assert_type(await other.execute_function("f", result_type=Order, headers={"X-A": "1"}), Order)
+    assert_type(client.with_raw_response.execute_function("f", result_type=Order), RawResponse[Order])
+
+
 async def responses(client: NavaiBackendClient, other: AsyncNavaiBackendClient) -> None:
     """Values with their responses."""
     raw = client.with_raw_response.list_functions(max_age=5, headers={"X-A": "1"})
@@ -145,7 +163,7 @@ async def responses(client: NavaiBackendClient, other: AsyncNavaiBackendClient) 
     secret = await other.with_raw_response.create_client_secret(voice="marin")
     assert_type(secret, RawResponse[ClientSecret])
     assert_type(await other.with_raw_response.synthesize_speech("Hello"), RawResponse[SpeechAudio])
-    client.with_raw_response.execute_function("f", retries=5)  # type: ignore[call-arg]
+    client.with_raw_response.execute_function("f", retries=5)  # type: ignore[call-overload]
 
 
 def errors(error: NavaiError) -> None:
@@ -206,11 +224,11 @@ def what_is_refused(client: NavaiBackendClient, other: AsyncNavaiBackendClient) 
     client.create_client_secret(modell="gpt-realtime")  # type: ignore[call-arg]
     client.create_client_secret(model=5)  # type: ignore[arg-type]
     client.base_url = "http://x"  # type: ignore[misc]
-    client.execute_function()  # type: ignore[call-arg]
-    client.execute_function(5)  # type: ignore[arg-type]
-    client.execute_function("f", {}, "key")  # type: ignore[call-arg]
-    client.execute_function("f", timeout="5")  # type: ignore[arg-type]
-    client.execute_function("f", retries=2)  # type: ignore[call-arg]
+    client.execute_function()  # type: ignore[call-overload]
+    client.execute_function(5)  # type: ignore[call-overload]
+    client.execute_function("f", {}, "key")  # type: ignore[call-overload]
+    client.execute_function("f", timeout="5")  # type: ignore[call-overload]
+    client.execute_function("f", retries=2)  # type: ignore[call-overload]
     client.list_functions(max_retries=None)  # type: ignore[arg-type]
     client.synthesize_speech("Hello", headers={"X-A": 1})  # type: ignore[dict-item]
     client.synthesize_speech("Hello", use_speaker_boost="yes")  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from navai_client import (
     OutcomeUnknownError,
 )
 from navai_client.wire._exchange import Exchange
-from navai_client.wire._operations import OPERATIONS, Paths
+from navai_client.wire._operations import EXECUTE_FUNCTION, OPERATIONS, Paths
 from navai_client.wire._requests import Invocation, Invocations
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders, Done, Response, Send, TransportFailure
@@ -247,7 +247,8 @@ SHARED = Response(200, {"navai-idempotency": "shared"}, b'{"ok": true, "result":
 
 
 def execution(backend: Invocations, headers: ClientHeaders = HEADERS) -> Exchange[Any]:
-    return exchange_of(backend.execute("f", None, "key"), policy(jitter=0.0), None, headers)
+    execution = backend.prepare(EXECUTE_FUNCTION, {"function_name": "f"}, "key")
+    return exchange_of(execution, policy(jitter=0.0), None, headers)
 
 
 def asks_again(backend: Invocations, now: float, headers: ClientHeaders = HEADERS) -> bool:
