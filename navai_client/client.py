@@ -254,8 +254,9 @@ class _Client(ABC, Generic[AnyTransport]):
     ) -> Any:
         """List the functions that the backend offers, as a sequence that also has ``warnings``.
 
-        A failing backend raises no exception: the list is empty, and its ``warnings`` say why. Tried again
-        after connection failures and after 408, 429, 502, 503 and 504.
+        A failing backend raises no exception: the list is empty, its ``warnings`` and the log say why, and
+        its ``raise_for_error()`` raises the reason. Tried again after connection failures and after 408, 429,
+        502, 503 and 504.
 
         Args:
             max_age: Seconds for which the last list may be returned again without a request. An older one is
@@ -497,11 +498,9 @@ def _carrying(invocation: Invocation[T], observation: Observation) -> Invocation
 
 
 def _log_attempt(exchange: Exchange[Any], outcome: str, seconds: float) -> None:
-    endpoint = exchange.invocation.endpoint
     _log.debug(
-        "%s %s: %s in %.1f ms, attempt %d, request id %s",
-        endpoint.method,
-        endpoint.url.partition("?")[0],
+        "%s: %s in %.1f ms, attempt %d, request id %s",
+        exchange.invocation.endpoint.shown,
         outcome,
         1000 * seconds,
         exchange.attempts,

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, TypeVar, overload
+from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from attrs import field, frozen
 
@@ -92,10 +92,12 @@ class FunctionList(Sequence[Any]):  # of functions: with Any, mypy accepts `"nam
         listed = client.list_functions()
         functions, warnings = listed.functions, listed.warnings
 
+    The list of a call that failed is empty; ``raise_for_error()`` raises the reason.
+
     Attributes:
         functions: The functions, in the backend's order.
-        warnings: The backend's warnings. If the call failed, there are no functions, and one warning says
-            why.
+        warnings: The backend's warnings. If the call failed, the first says so, and a second may say what to
+            do.
         error: The exception of a failed call, which ``list_functions`` does not raise, or None. It does not
             count in comparisons.
     """
@@ -136,6 +138,16 @@ class FunctionList(Sequence[Any]):  # of functions: with Any, mypy accepts `"nam
         if self.error is not None:
             parts.append(type(self.error).__name__)
         return f"<FunctionList: {'; '.join(parts)}>"
+
+    def raise_for_error(self) -> Self:
+        """Return the list itself, if the call did not fail.
+
+        Raises:
+            NavaiError: ``error``, if it failed.
+        """
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+        return self
 
     def get(self, name: str) -> BackendFunction | None:
         """Return the function called *name*, or None."""

@@ -1,6 +1,7 @@
 """The options of every command that calls a backend: where it is, and how to reach it."""
 
 import functools
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -140,8 +141,10 @@ class Connection:
         return dict(headers.plain)
 
     def client(self, **options: Any) -> NavaiBackendClient:
-        """Make a client, as ``make`` does."""
-        return self.make(NavaiBackendClient, **options)
+        """Make a client, as ``make`` does, for a command that says itself what fails."""
+        client = self.make(NavaiBackendClient, **options)
+        logging.getLogger("navai_client").addHandler(logging.NullHandler())  # nothing on standard error
+        return client
 
     def make(self, kind: type[Client], **options: Any) -> Client:
         """Make a client of a *kind*; *options* take precedence over the command line.

@@ -16,6 +16,7 @@ from navai_client.errors import (
     UnknownFunctionError,
 )
 
+_REDIRECTS = range(300, 400)
 _UNCERTAIN = "It may have been executed all the same: check before you try again."
 _NAMES_SHOWN = 10  # of the backend's functions, when none is close to the one asked for
 
@@ -81,6 +82,8 @@ def explain(error: NavaiError, *, acts: bool) -> Explanation:
 
 
 def _http(error: NavaiHTTPError) -> str:
+    if error.status_code in _REDIRECTS and "location" in error.headers:
+        return str(error).replace("base_url", "--url").replace("in headers", "in --header")
     text = error.error if isinstance(error.error, str) else str(error)
     if isinstance(error.details, str):
         text = f"{text.rstrip('.')}: {error.details}"

@@ -50,9 +50,7 @@ def functions(connection: Connection, *, as_json: bool, to: str | None, saved: s
     if to is not None:
         check_folder(to, "--save")
     with connection.client() as client, waiting("Listing the functions"):
-        listed = client.list_functions()
-    if listed.error is not None:
-        raise listed.error
+        listed = client.list_functions().raise_for_error()
     printed = {"functions": [attrs.asdict(each) for each in listed], "warnings": list(listed.warnings)}
     if to is not None and (status := save(to, f"{json.dumps(printed, indent=2)}\n".encode())):
         return status

@@ -36,7 +36,6 @@ _EXPIRES_SOON = 14  # days
 _SKEW = 30.0  # seconds; client secrets live for 10 to 7200
 _PORTS = {"http": 80, "https": 443}
 _PROXY_PORT = 80  # of a proxy whose URL has none, as in httpx
-_REDIRECTS = range(300, 400)
 
 _OTHER_SERVER = "Another server responds here: correct host, port or path."
 _NOT_RUNNING = "Is the backend running? `navai serve --demo` starts one."
@@ -235,15 +234,10 @@ def _backend(listed: FunctionList, outcome: Response | TransportFailure | None) 
             message = "the response is JSON, but has no list of functions"
             return Diagnosis("backend", "warn", message, "Is this a Navai backend?")
         return Diagnosis("backend", "ok", "a Navai backend")
-    if isinstance(outcome, Response):
-        if outcome.status in _REDIRECTS:
-            target = outcome.headers.get("location", "nowhere").partition("?")[0]
-            remedy = "Redirects are not followed: use the URL that it leads to."
-            return Diagnosis("backend", "fail", f"HTTP {outcome.status}, a redirect to {target}", remedy)
-        if isinstance(error, InvalidResponseError):
-            kind = outcome.headers.get("content-type", "no Content-Type")
-            message = f"HTTP {outcome.status} with {kind}, which is not a list of functions"
-            return Diagnosis("backend", "fail", message, _OTHER_SERVER)
+    if isinstance(outcome, Response) and isinstance(error, InvalidResponseError):
+        kind = outcome.headers.get("content-type", "no Content-Type")
+        message = f"HTTP {outcome.status} with {kind}, which is not a list of functions"
+        return Diagnosis("backend", "fail", message, _OTHER_SERVER)
     explanation = explain(error, acts=False)
     is_missing = isinstance(outcome, Response) and outcome.status == HTTPStatus.NOT_FOUND
     return Diagnosis(

@@ -270,6 +270,15 @@ def _failed(run: Run, error: BaseException) -> dict[str, Any]:
     return fields | {"may_have_executed": True}
 
 
+def unlisted(error: NavaiError) -> dict[str, Any]:
+    """Return the fields of the outcome of a call of a function that *error* kept from being listed."""
+    return {
+        "error": f"The backend cannot be reached, so its functions are not available. {_DID_NOT_RUN}",
+        "error_type": "unavailable",
+        "details": _details(error),
+    }
+
+
 def _no_result(kind: str, *, may_have_run: bool) -> dict[str, Any]:
     """Return the fields of the outcome of a call that has no result."""
     return {

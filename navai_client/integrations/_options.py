@@ -20,6 +20,7 @@ class ToolsetOptions(TypedDict, total=False):
     """The options of ``Toolset.load``.
 
     Attributes:
+        required: Whether loading raises if the backend's functions cannot be listed (False).
         functions: Python functions of this process, under their own names or the names of a mapping. They
             replace backend functions of the same name. Coroutine functions run in the event loop, others in
             threads.
@@ -43,6 +44,7 @@ class ToolsetOptions(TypedDict, total=False):
         after: Called with each call and its outcome, including calls that did not run.
     """
 
+    required: bool
     functions: Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]]
     routes: Iterable[NavaiRoute]
     navigate: Callable[[str], Any] | None
@@ -61,6 +63,7 @@ class ToolsetOptions(TypedDict, total=False):
 
 
 _DEFAULTS: Final[ToolsetOptions] = {
+    "required": False,
     "functions": (),
     "routes": (),
     "navigate": None,

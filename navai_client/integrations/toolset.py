@@ -14,9 +14,10 @@ import attrs
 from navai_client._threads import CallThreads, run_in_thread
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import checked_timeout
+from navai_client.errors import NavaiError
 from navai_client.instrumentation import tool_call
 from navai_client.integrations import _prompt
-from navai_client.integrations._calls import Calls, Run, awaited, call_after
+from navai_client.integrations._calls import Calls, Run, awaited, call_after, unlisted
 from navai_client.integrations._catalog import BUILT_IN, Catalog, Resolved, build_catalog, resolve
 from navai_client.integrations._local import local_functions
 from navai_client.integrations._options import (
@@ -33,6 +34,8 @@ __all__ = ["Toolset", "ToolsetOptions"]
 
 _GRACE: Final = 5.0  # seconds that close() waits for running calls, as the client waits for abandoned ones
 _NAMES_SHOWN: Final = 8  # by a repr, which a debugger shows on one line
+
+_UNLISTED: Final = FunctionList(error=NavaiError("The functions were not listed yet."))
 
 Client = NavaiBackendClient | AsyncNavaiBackendClient
 
@@ -53,7 +56,7 @@ class _Backend:
         method = self.client.list_functions
         listed: FunctionList = await (method() if self.client_is_async else run_in_thread(method))
         self.warnings = listed.warnings
-        if listed.error is None:
+        if listed.error is None or self.listed.error is not None:
             self.listed = listed
 
 
@@ -98,7 +101,8 @@ class Toolset:
         """List the backend's functions and make a toolset of them.
 
         Await it, or enter it: ``async with Toolset.load(client) as toolset``. A failing backend raises
-        nothing: the reason is in ``warnings``, and ``refresh()`` tries again.
+        nothing, unless its functions are *required*: the reason is in ``warnings``, a model that calls one is
+        told that the backend cannot be reached, and ``refresh()`` tries again.
 
         Args:
             client: The backend's client, of either kind.
@@ -106,8 +110,9 @@ class Toolset:
 
         Raises:
             NavaiConfigError: If an option cannot work.
+            NavaiError: If the functions are required and cannot be listed.
         """
-        return LoadingToolset(cls(client, FunctionList(), **options))
+        return LoadingToolset(cls(client, _UNLISTED, **options))
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -210,8 +215,11 @@ class Toolset:
             max_result_chars=options["max_result_chars"],
             show_details=options["show_details"],
         )
-        if found.refusal is not None:
-            outcome = attrs.evolve(blank, **found.refusal)
+        if (refusal := found.refusal) is not None:
+            error = self._backend.listed.error
+            if error is not None and refusal["error_type"] == "unknown_function":
+                refusal = {**refusal, **unlisted(error)}
+            outcome = attrs.evolve(blank, **refusal)
             await call_after(options, call, outcome)
             return outcome
         if limit is None:
@@ -219,6 +227,11 @@ class Toolset:
         run = Run(call, blank, partial(self._work, found), limit, session, options)
         with tool_call(call_id):  # for the client's instrumentation
             return await self._backend.calls.run(run)
+
+    async def _load(self) -> None:
+        await self._backend.refresh()
+        if self._options["required"]:
+            self._backend.listed.raise_for_error()
 
     async def refresh(self) -> ToolsetChanges:
         """List the backend's functions again and return what changed.
@@ -280,7 +293,7 @@ class LoadingToolset:
         return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Toolset:
-        await self._toolset.refresh()
+        await self._toolset._load()  # noqa: SLF001 - made for it
         return self._toolset
 
     async def __aexit__(self, *_: object) -> None:

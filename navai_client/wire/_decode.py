@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from navai_client._redaction import LONGEST_ERROR
 from navai_client.errors import (
@@ -23,7 +23,7 @@ from navai_client.errors import (
     UnknownFunctionError,
 )
 from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
-from navai_client.wire._values import UNPARSED, Response
+from navai_client.wire._values import UNPARSED, Endpoint, Response
 
 UNREADABLE_FUNCTION_LIST: Final = "[navai] Failed to parse backend functions response."
 
@@ -267,6 +267,36 @@ def _shortened(message: str) -> str:
         return message
     end = f"... [cut; it has {len(message):,} characters]"
     return message[: LONGEST_ERROR - len(end)] + end
+
+
+def redirect_message(status: int, location: str, endpoint: Endpoint, path_option: str) -> str:
+    """Return the message of an error for a redirect to *location*, with what to do about it.
+
+    Args:
+        status: The status of the response.
+        location: Its header ``Location``.
+        endpoint: Where the request was sent.
+        path_option: The option of the client that sets the endpoint's path.
+    """
+    start = f"HTTP {status}: the redirect to {_without_secrets(location)} was not followed"
+    return _shortened(f"{start}; {_redirect_advice(location, endpoint, path_option)}")
+
+
+def _redirect_advice(location: str, endpoint: Endpoint, path_option: str) -> str:
+    path = endpoint.path.partition("?")[0]
+    base_url = endpoint.url.removesuffix(endpoint.path)
+    try:
+        target = _without_secrets(urljoin(endpoint.url, location))
+    except ValueError:
+        target = ""
+    stem = path.rstrip("/")
+    new_base = target.rstrip("/").removesuffix(stem)
+    new_path = target[len(new_base) :]
+    changes = [f'base_url="{new_base}"'] if new_base != base_url else []
+    changes += [f'{path_option}="{new_path}"'] if new_path != path else []
+    if stem and new_path.rstrip("/") == stem and new_base.startswith(("http://", "https://")) and changes:
+        return f"if it is right, set {' and '.join(changes)}."
+    return "it leads to another page, such as a login: check the credentials in headers, and base_url."
 
 
 def _without_secrets(location: str) -> str:

@@ -20,13 +20,14 @@ from navai_client.errors import (
     NavaiTimeoutError,
     NavaiTransportError,
 )
-from navai_client.wire._decode import hint, says_may_have_executed, why_foreign
+from navai_client.wire._decode import hint, redirect_message, says_may_have_executed, why_foreign
 from navai_client.wire._requests import Invocation
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders, Done, Request, Response, Send, TransportFailure
 
 T = TypeVar("T")
 
+_LONGEST_LINE: Final = 1000  # characters of an error in the log, which the page of a gateway would fill
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,255}")  # one that a log line can show
 
 
@@ -215,6 +216,8 @@ class Exchange(Generic[T]):
             self._describe(error, outcome)
             if recover is None:
                 raise
+            reason = Redactor(self._secrets).text(" ".join(str(error).split()), _LONGEST_LINE)
+            self._warn(f"{self.invocation.operation.name}: {reason} ({'. '.join(error.__notes__)})")
             return Done(recover(error))
         if self.invocation.remember is not None:
             self.invocation.remember(value, outcome, now, self._headers)
@@ -247,8 +250,7 @@ class Exchange(Generic[T]):
         return failure if message == failure.message else evolve(failure, message=message, cause=None)
 
     def _error(self, failure: TransportFailure) -> NavaiTransportError:
-        endpoint = self._request.endpoint
-        where = f"{endpoint.method} {endpoint.url.partition('?')[0]}"
+        where = self._request.endpoint.shown
         what = failure.message.rstrip(".")
         if failure.timed_out:
             limit = "in time" if self._timeout is None else f"within {self._timeout:g} s"
@@ -263,17 +265,20 @@ class Exchange(Generic[T]):
     @property
     def answered_id(self) -> str:
         """The ``X-Request-ID`` of the last response, or the one that was sent."""
-        theirs = self.headers.get("x-request-id", "")
+        theirs = self.headers.get("x-request-id", "") if self._foreign is None else ""
         return theirs if _REQUEST_ID.fullmatch(theirs) else self.request_id
 
     def _describe(self, error: NavaiError, outcome: Response | TransportFailure) -> None:
         """Give *error* what an operator needs to find the call in the logs of backend and gateways."""
         error.request_id = self.answered_id
+        endpoint, path_option = self._request.endpoint, self.invocation.operation.path_option
         if isinstance(outcome, Response) and isinstance(error, NavaiHTTPError):
             error.headers = Headers(self.headers)
             error.retry_after = self.policy.retry_after(outcome)
-        endpoint, function_name = self._request.endpoint, self.invocation.context.get("function_name")
-        where = f"{endpoint.method} {endpoint.url.partition('?')[0]}"
+            location = self.headers.get("location")
+            if location and 300 <= outcome.status <= 399:  # noqa: PLR2004 - RFC 9110, section 15.4
+                error.args = (redirect_message(outcome.status, location, endpoint, path_option),)
+        where, function_name = endpoint.shown, self.invocation.context.get("function_name")
         if function_name is not None:
             where += f" ({function_name!r})"
         status = "no response" if self.status is None else f"HTTP {self.status}"
@@ -283,7 +288,7 @@ class Exchange(Generic[T]):
             request_id += f" (sent: {self.request_id})"
         error.add_note(f"{where}: {status}, {attempts}, {request_id}")
         if isinstance(outcome, Response) and (looks := hint(outcome)) is not None:
-            error.add_note(f"{looks} Check base_url and {self.invocation.operation.path_option}.")
+            error.add_note(f"{looks} Check base_url and {path_option}.")
 
 
 def _says_may_have_executed(outcome: Response | TransportFailure) -> bool:

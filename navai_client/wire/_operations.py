@@ -115,8 +115,11 @@ def _list_of_nothing(error: NavaiError) -> FunctionList:
         warning = str(error)
     else:
         warning = f"[navai] Failed to load backend functions: {error}"
+    warnings: tuple[str, ...] = (warning,)
+    if isinstance(error, NavaiHTTPError) and error.headers.get("location"):
+        warnings = (warning, f"[navai] {error}")  # what to do about a redirect
     # Without its frames: the list may be kept, and the frames hold the whole exchange.
-    return FunctionList(warnings=(warning,), error=error.with_traceback(None))
+    return FunctionList(warnings=warnings, error=error.with_traceback(None))
 
 
 def _redacted_list(functions: FunctionList, redact: Redact) -> FunctionList:

@@ -120,7 +120,7 @@ class Invocations:
 
     def __init__(self, base_url: str, paths: Paths, new_key: Callable[[], str]) -> None:
         self._endpoints = {
-            operation.name: Endpoint(operation.method, join_url(base_url, paths.path_of(operation)))
+            operation.name: _endpoint(operation, base_url, paths.path_of(operation))
             for operation in OPERATIONS
         }
         self._base_url = base_url
@@ -211,6 +211,10 @@ class Invocations:
                 f"idempotency_key must be 1 to 255 printable ASCII characters, no blanks; it is {given!r}."
             )
         return given
+
+
+def _endpoint(operation: Operation[Any], base_url: str, path: str) -> Endpoint:
+    return Endpoint(operation.method, join_url(base_url, path), path)
 
 
 def _secrets_in(operation: Operation[Any], given: Mapping[str, Any]) -> tuple[str, ...]:

@@ -25,10 +25,17 @@ class Endpoint:
     Attributes:
         method: The HTTP method.
         url: The absolute URL. Its query can be secret.
+        path: The end of the URL, which the path option of its operation sets; the rest is the base URL.
     """
 
     method: str
     url: str = field(repr=lambda url: repr(url.partition("?")[0]))
+    path: str = field(default="", repr=False)
+
+    @property
+    def shown(self) -> str:
+        """The method and the URL without its query."""
+        return f"{self.method} {self.url.partition('?')[0]}"
 
 
 @frozen(eq=False)

@@ -275,8 +275,9 @@ def test_a_server_that_is_not_a_navai_backend_is_found(  # noqa: PLR0917 - a cas
 def test_a_redirect_is_found_with_its_target(look: Look, reply: Callable[..., FaultServer]) -> None:
     server = reply("", "Location: https://there/?a=1", status="307 Temporary Redirect")
     found = look("--url", server.url)["backend"]
-    assert found["message"] == "HTTP 307, a redirect to https://there/"
-    assert found["remedy"] == "Redirects are not followed: use the URL that it leads to."
+    assert found["message"].startswith("HTTP 307: the redirect to https://there/ was not followed; ")
+    assert found["message"].endswith("check the credentials in --header, and --url.")
+    assert found["remedy"] is None
 
 
 def test_json_that_has_no_list_is_warned_of(look: Look, reply: Callable[..., FaultServer]) -> None:

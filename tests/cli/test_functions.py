@@ -192,3 +192,11 @@ def test_a_list_that_cannot_be_saved_is_a_failure(navai: Navai, demo_server: str
     (tmp_path / "folder").mkdir()
     assert navai("functions", "--save", str(tmp_path / "no/f.json"), "--url", demo_server).status == 2
     assert navai("functions", "--save", str(tmp_path / "folder"), "--url", demo_server).status == 1
+
+
+@pytest.mark.parametrize("arguments", [["functions"], ["call", "f", "-p", "a=1"]], ids=["functions", "call"])
+def test_a_list_that_fails_is_one_line(command: Navai, arguments: list[str]) -> None:
+    with closed_port() as port:
+        result = command(*arguments, "--url", f"http://127.0.0.1:{port}")
+    (line,) = result.err.splitlines()
+    assert line.startswith(f"navai {arguments[0]}: No response from GET http://127.0.0.1:{port}/")

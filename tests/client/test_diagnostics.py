@@ -1,5 +1,6 @@
 """What an operator finds a call by: request ids, the facts on errors, their notes, and the log."""
 
+import contextlib
 import copy
 import logging
 import os
@@ -23,7 +24,7 @@ from navai_client import (
 )
 from tests.backends import BASE, OPERATIONS, RAISING, Backend, Clients, answer, call
 from tests.clients import THROUGH, make_client
-from tests.faults.server import OK, FaultServer, Peer, answer as reply
+from tests.faults.server import OK, FaultServer, Peer, answer as reply, closed_port
 
 EXECUTE = f"{BASE}/navai/functions/execute"
 PAGE = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -283,6 +284,67 @@ class TestTheLog:
         caplog.set_level(logging.INFO, "navai_client")
         clients.make(Backend(answer({"ok": True, "result": 1})), BASE).execute_function("get_weather")
         assert not caplog.records
+
+
+class TestAFailedList:
+    """A list that fails raises nothing: the log says so, and ``raise_for_error`` raises."""
+
+    @pytest.mark.parametrize(
+        ("response", "reason"),
+        [
+            (answer({"error": "Missing or wrong access token."}, 401), '{"error": "Missing or wrong'),
+            (answer(b"", 404), "HTTP 404"),
+            (answer(PAGE.replace(b"><", b">\r\n\t<") + b"x" * 3_000_000, 502), "<!DOCTYPE html> <html>"),
+            (answer(b"not JSON"), "[navai] Failed to parse backend functions response."),
+            (httpx.ReadError("reset"), "No response from"),
+            (answer(b"", 308, {"Location": "/navai/functions/"}), "HTTP 308: the redirect to"),
+        ],
+        ids=["refused", "not found", "page", "not JSON", "reset", "redirect"],
+    )
+    def test_it_is_one_warning_with_the_url(
+        self, kind: str, response: Any, reason: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with contextlib.closing(Clients(kind)) as clients:
+            listed = clients.make(Backend(response), BASE).list_functions()
+        (record,) = (each for each in caplog.records if each.levelno >= logging.WARNING)
+        assert (record.name, record.levelname) == ("navai_client", "WARNING")
+        line = record.getMessage()
+        assert line.startswith(f"list_functions: {reason}")
+        assert f"GET {BASE}/navai/functions: " in line
+        assert f"request id {listed.error.request_id}" in line
+        assert "\n" not in line
+        assert len(line) < 2000
+
+    @pytest.mark.parametrize("through", THROUGH)
+    def test_a_closed_port_is_not_silent(
+        self, kind: str, through: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with closed_port() as port, make_client(kind, f"http://127.0.0.1:{port}", through=through) as client:
+            assert list(client.list_functions()) == []
+        (record,) = caplog.records
+        assert f"GET http://127.0.0.1:{port}/navai/functions" in record.getMessage()
+
+    def test_a_secret_is_not_logged(self, clients: Clients, caplog: pytest.LogCaptureFixture) -> None:
+        headers = {"Authorization": "Bearer a-secret-of-ours"}
+        refusal = answer({"error": "Wrong: a-secret-of-ours, or sk-0123456789abcdef"}, 401)
+        clients.make(Backend(refusal), BASE, headers=headers).list_functions()
+        assert "Wrong: ***, or ***" in caplog.text
+        assert "a-secret-of-ours" not in caplog.text
+
+    def test_a_list_that_is_fine_is_not_logged(
+        self, clients: Clients, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = clients.make(Backend(answer({"items": [{"name": "f"}], "warnings": ["odd"]})), BASE)
+        assert client.list_functions().raise_for_error()["f"].name == "f"
+        assert not caplog.records
+
+    def test_raise_for_error_raises_the_reason(self, clients: Clients) -> None:
+        listed = clients.make(Backend(answer({"error": "no"}, 401)), BASE).list_functions()
+        for _ in range(2):
+            with pytest.raises(NavaiHTTPError, match="no") as caught:
+                listed.raise_for_error()
+            assert caught.value is listed.error
+            assert len(traceback.extract_tb(caught.value.__traceback__)) == 2
 
 
 class TestTheLogOfAProgram:

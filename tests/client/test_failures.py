@@ -15,6 +15,7 @@ from navai_client import (
 )
 from navai_client.wire._operations import OPERATIONS
 from tests.backends import BASE, RAISING, Backend, Clients, answer, call
+from tests.clients import Client
 
 
 class TestErrors:
@@ -170,6 +171,15 @@ class TestErrors:
         assert isinstance(caught.value.__cause__, httpx.ReadError)
 
 
+def told(client: Client, operation: str) -> str:
+    """Return what a failing *operation* says: its message, or the last warning of the list."""
+    if operation == "list_functions":
+        return str(client.list_functions().warnings[-1])
+    with pytest.raises(NavaiHTTPError) as caught:
+        call(client, operation)
+    return str(caught.value)
+
+
 class TestRedirects:
     """Redirects, which are not followed."""
 
@@ -184,7 +194,7 @@ class TestRedirects:
             call(clients.make(backend, BASE), operation)
         assert str(caught.value) == (
             f"HTTP {status}: the redirect to https://other.example:8443/api/x was not followed; "
-            "if it is right, use it as the base URL."
+            "it leads to another page, such as a login: check the credentials in headers, and base_url."
         )
         assert (caught.value.status_code, caught.value.error) == (status, "moved")
         assert len(backend.requests) == 1
@@ -207,9 +217,80 @@ class TestRedirects:
             client.execute_function("f")
         assert f"the redirect to {named} was not" in str(caught.value)
 
-    def test_a_list_warns_of_the_status(self, clients: Clients) -> None:
-        client = clients.make(Backend(answer(b"", 301, {"Location": "/x"})), BASE)
-        assert client.list_functions().warnings == ("[navai] Failed to load backend functions (301).",)
+    @pytest.mark.parametrize("operation", [each.name for each in OPERATIONS])
+    @pytest.mark.parametrize(
+        ("base_url", "option", "location", "changes"),
+        [
+            # A slash more or less: the option of the path.
+            (f"{BASE}", "/x/run", "/x/run/", {"path": "/x/run/"}),
+            (f"{BASE}", "/x/run", f"{BASE}/x/run/?id=s3cret", {"path": "/x/run/"}),
+            (f"{BASE}", "/x/run/", "../run", {"path": "/x/run"}),
+            (f"{BASE}/v1", "/x/run", "/v1/x/run/", {"path": "/x/run/"}),
+            (f"{BASE}/v1", "/x/run?id=s3cret", "/v1/x/run/", {"path": "/x/run/"}),
+            # Another host, scheme, port or prefix: the base URL.
+            (f"{BASE}", "/x/run", "https://new.example/x/run", {"base": "https://new.example"}),
+            (f"{BASE}", "/x/run", "//new.example/v2/x/run", {"base": "https://new.example/v2"}),
+            (f"{BASE}", "/x/run", "https://u:s3cret@new.example/x/run", {"base": "https://new.example"}),
+            ("http://backend.example", "/x/run", f"{BASE}/x/run", {"base": BASE}),
+            (f"{BASE}", "/x/run", f"{BASE}:8443/x/run", {"base": f"{BASE}:8443"}),
+            (f"{BASE}/v1", "/x/run", "/v2/x/run", {"base": f"{BASE}/v2"}),
+            # Both.
+            (f"{BASE}", "/x/run", "//new.example/x/run/", {"base": "https://new.example", "path": "/x/run/"}),
+        ],
+    )
+    def test_what_to_set_follows_from_the_target(  # noqa: PLR0917 - a row of the table
+        self,
+        clients: Clients,
+        operation: str,
+        base_url: str,
+        option: str,
+        location: str,
+        changes: dict[str, str],
+    ) -> None:
+        (path_option,) = (each.path_option for each in OPERATIONS if each.name == operation)
+        names = {"base": "base_url", "path": path_option}
+        expected = " and ".join(f'{names[name]}="{value}"' for name, value in changes.items())
+        redirect = answer(b"", 308, {"Location": location})
+        client = clients.make(Backend(redirect), base_url, **{path_option: option})
+        shown = told(client, operation)
+        assert shown.endswith(f" was not followed; if it is right, set {expected}.")
+        assert "s3cret" not in shown
+        # And so it is: what was said leads to the target.
+        backend = Backend(answer(b"", 418))
+        settings = {path_option: changes.get("path", option)}
+        told(clients.make(backend, changes.get("base", base_url), **settings), operation)
+        target = httpx.URL(f"{base_url}{option}").join(location)
+        assert (backend.request.url.host, backend.request.url.path) == (target.host, target.path)
+        assert (backend.request.url.scheme, backend.request.url.port) == (target.scheme, target.port)
+
+    @pytest.mark.parametrize("operation", [each.name for each in OPERATIONS])
+    @pytest.mark.parametrize(
+        "location",
+        [
+            "/login?next=/x",
+            "https://sso.example/authorize",
+            "https://sso.example",
+            "",
+            "?again",
+            "/",
+            "javascript:x",
+        ],
+    )
+    def test_a_target_elsewhere_may_be_a_login(self, clients: Clients, operation: str, location: str) -> None:
+        shown = told(clients.make(Backend(answer(b"", 302, {"Location": location or "#"})), BASE), operation)
+        assert shown.endswith(
+            " was not followed; it leads to another page, such as a login: check the credentials in headers, "
+            "and base_url."
+        )
+
+    def test_a_list_warns_of_the_status_and_says_what_to_set(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer(b"", 301, {"Location": "/navai/functions/"})), BASE)
+        status, advice = client.list_functions().warnings
+        assert status == "[navai] Failed to load backend functions (301)."
+        assert advice == (
+            "[navai] HTTP 301: the redirect to /navai/functions/ was not followed; "
+            'if it is right, set functions_list_path="/navai/functions/".'
+        )
 
     def test_a_redirect_without_a_target_is_an_ordinary_http_error(self, clients: Clients) -> None:
         client = clients.make(Backend(answer(b"", 302)), BASE)

@@ -31,6 +31,7 @@ from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from navai_client.testing import FakeBackend
+from tests.faults.server import closed_port
 from tests.integrations.loop import in_a_loop
 
 ROUTES = [NavaiRoute(name="Café", path="/cafe", synonyms=["bar"])]
@@ -800,6 +801,48 @@ class TestRefreshing:
             client.listed = FunctionList(warnings=("[navai] Failed to load src/functions/a.py: gone",))
             assert (await toolset.refresh()).removed == ("a",)
             assert toolset.function_lines == ["- none"]
+
+    @pytest.mark.parametrize("name", ["get_weather", "execute_app_function"])
+    @in_a_loop
+    async def test_a_model_is_told_that_the_backend_cannot_be_reached(self, name: str) -> None:
+        with closed_port() as port:
+            client = AsyncNavaiBackendClient(f"http://127.0.0.1:{port}", max_retries=0)
+            async with client, Toolset.load(client, functions=[local_time]) as toolset:
+                outcome = await toolset.call(name, {"function_name": "get_weather", "payload": None})
+                assert outcome.error == (
+                    "The backend cannot be reached, so its functions are not available. It was not executed."
+                )
+                assert (outcome.error_type, outcome.may_have_executed) == ("unavailable", False)
+                assert outcome.available_functions == ("local_time",)
+                assert "No response from GET " in (outcome.details or "")
+                assert (await toolset.call("local_time")).result == "noon in utc"
+                specialist = toolset.derive("Food")
+                assert (await specialist.call("order")).error_type == "unavailable"
+
+    @in_a_loop
+    async def test_a_backend_that_comes_back_is_no_longer_unavailable(self) -> None:
+        client = Scripted(a=1)
+        listed, client.listed = client.listed, FunctionList(error=NavaiHTTPError("no", status_code=503))
+        async with await load(client) as toolset:
+            assert (await toolset.call("a")).error_type == "unavailable"
+            client.listed = listed
+            assert (await toolset.refresh()).added == ("a",)
+            assert (await toolset.call("a")).ok
+            assert (await toolset.call("b")).error == "Unknown or disallowed function."
+            client.listed = FunctionList(error=NavaiHTTPError("no", status_code=503))
+            await toolset.refresh()
+            assert (await toolset.call("b")).error_type == "unknown_function"
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    @in_a_loop
+    async def test_required_functions_that_cannot_be_listed_are_an_error(self, kind: str) -> None:
+        with backend_with_functions() as backend:
+            backend.fail_next(401, error="Wrong token.", operation="list_functions")
+            client = client_of(kind, backend)
+            with pytest.raises(NavaiHTTPError, match=r"Wrong token\."):
+                await Toolset.load(client, required=True)
+            async with Toolset.load(client, required=True) as toolset:
+                assert (await toolset.call("get_weather", {"location": "Oslo"})).ok
 
     @in_a_loop
     async def test_warnings_include_those_of_derived_toolsets(self) -> None:
