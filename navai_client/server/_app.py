@@ -29,6 +29,7 @@ from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics
 from navai_client.server._routes import Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
+from navai_client.server._tracing import Tracing
 from navai_client.server._upstream import UpstreamServices
 
 Scope = MutableMapping[str, Any]
@@ -132,6 +133,7 @@ class NavaiBackend:
         if self.settings.inspector:
             shown = (self.settings.functions_list_path, self.settings.functions_execute_path)
             self.recent_calls = RecentCalls(redactor, shown)
+        self._tracing = Tracing() if self.settings.tracing else None
         self.metrics: Metrics | None = None
         if self.settings.metrics:
             self.metrics = Metrics(threads, lambda: self.invoker.running)
@@ -262,11 +264,23 @@ class NavaiBackend:
         if scope["type"] != "http":
             await self._serve_other(scope["type"], receive, send)
             return
-        began = time.perf_counter()
         headers = dict(scope["headers"])
         request = BackendRequest(
             scope["method"], self._path_of(scope), headers, self._request_id(headers), scope
         )
+        if self._tracing is None:
+            await self._serve(request, receive, send)
+            return
+        end_span = self._tracing.begin(request, self._route_of(request))
+        response = None
+        try:
+            response = await self._serve(request, receive, send)
+        finally:
+            end_span(response)
+
+    async def _serve(self, request: BackendRequest, receive: Receive, send: Send) -> BackendResponse:
+        """Respond to *request*, record the response, and return it."""
+        began = time.perf_counter()
         body = b""
         try:
             response = await self.router.refuse(request)
@@ -289,10 +303,14 @@ class NavaiBackend:
         if self.access_log is not None:
             self.access_log.write(self._loggable(request), response, time.perf_counter() - began)
         if self.metrics is not None:
-            route = request.path if self.router.serves(request.path) else None
-            self.metrics.responded(request, response, route, time.perf_counter() - began)
+            self.metrics.responded(request, response, self._route_of(request), time.perf_counter() - began)
         if self.recent_calls is not None:
             self.recent_calls.record(request, body, response, time.perf_counter() - began)
+        return response
+
+    def _route_of(self, request: BackendRequest) -> str | None:
+        """Return the path of *request* if it is a route: other paths may contain anything."""
+        return request.path if self.router.serves(request.path) else None
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:

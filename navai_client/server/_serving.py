@@ -19,7 +19,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from navai_client._redaction import RedactingFormatter
-from navai_client.server._access_log import AccessLines
+from navai_client.server._access_log import AccessLines, JsonFormatter
 from navai_client.server._app import NavaiBackend
 from navai_client.server._connections import Connection, Connections
 from navai_client.server._hosts import LOOPBACK_HOSTS
@@ -123,16 +123,19 @@ def make_backend(
     options: Mapping[str, Any] | None = None,
 ) -> NavaiBackend:
     """Make the backend that one process serves, with its log on standard error."""
+    as_json = process.log_format == "json"
     if process.reload and ServerSettings.from_env(**settings).inspector is None:
         settings = {**settings, "inspector": True}
     backend = NavaiBackend(
         BackendOptions.from_env(**(options or {})),
         demo=process.demo,
-        access_log=AccessLines(sys.stderr) if process.access_log else None,
+        access_log=AccessLines(sys.stderr, as_json=as_json) if process.access_log else None,
         **settings,
     )
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RedactingFormatter(logging.Formatter(_LOG_FORMAT), backend.log_redactor))
+    form = logging.Formatter("%(message)s" if as_json else _LOG_FORMAT)
+    masked = RedactingFormatter(form, backend.log_redactor)
+    handler.setFormatter(JsonFormatter(masked) if as_json else masked)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     root = str(Path(backend.settings.functions_base_dir or ".").resolve())
     if root not in sys.path:

@@ -120,6 +120,11 @@ def _check_host(_: object, attribute: "attrs.Attribute[str]", host: str) -> None
         _refuse(attribute, "an address, such as 127.0.0.1, ::1, 0.0.0.0 or ::", host)
 
 
+def _check_log_format(_: object, attribute: "attrs.Attribute[str]", name: str) -> None:
+    if name not in ("text", "json"):
+        _refuse(attribute, "text or json", name)
+
+
 def _root_path(path: str) -> str:
     segments = trim(path).strip("/")
     return f"/{segments}" if segments else ""
@@ -484,6 +489,9 @@ class ServerSettings(Paths, _FromEnvironment):
         of=f"signature algorithms, of {', '.join(JWT_ALGORITHMS)}",
     )
 
+    tracing: bool = _switch(
+        "Make an OpenTelemetry span for each request, which continues the client's trace.", default=False
+    )
     metrics: bool = _switch(
         "Serve metrics for Prometheus at /metrics, to those who may call the backend.", default=False
     )
@@ -537,6 +545,7 @@ class BackendKeywords(SettingsKeywords, total=False):
     jwt_issuer: str | None
     jwt_audience: str | None
     jwt_algorithms: Sequence[str]
+    tracing: bool
     metrics: bool
     metrics_token: str | None
 
@@ -706,6 +715,12 @@ class ProcessSettings(_FromEnvironment):
         default=False,
     )
     access_log: bool = _switch("Write a log line for each response.", default=True)
+    log_format: str = _setting(
+        "The form of the log on standard error: text, or json with one object in each line.",
+        default="text",
+        parse=str.lower,
+        validator=_check_log_format,
+    )
     drain_delay: int = _count(
         "Seconds that a server goes on accepting after SIGTERM, while /ready fails; a second one ends them.",
         default=2,

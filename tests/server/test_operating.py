@@ -1,7 +1,8 @@
-"""What a server tells those who run it: whether it is ready, and its metrics."""
+"""What a server tells those who run it: whether it is ready, its metrics, and its log as JSON."""
 
 import asyncio
 import contextlib
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import pytest
 
 from navai_client.server import BackendError, NavaiBackend, UpstreamError
 from navai_client.server._errors import UpstreamTimeoutError
-from tests.serving import Serve, Served, serving_app
+from tests.serving import Serve, Served, Start, serving_app
 
 EXECUTE: Final = "/navai/functions/execute"
 SECRET: Final = "/navai/realtime/client-secret"
@@ -262,3 +263,48 @@ def pids_of(server: Served, number: int) -> set[int]:
     while len(found) < number:
         found.add(execute(server.url, "good").json()["result"])
     return found
+
+
+class TestJsonLog:
+    """``NAVAI_LOG_FORMAT=json``."""
+
+    def test_every_line_is_an_object_without_secrets(self, serve: Serve, write: Any) -> None:
+        text = FUNCTIONS + "\n\ndef leaks():\n    raise LookupError('key-of-the-owner\\nsecond line')\n"
+        write("src/ai/functions-modules/works.py", text)
+        server = serve(
+            NAVAI_LOG_FORMAT="JSON",
+            NAVAI_ACCESS_TOKENS="till=token-of-the-till",
+            OPENAI_API_KEY="key-of-the-owner",
+        )
+        headers = {"authorization": "Bearer token-of-the-till", "x-request-id": "id-1"}
+        for name in ("good", "leaks"):
+            body = {"function_name": name, "payload": None}
+            httpx.post(server.url + EXECUTE, json=body, headers=headers, timeout=20)
+        get(f"{server.url}/no%0aroute%22%1b")
+        log = server.stop()
+        lines = [json.loads(line) for line in log.splitlines()]
+        for line in lines:
+            assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", line["time"])
+            assert line["level"] in {"INFO", "WARNING", "ERROR"}
+        first, second, third = (line for line in lines if line["logger"].endswith("access"))
+        assert first["duration_ms"] >= 0
+        assert {name: first[name] for name in ("request_id", "principal", "function", "status", "path")} == {
+            "request_id": "id-1",
+            "principal": "till",
+            "function": "good",
+            "status": 200,
+            "path": EXECUTE,
+        }
+        assert second["function"] == "leaks"
+        assert third["path"] == '/no\nroute"\x1b'
+        assert third["principal"] is None
+        (failed,) = (line for line in lines if line["level"] == "ERROR")
+        assert "Traceback" in failed["message"]
+        assert "LookupError: ***\nsecond line" in failed["message"]
+        assert "key-of-the-owner" not in log
+        assert "token-of-the-till" not in log
+
+    def test_another_form_stops_the_start(self, start: Start) -> None:
+        status, said = start(NAVAI_LOG_FORMAT="xml")
+        assert status == 2
+        assert "NAVAI_LOG_FORMAT" in said
