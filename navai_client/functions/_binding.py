@@ -437,6 +437,9 @@ class Binding:
         return positional, keywords
 
 
+_Bound = tuple[Sequence[Any], Mapping[str, Any]]
+
+
 class Target:
     """How a registered function is called: as a function, a bound method or another callable.
 
@@ -455,6 +458,14 @@ class Target:
         self.takes_context: bool = self.binding.takes_context
         self.warnings: list[str] = self.binding.warnings
         self.obstacle: str | None = self.binding.obstacle
+
+    @property
+    def is_importable(self) -> bool:
+        """Whether other processes can import what is called: it is not defined inside a function."""
+        call = self._call
+        while isinstance(call, functools.partial):
+            call = call.func
+        return "<" not in getattr(call, "__qualname__", "")
 
     def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
         """Bind *payload* and return the call; raise :class:`ArgumentsError` when it does not fit."""
@@ -500,10 +511,11 @@ class MethodTarget(Target):
         else:
             called = self.binding.bind(payload, context)
 
-        def call() -> Any:
-            return getattr(self._class(*made[0], **made[1]), self._method)(*called[0], **called[1])
+        return functools.partial(_call_method, self._class, self._method, made, called)
 
-        return call
+
+def _call_method(cls: type, method: str, made: _Bound, called: _Bound) -> Any:
+    return getattr(cls(*made[0], **made[1]), method)(*called[0], **called[1])
 
 
 def is_async(call: Any) -> bool:

@@ -6,12 +6,15 @@ a backend that it is registered with, or among an agent's local functions.
 
 import functools
 import types
-from collections.abc import Callable, Iterable
-from typing import Any, Final, TypeVar, overload
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, overload
 
 from attrs import asdict, converters, evolve, field, frozen
 
 from navai_client.errors import NavaiConfigError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 F = TypeVar("F")
 
@@ -32,6 +35,28 @@ def scope_set(scopes: Iterable[str]) -> frozenset[str]:
     return found
 
 
+class Runner(Protocol):
+    """Runs functions elsewhere, for ``runs_in=``: an executor, a cluster, a queue."""
+
+    def submit(self, work: Callable[[], Any], /) -> "Awaitable[Any] | Future[Any]":
+        """Call *work*, once, and return what can be awaited for its result.
+
+        *work* can be pickled where its function and arguments can.
+        """
+        ...
+
+    def cancel(self, submitted: Any, /) -> object:
+        """Stop what ``submit`` returned, if possible; nobody waits for it any more."""
+        ...
+
+
+def _check_runs_in(_: object, _attribute: object, runs_in: Any) -> None:
+    if runs_in not in (None, "process") and not (hasattr(runs_in, "submit") and hasattr(runs_in, "cancel")):
+        raise NavaiConfigError(
+            f'runs_in must be "process", or an object with submit and cancel. Received: {runs_in!r}'
+        )
+
+
 @frozen(kw_only=True)
 class Declaration:
     """The name, texts and options of a function.
@@ -40,12 +65,15 @@ class Declaration:
         name: Its name, by default that of its definition; it is brought into the contract's form.
         description: Its description for models, by default its docstring's first paragraph.
         timeout: Seconds that a call may take; None means the backend's limit, 0 no limit.
+        runs_in: Where a backend runs it: in a thread or on the event loop if None, else in a process, or by
+            the object. A toolset ignores it.
         scopes: What a backend's caller must hold, all of it, to see and to call it. A toolset does not ask.
     """
 
     name: str | None = None
     description: str | None = None
     timeout: float | None = None
+    runs_in: Literal["process"] | Runner | None = field(default=None, validator=_check_runs_in)
     scopes: frozenset[str] | None = field(default=None, converter=converters.optional(scope_set))
 
     def over(self, other: "Declaration") -> "Declaration":
@@ -61,6 +89,7 @@ def function(
     name: str | None = None,
     description: str | None = None,
     timeout: float | None = None,
+    runs_in: Literal["process"] | Runner | None = None,
     scopes: Iterable[str] | None = None,
 ) -> Callable[[F], F]: ...
 def function(call: Any = None, /, **said: Any) -> Any:
@@ -71,11 +100,11 @@ def function(call: Any = None, /, **said: Any) -> Any:
 
     Args:
         call: A function, a class, or another callable that takes attributes.
-        said: The fields of the declaration: ``name``, ``description``, ``timeout``, ``scopes``.
+        said: The fields of the declaration: ``name``, ``description``, ``timeout``, ``runs_in``, ``scopes``.
 
     Raises:
         NavaiConfigError: The callable takes no attributes, such as a bound method or a builtin, or the scopes
-            are not a list of names.
+            are not a list of names, or ``runs_in`` cannot run it.
     """
 
     def mark(marked: Any) -> Any:

@@ -108,7 +108,8 @@ class FunctionRegistry:
             said: Its declaration here, which overrides that of its definition.
 
         Raises:
-            NavaiConfigError: It cannot be read, or a default is not a value of its parameter's type.
+            NavaiConfigError: It cannot be read, cannot run where it should, or a default is not a value of
+                its parameter's type.
         """
         try:
             target = export.target()
@@ -121,6 +122,11 @@ class FunctionRegistry:
         if target.obstacle is not None:
             self.warn(f"[navai] Ignored {export.source}: {target.obstacle}.")
             return None
+        if declaration.runs_in == "process" and not target.is_importable:
+            raise NavaiConfigError(
+                f"{export.name} cannot run in another process, which imports it by its name: "
+                "define it at the top level of its module."
+            )
         raw = declaration.name or export.name
         wanted = normalize_name(raw)
         name = self._free(wanted or "fn")

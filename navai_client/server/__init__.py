@@ -9,7 +9,7 @@ from navai_client._extras import SERVER_PACKAGES, lazy
 
 if TYPE_CHECKING:
     from navai_client.functions._context import FunctionContext as FunctionContext
-    from navai_client.functions._declaration import function as function
+    from navai_client.functions._declaration import Runner as Runner, function as function
     from navai_client.functions._discovery import (
         DiscoveredModules as DiscoveredModules,
         discover_function_modules as discover_function_modules,
@@ -50,7 +50,7 @@ __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
         "navai_client.functions._context": ("FunctionContext",),
-        "navai_client.functions._declaration": ("function",),
+        "navai_client.functions._declaration": ("Runner", "function"),
         "navai_client.functions._discovery": ("DiscoveredModules", "discover_function_modules"),
         "navai_client.functions._registry": ("FunctionRegistry", "load_functions"),
         "navai_client.functions._results": ("ToolError",),

@@ -10,13 +10,13 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, Final, TypeVar, Unpack, final, overload
+from typing import Any, Final, Literal, TypeVar, Unpack, final, overload
 
 import attrs
 import msgspec
 
 from navai_client._redaction import LONGEST_ERROR, Redactor
-from navai_client.functions._declaration import Declaration, module_of, name_of, registrable
+from navai_client.functions._declaration import Declaration, Runner, module_of, name_of, registrable
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import LONGEST_PATH, AccessLog, AccessRecords
@@ -27,6 +27,7 @@ from navai_client.server._execution import Invoker, threads_of
 from navai_client.server._http import IDEMPOTENCY_KEY, BackendRequest, BackendResponse, error_response
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics
+from navai_client.server._processes import Processes
 from navai_client.server._routes import Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
 from navai_client.server._tracing import Tracing
@@ -128,6 +129,7 @@ class NavaiBackend:
             self._redact,
             timeout=self.settings.function_timeout,
             expose_errors=self.settings.expose_errors,
+            processes=Processes(self.settings.processes, waiting=self.settings.max_waiting_calls),
         )
         self.recent_calls: RecentCalls | None = None
         if self.settings.inspector:
@@ -215,6 +217,7 @@ class NavaiBackend:
         name: str | None = None,
         description: str | None = None,
         timeout: float | None = None,
+        runs_in: Literal["process"] | Runner | None = None,
         scopes: Iterable[str] | None = None,
     ) -> _F: ...
     @overload
@@ -225,6 +228,7 @@ class NavaiBackend:
         name: str | None = None,
         description: str | None = None,
         timeout: float | None = None,
+        runs_in: Literal["process"] | Runner | None = None,
         scopes: Iterable[str] | None = None,
     ) -> Callable[[_F], _F]: ...
     def function(
@@ -235,6 +239,7 @@ class NavaiBackend:
         name: str | None = None,
         description: str | None = None,
         timeout: float | None = None,
+        runs_in: Literal["process"] | Runner | None = None,
         scopes: Iterable[str] | None = None,
     ) -> _F | Callable[[_F], _F]:
         """Register a function, or each public method of a class: ``@backend.function`` or with arguments.
@@ -244,13 +249,19 @@ class NavaiBackend:
             name: Its name, by default that of its definition; brought into the contract's form.
             description: Its description for models, by default its docstring's first paragraph.
             timeout: Seconds that a call may take, by default the backend's limit; 0 means no limit.
+            runs_in: ``"process"`` for one that computes or may crash: each call has a process to itself, and
+                its time limit ends that. The function must be at the top level of a module, and its arguments
+                must be picklable. Or a :class:`Runner`, an object that runs it elsewhere.
             scopes: What a caller's principal must hold, all of it, to see and to call it; by default nothing.
 
         Raises:
             NavaiConfigError: It cannot be called as it is (a method without an instance), or a default is not
-                a value of its parameter's type (a marker of another framework).
+                a value of its parameter's type (a marker of another framework), or it cannot run in a
+                process.
         """
-        declaration = Declaration(name=name, description=description, timeout=timeout, scopes=scopes)
+        declaration = Declaration(
+            name=name, description=description, timeout=timeout, runs_in=runs_in, scopes=scopes
+        )
 
         def register(call: _F) -> _F:
             callable_ = registrable(call)

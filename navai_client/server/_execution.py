@@ -22,6 +22,14 @@ from navai_client.functions._results import ResultError, ToolError, encode_resul
 from navai_client.server._calls import CUT_OFF, NOT_BEGUN, Failure, Outcome, RunningCall
 from navai_client.server._http import BackendRequest
 from navai_client.server._idempotency import Key, Keys, MemoryKeys, fingerprint
+from navai_client.server._processes import (
+    Encoded,
+    NotSentError,
+    ProcessEndedError,
+    Processes,
+    Work,
+    run_by,
+)
 from navai_client.server._settings import ServerSettings
 
 _log: Final = logging.getLogger("navai_client.server")
@@ -47,6 +55,7 @@ class Invoker:
         timeout: float | None = None,
         expose_errors: bool = True,
         keys: Keys | None = None,
+        processes: Processes | None = None,
     ) -> None:
         """Run synchronous functions in *threads*.
 
@@ -56,12 +65,14 @@ class Invoker:
             timeout: Seconds that a call may take whose function declares nothing else; None means no limit.
             expose_errors: Whether callers get the message of any exception, or of :class:`ToolError` alone.
             keys: Where idempotency keys are kept, by default in memory.
+            processes: The processes for functions that run in one.
         """
         self._threads = threads
         self._redact = redact
         self._timeout = timeout
         self._expose_errors = expose_errors
         self._keys: Keys = MemoryKeys() if keys is None else keys
+        self._processes = Processes() if processes is None else processes
         self._running: set[RunningCall] = set()
         self._stopped = BackgroundTasks(_log)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -118,13 +129,9 @@ class Invoker:
             if claim is not None and not await self._keys.start(claim):
                 call.on_end = None
                 call.end(_TOO_BUSY)
-            elif target.is_async:
-                self._run_in_loop(call, run)
             else:
-                returned = on_this_loop(functools.partial(self._returned, call))
-                completed = functools.partial(_completed, run)
-                call.abandon = self._threads.submit(call.name, completed, returned)
-        except ArgumentsError as error:
+                self._run_function(call, function, run)
+        except (ArgumentsError, NotSentError) as error:
             call.end(Failure(self._redact(str(error))))
         except NoThreadLeftError:
             call.end(_TOO_BUSY)
@@ -166,6 +173,20 @@ class Invoker:
         await self._stopped.close(0)
         for call in tuple(self._running):
             call.end(call.stopped or SHUT_DOWN)
+        self._processes.close()
+
+    def _run_function(self, call: RunningCall, function: RegisteredFunction, run: Callable[[], Any]) -> None:
+        runs_in = function.declaration.runs_in
+        if runs_in is not None and runs_in != "process":
+            self._run_in_loop(call, functools.partial(run_by, runs_in, Work(run)))
+        elif runs_in is None and function.target.is_async:
+            self._run_in_loop(call, run)
+        else:
+            returned = on_this_loop(functools.partial(self._returned, call))
+            if runs_in is None:
+                call.abandon = self._threads.submit(call.name, functools.partial(_completed, run), returned)
+            else:
+                call.abandon = self._processes.submit(call.name, Work(run), returned)
 
     def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         # A task of its own: a function that ignores its cancellation holds up no caller, and what it sets up
@@ -175,7 +196,8 @@ class Invoker:
     async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         call.begun = True
         try:
-            outcome: Outcome = encode_result(await run())
+            result = await run()
+            outcome: Outcome = result if isinstance(result, Encoded) else encode_result(result)
         # The boundary to the owner's code: an exception ends its own call only.
         except BaseException as error:
             task = asyncio.current_task()
@@ -189,7 +211,9 @@ class Invoker:
     def _returned(self, call: RunningCall, result: Any, error: BaseException | None) -> None:
         if call.outcome is not None:
             return
-        if error is not None:
+        if isinstance(error, ProcessEndedError) and call.stopped is not None:
+            call.end(call.stopped)  # for which the process was ended
+        elif error is not None:
             call.end(self._failure(call, error))
         elif isinstance(result, bytes):
             call.end(result)
@@ -250,7 +274,8 @@ class Invoker:
         if not self._expose_errors and not isinstance(error, ToolError):
             message = f"The function failed. Request id: {request_id}"
         # A result that cannot be given came from a function that has acted.
-        return Failure(self._redact(message), may_have_executed=isinstance(error, ResultError))
+        may_have_executed = isinstance(error, ResultError | ProcessEndedError)
+        return Failure(self._redact(message), may_have_executed=may_have_executed)
 
 
 def threads_of(settings: ServerSettings) -> CallThreads:

@@ -55,6 +55,18 @@ class BackendRequest(msgspec.Struct):
     scope: Mapping[str, Any] = {}
     principal: "Principal | None" = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Make a copy for another process, without the scope, which may hold what only this one can use."""
+        fields: tuple[Any, ...] = (
+            self.method,
+            self.path,
+            dict(self.raw_headers),
+            self.request_id,
+            {},
+            self.principal,
+        )
+        return BackendRequest, fields
+
     def __repr__(self) -> str:
         return f"BackendRequest({self.method!r}, {self.path!r}, request_id={self.request_id!r})"
 

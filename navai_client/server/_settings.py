@@ -426,8 +426,13 @@ class ServerSettings(Paths, _FromEnvironment):
     threads: int = _count(
         "The number of synchronous calls of all functions together that run at a time.", default=256
     )
+    processes: int = _count(
+        "The number of calls that run in processes at a time (runs_in=); others wait.", default=4
+    )
     max_waiting_calls: int = _count(
-        "The number of calls that wait for a thread; further ones get 503.", default=1000, least=0
+        "The number of calls that wait for a thread or a process; others get 503.",
+        default=1000,
+        least=0,
     )
     max_body_bytes: int = _count("The largest request body that is read.", default=2**20, metavar="BYTES")
     body_timeout: float = _duration("Seconds that a request's body may take to arrive.", default=30.0)
@@ -522,6 +527,7 @@ class SettingsKeywords(PathOptions, total=False):
     function_timeout: float | None
     threads_per_function: int
     threads: int
+    processes: int
     max_waiting_calls: int
     max_body_bytes: int
     body_timeout: float

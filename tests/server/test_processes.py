@@ -1,14 +1,30 @@
 """Functions in other processes: those that a module starts, and those of the server."""
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+import functools
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
+import httpx
+import psutil
 import pytest
 
-from navai_client.server import discover_function_modules, load_functions
-from tests.server.test_outcomes import post, server_process
+from navai_client import NavaiConfigError
+from navai_client.server import NavaiBackend, discover_function_modules, load_functions
+from navai_client.server._processes import ProcessEndedError, Processes, Work, _CallInProcess, answer
+from navai_client.testing import LiveServer
+from tests.server.test_disconnects import CANCEL, execute
+from tests.server.test_outcomes import post, posted, server_process
+from tests.test_threads import until
 
 
 @contextlib.contextmanager
@@ -92,3 +108,297 @@ def test_an_error_does_not_show_where_a_module_is(
     assert "src.ai.functions-modules.a" in details
     assert tmp_path.name.encode().hex() not in details
     assert "_loaded" not in details
+
+
+WORK = """
+import asyncio, os, pathlib, re, signal, threading
+from typing import Annotated, Any
+import pydantic
+from navai_client.server import FunctionContext, ToolError, function
+
+in_process = function(runs_in="process")
+
+@in_process
+def pid() -> int:
+    return os.getpid()
+
+@in_process
+async def pid_async() -> int:
+    await asyncio.sleep(0)
+    return os.getpid()
+
+@in_process
+def ends(status: int) -> None:
+    os._exit(status)
+
+@in_process
+def is_killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@in_process
+def raises() -> None:
+    raise LookupError("no room")
+
+@in_process
+def refuses() -> None:
+    raise ToolError("no key " + "sk-" + 40 * "a")
+
+@in_process
+def exits() -> None:
+    raise SystemExit(3)
+
+@in_process
+def no_json() -> Any:
+    return {1, object()}
+
+@in_process
+def hogs(mark: str) -> None:
+    pathlib.Path(mark).write_text(str(os.getpid()))
+    re.match("(a+)+$", "a" * 64 + "b")  # holds the interpreter's lock for years
+
+@in_process
+def waits(mark: str, go: str) -> str:
+    pathlib.Path(mark).touch()
+    while not pathlib.Path(go).exists():
+        threading.Event().wait(0.01)
+    return "done"
+
+@in_process
+def path(context: FunctionContext) -> str:
+    return context.request.path
+
+@in_process
+def takes(x: Annotated[Any, pydantic.AfterValidator(lambda _: threading.Lock())]) -> None: ...
+
+@in_process
+class Counter:
+    def __init__(self, start: int) -> None:
+        self.start = start
+    def add(self, n: int) -> int:
+        return self.start + n
+
+def server_pid() -> int:
+    return os.getpid()
+"""
+
+
+@pytest.fixture(name="url", scope="module")
+def _url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving_module(tmp_path_factory.mktemp("served"), WORK, "--processes", "2") as url:
+        yield url
+
+
+def result(url: str, name: str, payload: Any = None) -> Any:
+    answer = post(url, name, payload).json()
+    assert answer.get("ok") is True, answer
+    return answer["result"]
+
+
+def test_a_function_runs_in_a_process_that_the_next_call_uses_again(url: str) -> None:
+    pids = {result(url, "pid") for _ in range(3)} | {result(url, "pid_async")}
+    assert len(pids) == 1
+    assert result(url, "server_pid") not in pids
+    assert result(url, "path") == "/navai/functions/execute"
+    assert result(url, "counter_add", {"constructorArgs": [40], "n": 2}) == 42
+
+
+@pytest.mark.parametrize(
+    ("name", "payload", "how"),
+    [
+        ("ends", {"status": 0}, "with status 0"),
+        ("ends", {"status": 3}, "with status 3"),
+        ("is_killed", None, "by the signal SIGKILL"),
+    ],
+)
+def test_a_crash_hurts_no_other_call_and_may_have_executed(
+    url: str, tmp_path: Path, name: str, payload: Any, how: str
+) -> None:
+    mark, go = tmp_path / "mark", tmp_path / "go"
+    other = posted(url, "waits", {"mark": str(mark), "go": str(go)})
+    until(mark.exists)
+    answer = post(url, name, payload).json()
+    assert answer["details"] == f"The function's process ended {how}."
+    assert answer["may_have_executed"] is True
+    assert isinstance(result(url, "pid"), int)
+    go.touch()
+    assert other.result().json()["result"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("name", "details", "more"),
+    [
+        ("raises", "no room", {}),
+        ("refuses", "no key ***", {}),
+        ("exits", "3", {}),
+        ("no_json", "A result of type object has no form in JSON.", {"may_have_executed": True}),
+    ],
+)
+def test_what_a_function_raises_in_a_process_is_reported(
+    url: str, name: str, details: str, more: Any
+) -> None:
+    answer = post(url, name).json()
+    expected = {"ok": False, "function_name": name, "error": "Function execution failed.", "details": details}
+    assert answer == {**expected, **more}
+
+
+def test_an_argument_that_cannot_be_sent_is_a_failure_of_a_call_that_has_not_begun(url: str) -> None:
+    answer = post(url, "takes", {"x": 1}).json()
+    assert answer["details"].startswith("The call cannot be sent to another process:")
+    assert "may_have_executed" not in answer
+
+
+@pytest.mark.parametrize("by", ["its time limit", "its client", "its key"])
+def test_a_function_that_never_yields_is_ended_and_stalls_nobody(tmp_path: Path, by: str) -> None:
+    options = ("--processes", "1", "--function-timeout", "2" if by == "its time limit" else "30")
+    with serving_module(tmp_path, WORK, *options) as url:
+        mark = tmp_path / "mark"
+        until(lambda: post(url, "pid").json()["ok"])  # the process has started
+        if by == "its client":
+            with execute(url, "hogs", {"mark": str(mark)}):
+                until(lambda: mark.exists() and mark.read_text() != "")
+                assert isinstance(result(url, "server_pid"), int)
+        else:
+            call = posted(url, "hogs", {"mark": str(mark)}, key="k")
+            until(lambda: mark.exists() and mark.read_text() != "")
+            assert isinstance(result(url, "server_pid"), int)
+            if by == "its key":
+                cancelled = httpx.post(url + CANCEL, headers={"idempotency-key": "k"}, trust_env=False)
+                assert cancelled.json() == {"ok": True, "cancelled": True, "may_have_executed": True}
+            answer = call.result().json()
+            assert (answer["ok"], answer["may_have_executed"]) == (False, True)
+            assert post(url, "hogs", {"mark": str(mark)}, key="k").json() == answer
+        until(lambda: not psutil.pid_exists(int(mark.read_text())))
+        assert isinstance(result(url, "pid"), int)
+
+
+def test_calls_that_wait_for_a_process_are_bounded_and_never_begin(tmp_path: Path) -> None:
+    options = ("--processes", "1", "--max-waiting-calls", "0")
+    with serving_module(tmp_path, WORK, *options) as url:
+        mark, go = tmp_path / "mark", tmp_path / "go"
+        first = posted(url, "waits", {"mark": str(mark), "go": str(go)})
+        until(mark.exists)
+        refused = post(url, "pid")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        go.touch()
+        assert first.result().json()["result"] == "done"
+
+
+def test_no_process_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
+    with serving_module(tmp_path, WORK) as url:
+        mark, go = tmp_path / "mark", tmp_path / "go"
+        calls = [posted(url, "waits", {"mark": str(mark), "go": str(go)})]
+        until(mark.exists)
+        server = psutil.Process(result(url, "server_pid"))
+        family = server.children(recursive=True)
+        assert family
+        server.kill()
+        until(lambda: not any(each.is_running() and each.status() != "zombie" for each in family))
+        with pytest.raises(httpx.TransportError):
+            calls[0].result()
+
+
+def test_a_function_that_no_process_can_import_is_refused(backend: NavaiBackend) -> None:
+    with pytest.raises(NavaiConfigError, match="define it at the top level of its module"):
+        backend.function(name="f", runs_in="process")(functools.partial(lambda x: x, 1))
+    with pytest.raises(NavaiConfigError, match="an object with submit and cancel"):
+        backend.function(runs_in="thread")(len)  # type: ignore[call-overload]
+
+
+class InThreads:
+    """Runs functions in threads, as an example of a runner."""
+
+    def __init__(self) -> None:
+        self.cancelled: list[Any] = []
+        self._pool = ThreadPoolExecutor(4)
+
+    def submit(self, work: Callable[[], Any]) -> "Future[Any]":
+        return self._pool.submit(work)
+
+    def cancel(self, submitted: Any) -> None:
+        self.cancelled.append(submitted)
+
+
+class InTasks(InThreads):
+    """Gives awaitables, as a cluster's client does."""
+
+    def submit(self, work: Callable[[], Any]) -> Any:
+        return asyncio.wrap_future(super().submit(work))
+
+
+@pytest.mark.parametrize("runner_type", [InThreads, InTasks])
+def test_an_object_with_submit_and_cancel_runs_functions(runner_type: type[InThreads]) -> None:
+    runner, release = runner_type(), threading.Event()
+    with LiveServer(function_timeout=0.2) as server:
+
+        @server.function(runs_in=runner)
+        def add(a: int, b: int) -> dict[str, Any]:
+            return {"sum": a + b, "bytes": b"x"}
+
+        @server.function(runs_in=runner)
+        async def add_async(a: int) -> int:
+            return a + 1
+
+        @server.function(runs_in=runner)
+        def fails() -> None:
+            raise LookupError("no room")
+
+        @server.function(runs_in=runner)
+        def hangs() -> None:
+            release.wait(10)
+
+        assert result(server.url, "add", {"a": 1, "b": 2}) == {"sum": 3, "bytes": "eA=="}
+        assert result(server.url, "add_async", {"a": 1}) == 2
+        assert post(server.url, "fails").json()["details"] == "no room"
+        assert runner.cancelled == []
+        late = post(server.url, "hangs").json()
+        assert (late["ok"], late["may_have_executed"]) == (False, True)
+        assert len(runner.cancelled) == 1
+        release.set()
+
+
+def call_in(processes: Processes, call: Callable[[], Any]) -> tuple[Callable[[], bool], "SimpleQueue[Any]"]:
+    """Make *call* in a process; return what stops it, and the queue that its outcome comes through."""
+    outcomes: SimpleQueue[Any] = SimpleQueue()
+    return processes.submit("f", Work(call), lambda *outcome: outcomes.put(outcome)), outcomes
+
+
+def test_a_process_that_died_while_it_was_idle_is_replaced() -> None:
+    processes = Processes(1)
+    _, outcomes = call_in(processes, os.getpid)
+    first = int(outcomes.get(timeout=20)[0])
+    until(lambda: len(processes._idle) == 1)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: not processes._idle[0].is_alive())
+    _, outcomes = call_in(processes, os.getpid)
+    assert int(outcomes.get(timeout=20)[0]) != first
+    processes.close()
+
+
+def test_a_call_that_is_stopped_before_it_has_its_process_ends_like_one_after_it() -> None:
+    call = _CallInProcess([], pickle.dumps(Work(functools.partial(time.sleep, 60))))
+    call.stop()
+    with pytest.raises(ProcessEndedError, match="by the signal SIGKILL"):
+        call()
+
+
+def test_a_call_that_waits_for_a_process_is_not_begun_and_one_that_returned_ends_no_process() -> None:
+    processes = Processes(1)
+    stop_first, first = call_in(processes, functools.partial(time.sleep, 60))
+    stop, outcomes = call_in(processes, os.getpid)
+    assert stop() is False
+    assert stop_first() is True
+    assert isinstance(first.get(timeout=20)[1], ProcessEndedError)
+    stop, outcomes = call_in(processes, os.getpid)
+    assert int(outcomes.get(timeout=20)[0]) > 0
+    until(lambda: len(processes._idle) == 1)
+    assert stop() is True
+    assert processes._idle[0].is_alive()
+    processes.close()
+
+
+def test_what_a_process_returns_is_what_the_function_returned_or_raised() -> None:
+    assert pickle.loads(answer(pickle.dumps(Work(functools.partial(int, "7"))))) == b"7"
+    raised = pickle.loads(answer(pickle.dumps(Work(functools.partial(int, "x")))))
+    error = raised.error()
+    assert "invalid literal" in str(error)
+    assert "Traceback" in error.__notes__[0]
