@@ -17,7 +17,6 @@ import logging
 import math
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, cast
 
 import httptools
@@ -26,11 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from navai_client.server._http import error_response
 from navai_client.server._routes import OVERLOADED
 from navai_client.server._settings import ProcessSettings
-
-try:
-    import resource
-except ImportError:  # pragma: no cover - Windows has no such limit
-    resource = None  # type: ignore[assignment]
+from navai_client.server._upstream import free_descriptors
 
 _log: Final = logging.getLogger("navai_client.server")
 
@@ -46,7 +41,7 @@ _LINGER_S: Final = 2.0  # a client that still sends can read the response first;
 _REPEAT_S: Final = 60.0  # between two log lines that say the same
 _EVICTED: Final = 20  # one connection in so many makes room at once
 _SPARE: Final = 32  # connections beyond the limit: for probes, and to say that it is reached
-_SHARE: Final = 3 / 4  # of the file descriptors; the others are for upstream calls and functions
+_SHARE: Final = 3 / 4  # of the free descriptors; an eighth is for upstream calls, an eighth for functions
 
 # Trailers go here: a server may discard them (RFC 9110, section 6.5.1), and must not take them for headers.
 _TRAILERS: Final = cast("list[tuple[bytes, bytes]]", collections.deque[Any](maxlen=0))
@@ -105,13 +100,12 @@ class Connections:
     def _find_limit(self) -> int:
         """Return how many connections there may be, with the files that this process may open."""
         limit = self.settings.max_connections
-        if resource is not None:  # pragma: no branch
-            files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-            room = max(1, int((files - _open_files()) * _SHARE))
-            if files != resource.RLIM_INFINITY and room < limit:
-                text = "There may be %d connections at a time, not %d, because RLIMIT_NOFILE is %d."
-                _log.warning(text, room, limit, files)
-                limit = room
+        free = free_descriptors()
+        room = max(1, int(free * _SHARE)) if free < math.inf else limit
+        if room < limit:
+            text = "There may be %d connections at a time, not %d: RLIMIT_NOFILE leaves %d files and sockets."
+            _log.warning(text, room, limit, free)
+            limit = room
         return limit
 
     def _evict(self) -> bool:
@@ -152,13 +146,6 @@ class Connections:
         self._sweeping = bool(self._open)
         if self._sweeping:
             loop.call_later(self._interval, self._sweep, loop)
-
-
-def _open_files() -> int:
-    try:
-        return sum(1 for _ in Path("/proc/self/fd").iterdir())
-    except OSError:  # pragma: no cover - not Linux
-        return _SPARE
 
 
 def _can_open_a_file() -> bool:

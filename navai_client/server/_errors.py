@@ -7,6 +7,7 @@
     ├── RequestError                 400  (ValueError) a field of a request is missing or has the wrong type
     │                                401, 403  there is no API key, or one from a request is not accepted
     └── UpstreamError                502  OpenAI or ElevenLabs refused, did not respond, or broke its contract
+        │                            503  it was not called, because too many other calls had not ended
         └── UpstreamTimeoutError     504  (TimeoutError) no response in time
 
 ``str(error)`` is the text of the contract. No error holds a key.

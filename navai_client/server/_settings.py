@@ -648,6 +648,11 @@ class BackendOptions(_FromEnvironment):
         env="NAVAI_UPSTREAM_TIMEOUT",
         option="--upstream-timeout",
     )
+    max_upstream_calls: int = _count(
+        "The number of calls of OpenAI and ElevenLabs at a time, if RLIMIT_NOFILE allows them. Others wait "
+        "for up to 5 seconds, then get status 503.",
+        default=64,
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.tts_provider not in ("openai", "elevenlabs"):

@@ -14,6 +14,7 @@ import math
 import sys
 import weakref
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import quote, urlencode
 
@@ -36,12 +37,19 @@ from navai_client.wire._decode import trim
 from navai_client.wire._operations import CREATE_CLIENT_SECRET, SYNTHESIZE_SPEECH, Field, Operation
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
+try:
+    import resource
+except ImportError:  # pragma: no cover - Windows
+    resource = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from navai_client.transports.fast import AsyncFastTransport
 
 _log: Final = logging.getLogger("navai_client.server")
 
 _MAX_RESPONSE_BYTES: Final = 16 * 2**20  # as the client's default
+_MAX_CALLS: Final = 64
+_LONGEST_WAIT_S: Final = 5.0  # for a slot: the caller has a time limit of its own, 30 seconds by default
 _JSON_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
     "string": (str, "a string"),
     "number": ((int, float), "a number"),
@@ -50,6 +58,8 @@ _JSON_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
 _MAX_NUMBER: Final = 1e9  # far beyond every number that ElevenLabs accepts
 _HEADERS: Final = (("Content-Type", "application/json"), ("User-Agent", f"navai-client/{__version__}"))
 _GET_HEADERS: Final = (("Accept", "application/json"), _HEADERS[1])
+
+_USUALLY_OPEN: Final = 32  # descriptors
 
 _closing: Final = BackgroundTasks(_log)
 
@@ -61,9 +71,11 @@ class Upstream:
     with :meth:`aclose` or ``async with``; otherwise, garbage collection closes the connections.
     """
 
-    def __init__(self, *, max_response_bytes: int = _MAX_RESPONSE_BYTES) -> None:
-        """Refuse responses of more than *max_response_bytes*, decompressed."""
+    def __init__(self, *, max_response_bytes: int = _MAX_RESPONSE_BYTES, max_calls: int = _MAX_CALLS) -> None:
+        """Make *max_calls* at a time; refuse responses of more than *max_response_bytes*, decompressed."""
         self._max_response_bytes = max_response_bytes
+        self._max_calls = max_calls
+        self._slots = asyncio.Semaphore(max_calls)  # of the loop of the transport
         self._transport: AsyncFastTransport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._abandon: weakref.finalize[..., Any] | None = None
@@ -92,9 +104,19 @@ class Upstream:
         await transport.close()
 
     async def post(
-        self, name: str, url: str, body: object, *, headers: tuple[tuple[str, str], ...], timeout: float
+        self,
+        name: str,
+        url: str,
+        body: object,
+        *,
+        headers: tuple[tuple[str, str], ...],
+        timeout: float,
+        repeatable: bool = False,
     ) -> Response:
         """Send *body* as JSON and return the response, whatever its status.
+
+        A request whose connection was lost is sent once more, if it had not left or is *repeatable*: an idle
+        connection may end in the moment in which it is used.
 
         Args:
             name: The upstream's name, for errors.
@@ -102,32 +124,49 @@ class Upstream:
             body: A value that JSON can express.
             headers: Added to those of every request.
             timeout: Seconds that the whole call may take.
+            repeatable: Whether it does no harm to send it twice.
 
         Raises:
             UpstreamTimeoutError: No complete response arrived in that time.
             UpstreamError: No response arrived, or one that is too large.
         """
-        return await self._send(
-            name, Request(_endpoint("POST", url), _HEADERS + headers, _encode(body)), timeout
-        )
+        request = Request(_endpoint("POST", url), _HEADERS + headers, _encode(body))
+        return await self._send(name, request, timeout, repeatable=repeatable)
 
     async def get(self, name: str, url: str, *, timeout: float) -> Response:
         """Return the response to a GET of JSON, whatever its status; arguments and errors are as for post."""
-        return await self._send(name, Request(_endpoint("GET", url), _GET_HEADERS), timeout)
+        request = Request(_endpoint("GET", url), _GET_HEADERS)
+        return await self._send(name, request, timeout, repeatable=True)
 
-    async def _send(self, name: str, request: Request, timeout: float) -> Response:
-        call = Call(timeout=timeout, max_response_bytes=self._max_response_bytes)
+    async def _send(self, name: str, request: Request, timeout: float, *, repeatable: bool) -> Response:
         transport = self._transport_of_loop()
+        if self._slots.locked():
+            await self._wait_for_slot(name, timeout)
+        else:
+            await self._slots.acquire()
+        call = Call(timeout=timeout, max_response_bytes=self._max_response_bytes)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for type checkers: a coroutine of asyncio runs in a task
         self._callers.add(task)
         try:
             outcome = await transport.send(request, call)
+            if isinstance(outcome, TransportFailure) and _is_lost(outcome, repeatable=repeatable):
+                call = Call(timeout=call.remaining(), max_response_bytes=self._max_response_bytes)
+                outcome = await transport.send(request, call)
         except NavaiConfigError as error:  # of a proxy variable
             raise _unreachable(name, str(error)) from None
         finally:
+            self._slots.release()
             self._callers.discard(task)
         return _to_response(outcome, name, timeout)
+
+    async def _wait_for_slot(self, name: str, timeout: float) -> None:
+        try:
+            async with asyncio.timeout(min(_LONGEST_WAIT_S, timeout)):
+                await self._slots.acquire()
+        except TimeoutError:
+            text = f"{name} was not called: {self._max_calls} other calls have not ended."
+            raise UpstreamError(text, status_code=503, retry_after="1") from None
 
     def _transport_of_loop(self) -> "AsyncFastTransport":
         loop = asyncio.get_running_loop()
@@ -137,6 +176,7 @@ class Upstream:
             if self._abandon is not None:
                 self._abandon()
             self._loop = loop
+            self._slots = asyncio.Semaphore(self._max_calls)
             self._transport = AsyncFastTransport()
             self._abandon = weakref.finalize(self, _abandon, self._transport, loop)
         return self._transport
@@ -146,6 +186,14 @@ def _abandon(transport: "AsyncFastTransport", loop: asyncio.AbstractEventLoop) -
     """Close the connections in their own loop, whichever thread this is. A closed loop has none to close."""
     with contextlib.suppress(RuntimeError):  # the loop is closed
         loop.call_soon_threadsafe(lambda: _closing.start(transport.close(), "closing connections"))
+
+
+def _is_lost(failure: TransportFailure, *, repeatable: bool) -> bool:
+    """Return whether the connection was lost, and the request may be sent again."""
+    is_lost = not (
+        failure.timed_out or failure.permanent or isinstance(failure.cause, ConnectionRefusedError)
+    )
+    return is_lost and (repeatable or not failure.sent)
 
 
 def _to_response(outcome: Response | TransportFailure, name: str, timeout: float) -> Response:
@@ -289,6 +337,7 @@ async def create_realtime_client_secret(
             {"expires_after": lifetime, "session": session},
             headers=(("Authorization", f"Bearer {key}"), ("Accept", "application/json"), *_account(options)),
             timeout=options.timeout,
+            repeatable=True,
         )
     _check_status(response, "OpenAI client_secrets", (key, *options.secrets))
     return {**_read_client_secret(response.content), "speech": {"provider": options.tts_provider}}
@@ -461,6 +510,19 @@ def _check_proxy(url: str) -> None:
         raise BackendOptionsError(str(error)) from None
 
 
+def free_descriptors() -> float:
+    """Return how many more files and sockets this process may open; RLIMIT_NOFILE limits them."""
+    if resource is None:  # pragma: no cover - Windows
+        return math.inf
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:  # pragma: no cover - not on Linux
+        return math.inf
+    try:
+        return limit - sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except OSError:  # pragma: no cover - not Linux
+        return limit - _USUALLY_OPEN
+
+
 class UpstreamServices:
     """Mints at OpenAI and speaks with ElevenLabs, over one pool of connections."""
 
@@ -473,7 +535,8 @@ class UpstreamServices:
         _check_proxy(options.openai_base_url)
         if options.tts_provider == "elevenlabs":
             _check_proxy(options.elevenlabs_base_url)
-        upstream = Upstream()
+        room = max(1, free_descriptors() / 8)  # our own server takes three quarters for connections
+        upstream = Upstream(max_calls=int(min(options.max_upstream_calls, room)))
         self.create_client_secret = functools.partial(
             create_realtime_client_secret, options, upstream=upstream
         )

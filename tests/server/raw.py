@@ -11,6 +11,7 @@ import psutil
 
 __all__ = [
     "EXECUTE",
+    "PATIENCE",
     "connect",
     "exchange",
     "get",

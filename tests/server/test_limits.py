@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import re
+import select
 import socket
 import threading
 import time
@@ -17,6 +18,7 @@ import pytest
 from navai_client.server._settings import ProcessSettings
 from tests.server.raw import (
     EXECUTE,
+    PATIENCE,
     connect,
     exchange,
     get,
@@ -419,7 +421,68 @@ def test_with_few_file_descriptors_probes_are_answered_or_the_log_says_why(
         with contextlib.suppress(OSError):
             connection.sendall(HEAD)
     assert status(exchange(server.url, HEALTH)) == 200
-    assert "RLIMIT_NOFILE is 64" in server.log()
+    assert "RLIMIT_NOFILE leaves" in server.log()
     with connect(server.url) as connection:
         connection.sendall(post(EXECUTE, b'{"function_name":"hoard"}'))
         wait_until(lambda: "cannot open another file" in server.log())
+
+
+# Upstream.
+
+
+SECRET = "/navai/realtime/client-secret"
+
+
+@pytest.fixture(name="hung")
+def _hung() -> Iterator[tuple[str, list[socket.socket]]]:
+    """An upstream that never responds: its URL, and the connections to it."""
+    accepted: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as listener, contextlib.ExitStack() as stack:
+
+        def accept() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    connection.settimeout(PATIENCE)
+                    accepted.append(stack.enter_context(connection))
+
+        accepting = threading.Thread(target=accept)
+        accepting.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}", accepted
+        listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
+
+
+def test_a_hung_upstream_takes_its_share_and_is_left_with_the_clients(
+    serve: Serve, crowd: Crowd, hung: tuple[str, list[socket.socket]]
+) -> None:
+    url, accepted = hung
+    server = serve(
+        "--max-upstream-calls", "8", "--grace", "0", OPENAI_API_KEY="sk-of-the-test", OPENAI_BASE_URL=url
+    )
+    clients = crowd(server.url, 150)
+    for client in clients:
+        client.sendall(post(SECRET))
+    wait_until(lambda: len(accepted) == 8)
+    assert status(exchange(server.url, HEALTH)) == 200
+    assert status(exchange(server.url, get("/navai/functions", "connection: close"))) == 200
+    wait_until(lambda: len(select.select(clients, [], [], 0)[0]) == 142)
+    received = clients[-1].recv(2**16)
+    assert status(received) == 503
+    assert b"retry-after: 1\r\n" in received
+    assert "OpenAI was not called: 8 other calls have not ended." in body(received)["error"]
+    for client in clients:
+        client.close()
+    for connection in accepted:
+        assert b"client_secrets" in read_all(connection)  # up to the end: the server has closed it
+
+
+def test_with_few_file_descriptors_a_hung_upstream_leaves_some_for_probes(
+    serve: Serve, crowd: Crowd, hung: tuple[str, list[socket.socket]]
+) -> None:
+    server = serve("--grace", "0", open_files=64, OPENAI_API_KEY="sk-of-the-test", OPENAI_BASE_URL=hung[0])
+    for client in crowd(server.url, 150):
+        with contextlib.suppress(OSError):
+            client.sendall(post(SECRET))
+    for _ in range(20):
+        assert status(exchange(server.url, HEALTH)) == 200

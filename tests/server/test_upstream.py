@@ -1,6 +1,7 @@
 """Calls to OpenAI and ElevenLabs, against a raw socket: deadlines, limits, connections, failures."""
 
 import asyncio
+import contextlib
 import gc
 import json
 from collections.abc import Awaitable, Callable, Coroutine
@@ -115,6 +116,57 @@ def test_a_call_under_way_ends_when_the_upstream_is_closed() -> None:
             await calling
 
     against(peer, scenario)
+
+
+def stale_after_one(requests: list[bytes], kept_open: asyncio.Event) -> Peer:
+    """Respond to the first request of each connection, and close it instead of responding to a second."""
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            requests.append(await read_request(reader))
+            content = b'{"value":"ek_1"}'
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(content), content))
+            await read_request(reader)
+            kept_open.set()
+
+    return peer
+
+
+def test_a_client_secret_is_asked_for_once_more_if_its_connection_was_stale() -> None:
+    requests: list[bytes] = []
+    was_reused = asyncio.Event()
+
+    async def scenario(url: str) -> None:
+        options = BackendOptions(openai_api_key="sk-1", openai_base_url=url)
+        async with Upstream() as upstream:
+            for _ in range(2):
+                secret = await create_realtime_client_secret(options, upstream=upstream)
+                assert secret["value"] == "ek_1"
+
+    against(stale_after_one(requests, was_reused), scenario)
+    assert was_reused.is_set()
+    assert len(requests) == 2
+
+
+def test_speech_is_asked_for_once_because_it_costs_twice() -> None:
+    requests: list[bytes] = []
+    was_reused = asyncio.Event()
+
+    async def scenario(url: str) -> None:
+        options = BackendOptions(
+            tts_provider="elevenlabs",
+            elevenlabs_api_key="k",
+            elevenlabs_voice_id="v",
+            elevenlabs_base_url=url,
+        )
+        async with Upstream() as upstream:
+            await synthesize_speech(options, {"text": "Hi"}, upstream=upstream)
+            with pytest.raises(UpstreamError, match="ElevenLabs could not be reached"):
+                await synthesize_speech(options, {"text": "Hi"}, upstream=upstream)
+
+    against(stale_after_one(requests, was_reused), scenario)
+    assert was_reused.is_set()
+    assert len(requests) == 1
 
 
 def test_a_cancelled_caller_does_not_disturb_the_next_call() -> None:
