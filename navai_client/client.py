@@ -795,7 +795,8 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         if self._loop is None or not self._loop.is_closed():
             self._check_loop()
         try:
-            await self._background.close(_GRACE)
+            if self._closing is None:
+                await self._background.close(_GRACE)
         finally:
             if self._closing is None or self._closing.done():
                 # A task of its own, because the transport of another library may lose connections if closing

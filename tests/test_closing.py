@@ -137,6 +137,42 @@ def test_after_an_interrupted_close_nothing_is_open_and_a_later_close_ends(name:
     asyncio.run(main())
 
 
+class SlowToClose:
+    """A transport whose ``close()`` waits for the test."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.begun = self.closed = 0
+
+    async def send(self, request: Request, call: Call) -> Response | TransportFailure:
+        return TransportFailure("never sent", sent=False)
+
+    async def close(self) -> None:
+        self.begun += 1
+        await self.gate.wait()
+        self.closed += 1
+
+
+def test_a_transport_that_is_slow_to_close_is_closed_once_however_often_that_is_interrupted() -> None:
+    async def main() -> None:
+        transport = SlowToClose()
+        client = AsyncNavaiBackendClient(transport=transport)
+        for _ in range(3):
+            closing = asyncio.create_task(client.close())
+            await turns(5)
+            closing.cancel()
+            await asyncio.wait([closing])
+            assert closing.cancelled()
+        last = [asyncio.create_task(client.close()) for _ in range(2)]
+        await turns(5)
+        assert not any(each.done() for each in last)
+        transport.gate.set()
+        await asyncio.gather(*last)
+        assert (transport.begun, transport.closed) == (1, 1)
+
+    asyncio.run(main())
+
+
 class InterruptedOnce:
     """Sends through another transport; the first ``close()`` is interrupted."""
 

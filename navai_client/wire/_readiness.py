@@ -100,7 +100,8 @@ class Waiting:
         """
         if not isinstance(error, NavaiTransportError | NavaiHTTPError | InvalidResponseError):
             raise error
-        self._last = error
+        if self._last is None or not isinstance(error, NavaiTimeoutError):
+            self._last = error  # the last probe often just runs out of time; what came before says more
         status = None if isinstance(error, NavaiTransportError) else error.status_code
         is_answer = status is not None and status < _SERVER_ERRORS
         if is_answer and self._position < len(self._probes) - 1:
