@@ -30,7 +30,7 @@ class ToolsetOptions(TypedDict, total=False):
         timeout: Seconds that one call may take, its ``before`` hook included (20); None for no limit. A local
             function can declare its own limit, with ``navai_client.server.function(timeout=...)``.
         timeouts: Limits for single functions, by name.
-        max_result_chars: Maximum length of a result's JSON (16000). A longer result is cut.
+        max_result_chars: Maximum length of the JSON that a model reads (16000). A longer result is cut.
         show_details: Whether the model sees the backend's own error texts (False).
         read_only: Names of functions that change nothing.
         only: Names of the backend functions to offer; None for all.

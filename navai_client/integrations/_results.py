@@ -1,8 +1,11 @@
 """Results for a model: as JSON, and cut to a shorter value of the same shape if they are long."""
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+from attrs import frozen
 
 from navai_client._extras import needs_extra
 
@@ -10,6 +13,7 @@ with needs_extra("tools", "pydantic"):
     from navai_client.functions._results import ResultError, jsonable
 
 MAX_RESULT_CHARS: Final = 16_000  # about 4,000 tokens; a realtime session has 32,000 in all
+_LEVELS: Final = 255  # that Pydantic encodes; a list that contains itself has more
 _SHORTEST_MARK: Final = "…"
 _MARK_CHARS: Final = 64  # reserved for a mark; the longest one with two numbers of 12 digits has fewer
 _encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -41,30 +45,70 @@ def to_jsonable(value: Any) -> Any:
 
 
 def truncate(value: Any, most: int) -> tuple[Any, bool]:
-    """Return *value*, cut so that its JSON has at most *most* characters, and whether it was cut.
+    """Return *value* in JSON types, its JSON cut to at most *most* characters, and whether it was cut.
 
     Strings keep their beginning, lists their first items; the fields of an object share the space, and short
-    ones stay complete.
+    ones stay complete. What is cut is neither converted nor encoded, so a large value takes no longer.
     """
-    if _fits(value, most):
-        return value, False
+    whole = _whole(value, most)
+    if whole is not None:
+        return whole.value, False
     cut = _cut(value, most)
-    return (cut if _fits(cut, most) else _cut_string(compact(value), most)), True
+    return (cut if len(compact(cut)) <= most else _cut_string(compact(cut), most)), True
 
 
-def _fits(value: Any, most: int) -> bool:
-    return len(compact(value)) <= most
+@frozen
+class _Whole:
+    """A value in JSON types, and the length of its JSON."""
+
+    value: Any
+    size: int
+
+
+def _whole(value: Any, most: int) -> _Whole | None:
+    """Return *value* converted, or None if its JSON is longer than *most* characters."""
+    if _is_longer(value, most):
+        return None
+    converted = to_jsonable(value)
+    size = len(compact(converted))
+    return _Whole(converted, size) if size <= most else None
+
+
+def _is_longer(value: Any, most: int) -> bool:
+    """Return whether the JSON of *value* is surely longer than *most* characters; it looks at no more."""
+    size = level = 0
+    rest = [value]
+    while rest and size <= most and level < _LEVELS:
+        level += 1
+        inner: list[Any] = []
+        for each in rest:
+            if type(each) is str:
+                size += len(each) + 2
+            elif type(each) in (list, tuple):
+                size += 2 * len(each)  # an item and a comma, the brackets and no last comma
+                inner += each[: most // 2 + 1]
+            elif type(each) is dict:
+                size += 5 * len(each)
+                inner += itertools.islice(each.values(), most // 5 + 1)
+            else:
+                size += 1
+            if size > most:
+                return True
+        rest = inner
+    return False
 
 
 def _cut(value: Any, most: int) -> Any:
-    if most >= _MARK_CHARS:
-        if isinstance(value, str):
-            return _cut_string(value, most)
-        if isinstance(value, list):
-            return _cut_list(value, most)
-        if isinstance(value, dict):
-            return _cut_object(value, most)
-    return _SHORTEST_MARK
+    if most < _MARK_CHARS:
+        return _SHORTEST_MARK
+    if type(value) is str:
+        return _cut_string(value, most)
+    if type(value) in (list, tuple):
+        return _cut_list(value, most)
+    if type(value) is dict and all(type(name) is str for name in value):
+        return _cut_object(value, most)
+    converted = to_jsonable(value)
+    return _cut(converted, most) if type(converted) in (str, list, dict) else _SHORTEST_MARK
 
 
 def _cut_string(text: str, most: int) -> str:
@@ -82,15 +126,15 @@ def _string_mark(shown: int, of: int) -> str:
     return f"… [cut: {shown} of {of} characters shown]"
 
 
-def _cut_list(items: list[Any], most: int) -> list[Any]:
+def _cut_list(items: Sequence[Any], most: int) -> list[Any]:
     kept: list[Any] = []
     left = most - _MARK_CHARS
     for item in items:  # pragma: no branch - not all fit, or nothing would be cut
-        size = len(compact(item)) + 1
-        if size > left:
+        whole = _whole(item, left - 1)  # and a comma
+        if whole is None:
             break
-        kept.append(item)
-        left -= size
+        kept.append(whole.value)
+        left -= whole.size + 1
     if not kept and left >= _MARK_CHARS:
         kept.append(_cut(items[0], left))
     if len(kept) < len(items):
@@ -100,21 +144,22 @@ def _cut_list(items: list[Any], most: int) -> list[Any]:
 
 def _cut_object(fields: dict[str, Any], most: int) -> dict[str, Any]:
     left = most - _MARK_CHARS
-    named: dict[str, int] = {}
+    named: dict[str, _Whole | None] = {}
     for name, value in fields.items():
         overhead = len(compact(name)) + 2  # the colon, the comma
         if left < overhead + 3:
             break
         left -= overhead + 3  # the shortest mark
-        named[name] = len(compact(value))
+        named[name] = _whole(value, most)
     left += 3 * len(named)
     share: dict[str, int] = {}
-    for count, (name, size) in enumerate(sorted(named.items(), key=lambda each: each[1])):
+    sizes = {name: most if whole is None else whole.size for name, whole in named.items()}
+    for count, (name, size) in enumerate(sorted(sizes.items(), key=lambda each: each[1])):
         share[name] = min(size, left // (len(named) - count))
         left -= share[name]
     kept = {
-        name: fields[name] if size <= share[name] else _cut(fields[name], share[name])
-        for name, size in named.items()
+        name: _cut(fields[name], share[name]) if whole is None or whole.size > share[name] else whole.value
+        for name, whole in named.items()
     }
     if len(kept) < len(fields):
         kept[_SHORTEST_MARK] = f"[cut: {len(kept)} of {len(fields)} fields shown]"

@@ -4,7 +4,7 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-from navai_client.integrations._results import MAX_RESULT_CHARS, compact, to_jsonable, truncate
+from navai_client.integrations._results import MAX_RESULT_CHARS, compact, truncate
 
 __all__ = [
     "EXECUTE_APP_FUNCTION",
@@ -94,7 +94,7 @@ class ToolOutcome:
         available_functions: The names that exist, if the requested one does not.
         may_have_executed: Whether the function may have run although the call failed.
         call_id: The id of the call.
-        max_result_chars: Maximum length of the result's JSON.
+        max_result_chars: Maximum length of the whole as JSON.
         show_details: Whether ``as_dict`` includes ``details``.
     """
 
@@ -118,11 +118,11 @@ class ToolOutcome:
         """Return the outcome in the shape of the JavaScript agent, in JSON types.
 
         ``{"ok": true, "function_name", "source", "result"}``; ``{"ok": true, "path"}`` for ``navigate_to``;
-        ``{"ok": false, "function_name", "error", ...}`` for a failure. A result longer than the limit is cut
-        where it is longest, with a mark there; ``"truncated": true`` stands beside it.
+        ``{"ok": false, "function_name", "error", ...}`` for a failure. If that is longer than the limit, as
+        JSON, the result is cut where it is longest, with a mark there, and ``"truncated": true`` is added.
 
         Args:
-            max_result_chars: Maximum length of the result's JSON, instead of the toolset's limit.
+            max_result_chars: Maximum length of the whole as JSON, instead of the toolset's limit.
             include_details: Whether to include ``details``, instead of the toolset's ``show_details``.
         """
         most = self.max_result_chars if max_result_chars is None else max_result_chars
@@ -134,8 +134,12 @@ class ToolOutcome:
             fields["function_name"] = self.function_name
         if self.ok:
             fields["source"] = self.source
-            fields["result"], cut = truncate(to_jsonable(self.result), most)
-            return {**fields, "truncated": True} if cut else fields
+            left = most - len(compact({**fields, "result": 0})) + 1
+            fields["result"], cut = truncate(self.result, max(left, 0))
+            if cut:
+                fields["truncated"] = True
+                fields["result"], _ = truncate(self.result, max(left - len(',"truncated":true'), 0))
+            return fields
         fields["error"] = self.error
         if self.available_functions is not None:
             fields["available_functions"] = list(self.available_functions)

@@ -189,9 +189,31 @@ class TestLongResults:
         ),
         st.integers(200, 600),
     )
-    def test_no_result_exceeds_its_limit(self, result: Any, most: int) -> None:
-        cut = shown(result, max_result_chars=most)
-        assert len(json.dumps(cut, ensure_ascii=False, separators=(",", ":"))) <= most
+    def test_no_text_for_a_model_exceeds_its_limit(self, result: Any, most: int) -> None:
+        outcome = ToolOutcome(ok=True, function_name="f", source="ñ.py#f", result=result)
+        text = outcome.to_json(max_result_chars=most)
+        assert len(text) <= most
+        if len(outcome.to_json()) <= most:
+            assert text == outcome.to_json()
+
+    def test_what_is_cut_is_not_even_converted(self) -> None:
+        """150,000 rows would block the event loop, and with it every conversation of the process."""
+        converted: list[int] = []
+
+        class Row(pydantic.BaseModel):
+            number: int
+
+            @pydantic.field_serializer("number")
+            def _converted(self, number: int) -> int:
+                converted.append(number)
+                return number
+
+        rows = [Row(number=number) for number in range(150_000)]
+        for result in (rows, {"rows": rows, "more": tuple(rows)}):
+            converted.clear()
+            outcome = ToolOutcome(ok=True, function_name="f", source="s", result=result)
+            assert len(outcome.to_json()) <= 16_000
+            assert 0 < len(converted) < 5000
 
 
 def test_details_are_included_on_request() -> None:
