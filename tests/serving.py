@@ -43,7 +43,8 @@ Start = Callable[..., tuple[int, str]]
 def _environment(given: dict[str, str]) -> dict[str, str]:
     """Return this process's environment without the settings of a server, and with *given*."""
     settings = ("NAVAI_", "OPENAI_", "ELEVENLABS_", "PORT")
-    return {name: text for name, text in os.environ.items() if not name.startswith(settings)} | given
+    others = {name: text for name, text in os.environ.items() if not name.startswith(settings)}
+    return {**others, "NAVAI_DRAIN_DELAY": "0", **given}  # no load balancer has to notice its stop
 
 
 @contextlib.contextmanager

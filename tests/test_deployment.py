@@ -59,7 +59,7 @@ def test_the_backend_works_behind_nginx(behind_nginx: str) -> None:
 
 
 def test_the_backend_behind_nginx_knows_the_name_that_clients_use(behind_nginx: str) -> None:
-    with httpx.Client(base_url=behind_nginx) as client:
+    with httpx.Client(base_url=behind_nginx, timeout=60) as client:
         own = {"host": "api.shop.example:8443", "origin": "https://api.shop.example:8443"}
         assert client.get("/navai/functions", headers=own).status_code == 200
         refused = client.get("/navai/functions", headers={"host": "evil.example"})
@@ -108,4 +108,4 @@ def test_the_container_does_not_lend_its_key_to_strangers(start: Start, serve: S
     assert "Set NAVAI_ACCESS_TOKEN" in said
     server = serve(*arguments, OPENAI_API_KEY="sk-live-1", NAVAI_ACCESS_TOKEN="let-me-in")
     url = server.url.replace("0.0.0.0", "127.0.0.1")
-    assert httpx.post(f"{url}/navai/realtime/client-secret", json={}).status_code == 401
+    assert httpx.post(f"{url}/navai/realtime/client-secret", json={}, timeout=60).status_code == 401

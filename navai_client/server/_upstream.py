@@ -497,15 +497,16 @@ def _media_type(audio_format: str) -> str:
     return "audio/mpeg"
 
 
-def _check_proxy(url: str) -> None:
-    """Read the proxy for *url* now, and not when somebody waits for a client secret."""
+def _check_reachability(name: str, url: str) -> None:
+    """Read the URL and the proxy for it now, and not when somebody waits for a client secret."""
     from navai_client.transports._connecting import Target  # noqa: PLC0415 - it loads sockets and TLS
     from navai_client.transports._proxies import Proxies  # noqa: PLC0415 - as above
 
     target = Target.of(url)
+    if isinstance(target, TransportFailure):
+        raise BackendOptionsError(f"{name} cannot be used: {target.message}.")
     try:
-        if isinstance(target, Target):
-            Proxies(None).find(target.origin)
+        Proxies(None).find(target.origin)
     except NavaiConfigError as error:
         raise BackendOptionsError(str(error)) from None
 
@@ -530,11 +531,11 @@ class UpstreamServices:
         """Make the pool; connections are opened when they are needed.
 
         Raises:
-            BackendOptionsError: A proxy variable does not hold the URL of a proxy.
+            BackendOptionsError: A base URL cannot be used, or a proxy variable does not hold a proxy's URL.
         """
-        _check_proxy(options.openai_base_url)
+        _check_reachability("OPENAI_BASE_URL", options.openai_base_url)
         if options.tts_provider == "elevenlabs":
-            _check_proxy(options.elevenlabs_base_url)
+            _check_reachability("ELEVENLABS_BASE_URL", options.elevenlabs_base_url)
         room = max(1, free_descriptors() / 8)  # our own server takes three quarters for connections
         upstream = Upstream(max_calls=int(min(options.max_upstream_calls, room)))
         self.create_client_secret = functools.partial(

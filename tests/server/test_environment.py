@@ -209,7 +209,7 @@ def test_a_running_server_has_the_limits_of_its_environment_and_command_line(
 ) -> None:
     write("src/a.py", "import asyncio\nasync def wait(): await asyncio.Event().wait()\n")
     server = serve("--functions-folders", "src", "--max-body-bytes", "60", NAVAI_FUNCTION_TIMEOUT="0.05")
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         late = client.post("/navai/functions/execute", json={"function_name": "wait"}).json()
         assert late["details"] == "The function did not finish within 0.05 seconds."
         large = client.post("/navai/functions/execute", json={"function_name": "wait", "payload": "x" * 60})

@@ -90,11 +90,11 @@ def test_a_server_for_others_starts_if_it_has_a_token_or_nothing_to_lose(
     server = serve("--host", "0.0.0.0", *arguments, **environment)
     url = server.url.replace("0.0.0.0", "127.0.0.1")
     token = environment.get("NAVAI_ACCESS_TOKEN")
-    assert httpx.get(url + LIST).status_code == (200 if token is None else 401)
+    assert httpx.get(url + LIST, timeout=60).status_code == (200 if token is None else 401)
 
 
 def test_on_loopback_a_key_needs_no_token(serve: Serve) -> None:
-    assert httpx.get(serve(OPENAI_API_KEY=KEY).url + LIST).status_code == 200
+    assert httpx.get(serve(OPENAI_API_KEY=KEY).url + LIST, timeout=60).status_code == 200
 
 
 def test_only_true_opens_the_backend_to_the_keys_of_requests() -> None:

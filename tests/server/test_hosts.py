@@ -42,7 +42,7 @@ def status(url: str, host: str | None, path: str = LIST, **headers: str) -> int:
 
 def test_a_rebound_name_reaches_nothing_on_a_developers_machine(serve: Serve) -> None:
     server = serve("--demo")
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         for method, path, given in REQUESTS:
             refused = client.request(method, path, headers={"host": "evil.example"}, **given)
             assert refused.status_code == 400
@@ -122,7 +122,7 @@ def test_a_mounted_backend_checks_hosts_when_they_are_set(ask: Ask) -> None:
     assert ask(backend, "GET", "/health", headers={"host": "localhost"}).status_code == 200
     many = NavaiBackend(env={}, discover=False, allowed_hosts=[".shop.example"])
     for number in range(150):  # more than are remembered
-        assert ask(many, "GET", "/health", headers={"host": f"h{number}.shop.example"}).status_code == 200
+        assert ask(many, "GET", LIST, headers={"host": f"h{number}.shop.example"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_only_an_address_that_others_do_not_reach_is_loopback() -> None:
 def test_a_request_of_a_foreign_page_is_refused_and_executes_nothing(serve: Serve, write: Any) -> None:
     write("src/a.py", "from pathlib import Path\ndef act(): Path('acted').touch()\n")
     server = serve("--functions-folders", "src", NAVAI_CORS_ORIGIN="https://shop.example")
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         for origin in (
             "https://evil.example",
             "null",

@@ -25,7 +25,7 @@ def test_two_colons_serve_both_families(serve: Serve, arguments: list[str]) -> N
     server = serve("--demo", *arguments)
     assert server.url.startswith("http://[::]:")
     for host in ("127.0.0.1", "[::1]"):
-        assert httpx.get(f"http://{host}:{port_of(server.url)}{LIST}").status_code == 200
+        assert httpx.get(f"http://{host}:{port_of(server.url)}{LIST}", timeout=60).status_code == 200
 
 
 @pytest.mark.skipif(NO_IPV6, reason="this machine has no IPv6")
@@ -33,8 +33,8 @@ def test_two_colons_serve_both_families(serve: Serve, arguments: list[str]) -> N
 def test_an_ipv6_address_may_have_brackets_and_is_checked_as_loopback(serve: Serve, host: str) -> None:
     server = serve("--demo", NAVAI_HOST=host)
     assert server.url == f"http://[::1]:{port_of(server.url)}"
-    assert httpx.get(server.url + LIST).status_code == 200
-    assert httpx.get(server.url + LIST, headers={"host": "evil.example"}).status_code == 400
+    assert httpx.get(server.url + LIST, timeout=60).status_code == 200
+    assert httpx.get(server.url + LIST, headers={"host": "evil.example"}, timeout=60).status_code == 400
 
 
 def test_one_address_serves_that_family_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +94,7 @@ def test_a_path_that_cannot_be_a_socket_is_an_error_and_stays_as_it_is(
 def test_a_root_path_is_understood_whether_the_proxy_removes_it_or_not(serve: Serve, root: str) -> None:
     server = serve("--demo", "--root-path", root)
     prefix = "/" + root.strip("/")
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         for path in (LIST, prefix + LIST):
             assert "tell_time" in client.get(path).text
         assert (

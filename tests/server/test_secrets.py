@@ -43,7 +43,7 @@ def none_of_them(text: str) -> None:
 
 def call(url: str, name: str, payload: Any = None, **headers: str) -> Any:
     body = {"function_name": name, "payload": payload}
-    return httpx.post(url + EXECUTE, json=body, headers=AUTHORIZED | headers).json()
+    return httpx.post(url + EXECUTE, json=body, headers=AUTHORIZED | headers, timeout=60).json()
 
 
 def test_no_secret_is_in_a_traceback_the_list_a_path_or_a_response(serve: Serve, write: Any) -> None:
@@ -64,14 +64,14 @@ def test_no_secret_is_in_a_traceback_the_list_a_path_or_a_response(serve: Serve,
     )
     write("src/broken.py", f"raise RuntimeError({SAID!r})\n")
     server = serve("--functions-folders", "src", **ENVIRONMENT)
-    shown = [httpx.get(server.url + LIST, headers=AUTHORIZED).text]
+    shown = [httpx.get(server.url + LIST, headers=AUTHORIZED, timeout=60).text]
     assert "broken.py" in shown[0]
     for name, payload in (("fails", None), ("fails_too", None), ("unencodable", None), ("checks", {"x": 1})):
         answer = call(server.url, name, payload)
         assert answer["ok"] is False
         shown.append(json.dumps(answer))
     for secret in (*(SECRETS[name] for name in SECRETS if name != "database"), "x://a:hunter2-and-more@b"):
-        assert httpx.get(f"{server.url}/v1/{secret}/x", headers=AUTHORIZED).status_code == 404
+        assert httpx.get(f"{server.url}/v1/{secret}/x", headers=AUTHORIZED, timeout=60).status_code == 404
     log = server.stop()
     for text in (*shown, log):
         none_of_them(text)
@@ -106,7 +106,7 @@ def test_a_text_is_masked_before_it_is_cut(ask: Ask, before: int, caplog: pytest
 def test_what_upstream_says_of_the_key_is_masked_in_response_and_log(serve: Serve, stub: Stub) -> None:
     stub.status, stub.answer = 401, f"no such key: {SAID.replace(TOKEN, '')}"
     server = serve(**ENVIRONMENT, OPENAI_BASE_URL=stub.url)
-    answer = httpx.post(server.url + SECRET, json={}, headers=AUTHORIZED)
+    answer = httpx.post(server.url + SECRET, json={}, headers=AUTHORIZED, timeout=60)
     assert answer.json()["error"].startswith("OpenAI client_secrets failed (401): no such key: *** ")
     none_of_them(answer.text)
     none_of_them(server.stop())
@@ -170,9 +170,9 @@ def test_without_exposed_errors_callers_get_those_that_are_meant_for_them(
         "refuses": "There is no order 7: ***",
         "refuses_too": "The shop is closed.",
     }
-    listed = httpx.get(server.url + LIST, headers=AUTHORIZED).json()
+    listed = httpx.get(server.url + LIST, headers=AUTHORIZED, timeout=60).json()
     assert listed["warnings"] == ["[navai] Failed to load src/broken.py: the log has the reason."]
-    refused = httpx.post(server.url + SECRET, json={}, headers=AUTHORIZED)
+    refused = httpx.post(server.url + SECRET, json={}, headers=AUTHORIZED, timeout=60)
     assert (refused.status_code, refused.json()) == (429, {"error": "OpenAI client_secrets failed (429)."})
     log = server.stop()
     assert "Function raises failed (request r-1)." in log

@@ -86,7 +86,7 @@ def test_a_proxy_without_a_scheme_is_understood(serve: Serve, stub: Stub) -> Non
         http_proxy=stub.url.removeprefix("http://").removesuffix("/v1"),
         no_proxy="",
     )
-    assert httpx.post(server.url + SECRET, json={}).json()["value"] == "ek_1"
+    assert httpx.post(server.url + SECRET, json={}, timeout=60).json()["value"] == "ek_1"
     assert stub.got[0] == "http://api.example/v1/realtime/client_secrets"
 
 
@@ -102,7 +102,7 @@ def test_a_query_of_the_base_url_is_that_of_each_request(
     serve: Serve, stub: Stub, base: str, path: str
 ) -> None:
     server = serve(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=stub.url + base)
-    assert httpx.post(server.url + SECRET, json={}).status_code == 200
+    assert httpx.post(server.url + SECRET, json={}, timeout=60).status_code == 200
     assert stub.got[0] == path
 
 
@@ -120,11 +120,11 @@ def test_speech_keeps_the_query_beside_its_own(stub: Stub) -> None:
 def test_organization_and_project_are_sent_as_openais_packages_do(serve: Serve, stub: Stub) -> None:
     base = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": stub.url}
     server = serve(**base, OPENAI_ORG_ID=" org-1 ", OPENAI_PROJECT_ID="proj_1")
-    assert httpx.post(server.url + SECRET, json={}).status_code == 200
+    assert httpx.post(server.url + SECRET, json={}, timeout=60).status_code == 200
     assert (stub.asked.get("OpenAI-Organization"), stub.asked.get("OpenAI-Project")) == ("org-1", "proj_1")
     server.stop()
     server = serve(**base, OPENAI_ORG_ID="")
-    assert httpx.post(server.url + SECRET, json={}).status_code == 200
+    assert httpx.post(server.url + SECRET, json={}, timeout=60).status_code == 200
     assert (stub.asked.get("OpenAI-Organization"), stub.asked.get("OpenAI-Project")) == (None, None)
 
 
@@ -137,7 +137,7 @@ def test_an_organization_that_no_header_can_carry_is_refused(value: str) -> None
 def test_what_is_wrong_upstream_is_in_the_log_with_the_request(serve: Serve, stub: Stub) -> None:
     stub.status, stub.answer = 401, f"Incorrect API key: {KEY}\nFORGED line"
     server = serve(OPENAI_API_KEY=KEY, OPENAI_BASE_URL=stub.url)
-    refused = httpx.post(server.url + SECRET, json={}, headers={"x-request-id": "r-401"})
+    refused = httpx.post(server.url + SECRET, json={}, headers={"x-request-id": "r-401"}, timeout=60)
     assert refused.status_code == 401
     log = server.stop()
     (line,) = [each for each in log.splitlines() if "r-401" in each and "WARNING" in each]
@@ -150,7 +150,7 @@ def test_an_unreachable_upstream_is_in_the_log_with_the_proxy_that_was_used(serv
     server = serve(
         OPENAI_API_KEY=KEY, OPENAI_BASE_URL="http://api.example", http_proxy="http://127.0.0.1:1", no_proxy=""
     )
-    answer = httpx.post(server.url + SECRET, json={}, headers={"x-request-id": "r-502"})
+    answer = httpx.post(server.url + SECRET, json={}, headers={"x-request-id": "r-502"}, timeout=60)
     assert answer.status_code == 502
     assert "127.0.0.1" not in answer.text
     log = server.stop()
