@@ -94,7 +94,8 @@ class SharedKeys:
 
     def learn(self, response: Response, now: float, headers: ClientHeaders, *, executes: bool) -> None:
         """Note what *response* says; *executes* if it is the response to an execution."""
-        if trim(response.headers.get("navai-idempotency", "")) == "shared":
+        said = response.headers.get("navai-idempotency")
+        if said is not None and trim(said) == "shared":
             self._until[headers.identity] = now + _TRUSTED_FOR
             if len(self._until) > _MOST_IDENTITIES:
                 self._until.pop(next(iter(list(self._until))), None)
