@@ -91,6 +91,8 @@ class _Client(ABC, Generic[AnyTransport]):
         timeout: Seconds for one whole call, retries included; None for no limit.
         max_retries: How often a call is tried again at most; each method says when. Or a ``RetryPolicy``.
         max_response_bytes: The largest response body that is read, in decompressed bytes.
+        json_default: Returns a JSON value for what is not one in a payload, such as a datetime, as the
+            ``default`` of ``json.dumps`` does. It raises ``TypeError`` for what it does not convert.
         verify: For the default transport: True for the usual certificate authorities (and those that
             ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name), a file or folder of certificates, or an
             ``ssl.SSLContext``.
@@ -123,6 +125,7 @@ class _Client(ABC, Generic[AnyTransport]):
         timeout: float | None = 30.0,
         max_retries: int | RetryPolicy = 2,
         max_response_bytes: int = 16 * 2**20,
+        json_default: Callable[[Any], Any] | None = None,
         verify: Verify = True,
         proxy: str | None = None,
         cert: Cert | None = None,
@@ -149,6 +152,7 @@ class _Client(ABC, Generic[AnyTransport]):
                 timeout=timeout,
                 max_retries=max_retries,
                 max_response_bytes=max_response_bytes,
+                json_default=json_default,
             )
             self._transport: AnyTransport = self._open(
                 transport, http_client, verify=verify, proxy=proxy, cert=cert, uds=uds
@@ -161,7 +165,7 @@ class _Client(ABC, Generic[AnyTransport]):
         config = self._config
         self._settings = CallSettings(config.timeout, config.max_retries, fixed, source)
         self._instrumentation = instrumentation
-        self._calls = Invocations(config.base_url, config.paths, _random_uuid)
+        self._calls = Invocations(config.base_url, config.paths, _random_uuid, config.json_default)
         self._closed = False
         self._original: Self | None = None
 
@@ -450,6 +454,7 @@ class _Client(ABC, Generic[AnyTransport]):
                 invocation.payload,
                 current_tool_call(),
                 (*headers.secrets, *invocation.secrets),
+                self._config.json_default,
             )
         )
 

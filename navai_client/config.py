@@ -4,7 +4,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypedDict, Unpack, final
 from urllib.parse import urlsplit
 
@@ -131,6 +131,13 @@ def _checked_max_response_bytes(value: Any) -> int:
     return int(min(value, _MOST_BYTES))
 
 
+def _checked_json_default(value: Any) -> Any:
+    """Return *value* if it is a function or None."""
+    if value is not None and not callable(value):
+        raise NavaiConfigError(f"json_default must be a function; it is {type_name(value)}.")
+    return value
+
+
 @frozen(kw_only=True)
 class ClientConfig:
     """The checked settings of a client.
@@ -142,6 +149,7 @@ class ClientConfig:
         timeout: Seconds for one whole call, or None for no limit.
         max_retries: When a call is tried again.
         max_response_bytes: The largest response body, decompressed.
+        json_default: Converts what is not JSON in a payload, or None.
     """
 
     base_url: str
@@ -150,6 +158,7 @@ class ClientConfig:
     timeout: float | None = field(converter=checked_timeout)
     max_retries: RetryPolicy = field(converter=_checked_policy)
     max_response_bytes: int = field(converter=_checked_max_response_bytes)
+    json_default: Callable[[Any], Any] | None = field(default=None, converter=_checked_json_default)
 
 
 @define(eq=False)  # not frozen: that costs a microsecond for each call

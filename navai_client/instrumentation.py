@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
@@ -31,6 +31,7 @@ class ObservedCall:
         payload: The function's input.
         tool_call_id: The model's id of the call, or None if no model requested it.
         secrets: Texts that the client keeps out of its errors.
+        json_default: The client's function for values that are not JSON, or None.
     """
 
     operation: str
@@ -39,6 +40,7 @@ class ObservedCall:
     payload: Any = field(default=None, repr=False)
     tool_call_id: str | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
+    json_default: Callable[[Any], Any] | None = field(default=None, repr=False)
 
     def text(self, value: Any) -> str:
         """Return *value*, the payload or a result, as JSON text in which the client's secrets are masked.
@@ -46,7 +48,7 @@ class ObservedCall:
         A value that is nested too deep to be written is replaced by a note that says so.
         """
         try:
-            content = encode_json(value, name="The value")
+            content = encode_json(value, name="The value", default=self.json_default)
         except NavaiPayloadError as error:
             return f"[{error}]"
         return Redactor(self.secrets, patterns=False).content(content).decode()

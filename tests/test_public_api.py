@@ -85,6 +85,7 @@ class TestTheTwoShells:
             "timeout": 30.0,
             "max_retries": 2,
             "max_response_bytes": 16 * 1024 * 1024,
+            "json_default": None,
             "verify": True,
             "proxy": None,
             "cert": None,

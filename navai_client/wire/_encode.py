@@ -2,11 +2,16 @@
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final
 
 from navai_client.errors import NavaiPayloadError
 
-_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+Default = Callable[[Any], Any]
+
+_STRICT: Final[Mapping[str, Any]] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+_encoder = json.JSONEncoder(**_STRICT)
 
 
 def type_name(value: Any) -> str:
@@ -18,26 +23,53 @@ def type_name(value: Any) -> str:
     return f"{article} {name}"
 
 
-def encode_json(value: Any, *, name: str) -> bytes:
+def encode_json(value: Any, *, name: str, default: Default | None = None, advice: str = "") -> bytes:
     r"""Return *value* as strict JSON in UTF-8; lone surrogates travel as ``\uXXXX``.
 
     Args:
         value: dicts with string keys, lists, tuples, strings, finite numbers, bools and None.
         name: The name of *value* in an error.
+        default: Converts what is nothing of that.
+        advice: What the error of such a value adds, if there is no *default*.
 
     Raises:
         NavaiPayloadError: If it holds anything else or a cycle, or is nested too deep.
     """
     try:
-        text = _encoder.encode(value)
+        text = (_encoder if default is None else _converting(default, value, name)).encode(value)
     except RecursionError:
         raise NavaiPayloadError(f"{name} is nested too deep to be sent as JSON.") from None
+    except NavaiPayloadError as error:  # of what converts
+        raise error.with_traceback(None) from None
     except (TypeError, ValueError) as error:
-        raise NavaiPayloadError(_explain(value, name) or f"{name} is not JSON: {error}.") from None
+        if default is not None:
+            late = f"{name} is not JSON, not after json_default either: {error}."
+            raise NavaiPayloadError(_explain(value, name, _explain_number) or late) from None
+        problem = _explain(value, name, partial(_explain_scalar, advice=advice))
+        raise NavaiPayloadError(problem or f"{name} is not JSON: {error}.") from None
     # The encoder turns keys such as 1 or None into strings.
     if isinstance(value, dict | list | tuple) and not _has_only_string_keys(value):
         raise NavaiPayloadError(_explain(value, name))
     return text.encode("utf-8", "backslashreplace")
+
+
+def _converting(default: Default, whole: Any, name: str) -> json.JSONEncoder:
+    """Return an encoder of *whole* that converts with *default* what is not JSON."""
+
+    def convert(item: Any) -> Any:
+        try:
+            made = default(item)
+        except (TypeError, ValueError) as error:  # by which a function like this refuses a value
+            problem = f"is {type_name(item)}, which json_default did not convert: {error}"
+            explain = _explain(
+                whole, name, lambda each, where: f"{where} {problem}" if each is item else None
+            )
+            raise NavaiPayloadError(explain or f"a part of {name} {problem}") from None
+        if isinstance(made, dict | list | tuple) and not _has_only_string_keys(made):
+            raise NavaiPayloadError(_explain(made, "what json_default returned"))
+        return made
+
+    return json.JSONEncoder(**_STRICT, default=convert)
 
 
 def _has_only_string_keys(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> bool:
@@ -55,13 +87,21 @@ def _has_only_string_keys(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -
     return True
 
 
-def _explain(value: Any, path: str) -> str | None:
-    """Return which part of *value* is not JSON, and why, or None if each part is valid by itself."""
+def _explain(
+    value: Any, path: str, problem_of: Callable[[Any, str], str | None] = lambda _item, _where: None
+) -> str | None:
+    """Return which part of *value* is not JSON, and why, or None if each part is valid by itself.
+
+    Args:
+        value: The value.
+        path: Its name.
+        problem_of: Returns the problem of a part that is no container, given its place.
+    """
     stack: list[tuple[Any, str, tuple[int, ...]]] = [(value, path, ())]
     while stack:
         item, where, parents = stack.pop()
         if not isinstance(item, dict | list | tuple):
-            if problem := _explain_scalar(item, where):
+            if problem := problem_of(item, where):
                 return problem
             continue
         if id(item) in parents:
@@ -77,7 +117,7 @@ def _explain(value: Any, path: str) -> str | None:
     return None
 
 
-def _explain_scalar(item: Any, where: str) -> str | None:
+def _explain_number(item: Any, where: str) -> str | None:
     if isinstance(item, float) and not math.isfinite(item):
         return f"{where} is {item}; JSON has only finite numbers."
     if isinstance(item, int):
@@ -85,6 +125,12 @@ def _explain_scalar(item: Any, where: str) -> str | None:
             str(item)
         except ValueError:
             return f"{where} is an integer of more digits than Python writes; send it as a string."
+    return None
+
+
+def _explain_scalar(item: Any, where: str, advice: str) -> str | None:
+    if (problem := _explain_number(item, where)) is not None:
+        return problem
     if item is None or isinstance(item, str | int | float):
         return None
     hint = {
@@ -95,4 +141,4 @@ def _explain_scalar(item: Any, where: str) -> str | None:
         "set": "send a list",
         "UUID": "send str() of it",
     }.get(type(item).__name__, "send dicts, lists, strings, numbers, bools or None")
-    return f"{where} is {type_name(item)}, which is not JSON; {hint}."
+    return f"{where} is {type_name(item)}, which is not JSON; {hint}{advice}."

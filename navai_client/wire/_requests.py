@@ -11,7 +11,7 @@ from attrs import define, evolve, field, frozen
 from navai_client.errors import NavaiConfigError, NavaiPayloadError
 from navai_client.models import FunctionList
 from navai_client.wire._decode import trim
-from navai_client.wire._encode import encode_json, type_name
+from navai_client.wire._encode import Default, encode_json, type_name
 from navai_client.wire._operations import (
     LIST_FUNCTIONS,
     OPERATIONS,
@@ -29,6 +29,7 @@ _KEY: Final = re.compile(r"[!-~]{1,255}")
 _ETAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3; servers refuse long headers
 _MOST_IDENTITIES: Final = 100  # of which something is kept
 _TRUSTED_FOR: Final = 600.0  # seconds; a backend is deployed anew without a word to its clients
+_ADVICE: Final = ", or give the client a json_default to convert it"
 _TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
     "string": (str, "a string"),
     "number": ((int, float), "a number"),
@@ -117,15 +118,19 @@ class Invocations:
         base_url: Where the backend is.
         paths: Where its operations are.
         new_key: Returns idempotency keys, another one each time.
+        json_default: Converts what is not JSON in a payload.
     """
 
-    def __init__(self, base_url: str, paths: Paths, new_key: Callable[[], str]) -> None:
+    def __init__(
+        self, base_url: str, paths: Paths, new_key: Callable[[], str], json_default: Default | None = None
+    ) -> None:
         self._endpoints = {
             operation.name: _endpoint(operation, base_url, paths.path_of(operation))
             for operation in OPERATIONS
         }
         self._base_url = base_url
         self._new_key = new_key
+        self._json_default = json_default
         self._known: Mapping[Hashable, _KnownFunctions] = {}
         self._keys = SharedKeys()
         self._list = Invocation(
@@ -196,7 +201,7 @@ class Invocations:
         return Invocation(
             operation,
             self._endpoints[operation.name],
-            _body(operation, given) if operation.method == "POST" else None,
+            _body(operation, given, self._json_default) if operation.method == "POST" else None,
             (("Idempotency-Key", self._key(idempotency_key)),) if operation.keyed else (),
             _secrets_in(operation, given) if operation.secret_fields else (),
             {"function_name": given["function_name"]} if "function_name" in given else {},
@@ -248,7 +253,7 @@ def _field_problem(described: Field, value: Any) -> str | None:
     return None
 
 
-def _body(operation: Operation[Any], given: Mapping[str, Any]) -> bytes:
+def _body(operation: Operation[Any], given: Mapping[str, Any], json_default: Default | None) -> bytes:
     """Return the JSON object of the arguments *given*, each under its name on the wire."""
     members: list[bytes] = []
     objects: dict[str, list[bytes]] = {}
@@ -256,7 +261,7 @@ def _body(operation: Operation[Any], given: Mapping[str, Any]) -> bytes:
         value = given.get(name)
         if value is not None or operation.by_name[name].type == "any":
             siblings = objects.setdefault(outer, []) if outer else members
-            siblings.append(key + encode_json(value, name=name))
+            siblings.append(key + encode_json(value, name=name, default=json_default, advice=_ADVICE))
     for outer, inner in objects.items():
         members.append(b'"%b":{%b}' % (outer.encode(), b",".join(inner)))
     return b"{%b}" % b",".join(members)

@@ -27,6 +27,9 @@ def _deep() -> list[Any]:
     return deep
 
 
+HOOK = ", or give the client a json_default to convert it."
+
+
 class TestBadInput:
     """Arguments that are refused before anything is sent."""
 
@@ -42,22 +45,22 @@ class TestBadInput:
         [
             (math.nan, "payload is nan; JSON has only finite numbers."),
             ({"x": [1, -math.inf]}, "payload['x'][1] is -inf; JSON has only finite numbers."),
-            ({"tags": {1}}, "payload['tags'] is a set, which is not JSON; send a list."),
+            ({"tags": {1}}, f"payload['tags'] is a set, which is not JSON; send a list{HOOK}"),
             (
                 {"when": dt.datetime(2026, 1, 1, tzinfo=dt.UTC)},
-                "payload['when'] is a datetime, which is not JSON; send its isoformat().",
+                f"payload['when'] is a datetime, which is not JSON; send its isoformat(){HOOK}",
             ),
-            ((dt.date(2026, 1, 1),), "payload[0] is a date, which is not JSON; send its isoformat()."),
-            (b"x", "payload is bytes, which is not JSON; decode it, or send base64 text."),
+            ((dt.date(2026, 1, 1),), f"payload[0] is a date, which is not JSON; send its isoformat(){HOOK}"),
+            (b"x", f"payload is bytes, which is not JSON; decode it, or send base64 text{HOOK}"),
             (
                 [{"a": decimal.Decimal(1)}],
-                "payload[0]['a'] is a Decimal, which is not JSON; send str() or float() of it.",
+                f"payload[0]['a'] is a Decimal, which is not JSON; send str() or float() of it{HOOK}",
             ),
             (
                 {"a": object()},
                 (
                     "payload['a'] is an object, which is not JSON; "
-                    "send dicts, lists, strings, numbers, bools or None."
+                    f"send dicts, lists, strings, numbers, bools or None{HOOK}"
                 ),
             ),
             ({1: "a"}, "payload has the key 1; JSON keys are strings."),

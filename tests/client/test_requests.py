@@ -1,17 +1,65 @@
 """The URL, headers and body of requests. One suite for both clients."""
 
 import contextlib
+import dataclasses
+import datetime as dt
+import decimal
+import itertools
+import math
+import types
 import uuid
 from typing import Any
 
+import attrs
+import pydantic
+import pydantic_core
 import pytest
 
 import navai_client
-from navai_client import (
-    NavaiHTTPError,
-)
+from navai_client import NavaiConfigError, NavaiHTTPError, NavaiPayloadError, ObservedCall
 from navai_client.wire._operations import OPERATIONS as TABLE
 from tests.backends import BASE, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call
+
+
+@dataclasses.dataclass
+class DataPoint:
+    """A point in time, as a data class."""
+
+    at: Any
+
+
+@attrs.define
+class AttrsPoint:
+    """A point in time, as attrs knows it."""
+
+    at: Any
+
+
+class ModelPoint(pydantic.BaseModel):
+    """A point in time, as Pydantic knows it."""
+
+    at: Any
+
+
+class Endless:
+    """What is converted to a list of what is not JSON."""
+
+
+def convert(value: Any) -> Any:
+    """Convert a value that is not JSON."""
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, decimal.Decimal):
+        return str(value)
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump()
+    if isinstance(value, DataPoint):
+        return dataclasses.asdict(value)
+    if isinstance(value, AttrsPoint):
+        return attrs.asdict(value)
+    if isinstance(value, Endless):
+        return [Endless()]
+    raise TypeError(f"no {type(value).__name__}")
 
 
 class TestUrls:
@@ -219,3 +267,85 @@ class TestBodiesAndHeaders:
         backend = Backend(answer(SPEECH))
         clients.make(backend, BASE).synthesize_speech(" Hello ", stability=None)
         assert backend.request.content == b'{"text":" Hello "}'
+
+
+class TestJsonDefault:
+    """``json_default=``: a function that converts what is not JSON."""
+
+    @pytest.mark.parametrize(
+        ("payload", "content"),
+        [
+            (dt.date(2026, 11, 28), b'"2026-11-28"'),
+            ({"at": [dt.datetime(2026, 11, 28, tzinfo=dt.UTC)]}, b'{"at":["2026-11-28T00:00:00+00:00"]}'),
+            ({"price": decimal.Decimal("1.50")}, b'{"price":"1.50"}'),
+            (DataPoint(dt.date(2026, 11, 28)), b'{"at":"2026-11-28"}'),
+            ([AttrsPoint(decimal.Decimal(1))], b'[{"at":"1"}]'),
+            ({"p": ModelPoint(at=dt.date(2026, 11, 28))}, b'{"p":{"at":"2026-11-28"}}'),
+            ({"a": 1, "b": [None, True, 1.5, "x"]}, b'{"a":1,"b":[null,true,1.5,"x"]}'),
+        ],
+        ids=itertools.count(),
+    )
+    def test_it_converts_what_is_not_json(self, clients: Clients, payload: Any, content: bytes) -> None:
+        backend = Backend(answer({"ok": True}))
+        clients.make(backend, BASE, json_default=convert).execute_function("f", payload)
+        assert backend.request.content == b'{"function_name":"f","payload":%b}' % content
+
+    @pytest.mark.parametrize(
+        ("payload", "message"),
+        [
+            ({"a": {1}}, "payload['a'] is a set, which json_default did not convert: no set"),
+            (
+                DataPoint({1}),
+                "a part of payload is a set, which json_default did not convert: no set",
+            ),
+            ({"n": [math.nan]}, "payload['n'][0] is nan; JSON has only finite numbers."),
+            ([dt.date(2026, 1, 1), math.nan], "payload[1] is nan; JSON has only finite numbers."),
+            (DataPoint(math.nan), "payload is not JSON, not after json_default either: Out of range float"),
+            ({1: "a"}, "payload has the key 1; JSON keys are strings."),
+            (DataPoint({1: "a"}), "what json_default returned['at'] has the key 1; JSON keys are strings."),
+            ([Endless()], "payload is nested too deep to be sent as JSON."),
+        ],
+        ids=itertools.count(),
+    )
+    def test_what_is_not_json_after_it_is_refused(self, clients: Clients, payload: Any, message: str) -> None:
+        backend = Backend(answer({"ok": True}))
+        with pytest.raises(NavaiPayloadError) as caught:
+            clients.make(backend, BASE, json_default=convert).execute_function("f", payload)
+        assert str(caught.value).startswith(message)
+        assert caught.value.__cause__ is None
+        assert backend.requests == []
+
+    def test_the_function_of_pydantic_is_one(self, clients: Clients) -> None:
+        backend = Backend(answer({"ok": True}))
+        client = clients.make(backend, BASE, json_default=pydantic_core.to_jsonable_python)
+        client.execute_function(
+            "f", {"a": [DataPoint(dt.date(2026, 1, 1)), ModelPoint(at={1})], "b": uuid.UUID(int=0)}
+        )
+        assert backend.body["payload"] == {
+            "a": [{"at": "2026-01-01"}, {"at": [1]}],
+            "b": "00000000-0000-0000-0000-000000000000",
+        }
+
+    def test_other_exceptions_of_it_are_raised(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer({"ok": True})), BASE, json_default=lambda value: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            client.execute_function("f", {"a": {1}})
+
+    def test_a_derived_client_and_tracing_have_it_too(self, clients: Clients) -> None:
+        backend = Backend(answer({"ok": True}))
+        seen: list[str] = []
+
+        def observe(call: ObservedCall) -> Any:
+            seen.append(call.text(call.payload))
+            return contextlib.nullcontext(types.SimpleNamespace(headers={}, succeeded=lambda _: None))
+
+        watcher = types.SimpleNamespace(observe=observe)
+        client = clients.make(backend, BASE, json_default=convert, instrumentation=watcher)
+        client.derive(timeout=5).execute_function("f", {"on": dt.date(2026, 11, 28)})
+        assert backend.body["payload"] == {"on": "2026-11-28"}
+        assert seen == ['{"on":"2026-11-28"}']
+
+    @pytest.mark.parametrize("value", [5, "str", {}])
+    def test_what_cannot_be_called_is_refused(self, clients: Clients, value: Any) -> None:
+        with pytest.raises(NavaiConfigError, match=r"^json_default must be a function; it is an? "):
+            clients.make(Backend(answer({})), BASE, json_default=value)

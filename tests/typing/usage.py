@@ -211,6 +211,8 @@ def who_calls() -> None:
     NavaiBackendClient(access_token="token", headers={"X-A": "1"})
     NavaiBackendClient(access_token=lambda: "token", headers=lambda: {"X-A": "1"})
     AsyncNavaiBackendClient(access_token=an_async_token)
+    NavaiBackendClient(json_default=str)
+    NavaiBackendClient(json_default="str")  # type: ignore[arg-type]
     AsyncNavaiBackendClient(access_token=lambda: 5)  # type: ignore[arg-type, return-value]
 
 
