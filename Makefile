@@ -99,7 +99,7 @@ $(DOCS): $(TOOLS)
 	@touch $@
 
 $(BENCH): $(TOOLS)
-	$(INSTALL) --editable '.[cli,fast,server]' --group bench
+	$(INSTALL) --editable '.[cli,fast,server,tools]' --group bench
 	@touch $@
 
 $(READY): $(TOOLS)

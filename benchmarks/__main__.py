@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import client, growth, server, start
+from benchmarks import client, growth, server, start, voice_turn
 from benchmarks.goals import goals
 from benchmarks.machine import cpu_of_others, describe
 from benchmarks.plot import draw
@@ -25,10 +25,17 @@ PLOT = HERE / "concurrency.svg"
 RESULTS = HERE / "results"  # the last results, a file for each part; not in the repository
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
 BUSY = 0.1  # the share of the machine above which other work distorts rates
-PARTS = {"client": client.measure, "server": server.measure, "start": start.measure, "growth": growth.measure}
+PARTS = {
+    "client": client.measure,
+    "server": server.measure,
+    "voice": voice_turn.measure,
+    "start": start.measure,
+    "growth": growth.measure,
+}
 TITLES = {
     "client": "The clients",
     "server": "The servers",
+    "voice": "Voice turns",
     "start": "Starting",
     "growth": "How cost grows",
 }

@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import median
 
-__all__ = ["exponents", "number", "ratio", "spread", "table"]
+__all__ = ["exponents", "number", "percentile", "ratio", "spread", "table"]
 
 
 def number(value: float) -> str:
@@ -14,6 +14,11 @@ def number(value: float) -> str:
         return f"{value:g}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:,.{digits}f}"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the smallest of *values* that at least *share* of them, such as 0.99, do not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def ratio(value: float, by: float) -> float:

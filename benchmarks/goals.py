@@ -9,8 +9,9 @@ import attrs
 
 from benchmarks.backends import EXPRESS, OURS
 from benchmarks.client import JAVASCRIPT, JAVASCRIPT_FREE, SEQUENTIAL
-from benchmarks.figures import ratio, table
+from benchmarks.figures import percentile, ratio, table
 from benchmarks.results import BIG, SMALL
+from benchmarks.voice_turn import CALM
 
 __all__ = ["goals"]
 
@@ -86,6 +87,12 @@ def memory_by_express(data: Any) -> Found:
     return rest[OURS] / rest[EXPRESS], None
 
 
+def turn(data: Any, agent: str) -> Found:
+    """Return the 99th percentile of the milliseconds of a voice turn, when sessions are not in step."""
+    (case,) = (each for each in data["cases"] if (each["agent"], each["load"]) == (agent, CALM))
+    return percentile(case["ms"], 0.99), None
+
+
 def took(data: Any, what: str, by: str | None = None) -> Found:
     """Return the milliseconds that *what* took, or their ratio to those of *by*."""
     found = {
@@ -139,6 +146,13 @@ GOALS = (
         "execute, sync, one after the other, default: time by that of httpx by hand",
         1,
         partial(by_httpx, client=DEFAULT, at_once=SEQUENTIAL),
+    ),
+    Goal(
+        "voice",
+        "a tool call to its output, 500 sessions, fast: p99 beside the function's own time",
+        2,
+        partial(turn, agent=FAST),
+        unit="ms",
     ),
     Goal(
         "start",

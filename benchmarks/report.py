@@ -5,7 +5,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.client import JAVASCRIPT, SEQUENTIAL
-from benchmarks.figures import exponents, number, spread, table
+from benchmarks.figures import exponents, number, percentile, spread, table
+from benchmarks.voice_turn import LOADS
 
 __all__ = ["REPORTS"]
 
@@ -115,6 +116,26 @@ def server(data: dict[str, Any]) -> str:
     )
 
 
+def voice(data: dict[str, Any]) -> str:
+    """Return the table of voice turns."""
+    rows = [
+        [
+            case["load"],
+            case["agent"],
+            f"{len(case['ms']):,}",
+            *(number(percentile(case["ms"], share)) for share in (0.5, 0.9, 0.99, 1)),
+            number(case["cpu"]),
+        ]
+        for case in sorted(data["cases"], key=lambda case: [*LOADS].index(case["load"]))
+    ]
+    head = ["load", "agent", "turns", "p50 ms", "p90 ms", "p99 ms", "longest ms", "CPU us/turn"]
+    return (
+        f"\n{data['sessions']} sessions in one process, from a tool call to its output. The function takes "
+        "no time. The agent's CPU time includes that for the audio which each session receives meanwhile:\n\n"
+        + table(head, rows)
+    )
+
+
 def start(data: dict[str, Any]) -> str:
     """Return the table of imports and constructions."""
     rows = [
@@ -174,4 +195,4 @@ def _folded(title: str, text: str) -> str:
     return f"\n<details><summary>{title}</summary>\n\n{text}\n</details>\n"
 
 
-REPORTS = {"client": client, "server": server, "start": start, "growth": growth}
+REPORTS = {"client": client, "server": server, "voice": voice, "start": start, "growth": growth}

@@ -23,6 +23,9 @@ class Scale:
         growing: Bytes of the results with which growth is measured.
         functions: How many functions a server has when growth is measured.
         starts: How many new processes import a package.
+        sessions: How many voice sessions an agent has.
+        turn_seconds: How long turns are measured under each load.
+        turns_hurry: How many times as often as the load says they come.
     """
 
     rounds: int
@@ -36,6 +39,9 @@ class Scale:
     growing: tuple[int, ...]
     functions: tuple[int, ...]
     starts: int
+    sessions: int
+    turn_seconds: float
+    turns_hurry: float
 
 
 FULL = Scale(
@@ -50,6 +56,9 @@ FULL = Scale(
     growing=(2**10, 2**13, 2**16, 2**19, 2**22, 2**23),
     functions=(10, 50, 250, 1000, 2000),
     starts=15,
+    sessions=500,
+    turn_seconds=10.0,
+    turns_hurry=1.0,
 )
 QUICK = Scale(
     rounds=1,
@@ -63,4 +72,7 @@ QUICK = Scale(
     growing=(2**10, 2**13),
     functions=(10, 50),
     starts=1,
+    sessions=5,
+    turn_seconds=0.2,
+    turns_hurry=100.0,
 )

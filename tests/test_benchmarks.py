@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.contenders import CONTENDERS
-from benchmarks.figures import exponents, number, ratio, spread, table
+from benchmarks.figures import exponents, number, percentile, ratio, spread, table
 from benchmarks.goals import goals
 from benchmarks.load import load
 from benchmarks.process import fixed_server
 from benchmarks.results import compact, result_of
+from benchmarks.voice_turn import AGENTS, LOADS
 from tests.interop.peers import PeersMissingError, install
 
 ROOT = Path(__file__).parent.parent
@@ -56,6 +57,7 @@ def run(bytecode: Path, *arguments: str) -> str:
             "server",
             ["list", "execute", "execute, not async", "client secret", "navai_client.server", "Express"],
         ),
+        ("voice", [*AGENTS, *LOADS]),
         ("start", ["import navai_client", "import httpx", "a further client", "a further httpx.Client"]),
         (
             "growth",
@@ -131,7 +133,7 @@ def test_the_table_of_goals_says_which_were_reached() -> None:
     assert "| list: requests/s by those of Express | ≥ 4 x | 3.00 x | 2.50 x | **no** |" in shown
     assert "| list: p99 by that of Express | ≤ 1 x | 1.25 x |  | **no** |" in shown
     assert "| memory at rest by that of Express | ≤ 1 x | 0.50 x |  | yes |" in shown
-    assert shown.count("not measured") == 8
+    assert shown.count("not measured") == 9
 
 
 def test_an_exponent_of_one_is_linear_and_of_zero_is_constant() -> None:
@@ -151,4 +153,5 @@ def test_figures_have_three_significant_digits() -> None:
     ]
     assert spread([3.0, 1.0, 2.0]) == "2.00 (1.00-3.00)"
     assert spread([2.0]) == "2.00"
+    assert [percentile([3.0, 1.0, 2.0, 4.0], share) for share in (0, 0.5, 0.51, 0.99, 1)] == [1, 2, 3, 4, 4]
     assert table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |\n"
