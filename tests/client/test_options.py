@@ -368,6 +368,18 @@ class TestSecretsOfOneCaller:
         source._real.invalidate()
         assert source.get().value == "ek_2"
 
+    def test_only_so_many_callers_are_remembered_and_the_oldest_goes_first(self, mocked: Clients) -> None:
+        backend = Backend(answer({"value": "ek", "expires_at": 1e12}))
+        caller = ["ana"]
+        source = mocked.make(backend, BASE, access_token=lambda: caller[0]).client_secrets()
+        for number in range(101):
+            caller[0] = str(number)
+            source.get()
+        for number, minted in ((100, 101), (1, 101), (0, 102)):
+            caller[0] = str(number)
+            source.get()
+            assert len(backend.requests) == minted
+
 
 def answers(peer: Peer) -> None:
     """Respond to each request of a connection."""
