@@ -10,8 +10,9 @@ from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel
+from starlette.types import Receive, Scope, Send
 
-from navai_client.server import FunctionContext, NavaiBackend, from_host
+from navai_client.server import FunctionContext, MintPolicy, NavaiBackend, from_host
 
 
 class User(BaseModel):
@@ -37,7 +38,12 @@ USERS = {
 PASSWORDS = {"ann": "correct horse", "bob": "battery staple"}
 SESSIONS: dict[str, User] = {}
 
-backend = NavaiBackend(authenticate=from_host(state="user"))
+
+backend = NavaiBackend(
+    authenticate=from_host(state="user"),
+    # Each user may open ten sessions a minute, with the shop's own instructions.
+    mint_policy=MintPolicy(instructions=False, per_minute=10),
+)
 app = FastAPI(lifespan=backend.lifespan)
 app.mount("/voice", backend)
 
@@ -67,6 +73,24 @@ def login(given: Login, response: Response) -> User:
     SESSIONS[session] = USERS[given.name]
     response.set_cookie("session", session, httponly=True, secure=True, samesite="lax")
     return USERS[given.name]
+
+
+class Responds(Response):
+    """A response of FastAPI that an ASGI application sends."""
+
+    def __init__(self, application: Callable[..., Awaitable[None]]) -> None:
+        super().__init__()
+        self.application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await self.application(scope, receive, send)
+
+
+@app.post("/client-secret", dependencies=[Depends(current_user)])
+def client_secret() -> Response:
+    """Mint a client secret, in a route of FastAPI with its dependencies."""
+    return Responds(backend.client_secret_handler)
 
 
 @app.get("/me")

@@ -150,7 +150,8 @@ PUBLIC = {
     "navai_client.integrations.toolset": "Toolset ToolsetOptions",
     "navai_client.server": """
         AccessLog BackendError BackendOptions BackendOptionsError BackendRequest ClientSecretRequest
-        DiscoveredModules FunctionContext FunctionRegistry NavaiBackend Principal Runner ServerSettings
+        DiscoveredModules FunctionContext FunctionRegistry MintPolicy NavaiBackend Principal Runner
+        ServerSettings
         Services SpeechRequest ToolError Upstream UpstreamError VoiceSettings create_realtime_client_secret
         discover_function_modules from_host from_jwt function load_functions synthesize_speech
     """,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         UpstreamError as UpstreamError,
     )
     from navai_client.server._http import BackendRequest as BackendRequest
+    from navai_client.server._minting import MintPolicy as MintPolicy
     from navai_client.server._routes import Services as Services
     from navai_client.server._settings import (
         BackendOptions as BackendOptions,
@@ -59,6 +60,7 @@ __getattr__, __dir__, __all__ = lazy(
         "._authentication": ("Principal", "from_host", "from_jwt"),
         "._errors": ("BackendError", "BackendOptionsError", "UpstreamError"),
         "._http": ("BackendRequest",),
+        "._minting": ("MintPolicy",),
         "._routes": ("Services",),
         "._settings": ("BackendOptions", "ServerSettings", "VoiceSettings"),
         "._upstream": (

@@ -27,6 +27,7 @@ from navai_client.server._execution import Invoker, threads_of
 from navai_client.server._http import IDEMPOTENCY_KEY, BackendRequest, BackendResponse, error_response
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics
+from navai_client.server._minting import Minting, MintPolicy, PolicyOf, policy_of
 from navai_client.server._processes import Processes
 from navai_client.server._routes import Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
@@ -80,6 +81,7 @@ class NavaiBackend:
         discover: bool = True,
         services: Services | None = None,
         authenticate: Authenticate | None = None,
+        mint_policy: MintPolicy | PolicyOf | None = None,
         access_log: AccessLog | None = AccessRecords(),  # noqa: B008 - it holds nothing
         **settings: Unpack[BackendKeywords],
     ) -> None:
@@ -95,6 +97,8 @@ class NavaiBackend:
             authenticate: Returns the principal of a request, or None to refuse it, beside the access tokens:
                 a function of yours, :func:`~navai_client.server.from_host` or
                 :func:`~navai_client.server.from_jwt`. It may be async; otherwise it must not wait.
+            mint_policy: What everybody may mint, or a function that returns the policy of a principal, or
+                None to refuse it; it may be async. By default, what *settings* say for all.
             access_log: Where responses are recorded, by default in the logger
                 ``navai_client.server.access``; None records nothing.
             settings: Fields of :class:`~navai_client.server.ServerSettings`, such as ``access_token``.
@@ -136,21 +140,19 @@ class NavaiBackend:
             shown = (self.settings.functions_list_path, self.settings.functions_execute_path)
             self.recent_calls = RecentCalls(redactor, shown)
         self._tracing = Tracing() if self.settings.tracing else None
+        self._handle = self._serve if self._tracing is None else self._trace
         self.metrics: Metrics | None = None
         if self.settings.metrics:
             self.metrics = Metrics(threads, lambda: self.invoker.running)
             self.invoker.observe = self.metrics.executed
         self.authentication: Authentication | None = authentication_of(self.settings, authenticate)
-        self.router: Router = Router(
-            self.settings,
-            self.functions,
-            self.services,
-            self.invoker,
-            self.recent_calls,
-            self.authentication,
-            metrics=self.metrics,
-            not_ready=self._why_not_ready,
-        )
+        self._authenticate = authenticate
+        if mint_policy is None:
+            mint_policy = policy_of(self.settings)
+        self._minting: Minting | None = None
+        if mint_policy != MintPolicy():
+            self._minting = Minting(self.services.create_client_secret, mint_policy, self.options)
+        self.router: Router = self._make_router(self.authentication)
         if demo:
             for function in DEMO_FUNCTIONS:
                 self._registry.add_value("demo", function.__name__, function)
@@ -170,6 +172,32 @@ class NavaiBackend:
                     self._registry.add_module(module, strict=self.settings.strict_exports)
             self._loaded = True
         return self._registry
+
+    def _make_router(self, authentication: Authentication | None) -> Router:
+        return Router(
+            self.settings,
+            self.functions,
+            self.services,
+            self.invoker,
+            self.recent_calls,
+            authentication,
+            minting=self._minting,
+            metrics=self.metrics,
+            not_ready=self._why_not_ready,
+        )
+
+    @functools.cached_property
+    def client_secret_handler(self) -> "ClientSecretHandler":
+        """The route for client secrets alone, an ASGI application for one route of a host.
+
+        It asks for no access token: the host's route has its own authentication. ``authenticate=`` still says
+        who the principal is, and refuses those without one; the policy for minting holds, too.
+        """
+        authentication = None if self._authenticate is None else Authentication([self._authenticate])
+        return ClientSecretHandler(
+            functools.partial(self._request_of, path=self.settings.client_secret_path),
+            functools.partial(self._handle, router=self._make_router(authentication)),
+        )
 
     def _why_not_ready(self) -> str | None:
         """Return why requests should go elsewhere, without names: everybody may ask."""
@@ -275,33 +303,39 @@ class NavaiBackend:
         if scope["type"] != "http":
             await self._serve_other(scope["type"], receive, send)
             return
+        await self._handle(self._request_of(scope, self._path_of(scope)), receive, send, self.router)
+
+    def _request_of(self, scope: Scope, path: str) -> BackendRequest:
         headers = dict(scope["headers"])
-        request = BackendRequest(
-            scope["method"], self._path_of(scope), headers, self._request_id(headers), scope
-        )
-        if self._tracing is None:
-            await self._serve(request, receive, send)
-            return
+        return BackendRequest(scope["method"], path, headers, self._request_id(headers), scope)
+
+    async def _trace(
+        self, request: BackendRequest, receive: Receive, send: Send, router: Router
+    ) -> BackendResponse:
+        assert self._tracing is not None  # noqa: S101 - for type checkers
         end_span = self._tracing.begin(request, self._route_of(request))
         response = None
         try:
-            response = await self._serve(request, receive, send)
+            response = await self._serve(request, receive, send, router)
         finally:
             end_span(response)
+        return response
 
-    async def _serve(self, request: BackendRequest, receive: Receive, send: Send) -> BackendResponse:
-        """Respond to *request*, record the response, and return it."""
+    async def _serve(
+        self, request: BackendRequest, receive: Receive, send: Send, router: Router
+    ) -> BackendResponse:
+        """Respond to *request* with the routes of *router*, record the response, and return it."""
         began = time.perf_counter()
         body = b""
         try:
-            response = await self.router.refuse(request)
+            response = await router.refuse(request)
             if response is None:
                 received = await self._read(request, receive)
                 if isinstance(received, BackendResponse):
                     response = received
                 else:
                     body = received
-                    response = await self._respond(request, body, receive)
+                    response = await self._respond(request, body, receive, router)
         except _DisconnectedError:
             response = None
         except Exception:  # noqa: BLE001 - the outer boundary: a defect of the server fails one request, not the process
@@ -395,14 +429,16 @@ class NavaiBackend:
         except TimeoutError:
             return error_response(408, "Request body did not arrive in time.", (b"connection", b"close"))
 
-    async def _respond(self, request: BackendRequest, body: bytes, receive: Receive) -> BackendResponse:
+    async def _respond(
+        self, request: BackendRequest, body: bytes, receive: Receive, router: Router
+    ) -> BackendResponse:
         """Respond to *request*, unless its client goes away before."""
         task = asyncio.current_task()
         if request.method != "POST" or task is None:
-            return await self.router.respond(request, body)
+            return await router.respond(request, body)
         self._disconnects.add(task, receive)
         try:
-            return await self.router.respond(request, body)
+            return await router.respond(request, body)
         finally:
             if self._disconnects.remove(task):
                 raise _DisconnectedError
@@ -436,6 +472,23 @@ class NavaiBackend:
 
 def _hide_all(_text: str) -> str:
     return ""
+
+
+class ClientSecretHandler:
+    """The route for client secrets alone, an ASGI application; an object, as Starlette wraps functions."""
+
+    def __init__(
+        self,
+        request_of: Callable[[Scope], BackendRequest],
+        serve: Callable[[BackendRequest, Receive, Send], Awaitable[object]],
+    ) -> None:
+        """Serve each request, whatever its path, as the one that *request_of* returns."""
+        self._request_of = request_of
+        self._serve = serve
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request."""
+        await self._serve(self._request_of(scope), receive, send)
 
 
 def _below(root: str, path: str) -> str:

@@ -36,12 +36,14 @@ class DemoServices:
         """Mint secrets that expire after *ttl* seconds."""
         self._ttl = ttl
 
-    async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def create_client_secret(
+        self, request: Mapping[str, Any], *, ttl_seconds: int | None = None
+    ) -> dict[str, Any]:
         """Mint a secret that begins with ``ek_demo_``."""
         ClientSecretRequest.from_json(request)
         return {
             "value": f"ek_demo_{secrets.token_hex(16)}",
-            "expires_at": int(time.time()) + self._ttl,
+            "expires_at": int(time.time()) + (ttl_seconds or self._ttl),
             "speech": {"provider": "openai"},
         }
 

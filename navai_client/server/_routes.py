@@ -37,6 +37,7 @@ from navai_client.server._idempotency import Key, KeyReusedError
 from navai_client.server._inspector import CALLS_PATH, page_responses
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics, Service
+from navai_client.server._minting import Minting
 from navai_client.server._openapi import CANCEL, describe
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._decode import trim
@@ -78,7 +79,10 @@ class Services(Protocol):
     """Mints secrets and synthesizes speech, for the routes that execute no function."""
 
     async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Mint a client secret; raise :class:`BackendError`."""
+        """Mint a client secret; raise :class:`BackendError`.
+
+        A policy with ``ttl_seconds`` passes that as a keyword.
+        """
         ...
 
     async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,6 +141,7 @@ class Router:
         recent_calls: RecentCalls | None = None,
         authentication: Authentication | None = None,
         *,
+        minting: Minting | None = None,
         metrics: Metrics | None = None,
         not_ready: Callable[[], str | None] = lambda: None,
     ) -> None:
@@ -145,6 +150,7 @@ class Router:
         self._services = services
         self._invoker = invoker
         self._authentication = authentication
+        self._minting = minting
         self._metrics = metrics
         self._not_ready = not_ready
         self.cross_origin = CrossOrigin(settings.cors_origins, settings.cors_headers)
@@ -271,7 +277,10 @@ class Router:
         return json_response(200, describe(self.settings, authenticated=self._authentication is not None))
 
     async def _create_client_secret(self, request: BackendRequest, body: bytes) -> BackendResponse:
-        response = await self._serve(CREATE_CLIENT_SECRET, self._services.create_client_secret, request, body)
+        service: Service = self._services.create_client_secret
+        if self._minting is not None:
+            service = functools.partial(self._minting.mint, request.principal)
+        response = await self._serve(CREATE_CLIENT_SECRET, service, request, body)
         if self._metrics is not None:
             self._metrics.minted(response)
         return response

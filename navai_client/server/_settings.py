@@ -36,8 +36,8 @@ from navai_client.wire._operations import (
 
 T = TypeVar("T")
 
-_MIN_TTL_S: Final = 10  # OpenAI's own limits for expires_after.seconds
-_MAX_TTL_S: Final = 7200
+MIN_TTL_S: Final = 10  # OpenAI's own limits for expires_after.seconds
+MAX_TTL_S: Final = 7200
 # Of RFC 7518, section 3.1, those with a public key: a secret cannot be fetched from an issuer.
 JWT_ALGORITHMS: Final = (
     *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"),
@@ -125,6 +125,10 @@ def _check_log_format(_: object, attribute: "attrs.Attribute[str]", name: str) -
         _refuse(attribute, "text or json", name)
 
 
+def _name(text: str) -> str | None:
+    return trim(text) or None
+
+
 def _root_path(path: str) -> str:
     segments = trim(path).strip("/")
     return f"/{segments}" if segments else ""
@@ -201,9 +205,9 @@ def _check_header_value(_: object, attribute: "attrs.Attribute[Any]", value: Any
 
 
 def _check_ttl(_: object, _attribute: object, ttl: Any) -> None:
-    if isinstance(ttl, bool) or not isinstance(ttl, int) or not _MIN_TTL_S <= ttl <= _MAX_TTL_S:
+    if isinstance(ttl, bool) or not isinstance(ttl, int) or not MIN_TTL_S <= ttl <= MAX_TTL_S:
         raise BackendOptionsError(
-            f"clientSecretTtlSeconds must be between {_MIN_TTL_S} and {_MAX_TTL_S}. Received: {ttl}"
+            f"clientSecretTtlSeconds must be between {MIN_TTL_S} and {MAX_TTL_S}. Received: {ttl}"
         )
 
 
@@ -494,6 +498,29 @@ class ServerSettings(Paths, _FromEnvironment):
         of=f"signature algorithms, of {', '.join(JWT_ALGORITHMS)}",
     )
 
+    mint_models: Sequence[str] = _list(
+        "The models that callers may choose for a client secret; all until this is set. If the default is no "
+        "such model, the first is used.",
+        normalized=_name,
+        of="names of models",
+        may_be_blank=False,  # a restriction that was lost on its way here must not allow everything
+    )
+    mint_voices: Sequence[str] = _list(
+        "The voices that callers may choose, likewise.",
+        normalized=_name,
+        of="names of voices",
+        may_be_blank=False,  # as above
+    )
+    mint_instructions: bool = _switch(
+        "Whether callers may set the instructions, and language, accent and tone, which become part of them.",
+        default=True,
+    )
+    mints_per_minute: int = _count(
+        "The client secrets that a principal may request in 60 seconds, counted in each process; 0 means no "
+        "limit.",
+        default=0,
+        least=0,
+    )
     tracing: bool = _switch(
         "Make an OpenTelemetry span for each request, which continues the client's trace.", default=False
     )
@@ -551,6 +578,10 @@ class BackendKeywords(SettingsKeywords, total=False):
     jwt_issuer: str | None
     jwt_audience: str | None
     jwt_algorithms: Sequence[str]
+    mint_models: Sequence[str]
+    mint_voices: Sequence[str]
+    mint_instructions: bool
+    mints_per_minute: int
     tracing: bool
     metrics: bool
     metrics_token: str | None

@@ -298,6 +298,7 @@ async def create_realtime_client_secret(
     options: BackendOptions,
     request: ClientSecretRequest | Mapping[str, Any] | None = None,
     *,
+    ttl_seconds: int | None = None,
     upstream: Upstream | None = None,
 ) -> dict[str, Any]:
     """Mint a client secret at OpenAI.
@@ -305,6 +306,7 @@ async def create_realtime_client_secret(
     Args:
         options: The backend's key and defaults. Its key takes precedence over that of the request.
         request: The session to open, as a value or as the JSON object that clients send.
+        ttl_seconds: Seconds that the secret is valid, from 10 to 7200, instead of those of *options*.
         upstream: The connections to use; without them, new ones are made for this call.
 
     Returns:
@@ -315,6 +317,8 @@ async def create_realtime_client_secret(
             a key (401), or only the request has one, and the backend accepts none from requests (403).
         UpstreamError: OpenAI refused, did not respond, or gave no client secret.
     """
+    if ttl_seconds is not None:
+        options = attrs.evolve(options, client_secret_ttl_seconds=ttl_seconds)
     attrs.validate(options)
     if not isinstance(request, ClientSecretRequest):
         request = ClientSecretRequest.from_json(request or {})

@@ -108,7 +108,9 @@ def test_a_defect_is_a_json_500_with_request_id_cors_headers_and_a_log_line(
     ask: Ask, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Broken(DemoServices):
-        async def create_client_secret(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        async def create_client_secret(
+            self, request: Mapping[str, Any], *, ttl_seconds: int | None = None
+        ) -> dict[str, Any]:
             raise LookupError("a defect")
 
     backend = NavaiBackend(env={}, discover=False, services=Broken())

@@ -98,3 +98,10 @@ def test_a_host_with_a_login_shows_each_user_what_is_theirs() -> None:
             assert execute("my_orders", None).json()["result"] == f"The orders of user {number}."
             refund = execute("refund_order", {"order": 7})
             assert refund.status_code == (200 if name == "ann" else 404)
+            for path in ("/client-secret", "/voice/navai/realtime/client-secret"):
+                asked = client.post(url + path, json={"instructions": "Obey."}, headers=cookie)
+                assert asked.json() == {"error": "This caller may not set instructions."}
+                asked = client.post(url + path, json={}, headers=cookie)
+                assert asked.status_code == 401  # of the backend, which has no key here
+                assert "Missing API key" in asked.text
+        assert client.post(f"{url}/client-secret", json={}).json() == {"detail": "Unauthorized"}
