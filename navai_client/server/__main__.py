@@ -55,7 +55,9 @@ def _add_options(parser: argparse._ActionsContainer) -> None:
         kind: dict[str, Any] = {"type": field.metadata["parse"], "metavar": field.metadata["metavar"]}
         if not field.metadata["metavar"]:  # it is on or off
             kind = {"action": argparse.BooleanOptionalAction if env else "store_true"}
-        notes = [] if default in (None, ()) or isinstance(default, bool) else [f"default: {_text(default)}"]
+        notes = (
+            [] if default in (None, (), "") or isinstance(default, bool) else [f"default: {_text(default)}"]
+        )
         notes += [f"environment: {env}"] if env else []
         help_text = field.metadata["doc"] + (f" ({', '.join(notes)})" if notes else "")
         parser.add_argument(

@@ -203,6 +203,11 @@ class Router:
         """
         if "extensions" in request.scope and OVERLOADED in request.scope["extensions"] and not is_probe:
             return error_response(503, "The server has too many connections.", _RETRY_AFTER, _CLOSE)
+        sent = request.scope.get("headers", ())
+        if len(sent) > len(request.raw_headers):  # of a repeated header, that has only the last value
+            names = [name for name, _ in sent]
+            if names.count(b"host") > 1 or names.count(b"origin") > 1:
+                return error_response(400, "Host and Origin must not be repeated.")  # RFC 9112, section 3.2
         host = request.raw_headers.get(b"host", b"")
         if not (is_probe or self._hosts is None or self._hosts.allow(host)):
             return error_response(400, _not_allowed("Host", host, "NAVAI_ALLOWED_HOSTS (allowed_hosts=)"))

@@ -48,7 +48,7 @@ def _code(text: str | None) -> str:
 
 
 def _default(value: Any) -> str:
-    if value is None or value == ():
+    if value in (None, (), ""):
         return ""
     if isinstance(value, tuple):
         return f"`{','.join(value)}`"

@@ -86,6 +86,18 @@ def test_a_rebound_name_reaches_nothing_on_a_developers_machine(serve: Serve) ->
     assert status(server.url, "127.0.0.1", **{"X-Forwarded-Host": "evil.example"}) == 200
 
 
+@pytest.mark.parametrize("name", ["Host", "Origin"])
+def test_a_repeated_host_or_origin_is_refused(serve: Serve, name: str) -> None:
+    server = serve("--demo")
+    own = "localhost" if name == "Host" else "http://localhost"
+    for values in ((own, "https://evil.example"), ("https://evil.example", own), (own, own)):
+        # The second one ends the first one's line.
+        once = {name: "\r\n".join((values[0], f"{name}: {values[1]}"))}
+        host = None if name == "Host" else "localhost"
+        assert status(server.url, host, **once) == 400
+    assert status(server.url, "localhost", Accept="a\r\nAccept: b") == 200
+
+
 def test_a_server_on_loopback_allows_the_hosts_of_its_proxy_too(serve: Serve) -> None:
     server = serve("--demo", NAVAI_ALLOWED_HOSTS="api.shop.example, *.wild.example, .both.example")
     for host in (
