@@ -172,8 +172,10 @@ class FunctionRegistry:
                     self.add(export)
                 except NavaiConfigError as error:
                     self.warn(f"[navai] Ignored {export.source}: {error}")
+        except KeyboardInterrupt:
+            raise  # of a person, who stops the start
         # The boundary to the owner's code: importing and reading a module may raise any exception.
-        except (Exception, SystemExit) as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001
             self.failed.append(module.path)
             message = message_of(error)
             shown = module.hide(message)

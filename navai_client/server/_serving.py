@@ -6,16 +6,20 @@ import functools
 import gc
 import ipaddress
 import logging
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from navai_client._redaction import RedactingFormatter
@@ -33,6 +37,7 @@ _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _BACKLOG: Final = 2048  # uvicorn's default
 _MAX_UNSENT_IN_KERNEL: Final = 128 * 1024  # bytes; half of it is what a reader must take, see write_timeout
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
+_LONGEST_SILENCE_S: Final = 10  # a worker is replaced after it; code in C that keeps the GIL is silent, too
 _CLEANUP_S: Final = 3  # functions that were cut off may clean up for a second; their callers get a response
 
 
@@ -81,6 +86,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         root_path=process.root_path,
         proxy_headers=False,
         server_header=False,
+        timeout_worker_healthcheck=_LONGEST_SILENCE_S,
         timeout_graceful_shutdown=process.grace + _CLEANUP_S,
     )
     # The one line on standard output, for people and scripts. A client that connects now waits for the start.
@@ -93,9 +99,59 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         with tempfile.TemporaryDirectory(prefix="navai-metrics-") as folder:
             if backend.metrics is not None:
                 os.environ.setdefault(MULTIPROCESS, folder)  # so that each process shows the sums of all
-            Multiprocess(config, sockets=[listener]).run()
+            workers = _Workers(config, sockets=[listener])
+            workers.run()
+        if workers.failed:
+            raise ServeError("A worker ended before it served requests; its last words are above.")
     else:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+class _Workers(Multiprocess):
+    """uvicorn's workers, which replaces one that died. If none has ever served, that would go on forever.
+
+    Attributes:
+        failed: Whether they were stopped because none can serve.
+    """
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        self.failed = False
+        self._have_served = False
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace workers that died, unless none has served yet."""
+        if not self._have_served:
+            if not all(each.process.is_alive() for each in self.processes):
+                self.failed = True
+                self.should_exit.set()
+            elif all(each.is_ready(timeout=1) for each in self.processes):
+                self._have_served = True
+                _log.info("All %d workers serve.", len(self.processes))
+            return
+        super().keep_subprocess_alive()
+        # uvicorn gives up where a worker says that it cannot start, and does not say so to the caller.
+        self.failed |= any(each.exitcode == STARTUP_FAILURE for each in self.processes)
+
+
+def _end_with_parent(process: ProcessSettings) -> None:
+    """Stop this worker when its parent has ended without a word: killed, it can stop no worker.
+
+    The worker would keep the port, and serve what a new server should serve.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        _log.error("The parent process has ended, so this worker ends, too.")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(process.drain_delay + process.grace + 2 * _CLEANUP_S)
+        # It did not react: a module that it imports may never return.
+        os._exit(1)  # pragma: no cover - nothing is measured in a process that ends like this
+
+    threading.Thread(target=watch, name="navai-parent", daemon=True).start()
 
 
 def _check_public(process: ProcessSettings, backend: NavaiBackend, url: str) -> None:
@@ -151,6 +207,7 @@ def _prepare_process(
     Requests make short-lived objects, almost none of them in cycles. Looking for cycles after every 700
     objects, Python's default, costs several per cent of a short call and finds nothing.
     """
+    _end_with_parent(process)
     backend = make_backend(process, settings, options)
     backend.functions()
     _drain_on_signals(backend, process)
