@@ -117,6 +117,8 @@ class CallThreads:
         function: Hashable,
         call: Callable[[], Any],
         on_end: Callable[[Any, BaseException | None], object],
+        *,
+        refusable: bool = True,
     ) -> Callable[[], bool]:
         """Make *call* in a thread.
 
@@ -124,6 +126,7 @@ class CallThreads:
             function: The function whose slots the call takes.
             call: Made in a copy of this context.
             on_end: Called in that thread with the result or the exception, also if the call was abandoned.
+            refusable: Whether it may be refused. What has begun elsewhere waits instead.
 
         Returns:
             Abandons the call, and returns whether it has begun. One that has not is never made; one that has
@@ -140,7 +143,7 @@ class CallThreads:
                 self._put(job)
                 thread_needed = not self._free
                 self._free += thread_needed
-            elif (
+            elif refusable and (
                 slots.abandoned >= self._per_function
                 or self._abandoned >= self._in_all
                 or self._waiting >= self._may_wait

@@ -2,6 +2,9 @@ r"""The result of a function, as JSON.
 
 Pydantic encodes it. NaN and the infinities become null, as in JavaScript: a failure that is reported after
 the function ran invites a second run. Lone surrogates travel as ``\uXXXX``: UTF-8 has no form for them.
+
+Encoding runs code of the owner (``model_dump``, ``__iter__``), and Pydantic lets no other thread run while it
+encodes. So a server encodes small values of JSON's own types at once, and all others in a thread, in pieces.
 """
 
 import base64
@@ -14,7 +17,7 @@ import math
 import os
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
@@ -27,6 +30,9 @@ _LISTS: Final = (
     list, tuple, set, frozenset, collections.deque,
     collections.abc.Sequence, collections.abc.Set, collections.abc.ValuesView, collections.abc.Iterator,
 )  # fmt: skip
+MAX_RESULT_BYTES: Final = 16 * 2**20  # what the clients of this package take
+_PIECE: Final = 48_000  # bytes, roughly: Pydantic encodes them in less than a millisecond
+_SCALAR_BYTES: Final = 8
 # Pydantic encodes only paths of this system, and addresses only in its later releases.
 _TEXTS: Final = (
     os.PathLike, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network
@@ -44,23 +50,35 @@ class ResultError(Exception):
     """A result that JSON cannot hold; the message says what."""
 
 
-def encode_result(result: Any) -> bytes:
-    """Encode a function's *result*.
+def encode_at_once(result: Any, limit: int) -> bytes | None:
+    """Encode *result* if that takes little time, and runs no code but ours; else return None.
+
+    Raises:
+        ResultError: It has more than *limit* bytes.
+    """
+    try:
+        if _left_of(_PIECE, result) < 0:
+            return None
+        encoded = to_json(result, inf_nan_mode="null")
+    except (ValueError, RecursionError):  # lone surrogates, or too many levels
+        return None
+    if len(encoded) > limit:
+        raise _too_large(limit)
+    return encoded
+
+
+def encode_result(result: Any, limit: int | None = None) -> bytes:
+    """Encode a function's *result*, in pieces if there is a *limit* of bytes.
 
     Beyond JSON's own types and what Pydantic encodes (models by their aliases, dates, UUIDs): attrs and data
     classes, msgspec structs, NumPy's arrays and numbers, mappings; views, ranges and iterators (as arrays);
     bytes (base64).
 
     Raises:
-        ResultError: It holds something without a form in JSON.
+        ResultError: It holds something without a form in JSON, or has more than *limit* bytes.
     """
     try:
-        plain = result if _is_plain(result) else _plain(result)
-        try:
-            return to_json(plain, inf_nan_mode="null", fallback=_other)
-        except ValueError:
-            # Lone surrogates, or more than 255 levels. What else was wrong is wrong here, too.
-            return json.dumps(_plain(plain), default=_known, allow_nan=False, separators=(",", ":")).encode()
+        return _encode(result) if limit is None else _encode_within(limit, result)
     except ResultError:
         raise
     except RecursionError:
@@ -80,6 +98,130 @@ def jsonable(result: Any) -> Any:
         return json.loads(encode_result(result))
     except ValueError as error:  # an integer of more digits than Python reads
         raise ResultError(message_of(error)) from None
+
+
+def _too_large(limit: int) -> ResultError:
+    return ResultError(f"The result is larger than {limit} bytes.")
+
+
+def _encode_within(limit: int, value: Any) -> bytes:
+    encoded = bytearray()
+    for piece in _pieces(value):
+        encoded += piece
+        if len(encoded) > limit:
+            raise _too_large(limit)
+    return bytes(encoded)
+
+
+def _encode(value: Any) -> bytes:
+    plain = value if _is_plain(value) else _plain(value)
+    try:
+        return to_json(plain, inf_nan_mode="null", fallback=_other)
+    except ValueError:
+        # Lone surrogates, or more than 255 levels. What else was wrong is wrong here, too.
+        return json.dumps(_plain(plain), default=_known, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _left_of(left: int, value: Any) -> int:
+    """Return what *value* leaves of *left* bytes, roughly; less than 0 if it has other types than JSON."""
+    kind = type(value)
+    if kind is dict:
+        for key in value:
+            if type(key) is not str:
+                return -1
+            left -= len(key)
+        value = value.values()
+    elif kind is str:
+        return left - len(value)
+    elif kind is not list and kind is not tuple:
+        return left - _SCALAR_BYTES if kind in _SCALARS else -1
+    left -= _SCALAR_BYTES * len(value)
+    for each in value:
+        if left < 0:
+            break
+        if type(each) is str:
+            left -= len(each)
+        elif type(each) not in _SCALARS:
+            left = _left_of(left, each)
+    return left
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    """Yield *value* as JSON, in pieces between which other threads run."""
+    if isinstance(value, collections.UserString):
+        value = str(value)
+    if type(value) is str and len(value) > _PIECE:
+        yield b'"'
+        for start in range(0, len(value), _PIECE):
+            yield _encode(value[start : start + _PIECE])[1:-1]
+        yield b'"'
+    elif isinstance(value, bytes | bytearray | memoryview):
+        yield b'"'
+        for start in range(0, len(value), 3 * _PIECE):  # base64 takes three bytes at a time
+            yield base64.b64encode(value[start : start + 3 * _PIECE])
+        yield b'"'
+    elif isinstance(value, str | type) or _left_of(_PIECE, value) >= 0:
+        yield _encode(value)
+    elif isinstance(value, Mapping):
+        yield from _members(_with_names(value), b"{}")
+    elif isinstance(value, _LISTS):
+        yield from _members(((None, each) for each in value), b"[]")
+    else:
+        members = _fields_of(value)
+        yield from (iter((_encode(value),)) if members is None else _members(members, b"{}"))
+
+
+def _members(members: Iterable[tuple[str | None, Any]], brackets: bytes) -> Iterator[bytes]:
+    """Yield an object or an array: small members together, each large one in pieces of its own."""
+    separator = brackets[:1]
+    batch: list[tuple[str | None, Any]] = []
+    left = _PIECE
+
+    def encoded() -> bytes:
+        return separator + _encode(dict(batch) if brackets == b"{}" else [each for _, each in batch])[1:-1]
+
+    for name, each in members:
+        size = len(name or "") + _SCALAR_BYTES
+        rest = _left_of(left - size, each)
+        if rest < 0 and batch:
+            yield encoded()
+            separator, batch = b",", []
+            rest = _left_of(_PIECE - size, each)
+        if rest >= 0:
+            batch.append((name, each))
+            left = rest
+            continue
+        yield separator if name is None else separator + _encode(name) + b":"
+        yield from _pieces(each)
+        separator, left = b",", _PIECE
+    if batch:
+        yield encoded()
+        separator = b","
+    yield brackets if separator == brackets[:1] else brackets[1:]
+
+
+def _with_names(mapping: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
+    names = set()
+    for key, each in mapping.items():
+        name = key if type(key) is str else _name(key)
+        if name in names:
+            raise ResultError(f"The result has two keys that are {json.dumps(name)} in JSON.")
+        names.add(name)
+        yield name, each
+
+
+def _fields_of(value: Any) -> Iterator[tuple[str, Any]] | None:
+    """Return the members of an instance of an attrs or data class."""
+    if attrs.has(type(value)):
+        # By the names that its constructor takes, as arguments are.
+        return ((each.alias, getattr(value, each.name)) for each in attrs.fields(type(value)))
+    if (
+        dataclasses.is_dataclass(value)
+        and not isinstance(value, type)
+        and not hasattr(value, "__pydantic_serializer__")
+    ):
+        return ((each.name, getattr(value, each.name)) for each in dataclasses.fields(value))
+    return None
 
 
 def _is_plain(value: Any) -> bool:
@@ -109,25 +251,11 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()  # Pydantic's is the alphabet for URLs
     if isinstance(value, Mapping):
-        return _object(value)
+        return {name: _plain(each) for name, each in _with_names(value)}
     if isinstance(value, _LISTS):
         return [_plain(each) for each in value]
-    if attrs.has(type(value)):
-        # By the names that its constructor takes, as arguments are.
-        return {each.alias: _plain(getattr(value, each.name)) for each in attrs.fields(type(value))}
-    if dataclasses.is_dataclass(value) and not hasattr(value, "__pydantic_serializer__"):
-        return {each.name: _plain(getattr(value, each.name)) for each in dataclasses.fields(value)}
-    return value
-
-
-def _object(value: Mapping[Any, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, each in value.items():
-        name = key if type(key) is str else _name(key)
-        if name in found:
-            raise ResultError(f"The result has two keys that are {json.dumps(name)} in JSON.")
-        found[name] = _plain(each)
-    return found
+    members = _fields_of(value)
+    return value if members is None else {name: _plain(each) for name, each in members}
 
 
 def _name(key: Any) -> str:

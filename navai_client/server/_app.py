@@ -133,6 +133,7 @@ class NavaiBackend:
             self._redact,
             timeout=self.settings.function_timeout,
             expose_errors=self.settings.expose_errors,
+            max_result_bytes=self.settings.max_result_bytes,
             processes=Processes(self.settings.processes, waiting=self.settings.max_waiting_calls),
         )
         self.recent_calls: RecentCalls | None = None

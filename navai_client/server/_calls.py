@@ -109,7 +109,9 @@ class RunningCall(msgspec.Struct, eq=False):
         if self.task is not None:
             self.stopped = failure
             # A task that was cancelled before its first step never runs.
-            self.task.add_done_callback(lambda _: self.end(failure if self.begun else unbegun))
+            self.task.add_done_callback(
+                lambda task: self.end(failure if self.begun else unbegun) if task.cancelled() else None
+            )
             self.task.cancel()
         elif self.abandon is not None and self.abandon():
             self.begun = True

@@ -18,7 +18,13 @@ from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop
 from navai_client.functions._binding import ArgumentsError, Payload
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._registry import RegisteredFunction
-from navai_client.functions._results import ResultError, ToolError, encode_result
+from navai_client.functions._results import (
+    MAX_RESULT_BYTES,
+    ResultError,
+    ToolError,
+    encode_at_once,
+    encode_result,
+)
 from navai_client.server._calls import CUT_OFF, NOT_BEGUN, Failure, Outcome, RunningCall
 from navai_client.server._http import BackendRequest
 from navai_client.server._idempotency import Key, Keys, MemoryKeys, fingerprint
@@ -54,6 +60,7 @@ class Invoker:
         *,
         timeout: float | None = None,
         expose_errors: bool = True,
+        max_result_bytes: int = MAX_RESULT_BYTES,
         keys: Keys | None = None,
         processes: Processes | None = None,
     ) -> None:
@@ -64,6 +71,7 @@ class Invoker:
             redact: Removes secrets and paths from a failure.
             timeout: Seconds that a call may take whose function declares nothing else; None means no limit.
             expose_errors: Whether callers get the message of any exception, or of :class:`ToolError` alone.
+            max_result_bytes: The largest result, as JSON.
             keys: Where idempotency keys are kept, by default in memory.
             processes: The processes for functions that run in one.
         """
@@ -71,6 +79,7 @@ class Invoker:
         self._redact = redact
         self._timeout = timeout
         self._expose_errors = expose_errors
+        self._max_result_bytes = max_result_bytes
         self._keys: Keys = MemoryKeys() if keys is None else keys
         self._processes = Processes() if processes is None else processes
         self._running: set[RunningCall] = set()
@@ -178,15 +187,17 @@ class Invoker:
     def _run_function(self, call: RunningCall, function: RegisteredFunction, run: Callable[[], Any]) -> None:
         runs_in = function.declaration.runs_in
         if runs_in is not None and runs_in != "process":
-            self._run_in_loop(call, functools.partial(run_by, runs_in, Work(run)))
+            self._run_in_loop(call, functools.partial(run_by, runs_in, Work(run, self._max_result_bytes)))
         elif runs_in is None and function.target.is_async:
             self._run_in_loop(call, run)
         else:
             returned = on_this_loop(functools.partial(self._returned, call))
             if runs_in is None:
-                call.abandon = self._threads.submit(call.name, functools.partial(_completed, run), returned)
+                completed = functools.partial(_completed, run, self._max_result_bytes)
+                call.abandon = self._threads.submit(call.name, completed, returned)
             else:
-                call.abandon = self._processes.submit(call.name, Work(run), returned)
+                work = Work(run, self._max_result_bytes)
+                call.abandon = self._processes.submit(call.name, work, returned)
 
     def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         # A task of its own: a function that ignores its cancellation holds up no caller, and what it sets up
@@ -195,9 +206,11 @@ class Invoker:
 
     async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         call.begun = True
+        result: Any = None
         try:
             result = await run()
-            outcome: Outcome = result if isinstance(result, Encoded) else encode_result(result)
+            encoded = isinstance(result, Encoded)
+            outcome: Outcome | None = result if encoded else encode_at_once(result, self._max_result_bytes)
         # The boundary to the owner's code: an exception ends its own call only.
         except BaseException as error:
             task = asyncio.current_task()
@@ -206,7 +219,17 @@ class Invoker:
                 raise
             failure = self._failure(call, error)
             outcome = call.stopped or failure  # it may have failed because it was cancelled
-        call.end(outcome)
+        if outcome is None:
+            self._encode(call, result)
+        else:
+            call.end(outcome)
+
+    def _encode(self, call: RunningCall, result: Any) -> None:
+        """Encode the result of a function that has ended, in a thread: it takes time, or the owner's code."""
+        encode = functools.partial(encode_result, result, self._max_result_bytes)
+        returned = on_this_loop(functools.partial(self._returned, call))
+        self._threads.submit(call.name, encode, returned, refusable=False)
+        call.task, call.abandon = None, lambda: True
 
     def _returned(self, call: RunningCall, result: Any, error: BaseException | None) -> None:
         if call.outcome is not None:
@@ -291,7 +314,7 @@ def _observe(
     observe(call, outcome, time.perf_counter() - began)
 
 
-def _completed(run: Callable[[], Any]) -> Any:
+def _completed(run: Callable[[], Any], limit: int) -> Any:
     """Run a function, and encode its result in the same thread: a generator runs while it is read."""
     result = run()
-    return result if inspect.isawaitable(result) else encode_result(result)
+    return result if inspect.isawaitable(result) else encode_result(result, limit)

@@ -52,13 +52,14 @@ class Work:
     """A call that can be made in another process, and encodes its result there."""
 
     call: Callable[[], Any]
+    limit: int
 
     def __call__(self) -> Encoded:
-        """Call the function."""
+        """Call the function, and encode its result."""
         result = self.call()
-        return Encoded(
-            encode_result(asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result)
-        )
+        if inspect.isawaitable(result):
+            result = asyncio.run(_awaited(result))
+        return Encoded(encode_result(result, self.limit))
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:

@@ -421,7 +421,7 @@ def _is_json(content_type: bytes) -> bool:
 def _to_response(function: RegisteredFunction, outcome: Outcome, *, replayed: bool) -> BackendResponse:
     headers: tuple[Header, ...] = (JSON_HEADER, _REPLAYED) if replayed else (JSON_HEADER,)
     if isinstance(outcome, bytes):
-        return BackendResponse(200, function.opening + outcome + b"}", headers, function.name)
+        return BackendResponse(200, b"".join((function.opening, outcome, b"}")), headers, function.name)
     if outcome.status == FAILED:
         body: dict[str, Any] = {"ok": False, "function_name": function.name}
         body |= {"error": _FAILED, "details": outcome.message}

@@ -438,6 +438,11 @@ class ServerSettings(Paths, _FromEnvironment):
         default=1000,
         least=0,
     )
+    max_result_bytes: int = _count(
+        "The largest result of a function, as JSON; a call with a larger one fails.",
+        default=16 * 2**20,
+        metavar="BYTES",
+    )
     max_body_bytes: int = _count("The largest request body that is read.", default=2**20, metavar="BYTES")
     body_timeout: float = _duration("Seconds that a request's body may take to arrive.", default=30.0)
     allowed_hosts: Sequence[str] = _list(
@@ -556,6 +561,7 @@ class SettingsKeywords(PathOptions, total=False):
     threads: int
     processes: int
     max_waiting_calls: int
+    max_result_bytes: int
     max_body_bytes: int
     body_timeout: float
     allowed_hosts: Sequence[str]

@@ -80,6 +80,7 @@ class InMemoryServer:
                         self._redact,
                         timeout=self._backend.settings.function_timeout,
                         expose_errors=self._backend.settings.expose_errors,
+                        max_result_bytes=self._backend.settings.max_result_bytes,
                     ),
                 )
                 self._cores = {each: self._cores[each] for each in self._cores if not each.is_closed()}

@@ -18,6 +18,8 @@ import msgspec
 import pydantic
 import pytest
 
+from navai_client.functions import _results
+
 
 class Text(str):
     """A text of another class."""
@@ -123,6 +125,13 @@ RESULTS = [
     (10**30, 10**30),
     (DEEP, DEEP),
 ]
+
+
+@pytest.fixture(autouse=True, params=[1, 40, None], ids=["tiny pieces", "small pieces", "usual pieces"])
+def _pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Encode each result in pieces of several sizes, in which none may look different."""
+    if request.param is not None:
+        monkeypatch.setattr(_results, "_PIECE", request.param)
 
 
 @pytest.mark.parametrize(("result", "given"), RESULTS, ids=lambda each: type(each).__name__)

@@ -359,7 +359,7 @@ def test_an_object_with_submit_and_cancel_runs_functions(runner_type: type[InThr
 def call_in(processes: Processes, call: Callable[[], Any]) -> tuple[Callable[[], bool], "SimpleQueue[Any]"]:
     """Make *call* in a process; return what stops it, and the queue that its outcome comes through."""
     outcomes: SimpleQueue[Any] = SimpleQueue()
-    return processes.submit("f", Work(call), lambda *outcome: outcomes.put(outcome)), outcomes
+    return processes.submit("f", Work(call, 1000), lambda *outcome: outcomes.put(outcome)), outcomes
 
 
 def test_a_process_that_died_while_it_was_idle_is_replaced() -> None:
@@ -375,7 +375,7 @@ def test_a_process_that_died_while_it_was_idle_is_replaced() -> None:
 
 
 def test_a_call_that_is_stopped_before_it_has_its_process_ends_like_one_after_it() -> None:
-    call = _CallInProcess([], pickle.dumps(Work(functools.partial(time.sleep, 60))))
+    call = _CallInProcess([], pickle.dumps(Work(functools.partial(time.sleep, 60), 1000)))
     call.stop()
     with pytest.raises(ProcessEndedError, match="by the signal SIGKILL"):
         call()
@@ -397,8 +397,8 @@ def test_a_call_that_waits_for_a_process_is_not_begun_and_one_that_returned_ends
 
 
 def test_what_a_process_returns_is_what_the_function_returned_or_raised() -> None:
-    assert pickle.loads(answer(pickle.dumps(Work(functools.partial(int, "7"))))) == b"7"
-    raised = pickle.loads(answer(pickle.dumps(Work(functools.partial(int, "x")))))
+    assert pickle.loads(answer(pickle.dumps(Work(functools.partial(int, "7"), 1000)))) == b"7"
+    raised = pickle.loads(answer(pickle.dumps(Work(functools.partial(int, "x"), 1000))))
     error = raised.error()
     assert "invalid literal" in str(error)
     assert "Traceback" in error.__notes__[0]

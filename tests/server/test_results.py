@@ -1,0 +1,186 @@
+"""Results that are large, or whose encoding runs the owner's code: what they cost the other callers."""
+
+import asyncio
+import threading
+from collections import UserString
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from navai_client.testing import LiveServer
+from tests.server.test_outcomes import post, posted
+from tests.test_threads import until
+
+
+class Dumped:
+    """Encodes itself when it is let."""
+
+    began, release = threading.Event(), threading.Event()
+
+    def model_dump(self, *, mode: str) -> Any:
+        """Wait, as a model does that asks a database."""
+        return self._wait()
+
+    @classmethod
+    def _wait(cls) -> dict[str, int]:
+        cls.began.set()
+        assert cls.release.wait(10)
+        return {"a": 1}
+
+
+class Iterated(Dumped):
+    """Is an iterator, and a mapping by ``items``."""
+
+    model_dump = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[Any]:
+        """Wait for an item."""
+        return self
+
+    def __next__(self) -> Any:
+        if self.release.is_set():
+            raise StopIteration
+        return self._wait()
+
+
+class Mapped(dict[str, int]):
+    """A dict of another class."""
+
+    def items(self) -> Any:
+        """Wait for the items."""
+        return Dumped._wait().items()
+
+
+@pytest.fixture(autouse=True)
+def _again() -> None:
+    Dumped.began.clear()
+    Dumped.release.clear()
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"), [(Dumped, {"a": 1}), (Iterated, [{"a": 1}]), (Mapped, {"a": 1})]
+)
+@pytest.mark.parametrize("is_async", [True, False])
+def test_the_owners_code_in_a_result_holds_up_no_other_request(
+    result: Any, expected: Any, is_async: bool
+) -> None:
+    with LiveServer() as server:
+
+        async def give_async() -> Any:
+            return {"inner": result()}
+
+        def give() -> Any:
+            return {"inner": result()}
+
+        server.function(name="give")(give_async if is_async else give)
+        call = posted(server, "give")
+        assert Dumped.began.wait(5)
+        assert httpx.get(f"{server.url}/health", trust_env=False).json() == {"ok": True}
+        assert not call.done()
+        Dumped.release.set()
+        assert call.result().json()["result"] == {"inner": expected}
+
+
+def endless() -> Iterator[dict[str, int]]:
+    """Yield for ever."""
+    while True:
+        yield {"n": 1}
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        pytest.param(lambda: "x" * 2000, id="text"),
+        pytest.param(lambda: b"x" * 2000, id="bytes"),
+        pytest.param(lambda: [1] * 1000, id="small list"),
+        pytest.param(lambda: [[1] * 100_000], id="large list"),
+        pytest.param(lambda: {"a": {"b": "x" * 100_000}}, id="large dict"),
+        pytest.param(endless, id="endless"),
+    ],
+)
+@pytest.mark.parametrize("is_async", [True, False])
+def test_a_result_over_the_limit_is_refused_while_it_is_encoded(result: Any, is_async: bool) -> None:
+    with LiveServer(max_result_bytes=1000) as server:
+
+        async def give_async() -> Any:
+            return result()
+
+        def give() -> Any:
+            return result()
+
+        server.function(name="give")(give_async if is_async else give)
+        server.function(name="fits")(lambda: "x" * 998)
+        answer = post(server, "give").json()
+        assert answer["details"] == "The result is larger than 1000 bytes."
+        assert answer["may_have_executed"] is True
+        assert post(server, "fits").json()["ok"] is True
+
+
+def test_a_result_that_is_encoded_after_its_time_limit_is_kept_for_its_key() -> None:
+    with LiveServer(function_timeout=0.2, threads_per_function=1) as server:
+
+        @server.function
+        async def give() -> Any:
+            return Dumped()
+
+        late = [posted(server, "give", key="k"), posted(server, "give")]
+        for call in late:
+            answer = call.result().json()
+            assert (answer["ok"], answer["may_have_executed"]) == (False, True)
+        Dumped.release.set()
+        until(lambda: server._app.invoker._threads.running == 0)
+        again = post(server, "give", key="k")
+        assert (again.json()["result"], again.headers["idempotent-replayed"]) == ({"a": 1}, "true")
+
+
+def test_a_function_that_is_cancelled_may_return_what_takes_time_to_encode() -> None:
+    with LiveServer(function_timeout=0.1) as server:
+
+        @server.function
+        async def stubborn() -> Any:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return (n for n in range(3))
+
+        assert post(server, "stubborn").json()["result"] == [0, 1, 2]
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        pytest.param("\ud800", "\ud800", id="lone surrogate"),
+        pytest.param(UserString("x" * 100_000), "x" * 100_000, id="large text of another class"),
+        pytest.param({"a": UserString("x")}, {"a": "x"}, id="small text of another class"),
+        pytest.param({"a": [b"x", UserString("x")] * 9999}, {"a": ["eA==", "x"] * 9999}, id="many of them"),
+        pytest.param(nested(300), nested(300), id="many levels"),
+    ],
+)
+def test_an_async_function_may_return_what_only_a_thread_encodes(result: Any, expected: Any) -> None:
+    with LiveServer() as server:
+
+        @server.function
+        async def give() -> Any:
+            return result
+
+        assert post(server, "give").json()["result"] == expected
+
+
+def test_an_async_function_that_returns_too_many_levels_fails() -> None:
+    with LiveServer() as server:
+
+        @server.function
+        async def give() -> Any:
+            return nested(2000)
+
+        answer = post(server, "give").json()
+        assert answer["details"] == "The result is nested too deeply, or contains itself."
