@@ -4,13 +4,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Self
 
+import httpx
+import httpx2
+
 from navai_client import AsyncNavaiBackendClient, ClientSecret, NavaiBackendClient
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 
-__all__ = ["KINDS", "THROUGH", "Client", "Secrets", "make_client"]
+__all__ = ["GIVEN", "KINDS", "THROUGH", "Client", "Secrets", "make_client"]
 
 KINDS: Final = ("sync", "async")
 THROUGH: Final = ("default", "fast")  # the transports of this package; each keeps every promise
+# What can be passed in, and keeps those promises that docs/transports.md lists.
+GIVEN: Final = ("httpx", "httpx2", "httpx client", "httpx2 client")
 
 _OF_THE_TRANSPORT: Final = ("verify", "proxy", "cert", "uds")
 
@@ -24,6 +29,7 @@ class Client:
 
     def __init__(self, kind: str, *args: Any, **options: Any) -> None:
         self._runner: asyncio.Runner | None = None
+        self._given = options.get("http_client")
         self._is_derived = False
         made = NavaiBackendClient if kind == "sync" else _made
         try:
@@ -58,6 +64,8 @@ class Client:
         """Close the client, then its event loop."""
         try:
             self.run(self.real.close())
+            if self._given is not None:  # it stays its owner's to close
+                self.run(self._given.aclose() if hasattr(self._given, "aclose") else self._given.close())
         finally:
             self._close_loop()
 
@@ -110,8 +118,16 @@ async def _made(*args: Any, **options: Any) -> AsyncNavaiBackendClient:
 
 
 def make_client(kind: str, *args: Any, through: str = "default", **options: Any) -> Client:
-    """Return a client of *kind*, ``sync`` or ``async``, that sends *through* a transport of the package."""
-    if through == "fast":
-        given = {name: options.pop(name) for name in _OF_THE_TRANSPORT if name in options}
-        options["transport"] = FastTransport(**given) if kind == "sync" else AsyncFastTransport(**given)
+    """Return a client of *kind*, ``sync`` or ``async``, that sends *through* one of THROUGH or GIVEN."""
+    if through != "default":
+        given = {str(name): options.pop(name) for name in _OF_THE_TRANSPORT if name in options}
+        options["http_client" if "client" in through else "transport"] = _made_of(kind, through, given)
     return Client(kind, *args, **options)
+
+
+def _made_of(kind: str, through: str, given: dict[str, Any]) -> Any:
+    if through == "fast":
+        return FastTransport(**given) if kind == "sync" else AsyncFastTransport(**given)
+    library: Any = httpx2 if "httpx2" in through else httpx
+    name = "Client" if "client" in through else "HTTPTransport"
+    return getattr(library, name if kind == "sync" else f"Async{name}")(**given)

@@ -3,12 +3,10 @@
 import time
 from typing import Any, Final
 
-import httpx
-import httpx2
 import pytest
 
 from navai_client import NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError, RetryPolicy
-from tests.clients import make_client
+from tests.clients import GIVEN, THROUGH, make_client
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer, closed_port
 
 TIMEOUT: Final = 0.6  # seconds: enough to connect and send on a busy machine
@@ -20,8 +18,22 @@ OPERATIONS: Final[dict[str, Any]] = {
     "execute": lambda client: client.execute_function("book", {"seat": "hidden-payload"}),
     "speech": lambda client: client.synthesize_speech("hello"),
 }
+# What is passed in carries all operations in the same way: those that are never and always repeated will do.
+MATRIX: Final = (
+    *((through, operation) for through in THROUGH for operation in OPERATIONS),
+    ("httpx", "execute"),
+    ("httpx", "list"),
+    ("httpx2", "execute"),
+    ("httpx2 client", "execute"),
+)
 # For speech, bytes of any type count as audio.
 _SOUND: Final = {"announces less than it sends", "sends invalid UTF-8"}
+
+
+@pytest.fixture(params=(*THROUGH, *GIVEN))
+def through(request: pytest.FixtureRequest) -> str:
+    """What a client sends through: a transport of the package, or one that is passed in."""
+    return str(request.param)
 
 
 @pytest.fixture
@@ -47,13 +59,14 @@ def attempt(kind: str, url: str, operation: str, options: dict[str, Any]) -> Any
 def check_failed(operation: str, outcome: Any) -> None:
     if operation == "list":
         assert not outcome.functions
-        assert len(outcome.warnings) == 1
+        redirected = "was not followed" in outcome.warnings[-1]  # a second warning says what to set
+        assert len(outcome.warnings) == 1 + redirected
     else:
         assert isinstance(outcome, NavaiError), outcome
     assert "hidden" not in str(outcome)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(("through", "operation"), MATRIX, ids=" ".join)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_ends_in_time_as_an_error_and_executes_once_at_most(
     fault: str, operation: str, kind: str, options: dict[str, Any]
@@ -70,24 +83,6 @@ def test_every_fault_ends_in_time_as_an_error_and_executes_once_at_most(
             assert len(server.arrived) == expected
         else:
             assert len(server.arrived) <= 2
-
-
-@pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
-@pytest.mark.parametrize("fault", FAULTS)
-def test_every_fault_ends_in_time_through_a_given_transport_too(fault: str, kind: str, library: Any) -> None:
-    options = {
-        "transport": library.HTTPTransport() if kind == "sync" else library.AsyncHTTPTransport(),
-        "timeout": TIMEOUT,
-        "max_retries": RETRIES,
-        "max_response_bytes": LIMIT,
-    }
-    with FaultServer(FAULTS[fault]) as server:
-        outcome = attempt(kind, server.url, "execute", options)
-        check_failed("execute", outcome)
-        if isinstance(outcome, NavaiTransportError):
-            assert outcome.may_have_executed or fault == "resets on accept"  # a reset may come first
-        expected = 0 if fault in {"resets on accept", "closes on accept", "never reads"} else 1
-        assert len(server.arrived) == expected
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -207,6 +202,7 @@ def test_a_server_that_closes_an_idle_connection_is_noticed(kind: str, options: 
             client.close()
 
 
+@pytest.mark.parametrize("through", THROUGH)  # docs/transports.md does not promise it for others
 @pytest.mark.parametrize("padding", [0, 60_000, 65_536, 300_000])
 def test_the_second_of_two_responses_in_one_packet_never_reaches_the_next_call(
     padding: int, kind: str, options: dict[str, Any]
@@ -224,6 +220,7 @@ def test_the_second_of_two_responses_in_one_packet_never_reaches_the_next_call(
             client.close()
 
 
+@pytest.mark.parametrize("through", THROUGH)
 def test_a_response_of_exactly_one_read_and_another_behind_it_are_kept_apart(
     kind: str, options: dict[str, Any]
 ) -> None:
