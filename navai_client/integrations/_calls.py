@@ -6,7 +6,8 @@ The steps of a call, in this order:
    the time) leaves the task behind: a call that has begun goes on, and a caller that comes back with the same
    id joins it. One that has not begun is cancelled. Some models count the ids anew in each turn, so an id
    means nothing once its outcome was delivered, and nothing in another session.
-2. The ``before`` hook may refuse it. The call's time has started.
+2. The ``before`` hook may refuse it. The call's time has started. If a person must approve it, they are
+   asked, and the time stands still.
 3. It has begun: its work runs until the deadline. Past the deadline it goes on, and its result is dropped.
    The ``slow`` hook is called while it runs.
 4. Its result or error becomes an outcome, and the ``after`` hook gets it.
@@ -39,7 +40,7 @@ from navai_client.errors import (
     UnknownFunctionError,
 )
 from navai_client.integrations._catalog import UNKNOWN_FUNCTION
-from navai_client.integrations._options import ToolsetOptions
+from navai_client.integrations._options import Approve, ToolsetOptions
 from navai_client.integrations.tools import ToolCall, ToolOutcome
 
 _AFTER_LIMIT: Final = 5.0  # seconds that an after hook may delay an outcome, which a person waits for
@@ -48,6 +49,7 @@ _MARGIN: Final = 0.5  # seconds
 _MIN_TIMEOUT: Final = 0.001  # seconds; clients refuse a timeout of 0
 _MAX_UNDELIVERED: Final = 128  # outcomes kept for callers that come back; a session has a few calls at a time
 
+_NOT_APPROVED: Final = "The person did not approve the call."
 _FAILED: Final = "Function execution failed."
 _NO_RESULT: Final = {
     "cancelled": "The call was cancelled.",
@@ -73,6 +75,8 @@ class Run:
         work: Runs the function of this run within the given number of seconds, or without a limit.
         timeout: Seconds for the hook and the work together, or None.
         session: The conversation that its id belongs to. Held, so that no other one has the same identity.
+        needs_approval: Whether a person must approve it.
+        approve: Asks the person, unless the options say who does.
         options: The complete options of its toolset.
     """
 
@@ -81,6 +85,8 @@ class Run:
     work: Callable[["Run", float | None], Coroutine[Any, Any, Any]]
     timeout: float | None
     session: object
+    needs_approval: bool
+    approve: Approve | None
     options: ToolsetOptions
     begun: bool = False  # whether it goes on when its caller leaves
     started: bool = False  # whether the function may have run: a call can wait for a thread
@@ -153,6 +159,11 @@ class Calls:
     async def _outcome(self, run: Run, deadline: float | None) -> ToolOutcome:
         try:
             refusal = await _call_before(run, deadline)
+            if refusal is None and run.needs_approval:
+                asked = asyncio.get_running_loop().time()
+                refusal = await _ask(run)
+                if deadline is not None:
+                    deadline += asyncio.get_running_loop().time() - asked
             if refusal is not None:
                 return run.end(**refusal)
             run.begun = True
@@ -239,6 +250,24 @@ async def _call_before(run: Run, deadline: float | None) -> dict[str, Any] | Non
     # True could mean that the call may run, or that it is refused.
     details = f"The before hook returned {type(reason).__name__}, not None or a text; the call was refused."
     return {"error": _FAILED, "error_type": "refused", "details": details}
+
+
+async def _ask(run: Run) -> dict[str, Any] | None:
+    """Ask the person in the session; return fields of the outcome unless the answer is yes."""
+    name = run.call.function_name
+    approve = run.options["approve"] or run.approve
+    details = None
+    if approve is None:
+        details = "Nobody can be asked: pass approve= to Toolset.load or to Toolset.call."
+        _log.error("%s needs the approval of a person. %s", name, details)
+    else:
+        try:
+            if await awaited(approve(run.call)) is True:
+                return None
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the code that asks
+            _log.exception("The approval of %s failed; it was not called", name)
+            details = _details(error)
+    return {"error": f"{_NOT_APPROVED} {_DID_NOT_RUN}", "error_type": "refused", "details": details}
 
 
 def _failed(run: Run, error: BaseException) -> dict[str, Any]:

@@ -226,6 +226,7 @@ def _from_local(local: RegisteredFunction, options: ToolsetOptions) -> Function:
         source=local.source,
         kind="local",
         read_only=local.name in options["read_only"],
+        approval=local.name in options["approval"],
         timeout=timeout_of(options, local.name, local.timeout),
     )
     return Function(tool, partial(bind_local, local), may_block=not local.target.is_async)
@@ -248,6 +249,7 @@ def _from_backend(
         source=given.source or "backend",
         kind="backend",
         read_only=name in options["read_only"],
+        approval=name in options["approval"],
         timeout=timeout_of(options, name),
     )
     return Function(tool, check)
@@ -255,7 +257,7 @@ def _from_backend(
 
 def _is_direct(name: str, options: ToolsetOptions, warnings: list[str]) -> bool:
     """Return whether the function *name* gets a tool of its own; if its name forbids it, warn."""
-    if not options["direct_tools"]:
+    if not options["direct_tools"] and name not in options["approval"]:
         return False
     if name in BUILT_IN:
         reason = "conflicts with a built-in tool"

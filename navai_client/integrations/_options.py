@@ -12,6 +12,7 @@ from navai_client.integrations.tools import ToolCall, ToolOutcome
 from navai_client.wire._decode import trim
 
 F = TypeVar("F", bound=Callable[..., Any])
+Approve = Callable[[ToolCall], Awaitable[bool] | bool]
 
 _MIN_RESULT_CHARS: Final = 200  # less has no room for the text that says what was cut
 
@@ -33,6 +34,11 @@ class ToolsetOptions(TypedDict, total=False):
         max_result_chars: Maximum length of the JSON that a model reads (16000). A longer result is cut.
         show_details: Whether the model sees the backend's own error texts (False).
         read_only: Names of functions that change nothing.
+        approval: Names of functions that run only after the person in the session has approved the call.
+            They always have a tool of their own. The integrations ask: the Agents SDK by ``needs_approval``,
+            LiveKit and Pipecat in the conversation, MCP by an elicitation. Waiting takes no time of the call.
+        approve: Asks the person instead, and returns True if the call may run. Needed where no integration
+            asks, as in a loop of your own: a call that nobody can approve is refused.
         only: Names of the backend functions to offer; None for all.
         generic_tool: Whether to offer ``execute_app_function`` for the functions that have no tool of their
             own (True).
@@ -53,6 +59,8 @@ class ToolsetOptions(TypedDict, total=False):
     max_result_chars: int
     show_details: bool
     read_only: Collection[str]
+    approval: Collection[str]
+    approve: Approve | None
     only: Collection[str] | None
     generic_tool: bool
     direct_tools: bool
@@ -72,6 +80,8 @@ _DEFAULTS: Final[ToolsetOptions] = {
     "max_result_chars": MAX_RESULT_CHARS,
     "show_details": False,
     "read_only": (),
+    "approval": (),
+    "approve": None,
     "only": None,
     "generic_tool": True,
     "direct_tools": True,
@@ -104,6 +114,7 @@ def complete(options: ToolsetOptions) -> ToolsetOptions:
             f"max_result_chars must be {_MIN_RESULT_CHARS} or more; it is {full['max_result_chars']}."
         )
     full["read_only"] = _names(full["read_only"])
+    full["approval"] = _names(full["approval"])
     full["only"] = None if full["only"] is None else _names(full["only"])
     full["slow_after"] = checked_timeout(full["slow_after"])
     return full

@@ -9,8 +9,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from navai_client.integrations._results import compact, to_jsonable
 from navai_client.integrations.routes import NavaiRoute, route_prompt_lines
-from navai_client.integrations.tools import Tool
+from navai_client.integrations.tools import Tool, ToolCall
 
 BASE_INSTRUCTIONS: Final = "You are the main NAVAI voice agent embedded in a web app."
 _NONE: Final = "- none"
@@ -70,6 +71,12 @@ def primary_instructions(
         "- If destination/action is unclear, ask a brief clarifying question.",
     ]
     return "\n".join(lines)
+
+
+def approval_question(call: ToolCall) -> str:
+    """Return what a model needs to know to ask a person for the approval of *call*."""
+    arguments = compact(to_jsonable(call.arguments or {}))
+    return f"The function {call.function_name} with the arguments {arguments} needs the person's approval."
 
 
 def manner_of_speech(instructions: str | None) -> list[str]:

@@ -4,19 +4,25 @@ LiveKit does not cancel a running tool when a person interrupts the agent, only 
 ends. A call that has begun then runs to its end.
 """
 
+import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
-from typing import Any, Self, Unpack, final
+from typing import TYPE_CHECKING, Any, Self, Unpack, final
+from weakref import WeakSet
 
 from navai_client._extras import needs_extra
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.errors import NavaiConfigError, NavaiStateError
 
-with needs_extra("livekit", "livekit"):
-    from livekit.agents import Agent, RunContext, ToolError, function_tool, llm
+if TYPE_CHECKING:
+    from livekit.agents.voice import SpeechHandle
 
-    from navai_client.integrations._options import complete
-    from navai_client.integrations.tools import Tool, ToolOutcome, ToolsetChanges
+with needs_extra("livekit", "livekit"):
+    from livekit.agents import Agent, AgentTask, RunContext, ToolError, function_tool, llm
+
+    from navai_client.integrations._options import Approve, complete
+    from navai_client.integrations._prompt import approval_question
+    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolsetChanges
     from navai_client.integrations.toolset import Toolset, ToolsetOptions
 
 __all__ = ["NavaiToolset"]
@@ -35,7 +41,7 @@ class NavaiToolset(llm.Toolset):
             class ``AsyncNavaiBackendClient``, called in ``setup()``, whose client ``aclose()`` closes; or a
             loaded ``Toolset``, which stays yours to close.
         id: LiveKit's id for these tools.
-        filler: What the agent says during a long call.
+        filler: What the agent says during a long call, once for all calls of a turn.
         filler_after: Seconds of silence before it does.
         options: As for ``Toolset.load``; not allowed with a ``Toolset``.
 
@@ -67,6 +73,7 @@ class NavaiToolset(llm.Toolset):
         self._own_client: AsyncNavaiBackendClient | None = None
         self._toolset: Toolset | None = None
         self._offered: dict[Tool, llm.Tool] = {}
+        self._filled: WeakSet[SpeechHandle] = WeakSet()  # turns in which the filler was said
 
     @property
     def toolset(self) -> Toolset:
@@ -133,7 +140,7 @@ class NavaiToolset(llm.Toolset):
             raw_arguments: dict[str, object],
             context: RunContext[Any] = None,  # type: ignore[assignment]
         ) -> str:
-            outcome = await self._call(tool.name, raw_arguments, context)
+            outcome = await self._call(tool, raw_arguments, context)
             if not outcome.ok:
                 raise ToolError(outcome.to_json())
             return outcome.to_json()
@@ -143,11 +150,90 @@ class NavaiToolset(llm.Toolset):
         return function_tool(call, raw_schema=schema)
 
     async def _call(
-        self, name: str, arguments: dict[str, object], context: RunContext[Any] | None
+        self, tool: Tool, arguments: dict[str, object], context: RunContext[Any] | None
     ) -> ToolOutcome:
         if context is None:  # called without a session, for example by a test
-            return await self.toolset.call(name, arguments)
-        filler = self._filler and context.with_filler(self._filler, delay=self._filler_after)
-        async with filler or contextlib.nullcontext():
-            call_id = context.function_call.call_id
-            return await self.toolset.call(name, arguments, call_id=call_id, session=context.session)
+            return await self.toolset.call(tool.name, arguments)
+        if tool.approval and self.toolset.approve is None:
+            return await self._call_with_approval(tool, arguments, context)
+        async with self._filling(context):
+            return await self._call_toolset(tool, arguments, context)
+
+    async def _call_toolset(
+        self,
+        tool: Tool,
+        arguments: dict[str, object],
+        context: RunContext[Any],
+        approve: Approve | None = None,
+    ) -> ToolOutcome:
+        call_id = context.function_call.call_id
+        return await self.toolset.call(
+            tool.name, arguments, call_id=call_id, session=context.session, approve=approve
+        )
+
+    async def _call_with_approval(
+        self, tool: Tool, arguments: dict[str, object], context: RunContext[Any]
+    ) -> ToolOutcome:
+        """Make the call in a task of its own: LiveKit lets a tool ask only in the task that it started."""
+        asked: asyncio.Future[ToolCall] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        async def approve(call: ToolCall) -> bool:
+            asked.set_result(call)
+            return await answer
+
+        calling = asyncio.create_task(self._call_toolset(tool, arguments, context, approve))
+        try:
+            await asyncio.wait((calling, asked), return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                async with context.foreground():
+                    answer.set_result(await _Approval(asked.result()))
+            async with self._filling(context):
+                return await calling
+        finally:
+            calling.cancel()  # if this task was; a call that has begun goes on in the toolset
+
+    def _filling(self, context: RunContext[Any]) -> contextlib.AbstractAsyncContextManager[None]:
+        """Say the filler while a call takes long: once for all calls of a turn."""
+        filler, turn = self._filler, context.speech_handle
+        if filler is None:
+            return contextlib.nullcontext()
+
+        def once(_: int) -> str | None:
+            if turn in self._filled:
+                return None
+            self._filled.add(turn)
+            return filler
+
+        return context.with_filler(once, delay=self._filler_after)
+
+
+class _Approval(AgentTask[bool]):
+    """Asks the person in the session whether a call may run, and ends with the answer."""
+
+    def __init__(self, call: ToolCall) -> None:
+        super().__init__(
+            instructions=f"{approval_question(call)} Ask the person, in their language. When they have "
+            "answered, call decide. Do nothing else."
+        )
+        self._turns = 0
+
+    async def on_enter(self) -> None:
+        self._turns = self._user_turns()
+        self.session.generate_reply(tool_choice="none")
+
+    def _user_turns(self) -> int:
+        items = self.session.history.items
+        return sum(isinstance(each, llm.ChatMessage) and each.role == "user" for each in items)
+
+    @function_tool
+    async def decide(self, approved: bool) -> str | None:
+        """Report what the person decided.
+
+        Args:
+            approved: Whether the person clearly approved.
+        """
+        if self._user_turns() <= self._turns:  # a model must not approve its own calls
+            return "The person has not answered yet: ask, and wait for the answer."
+        self.complete(approved)
+        return None

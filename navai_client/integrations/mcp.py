@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import hashlib
 import hmac
+import json
 import logging
 import signal
 import socket
@@ -38,12 +40,15 @@ with needs_extra("mcp", "mcp", "mcp_types", "pydantic", "uvicorn"):
     from pydantic import AnyHttpUrl
 
     from navai_client.integrations._options import complete
+    from navai_client.integrations.tools import Tool, ToolCall
     from navai_client.integrations.toolset import Client, Toolset, ToolsetOptions
 
 __all__ = ["McpServerOptions", "build_mcp_server", "serve_http", "serve_stdio"]
 
 _MAX_SESSIONS: Final = 1000  # notified of changes; a session that went away is not always noticed
 _GRACE: Final = 3  # seconds for open connections at the end; hosts keep event streams open for ever
+_APPROVAL: Final = "approval"
+_NOTHING_TO_FILL: Final[dict[str, Any]] = {"type": "object", "properties": {}}  # accepting is the answer
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _log: Final = logging.getLogger("navai_client")
 _log_url: Final = partial(_log.info, "MCP server listening on %s")
@@ -181,6 +186,48 @@ def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySet
     return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
 
 
+class _Approval:
+    """The approval of one call by the user of its host."""
+
+    def __init__(
+        self, context: ServerRequestContext[None], params: types.CallToolRequestParams, tool: Tool
+    ) -> None:
+        asked = f"{tool.name} with {json.dumps(params.arguments or {}, ensure_ascii=False, sort_keys=True)}"
+        self._context = context
+        self._params = params
+        self._message = f"Allow {asked}?"
+        form = types.ElicitationCapability(form=types.FormElicitationCapability())
+        capability = types.ClientCapabilities(elicitation=form)
+        self._can_ask = context.session.check_client_capability(capability)
+        self._asks_by_result = context.protocol_version in MODERN_PROTOCOL_VERSIONS
+        self._state = hashlib.sha256(asked.encode()).hexdigest()  # an answer is for these arguments alone
+
+    def request(self) -> types.InputRequiredResult | None:
+        """Return what asks for the user's answer, unless it is there, or comes while the call runs."""
+        if not self._can_ask or not self._asks_by_result or self._answer() is not None:
+            return None
+        form_params = types.ElicitRequestFormParams(message=self._message, requested_schema=_NOTHING_TO_FILL)
+        return types.InputRequiredResult(
+            input_requests={_APPROVAL: types.ElicitRequest(params=form_params)}, request_state=self._state
+        )
+
+    async def given(self, call: ToolCall) -> bool:
+        """Return whether the user approves the call."""
+        answer = self._answer()
+        if self._can_ask and not self._asks_by_result:
+            answer = await self._context.session.elicit_form(
+                self._message, _NOTHING_TO_FILL, related_request_id=self._context.request_id
+            )
+        if answer is None:
+            _log.warning("%s was refused: it needs approval, and the host cannot ask", call.function_name)
+        return answer is not None and answer.action == "accept"
+
+    def _answer(self) -> types.ElicitResult | None:
+        answer = (self._params.input_responses or {}).get(_APPROVAL)
+        is_ours = self._params.request_state == self._state
+        return answer if is_ours and isinstance(answer, types.ElicitResult) else None
+
+
 @frozen
 class _TokenVerifier:
     """Accepts one token, for the bearer authentication of the ``mcp`` package."""
@@ -263,11 +310,18 @@ class _Bridge:
         return types.ListToolsResult(tools=tools)
 
     async def call_tool(
-        self, _: ServerRequestContext[None], params: types.CallToolRequestParams
-    ) -> types.CallToolResult:
+        self, context: ServerRequestContext[None], params: types.CallToolRequestParams
+    ) -> types.CallToolResult | types.InputRequiredResult:
         """Call a tool and return its outcome."""
         toolset = await self._current(None)
-        outcome = await toolset.call(params.name, params.arguments)
+        tool = next((each for each in toolset.tools if each.name == params.name and each.approval), None)
+        approve = None
+        if tool is not None and toolset.approve is None:
+            approval = _Approval(context, params, tool)
+            approve = approval.given
+            if (request := approval.request()) is not None:
+                return request
+        outcome = await toolset.call(params.name, params.arguments, approve=approve)
         return types.CallToolResult(
             content=[types.TextContent(type="text", text=outcome.to_json())],
             structured_content=outcome.as_dict(),

@@ -37,7 +37,7 @@ with needs_extra("agents", "agents", "websockets"):
     from websockets.exceptions import InvalidStatus, WebSocketException
 
     from navai_client.integrations._results import nested
-    from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, Tool
+    from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, Tool, ToolCall
     from navai_client.integrations.toolset import Client, Toolset
 
 __all__ = [
@@ -104,7 +104,9 @@ class Specialist:
 def function_tools(toolset: Toolset) -> list[FunctionTool]:
     """Return the tools of *toolset* for an agent of the SDK.
 
-    Each call returns one JSON text to the model, also when it fails; it never raises into the session.
+    Each call returns one JSON text to the model, also when it fails; it never raises into the session. A
+    function that needs approval (``Toolset.load(approval=[...])``) has ``needs_approval``: the session emits
+    ``tool_approval_required``, and runs it after ``session.approve_tool_call(call_id)``.
     """
     return [_function_tool(toolset, tool) for tool in toolset.tools]
 
@@ -288,9 +290,14 @@ def realtime_model_config(
 def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
     async def invoke(context: ToolContext[Any], arguments: str) -> str:
         # Every context of a session has its usage, and no other session's has it.
-        session = context.usage
-        outcome = await toolset.call(tool.name, arguments, call_id=context.tool_call_id, session=session)
+        session, call_id = context.usage, context.tool_call_id
+        approve = _approved if tool.approval else None
+        outcome = await toolset.call(tool.name, arguments, call_id=call_id, session=session, approve=approve)
         return outcome.to_json()
+
+    # The SDK's limit is for a call that was approved, the toolset's own approval comes within it.
+    asks = tool.approval and toolset.approve is not None
+    limit = None if tool.timeout is None or asks else tool.timeout + _MARGIN
 
     return FunctionTool(
         name=tool.name,
@@ -298,8 +305,14 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
         params_json_schema=tool.parameters,
         on_invoke_tool=invoke,
         strict_json_schema=False,  # strict requires every parameter and refuses open objects
-        timeout_seconds=None if tool.timeout is None else tool.timeout + _MARGIN,
+        needs_approval=tool.approval and not asks,
+        timeout_seconds=limit,
     )
+
+
+def _approved(_: ToolCall) -> bool:
+    """The SDK has asked: it runs a tool with ``needs_approval`` after the approval alone."""
+    return True
 
 
 def _with_handoffs(main: RealtimeAgent[Any]) -> list[RealtimeAgent[Any]]:

@@ -4,7 +4,9 @@ Each handler returns exactly one result, which is always JSON. A function that m
 cancelled when a person interrupts the bot: no result is lost, and nothing is done twice.
 """
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from navai_client._extras import needs_extra
 
@@ -13,7 +15,8 @@ with needs_extra("pipecat", "pipecat"):
     from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
     from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 
-    from navai_client.integrations.tools import Tool
+    from navai_client.integrations._prompt import approval_question
+    from navai_client.integrations.tools import Tool, ToolCall
     from navai_client.integrations.toolset import Toolset
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ __all__ = ["function_schemas", "tools_schema"]
 
 # Pipecat's limit comes after the toolset's, because only the toolset can say what happened.
 _MARGIN: Final = 2.0  # seconds
+_ANSWER: Final = "answer_approval"
 
 
 def tools_schema(toolset: Toolset) -> ToolsSchema:
@@ -44,18 +48,86 @@ def function_schemas(toolset: Toolset) -> list[FunctionSchema]:
     Args:
         toolset: As for ``tools_schema``.
     """
-    return [_function_schema(toolset, tool) for tool in toolset.tools]
+    approvals = _Approvals()
+    schemas = [_function_schema(toolset, tool, approvals) for tool in toolset.tools]
+    if toolset.approve is None and any(tool.approval for tool in toolset.tools):
+        schemas.append(approvals.schema())
+    return schemas
 
 
-def _function_schema(toolset: Toolset, tool: Tool) -> FunctionSchema:
+class _Approvals:
+    """The calls that wait for the approval of the person in their conversation."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[int, str], tuple[asyncio.Future[bool], int]] = {}
+
+    async def ask(self, params: "FunctionCallParams", call: ToolCall) -> bool:
+        """Let the model ask the person, and return the answer."""
+        from pipecat.frames.frames import FunctionCallResultProperties  # noqa: PLC0415 - loads much
+
+        key = id(params.context), params.tool_call_id
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiting[key] = answer, _turns(params)
+        asked = f"{approval_question(call)} Ask the person. When they have answered, call {_ANSWER}."
+        try:
+            await params.result_callback(
+                {"waiting": asked, "call_id": params.tool_call_id},
+                properties=FunctionCallResultProperties(is_final=False),
+            )
+            return await answer
+        finally:
+            del self._waiting[key]
+
+    def schema(self) -> FunctionSchema:
+        """Return the tool with which the model reports the answer."""
+
+        async def handle(params: "FunctionCallParams") -> None:
+            await params.result_callback(self._answer(params))
+
+        return FunctionSchema(
+            _ANSWER,
+            "Report whether the person approved a call that waits for approval.",
+            properties={
+                "call_id": {"type": "string", "description": "The call_id of the call that waits."},
+                "approved": {"type": "boolean", "description": "Whether the person clearly approved."},
+            },
+            required=["call_id", "approved"],
+            handler=tool_options(cancel_on_interruption=False)(handle),
+        )
+
+    def _answer(self, params: "FunctionCallParams") -> dict[str, Any]:
+        call_id, approved = params.arguments.get("call_id"), params.arguments.get("approved")
+        answer, turns = self._waiting.get((id(params.context), str(call_id)), (None, 0))
+        if answer is None or answer.done():
+            error = "No call with this call_id waits for approval."
+        elif _turns(params) <= turns:  # a model must not approve its own calls
+            error = "The person has not answered yet: ask, and wait for the answer."
+        else:
+            answer.set_result(approved is True)
+            return {"ok": True}
+        return {"ok": False, "error": error}
+
+
+def _turns(params: "FunctionCallParams") -> int:
+    """Return how often the person has spoken."""
+    messages = params.context.get_messages()
+    return sum(isinstance(each, dict) and each.get("role") == "user" for each in messages)
+
+
+def _function_schema(toolset: Toolset, tool: Tool, approvals: _Approvals) -> FunctionSchema:
     async def handle(params: "FunctionCallParams") -> None:
-        call_id, session = params.tool_call_id, params.context  # one context for each conversation
-        outcome = await toolset.call(tool.name, params.arguments, call_id=call_id, session=session)
+        outcome = await toolset.call(
+            tool.name,
+            params.arguments,
+            call_id=params.tool_call_id,
+            session=params.context,  # one for each conversation
+            approve=partial(approvals.ask, params),
+        )
         await params.result_callback(outcome.as_dict())
 
     options = tool_options(
-        cancel_on_interruption=tool.read_only,
-        timeout_secs=None if tool.timeout is None else tool.timeout + _MARGIN,
+        cancel_on_interruption=tool.read_only and not tool.approval,  # the answer interrupts, too
+        timeout_secs=None if tool.timeout is None or tool.approval else tool.timeout + _MARGIN,
     )
     return FunctionSchema(
         tool.name,

@@ -43,6 +43,7 @@ class Tool:
             ``navai``.
         kind: ``backend``, ``local`` (a Python function of this process) or ``built-in``.
         read_only: Whether it changes nothing, according to ``Toolset.load(read_only=...)``.
+        approval: Whether a person must approve each call, according to ``Toolset.load(approval=...)``.
         timeout: Seconds that a call may take, or None for no limit. A framework's own limit should be larger.
     """
 
@@ -52,6 +53,7 @@ class Tool:
     source: str
     kind: Literal["backend", "local", "built-in"]
     read_only: bool = False
+    approval: bool = False
     timeout: float | None = None
 
 

@@ -21,6 +21,7 @@ from navai_client.integrations._calls import Calls, Run, awaited, call_after, un
 from navai_client.integrations._catalog import BUILT_IN, Catalog, Resolved, build_catalog, resolve
 from navai_client.integrations._local import local_functions
 from navai_client.integrations._options import (
+    Approve,
     ToolsetOptions,
     complete,
     documents_options,
@@ -123,7 +124,8 @@ class Toolset:
     def warnings(self) -> tuple[str, ...]:
         """Everything unusual, in the wording of the JavaScript agent where it has one."""
         options, catalog = self._options, self._catalog
-        unknown = {*options["timeouts"], *options["read_only"]} - {*catalog.functions, *BUILT_IN}
+        named = {*options["timeouts"], *options["read_only"], *options["approval"]}
+        unknown = named - {*catalog.functions, *BUILT_IN}
         return (
             *self._backend.warnings,
             *catalog.warnings,
@@ -133,6 +135,11 @@ class Toolset:
             ),
             *(each for derived in self._derived.values() for each in derived._catalog.warnings),  # noqa: SLF001 - its own class
         )
+
+    @property
+    def approve(self) -> Approve | None:
+        """The option ``approve``."""
+        return self._options["approve"]
 
     @property
     def function_lines(self) -> list[str]:
@@ -177,6 +184,7 @@ class Toolset:
         *,
         call_id: str | None = None,
         session: object = None,
+        approve: Approve | None = None,
         timeout: float | None = None,
     ) -> ToolOutcome:
         """Call a tool and return its outcome; whatever the backend does, nothing is raised.
@@ -191,6 +199,8 @@ class Toolset:
             call_id: The id that the model gave the call.
             session: The conversation that *call_id* belongs to, as any object: calls of two conversations
                 never join. Without it, all calls of the toolset are one conversation.
+            approve: Asks the person in the session, if the function needs approval and the toolset has no
+                ``approve`` of its own; returns True if the call may run.
             timeout: Seconds for this call instead of the tool's own.
         """
         limit = checked_timeout(timeout)
@@ -224,7 +234,8 @@ class Toolset:
             return outcome
         if limit is None:
             limit = tool.timeout if tool else timeout_of(options, call.function_name)
-        run = Run(call, blank, partial(self._work, found), limit, session, options)
+        guarded = tool is not None and tool.approval
+        run = Run(call, blank, partial(self._work, found), limit, session, guarded, approve, options)
         with tool_call(call_id):  # for the client's instrumentation
             return await self._backend.calls.run(run)
 

@@ -56,6 +56,47 @@ def last_said(session: AgentSession[Any]) -> str | None:
     return message.text_content
 
 
+class TestAnApproval:
+    """The person in the session is asked before anything is sent."""
+
+    @pytest.mark.parametrize(("approved", "said"), [("true", "booked for Ada"), ("false", "did not approve")])
+    @in_a_loop
+    async def test_is_asked_for_in_the_conversation(self, approved: str, said: str) -> None:
+        async with served() as (live, client):
+            model = ScriptedLLM(
+                [wants("book_table", arguments='{"name": "Ada"}')],
+                "Shall I book a table for Ada?",
+                [wants("decide", "call_2", f'{{"approved": {approved}}}')],
+                "Done.",
+            )
+            live.release.set()
+            async with talking(model, NavaiToolset(client, approval=["book_table"])) as session:
+                await session.run(user_input="Book a table.")
+                assert last_said(session) == "Shall I book a table for Ada?"
+                assert live.booked == []
+                result: RunResult[Any] = await session.run(user_input="Well...")
+                assert last_said(session) == "Done."
+            (output,) = [each for each in outputs(result) if each.name == "book_table"]
+        assert said in output.output
+        assert live.booked == (["Ada"] if approved == "true" else [])
+        assert 'The function book_table with the arguments {"name":"Ada"}' in str(model.contexts[1])
+
+    @in_a_loop
+    async def test_cannot_be_given_by_the_model_before_the_person_spoke(self) -> None:
+        decide = [wants("decide", "call_2", '{"approved": true}')]
+        async with served() as (live, client):
+            book = [wants("book_table", arguments='{"name": "Ada"}')]
+            model = ScriptedLLM(book, "Shall I?", decide, "Well?", decide, "Done.")
+            live.release.set()
+            async with talking(model, NavaiToolset(client, approval=["book_table"])) as session:
+                await session.run(user_input="Book a table.")
+                await session.generate_reply()
+                assert live.booked == []
+                assert "The person has not answered yet" in str(model.contexts[3])
+                await session.run(user_input="Yes.")
+        assert live.booked == ["Ada"]
+
+
 class TestACall:
     """What the model gets."""
 
@@ -129,6 +170,25 @@ class TestACall:
                 assert last_said(session) == "All are here."
         assert sorted(json.loads(each.output)["result"] for each in results) == list(range(10))
         assert {each.call_id for each in results} == {f"call_{guest}" for guest in range(10)}
+
+    @in_a_loop
+    async def test_says_its_filler_once_for_all_calls_of_a_turn(self) -> None:
+        async with served() as (live, client):
+            calls = [wants("book_table", f"call_{name}", f'{{"name": "{name}"}}') for name in ("Ada", "Bea")]
+            model = ScriptedLLM(calls, "Booked.")
+            tools = NavaiToolset(client, filler="One moment.", filler_after=0.05)
+            async with talking(model, tools) as session:
+                fillers: list[str | None] = []
+
+                @session.on("conversation_item_added")
+                def on_item(event: ConversationItemAddedEvent) -> None:
+                    if isinstance(event.item, llm.ChatMessage) and event.item.role == "assistant":
+                        fillers.append(event.item.text_content)
+                        live.release.set()
+
+                await session.run(user_input="Book two tables.")
+        assert fillers.count("One moment.") == 1
+        assert sorted(live.booked) == ["Ada", "Bea"]
 
     @in_a_loop
     async def test_does_not_join_that_of_another_session_with_the_same_id(self) -> None:

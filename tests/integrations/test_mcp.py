@@ -59,11 +59,16 @@ async def served_over_http(backend: AsyncNavaiBackendClient, **options: Any) -> 
 
 @asynccontextmanager
 async def connected(
-    way: str, backend: AsyncNavaiBackendClient, *, handler: Any = None, **options: Any
+    way: str,
+    backend: AsyncNavaiBackendClient,
+    *,
+    handler: Any = None,
+    elicitation: Any = None,
+    **options: Any,
 ) -> AsyncIterator[Client]:
     """Connect a host to *backend* in one *way*."""
     how, _, era = way.partition(", ")
-    given: Any = {"mode": era or "auto", "message_handler": handler}
+    given: Any = {"mode": era or "auto", "message_handler": handler, "elicitation_callback": elicitation}
     if how == "memory":
         async with Client(build_mcp_server(backend, **options), **given) as host:
             yield host
@@ -88,6 +93,60 @@ def text(result: types.CallToolResult) -> str:
     (content,) = result.content
     assert isinstance(content, types.TextContent)
     return content.text
+
+
+class TestAnApproval:
+    """The host asks its user before anything is sent."""
+
+    @pytest.mark.parametrize("way", [way for way in WAYS if not way.startswith("stdio")])
+    @pytest.mark.parametrize("action", ["accept", "decline", "cancel"])
+    @in_a_loop
+    async def test_is_asked_for_by_an_elicitation(self, way: str, action: Any) -> None:
+        asked: list[str] = []
+
+        async def elicit(_: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+            asked.append(params.message)
+            return types.ElicitResult(action=action, content={} if action == "accept" else None)
+
+        async with served() as (live, backend):
+            live.release.set()
+            async with connected(way, backend, approval=["book_table"], elicitation=elicit) as host:
+                result = await host.call_tool("book_table", {"name": "Ada"})
+                assert not (await host.call_tool("get_weather", {"location": "Lima"})).is_error
+            assert asked == ['Allow book_table with {"name": "Ada"}?']
+            assert live.booked == (["Ada"] if action == "accept" else [])
+        assert result.is_error == (action != "accept")
+
+    @pytest.mark.parametrize("way", [way for way in WAYS if way.startswith("memory")])
+    @in_a_loop
+    async def test_is_not_given_by_a_host_that_cannot_ask(self, way: str) -> None:
+        async with served() as (live, backend):
+            live.release.set()
+            async with connected(way, backend, approval=["book_table"]) as host:
+                result = await host.call_tool("book_table", {"name": "Ada"})
+        assert "did not approve" in text(result)
+        assert live.booked == []
+
+    @in_a_loop
+    async def test_is_for_the_arguments_that_the_user_saw(self) -> None:
+        async with served() as (live, backend):
+            live.release.set()
+            accepted = {"approval": types.ElicitResult(action="accept", content={})}
+            async with connected("memory", backend, approval=["book_table"], elicitation=_never) as host:
+                asked = await host.session.call_tool("book_table", {"name": "Ada"}, allow_input_required=True)
+                assert isinstance(asked, types.InputRequiredResult)
+                given: Any = {"input_responses": accepted, "request_state": asked.request_state}
+                again = await host.session.call_tool(
+                    "book_table", {"name": "Eve"}, allow_input_required=True, **given
+                )
+                assert isinstance(again, types.InputRequiredResult)
+                assert live.booked == []
+                await host.session.call_tool("book_table", {"name": "Ada"}, **given)
+        assert live.booked == ["Ada"]
+
+
+async def _never(*_: Any) -> types.ElicitResult:
+    raise AssertionError
 
 
 class TestACall:

@@ -138,6 +138,46 @@ async def test_the_backends_model_voice_and_instructions_are_kept() -> None:
         ]
 
 
+@pytest.mark.parametrize("approved", [True, False])
+@in_a_loop
+async def test_a_function_that_needs_approval_waits_for_the_person(approved: bool) -> None:
+    shop = Shop()
+    shop.may_end.set()
+    script = [Call("book", {"table": 7}, "call_book"), Say("Done.")]
+    async with stage(script, shop, approval=["book"]) as on:
+        asked = asyncio.Event()
+
+        def hear(event: Any) -> None:
+            if event.type == "tool_approval_required":
+                on.events.append(event)
+                asked.set()
+
+        on.heard = hear
+        await on.session.send_message("Book table 7.")
+        await asked.wait()
+        (event,) = on.events
+        assert (event.tool.name, shop.ran) == ("book", [])
+        answer = on.session.approve_tool_call if approved else on.session.reject_tool_call
+        await answer(event.call_id)
+        await on.api.wait_async()
+        assert shop.ran == (["book"] if approved else [])
+
+
+@in_a_loop
+async def test_an_application_can_ask_for_approval_itself() -> None:
+    shop = Shop()
+    async with stage(
+        [Call("book", {"table": 7}, "call_book"), Say("No.")],
+        shop,
+        approval=["book"],
+        approve=lambda _: False,
+    ) as on:
+        await on.session.send_message("Book table 7.")
+        await on.api.wait_async()
+        assert on.output("call_book")["error"] == "The person did not approve the call. It was not executed."
+    assert shop.ran == []
+
+
 @in_a_loop
 async def test_each_failed_call_returns_one_result_and_the_session_goes_on() -> None:
     shop = Shop()

@@ -14,6 +14,7 @@ from pipecat.services.llm_service import FunctionCallParams
 
 from navai_client import AsyncNavaiBackendClient
 from navai_client.integrations.pipecat import function_schemas, tools_schema
+from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from tests.integrations.live_backend import LiveBackend, live_backend
 from tests.integrations.loop import in_a_loop
@@ -167,6 +168,62 @@ class TestACall:
             await handler(params)
         (result,) = given
         assert result["result"] == {"location": "Lima", "temperature": 21}
+
+
+class TestAnApproval:
+    """The person in the conversation is asked before anything is sent."""
+
+    @pytest.mark.parametrize(("approved", "said"), [(True, "booked for Ada"), (False, "did not approve")])
+    @in_a_loop
+    async def test_is_asked_for_in_the_conversation(self, approved: bool, said: str) -> None:
+        async with served(approval=["book_table"]) as (live, toolset):
+            answer = [wants("answer_approval", "call_2", call_id="call_1", approved=approved)]
+            llm = ScriptedLLM([wants("book_table", name="Ada")], "Shall I?", answer, "Thank you.", "Done.")
+            live.release.set()
+            async with conversation(llm, tools_schema(toolset)) as talk:
+                await talk.say("Book a table.")
+                await talk.asked()
+                assert "The function book_table with the arguments" in str(await talk.asked())
+                assert live.booked == []
+                await talk.say("Well...")
+                messages = await talk.asked()
+                while not results(messages):
+                    messages = await talk.asked()
+        (result,) = results(messages)
+        assert said in json.dumps(result)
+        assert live.booked == (["Ada"] if approved else [])
+
+    @in_a_loop
+    async def test_cannot_be_given_by_the_model_before_the_person_spoke(self) -> None:
+        async with served(approval=["book_table"]) as (live, toolset):
+            answer = [wants("answer_approval", "call_2", call_id="call_1", approved=True)]
+            llm = ScriptedLLM([wants("book_table", name="Ada")], answer, "Shall I?", "Hm.")
+            async with conversation(llm, tools_schema(toolset)) as talk:
+                await talk.say("Book a table.")
+                messages: list[dict[str, Any]] = []
+                while not results(messages, "call_2"):
+                    messages = await talk.asked()
+            (result,) = results(messages, "call_2")
+        assert result["error"] == "The person has not answered yet: ask, and wait for the answer."
+        assert live.booked == []
+
+    @in_a_loop
+    async def test_is_left_to_the_application_that_wants_it(self) -> None:
+        asked: list[str] = []
+
+        def approve(call: ToolCall) -> bool:
+            asked.append(call.function_name)
+            return False
+
+        async with served(approval=["book_table"], approve=approve) as (_, toolset):
+            llm = ScriptedLLM([wants("book_table", name="Ada")], "No.")
+            async with conversation(llm, tools_schema(toolset)) as talk:
+                await talk.say("Book a table.")
+                await talk.asked()
+                (result,) = results(await talk.asked())
+        assert "answer_approval" not in llm.offered[0]
+        assert asked == ["book_table"]
+        assert "did not approve" in result["error"]
 
 
 class TestAnInterruption:

@@ -979,3 +979,92 @@ class TestForeignCode:
             may_end.set()
         assert [outcome.may_have_executed for outcome in outcomes] == [True] * 64 + [False] * 3
         assert outcomes[-1].error == "The function did not respond in time. It was not executed."
+
+
+class TestApproval:
+    """A person is asked before anything is sent; no call goes around them."""
+
+    @pytest.mark.parametrize(("answer", "runs"), [(True, True), (False, False), ("no", False), (None, False)])
+    @in_a_loop
+    async def test_only_a_yes_lets_the_call_run(self, answer: Any, runs: bool) -> None:
+        client = Scripted(cancel_order=1, look=2)
+        seen: list[ToolCall] = []
+
+        async def approve(call: ToolCall) -> Any:
+            seen.append(call)
+            assert client.asked == []
+            return answer
+
+        async with await load(client, approval=["Cancel_Order"], approve=approve) as toolset:
+            (tool,) = (each for each in toolset.tools if each.approval)
+            assert tool.name == "cancel_order"
+            outcome = await toolset.call("cancel_order", {"id": 7})
+            assert outcome.ok == runs
+            assert (await toolset.call("look")).ok
+        assert [call.arguments for call in seen] == [{"id": 7}]
+        if not runs:
+            assert outcome.error == "The person did not approve the call. It was not executed."
+            assert outcome.error_type == "refused"
+            assert [name for name, *_ in client.asked] == ["look"]
+
+    @in_a_loop
+    async def test_where_nobody_can_be_asked_the_call_is_refused(self) -> None:
+        client = Scripted(cancel_order=1)
+        async with await load(client, approval=["cancel_order"]) as toolset:
+            outcome = await toolset.call("cancel_order")
+            assert (outcome.error_type, client.asked) == ("refused", [])
+            assert "approve=" in (outcome.details or "")
+            assert (await toolset.call("cancel_order", approve=lambda _: True)).ok
+
+    @pytest.mark.parametrize("error", [ValueError("no line"), SystemExit(1)])
+    @in_a_loop
+    async def test_a_question_that_fails_is_no_approval(self, error: BaseException) -> None:
+        client = Scripted(cancel_order=1)
+
+        def approve(_: ToolCall) -> bool:
+            raise error
+
+        async with await load(client, approval=["cancel_order"], approve=approve) as toolset:
+            assert (await toolset.call("cancel_order")).error_type == "refused"
+        assert client.asked == []
+
+    @pytest.mark.parametrize("options", [{}, {"direct_tools": False}])
+    @in_a_loop
+    async def test_the_generic_tool_reaches_no_such_function(self, options: Any) -> None:
+        client = Scripted(**{"cancel_order": 1, "a b": 2})
+        given = {"approval": ["cancel_order", "a b"], **options}
+        async with await load(client, **given) as toolset:
+            for name in ("cancel_order", "a b"):
+                asked = {"function_name": name, "payload": None}
+                assert (await toolset.call("execute_app_function", asked)).error_type == "refused"
+        assert client.asked == []
+
+    @in_a_loop
+    async def test_waiting_for_the_person_takes_no_time_of_the_call(self) -> None:
+        client = Scripted(cancel_order=1)
+
+        async def approve(_: ToolCall) -> bool:
+            await asyncio.sleep(0.3)  # longer than the whole call may take
+            return True
+
+        async with await load(client, approval=["cancel_order"], approve=approve, timeout=0.2) as toolset:
+            assert (await toolset.call("cancel_order")).ok
+        assert 0.1 < (client.asked[0][3] or 0) <= 0.2
+
+    @in_a_loop
+    async def test_a_caller_that_leaves_withdraws_the_question(self) -> None:
+        client = Scripted(cancel_order=1)
+        asked = asyncio.Event()
+
+        async def approve(_: ToolCall) -> bool:
+            asked.set()
+            await asyncio.Event().wait()
+            return True
+
+        async with await load(client, approval=["cancel_order"], approve=approve) as toolset:
+            calling = asyncio.create_task(toolset.call("cancel_order", call_id="c1"))
+            await asked.wait()
+            calling.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await calling
+        assert client.asked == []
