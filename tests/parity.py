@@ -10,7 +10,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, get_args
 
+import attrs
 from attrs import frozen
+
+from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings
 
 __all__ = ["PAGE", "STATES", "Requirement", "Row", "is_there", "page", "requirements", "systems"]
 
@@ -70,6 +73,8 @@ def is_there(ours: str) -> bool:
     """Return whether *ours*, the value of a row, exists in this package."""
     if ours.startswith("text "):
         text = ours.removeprefix("text ")
+        if text in variables():  # most are made of the names of settings
+            return True
         files = (ROOT / "navai_client").rglob("*.py")
         return any(text in file.read_text(encoding="utf-8") for file in files)
     name, _, parameter = ours.removesuffix(")").partition("(")
@@ -85,6 +90,12 @@ def is_there(ours: str) -> bool:
     if isinstance(found, type) and hasattr(found, "__attrs_attrs__"):
         return parameter in {field.name for field in found.__attrs_attrs__}
     return parameter in set(_parameters(found))
+
+
+def variables() -> set[str]:
+    """Return the environment variables of the server's settings."""
+    settings = (ProcessSettings, ServerSettings, BackendOptions)
+    return {field.metadata.get("env") for each in settings for field in attrs.fields(each)} - {None}
 
 
 def _parameters(call: Any) -> Iterator[str]:
