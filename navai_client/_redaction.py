@@ -18,6 +18,7 @@ import functools
 import html
 import json
 import logging
+import math
 import os
 import re
 import time
@@ -131,21 +132,28 @@ _LOADED_MODULES: Final = r"navai_client\.functions\._loaded\.[^.\s]+\."
 class Redactor:
     """Masks secrets in texts, bodies and JSON values.
 
-    The search for secrets stops after *seconds*, and a note is returned that says so.
+    The search for secrets in a text stops after a second, and a note is returned that says so.
 
     Args:
         secrets: The known secrets. Those of fewer than ``SHORTEST_SECRET`` characters are ignored.
         patterns: Whether to mask what looks like a secret, too.
         base_dir: If given, paths below it become relative, and of other paths only the last part stays.
+        seconds: If given, how long all searches of this redactor may take together, from now on.
     """
 
     def __init__(
-        self, secrets: Iterable[str] = (), *, patterns: bool = True, base_dir: Path | None = None
+        self,
+        secrets: Iterable[str] = (),
+        *,
+        patterns: bool = True,
+        base_dir: Path | None = None,
+        seconds: float | None = None,
     ) -> None:
         known = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
         self._known = tuple(sorted(known, key=len, reverse=True))
         self._lookahead = max([_LOOKAHEAD, *(_LONGEST_ESCAPE * len(secret) for secret in known)])
         self._patterns = patterns
+        self._deadline = math.inf if seconds is None else time.monotonic() + seconds
         self._base: re.Pattern[str] | None = None
         if base_dir is not None:
             root = re.escape(str(base_dir).rstrip(os.sep) + os.sep)
@@ -153,7 +161,7 @@ class Redactor:
 
     def text(self, text: str, limit: int | None = None, *, seconds: float = _SECONDS) -> str:
         """Return *text* masked, then cut to *limit* characters."""
-        deadline = time.monotonic() + seconds
+        deadline = min(self._deadline, time.monotonic() + seconds)
         end = len(text) if limit is None else limit
         try:
             return self._fit(text[: end + self._lookahead], deadline, end)[:limit]
@@ -162,7 +170,7 @@ class Redactor:
 
     def content(self, content: bytes, *, seconds: float = _SECONDS) -> bytes:
         """Return *content*, a body, masked: the strings of JSON one by one, anything else as text."""
-        deadline = time.monotonic() + seconds
+        deadline = min(self._deadline, time.monotonic() + seconds)
         text = content.decode("utf-8", "surrogateescape")
         try:
             masked = self._fit(text, deadline)

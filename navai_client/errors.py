@@ -112,7 +112,7 @@ class NavaiHTTPError(NavaiError):
 
     Attributes:
         status_code: The HTTP status.
-        body: The text of the response.
+        body: The text of the response, up to 4 MiB.
         error: The ``error`` of a JSON response, else None.
         details: The ``details`` of a JSON response, else None.
         headers: The headers of the response; names are case-insensitive.

@@ -51,7 +51,7 @@ decoder: Final = _Decoder()
 def parse(response: Response) -> None:
     """Keep the JSON value of *response* in it, if msgspec is loaded and can read it."""
     if decoder.decode is not None:
-        if not response.truncated:
+        if not response.truncated and not response.is_long_error:
             with contextlib.suppress(*decoder.errors):
                 response.keep_parsed(decoder.decode(response.content))
     elif len(response.content) >= _LARGE:

@@ -14,16 +14,18 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn
 from urllib.parse import urljoin, urlsplit
 
-from navai_client._redaction import LONGEST_ERROR
+from navai_client._redaction import LONGEST_ERROR, Redactor
 from navai_client.errors import (
     FunctionFailedError,
     InvalidResponseError,
     NavaiHTTPError,
+    NavaiPayloadError,
     OutcomeUnknownError,
     UnknownFunctionError,
 )
 from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
-from navai_client.wire._values import UNPARSED, Endpoint, Response
+from navai_client.wire._encode import encode_json
+from navai_client.wire._values import LONGEST_BODY, UNPARSED, Endpoint, Response
 
 UNREADABLE_FUNCTION_LIST: Final = "[navai] Failed to parse backend functions response."
 
@@ -120,9 +122,8 @@ def function_result(
         result = payload.get("result")
         return result if check is None else check(result, response.status)
     error, details = payload.get("error"), payload.get("details")
-    message = next((text for text in (details, error) if isinstance(text, str)), "Backend function failed.")
     raise FunctionFailedError(
-        _shortened(message),
+        failure_message(error, details),
         function_name=function_name,
         error=error,
         details=details,
@@ -136,9 +137,29 @@ def readiness(response: Response) -> None:
         raise InvalidResponseError("The response is not a JSON object.", status_code=response.status)
 
 
+def failure_message(error: Any, details: Any) -> str:
+    """Return the message for a function that failed with *error* and *details*."""
+    texts = (text for text in (details, error) if isinstance(text, str))
+    return _shortened(next(texts, "Backend function failed."))
+
+
+def redacted_value(value: Any, redactor: Redactor) -> Any:
+    """Return the JSON *value* with its strings redacted, or a note instead."""
+    if isinstance(value, str):
+        return redactor.text(value, LONGEST_BODY)
+    if not isinstance(value, dict | list):
+        return value
+    try:
+        content = encode_json(value, name="The value")
+    except NavaiPayloadError as error:  # nested deeper than the encoder writes
+        return f"[not shown: {error}]"
+    redacted = _text(redactor.content(content))
+    return redacted if (parsed := _parse(redacted)) is _INVALID else parsed
+
+
 def says_may_have_executed(response: Response) -> bool:
     """Return whether *response* says that the function may have been executed, whatever its status."""
-    payload = _parse(_text(response.content))
+    payload = _parsed(response)
     return isinstance(payload, dict) and payload.get("may_have_executed") is True
 
 
@@ -208,7 +229,7 @@ def _is_number(value: Any) -> bool:
 
 def _parse_success(response: Response, function_name: str | None = None, *, is_second: bool = False) -> Any:
     """Return the JSON of a 2xx response, or _INVALID if it is not JSON; raise for any other response."""
-    if not 200 <= response.status <= 299:  # noqa: PLR2004 - RFC 9110, section 15.3
+    if not response.is_success:
         _raise_http_error(response, function_name, is_second=is_second)
     if response.truncated:
         raise InvalidResponseError(
@@ -222,7 +243,7 @@ def _parse_success(response: Response, function_name: str | None = None, *, is_s
 
 def _raise_http_error(response: Response, function_name: str | None, *, is_second: bool) -> NoReturn:
     status = response.status
-    body = _text(response.content)
+    body = _text(response.content[:LONGEST_BODY])
     parsed = _parsed(response)
     record = parsed if isinstance(parsed, dict) else {}
     fields: dict[str, Any] = {
@@ -232,11 +253,6 @@ def _raise_http_error(response: Response, function_name: str | None, *, is_secon
         "details": record.get("details"),
     }
     message = _shortened(body) or f"HTTP {status}"
-    if 300 <= status <= 399 and (location := response.headers.get("location")):  # noqa: PLR2004 - RFC 9110, section 15.4
-        message = (
-            f"HTTP {status}: the redirect to {_without_secrets(location)} was not followed; "
-            "if it is right, use it as the base URL."
-        )
     if function_name is not None and (is_second or record.get("may_have_executed") is True):
         raise OutcomeUnknownError(message, function_name=function_name, **fields)
     if function_name is not None and status == 404 and "available_functions" in record:  # noqa: PLR2004
@@ -315,7 +331,12 @@ def _text(content: bytes) -> str:
 
 
 def _parsed(response: Response) -> Any:
-    """Return the JSON of *response*, or _INVALID if it is not JSON. It is parsed once."""
+    """Return the JSON of *response*, or _INVALID if it is not JSON. It is parsed once.
+
+    An error that is too long counts as no JSON: to parse it would take more time than a call may have left.
+    """
+    if response.is_long_error:
+        return _INVALID
     if response.parsed is UNPARSED:
         response.keep_parsed(_parse(_text(response.content)))
     return response.parsed

@@ -4,7 +4,6 @@ It is pure. The client that drives it hands in the time and the outcome of each 
 every path with literals.
 """
 
-import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar, cast
@@ -13,6 +12,7 @@ from attrs import evolve
 
 from navai_client._redaction import Redactor
 from navai_client.errors import (
+    FunctionFailedError,
     Headers,
     InvalidResponseError,
     NavaiError,
@@ -20,13 +20,30 @@ from navai_client.errors import (
     NavaiTimeoutError,
     NavaiTransportError,
 )
-from navai_client.wire._decode import hint, redirect_message, says_may_have_executed, why_foreign
+from navai_client.wire._decode import (
+    failure_message,
+    hint,
+    redacted_value,
+    redirect_message,
+    says_may_have_executed,
+    why_foreign,
+)
 from navai_client.wire._requests import Invocation
 from navai_client.wire._retry import RetryPolicy
-from navai_client.wire._values import ClientHeaders, Done, Request, Response, Send, TransportFailure
+from navai_client.wire._values import (
+    LONGEST_BODY,
+    ClientHeaders,
+    Done,
+    Request,
+    Response,
+    Send,
+    TransportFailure,
+)
 
 T = TypeVar("T")
 
+_REDACTION: Final = 1.0  # seconds for the secrets of one response, and no longer than the call may last
+_SHORTEST_REDACTION: Final = 0.05  # seconds, for a response that arrives with the deadline
 _LONGEST_LINE: Final = 1000  # characters of an error in the log, which the page of a gateway would fill
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,255}")  # one that a log line can show
 
@@ -211,7 +228,7 @@ class Exchange(Generic[T]):
         try:
             if isinstance(outcome, TransportFailure):
                 raise self._error(outcome) from outcome.cause
-            value = self._read(outcome)
+            value = self._read(outcome, now)
         except NavaiError as error:
             self._describe(error, outcome)
             if recover is None:
@@ -223,7 +240,7 @@ class Exchange(Generic[T]):
             self.invocation.remember(value, outcome, now, self._headers)
         return Done(value)
 
-    def _read(self, response: Response) -> T:
+    def _read(self, response: Response, now: float) -> T:
         """Read *response*: a value as it is, an error without the secrets that the backend may repeat."""
         if self._foreign is not None:
             text = f"The response belongs to another call: {self._foreign}. The connection was closed."
@@ -231,19 +248,43 @@ class Exchange(Generic[T]):
         read, redact = self.invocation.read, self.invocation.operation.redact
         if not self._secrets:
             return read(response)
-        with contextlib.suppress(NavaiError):  # raised again below
+        left = self._left(now)
+        seconds = _REDACTION if left is None else min(_REDACTION, max(left, _SHORTEST_REDACTION))
+        redactor = Redactor(self._secrets, patterns=False, seconds=seconds)
+        if not response.is_success:
+            return read(self._redacted(response, redactor))
+        try:
             value = read(response)
-            return value if redact is None else redact(value, self._redacted_text)
-        return read(self._redacted(response))
+        except NavaiError as caught:
+            error = caught.with_traceback(None)  # its frames hold the response
+        else:
+            return value if redact is None else redact(value, redactor)
+        self.headers = _redacted_headers(response, redactor)
+        if isinstance(error, FunctionFailedError):
+            if len(response.content) > LONGEST_BODY:  # to redact an object takes several times as long
+                error.error, error.details = (
+                    value if isinstance(value, str) else None for value in (error.error, error.details)
+                )
+            error.error = redacted_value(error.error, redactor)
+            error.details = redacted_value(error.details, redactor)
+            error.args = (failure_message(error.error, error.details),)
+        else:
+            error.args = (redactor.text(str(error)),)
+        raise error
 
     def _redacted_text(self, text: str) -> str:
         return Redactor(self._secrets, patterns=False).text(text)
 
-    def _redacted(self, response: Response) -> Response:
-        """Return *response* without the client's secrets, wherever an error could show them."""
-        redactor = Redactor(self._secrets, patterns=False)
-        self.headers = {name: redactor.text(value) for name, value in response.headers.items()}
-        return evolve(response, headers=self.headers, content=redactor.content(response.content))
+    def _redacted(self, response: Response, redactor: Redactor) -> Response:
+        """Return *response*, a failure, without the client's secrets."""
+        self.headers = _redacted_headers(response, redactor)
+        content = response.content
+        if response.is_long_error:  # masked first and cut afterwards
+            text = content[: 2 * LONGEST_BODY].decode("utf-8", "replace")
+            content = redactor.text(text, LONGEST_BODY).encode()
+        else:
+            content = redactor.content(content)
+        return evolve(response, headers=self.headers, content=content)
 
     def _redacted_failure(self, failure: TransportFailure) -> TransportFailure:
         message = self._redacted_text(failure.message)
@@ -289,6 +330,10 @@ class Exchange(Generic[T]):
         error.add_note(f"{where}: {status}, {attempts}, {request_id}")
         if isinstance(outcome, Response) and (looks := hint(outcome)) is not None:
             error.add_note(f"{looks} Check base_url and {path_option}.")
+
+
+def _redacted_headers(response: Response, redactor: Redactor) -> dict[str, str]:
+    return {name: redactor.text(value) for name, value in response.headers.items()}
 
 
 def _says_may_have_executed(outcome: Response | TransportFailure) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, Literal, TypedDict, TypeVar
 
 from attrs import evolve, field, frozen
 
+from navai_client._redaction import Redactor
 from navai_client.errors import (
     InvalidResponseError,
     NavaiError,
@@ -22,7 +23,6 @@ from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.wire import _decode
 
 T = TypeVar("T")
-Redact = Callable[[str], str]
 
 
 @frozen
@@ -84,7 +84,7 @@ class Operation(Generic[T]):
     cacheable: bool = False
     optional: bool = False
     recover: Callable[[NavaiError], T] | None = field(default=None, repr=False)
-    redact: Callable[[T, Redact], T] | None = field(default=None, repr=False)
+    redact: Callable[[T, Redactor], T] | None = field(default=None, repr=False)
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
@@ -122,12 +122,16 @@ def _list_of_nothing(error: NavaiError) -> FunctionList:
     return FunctionList(warnings=warnings, error=error.with_traceback(None))
 
 
-def _redacted_list(functions: FunctionList, redact: Redact) -> FunctionList:
+def _redacted_list(functions: FunctionList, redactor: Redactor) -> FunctionList:
     if not functions.warnings:
         return functions
-    return evolve(functions, warnings=tuple(map(redact, functions.warnings)))
+    warnings: Any = "[navai] The warnings of the backend are not shown: they are too long."
+    if sum(map(len, functions.warnings)) <= _LONGEST_WARNINGS:
+        warnings = _decode.redacted_value(list(functions.warnings), redactor)
+    return evolve(functions, warnings=(warnings,) if isinstance(warnings, str) else tuple(warnings))
 
 
+_LONGEST_WARNINGS: Final = 2**20  # characters, in which secrets are looked for; most lists have a few lines
 _STRING: Final = {"type": "string"}
 
 CREATE_CLIENT_SECRET: Final[Operation[ClientSecret]] = Operation(

@@ -12,6 +12,9 @@ from attrs import define, field, frozen
 T = TypeVar("T")
 
 UNPARSED: Final = object()
+# Bytes of a response outside 2xx that an error keeps. Pages of gateways have kilobytes, an error may have the
+# names of all functions; what is longer was made to keep the search for secrets busy.
+LONGEST_BODY: Final = 4 * 2**20
 
 
 # Headers that say nothing of the caller: W3C's Trace Context and Baggage, and ids of calls.
@@ -97,6 +100,16 @@ class Response:
     content: bytes = field(repr=False)
     truncated: bool = False
     parsed: Any = field(default=UNPARSED, init=False, repr=False)
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is one of success (RFC 9110, section 15.3)."""
+        return 200 <= self.status <= 299  # noqa: PLR2004
+
+    @property
+    def is_long_error(self) -> bool:
+        """Whether it is an error of which only the beginning is read."""
+        return len(self.content) > LONGEST_BODY and not self.is_success
 
     def keep_parsed(self, value: Any) -> None:
         """Keep *value*, the JSON value of the body."""

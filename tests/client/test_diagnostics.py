@@ -225,6 +225,17 @@ class TestLongTexts:
         assert "[cut; it has 3,000,0" in str(error)
         assert len("".join(traceback.format_exception(error))) < 20_000
 
+    def test_an_error_keeps_4_mib_of_a_response(self, clients: Clients) -> None:
+        key = {"Authorization": "Bearer a-secret-of-ours"}
+        long = b'{"error": "' + b"a-secret-of-ours " * 500_000 + b'"}'
+        for headers in (None, key):
+            error, _ = error_of(clients, answer(long, 500), headers=headers)
+            assert (error.error, error.details) == (None, None)
+            if headers is None:
+                assert error.body == long[: 4 * 2**20].decode()
+            else:
+                assert error.body.replace("*** ", "").rstrip("*") == '{"error": "'
+
     def test_the_whole_text_stays_where_it_is_asked_for(self, clients: Clients) -> None:
         error, _ = error_of(clients, answer(PAGE + b"x" * 3_000_000, 502))
         assert len(error.body) == len(PAGE) + 3_000_000

@@ -1,5 +1,6 @@
 """Whatever a backend does, each call ends in time, in a value or a NavaiError, and none runs twice."""
 
+import json
 import time
 from typing import Any, Final
 
@@ -237,3 +238,18 @@ def test_a_response_of_exactly_one_read_and_another_behind_it_are_kept_apart(
             assert {client.execute_function("f") for _ in range(10)} == {"done"}
         finally:
             client.close()
+
+
+@pytest.mark.parametrize("operation", ["execute", "list"])
+def test_an_error_that_keeps_the_search_for_secrets_busy_ends_in_time(
+    operation: str, kind: str, options: dict[str, Any]
+) -> None:
+    busy = json.dumps({"error": ""}).replace('""', f'"{r"%41&#65;A" * 1_150_000}"')
+
+    def treat(peer: Peer) -> None:
+        while peer.request() is not None:
+            peer.send(answer(busy, status="500 Internal Server Error"))
+
+    options |= {"timeout": 1.5, "max_response_bytes": 2**24}
+    with FaultServer(treat) as server:
+        check_failed(operation, attempt(kind, server.url, operation, options))

@@ -317,3 +317,77 @@ def test_a_401_that_says_that_it_may_have_executed_is_not_repeated_with_new_head
     exchange.start(0.0)
     with pytest.raises(OutcomeUnknownError):
         exchange.receive(Response(401, {}, b'{"error": "no", "may_have_executed": true}'), 0.0)
+
+
+SECRET_HEADERS = ClientHeaders(secrets=("a-secret-of-ours",))
+SLOW = "a-secret-of-ours " + "%41&#65;" * 120_000  # takes a fraction of a second to search
+NOT_SHOWN = "[not shown: the search for secrets in it took too long]"
+
+
+def error_at(now: float, response: Response, timeout: float | None = 10.0) -> Any:
+    """Return the error of an execution whose *response* arrives at *now*."""
+    exchange = exchange_of(invocations()[2], policy(0), timeout, SECRET_HEADERS)
+    exchange.start(0.0)
+    with pytest.raises(NavaiError) as caught:
+        exchange.receive(response, now)
+    return caught.value
+
+
+@pytest.mark.parametrize("now", [9.999, 10.0, 11.0])
+def test_the_search_for_secrets_counts_against_the_deadline(now: float) -> None:
+    error = error_at(now, Response(500, {}, SLOW.encode()))
+    assert (str(error), error.body) == (NOT_SHOWN, NOT_SHOWN)
+    error = error_at(now, Response(200, {}, json.dumps({"ok": False, "details": SLOW}).encode()))
+    assert (str(error), error.details) == (NOT_SHOWN, NOT_SHOWN)
+
+
+def test_a_response_that_arrives_with_the_deadline_is_still_shown_without_secrets() -> None:
+    assert str(error_at(10.0, Response(500, {"a": "b"}, b"a-secret-of-ours %41"))) == "*** %41"
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        ("why a-secret-of-ours", "why ***"),
+        ({"a": ["a-secret-of-ours", 1, None]}, {"a": ["***", 1, None]}),
+        (["\ud800 a-secret-of-ours"], ["\ud800 ***"]),
+        (5, 5),
+        (None, None),
+        ("", ""),
+    ],
+)
+def test_what_a_function_says_of_its_failure_is_masked_string_by_string(shown: tuple[Any, Any]) -> None:
+    given, expected = shown
+    body = json.dumps({"ok": False, "error": given, "details": given})
+    error = error_at(1.0, Response(200, {}, body.encode()))
+    assert (error.error, error.details) == (expected, expected)
+    assert str(error) == (expected if isinstance(expected, str) else "Backend function failed.")
+
+
+def test_objects_in_a_long_failure_are_left_out() -> None:
+    body = json.dumps({"ok": False, "error": "why a-secret-of-ours", "details": {"a": "x" * 4 * 2**20}})
+    error = error_at(1.0, Response(200, {}, body.encode()))
+    assert (str(error), error.error, error.details) == ("why ***", "why ***", None)
+
+
+def test_a_failure_that_is_nested_too_deep_to_be_masked_is_not_shown() -> None:
+    deep = "[" * 900 + "]" * 900
+    error = error_at(1.0, Response(200, {}, f'{{"ok":false,"details":{deep}}}'.encode()))
+    assert error.details is not None
+
+
+@pytest.mark.parametrize(
+    ("warnings", "shown"),
+    [
+        (["a-secret-of-ours", "odd"], ("***", "odd")),
+        ([SLOW], (NOT_SHOWN,)),
+        (["x" * 2**20, "y"], ("[navai] The warnings of the backend are not shown: they are too long.",)),
+    ],
+    ids=["short", "slow", "long"],
+)
+def test_warnings_are_masked_within_one_limit(warnings: list[str], shown: tuple[str, ...]) -> None:
+    exchange = exchange_of(invocations()[1], policy(0), 10.0, SECRET_HEADERS)
+    exchange.start(0.0)
+    done = exchange.receive(Response(200, {}, json.dumps({"warnings": warnings}).encode()), 9.999)
+    assert isinstance(done, Done)
+    assert done.value.warnings == shown
