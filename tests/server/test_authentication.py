@@ -653,14 +653,23 @@ class TestJwt:
         assert answers == [200 if number % 2 else 401 for number in range(40)]
         assert issuer.fetched == 1
 
-    def test_the_end_of_the_server_ends_a_fetch(self, issuer: Issuer) -> None:
-        issuer.hold = threading.Event()
-        with ThreadPoolExecutor(1) as pool, serving_app(backend_of(issuer)) as url:
-            waiting = pool.submit(call, url, **bearer(token()))
-            while not issuer.fetched:
+    def test_no_key_is_fetched_before_the_first_token(self, issuer: Issuer) -> None:
+        with serving_app(backend_of(issuer)) as url:
+            assert call(url).status_code == 401
+        assert issuer.fetched == 0
+
+    def test_the_end_of_the_server_ends_a_fetch(
+        self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name, seconds in (("_FRESH_S", 0), ("_PAUSE_S", 0), ("_FETCH_S", 3600)):
+            monkeypatch.setattr(authentication, name, seconds)
+        with serving_app(backend_of(issuer)) as url:
+            assert call(url, **bearer(token())).status_code == 200
+            issuer.hold = threading.Event()
+            assert call(url, **bearer(token())).status_code == 200  # with the key at hand
+            while issuer.fetched < 2:
                 time.sleep(0.01)
-            issuer.hold.set()
-            assert waiting.result().status_code == 200
+        issuer.hold.set()  # the server has ended before
 
     @pytest.mark.parametrize(
         "options",
