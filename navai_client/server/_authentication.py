@@ -66,6 +66,7 @@ class Principal:
 
 
 Found = Principal | None
+_FOUND: Final = (Principal, type(None))  # what a union would be made of at each call
 Authenticate = Callable[[BackendRequest], Found | Awaitable[Found]]
 """Returns the principal of a request; None, or a :class:`BackendError`, refuses it. What is not async is
 called on the event loop, and must not wait."""
@@ -87,7 +88,7 @@ class Authentication:
         """
         for way in self._ways:
             found = way(request)
-            if inspect.isawaitable(found):
+            if not isinstance(found, _FOUND) and inspect.isawaitable(found):
                 found = await found
             if isinstance(found, Principal):
                 return found
