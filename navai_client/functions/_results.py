@@ -105,6 +105,9 @@ def _too_large(limit: int) -> ResultError:
 
 
 def _encode_within(limit: int, value: Any) -> bytes:
+    at_once = encode_at_once(value, limit)
+    if at_once is not None:
+        return at_once
     encoded = bytearray()
     for piece in _pieces(value):
         encoded += piece

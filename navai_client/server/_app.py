@@ -25,6 +25,7 @@ from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._disconnects import Disconnects, Receive
 from navai_client.server._execution import Invoker, threads_of
 from navai_client.server._http import IDEMPOTENCY_KEY, BackendRequest, BackendResponse, error_response
+from navai_client.server._idempotency import MemoryKeys
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics
 from navai_client.server._minting import Minting, MintPolicy, PolicyOf, policy_of
@@ -134,6 +135,9 @@ class NavaiBackend:
             timeout=self.settings.function_timeout,
             expose_errors=self.settings.expose_errors,
             max_result_bytes=self.settings.max_result_bytes,
+            keys=MemoryKeys(
+                max_bytes=self.settings.max_key_bytes, max_kept_bytes=self.settings.max_kept_result_bytes
+            ),
             processes=Processes(self.settings.processes, waiting=self.settings.max_waiting_calls),
         )
         self.recent_calls: RecentCalls | None = None

@@ -134,3 +134,8 @@ class RunningCall(msgspec.Struct, eq=False):
             if not waiter.done():
                 waiter.set_result(outcome)
         self._waiting = None
+
+
+def ended_call(name: str, outcome: Outcome) -> RunningCall:
+    """Return a call of the function *name* that has ended with *outcome*."""
+    return RunningCall(name, None, set(), outcome=outcome)

@@ -36,7 +36,7 @@ class Disconnects:
         del self._open[task]
         if self._watchers and (watcher := self._watchers.pop(task, None)) is not None:
             watcher.cancel()
-        if task not in self._gone:
+        if not self._gone or task not in self._gone:
             return False
         self._gone.remove(task)
         task.uncancel()  # it may go on, for whoever runs it

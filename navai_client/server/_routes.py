@@ -33,7 +33,7 @@ from navai_client.server._http import (
     json_response,
     not_modified,
 )
-from navai_client.server._idempotency import Key, KeyReusedError
+from navai_client.server._idempotency import Key
 from navai_client.server._inspector import CALLS_PATH, page_responses
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics, Service
@@ -344,10 +344,8 @@ class Router:
         try:
             key = _key_of(request)
             call, replayed = await self._invoker.begin(function, payload, request, key=key)
-        except RequestError as error:
-            return error_response(error.status_code, str(error))
-        except KeyReusedError:
-            return error_response(422, "Idempotency-Key was used before with another function or payload.")
+        except BackendError as error:
+            return _refusal(error)
         try:
             outcome = await call.wait()
         except asyncio.CancelledError:
@@ -360,7 +358,7 @@ class Router:
         try:
             key = _key_of(request)
         except RequestError as error:
-            return error_response(error.status_code, str(error))
+            return _refusal(error)
         if key is None:
             return error_response(400, "Idempotency-Key is required: it names the call to cancel.")
         found = await self._invoker.cancel(key)

@@ -443,6 +443,16 @@ class ServerSettings(Paths, _FromEnvironment):
         default=16 * 2**20,
         metavar="BYTES",
     )
+    max_key_bytes: int = _count(
+        "The memory for idempotency keys and their results; without room, calls with a new key get 503.",
+        default=256 * 2**20,
+        metavar="BYTES",
+    )
+    max_kept_result_bytes: int = _count(
+        "The largest result that is kept for its idempotency key; a copy of the call gets 409 else.",
+        default=2**20,
+        metavar="BYTES",
+    )
     max_body_bytes: int = _count("The largest request body that is read.", default=2**20, metavar="BYTES")
     body_timeout: float = _duration("Seconds that a request's body may take to arrive.", default=30.0)
     allowed_hosts: Sequence[str] = _list(
@@ -562,6 +572,8 @@ class SettingsKeywords(PathOptions, total=False):
     processes: int
     max_waiting_calls: int
     max_result_bytes: int
+    max_key_bytes: int
+    max_kept_result_bytes: int
     max_body_bytes: int
     body_timeout: float
     allowed_hosts: Sequence[str]
