@@ -193,20 +193,17 @@ class CallSettings:
         Raises:
             NavaiConfigError: If a value cannot work.
         """
-        max_retries = options.pop("max_retries", USE_CLIENT_DEFAULT)
-        keeps_policy = isinstance(max_retries, UseClientDefault)
-        source = self.source
+        policy, headers, source = self.policy, self.headers, self.source
         try:
-            headers = with_headers(self.headers, options.pop("headers", None))
-            if source is not None and headers is not self.headers:
-                source = source.below(headers)
-            return CallSettings(
-                self.timeout if isinstance(timeout, UseClientDefault) else checked_timeout(timeout),
-                self.policy if keeps_policy else _checked_policy(max_retries, self.policy),
-                headers,
-                source,
-                is_raw=self.is_raw,
-            )
+            limit = self.timeout if isinstance(timeout, UseClientDefault) else checked_timeout(timeout)
+            if options:
+                max_retries = options.pop("max_retries", USE_CLIENT_DEFAULT)
+                if not isinstance(max_retries, UseClientDefault):
+                    policy = _checked_policy(max_retries, policy)
+                headers = with_headers(headers, options.pop("headers", None))
+                if source is not None and headers is not self.headers:
+                    source = source.below(headers)
+            return CallSettings(limit, policy, headers, source, 0.0, self.is_raw)
         except NavaiConfigError as error:
             options.clear()  # what is left can be secret, too
             raise error.with_traceback(None) from None

@@ -71,6 +71,10 @@ class Exchange(Generic[T]):
         spent: Seconds of the timeout that have passed before the start.
     """
 
+    source: Any = None
+    spent: float = 0.0
+    _refused: Response | None = None
+
     def __init__(  # noqa: PLR0917 - each is given by position at the one call
         self,
         invocation: Invocation[T],
@@ -101,9 +105,6 @@ class Exchange(Generic[T]):
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
         self.elapsed = 0.0
-        self.source: Any = None
-        self.spent = 0.0
-        self._refused: Response | None = None
 
     def start(self, now: float) -> Send | Done[T]:
         """Return the first step. *now* is in seconds of a monotonic clock."""

@@ -179,8 +179,12 @@ class Invocations:
         if known is not None and functions is known.functions:  # a 304 need not repeat its ETag
             etag = etag or known.etag
         latest = _KnownFunctions(functions, etag if etag and _ETAG.fullmatch(etag) else None, now)
-        others = [each for each in self._known.items() if each[0] != headers.identity]
-        self._known = dict([*others[1 - _MOST_IDENTITIES :], (headers.identity, latest)])
+        latest_last = dict(self._known)
+        latest_last.pop(headers.identity, None)
+        latest_last[headers.identity] = latest
+        if len(latest_last) > _MOST_IDENTITIES:
+            del latest_last[next(iter(latest_last))]
+        self._known = latest_last
 
     def prepare(
         self, operation: Operation[T], arguments: Mapping[str, Any], idempotency_key: Any = None
