@@ -313,9 +313,9 @@ class Connection(HttpToolsProtocol):
 
     def check_request(self, now: float) -> None:
         """Close a connection whose request is not complete in time."""
-        idle = self._is_idle()
-        if self.timeout_keep_alive_task is not None or not (idle or self._reads_body()):
-            self._waiting_since = 0.0
+        idle, reads_body = self._is_idle(), self._reads_body()
+        if not reads_body and (self.timeout_keep_alive_task is not None or not idle):
+            self._waiting_since = 0.0  # uvicorn closes an idle connection
         elif not self._waiting_since:
             self._waiting_since = now
         elif not self._refused:

@@ -158,6 +158,7 @@ def test_half_open_requests_are_closed_in_time_and_the_log_says_so(serve: Serve,
         unfinished: b"HTTP/1.1 408 ",
         unfinished + b"{": b"HTTP/1.1 408 ",
         get("/health") + unfinished: b"HTTP/1.1 200 ",
+        unfinished.replace(EXECUTE.encode(), b"/none"): b"HTTP/1.1 404 ",
     }
     connections = crowd(server.url, len(beginnings))
     for connection, sent in zip(connections, beginnings, strict=True):
