@@ -107,8 +107,8 @@ def _checked_token(token: Any, name: str) -> str:
 
 def token_of_environment(env: Mapping[str, str | None] | None) -> str | None:
     """Return ``NAVAI_ACCESS_TOKEN`` of *env*, trimmed, or None if it is blank."""
-    token = trim((os.environ if env is None else env).get("NAVAI_ACCESS_TOKEN") or "")
-    return _checked_token(token, "NAVAI_ACCESS_TOKEN") if token else None
+    token = (os.environ if env is None else env).get("NAVAI_ACCESS_TOKEN")
+    return trim(token) or None if isinstance(token, str) else token
 
 
 def client_headers(
@@ -213,7 +213,8 @@ class HeaderSource:
             bearer = f"Bearer {_checked_token(token, 'access_token')}"
             known = with_headers(known, {"Authorization": bearer})
         elif self._fallback is not None and not authorized:
-            known = with_headers(known, {"Authorization": f"Bearer {self._fallback}"})
+            bearer = f"Bearer {_checked_token(self._fallback, 'NAVAI_ACCESS_TOKEN')}"
+            known = with_headers(known, {"Authorization": bearer})
         known = _merged(known, self._above)
         self._last = (asked, known)
         return known

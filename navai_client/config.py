@@ -210,11 +210,7 @@ class CallSettings:
 
 
 def access_token_for(url: str, env: Mapping[str, str | None] | None) -> str | None:
-    """Return ``NAVAI_ACCESS_TOKEN`` of *env* if *url* has the origin of its ``NAVAI_API_URL``.
-
-    Raises:
-        NavaiConfigError: If it cannot be sent. The message never shows it.
-    """
+    """Return ``NAVAI_ACCESS_TOKEN`` of *env* if *url* has the origin of its ``NAVAI_API_URL``."""
     token = token_of_environment(env)
     if token is None:
         return None

@@ -412,10 +412,22 @@ class TestTheVariable:
         clients.make(backend, env={"NAVAI_ACCESS_TOKEN": value}).execute_function("f")
         assert sent(backend) == [None]
 
-    def test_one_that_cannot_be_sent_is_refused_and_not_shown(self, clients: Clients) -> None:
+    @pytest.mark.parametrize("value", [f"Bearer {TOKEN}", TOKEN.encode(), f"{TOKEN}é"])
+    def test_one_that_cannot_be_sent_is_refused_and_not_shown(self, clients: Clients, value: Any) -> None:
         with pytest.raises(NavaiConfigError, match=r"^NAVAI_ACCESS_TOKEN must be ") as caught:
-            clients.make(Backend(GOOD), env={"NAVAI_ACCESS_TOKEN": f"Bearer {TOKEN}"})
+            clients.make(Backend(GOOD), env={"NAVAI_ACCESS_TOKEN": value})
         assert TOKEN not in shown_by(caught.value)
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"base_url": BASE}, {"access_token": "other"}, {"headers": {"Authorization": "Bearer other"}}],
+        ids=["another origin", "token", "header"],
+    )
+    def test_one_that_is_not_used_is_not_checked(self, clients: Clients, options: dict[str, Any]) -> None:
+        backend = Backend(GOOD)
+        client = clients.make(backend, env={"NAVAI_ACCESS_TOKEN": f"'{TOKEN} '"}, **options)
+        client.execute_function("f")
+        assert sent(backend) == [None if "base_url" in options else "Bearer other"]
 
     def test_the_environment_of_the_process_is_the_default(
         self, clients: Clients, monkeypatch: pytest.MonkeyPatch
