@@ -338,9 +338,11 @@ class NavaiBackend:
                 received = await self._read(request, receive)
                 if isinstance(received, BackendResponse):
                     response = received
-                else:
+                elif request.method == "POST":
                     body = received
                     response = await self._respond(request, body, receive, router)
+                else:
+                    response = await router.respond(request, b"")
         except _DisconnectedError:
             response = None
         except Exception:  # noqa: BLE001 - the outer boundary: a defect of the server fails one request, not the process
@@ -438,10 +440,7 @@ class NavaiBackend:
         self, request: BackendRequest, body: bytes, receive: Receive, router: Router
     ) -> BackendResponse:
         """Respond to *request*, unless its client goes away before."""
-        task = asyncio.current_task()
-        if request.method != "POST" or task is None:
-            return await router.respond(request, body)
-        self._disconnects.add(task, receive)
+        task = self._disconnects.add(receive)
         try:
             return await router.respond(request, body)
         finally:

@@ -23,13 +23,16 @@ class Disconnects:
         self._gone: set[asyncio.Task[Any]] = set()
         self._timed: asyncio.AbstractEventLoop | None = None
 
-    def add(self, task: "asyncio.Task[Any]", receive: Receive) -> None:
-        """Watch the request of *task*, whose body has been read, until ``remove``."""
+    def add(self, receive: Receive) -> "asyncio.Task[Any]":
+        """Watch the request of the current task, whose body has been read, until ``remove``."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - for type checkers: a coroutine of asyncio runs in a task
         self._open[task] = receive
         loop = task.get_loop()
         if loop is not self._timed:
             self._timed = loop
             loop.call_later(_INTERVAL_S, self._look, loop)
+        return task
 
     def remove(self, task: "asyncio.Task[Any]") -> bool:
         """Watch no more, and return whether *task* was cancelled because its client has gone."""

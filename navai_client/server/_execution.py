@@ -209,8 +209,7 @@ class Invoker:
         result: Any = None
         try:
             result = await run()
-            encoded = isinstance(result, Encoded)
-            outcome: Outcome | None = result if encoded else encode_at_once(result, self._max_result_bytes)
+            outcome: Outcome | None = encode_at_once(result, self._max_result_bytes)
         # The boundary to the owner's code: an exception ends its own call only.
         except BaseException as error:
             task = asyncio.current_task()
@@ -219,10 +218,12 @@ class Invoker:
                 raise
             failure = self._failure(call, error)
             outcome = call.stopped or failure  # it may have failed because it was cancelled
-        if outcome is None:
-            self._encode(call, result)
-        else:
+        if outcome is not None:
             call.end(outcome)
+        elif isinstance(result, Encoded):
+            call.end(result)
+        else:
+            self._encode(call, result)
 
     def _encode(self, call: RunningCall, result: Any) -> None:
         """Encode the result of a function that has ended, in a thread: it takes time, or the owner's code."""
