@@ -9,6 +9,7 @@ audience; and its issuer is asked for keys at most once in some seconds, whateve
 """
 
 import asyncio
+import hashlib
 import hmac
 import inspect
 import logging
@@ -42,6 +43,7 @@ _FRESH_S: Final = 300.0  # as long as PyJWT's own client keeps a key set
 _USABLE_S: Final = 3600.0  # beyond that, a key that was withdrawn might still be accepted
 _PAUSE_S: Final = 10.0  # between two requests to the issuer, whatever callers send
 _FETCH_S: Final = 5.0
+_MAX_VERIFIED: Final = 1000  # tokens, at less than 2 KB with their claims
 _MAX_KEY_SET_BYTES: Final = 2**20
 
 
@@ -244,6 +246,15 @@ def from_jwt(
     return _JwtAuthentication(_KeySet(jwks_url), issuer, audience, tuple(algorithms))
 
 
+class _Verified(msgspec.Struct):
+    """A token that was verified: doing it again would take four times as long as the rest of a request."""
+
+    key: Any
+    kid: str | None
+    until: float
+    principal: Principal
+
+
 class _JwtAuthentication:
     def __init__(self, keys: "_KeySet", issuer: str, audience: str, algorithms: tuple[str, ...]) -> None:
         with needs_extra("auth", "jwt", "cryptography"):
@@ -253,6 +264,7 @@ class _JwtAuthentication:
         self._jwt = jwt
         self._keys = keys
         self._algorithms = list(algorithms)
+        self._verified: dict[bytes, _Verified] = {}  # by a digest: tokens are not kept
         self._expected: dict[str, Any] = {
             "issuer": issuer,
             "audience": audience,
@@ -264,8 +276,14 @@ class _JwtAuthentication:
         token = bearer_token(request)
         if token is None or token.count(b".") != 2:  # noqa: PLR2004 - RFC 7515, section 3.1
             return None
+        digest = hashlib.sha256(token).digest()
+        verified = self._verified.get(digest)
+        # Its key is looked for each time: it may have been withdrawn, or be too old.
+        if verified and verified.until > time.time() and await self._keys.find(verified.kid) is verified.key:
+            return verified.principal
         try:
-            key = await self._keys.find(self._jwt.get_unverified_header(token).get("kid"))
+            kid = self._jwt.get_unverified_header(token).get("kid")
+            key = await self._keys.find(kid)
             if key is None:
                 return None
             claims = self._jwt.decode(token, key, self._algorithms, **self._expected)
@@ -276,7 +294,13 @@ class _JwtAuthentication:
             return None
         scopes = claims.get("scope") or claims.get("scp") or ""  # RFC 8693, section 4.2; Entra ID, Okta
         scopes = scopes.split() if isinstance(scopes, str) else map(str, scopes)
-        return Principal(f"{claims['iss']}|{claims['sub']}", scopes, claims)
+        principal = Principal(f"{claims['iss']}|{claims['sub']}", scopes, claims)
+        if len(self._verified) >= _MAX_VERIFIED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[digest] = _Verified(
+            key, kid, float(claims["exp"]) + self._expected["leeway"], principal
+        )
+        return principal
 
     async def aclose(self) -> None:
         await self._keys.aclose()

@@ -488,6 +488,9 @@ class Issuer(ThreadingHTTPServer):
         """Where the keys are."""
         return f"http://127.0.0.1:{self.server_address[1]}/keys"
 
+    def handle_error(self, *args: Any) -> None:
+        """Ignore clients that left."""
+
     def publish(self, *keys: Any) -> None:
         """Publish these keys from now on."""
         self.body = json.dumps({"keys": keys}).encode()
@@ -652,6 +655,33 @@ class TestJwt:
             answers = list(pool.map(lambda each: call(url, **bearer(each)).status_code, tokens))
         assert answers == [200 if number % 2 else 401 for number in range(40)]
         assert issuer.fetched == 1
+
+    def test_a_token_is_verified_once_and_refused_when_it_expires(
+        self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        verified = []
+        decode = jwt.decode
+
+        def counting(given: bytes, *arguments: Any, **options: Any) -> Any:
+            verified.append(given)
+            return decode(given, *arguments, **options)
+
+        monkeypatch.setattr(jwt, "decode", counting)
+        monkeypatch.setattr(authentication, "_LEEWAY_S", 0)
+        monkeypatch.setattr(authentication, "_MAX_VERIFIED", 1)
+        with serving_app(backend_of(issuer)) as url:
+            lasting = token()
+            assert [result(url, lasting)["id"] for _ in range(3)] == [f"{ISSUER}|ann"] * 3
+            assert len(verified) == 1
+            short = token(exp=int(time.time()) + 2, sub="bob")
+            answer = call(url, **bearer(short))
+            while answer.status_code == 200:
+                assert answer.json()["result"]["id"] == f"{ISSUER}|bob"
+                answer = call(url, **bearer(short))
+            assert answer.status_code == 401
+            assert len(verified) == 3
+            result(url, lasting)  # the other one has taken its place
+            assert len(verified) == 4
 
     def test_no_key_is_fetched_before_the_first_token(self, issuer: Issuer) -> None:
         with serving_app(backend_of(issuer)) as url:
