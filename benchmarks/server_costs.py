@@ -177,7 +177,7 @@ def measure(rounds: int, seconds: int) -> dict[str, list[float]]:
         _, stub = stack.enter_context(running([sys.executable, "-c", STUB], core=0))
         serve = [sys.executable, "-m", "navai_client.server", "--port", "0", "--base-dir", base]
         serve += ["--functions-folders", "src"]
-        upstream = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": stub}
+        upstream = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": stub, "NAVAI_MAX_KEY_BYTES": str(2**33)}
         servers = {"bare": stack.enter_context(running([sys.executable, "-c", BARE]))}
         for name, (env, options) in SERVERS.items():
             servers[name] = stack.enter_context(running([*serve, *options], {**upstream, **env}))

@@ -15,6 +15,7 @@ import yaml
 
 from navai_client import NavaiBackendClient
 from navai_client.server import ServerSettings
+from navai_client.server._settings import ProcessSettings
 from tests.serving import Serve, Start
 
 DEPLOY = Path(__file__).parents[1] / "examples" / "deploy"
@@ -89,7 +90,12 @@ def test_kubernetes_probes_health_and_waits_for_calls_in_flight() -> None:
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     port = container["ports"][0]["containerPort"]
-    assert pod["terminationGracePeriodSeconds"] > 30
+    env = {each["name"]: each.get("value") for each in container["env"]}
+    process = ProcessSettings.from_env(env)
+    assert pod["terminationGracePeriodSeconds"] > process.drain_delay + process.grace
+    assert (
+        ServerSettings.from_env({**env, "NAVAI_ACCESS_TOKEN": "x"}).max_key_bytes < 256 * 2**20
+    )  # its memory
     assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": port}
     assert service["spec"]["ports"][0]["targetPort"] == port
     assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]

@@ -225,6 +225,7 @@ def test_a_server_that_is_to_stop_goes_on_accepting_for_a_while(module: Path) ->
         while "still accepted for 60 seconds" not in process.stderr.readline():
             pass
         assert post(url, "quick").json()["result"] == 1  # over a new connection
+        assert httpx.get(f"{url}/ready", trust_env=False).status_code == 503
         process.send_signal(signal.SIGTERM)  # the second one: without delay
         process.stderr.read()
         assert process.wait(20) in (0, -signal.SIGTERM)
