@@ -1,5 +1,6 @@
 """The values that calls return. They are frozen, and do no I/O."""
 
+import datetime as dt
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +32,9 @@ class ClientSecret:
         expires_at: When it expires, in seconds since the Unix epoch, or None if the backend did not say.
         speech_provider: What speaks: ``openai`` (the Realtime session itself) or ``elevenlabs`` (call
             ``synthesize_speech`` with each text).
+        session: The configuration of the sessions, as OpenAI gave it, or None if the backend did not send it.
+            The bundled server leaves out instructions, tools and prompts, unless its owner allows them. It
+            does not count in comparisons.
         issued_at: When the backend sent it, by the backend's own clock (``Date``), in seconds since the Unix
             epoch, or None if it did not say. It does not count in comparisons.
     """
@@ -38,7 +42,16 @@ class ClientSecret:
     value: str = field(repr=mask)
     expires_at: float | None = None
     speech_provider: str = "openai"
+    session: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
     issued_at: float | None = field(default=None, eq=False, repr=False)
+
+    @property
+    def expires_at_datetime(self) -> dt.datetime | None:
+        """When the secret expires, as a time in UTC; None if that is unknown, or no year up to 9999."""
+        try:
+            return None if self.expires_at is None else dt.datetime.fromtimestamp(self.expires_at, dt.UTC)
+        except (OverflowError, ValueError, OSError):
+            return None
 
     def expires_in(self, *, now: float | None = None) -> float:
         """Return the seconds until the secret expires: negative afterwards, infinite if that is unknown.

@@ -1,6 +1,7 @@
 """The values that calls return."""
 
 import copy
+import datetime as dt
 import math
 import pickle
 import time
@@ -166,3 +167,25 @@ def test_values_are_frozen_compared_hashed_copied_and_pickled(value: Any) -> Non
         assert same == value
         assert hash(same) == hash(value)
         assert repr(same) == repr(value)
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "expected"),
+    [
+        (1730000000, dt.datetime(2024, 10, 27, 3, 33, 20, tzinfo=dt.UTC)),
+        (None, None),
+        (10**400, None),
+        (math.inf, None),
+        (math.nan, None),
+        (1e15, None),
+    ],
+)
+def test_the_expiry_is_available_as_a_time(expires_at: float | None, expected: dt.datetime | None) -> None:
+    assert ClientSecret(value=LONG, expires_at=expires_at).expires_at_datetime == expected
+
+
+def test_the_session_of_a_secret_shows_in_no_repr_and_counts_in_no_comparison() -> None:
+    secret = ClientSecret(value=LONG, session={"instructions": "Our recipe."})
+    assert "recipe" not in repr(secret)
+    assert secret == ClientSecret(value=LONG)
+    assert hash(secret) == hash(ClientSecret(value=LONG))

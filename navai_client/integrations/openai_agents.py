@@ -23,6 +23,7 @@ from navai_client.client import NavaiBackendClient
 from navai_client.config import SessionOptions
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
 from navai_client.integrations._prompt import manner_of_speech, specialist_instructions
+from navai_client.models import ClientSecret
 
 with needs_extra("agents", "agents", "websockets"):
     from agents import FunctionTool
@@ -51,6 +52,9 @@ __all__ = [
 ]
 
 _log: Final = logging.getLogger("navai_client")
+# At DEBUG, websockets logs the headers of its handshake, with the secret.
+_quiet: Final = logging.getLogger("navai_client.websocket")
+_quiet.setLevel(logging.INFO)
 _REALTIME_URL: Final = "wss://api.openai.com/v1/realtime"
 _DEFAULT_NAME: Final = "Navai Voice Agent"
 # The SDK's limit comes after the toolset's, because only the toolset can say what happened.
@@ -220,10 +224,10 @@ async def read_backend_session(
     url: str = _REALTIME_URL,
     **secret: Unpack[SessionOptions],
 ) -> BackendSession:
-    """Read the configuration in the backend's client secrets: open a session with one, and close it.
+    """Read the configuration in the backend's client secrets, which is valid until the backend's changes.
 
-    A Navai backend publishes it in no other way. It costs one connection and no tokens; the values are valid
-    until the backend's configuration changes.
+    A backend may send it with the secret. Where it does not, or leaves out the instructions, a session is
+    opened with the secret, read and closed: one connection, and no tokens.
 
     Args:
         client: The backend's client, of either kind.
@@ -233,11 +237,15 @@ async def read_backend_session(
     Raises:
         NavaiError: If no secret can be created, or the session cannot be opened and read within 10 seconds.
     """
-    value = await _mint(client, secret)
+    made = await _mint(client, secret)
+    if made.session is not None and isinstance(made.session.get("instructions"), str):
+        return _session_in({"session": made.session})
+    value = made.value
     address = f"{url}?{urlencode({'model': secret['model']})}" if secret.get("model") else url
     try:
         async with asyncio.timeout(_SESSION_TIMEOUT):
-            async with connect(address, additional_headers={"Authorization": f"Bearer {value}"}) as socket:
+            headers = {"Authorization": f"Bearer {value}"}
+            async with connect(address, additional_headers=headers, logger=_quiet) as socket:
                 created = json.loads(await socket.recv())
     except InvalidStatus as error:
         status = error.response.status_code
@@ -272,7 +280,7 @@ def realtime_model_config(
     """
 
     async def api_key() -> str:
-        return await _mint(client, secret)
+        return (await _mint(client, secret)).value
 
     known: RealtimeSessionModelSettings = {
         "model_name": session.model,
@@ -339,12 +347,10 @@ def _specialist(toolset: Toolset, given: Specialist, manner: Sequence[str]) -> R
     )
 
 
-async def _mint(client: Client, secret: SessionOptions) -> str:
+async def _mint(client: Client, secret: SessionOptions) -> ClientSecret:
     if isinstance(client, NavaiBackendClient):
-        made = await run_in_thread(partial(client.create_client_secret, **secret))
-    else:
-        made = await client.create_client_secret(**secret)
-    return made.value
+        return await run_in_thread(partial(client.create_client_secret, **secret))
+    return await client.create_client_secret(**secret)
 
 
 def _session_in(event: Any) -> BackendSession:

@@ -75,6 +75,10 @@ OVERLOADED: Final = "navai.overloaded"
 Handler = Callable[[BackendRequest, bytes], Coroutine[Any, Any, BackendResponse]]
 
 
+# Of a session: what reveals how the owner's agent works.
+_OWNERS: Final = ("instructions", "tools", "prompt")
+
+
 class Services(Protocol):
     """Mints secrets and synthesizes speech, for the routes that execute no function."""
 
@@ -92,6 +96,15 @@ class Services(Protocol):
     async def aclose(self) -> None:
         """Free what is held."""
         ...
+
+
+async def _without_private_session(service: Service, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Mint a client secret by *service*, and leave out what of its session is the owner's alone."""
+    minted = await service(request)
+    if "session" in minted:
+        session = minted["session"].items()
+        minted = {**minted, "session": {name: each for name, each in session if name not in _OWNERS}}
+    return minted
 
 
 class _Route:
@@ -285,6 +298,8 @@ class Router:
         service: Service = self._services.create_client_secret
         if self._minting is not None:
             service = functools.partial(self._minting.mint, request.principal)
+        if not self.settings.expose_session:
+            service = functools.partial(_without_private_session, service)
         response = await self._serve(CREATE_CLIENT_SECRET, service, request, body)
         if self._metrics is not None:
             self._metrics.minted(response)

@@ -417,6 +417,10 @@ class ServerSettings(Paths, _FromEnvironment):
         "The first-level subfolders of these folders to use, separated by commas; all if None.",
         converter=_optional,
     )
+    expose_session: bool = _switch(
+        "True sends the whole session with a client secret; else without instructions, tools and prompt.",
+        default=False,
+    )
     strict_exports: bool = _switch(
         "True offers only what __all__ or the decorator names, not every public function of a module.",
         default=False,
@@ -591,6 +595,7 @@ class BackendKeywords(SettingsKeywords, total=False):
     functions_base_dir: str | os.PathLike[str] | None
     functions_folders: str | None
     agents_folders: str | None
+    expose_session: bool
     strict_exports: bool
     jwt_jwks_url: str | None
     jwt_issuer: str | None

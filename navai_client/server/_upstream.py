@@ -310,7 +310,8 @@ async def create_realtime_client_secret(
         upstream: The connections to use; without them, new ones are made for this call.
 
     Returns:
-        ``value``, ``expires_at`` (Unix seconds, if OpenAI gave it) and ``speech`` with its ``provider``.
+        ``value``, ``expires_at`` (Unix seconds) and ``session``, if OpenAI gave them, and ``speech`` with its
+        ``provider``. The session has the instructions; clients get it without them.
 
     Raises:
         RequestError: A field of the request has the wrong type (400), neither the backend nor the request has
@@ -393,11 +394,14 @@ def _read_client_secret(body: bytes) -> dict[str, Any]:
     value = record.get("value") if isinstance(record, dict) else None
     if not isinstance(value, str) or not value:
         raise UpstreamError("The response of OpenAI has no client secret.")
+    found: dict[str, Any] = {"value": value}
     expires_at = record.get("expires_at")
     is_number = isinstance(expires_at, int | float) and not isinstance(expires_at, bool)
-    if not is_number or abs(expires_at) > sys.float_info.max:  # a whole number can be larger
-        return {"value": value}
-    return {"value": value, "expires_at": expires_at}
+    if is_number and abs(expires_at) <= sys.float_info.max:  # a whole number can be larger
+        found["expires_at"] = expires_at
+    if isinstance(session := record.get("session"), dict):
+        found["session"] = session
+    return found
 
 
 @attrs.frozen(kw_only=True)

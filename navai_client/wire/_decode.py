@@ -74,6 +74,7 @@ def _client_secret(payload: Any, issued_at: float | None) -> ClientSecret | None
     return ClientSecret(
         value=value,
         expires_at=expires_at if _is_number(expires_at) else None,
+        session=session if isinstance(session := payload.get("session"), dict) else None,
         speech_provider=(
             "elevenlabs" if isinstance(speech, dict) and speech.get("provider") == "elevenlabs" else "openai"
         ),

@@ -138,6 +138,37 @@ async def test_the_backends_model_voice_and_instructions_are_kept() -> None:
         ]
 
 
+@pytest.mark.parametrize(("exposed", "opened"), [("true", 0), ("false", 1)])
+@in_a_loop
+async def test_a_session_that_the_backend_sends_need_not_be_opened(exposed: str, opened: int) -> None:
+    async with FakeRealtimeServer([]) as api:
+        with served(Shop(), api.openai_base_url, **BACKEND, NAVAI_EXPOSE_SESSION=exposed) as url:
+            async with AsyncNavaiBackendClient(url) as client:
+                found = await read_backend_session(client, url=api.url)
+        assert len(api.sessions) == opened
+    assert found == BackendSession(
+        model="gpt-realtime-2.1-of-the-backend",
+        voice="cedar",
+        instructions="You are the voice of a shop.\nAlways reply in Spanish.",
+    )
+
+
+@in_a_loop
+async def test_reading_a_session_logs_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    async with FakeRealtimeServer([]) as api:
+        with served(Shop(), api.openai_base_url, **BACKEND) as url:
+            async with AsyncNavaiBackendClient(url) as client:
+                await read_backend_session(client, url=api.url)
+        (minted,) = api.minted
+    # What the fake's own half of the connection logs is not ours.
+    assert not [
+        each
+        for each in caplog.records
+        if minted.value in each.getMessage() and each.name != "websockets.server"
+    ]
+
+
 @pytest.mark.parametrize("approved", [True, False])
 @in_a_loop
 async def test_a_function_that_needs_approval_waits_for_the_person(approved: bool) -> None:

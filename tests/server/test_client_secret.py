@@ -32,6 +32,33 @@ def test_a_secret_is_minted_with_the_defaults(tmp_path: Path, ask: Any, stub: St
     }
 
 
+SESSION = {
+    "type": "realtime",
+    "id": "sess_1",
+    "model": "gpt-realtime-2.1",
+    "instructions": "Our secret recipe.",
+    "tools": [{"type": "mcp", "authorization": "sk-of-the-owner"}],
+    "prompt": {"id": "pmpt_1"},
+    "audio": {"output": {"voice": "cedar"}},
+}
+
+
+@pytest.mark.parametrize("env", [{}, {"NAVAI_EXPOSE_SESSION": "true"}])
+def test_the_session_of_the_upstream_is_passed_on(tmp_path: Path, ask: Any, stub: Stub, env: Any) -> None:
+    stub.answer = {"value": "ek_1", "expires_at": 1, "session": SESSION}
+    answer = ask(backend_of(tmp_path, stub, OPENAI_API_KEY="k", **env), "POST", PATH, json={})
+    private = ("instructions", "tools", "prompt")
+    shown = {name: value for name, value in SESSION.items() if env or name not in private}
+    assert answer.json()["session"] == shown
+
+
+@pytest.mark.parametrize("session", [None, [], "x", 7])
+def test_what_is_no_session_is_left_out(tmp_path: Path, ask: Any, stub: Stub, session: Any) -> None:
+    stub.answer = {"value": "ek_1", "session": session}
+    answer = ask(backend_of(tmp_path, stub, OPENAI_API_KEY="k"), "POST", PATH, json={})
+    assert answer.json() == {"value": "ek_1", "speech": {"provider": "openai"}}
+
+
 def test_instructions_are_lines_and_elevenlabs_gets_text(tmp_path: Path, ask: Any, stub: Stub) -> None:
     env = {"NAVAI_TTS_PROVIDER": "elevenlabs", "ELEVENLABS_API_KEY": "x", "ELEVENLABS_VOICE_ID": "v"}
     given = {"instructions": " Be kind. ", "language": "Spanish", "voiceAccent": " ", "voiceTone": "warm"}
