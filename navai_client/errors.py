@@ -186,7 +186,8 @@ class OutcomeUnknownError(NavaiHTTPError):
 class InvalidResponseError(NavaiError):
     """The backend responded with 2xx, but the response breaks the contract or is too large.
 
-    Also raised for a response that belongs to another call, whatever its status.
+    Also raised for a response that belongs to another call, whatever its status, and for a result that is not
+    of the ``result_type`` that the caller asked for.
 
     Attributes:
         status_code: The HTTP status.
