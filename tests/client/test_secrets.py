@@ -56,6 +56,18 @@ class TestSecrets:
             with pytest.raises(NavaiHTTPError, match=r"(?m)^Wrong key$"):
                 client.create_client_secret(api_key=key)
 
+    @pytest.mark.parametrize(
+        "key", ['"', "{", "e", "error", ":", '": "', "refused", '"error": "', '{"error":']
+    )
+    @pytest.mark.parametrize("body", [b'{"error": "refused: e"}', b'{"ok": false, "error": "refused: e"}'])
+    def test_what_is_no_secret_text_of_the_backend_stays_as_it_is(
+        self, clients: Clients, key: str, body: bytes
+    ) -> None:
+        client = clients.make(Backend(answer(body, 400)), BASE, headers={"X-Api-Key": key})
+        with pytest.raises(NavaiHTTPError) as caught:
+            client.create_client_secret(api_key=key)
+        assert (str(caught.value), caught.value.error) == (body.decode(), "refused: e")
+
     @pytest.mark.parametrize("operation", RAISING)
     @pytest.mark.parametrize(
         ("headers", "secrets"),
