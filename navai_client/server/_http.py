@@ -121,11 +121,13 @@ class BodyError(Exception):
 
 
 def decode_record(body: bytes) -> dict[str, Any]:
-    """Decode *body*, which must be a JSON object. Of a repeated member, the last value is kept.
+    """Decode *body*, which must be a JSON object or empty. Of a repeated member, the last value is kept.
 
     Raises:
         BodyError: It is not a JSON object.
     """
+    if not body:
+        return {}
     try:
         value = _decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):

@@ -75,6 +75,7 @@ OVERLOADED: Final = "navai.overloaded"
 Handler = Callable[[BackendRequest, bytes], Coroutine[Any, Any, BackendResponse]]
 
 
+_WRONG_TYPE: Final = error_response(415, "Content-Type must be application/json.")
 # Of a session: what reveals how the owner's agent works.
 _OWNERS: Final = ("instructions", "tools", "prompt")
 
@@ -201,7 +202,10 @@ class Router:
 
     def respond(self, request: BackendRequest, body: bytes) -> Coroutine[Any, Any, BackendResponse]:
         """Respond to *request*, which :meth:`refuse` has not refused."""
-        return self._routes[request.path].handler(request, body)
+        route = self._routes[request.path]
+        if body and route.takes_body and b"content-type" not in request.raw_headers:
+            return _refuse_type()  # HTTP/2 announces no length
+        return route.handler(request, body)
 
     def too_large(self) -> BackendResponse:
         """Refuse a body that is over the limit."""
@@ -272,9 +276,12 @@ class Router:
             self._routes[path] = _Route("GET", functools.partial(_static, response), is_open=True)
 
     def _refuse_body(self, headers: Mapping[bytes, bytes]) -> BackendResponse | None:
-        content_type = headers.get(b"content-type", b"")
-        if content_type != b"application/json" and not _is_json(content_type):
-            return error_response(415, "Content-Type must be application/json.")
+        content_type = headers.get(b"content-type")
+        if content_type is None:  # as of curl -X POST: no body counts as {}
+            if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
+                return _WRONG_TYPE
+        elif content_type != b"application/json" and not _is_json(content_type):
+            return _WRONG_TYPE
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.strip().lower() != b"identity":
             return error_response(415, "Content-Encoding is not supported: send the body as it is.")
@@ -422,6 +429,10 @@ async def _metrics(metrics: Metrics, _request: BackendRequest, _body: bytes) -> 
 
 async def _static(response: BackendResponse, request: BackendRequest, _body: bytes) -> BackendResponse:
     return not_modified(response, request)
+
+
+async def _refuse_type() -> BackendResponse:
+    return _WRONG_TYPE
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -160,7 +160,6 @@ DIFFERENCES: Final = {
     ),
     "raw text": Difference(_TYPE, _error(415, "Content-Type must be application/json.")),
     "raw form": Difference(_TYPE, _error(415, "Content-Type must be application/json.")),
-    "raw secret without body": Difference(_TYPE, _error(415, "Content-Type must be application/json.")),
     "raw body of 200 KB": Difference(
         "Bodies may have 1 MiB; express.json() accepts 100 KiB by default.",
         _answer(

@@ -4,6 +4,7 @@ import asyncio
 import enum
 import json
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -149,12 +150,59 @@ def test_lone_surrogates_travel_both_ways(backend: NavaiBackend, execute: Any) -
 
 
 @pytest.mark.parametrize(
-    "body", [b"{", b"", b"nan", b'{"a":1e400}', b"[" * 100_000, b'"\xff"', b"[]", b"3", b"null"]
+    "body", [b"{", b" ", b"nan", b'{"a":1e400}', b"[" * 100_000, b'"\xff"', b"[]", b"3", b"null"]
 )
 def test_a_body_that_is_not_a_json_object_is_400(backend: NavaiBackend, ask: Any, body: Any) -> None:
     answer = ask(backend, "POST", EXECUTE, content=body, headers=JSON)
     assert answer.status_code == 400
     assert "JSON" in answer.json()["error"] or "nested" in answer.json()["error"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"content-length": "0"}, JSON])
+@pytest.mark.parametrize(
+    ("path", "status", "member"),
+    [("/navai/realtime/client-secret", 200, "value"), ("/navai/functions/execute", 400, "error")],
+)
+def test_no_body_counts_as_an_empty_object(  # noqa: PLR0917
+    tmp_path: Path, ask: Any, path: str, status: int, member: str, headers: dict[str, str]
+) -> None:
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path, demo=True)
+    answer = ask(backend, "POST", path, headers=headers)
+    assert (answer.status_code, member in answer.json()) == (status, True)
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_without_a_content_type_is_415_and_runs_nothing(
+    tmp_path: Path, ask: Any, chunked: bool
+) -> None:
+    ran: list[int] = []
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path)
+    backend.function(name="f")(lambda: ran.append(1))
+    body = b'{"function_name": "f"}'
+    answer = ask(backend, "POST", "/navai/functions/execute", content=_pieces(body) if chunked else body)
+    assert (answer.status_code, ran) == (415, [])
+
+
+def test_a_body_whose_length_was_not_announced_needs_a_content_type_too(tmp_path: Path) -> None:
+    """HTTP/2 requests have neither Content-Length nor Transfer-Encoding."""
+    ran: list[int] = []
+    sent: list[Any] = []
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path)
+    backend.function(name="f")(lambda: ran.append(1))
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b'{"function_name": "f"}'}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/navai/functions/execute", "headers": []}
+    asyncio.run(backend(scope, receive, send))
+    assert (sent[0]["status"], ran) == (415, [])
 
 
 @pytest.mark.parametrize(
