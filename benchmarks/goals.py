@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.backends import EXPRESS, OURS
+from benchmarks.backends import EXPRESS, EXPRESS_AT_ITS_BEST, KEYED, OURS
 from benchmarks.client import JAVASCRIPT, JAVASCRIPT_FREE, SEQUENTIAL
 from benchmarks.figures import percentile, ratio, table
 from benchmarks.results import BIG, SMALL
@@ -70,15 +70,21 @@ def by_httpx(data: Any, client: str, at_once: int) -> Found:
 
 
 def by_express(data: Any, request: str) -> Found:
-    """Return the requests per second of our server relative to Express."""
+    """Return the requests per second of our server relative to Express at its best.
+
+    Express has no keys: a call with one is compared with Express's call without.
+    """
     rate, cpu = (_of_server(data, request, OURS, key) for key in ("rate", "cpu"))
-    their_rate, their_cpu = (_of_server(data, request, EXPRESS, key) for key in ("rate", "cpu"))
+    theirs = "execute" if request == KEYED else request
+    their_rate = max(_of_server(data, theirs, name, "rate") for name in (EXPRESS, EXPRESS_AT_ITS_BEST))
+    their_cpu = min(_of_server(data, theirs, name, "cpu") for name in (EXPRESS, EXPRESS_AT_ITS_BEST))
     return rate / their_rate, ratio(their_cpu, cpu)
 
 
 def p99_by_express(data: Any, request: str) -> Found:
     """Return the 99th percentile of our server's response times relative to Express."""
-    return _of_server(data, request, OURS, "p99") / _of_server(data, request, EXPRESS, "p99"), None
+    theirs = min(_of_server(data, request, name, "p99") for name in (EXPRESS, EXPRESS_AT_ITS_BEST))
+    return _of_server(data, request, OURS, "p99") / theirs, None
 
 
 def memory_by_express(data: Any) -> Found:
@@ -170,12 +176,18 @@ GOALS = (
     *(
         Goal(
             "server",
-            f"{request}: requests/s by those of Express",
+            f"{request}: requests/s by those of Express at its best",
             wanted,
             partial(by_express, request=request),
             at_least=True,
         )
-        for request, wanted in (("list", 4), ("execute", 4), ("client secret", 3))
+        for request, wanted in (
+            ("list", 4),
+            ("execute", 3),
+            (KEYED, 2.8),
+            ("execute, not async", 2.8),
+            ("client secret", 4),
+        )
     ),
     *(
         Goal("server", f"{request}: p99 by that of Express", 1, partial(p99_by_express, request=request))

@@ -1,6 +1,7 @@
 """Loads a server with one request over many connections: with wrk if installed, else load_generator.py."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -55,13 +56,18 @@ def load(
     connections: int,
     seconds: float,
     core: list[int] | None = CORES[1],
+    keyed: bool = False,
 ) -> Load:
     """Send the request again and again, one at a time over each connection.
+
+    If it is *keyed*, each has an ``Idempotency-Key`` of its own.
 
     Raises:
         RuntimeError: Some responses reported a failure.
     """
     request = [method, urlsplit(url).path + path, *([] if body is None else [compact(body)])]
+    if keyed:
+        request.append(f"{os.urandom(6).hex()}-")
     if shutil.which("wrk") and seconds >= 1:  # it takes whole seconds only
         command = [
             "wrk",

@@ -1,12 +1,15 @@
 """A load generator for machines without wrk: one process that does as little work per request as possible.
 
-``python -m benchmarks.load_generator CONNECTIONS SECONDS URL METHOD PATH [BODY]`` prints its figures as JSON.
+``python -m benchmarks.load_generator CONNECTIONS SECONDS URL METHOD PATH [BODY [KEY]]`` prints its figures
+as JSON. KEY begins the ``Idempotency-Key`` of each request.
 """
 
 import asyncio
+import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import cast
 from urllib.parse import urlsplit
@@ -34,7 +37,7 @@ class Loading(asyncio.Protocol):
         done: Is set when the last answer has come, or the connection was lost.
     """
 
-    def __init__(self, request: bytes, end: float) -> None:
+    def __init__(self, request: Callable[[], bytes], end: float) -> None:
         self.times: list[float] = []
         self.wrong = 0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -76,12 +79,13 @@ class Loading(asyncio.Protocol):
         self._head = b""
         self._missing = None
         self._began = time.perf_counter()
-        self._transport.write(self._request)
+        self._transport.write(self._request())
 
 
 async def main(connections: int, seconds: float, url: str, *request_line: str) -> None:
     """Load the server and print the figures."""
-    method, path, body = (*request_line, "")[:3]
+    method, path, body, key = (*request_line, "", "")[:4]
+    numbers = itertools.count()
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port
@@ -89,12 +93,16 @@ async def main(connections: int, seconds: float, url: str, *request_line: str) -
     kind = "Content-Type: application/json\r\n" if body else ""
     head = f"{method} {path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{kind}Content-Length: {len(entity)}\r\n\r\n"
     request = head.encode() + entity
+
+    def keyed() -> bytes:
+        return request.replace(b"\r\n", b"\r\nIdempotency-Key: %s%d\r\n" % (key.encode(), next(numbers)), 1)
+
     loop = asyncio.get_running_loop()
     began = time.perf_counter()
     every = []
     for _ in range(connections):
         _, protocol = await loop.create_connection(
-            lambda: Loading(request, began + seconds), parts.hostname, parts.port
+            lambda: Loading(keyed if key else lambda: request, began + seconds), parts.hostname, parts.port
         )
         every.append(protocol)
     async with asyncio.timeout(seconds + PATIENCE):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import functions
-from benchmarks.backends import EXPRESS, OURS, REQUESTS, opened
+from benchmarks.backends import EXPRESS, EXPRESS_AT_ITS_BEST, KEYED, OURS, REQUESTS, opened
 from benchmarks.load import tool
 from benchmarks.process import fixed_server
 from benchmarks.scale import Scale
@@ -14,6 +14,7 @@ from benchmarks.scale import Scale
 __all__ = ["FUNCTIONS", "measure"]
 
 FUNCTIONS = 10
+SERVERS = (OURS, EXPRESS, EXPRESS_AT_ITS_BEST)
 
 
 def measure(scale: Scale) -> dict[str, Any]:
@@ -24,13 +25,18 @@ def measure(scale: Scale) -> dict[str, Any]:
         functions.write(base, FUNCTIONS)
         with opened(OURS, base, upstream):
             pass  # compiles everything, as an installation does
-        servers = {name: stack.enter_context(opened(name, base, upstream)) for name in (OURS, EXPRESS)}
+        servers = {name: stack.enter_context(opened(name, base, upstream)) for name in SERVERS}
         rest = {name: server.process.memory() for name, server in servers.items()}
         for what, request in REQUESTS.items():
             turns: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
             for turn in range(-1, scale.rounds):  # the first is for warming up
                 for name, server in servers.items():
-                    seen = server.load(request, connections=scale.connections, seconds=scale.load_seconds)
+                    seen = server.load(
+                        request,
+                        connections=scale.connections,
+                        seconds=scale.load_seconds,
+                        keyed=what == KEYED,
+                    )
                     if turn >= 0:
                         came = seen.load
                         turns[name].append(

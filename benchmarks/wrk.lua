@@ -2,6 +2,14 @@
 function init(args)
   wrk.method, wrk.path, wrk.body = args[1], args[2], args[3]
   if wrk.body then wrk.headers["Content-Type"] = "application/json" end
+  if args[4] then  -- the beginning of idempotency keys
+    local number = 0
+    function request()
+      number = number + 1
+      wrk.headers["Idempotency-Key"] = args[4] .. number
+      return wrk.format()
+    end
+  end
 end
 
 function done(summary, latency)

@@ -55,7 +55,10 @@ def run(bytecode: Path, *arguments: str) -> str:
         ("client", [*CONTENDERS, "JavaScript client", "JavaScript client, both cores"]),
         (
             "server",
-            ["list", "execute", "execute, not async", "client secret", "navai_client.server", "Express"],
+            [
+                *("list", "execute", "execute, Idempotency-Key", "execute, not async", "client secret"),
+                *("navai_client.server", "Express", "Express at its best"),
+            ],
         ),
         ("voice", [*AGENTS, *LOADS]),
         ("start", ["import navai_client", "import httpx", "a further client", "a further httpx.Client"]),
@@ -124,13 +127,22 @@ def test_the_plot_shows_every_client_by_its_name(tmp_path: Path) -> None:
 def test_the_table_of_goals_says_which_were_reached() -> None:
     turns = [{"rate": 900.0, "p99": 5.0, "cpu": 80.0}]
     slow = [{"rate": 300.0, "p99": 4.0, "cpu": 200.0}]
-    requests = ("list", "execute", "client secret")
+    best = [{"rate": 320.0, "p99": 8.0, "cpu": 160.0}]
+    requests = ("list", "execute", "execute, Idempotency-Key", "execute, not async", "client secret")
     cases = [{"request": each, "server": "navai_client.server", "turns": turns} for each in requests]
     cases += [{"request": each, "server": "Express", "turns": slow} for each in requests]
+    cases += [{"request": each, "server": "Express at its best", "turns": best} for each in requests]
     memory = [{"server": "navai_client.server", "rest": 30.0}, {"server": "Express", "rest": 60.0}]
     shown = goals({"server": {"cases": cases, "memory": memory}})
-    assert "| client secret: requests/s by those of Express | ≥ 3 x | 3.00 x | 2.50 x | yes |" in shown
-    assert "| list: requests/s by those of Express | ≥ 4 x | 3.00 x | 2.50 x | **no** |" in shown
+    reached = "requests/s by those of Express at its best | ≥ 2 x | 2.81 x | 2.00 x |"
+    for request, wanted, answer in (
+        ("list", 4, "**no**"),
+        ("execute", 3, "**no**"),
+        ("execute, Idempotency-Key", 2.8, "yes"),
+        ("execute, not async", 2.8, "yes"),
+        ("client secret", 4, "**no**"),
+    ):
+        assert f"| {request}: {reached.replace('2 x', f'{wanted} x', 1)} {answer} |" in shown
     assert "| list: p99 by that of Express | ≤ 1 x | 1.25 x |  | **no** |" in shown
     assert "| memory at rest by that of Express | ≤ 1 x | 0.50 x |  | yes |" in shown
     assert shown.count("not measured") == 9
