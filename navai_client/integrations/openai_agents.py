@@ -67,7 +67,7 @@ class BackendSession:
     """The configuration that a backend puts into its client secrets.
 
     Attributes:
-        model: The model, such as ``gpt-realtime``.
+        model: The model, such as ``gpt-realtime-2.1``.
         voice: The voice, such as ``marin``; None if another provider synthesizes the speech.
         instructions: The backend's instructions, including those about language and accent.
         output_modalities: ``("audio",)``, or ``("text",)`` if another provider synthesizes the speech.

@@ -45,6 +45,7 @@ _F = TypeVar("_F")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 _CLIENT_HAS_GONE: Final = 499  # nginx's status in its log, for a request that got no response
 _WITHOUT_BODY: Final = (204, 304)  # RFC 9110, section 6.4.1
+# https://platform.openai.com/docs/deprecations; in the openai package, at RealtimeSessionCreateRequestParam.
 _MODELS_WITH_AN_END: Final = frozenset(
     {"gpt-realtime", "gpt-realtime-2025-08-28", "gpt-realtime-mini", "gpt-realtime-mini-2025-12-15"}
 )
@@ -228,8 +229,9 @@ class NavaiBackend:
             _log.warning("No OPENAI_API_KEY is set: requests for a client secret get status 401.")
         if self.options.default_model in _MODELS_WITH_AN_END:
             _log.warning(
-                "The model %s has an announced shutdown on 2027-01-20: set OPENAI_REALTIME_MODEL to another.",
+                "The model %s shuts down on 2027-01-20. Set OPENAI_REALTIME_MODEL to another, such as %s.",
                 self.options.default_model,
+                attrs.fields(BackendOptions).default_model.default,
             )
 
     async def aclose(self) -> None:

@@ -645,7 +645,7 @@ class BackendOptions(_FromEnvironment):
         "The organization that requests are counted for.", env="OPENAI_ORG_ID"
     )
     openai_project: str | None = _id("The project that requests are counted for.", env="OPENAI_PROJECT_ID")
-    default_model: str = _default_of(CREATE_CLIENT_SECRET, "model", default="gpt-realtime")
+    default_model: str = _default_of(CREATE_CLIENT_SECRET, "model", default="gpt-realtime-2.1")
     default_voice: str = _default_of(CREATE_CLIENT_SECRET, "voice", default="marin")
     default_instructions: str = _default_of(
         CREATE_CLIENT_SECRET, "instructions", default="You are a helpful assistant."

@@ -25,7 +25,7 @@ def test_a_secret_is_minted_with_the_defaults(tmp_path: Path, ask: Any, stub: St
         "expires_after": {"anchor": "created_at", "seconds": 600},
         "session": {
             "type": "realtime",
-            "model": "gpt-realtime",
+            "model": "gpt-realtime-2.1",
             "instructions": "You are a helpful assistant.",
             "audio": {"output": {"voice": "marin"}},
         },
@@ -151,3 +151,17 @@ def test_a_time_to_live_out_of_range_is_refused_at_start_and_400(tmp_path: Path,
     object.__setattr__(forced, "client_secret_ttl_seconds", ttl)
     answer = ask(NavaiBackend(forced, env={}, functions_base_dir=tmp_path), "POST", PATH, json={})
     assert (answer.status_code, answer.json()) == (400, {"error": text})
+
+
+@pytest.mark.parametrize(
+    ("model", "warned"),
+    [(None, False), ("gpt-realtime-2.1", False), ("gpt-realtime", True), ("gpt-realtime-mini", True)],
+)
+def test_the_start_warns_of_a_chosen_model_that_shuts_down(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, model: str | None, warned: bool
+) -> None:
+    env = {"OPENAI_API_KEY": "k", "OPENAI_REALTIME_MODEL": model}
+    NavaiBackend(env=env, functions_base_dir=tmp_path).start()
+    said = [each for each in caplog.messages if "shuts down" in each]
+    remedy = "Set OPENAI_REALTIME_MODEL to another, such as gpt-realtime-2.1."
+    assert said == ([f"The model {model} shuts down on 2027-01-20. {remedy}"] if warned else [])
