@@ -20,7 +20,8 @@ REQUEST = BackendRequest("POST", EXECUTE, {})
 
 def call(backend: NavaiBackend, name: str, **headers: str) -> "asyncio.Task[Any]":
     """Start a request that executes a function."""
-    given = {key.encode(): value.encode() for key, value in headers.items()}
+    given = {b"content-type": b"application/json"}
+    given |= {key.encode(): value.encode() for key, value in headers.items()}
     request = BackendRequest("POST", EXECUTE, given)
     return asyncio.create_task(backend.router.respond(request, b'{"function_name":"%s"}' % name.encode()))
 

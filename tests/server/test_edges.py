@@ -232,9 +232,8 @@ def test_a_function_that_ignores_its_timeout_fails_in_time_and_is_stopped_at_shu
                 ended.append("stopped")
 
     async def scenario() -> None:
-        answer = await backend.router.respond(
-            BackendRequest("POST", EXECUTE, {}), b'{"function_name":"stubborn"}'
-        )
+        request = BackendRequest("POST", EXECUTE, {b"content-type": b"application/json"})
+        answer = await backend.router.respond(request, b'{"function_name":"stubborn"}')
         assert b"did not finish within 0.02 seconds" in answer.body
         assert ended == []
         await backend.aclose()
