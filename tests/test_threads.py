@@ -19,7 +19,7 @@ from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop, 
 def until(condition: Callable[[], bool]) -> None:
     """Block, including the event loop, until *condition* holds."""
     pause = threading.Event()
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         pause.wait(0.001)

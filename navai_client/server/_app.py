@@ -130,6 +130,7 @@ class NavaiBackend:
             services = DemoServices(ttl) if demo else UpstreamServices(self.options)
         self.services: Services = services
         threads = threads_of(self.settings)
+        processes = Processes(self.settings.processes, waiting=self.settings.max_waiting_calls)
         self.invoker: Invoker = Invoker(
             threads,
             self._redact,
@@ -139,7 +140,7 @@ class NavaiBackend:
             keys=MemoryKeys(
                 max_bytes=self.settings.max_key_bytes, max_kept_bytes=self.settings.max_kept_result_bytes
             ),
-            processes=Processes(self.settings.processes, waiting=self.settings.max_waiting_calls),
+            processes=processes,
         )
         self.recent_calls: RecentCalls | None = None
         if self.settings.inspector:
@@ -149,7 +150,7 @@ class NavaiBackend:
         self._handle = self._serve if self._tracing is None else self._trace
         self.metrics: Metrics | None = None
         if self.settings.metrics:
-            self.metrics = Metrics(threads, lambda: self.invoker.running)
+            self.metrics = Metrics(threads, processes.threads, lambda: self.invoker.running)
             self.invoker.observe = self.metrics.executed
         self.authentication: Authentication | None = authentication_of(self.settings, authenticate)
         self._authenticate = authenticate

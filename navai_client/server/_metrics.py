@@ -34,8 +34,8 @@ _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 class Metrics:
     """The metrics of one backend."""
 
-    def __init__(self, threads: "CallThreads", running: Callable[[], int]) -> None:
-        """Show the state of *threads* and the number of *running* calls beside what is counted.
+    def __init__(self, threads: "CallThreads", processes: "CallThreads", running: Callable[[], int]) -> None:
+        """Show the state of *threads* and *processes* and the number of *running* calls, too.
 
         Raises:
             ImportError: The extra ``metrics`` is not installed.
@@ -45,6 +45,7 @@ class Metrics:
 
         self._prometheus = prometheus
         self._threads = threads
+        self._processes = processes
         self._running = running
         self._registry = registry = prometheus.CollectorRegistry()
         if MULTIPROCESS not in os.environ:
@@ -70,8 +71,9 @@ class Metrics:
         )
         self._execution_seconds = histogram("navai_execution_seconds", "Seconds of such a call.", "function")
         self._calls_running = gauge("navai_calls_running", "Calls that have begun or wait, and not ended.")
-        self._calls_waiting = gauge("navai_calls_waiting", "Calls of synchronous functions without a thread.")
+        self._calls_waiting = gauge("navai_calls_waiting", "Calls that wait for a thread or a process.")
         self._threads_taken = gauge("navai_threads_taken", "Threads that run functions, abandoned ones too.")
+        self._processes_taken = gauge("navai_processes_taken", "Processes that run functions.")
         self._upstream = counter(
             "navai_upstream_requests",
             "Calls of OpenAI and ElevenLabs: ok, refused (another status than 2xx, or unusable), timeout or "
@@ -135,8 +137,9 @@ class Metrics:
 
     def _measure(self) -> None:
         self._calls_running.set(self._running())
-        self._calls_waiting.set(self._threads.waiting)
+        self._calls_waiting.set(self._threads.waiting + self._processes.waiting)
         self._threads_taken.set(self._threads.running)
+        self._processes_taken.set(self._processes.running)
 
     def render(self) -> tuple[bytes, bytes]:
         """Return all metrics, and their media type."""

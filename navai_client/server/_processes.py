@@ -82,7 +82,7 @@ class Processes:
 
     def __init__(self, limit: int = 4, *, waiting: float = 1000) -> None:
         """Run *limit* calls at a time, and let up to *waiting* others wait."""
-        self._threads = CallThreads(limit, in_all=limit, waiting=waiting)
+        self.threads = CallThreads(limit, in_all=limit, waiting=waiting)  # one waits for each process
         self._idle: list[_Process] = []
 
     def submit(
@@ -101,7 +101,7 @@ class Processes:
             text = f"The call cannot be sent to another process: {message_of(error)}"
             raise NotSentError(text) from None
         call = _CallInProcess(self._idle, pickled)
-        abandon = self._threads.submit(function, call, on_end)
+        abandon = self.threads.submit(function, call, on_end)
 
         def stop() -> bool:
             begun = abandon()

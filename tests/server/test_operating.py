@@ -190,6 +190,23 @@ class TestMetrics:
         assert found["navai_calls_running"] == 2
         assert found['navai_executions_total{function="waits",outcome="refused"}'] == 1
 
+    def test_shows_processes_and_what_waits_for_them(self, serve: Serve, write: Any, tmp_path: Path) -> None:
+        write(
+            "src/ai/functions-modules/works.py",
+            "import pathlib, time\nfrom navai_client.server import function\n\n"
+            "@function(runs_in='process')\ndef waits():\n"
+            "    while not pathlib.Path('go').exists():\n        time.sleep(0.01)\n",
+        )
+        server = serve("--processes", "1", NAVAI_METRICS="true")
+        with ThreadPoolExecutor(2) as pool:
+            calls = [pool.submit(execute, server.url, "waits") for _ in range(2)]
+            while values(server.url)["navai_calls_waiting"] < 1:
+                pass
+            assert values(server.url)["navai_processes_taken"] == 1
+            (tmp_path / "go").touch()
+            assert [call.result().json()["ok"] for call in calls] == [True, True]
+        assert values(server.url)["navai_processes_taken"] == 0
+
     def test_counts_mints_and_calls_upstream(self, url: str) -> None:
         for model in ("", "timeout", "upstream", "unauthorized", "own"):
             httpx.post(url + SECRET, json={"model": model}, timeout=20)
