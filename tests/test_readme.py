@@ -1,4 +1,4 @@
-"""Everything that README refers to exists. Its Python blocks are tests of their own: see conftest.py."""
+"""What README and the documents refer to exists. conftest.py makes tests of their Python blocks."""
 
 import re
 from pathlib import Path
@@ -7,11 +7,48 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+DOCUMENTS = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+    ROOT / "benchmarks/README.md",
+]
+_CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
-@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^):]+)\)", README))))
-def test_links_of_the_readme_lead_to_files(link: str) -> None:
-    assert (ROOT / link).exists()
+def links_of(document: Path) -> list[tuple[str, str]]:
+    """Return the text and the target of each link to a file of the repository."""
+    found = _LINK.findall(
+        _CODE.sub(lambda code: "code" if code[0][:3] != "```" else "", document.read_text())
+    )
+    return [(text, target) for text, target in found if "://" not in target]
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors of its headings, as GitHub and the documentation make them."""
+    prose = re.sub(r"^```.*?^```$", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_have_a_text_and_lead_somewhere(document: Path) -> None:
+    """An empty text is filled in by Sphinx alone: elsewhere the link cannot be seen."""
+    for text, target in links_of(document):
+        assert text, f"The link to {target} has no text."
+        path, _, anchor = target.partition("#")
+        file = document.parent / path if path else document
+        assert file.exists(), f"{target} does not exist."
+        if anchor and file.suffix == ".md" and file.exists():
+            assert anchor in anchors_of(file), f"{target} has no such heading."
+
+
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_pages_have_no_markup_that_only_sphinx_reads(document: Path) -> None:
+    """They are also read where the repository is shown; the list of pages is the exception."""
+    text = document.read_text()
+    assert not re.search(r"\{(?:py|doc|ref):?\w*\}`", text)
 
 
 def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
