@@ -305,18 +305,20 @@ async def run_in_thread(call: Callable[[], T]) -> T:
     return await _unlimited.run(None, call)
 
 
-def run_within(timeout: float | None, call: Callable[[], T]) -> T:
+def run_within(timeout: float | None, call: Callable[[], T], threads: CallThreads | None = None) -> T:
     """Return the result of *call*, made in a thread in a copy of this context, or raise what it raises.
 
     Args:
         timeout: Seconds to wait for it, or None for no limit.
         call: What to do.
+        threads: Whose threads to use, if their number is limited.
 
     Raises:
+        NoThreadLeftError: As ``CallThreads.submit`` raises it.
         TimeoutError: It takes longer. It goes on in the background, and its result is dropped.
     """
     outcomes: SimpleQueue[tuple[T, BaseException | None]] = SimpleQueue()
-    abandon = _unlimited.submit(None, call, lambda *outcome: outcomes.put(outcome))
+    abandon = (threads or _unlimited).submit(None, call, lambda *outcome: outcomes.put(outcome))
     until = math.inf if timeout is None else time.monotonic() + timeout
     while True:
         left = until - time.monotonic()

@@ -36,6 +36,8 @@ ENV_KEYS: Final = (
     "NAVAI_REALTIME_MODEL",
 )
 
+# Names that no rule of IDNA concerns, and addresses.
+_PLAIN_HOST: Final = re.compile(r"(?!.*xn--)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63}){0,3}")
 # Sockets, locks and select() count milliseconds in 32 bits, and overflow after 24.8 days.
 _NO_LIMIT_FROM: Final = 2_000_000.0  # seconds: 23 days
 _MOST_BYTES: Final = sys.maxsize - 1  # the largest Py_ssize_t, less the byte by which a body exceeds it
@@ -282,8 +284,8 @@ def check_base_url(name: str, url: str, *, may_have_query: bool = False) -> None
 
 
 def _has_readable_host(url: str) -> bool:
-    """Return whether IDNA (RFC 5891) accepts the host of *url*, which transports read as httpx does."""
-    if url.isascii() and "xn--" not in url.lower():
+    """Return whether the host of *url* can be one: by IDNA (RFC 5891), and by the length of its parts."""
+    if "[" not in url and _PLAIN_HOST.fullmatch(urlsplit(url).hostname or ""):
         return True
     from navai_client.transports._connecting import Target  # noqa: PLC0415 - it loads sockets and TLS
 

@@ -13,7 +13,6 @@ import os
 import re
 import selectors
 import socket
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,11 +20,12 @@ from typing import Any, Final, TypeAlias, TypeVar, cast
 
 from attrs import field, frozen
 
-from navai_client._threads import run_within
+from navai_client._threads import CallThreads, NoThreadLeftError, run_within
 from navai_client.transports import Call
 from navai_client.wire._values import TransportFailure
 
 _PORTS: Final = {"http": 80, "https": 443}
+_LONGEST_NAME, _LONGEST_LABEL = 254, 63  # characters, a dot at the end included
 _LOOKUPS: Final = 32  # names looked up at the same time, as the executor of asyncio allows
 _ATTEMPT_DELAY: Final = 0.25  # seconds from one attempt to connect to the next (RFC 8305, section 5)
 _BACKLOG_DELAY: Final = 0.02  # seconds until a Unix socket whose backlog is full is tried again
@@ -55,7 +55,7 @@ class Origin:
 # A URL that httpx leaves as it is: nothing is encoded, by IDNA or otherwise, and the path has no "." or "..".
 _BYTE: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _PLAIN_URL: Final = re.compile(
-    rf"(https?)://(localhost|(?:{_BYTE}\.){{3}}{_BYTE}|(?:(?!xn--)[a-z][a-z0-9-]*\.)+[a-z]{{2,}})"
+    rf"(https?)://(localhost|(?:{_BYTE}\.){{3}}{_BYTE}|(?:(?!xn--)[a-z][a-z0-9-]{{0,62}}\.){{1,3}}[a-z]{{2,60}})"
     r"(?::([1-9][0-9]{0,3}|[1-5][0-9]{4}))?((?:/[A-Za-z0-9_~-]+)+/?)"
 )
 
@@ -88,12 +88,19 @@ class Target:
             has_host = bool(parsed.host)  # which IDNA may refuse to decode, such as xn--abc
         except (httpx.InvalidURL, UnicodeError):  # its text can hold the URL
             return TransportFailure("the URL cannot be read", sent=False, permanent=True)
+        has_host = has_host and _is_name(parsed.raw_host.decode("ascii"))
         port = parsed.port or _PORTS.get(parsed.scheme)
         if parsed.scheme not in _PORTS or port is None or not has_host:
             message = f"{parsed.scheme}:// URLs cannot be requested"
             return TransportFailure(message, sent=False, permanent=True)
         origin = Origin(parsed.scheme, parsed.raw_host.decode("ascii"), port)
         return cls(origin, parsed.netloc, parsed.raw_path)
+
+
+def _is_name(host: str) -> bool:
+    """Return whether *host* is an address, or as long as a name and its parts may be (RFC 1035, 2.3.4)."""
+    labels = host.removesuffix(".").split(".")
+    return len(host) <= _LONGEST_NAME and all(0 < len(label) <= _LONGEST_LABEL for label in labels)
 
 
 def remaining(call: Call) -> float | None:
@@ -224,8 +231,29 @@ def _remember(host: str, address: _Address) -> None:
 def _addresses(host: str, port: int, call: Call) -> list[_Address]:
     if known := _literal(host, port):
         return known  # type: ignore[no-any-return]
-    with only_os_errors():
-        return _looked_up(functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), call)
+    with only_os_errors(), _resolver():
+        return run_within(call.remaining(), _look_up(host, port), _lookups)
+
+
+async def _addresses_async(host: str, port: int) -> list[_Address]:
+    """Look up as ``_addresses`` does; asyncio would use its executor, for whose threads programs wait."""
+    if known := _literal(host, port):
+        return known  # type: ignore[no-any-return]
+    with _resolver():
+        return await _lookups.run(None, _look_up(host, port))
+
+
+def _look_up(host: str, port: int) -> Callable[[], list[_Address]]:
+    return functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+
+
+@contextlib.contextmanager
+def _resolver() -> Iterator[None]:
+    """Raise an OSError while every thread waits for a lookup that was given up."""
+    try:
+        yield
+    except NoThreadLeftError:
+        raise OSError(f"the system's resolver does not respond to {_LOOKUPS} lookups") from None
 
 
 def _literal(host: str, port: int) -> Any:
@@ -238,28 +266,14 @@ def _literal(host: str, port: int) -> Any:
     return socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
 
 
-_lookups = threading.BoundedSemaphore(_LOOKUPS)
-
-
-def _looked_up(look_up: Callable[[], T], call: Call) -> T:
-    """Return the result of *look_up*, in another thread: the system's resolver has no timeout."""
-    lookups = _lookups
-    if not lookups.acquire(timeout=call.remaining()):
-        raise TimeoutError("time ran out")
-
-    def work() -> T:
-        try:
-            return look_up()
-        finally:
-            lookups.release()
-
-    return run_within(call.remaining(), work)
+# The system's resolver has no timeout: names are looked up in threads, which callers can leave.
+_lookups = CallThreads(_LOOKUPS)
 
 
 def _forget_lookups() -> None:
     """A child of fork() has none of the threads of its parent that look up names."""
     global _lookups  # noqa: PLW0603 - there is one limit for the process
-    _lookups = threading.BoundedSemaphore(_LOOKUPS)
+    _lookups = CallThreads(_LOOKUPS)
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
@@ -268,8 +282,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
 
 async def connect_async(loop: asyncio.AbstractEventLoop, host: str, port: int, call: Call) -> socket.socket:
     """Connect as ``connect`` does. uvloop has no Happy Eyeballs, and asyncio does not remember addresses."""
-    known = _literal(host, port)
-    waiting = _in_order(known or await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM), host)
+    waiting = _in_order(await _addresses_async(host, port), host)
     delay = _delay(waiting, call)
 
     async def attempt(address: _Address) -> socket.socket:

@@ -125,8 +125,7 @@ class ResponseParser:
 
     def _ends_with_connection(self) -> bool:
         """Return whether the body ends with the connection (RFC 9112, section 6.3, rule 8)."""
-        coding = self._headers.get("transfer-encoding", "")
-        return "content-length" not in self._headers and not coding.lower().endswith("chunked")
+        return not self._headers.keys() & {"content-length", "transfer-encoding"}
 
     def on_message_begin(self) -> None:
         """Notice a second response."""
@@ -150,6 +149,8 @@ class ResponseParser:
         elif status < 200 and status != _SWITCHING:  # noqa: PLR2004 - RFC 9110, section 15.2
             self._headers = {}
             return
+        elif self._headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+            self._fail("the response has a transfer coding other than chunked")
         self._status = status
         self._body = Body(self._limit, self._headers.get("content-encoding"))
 

@@ -5,6 +5,7 @@ now and then never exceeds it. So each wait may take the remaining time of the w
 """
 
 import asyncio
+import contextlib
 import select
 import socket
 import ssl
@@ -135,7 +136,14 @@ class _TLSInTLS:
         self._flush()
 
     def recv(self, size: int) -> bytes:
-        return self._run(lambda: self._tls.read(size))
+        """Receive, even while the peer does not take what is to be sent: it may refuse the request."""
+        while True:
+            try:
+                return self._tls.read(size)
+            except ssl.SSLWantReadError:
+                with contextlib.suppress(ssl.SSLWantWriteError):
+                    self._flush()
+                self._receive()
 
     def send(self, data: bytes) -> int:
         """Send all of *data*. As with OpenSSL, an interrupted send is repeated with the same data."""
@@ -155,10 +163,13 @@ class _TLSInTLS:
                 return work()
             except ssl.SSLWantReadError:
                 self._flush()
-                if data := self._outer.recv(_READ):
-                    self._incoming.write(data)
-                else:
-                    self._incoming.write_eof()
+                self._receive()
+
+    def _receive(self) -> None:
+        if data := self._outer.recv(_READ):
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
 
     def _flush(self) -> None:
         self._unsent += self._outgoing.read()

@@ -18,7 +18,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from navai_client.errors import NavaiConfigError
-from navai_client.transports._connecting import Origin
+from navai_client.transports._connecting import Origin, Target
 
 _LONGEST_PATH: Final = 107 if sys.platform == "linux" else 103  # bytes (unix(7); sys/un.h of macOS)
 
@@ -146,12 +146,21 @@ def _matches(entry: str, origin: Origin) -> bool:
         network = ipaddress.ip_network(name, strict=False)
     except ValueError:
         # example.com includes its subdomains, .example.com matches its subdomains only
-        host = origin.host.lower()
+        host, name = origin.host.lower().rstrip("."), _encoded(name.rstrip("."))
         return host.endswith("." + name.lstrip("*").lstrip(".")) or host == name
     try:
         return ipaddress.ip_address(origin.host) in network
     except ValueError:
         return False
+
+
+def _encoded(name: str) -> str:
+    """Return the domain *name* as hosts are compared and looked up (RFC 5891), or as it is if it is none."""
+    if name.isascii():
+        return name
+    domain = name.lstrip("*.")
+    target = Target.of(f"http://{domain}")
+    return name.replace(domain, target.origin.host) if isinstance(target, Target) else name
 
 
 def _split_port(entry: str) -> tuple[str, str]:

@@ -40,6 +40,8 @@ class TLS:
                 "verify is True, False, a path or an ssl.SSLContext; "
                 f"{type(verify).__name__} is none of these. (verify never switches encryption off.)"
             )
+        if isinstance(verify, ssl.SSLContext) and verify.protocol == ssl.PROTOCOL_TLS_SERVER:
+            raise NavaiConfigError("verify is a context for servers; a client needs PROTOCOL_TLS_CLIENT.")
         self._verify = verify
         self._certificate = None if cert is None else _Certificate.of(cert)
         self._own: ssl.SSLContext | None = None

@@ -223,6 +223,9 @@ FAULTS: Final[dict[str, Fault]] = {
     ),
     "sends a bad chunk": _sends(_CHUNKED + b"zz\r\nhello\r\n"),
     "sends a negative chunk": _sends(_CHUNKED + b"-5\r\nhello\r\n0\r\n\r\n"),
+    "codes its transfer in an unknown way": _then(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n" + OK.encode(), Peer.silence
+    ),
     "ends within a chunk": _sends(_CHUNKED + b"ff\r\nhello"),
     "sends endless headers": _then(
         b"HTTP/1.1 200 OK\r\n", lambda peer: peer.flood(b"X-Header: value\r\n" * 100)

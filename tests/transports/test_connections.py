@@ -16,6 +16,7 @@ import trustme
 import uvloop
 
 from navai_client import AsyncNavaiBackendClient, NavaiTimeoutError, NavaiTransportError, _threads
+from navai_client._threads import CallThreads
 from navai_client.integrations.toolset import Toolset
 from navai_client.models import BackendFunction, FunctionList
 from navai_client.transports import Call, _connecting, _pool
@@ -274,13 +275,6 @@ def test_a_name_without_addresses_has_sent_nothing(
     assert not caught.value.may_have_executed
 
 
-@pytest.mark.parametrize("host", ["a" * 70 + ".test", "backend..test"])
-def test_an_invalid_name_has_sent_nothing(kind: str, through: str, host: str) -> None:
-    with made(kind, through, f"http://{host}") as client, pytest.raises(NavaiTransportError) as caught:
-        client.execute_function("f")
-    assert not caught.value.may_have_executed
-
-
 def test_a_name_that_is_looked_up_too_slowly_ends_in_time(
     kind: str, through: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -535,7 +529,10 @@ def test_a_status_below_100_is_an_error_at_once(kind: str, through: str, status:
     assert caught.value.may_have_executed
 
 
-@pytest.mark.parametrize("host", ["xn--abc", "xn--a-ecp.test", "\u200d.test", "a\u0301\u0301..test"])
+@pytest.mark.parametrize(
+    "host",
+    ["xn--abc", "xn--a-ecp.test", "\u200d.test", "a\u0301\u0301..test", "a" * 64 + ".test", "backend..test"],
+)
 def test_a_name_that_idna_refuses_has_sent_nothing(kind: str, through: str, host: str) -> None:
     with make_client(kind, through=through) as client:
         transport = client.real._transport
@@ -552,7 +549,41 @@ def test_a_child_of_fork_looks_up_names_whatever_its_parent_waits_for(
     monkeypatch.setattr(_connecting, "_lookups", parents)
     _connecting._forget_lookups()
     assert _connecting._lookups is not parents
-    assert _connecting._lookups._value == 32
+
+
+@pytest.mark.parametrize("lookups", [32, 1])
+def test_a_resolver_that_hangs_keeps_neither_the_event_loop_nor_its_executor(
+    lookups: int, through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The executor of asyncio would look names up, and asyncio.run() waits for it."""
+    found = threading.Event()
+
+    def hangs(*args: Any, **options: Any) -> Any:
+        found.wait()
+        raise socket.gaierror("not known")
+
+    async def main() -> Any:
+        transport = TRANSPORTS[through]()
+        async with AsyncNavaiBackendClient(
+            "http://backend.test", transport=transport, timeout=0.3, max_retries=0
+        ) as client:
+            both = await asyncio.gather(
+                *(client.execute_function("f") for _ in range(40)), return_exceptions=True
+            )
+            third = await asyncio.gather(client.execute_function("f"), return_exceptions=True)
+            return [*both, await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5), *third]
+
+    monkeypatch.setattr(_connecting, "_lookups", CallThreads(lookups))
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    *errors, free, last = asyncio.run(main())
+    assert not found.is_set()
+    assert free == "free"
+    assert all(isinstance(error, NavaiTimeoutError) and not error.may_have_executed for error in errors)
+    assert isinstance(last, NavaiTransportError)
+    assert not last.may_have_executed
+    if lookups == 1:
+        assert "the system's resolver does not respond" in str(last)
+    found.set()
 
 
 def test_a_resolver_that_hangs_takes_a_bounded_number_of_threads(

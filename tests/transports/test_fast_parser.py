@@ -114,16 +114,25 @@ def outcome_of(*pieces: bytes, limit: int = LIMIT) -> tuple[Response | Transport
 
 
 def test_a_response_without_a_length_ends_with_the_connection() -> None:
-    for head in (b"HTTP/1.1 200 OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"):
-        answer = ResponseParser()
-        answer.begin(LIMIT)
-        answer.feed(head + b"text")
-        assert not answer.over
-        answer.end()
-        outcome = answer.outcome()
-        assert isinstance(outcome, Response)
-        assert outcome.content == b"text"
-        assert not answer.reusable
+    answer = ResponseParser()
+    answer.begin(LIMIT)
+    answer.feed(b"HTTP/1.1 200 OK\r\n\r\ntext")
+    assert not answer.over
+    answer.end()
+    outcome = answer.outcome()
+    assert isinstance(outcome, Response)
+    assert outcome.content == b"text"
+    assert not answer.reusable
+
+
+@pytest.mark.parametrize("coding", ["gzip", "xchunked", "gzip, chunked", "identity", ""])
+def test_a_transfer_coding_that_is_not_supported_is_a_failure_at_once(coding: str) -> None:
+    answer = ResponseParser()
+    answer.begin(LIMIT)
+    answer.feed(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\ntext".encode())
+    assert answer.over
+    assert isinstance(answer.outcome(), TransportFailure)
+    assert not answer.reusable
 
 
 @pytest.mark.parametrize(

@@ -92,12 +92,12 @@ def test_a_proxy_that_refuses_to_connect(kind: str, through: str, status: str, a
         assert len(proxy.arrived) == attempts
 
 
-@pytest.mark.parametrize("host", ["a" * 70 + ".test", "backend..test"])
-def test_a_host_name_that_cannot_be_used(
+@pytest.mark.parametrize("host", ["a" * 70 + ".test", "proxy..test"])
+def test_a_host_name_of_a_proxy_that_cannot_be_used(
     kind: str, through: str, host: str, retries: pytest.LogCaptureFixture
 ) -> None:
     with (
-        make_client(kind, through=through, base_url=f"http://{host}", **OPTIONS) as client,
+        make_client(kind, "http://a.test", through=through, proxy=f"http://{host}:80", **OPTIONS) as client,
         pytest.raises(NavaiTransportError) as caught,
     ):
         client.execute_function("f")

@@ -15,7 +15,7 @@ import httpx2
 import pytest
 import trustme
 
-from navai_client import NavaiConfigError, NavaiTimeoutError, NavaiTransportError
+from navai_client import NavaiConfigError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
 from navai_client.transports import _connecting, _network, _proxies, _tls
 from navai_client.transports._connecting import Target
 from navai_client.transports._default import AsyncHTTPXTransport, HTTPXTransport
@@ -448,6 +448,49 @@ def test_a_record_that_a_proxy_does_not_take_at_once_is_sent_once() -> None:
     assert sent == [b"record"]
 
 
+def test_a_response_within_tls_is_read_while_bytes_of_the_request_wait_to_be_sent() -> None:
+    def full(data: bytes) -> int:
+        raise ssl.SSLWantWriteError
+
+    inner = _network._TLSInTLS.__new__(_network._TLSInTLS)
+    inner._unsent = b"record"
+    inner._outer = SimpleNamespace(send=full, recv=lambda size: b"response")  # type: ignore[assignment]
+    inner._outgoing = SimpleNamespace(read=lambda: b"")  # type: ignore[assignment]
+    received: list[bytes] = []
+    inner._incoming = SimpleNamespace(write=received.append)  # type: ignore[assignment]
+
+    def read(size: int) -> bytes:
+        if not received:
+            raise ssl.SSLWantReadError
+        return received.pop()
+
+    inner._tls = SimpleNamespace(read=read)  # type: ignore[assignment]
+    assert inner.recv(100) == b"response"
+    assert inner._unsent == b"record"
+
+
+def test_an_early_refusal_is_received_within_the_tls_of_a_proxy(made: Make, authority: trustme.CA) -> None:
+    received = threading.Event()
+
+    def refuses(peer: Peer) -> None:
+        peer._receive()  # the head, and not much more
+        peer.send(answer('{"error": "too large"}', status="413 Content Too Large"))
+        received.wait(10)
+
+    with (
+        tls_server(authority, refuses) as server,
+        Proxy() as tunnel,
+        tls_server(authority, tunnel._forward) as proxy,
+        made(server.url, proxy=proxy.url, verify=False, timeout=5.0) as client,
+    ):
+        try:
+            with pytest.raises(NavaiHTTPError, match="too large") as caught:
+                client.execute_function("f", "y" * 16_000_000)
+        finally:
+            received.set()
+    assert caught.value.status_code == 413
+
+
 def test_a_handshake_that_fails_behind_a_proxy_has_sent_nothing(made: Make) -> None:
     with FaultServer(Peer._receive) as server, Proxy() as proxy:
         with (
@@ -534,6 +577,14 @@ def test_a_dead_proxy_is_named_with_the_variable_that_chose_it(
         ("10.0.0.0/8", "http://example.com", False),
         ("", "http://example.com", False),
         ("*", "http://example.com", True),
+        ("example.com", "http://example.com.", True),
+        ("example.com.", "http://www.example.com", True),
+        ("bücher.test", "http://bücher.test", True),
+        ("bücher.test", "http://www.xn--bcher-kva.test", True),
+        (".BÜCHER.test:80", "http://www.bücher.test", True),
+        ("xn--bcher-kva.test", "http://bücher.test", True),
+        ("bücher.test", "http://bucher.test", False),
+        ("b\u200dücher.test,\u2603", "http://bücher.test", False),
     ],
 )
 def test_no_proxy_lists_hosts_domains_addresses_networks_and_ports(
@@ -555,7 +606,11 @@ def test_entries_that_httpx_cannot_read_do_no_harm(
         assert client.execute_function("f") == "done"
 
 
-@pytest.mark.parametrize("verify", [None, 1, 0, 1.0, b"/tmp", [], "", "/nowhere/at/all"])
+@pytest.mark.parametrize(
+    "verify",
+    [None, 1, 0, 1.0, b"/tmp", [], "", "/nowhere/at/all", ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)],
+    ids=lambda verify: str(verify).partition(" object")[0],
+)
 @pytest.mark.parametrize(
     "transport", [HTTPXTransport, AsyncHTTPXTransport, FastTransport, AsyncFastTransport]
 )
