@@ -60,8 +60,9 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!navai_client\.).*"),
     # Names of this package that occur in signatures and are not public.
     (r"py:.*", r"navai_client\.(.+\.)?_.*"),
-    # What stands behind a public class and is not to be used by itself.
-    (r"py:.*", r"navai_client\.server\.(access_log\.AccessLog|targets\.Target)"),
+    # What stands behind a public class and is not to be used by itself, and type variables.
+    (r"py:.*", r"navai_client\.integrations\.toolset\.LoadingToolset"),
+    (r"py:.*", r"navai_client\.(.+\.)?[A-Z]"),
 ]
 
 html_theme = "furo"
