@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measures, prints the tables, and with ``--write`` puts them into README.md."""
+"""``python -m benchmarks``: measures, prints the tables; ``--write`` puts them into both README.md."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks import client, growth, server, start, voice_turn
 from benchmarks.goals import goals
+from benchmarks.headlines import headlines
 from benchmarks.machine import cpu_of_others, describe
 from benchmarks.plot import draw
 from benchmarks.report import REPORTS
@@ -21,6 +22,7 @@ from tests.interop.peers import PeersMissingError
 
 HERE = Path(__file__).parent
 README = HERE / "README.md"
+PROJECT = HERE.parent / "README.md"  # which repeats a few of the figures
 PLOT = HERE / "concurrency.svg"
 RESULTS = HERE / "results"  # the last results, a file for each part; not in the repository
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->\n"
@@ -46,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure against the peers.")
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; by default all")
     parser.add_argument("--quick", action="store_true", help="as little as shows that it runs; kept nowhere")
-    parser.add_argument("--write", action="store_true", help="put what was measured last into README.md")
+    parser.add_argument(
+        "--write", action="store_true", help="put what was measured last into README.md, here and above"
+    )
     parser.add_argument("--no-run", action="store_true", help="measure nothing, print what was measured last")
     given = parser.parse_args(arguments)
     unknown = set(given.parts) - set(PARTS)
@@ -64,11 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = rendered(measured)
     print(text)
     if given.write:
-        before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
-        README.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        put(README, text)
+        put(PROJECT, headlines(text))
         if "client" in measured:
             draw(measured["client"]["data"], PLOT)
     return 0
+
+
+def put(path: Path, text: str) -> None:
+    """Put *text* where *path* has what was measured."""
+    before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    path.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def run(parts: Sequence[str], *, quick: bool) -> dict[str, Any]:

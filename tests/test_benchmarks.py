@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.__main__ import BEGIN, END, PROJECT, README
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import exponents, number, percentile, ratio, spread, table
 from benchmarks.goals import goals
+from benchmarks.headlines import headlines
 from benchmarks.load import load
 from benchmarks.process import fixed_server
 from benchmarks.results import compact, result_of
@@ -146,6 +149,32 @@ def test_the_table_of_goals_says_which_were_reached() -> None:
     assert "| list: p99 by that of Express | ≤ 1 x | 1.25 x |  | **no** |" in shown
     assert "| memory at rest by that of Express | ≤ 1 x | 0.50 x |  | yes |" in shown
     assert shown.count("not measured") == 9
+
+
+def test_each_figure_stands_in_one_place_and_readme_repeats_it_exactly() -> None:
+    """``python -m benchmarks --write`` puts both where they belong."""
+    readme = PROJECT.read_text(encoding="utf-8")
+    before, _, rest = readme.partition(BEGIN)
+    block, _, after = rest.partition(END)
+    assert block.strip() == headlines(README.read_text(encoding="utf-8")).strip()
+    assert block.count("times the JavaScript client") >= 2
+    multiple = re.compile(
+        r"\d *(?:times|x|\u00d7) (?:that of |those of )?(?:the )?(?:JavaScript|JS\b|Express|httpx)"
+    )
+    pages = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+    elsewhere = {name for name, text in {**pages, "README": before + after}.items() if multiple.search(text)}
+    assert not elsewhere
+
+
+def test_readme_leaves_out_what_was_not_measured() -> None:
+    table = "## The goals\n\n| goal | wanted | measured | by CPU time | reached |\n"
+    table += "| list: requests/s by those of Express at its best | ≥ 4 x | 4.50 x | 4.60 x | yes |\n"
+    table += "| execute: requests/s by those of Express | ≥ 3 x | not measured |  |  |\n"
+    table += "| a tool call to its output, 500 sessions, fast | ≤ 2 ms | 1.25 ms |  | yes |\n"
+    assert headlines(f"{table}\n| list: requests/s | ≥ 4 x | 9.99 x |\n").splitlines()[2:] == [
+        "| a tool call of a voice session to its output, 500 sessions in one process | 99 % within 1.25 ms |",
+        "| the server: list | 4.50 times Express |",
+    ]
 
 
 def test_an_exponent_of_one_is_linear_and_of_zero_is_constant() -> None:
