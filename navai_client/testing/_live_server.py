@@ -3,7 +3,7 @@
 import functools
 import socket
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any, Final, Unpack, final
 
 import uvicorn
@@ -19,7 +19,8 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
 _GRACE_S: Final = 1
-_CLIENT_HAS_GONE: Final = 499  # as in the server's own log
+# For a client that has gone, and gets no response: recorded with the status of the server's own log.
+_NOTHING: Final[Sequence[_Message]] = ({"status": 499, "headers": ()}, {"body": b""})
 _STARTING_S: Final = 30.0
 _CLOSING_S: Final = 10.0
 
@@ -97,9 +98,7 @@ class LiveServer(BackendForTests):
             sent.append(message)
 
         await self._app(scope, replay, collect)
-        if not sent:
-            return BackendResponse(_CLIENT_HAS_GONE)  # which nobody receives
-        start, end = sent
+        start, end = sent or _NOTHING
         return BackendResponse(start["status"], end["body"], tuple(start["headers"]))
 
 
