@@ -39,7 +39,8 @@ def post(*parts: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def test_the_lifespan_loads_the_functions_and_warns_once(tmp_path: Path, caplog: Any) -> None:
     caplog.set_level(logging.WARNING, logger="navai_client.server")
-    backend = NavaiBackend(env={"NAVAI_ALLOW_FRONTEND_API_KEY": "no"}, functions_base_dir=tmp_path)
+    env = {"NAVAI_ALLOW_FRONTEND_API_KEY": "no", "OPENAI_REALTIME_MODEL": "gpt-realtime"}
+    backend = NavaiBackend(env=env, functions_base_dir=tmp_path)
     sent = run(backend, {"type": "lifespan"}, [{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
     assert [each["type"] for each in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     logged = " ".join(record.getMessage() for record in caplog.records)
