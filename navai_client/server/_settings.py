@@ -490,7 +490,7 @@ class ServerSettings(Paths, _FromEnvironment):
         default=True,
     )
     access_token: str | None = _secret(
-        "The bearer token of requests; only /health, preflights and the inspector's page need none.",
+        "The bearer token of requests; only /health, /ready, preflights and the inspector's page need none.",
         env="NAVAI_ACCESS_TOKEN",
         may_be_blank=False,  # a token that was lost on its way here must not open the server
     )
