@@ -1,13 +1,35 @@
-"""The context of a call, for the function that serves it."""
+"""The context of a call, for the function that serves it, and who the call is made for."""
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from navai_client.functions._declaration import scope_set
+
 if TYPE_CHECKING:
-    from navai_client.server._authentication import Principal
     from navai_client.server._http import BackendRequest
+
+
+def _check_id(_: object, _attribute: object, given: Any) -> None:
+    if not isinstance(given, str) or not given:
+        raise ValueError(f"The id of a principal must be a string that is not empty. Received: {given!r}")
+
+
+@attrs.frozen
+class Principal:
+    """Who a request is made for.
+
+    Attributes:
+        id: What tells it from all others. It owns idempotency keys, and is counted and logged.
+        scopes: What it may do; functions can require scopes.
+        claims: Whatever else is known of it, such as the claims of a JWT. No repr shows them.
+    """
+
+    id: str = attrs.field(validator=_check_id)
+    scopes: frozenset[str] = attrs.field(default=frozenset(), converter=scope_set)
+    claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
 @attrs.frozen
@@ -21,9 +43,8 @@ class FunctionContext:
             process (``runs_in="process"``) it is never set: the process is ended.
     """
 
-    request: "BackendRequest" = attrs.field(
-        default=None
-    )  # so that functions of a backend need not check it for None
+    # Not "or None", so that functions of a backend need not check it.
+    request: "BackendRequest" = attrs.field(default=None)
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -31,6 +52,6 @@ class FunctionContext:
         return FunctionContext, (self.request,)
 
     @property
-    def principal(self) -> "Principal | None":
+    def principal(self) -> Principal | None:
         """Who the call is made for; None where callers need not say who they are, and in a toolset."""
         return None if self.request is None else self.request.principal

@@ -214,7 +214,8 @@ class _Approval(AgentTask[bool]):
     def __init__(self, call: ToolCall) -> None:
         super().__init__(
             instructions=f"{approval_question(call)} Ask the person, in their language. When they have "
-            "answered, call decide. Do nothing else."
+            "answered, call decide. Do nothing else.",
+            tools=[function_tool(self.decide)],
         )
         self._turns = 0
 
@@ -226,7 +227,6 @@ class _Approval(AgentTask[bool]):
         items = self.session.history.items
         return sum(isinstance(each, llm.ChatMessage) and each.role == "user" for each in items)
 
-    @function_tool
     async def decide(self, approved: bool) -> str | None:
         """Report what the person decided.
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 from navai_client._extras import SERVER_PACKAGES, lazy
 
 if TYPE_CHECKING:
-    from navai_client.functions._context import FunctionContext as FunctionContext
+    from navai_client.functions._context import (
+        FunctionContext as FunctionContext,
+        Principal as Principal,
+    )
     from navai_client.functions._declaration import Runner as Runner, function as function
     from navai_client.functions._discovery import (
         DiscoveredModules as DiscoveredModules,
@@ -22,7 +25,6 @@ if TYPE_CHECKING:
     from navai_client.server._access_log import AccessLog as AccessLog
     from navai_client.server._app import NavaiBackend as NavaiBackend
     from navai_client.server._authentication import (
-        Principal as Principal,
         from_host as from_host,
         from_jwt as from_jwt,
     )
@@ -50,14 +52,14 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy(
     __name__,
     {
-        "navai_client.functions._context": ("FunctionContext",),
+        "navai_client.functions._context": ("FunctionContext", "Principal"),
         "navai_client.functions._declaration": ("Runner", "function"),
         "navai_client.functions._discovery": ("DiscoveredModules", "discover_function_modules"),
         "navai_client.functions._registry": ("FunctionRegistry", "load_functions"),
         "navai_client.functions._results": ("ToolError",),
         "._access_log": ("AccessLog",),
         "._app": ("NavaiBackend",),
-        "._authentication": ("Principal", "from_host", "from_jwt"),
+        "._authentication": ("from_host", "from_jwt"),
         "._errors": ("BackendError", "BackendOptionsError", "UpstreamError"),
         "._http": ("BackendRequest",),
         "._minting": ("MintPolicy",),

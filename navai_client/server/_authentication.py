@@ -18,11 +18,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-import attrs
 import msgspec
 
 from navai_client._extras import needs_extra
-from navai_client.functions._declaration import scope_set
+from navai_client.functions._context import Principal
 from navai_client.server._errors import BackendError, BackendOptionsError, UpstreamError
 from navai_client.server._hosts import LOOPBACK_HOSTS, AllowedHosts
 from navai_client.server._http import BackendRequest
@@ -45,26 +44,6 @@ _PAUSE_S: Final = 10.0  # between two requests to the issuer, whatever callers s
 _FETCH_S: Final = 5.0
 _MAX_VERIFIED: Final = 1000  # tokens, at less than 2 KB with their claims
 _MAX_KEY_SET_BYTES: Final = 2**20
-
-
-def _check_id(_: object, _attribute: object, given: Any) -> None:
-    if not isinstance(given, str) or not given:
-        raise ValueError(f"The id of a principal must be a string that is not empty. Received: {given!r}")
-
-
-@attrs.frozen
-class Principal:
-    """Who a request is made for.
-
-    Attributes:
-        id: What tells it from all others. It owns idempotency keys, and is counted and logged.
-        scopes: What it may do; functions can require scopes.
-        claims: Whatever else is known of it, such as the claims of a JWT. No repr shows them.
-    """
-
-    id: str = attrs.field(validator=_check_id)
-    scopes: frozenset[str] = attrs.field(default=frozenset(), converter=scope_set)
-    claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
 Found = Principal | None

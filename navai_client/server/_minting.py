@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from navai_client.server._authentication import Principal
+from navai_client.functions._context import Principal
 from navai_client.server._errors import BackendOptionsError, RequestError
 from navai_client.server._settings import MAX_TTL_S, MIN_TTL_S, BackendOptions, ServerSettings
 

@@ -362,9 +362,15 @@ def _default_of(operation: Operation[Any], name: str, **given: Any) -> Any:
     return _setting(field.doc, env=field.environment, parse=parse, option=None, **given)
 
 
+_WITH_STAR: Final = re.compile(r"\S*\*[^\s,;.]*(?:\.\w+)*")
+
+
 def _documented(cls: type[T]) -> type[T]:
     """Add the documentation of each field to the docstring of *cls*."""
-    lines = [f"    {field.name}: {field.metadata['doc']}" for field in attrs.fields(cls)]  # type: ignore[arg-type]
+    fields: Any = attrs.fields(cls)  # type: ignore[arg-type]
+    # What has a star is code: the reference would take it for emphasis.
+    lines = [f"    {each.name}: {each.metadata['doc']}" for each in fields]
+    lines = [_WITH_STAR.sub(r"``\g<0>``", line) for line in lines]
     cls.__doc__ = "\n".join([inspect.cleandoc(cls.__doc__ or ""), "", "Attributes:", *lines])
     return cls
 
