@@ -168,6 +168,10 @@ class Redactor:
         except _DeadlinePassedError:
             return _NOT_SHOWN
 
+    def error(self, text: str) -> str:
+        """Return *text*, an error, masked; one over 8 KiB is cut, and says so."""
+        return shortened(self.text(text, LONGEST_ERROR), len(text))
+
     def content(self, content: bytes, *, seconds: float = _SECONDS) -> bytes:
         """Return *content*, a body, masked: the strings of JSON one by one, anything else as text."""
         deadline = min(self._deadline, time.monotonic() + seconds)
@@ -294,6 +298,14 @@ class RedactingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of *record*, masked."""
         return self._redactor.text(self._formatter.format(record))
+
+
+def shortened(text: str, length: int) -> str:
+    """Return the beginning of a *text* of *length* characters, if that is too long for an error."""
+    if length <= LONGEST_ERROR:
+        return text
+    end = f"... [cut; it has {length:,} characters]"
+    return text[: LONGEST_ERROR - len(end)] + end
 
 
 def _has_word(text: str, words: str) -> bool:

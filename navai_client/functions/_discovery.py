@@ -1,6 +1,5 @@
 """From folders to modules: which files below a base directory may offer functions."""
 
-import functools
 import logging
 import os
 import re
@@ -11,7 +10,7 @@ from typing import Final
 
 import attrs
 
-from navai_client._redaction import LONGEST_ERROR, Redactor
+from navai_client._redaction import Redactor
 from navai_client.functions._loaded import ModuleTree
 from navai_client.wire._decode import trim
 
@@ -86,7 +85,7 @@ def discover_function_modules(
         else:
             warnings = [f'[navai] The default folder "{entry}" has no module.' for entry in search.unmatched]
     tree = ModuleTree(base)
-    shown = hide or functools.partial(Redactor(base_dir=base).text, limit=LONGEST_ERROR)
+    shown = hide or Redactor(base_dir=base).error
     return DiscoveredModules(
         tuple(FunctionModule(path, _loader(tree, path), shown) for path in search.found),
         (*warnings, *dict.fromkeys([*skipped, *search.warnings])),

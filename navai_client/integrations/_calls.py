@@ -27,7 +27,7 @@ import attrs
 from attrs import define, field
 
 from navai_client._abandoned import BackgroundTasks
-from navai_client._redaction import LONGEST_ERROR, Redactor, message_of
+from navai_client._redaction import Redactor, message_of
 from navai_client.errors import (
     FunctionFailedError,
     NavaiError,
@@ -319,4 +319,4 @@ def _no_result(kind: str, *, may_have_run: bool) -> dict[str, Any]:
 
 def _details(error: BaseException) -> str:
     """Return the message of *error* without secrets: it is logged, and a model may see it."""
-    return _redactor.text(message_of(error), LONGEST_ERROR)
+    return _redactor.error(message_of(error))

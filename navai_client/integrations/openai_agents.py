@@ -17,7 +17,7 @@ from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._extras import needs_extra
-from navai_client._redaction import LONGEST_ERROR, Redactor, message_of
+from navai_client._redaction import Redactor, message_of
 from navai_client._threads import run_in_thread
 from navai_client.client import NavaiBackendClient
 from navai_client.config import SessionOptions
@@ -255,7 +255,7 @@ async def read_backend_session(
             "The Realtime session could not be read in time.", may_have_executed=False
         ) from None
     except (OSError, WebSocketException, ValueError) as error:
-        reason = Redactor((value,)).text(message_of(error), LONGEST_ERROR)
+        reason = Redactor((value,)).error(message_of(error))
         text = f"The Realtime session at {urlsplit(url).netloc} could not be read: {reason}"
         raise NavaiTransportError(text, may_have_executed=False) from None
     return _session_in(created)

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeVar, Unpack, final, overload
 import attrs
 import msgspec
 
-from navai_client._redaction import LONGEST_ERROR, Redactor
+from navai_client._redaction import Redactor
 from navai_client.functions._declaration import Declaration, Runner, module_of, name_of, registrable
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
@@ -124,7 +124,7 @@ class NavaiBackend:
         redactor = Redactor(secrets, base_dir=self._base_dir)
         self.log_redactor: Redactor = Redactor(secrets)  # the owner may see paths
         self._registry = FunctionRegistry(self.log_redactor)
-        self._redact = functools.partial(redactor.text, limit=LONGEST_ERROR)
+        self._redact = redactor.error
         if services is None:
             ttl = self.options.client_secret_ttl_seconds
             services = DemoServices(ttl) if demo else UpstreamServices(self.options)

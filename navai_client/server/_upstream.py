@@ -22,7 +22,7 @@ import attrs
 import msgspec
 
 from navai_client._abandoned import BackgroundTasks
-from navai_client._redaction import LONGEST_ERROR, Redactor
+from navai_client._redaction import Redactor
 from navai_client._version import __version__
 from navai_client.errors import NavaiConfigError
 from navai_client.server._errors import (
@@ -238,7 +238,7 @@ def _check_status(response: Response, failed: str, secrets: tuple[str, ...]) -> 
     if 200 <= response.status <= 299:  # noqa: PLR2004 - RFC 9110, section 15
         return
     passed_on = 400 <= response.status <= 499  # noqa: PLR2004
-    body = Redactor(secrets).text(response.content.decode("utf-8", "replace"), LONGEST_ERROR)
+    body = Redactor(secrets).error(response.content.decode("utf-8", "replace"))
     raise UpstreamError(
         f"{failed} failed ({response.status}): {body}",
         brief=f"{failed} failed ({response.status}).",

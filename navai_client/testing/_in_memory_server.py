@@ -1,13 +1,12 @@
 """The server's core in this process, without sockets, for callers on any event loop and in any thread."""
 
 import asyncio
-import functools
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
-from navai_client._redaction import LONGEST_ERROR, Redactor
+from navai_client._redaction import Redactor
 from navai_client.server._app import NavaiBackend
 from navai_client.server._execution import Invoker, threads_of
 from navai_client.server._http import BackendRequest, BackendResponse
@@ -33,7 +32,7 @@ class InMemoryServer:
     def __init__(self, backend: NavaiBackend) -> None:
         self._backend = backend
         redactor = Redactor(backend.settings.secrets, base_dir=Path.cwd())
-        self._redact = functools.partial(redactor.text, limit=LONGEST_ERROR)
+        self._redact = redactor.error
         self._threads = threads_of(backend.settings)
         self._own_loop = LoopThread("navai-testing")
         self._lock = threading.Lock()

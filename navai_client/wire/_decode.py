@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn
 from urllib.parse import urljoin, urlsplit
 
-from navai_client._redaction import LONGEST_ERROR, Redactor
+from navai_client._redaction import Redactor, shortened
 from navai_client.errors import (
     FunctionFailedError,
     InvalidResponseError,
@@ -141,7 +141,8 @@ def readiness(response: Response) -> None:
 def failure_message(error: Any, details: Any) -> str:
     """Return the message for a function that failed with *error* and *details*."""
     texts = (text for text in (details, error) if isinstance(text, str))
-    return _shortened(next(texts, "Backend function failed."))
+    text = next(texts, "Backend function failed.")
+    return shortened(text, len(text))
 
 
 def redacted_value(value: Any, redactor: Redactor) -> Any:
@@ -253,7 +254,7 @@ def _raise_http_error(response: Response, function_name: str | None, *, is_secon
         "error": record.get("error"),
         "details": record.get("details"),
     }
-    message = _shortened(body) or f"HTTP {status}"
+    message = shortened(body, len(body)) or f"HTTP {status}"
     if function_name is not None and (is_second or record.get("may_have_executed") is True):
         raise OutcomeUnknownError(message, function_name=function_name, **fields)
     if function_name is not None and status == 404 and "available_functions" in record:  # noqa: PLR2004
@@ -278,14 +279,6 @@ def hint(response: Response) -> str | None:
     return None
 
 
-def _shortened(message: str) -> str:
-    """Return *message*, cut if it is long, such as the page of a gateway."""
-    if len(message) <= LONGEST_ERROR:
-        return message
-    end = f"... [cut; it has {len(message):,} characters]"
-    return message[: LONGEST_ERROR - len(end)] + end
-
-
 def redirect_message(status: int, location: str, endpoint: Endpoint, path_option: str) -> str:
     """Return the message of an error for a redirect to *location*, with what to do about it.
 
@@ -296,7 +289,8 @@ def redirect_message(status: int, location: str, endpoint: Endpoint, path_option
         path_option: The option of the client that sets the endpoint's path.
     """
     start = f"HTTP {status}: the redirect to {_without_secrets(location)} was not followed"
-    return _shortened(f"{start}; {_redirect_advice(location, endpoint, path_option)}")
+    text = f"{start}; {_redirect_advice(location, endpoint, path_option)}"
+    return shortened(text, len(text))
 
 
 def _redirect_advice(location: str, endpoint: Endpoint, path_option: str) -> str:
