@@ -44,7 +44,6 @@ JWT_ALGORITHMS: Final = (
     "EdDSA",  # RFC 8037, section 3.1
 )
 # RFC 6750, section 2.1: "=" is only padding at the end, so that "name=token" cannot be read in two ways.
-_SHORTEST_TOKEN: Final = 8  # shorter ones can be guessed, and are not masked in texts
 _SHORTEST_BASE64: Final = 20  # an entry that ends in "=" may also be a name whose token was forgotten
 _NAMED_TOKEN: Final = re.compile(r"(?:([A-Za-z0-9._-]+)=)?([A-Za-z0-9._~+/-]+=*)", re.ASCII)
 _MADE_OF_ITS_NAME: Final = "made of its name"
@@ -148,11 +147,10 @@ def named_token(entry: str) -> tuple[str | None, str]:
     match = _NAMED_TOKEN.fullmatch(entry)
     name, token = match.groups() if match else (None, "")
     forgotten = name is None and token.endswith("=") and (len(token) % 4 or len(token) < _SHORTEST_BASE64)
-    if forgotten or len(token) < _SHORTEST_TOKEN:
+    if forgotten or not token:
         raise BackendOptionsError(
             "NAVAI_ACCESS_TOKENS must be tokens separated by commas, as token or name=token. A token has "
-            f"{_SHORTEST_TOKEN} or more letters, digits and -._~+/ and may end in = if it is base64; a name "
-            "has letters, digits and -._"
+            "letters, digits and -._~+/ and may end in = if it is base64; a name has letters, digits and -._"
         )
     return name, token
 
