@@ -17,6 +17,7 @@ from attrs import evolve
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._headers import AccessToken, GivenHeaders, client_headers
+from navai_client._ids import new_request_id, new_uuid
 from navai_client._validation import check_for
 from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets, checked_leeway
 from navai_client.config import (
@@ -165,7 +166,7 @@ class _Client(ABC, Generic[AnyTransport]):
         config = self._config
         self._settings = CallSettings(config.timeout, config.max_retries, fixed, source)
         self._instrumentation = instrumentation
-        self._calls = Invocations(config.base_url, config.paths, _random_uuid, config.json_default)
+        self._calls = Invocations(config.base_url, config.paths, new_uuid, config.json_default)
         self._closed = False
         self._original: Self | None = None
 
@@ -427,7 +428,7 @@ class _Client(ABC, Generic[AnyTransport]):
             settings.policy,
             settings.timeout,
             settings.headers,
-            _random_id,
+            new_request_id,
             _log.warning,
             log,
         )
@@ -511,16 +512,6 @@ def _log_attempt(exchange: Exchange[Any], outcome: str, seconds: float) -> None:
         exchange.attempts,
         exchange.request_id,
     )
-
-
-def _random_id() -> str:
-    return os.urandom(8).hex()
-
-
-def _random_uuid() -> str:
-    """Return a UUID of version 4 (RFC 9562, section 5.4). ``uuid.uuid4()`` takes four times as long."""
-    digits = os.urandom(16).hex()
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
 
 def _raw(method: Callable[P, T]) -> Callable[P, RawResponse[T]]:

@@ -3,18 +3,18 @@
 import asyncio
 import contextlib
 import functools
-import itertools
 import logging
 import os
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, Unpack, final, overload
 
 import attrs
 import msgspec
 
+from navai_client._ids import new_request_id
 from navai_client._redaction import Redactor
 from navai_client.functions._declaration import Declaration, Runner, module_of, name_of, registrable
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
@@ -408,13 +408,7 @@ class NavaiBackend:
         given = headers.get(b"x-request-id")
         if given is not None and _REQUEST_ID.fullmatch(given):
             return given.decode()
-        return next(self._request_ids)
-
-    @functools.cached_property
-    def _request_ids(self) -> Iterator[str]:
-        """Ids that are unique across processes: made at the first request, after a server has forked."""
-        start = os.urandom(6).hex()
-        return (f"{start}-{number}" for number in itertools.count(1))
+        return new_request_id()
 
     async def _read(self, request: BackendRequest, receive: Receive) -> bytes | BackendResponse:
         """Read the body, or return the refusal of one that is too large or too slow."""

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from typing import Any
@@ -61,6 +62,38 @@ class TestRequestIds:
         assert clients.make(backend, BASE).execute_function("get_weather") == 1
         assert len(backend.requests) == 3
         assert len({request.headers["X-Request-ID"] for request in backend.requests}) == 1
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+    @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+    def test_ids_are_unique_across_threads_and_processes(self) -> None:
+        backend = Backend(answer({"items": []}))
+        client = make_client("sync", BASE, transport=httpx.MockTransport(backend))
+
+        def sent(count: int) -> list[str]:
+            for _ in range(count):
+                client.list_functions()
+            return [request.headers["X-Request-ID"] for request in backend.requests]
+
+        sent(1)
+        reading, writing = os.pipe()
+        if (child := os.fork()) == 0:
+            try:
+                os.write(writing, "\n".join(sent(10)[1:]).encode())
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        os.close(writing)
+        with os.fdopen(reading) as pipe:
+            of_the_child = pipe.read().split("\n")
+        threads = [threading.Thread(target=sent, args=(50,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        ids = sent(0)
+        assert (len(of_the_child), len(ids)) == (10, 201)
+        assert len({*ids, *of_the_child}) == 211
 
     def test_the_id_of_the_callers_headers_is_sent_instead(self, clients: Clients) -> None:
         error, requests = error_of(clients, answer(b"", 500), headers={"x-request-id": "trace-7"})
