@@ -485,10 +485,11 @@ def _authorizes(http_client: Any) -> bool:
 
 
 def _with_response(value: T, exchange: Exchange[T]) -> T:
+    response = exchange.response
     raw = RawResponse(
         value=value,
-        status_code=exchange.status,
-        headers=Headers(exchange.headers),
+        status_code=None if response is None else response.status,
+        headers=Headers({}) if response is None else Headers(response.headers),
         request_id=exchange.answered_id,
         elapsed=exchange.elapsed,
         attempts=exchange.attempts,

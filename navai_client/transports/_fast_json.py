@@ -53,6 +53,6 @@ def parse(response: Response) -> None:
     if decoder.decode is not None:
         if not response.truncated and not response.is_long_error:
             with contextlib.suppress(*decoder.errors):
-                response.keep_parsed(decoder.decode(response.content))
+                response.parsed = decoder.decode(response.content)
     elif len(response.content) >= _LARGE:
         decoder.load()

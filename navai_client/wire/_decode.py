@@ -165,16 +165,26 @@ def says_may_have_executed(response: Response) -> bool:
     return isinstance(payload, dict) and payload.get("may_have_executed") is True
 
 
-def why_foreign(response: Response, function_name: str, key: str) -> str | None:
-    """Return why *response* is not to the execution of *function_name* with *key*, or None if it may be.
+def why_foreign(
+    response: Response, function_name: str, call_headers: tuple[tuple[str, str], ...]
+) -> str | None:
+    """Return why *response* is not to the execution of *function_name*, or None if it may be.
 
     HTTP tells responses apart only by their order, which a peer that sends one too many shifts for good.
+
+    Args:
+        response: The response.
+        function_name: The function.
+        call_headers: The headers of the request, with its ``Idempotency-Key``.
     """
-    if response.headers.get("idempotency-key", key) != key:
+    key = response.headers.get("idempotency-key")
+    if key is not None and ("Idempotency-Key", key) not in call_headers:
         return "its Idempotency-Key is not the one that was sent"
     payload = _parsed(response)
     named = payload.get("function_name") if isinstance(payload, dict) else None
-    if not isinstance(named, str) or not (name := _normalized(named)) or name == _normalized(function_name):
+    if named == function_name or not isinstance(named, str):
+        return None
+    if not (name := _normalized(named)) or name == _normalized(function_name):
         return None
     return f"it names the function {named[:_NAME]!r}, not {function_name!r}"
 
@@ -330,10 +340,8 @@ def _parsed(response: Response) -> Any:
 
     An error that is too long counts as no JSON: to parse it would take more time than a call may have left.
     """
-    if response.is_long_error:
-        return _INVALID
     if response.parsed is UNPARSED:
-        response.keep_parsed(_parse(_text(response.content)))
+        response.parsed = _INVALID if response.is_long_error else _parse(_text(response.content))
     return response.parsed
 
 

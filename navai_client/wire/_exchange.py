@@ -5,7 +5,7 @@ every path with literals.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import evolve
@@ -64,15 +64,21 @@ class Exchange(Generic[T]):
         invocation: The call.
         request_id: The ``X-Request-ID`` that is sent.
         attempts: How many attempts were made.
-        status: The status of the last response, or None if the last attempt got none.
-        headers: The headers of the last response, by their names in lower case.
+        response: The last response, or None if the last attempt got none.
         elapsed: Seconds from the start to the last outcome.
         source: Where the client asks for its headers, if it can ask for them once more.
         spent: Seconds of the timeout that have passed before the start.
     """
 
+    attempts: int = 1
+    response: Response | None = None
+    elapsed: float = 0.0
     source: Any = None
     spent: float = 0.0
+    _deadline: float | None = None
+    _may_have_executed: bool = False
+    _is_checked: bool = False
+    _foreign: str | None = None
     _refused: Response | None = None
 
     def __init__(  # noqa: PLR0917 - each is given by position at the one call
@@ -95,16 +101,7 @@ class Exchange(Generic[T]):
         self._new_id = new_id
         self._warn = warn
         self._log = log
-        self._deadline: float | None = None
-        self._may_have_executed = False
-        self._is_checked = False
-        self._foreign: str | None = None
-        self._began = self._sent = 0.0
         self.request_id = headers.request_id or ""
-        self.attempts = 1
-        self.status: int | None = None
-        self.headers: Mapping[str, str] = {}
-        self.elapsed = 0.0
 
     def start(self, now: float) -> Send | Done[T]:
         """Return the first step. *now* is in seconds of a monotonic clock."""
@@ -141,9 +138,10 @@ class Exchange(Generic[T]):
         a response an error. Over any other, such as a mock with a fixed response, it is a warning.
         """
         self._is_checked = True
-        if self.invocation.operation.keyed:
-            key = dict(self._request.call_headers)["Idempotency-Key"]
-            self._foreign = why_foreign(response, self.invocation.context["function_name"], key)
+        invocation = self.invocation
+        if invocation.operation.keyed:
+            name = invocation.context["function_name"]
+            self._foreign = why_foreign(response, name, invocation.call_headers)
         return self._foreign is None
 
     def receive(self, outcome: Response | TransportFailure, now: float) -> Send | Done[T]:
@@ -153,30 +151,33 @@ class Exchange(Generic[T]):
             NavaiError: If the outcome is a failure, is not tried again, and the operation does not recover.
         """
         self.elapsed = now - self._began
-        can_renew = self.source is not None and self._refused is None and not self._may_have_executed
+        may_be_renewed = self.source is not None and self._refused is None and not self._may_have_executed
         if isinstance(outcome, TransportFailure):
+            self.response = None
             self._may_have_executed = self._may_have_executed or outcome.sent
             outcome = self._redacted_failure(outcome)
-            self.status, self.headers = None, {}
         else:
+            self.response = outcome
             self._may_have_executed = True
-            self.status, self.headers = outcome.status, outcome.headers
         if self._log is not None:
             self._log(self, _in_words(outcome), now - self._sent)
-        if isinstance(outcome, Response) and not self._is_checked and not self.accepts(outcome):
+        if isinstance(outcome, TransportFailure):
+            return self._retry(outcome, now) or self._finish(outcome, now)
+        if not self._is_checked and not self.accepts(outcome):
             self._warn(self._redacted_text(f"The response belongs to another call: {self._foreign}."))
             self._foreign = None
         if self._foreign is not None:
-            retry = self._retry(TransportFailure("the response belongs to another call"), now)
-            return self._finish(outcome, now) if retry is None else retry
-        if isinstance(outcome, Response) and self.invocation.keys is not None:
+            lost = TransportFailure("the response belongs to another call")
+            return self._retry(lost, now) or self._finish(outcome, now)
+        if self.invocation.keys is not None:
             executes = self.invocation.operation.keyed
             self.invocation.keys.learn(outcome, now, self._headers, executes=executes)
-        if can_renew and self.status == 401 and not _says_may_have_executed(outcome):  # noqa: PLR2004
-            self._refused = cast("Response", outcome)
+        if outcome.is_success:
+            return self._finish(outcome, now)
+        if may_be_renewed and outcome.status == 401 and not says_may_have_executed(outcome):  # noqa: PLR2004
+            self._refused = outcome
             return Send(self._request, self.attempts, 0.0, self._left(now), renews=True)
-        retry = self._retry(outcome, now)
-        return self._finish(outcome, now) if retry is None else retry
+        return self._retry(outcome, now) or self._finish(outcome, now)
 
     def renew(self, headers: ClientHeaders, now: float) -> Send | Done[T]:
         """Return the step after a 401, for which the client has asked for its *headers* once more.
@@ -231,7 +232,7 @@ class Exchange(Generic[T]):
                 raise self._error(outcome) from outcome.cause
             value = self._read(outcome, now)
         except NavaiError as error:
-            self._describe(error, outcome)
+            self._describe(error)
             if recover is None:
                 raise
             reason = Redactor(self._secrets).text(" ".join(str(error).split()), _LONGEST_LINE)
@@ -260,7 +261,7 @@ class Exchange(Generic[T]):
             error = caught.with_traceback(None)  # its frames hold the response
         else:
             return value if redact is None else redact(value, redactor)
-        self.headers = _redacted_headers(response, redactor)
+        self.response = evolve(response, headers=_redacted_headers(response, redactor))
         if isinstance(error, FunctionFailedError):
             if len(response.content) > LONGEST_BODY:  # to redact an object takes several times as long
                 error.error, error.details = (
@@ -278,14 +279,14 @@ class Exchange(Generic[T]):
 
     def _redacted(self, response: Response, redactor: Redactor) -> Response:
         """Return *response*, a failure, without the client's secrets."""
-        self.headers = _redacted_headers(response, redactor)
         content = response.content
         if response.is_long_error:  # masked first and cut afterwards
             text = content[: 2 * LONGEST_BODY].decode("utf-8", "replace")
             content = redactor.text(text, LONGEST_BODY).encode()
         else:
             content = redactor.content(content)
-        return evolve(response, headers=self.headers, content=content)
+        self.response = evolve(response, headers=_redacted_headers(response, redactor), content=content)
+        return self.response
 
     def _redacted_failure(self, failure: TransportFailure) -> TransportFailure:
         message = self._redacted_text(failure.message)
@@ -307,29 +308,31 @@ class Exchange(Generic[T]):
     @property
     def answered_id(self) -> str:
         """The ``X-Request-ID`` of the last response, or the one that was sent."""
-        theirs = self.headers.get("x-request-id", "") if self._foreign is None else ""
+        response = self.response if self._foreign is None else None
+        theirs = "" if response is None else response.headers.get("x-request-id", "")
         return theirs if _REQUEST_ID.fullmatch(theirs) else self.request_id
 
-    def _describe(self, error: NavaiError, outcome: Response | TransportFailure) -> None:
+    def _describe(self, error: NavaiError) -> None:
         """Give *error* what an operator needs to find the call in the logs of backend and gateways."""
         error.request_id = self.answered_id
+        response = self.response
         endpoint, path_option = self._request.endpoint, self.invocation.operation.path_option
-        if isinstance(outcome, Response) and isinstance(error, NavaiHTTPError):
-            error.headers = Headers(self.headers)
-            error.retry_after = self.policy.retry_after(outcome)
-            location = self.headers.get("location")
-            if location and 300 <= outcome.status <= 399:  # noqa: PLR2004 - RFC 9110, section 15.4
-                error.args = (redirect_message(outcome.status, location, endpoint, path_option),)
+        if response is not None and isinstance(error, NavaiHTTPError):
+            error.headers = Headers(response.headers)
+            error.retry_after = self.policy.retry_after(response)
+            location = response.headers.get("location")
+            if location and 300 <= response.status <= 399:  # noqa: PLR2004 - RFC 9110, section 15.4
+                error.args = (redirect_message(response.status, location, endpoint, path_option),)
         where, function_name = endpoint.shown, self.invocation.context.get("function_name")
         if function_name is not None:
             where += f" ({function_name!r})"
-        status = "no response" if self.status is None else f"HTTP {self.status}"
+        status = "no response" if response is None else f"HTTP {response.status}"
         attempts = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         request_id = f"request id {error.request_id}"
         if error.request_id != self.request_id:
             request_id += f" (sent: {self.request_id})"
         error.add_note(f"{where}: {status}, {attempts}, {request_id}")
-        if isinstance(outcome, Response) and (looks := hint(outcome)) is not None:
+        if response is not None and (looks := hint(response)) is not None:
             error.add_note(f"{looks} Check base_url and {path_option}.")
 
 

@@ -375,7 +375,7 @@ def test_a_failure_that_is_nested_too_deep_to_be_masked_is_not_shown() -> None:
     for _ in range(100_000):
         deep = [deep]
     response = Response(200, {}, b"{}")
-    response.keep_parsed({"ok": False, "details": deep})  # as a parser may that has no limit
+    response.parsed = {"ok": False, "details": deep}  # as a parser may that has no limit
     assert error_at(1.0, response).details == (
         "[not shown: The value is nested too deep to be sent as JSON.]"
     )
