@@ -194,7 +194,10 @@ def _drop(connection: socket.socket, number: int, attempts: selectors.BaseSelect
 
 
 def _in_order(addresses: list[_Address], host: str) -> deque[_Address]:
-    """Return *addresses* in the order to try: what worked last, then the families in turn (RFC 8305, 4)."""
+    """Return *addresses* in the order to try: what worked last, then the families in turn (RFC 8305, 4).
+
+    Those where TLS failed come at the end: they are reached, but of no use.
+    """
     families: dict[int, deque[_Address]] = {}
     for address in addresses:
         families.setdefault(address[0], deque()).append(address)
@@ -210,7 +213,7 @@ def _in_order(addresses: list[_Address], host: str) -> deque[_Address]:
             ordered.remove(address)
             ordered.appendleft(address)
             break
-    return ordered
+    return deque(sorted(ordered, key=lambda address: address[4][:2] in _avoided))
 
 
 def _delay(addresses: deque[_Address], call: Call) -> float:
@@ -226,6 +229,24 @@ def _remember(host: str, address: _Address) -> None:
     if len(_reached) >= _REMEMBERED:
         _reached.clear()
     _reached[host] = address[4][0]
+
+
+_avoided: dict[Any, None] = {}  # addresses and ports with which the last handshake of TLS failed
+
+
+@contextlib.contextmanager
+def noting_handshake(peer: Any) -> Iterator[None]:
+    """Remember whether the handshake in the body fails. *peer* is the name of its socket's other end."""
+    try:
+        yield
+    except OSError:
+        if len(_avoided) >= _REMEMBERED:
+            _avoided.clear()
+        if isinstance(peer, tuple):  # not a Unix socket, nor one whose peer has gone
+            _avoided[peer[:2]] = None
+        raise
+    if isinstance(peer, tuple):
+        _avoided.pop(peer[:2], None)
 
 
 def _addresses(host: str, port: int, call: Call) -> list[_Address]:

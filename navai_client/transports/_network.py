@@ -18,6 +18,7 @@ from navai_client.transports._connecting import (
     HostNameError,
     connect_async,
     connect_unix_async,
+    noting_handshake,
     only_os_errors,
     remaining,
 )
@@ -96,7 +97,7 @@ def encrypt(
     """
     encrypted = connection
     try:
-        with only_os_errors():
+        with only_os_errors(), noting_handshake(connection.getpeername()):
             if isinstance(connection, ssl.SSLSocket):
                 encrypted = cast("socket.socket", _TLSInTLS(connection, context, host))
             else:
@@ -302,7 +303,7 @@ class AsyncConnection(asyncio.Protocol):
         if plain is None:
             raise ConnectionResetError("the connection was closed by the peer")
         try:
-            with only_os_errors():
+            with only_os_errors(), noting_handshake(plain.get_extra_info("peername")):
                 async with asyncio.timeout(remaining(call)):
                     encrypted = await self._loop.start_tls(
                         plain, self, tls, server_hostname=host, ssl_shutdown_timeout=_FAREWELL

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import trustme
 
 from navai_client import NavaiTimeoutError, NavaiTransportError
 from navai_client.transports import Call, _connecting, _network
@@ -22,11 +23,12 @@ Names = dict[str, list[tuple[str, int]]]
 @pytest.fixture(autouse=True)
 def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_connecting, "_reached", {})
+    monkeypatch.setattr(_connecting, "_avoided", {})
 
 
 def made(kind: str, through: str, **options: Any) -> Client:
-    options = {"timeout": 5.0, "max_retries": 0, **options}
-    return make_client(kind, through=through, base_url="http://backend.test", **options)
+    options = {"timeout": 5.0, "max_retries": 0, "base_url": "http://backend.test", **options}
+    return make_client(kind, through=through, **options)
 
 
 def good(peer: Peer) -> None:
@@ -53,6 +55,68 @@ def test_the_next_address_is_tried_at_once_when_one_refuses(kind: str, through: 
         names["backend.test"] = [*[("127.0.0.1", port)] * 30, ("127.0.0.1", server.port)]
         with made(kind, through) as client:
             assert client.execute_function("f") == "done"
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA) -> Iterator[tuple[FaultServer, ssl.SSLContext]]:
+    """A backend with TLS, and a context that trusts it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("backend.test").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    def treat(peer: Peer) -> None:
+        with context.wrap_socket(peer._connection, server_side=True) as encrypted:
+            peer._connection = encrypted
+            good(peer)
+
+    with FaultServer(treat) as server:
+        yield server, trusting
+
+
+def test_an_address_where_tls_gets_no_response_is_tried_last_by_the_next_call(
+    kind: str, through: str, names: Names, trusted: tuple[FaultServer, ssl.SSLContext]
+) -> None:
+    server, context = trusted
+    with FaultServer(Peer.silence) as mute:
+        names["backend.test"] = [("127.0.0.1", mute.port), ("127.0.0.1", server.port)]
+        options = {"timeout": 1.0, "verify": context, "base_url": "https://backend.test"}
+        with made(kind, through, **options) as client:
+            with pytest.raises(NavaiTimeoutError) as caught:
+                client.execute_function("f")
+            assert not caught.value.may_have_executed
+            assert client.execute_function("f") == "done"
+        assert mute.connections == 1
+
+
+def test_an_address_where_tls_fails_is_tried_last_by_the_next_attempt(
+    kind: str, through: str, names: Names, trusted: tuple[FaultServer, ssl.SSLContext]
+) -> None:
+    server, context = trusted
+    with FaultServer(lambda peer: None) as closing:
+        names["backend.test"] = [("127.0.0.1", closing.port), ("127.0.0.1", server.port)]
+        options = {"max_retries": 1, "verify": context, "base_url": "https://backend.test"}
+        with made(kind, through, **options) as client:
+            assert client.execute_function("f") == "done"
+    names["backend.test"] = [("127.0.0.1", server.port)]
+    with (  # now it is not trusted, and avoided, but it is the only one
+        made(kind, through, verify=True, base_url="https://backend.test") as client,
+        pytest.raises(NavaiTransportError),
+    ):
+        client.execute_function("f")
+    with made(kind, through, verify=context, base_url="https://backend.test") as client:
+        assert client.execute_function("f") == "done"
+    assert ("127.0.0.1", server.port) not in _connecting._avoided
+
+
+def test_a_bounded_number_of_addresses_is_avoided(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_connecting, "_REMEMBERED", 2)
+    for peer in (("1.1.1.1", 1), ("1.1.1.2", 1, 0, 0), "/a.sock", None, ("1.1.1.3", 1)):
+        with pytest.raises(OSError, match="failed"), _connecting.noting_handshake(peer):
+            raise OSError("failed")
+    assert list(_connecting._avoided) == [("1.1.1.3", 1)]
+    with _connecting.noting_handshake(None):
+        pass
 
 
 @pytest.mark.parametrize("dead", [1, 3])
