@@ -1,5 +1,6 @@
 """``LiveServer``: the reference server on a free port of this machine, in a thread of the test's process."""
 
+import asyncio
 import functools
 import socket
 import threading
@@ -19,6 +20,7 @@ _Receive = Callable[[], Awaitable[_Message]]
 _Send = Callable[[_Message], Awaitable[None]]
 
 _GRACE_S: Final = 1
+_CLEANUP_S: Final = 2  # for functions that are cut off, and the responses to their callers
 # For a client that has gone, and gets no response: recorded with the status of the server's own log.
 _NOTHING: Final[Sequence[_Message]] = ({"status": 499, "headers": ()}, {"body": b""})
 _STARTING_S: Final = 30.0
@@ -53,9 +55,9 @@ class LiveServer(BackendForTests):
             lifespan="on",
             access_log=False,
             log_config=None,
-            timeout_graceful_shutdown=_GRACE_S,
+            timeout_graceful_shutdown=_GRACE_S + _CLEANUP_S,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, self._app)
         self._thread = threading.Thread(
             target=self._server.run, args=([listener],), name="navai-live-server", daemon=True
         )
@@ -103,15 +105,25 @@ class LiveServer(BackendForTests):
 
 
 class _Server(uvicorn.Server):
-    """Sets ``ready`` once it listens."""
+    """Sets ``ready`` once it listens, and cuts calls off when their grace is over."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, backend: NavaiBackend) -> None:
         super().__init__(config)
         self.ready = threading.Event()
+        self._backend = backend
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        async def cut_off() -> None:
+            await asyncio.sleep(_GRACE_S)
+            await self._backend.invoker.close()
+
+        cutting = asyncio.create_task(cut_off())
+        await super().shutdown(sockets)
+        cutting.cancel()
 
 
 async def _whole_body(receive: _Receive) -> bytes | None:

@@ -171,6 +171,29 @@ def test_a_result_that_cannot_be_given_came_from_a_function_that_acted() -> None
         assert "may_have_executed" not in post(server, "takes").json()
 
 
+@pytest.mark.parametrize("name", ["waits", "blocks"])
+def test_a_server_for_tests_cuts_calls_off_as_the_real_one_does(name: str) -> None:
+    begun, release = threading.Event(), threading.Event()
+    with serving() as server:
+
+        @server.function
+        async def waits() -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        @server.function
+        def blocks() -> None:
+            begun.set()
+            release.wait(10)
+
+        call = posted(server, name)
+        assert begun.wait(5)
+        server.close()
+        release.set()
+        answer = call.result(20)
+        assert (answer.status_code, answer.json()["may_have_executed"]) == (409, True)
+
+
 @pytest.fixture
 def module(tmp_path: Path) -> Path:
     """A folder with functions that wait."""
