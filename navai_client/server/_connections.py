@@ -94,7 +94,8 @@ class Connections:
     @property
     def _interval(self) -> float:
         """Seconds between two sweeps: fewer for short time limits."""
-        limits = (self.settings.headers_timeout, self.settings.write_timeout, self.body_timeout)
+        settings = self.settings
+        limits = (settings.headers_timeout, settings.keep_alive, settings.write_timeout, self.body_timeout)
         return min(_SWEEP_S, *(limit / 4 for limit in limits))
 
     def _find_limit(self) -> int:
@@ -167,9 +168,11 @@ class Connection(HttpToolsProtocol):
         super().__init__(**given)
         self._shared = shared
         self._piece = min(_PIECE, shared.settings.max_header_bytes)
-        self._waiting_since = 0.0  # for a request; 0 as long as no sweep has seen it wait
+        self._waiting_since = 0.0  # for bytes of the client; 0 as long as no sweep has seen it wait
+        self._waiting_after: object = None  # the latest request at that time
         self._head = 0  # bytes of headers that come in several pieces
-        self._skipped = 0
+        self._skipping: object = None  # the request whose body is skipped
+        self._skipped = 0  # bytes of it
         self._ahead = bytearray()  # sent before the responses to earlier requests
         self._refused = False
         self._buffered: _BufferedTransport
@@ -192,9 +195,6 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, or keep it while there are requests before it."""
-        if self.timeout_keep_alive_task is not None:
-            self.timeout_keep_alive_task.cancel()
-            self.timeout_keep_alive_task = None
         if len(data) > self._piece or self.pipeline or self._ahead or self._refused:
             self._ahead += data
             self._parse_ahead()
@@ -213,22 +213,19 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _parse(self, data: bytes) -> None:
-        while True:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as upgrade:
-                # It is declined (RFC 9110, section 7.8): what follows is HTTP/1.1, too.
-                data = data[upgrade.args[0] :]
-                continue
-            except httptools.HttpParserError as error:
-                if isinstance(error.__context__, _HeadersTooLargeError):
-                    self._refuse_headers()
-                else:
-                    self.send_400_response("Invalid HTTP request received.")
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            # It is declined (RFC 9110, section 7.8): what follows is HTTP/1.1, too.
+            self._ahead[:0] = data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            if isinstance(error.__context__, _HeadersTooLargeError):
+                self._refuse_headers()
             else:
-                if self.headers is not _TRAILERS or self.cycle.more_body:
-                    self._check_unfinished(len(data))
-            return
+                self.send_400_response("Invalid HTTP request received.")
+        else:
+            if self.headers is not _TRAILERS or self.cycle.more_body:
+                self._check_unfinished(len(data))
 
     def on_headers_complete(self) -> None:
         """Begin to serve a request."""
@@ -239,14 +236,15 @@ class Connection(HttpToolsProtocol):
             self._head = 0
         super().on_headers_complete()
         self.headers = _TRAILERS
-        self._skipped = 0
-        self._waiting_since = 0.0
 
     def on_response_complete(self) -> None:
-        """Go on with what was sent ahead."""
-        super().on_response_complete()
-        if (self._ahead or self.pipeline or self._head) and not self.transport.is_closing():
-            self.data_received(b"")  # it also ends the time for which an idle connection stays open
+        """Go on with what was sent ahead. uvicorn would also set a timer, as an idle connection's end."""
+        if (self.pipeline or self._ahead or self.flow.read_paused) and not self.transport.is_closing():
+            if self.pipeline:
+                super().on_response_complete()
+            else:
+                self.flow.resume_reading()
+            self._parse_ahead()
 
     def _is_idle(self) -> bool:
         """Return whether all requests so far have their responses."""
@@ -259,13 +257,17 @@ class Connection(HttpToolsProtocol):
     def _check_unfinished(self, size: int) -> None:
         """Limit what comes in several pieces, of which *size* bytes are the latest."""
         if self.headers is not _TRAILERS:
-            # How much of the first piece belongs to these headers is not known.
-            self._head += size if self._head else 1
+            if not self._head:
+                self._waiting_since = 0.0
+                size = 1  # how much of the first piece belongs to these headers is not known
+            self._head += size
             if self._head > self._shared.settings.max_header_bytes:
                 self._refuse_headers()
         elif self.cycle.message_event.is_set() and not self._is_idle():
             self._skipped = 0  # the application gets more of the body
         else:
+            if self._skipping is not self.cycle:
+                self._skipping, self._skipped = self.cycle, 0
             self._skipped += size
             if self._skipped > _MAX_SKIPPED:
                 self.drop("they went on with a body after its response, or with chunks without content")
@@ -313,10 +315,10 @@ class Connection(HttpToolsProtocol):
 
     def check_request(self, now: float) -> None:
         """Close a connection whose request is not complete in time."""
-        idle, reads_body = self._is_idle(), self._reads_body()
-        if not reads_body and (self.timeout_keep_alive_task is not None or not idle):
-            self._waiting_since = 0.0  # uvicorn closes an idle connection
-        elif not self._waiting_since:
+        idle = self._is_idle()
+        if self.cycle is not self._waiting_after or not (idle or self._reads_body()):
+            self._waiting_after, self._waiting_since = self.cycle, 0.0
+        if not self._waiting_since:
             self._waiting_since = now
         elif not self._refused:
             self._check_waiting(now - self._waiting_since, idle=idle)
@@ -329,11 +331,15 @@ class Connection(HttpToolsProtocol):
             if seconds >= limit:
                 why = f"their bodies did not arrive within {limit:g} seconds (NAVAI_BODY_TIMEOUT)"
                 self._refuse(408, "Request body did not arrive in time.", why)
-        elif seconds >= limit and self._head:
-            why = f"their headers were not complete after {limit:g} seconds (NAVAI_HEADERS_TIMEOUT)"
-            self._refuse(408, "Request headers did not arrive in time.", why)
-        elif seconds >= limit:
-            self.drop(f"they sent no request within {limit:g} seconds (NAVAI_HEADERS_TIMEOUT)")
+        elif self._head:
+            if seconds >= limit:
+                why = f"their headers were not complete after {limit:g} seconds (NAVAI_HEADERS_TIMEOUT)"
+                self._refuse(408, "Request headers did not arrive in time.", why)
+        elif self.cycle is None or self._reads_body():
+            if seconds >= limit:
+                self.drop(f"they sent no request within {limit:g} seconds (NAVAI_HEADERS_TIMEOUT)")
+        elif seconds >= self._shared.settings.keep_alive:
+            self.transport.close()
 
     def check_reader(self, now: float) -> int:
         """Close a connection whose client does not read; return how many bytes wait for it."""
@@ -353,9 +359,9 @@ class Connection(HttpToolsProtocol):
 
     def unused_since(self) -> tuple[int, float]:
         """Order unused connections: slow headers first, then idle ones, then those that have just come."""
-        if self.timeout_keep_alive_task is not None:
-            return 1, self.timeout_keep_alive_task.when()
-        return (0, self._waiting_since) if self._waiting_since else (2, 0.0)
+        if not self._waiting_since:
+            return 2, 0.0
+        return (0 if self._head or self.cycle is None else 1), self._waiting_since
 
 
 def _overloaded(app: Callable[..., Any]) -> Any:

@@ -81,7 +81,6 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         workers=process.workers,
         http=cast("type[asyncio.Protocol]", functools.partial(Connection, connections)),
         ws="none",
-        timeout_keep_alive=cast("int", process.keep_alive),  # it may be a fraction
         # Nothing here uses the client's address and scheme.
         root_path=process.root_path,
         proxy_headers=False,
