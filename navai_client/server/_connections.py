@@ -16,6 +16,8 @@ import http
 import logging
 import math
 import os
+import socket
+import struct
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -37,6 +39,7 @@ _PROGRESS: Final = (
 )  # bytes of a response that must leave within the write timeout, or all that is left
 _MAX_UNSENT: Final = 64 * 2**20  # bytes of responses that wait for slow readers, in one process
 _SWEEP_S: Final = 1.0
+_NO_LINGER: Final = struct.pack("ii", 1, 0)  # close() then resets the connection, see socket(7)
 _LINGER_S: Final = 2.0  # a client that still sends can read the response first; nginx waits up to 5 s
 _REPEAT_S: Final = 60.0  # between two log lines that say the same
 _EVICTED: Final = 20  # one connection in so many makes room at once
@@ -135,7 +138,7 @@ class Connections:
             if total <= _MAX_UNSENT:
                 break
             total -= unsent
-            each.drop(f"more than {_MAX_UNSENT} bytes of responses waited for slow readers")
+            each.reset(f"more than {_MAX_UNSENT} bytes of responses waited for slow readers")
         if not _can_open_a_file():
             self._evict()
             self.closed("this process cannot open another file, which RLIMIT_NOFILE limits")
@@ -288,6 +291,11 @@ class Connection(HttpToolsProtocol):
         self._shared.closed(why)
         self.transport.abort()
 
+    def reset(self, why: str) -> None:
+        """Close at once, and drop what the client has not read: the kernel would keep it for minutes."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.drop(why)
+
     def _refuse(self, status: int, message: str, why: str) -> None:
         """Read no more, and respond with *status*, unless requests before this one have no response yet."""
         self._refused = True
@@ -349,7 +357,7 @@ class Connection(HttpToolsProtocol):
             self.reading_since, self._taken = now, taken
         elif now - self.reading_since >= self._shared.settings.write_timeout:
             limit = f"{self._shared.settings.write_timeout:g} seconds (NAVAI_WRITE_TIMEOUT)"
-            self.drop(f"their clients read too little of a response within {limit}")
+            self.reset(f"their clients read too little of a response within {limit}")
             return 0
         return unsent
 
