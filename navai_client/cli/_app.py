@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from navai_client._version import __version__
 from navai_client.cli._errors import Status
-from navai_client.cli._output import complain
+from navai_client.cli._output import VERBOSE_OPTION, complain
 
 # The file of each command, and its text in help and completion: neither loads the file.
 _COMMANDS = {
@@ -67,6 +67,7 @@ class _Commands(click.Group):
     epilog="Exit statuses: 0 done, 1 the backend failed or refused, 2 wrong usage, 3 no response, "
     "4 no response but the call may have been executed, 130 interrupted.",
 )
+@VERBOSE_OPTION
 @click.version_option(__version__, "-V", "--version", prog_name="navai")
 def navai() -> None:
     """Call a Navai backend, serve one, or find out what is wrong with one."""

@@ -15,11 +15,10 @@ import click
 from navai_client._headers import client_headers, resolve_headers
 from navai_client._redaction import Redactor, secrets_in
 from navai_client.cli._errors import explain
-from navai_client.cli._output import complain
+from navai_client.cli._output import VERBOSE_OPTION, complain
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import access_token_for, resolve_base_url
 from navai_client.errors import NavaiConfigError, NavaiError
-from navai_client.instrumentation import show_log
 
 Client = TypeVar("Client", NavaiBackendClient, AsyncNavaiBackendClient)
 
@@ -222,21 +221,6 @@ _CONNECTION_OPTIONS = {
 }
 
 
-def _show_requests(_ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
-    if wanted:
-        show_log("debug")
-
-
-_LOG_OPTION = click.option(
-    "-v",
-    "--verbose",
-    is_flag=True,
-    expose_value=False,
-    callback=_show_requests,
-    help="Log each request to standard error.",
-)
-
-
 def connection_options(
     *,
     acts: bool = False,
@@ -276,7 +260,7 @@ def connection_options(
                 return explanation.status
 
         decorated: Callable[..., Any] = command
-        log_options = (_LOG_OPTION,) if logs else ()
+        log_options = (VERBOSE_OPTION,) if logs else ()
         chosen = [each for name, each in _CONNECTION_OPTIONS.items() if token or name != "token"]
         for option in (*log_options, timeout_option, *reversed(chosen)):
             decorated = option(decorated)

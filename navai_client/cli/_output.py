@@ -24,6 +24,23 @@ _LONGEST_LINE = 600  # characters
 _SPINNER_DELAY = 0.5  # seconds: what is fast needs neither a spinner nor the import of what draws it
 
 
+def _show_requests(_ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from navai_client.instrumentation import show_log  # noqa: PLC0415 - most commands do without it
+
+        show_log("debug")
+
+
+VERBOSE_OPTION = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_show_requests,
+    help="Log each request to standard error.",
+)
+
+
 def printable(text: str) -> str:
     r"""Return *text* with its control characters as escapes, such as ``\x1b``."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)

@@ -180,12 +180,15 @@ def test_a_proxy_is_used(navai: Navai, reply: Callable[..., FaultServer]) -> Non
     assert proxy.arrived[0][0] == "http://backend.test/navai/functions"
 
 
-@pytest.mark.parametrize("option", ["-v", "--verbose"])
+@pytest.mark.parametrize(
+    "words",
+    [["functions", "-v"], ["functions", "--verbose"], ["-v", "functions"], ["--verbose", "functions"]],
+)
 def test_verbose_logs_each_request_to_standard_error(
-    command: Navai, reply: Callable[..., FaultServer], option: str
+    command: Navai, reply: Callable[..., FaultServer], words: list[str]
 ) -> None:
     server = reply(LIST)
-    result = command("functions", option, "--url", server.url)
+    result = command(*words, "--url", server.url)
     assert (result.status, result.out) == (0, "f\t\t\n")
     (line,) = result.err.splitlines()
     assert f" DEBUG navai_client: GET {server.url}/navai/functions: HTTP 200 in " in line

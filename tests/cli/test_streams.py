@@ -207,7 +207,7 @@ def test_without_a_command_there_is_help_and_status_2(command: Navai) -> None:
             ["functoins"],
             "navai: No such command 'functoins'. Did you mean 'functions'? See `navai --help`.\n",
         ),
-        (["--bogus"], "navai: No such option '--bogus'. See `navai --help`.\n"),
+        (["--qq"], "navai: No such option '--qq'. See `navai --help`.\n"),
         (["call"], "navai call: Missing argument 'NAME'. See `navai call --help`.\n"),
     ],
 )
