@@ -128,7 +128,9 @@ def test_an_unknown_host_name_is_found(look: Look) -> None:
 
 
 def test_an_invalid_host_name_is_found(look: Look) -> None:
-    assert look("--url", f"http://{'x' * 70}.test")["name"]["message"].endswith("it is not a host name")
+    assert "is not a URL with a host" in look("--url", f"http://{'x' * 70}.test")["settings"]["message"]
+    found = look("--url", "http://backend.test", "--proxy", f"http://{'x' * 70}.test:80")
+    assert found["name"]["message"].endswith("it is not a host name")
 
 
 def test_a_name_server_that_does_not_respond_is_found(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
