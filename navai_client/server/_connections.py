@@ -125,8 +125,15 @@ class Connections:
         return bool(evicted)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            self._look_at_all(loop.time())
+        finally:
+            self._sweeping = bool(self._open)
+            if self._sweeping:
+                loop.call_later(self._interval, self._sweep, loop)
+
+    def _look_at_all(self, now: float) -> None:
         """Close the connections whose time is over, and write to the log what was closed."""
-        now = loop.time()
         slow: list[tuple[Connection, int]] = []
         for each in tuple(self._open):
             each.check_request(now)
@@ -147,9 +154,6 @@ class Connections:
                 self._said[why] = now
                 del self._closed[why]
                 _log.warning("%d connection(s) closed or refused: %s.", count, why)
-        self._sweeping = bool(self._open)
-        if self._sweeping:
-            loop.call_later(self._interval, self._sweep, loop)
 
 
 def _can_open_a_file() -> bool:
