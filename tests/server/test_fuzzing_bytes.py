@@ -1,5 +1,6 @@
 """Seeded random bytes on real sockets: each response is JSON with a request id, no 500, and nothing hangs."""
 
+import itertools
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -150,9 +151,10 @@ def test_no_bytes_get_a_500_or_no_response(seed: int, server: Served) -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [KEY]], ids=["without key", "key"])
-@pytest.mark.parametrize("depth", [200, 400, 900, 984, 1000, 1030, 5000, 100_000])
-def test_nested_json_is_served_or_refused(depth: int, headers: list[str], server: Served) -> None:
-    for opening, closing in ((b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]"), (b"[2.0,", b"]")):
+def test_nested_json_is_served_or_refused(headers: list[str], server: Served) -> None:
+    depths = (200, 400, 900, 984, 1000, 1030, 5000, 100_000)
+    brackets = ((b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]"), (b"[2.0,", b"]"))
+    for depth, (opening, closing) in itertools.product(depths, brackets):
         value = opening * depth + b"1" + closing * depth
         for path, content in (
             (EXECUTE, CALL % value),
