@@ -117,6 +117,8 @@ def says(text: bytes, status: int | None = None) -> Edit:
 
 def replaces(old: bytes, new: bytes) -> Edit:
     def change(reply: Reply) -> Reply:
+        if reply.status == 403:  # a page that is refused
+            return reply
         assert old in reply.body
         reply.body = reply.body.replace(old, new)
         return reply
@@ -141,6 +143,8 @@ def with_item(**members: Any) -> Edit:
 
     def change(reply: Reply) -> Reply:
         record = reply.record
+        if "items" not in record:  # a refusal
+            return reply
         record["items"][0] |= members
         record["items"][0] = {
             name: value for name, value in record["items"][0].items() if value is not Ellipsis
@@ -153,7 +157,8 @@ def with_item(**members: Any) -> Edit:
 
 def with_items(change_items: Callable[[list[Any]], list[Any]]) -> Edit:
     def change(reply: Reply) -> Reply:
-        reply.record = {**reply.record, "items": change_items(reply.record["items"])}
+        if "items" in reply.record:
+            reply.record = {**reply.record, "items": change_items(reply.record["items"])}
         return reply
 
     return change
