@@ -150,12 +150,14 @@ PUBLIC = {
     "navai_client.integrations.toolset": "Toolset ToolsetOptions",
     "navai_client.server": """
         AccessLog BackendError BackendOptions BackendOptionsError BackendRequest ClientSecretRequest
-        DiscoveredModules FunctionContext FunctionRegistry MintPolicy NavaiBackend Principal Runner
-        ServerSettings
-        Services SpeechRequest ToolError Upstream UpstreamError VoiceSettings create_realtime_client_secret
+        DiscoveredModules FunctionContext FunctionRegistry MemoryStore MintPolicy NavaiBackend Principal
+        RedisStore Runner SQLiteStore ServerSettings Services SpeechRequest Store StoreEntry StoreError
+        ToolError Upstream UpstreamError VoiceSettings create_realtime_client_secret
         discover_function_modules from_host from_jwt function load_functions synthesize_speech
     """,
-    "navai_client.testing": "FakeBackend FakeRealtimeServer Headers LiveServer RecordedCall RecordedRequest",
+    "navai_client.testing": """
+        FakeBackend FakeRealtimeServer Headers LiveServer RecordedCall RecordedRequest StoreTests
+    """,
     "navai_client.testing.plugin": """
         async_navai_client navai_backend navai_backend_settings navai_client navai_client_options
         navai_realtime_script navai_realtime_server navai_server

@@ -31,15 +31,23 @@ if TYPE_CHECKING:
     from navai_client.server._errors import (
         BackendError as BackendError,
         BackendOptionsError as BackendOptionsError,
+        StoreError as StoreError,
         UpstreamError as UpstreamError,
     )
     from navai_client.server._http import BackendRequest as BackendRequest
     from navai_client.server._minting import MintPolicy as MintPolicy
+    from navai_client.server._redis_store import RedisStore as RedisStore
     from navai_client.server._routes import Services as Services
     from navai_client.server._settings import (
         BackendOptions as BackendOptions,
         ServerSettings as ServerSettings,
         VoiceSettings as VoiceSettings,
+    )
+    from navai_client.server._sqlite_store import SQLiteStore as SQLiteStore
+    from navai_client.server._store import (
+        MemoryStore as MemoryStore,
+        Store as Store,
+        StoreEntry as StoreEntry,
     )
     from navai_client.server._upstream import (
         ClientSecretRequest as ClientSecretRequest,
@@ -60,11 +68,14 @@ __getattr__, __dir__, __all__ = lazy(
         "._access_log": ("AccessLog",),
         "._app": ("NavaiBackend",),
         "._authentication": ("from_host", "from_jwt"),
-        "._errors": ("BackendError", "BackendOptionsError", "UpstreamError"),
+        "._errors": ("BackendError", "BackendOptionsError", "StoreError", "UpstreamError"),
         "._http": ("BackendRequest",),
         "._minting": ("MintPolicy",),
+        "._redis_store": ("RedisStore",),
         "._routes": ("Services",),
         "._settings": ("BackendOptions", "ServerSettings", "VoiceSettings"),
+        "._sqlite_store": ("SQLiteStore",),
+        "._store": ("MemoryStore", "Store", "StoreEntry"),
         "._upstream": (
             "ClientSecretRequest",
             "SpeechRequest",

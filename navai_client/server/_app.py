@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, Unpack, final, overload
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 import msgspec
@@ -23,15 +24,16 @@ from navai_client.server._access_log import LONGEST_PATH, AccessLog, AccessRecor
 from navai_client.server._authentication import Authenticate, Authentication, authentication_of
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._disconnects import Disconnects, Receive
+from navai_client.server._errors import BackendOptionsError
 from navai_client.server._execution import Invoker, threads_of
 from navai_client.server._http import IDEMPOTENCY_KEY, BackendRequest, BackendResponse, error_response
-from navai_client.server._idempotency import MemoryKeys
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics
 from navai_client.server._minting import Minting, MintPolicy, PolicyOf, policy_of
 from navai_client.server._processes import Processes
 from navai_client.server._routes import Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
+from navai_client.server._store import MemoryStore, Store
 from navai_client.server._tracing import Tracing
 from navai_client.server._upstream import UpstreamServices
 
@@ -44,6 +46,7 @@ _F = TypeVar("_F")
 # Ids that are safe in a log line: UUIDs, trace ids, base64. Other ids are replaced.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
 _CLIENT_HAS_GONE: Final = 499  # nginx's status in its log, for a request that got no response
+_SHARED: Final = (b"navai-idempotency", b"shared")
 _WITHOUT_BODY: Final = (204, 304)  # RFC 9110, section 6.4.1
 # https://platform.openai.com/docs/deprecations; in the openai package, at RealtimeSessionCreateRequestParam.
 _MODELS_WITH_AN_END: Final = frozenset(
@@ -83,6 +86,7 @@ class NavaiBackend:
         discover: bool = True,
         services: Services | None = None,
         authenticate: Authenticate | None = None,
+        store: Store | None = None,
         mint_policy: MintPolicy | PolicyOf | None = None,
         access_log: AccessLog | None = AccessRecords(),  # noqa: B008 - it holds nothing
         **settings: Unpack[BackendKeywords],
@@ -99,6 +103,8 @@ class NavaiBackend:
             authenticate: Returns the principal of a request, or None to refuse it, beside the access tokens:
                 a function of yours, :func:`~navai_client.server.from_host` or
                 :func:`~navai_client.server.from_jwt`. It may be async; otherwise it must not wait.
+            store: Keeps idempotency keys and counts, and is closed with the backend; by default as the
+                setting ``store_url`` says.
             mint_policy: What everybody may mint, or a function that returns the policy of a principal, or
                 None to refuse it; it may be async. By default, what *settings* say for all.
             access_log: Where responses are recorded, by default in the logger
@@ -107,7 +113,8 @@ class NavaiBackend:
 
         Raises:
             BackendOptionsError: A setting cannot work.
-            ImportError: JWTs are to be verified, and the extra ``auth`` is not installed.
+            ImportError: JWTs are to be verified, and the extra ``auth`` is not installed; or ``redis`` for a
+                store.
         """
         env = os.environ if env is None else env
         self.options: BackendOptions = BackendOptions.from_env(env) if options is None else options
@@ -129,6 +136,7 @@ class NavaiBackend:
             ttl = self.options.client_secret_ttl_seconds
             services = DemoServices(ttl) if demo else UpstreamServices(self.options)
         self.services: Services = services
+        self.store: Store = _store_of(self.settings) if store is None else store
         threads = threads_of(self.settings)
         processes = Processes(self.settings.processes, waiting=self.settings.max_waiting_calls)
         self.invoker: Invoker = Invoker(
@@ -137,10 +145,10 @@ class NavaiBackend:
             timeout=self.settings.function_timeout,
             expose_errors=self.settings.expose_errors,
             max_result_bytes=self.settings.max_result_bytes,
-            keys=MemoryKeys(
-                max_bytes=self.settings.max_key_bytes, max_kept_bytes=self.settings.max_kept_result_bytes
-            ),
-            processes=processes,
+            store=self.store,
+            max_kept_bytes=self.settings.max_kept_result_bytes,
+            key_ttl=self.settings.key_ttl,
+            processes=Processes(self.settings.processes, waiting=self.settings.max_waiting_calls),
         )
         self.recent_calls: RecentCalls | None = None
         if self.settings.inspector:
@@ -235,9 +243,14 @@ class NavaiBackend:
                 attrs.fields(BackendOptions).default_model.default,
             )
 
+    async def _open(self) -> None:
+        self.start()
+        await self.invoker.why_store_fails()  # which opens the store, and lets it look at its settings
+
     async def aclose(self) -> None:
         """Cancel the calls that still run, and close the connections upstream."""
         await self.invoker.close()
+        await self.store.aclose()
         await self.services.aclose()
         if self.authentication is not None:
             await self.authentication.aclose()
@@ -370,7 +383,7 @@ class NavaiBackend:
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
         """Start and stop with the application that this one is mounted into: ``Starlette(lifespan=...)``."""
-        self.start()
+        await self._open()
         try:
             yield
         finally:
@@ -453,6 +466,8 @@ class NavaiBackend:
         key = request.raw_headers.get(b"idempotency-key")
         if key is not None and IDEMPOTENCY_KEY.fullmatch(key):  # by which a client knows its response
             headers.append((b"idempotency-key", key))
+        if self.store.shared:
+            headers.append(_SHARED)
         if response.status not in _WITHOUT_BODY:
             headers.append((b"content-length", b"%d" % len(response.body)))
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
@@ -463,12 +478,39 @@ class NavaiBackend:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                self.start()
+                await self._open()
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.aclose()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _store_of(settings: ServerSettings) -> Store:
+    """Make the store that *settings* name.
+
+    Raises:
+        BackendOptionsError: Its URL cannot work.
+        ImportError: It is a Redis server, and the extra ``redis`` is not installed.
+    """
+    if settings.store_url is None:
+        return MemoryStore(max_bytes=settings.max_key_bytes)
+    url = urlsplit(settings.store_url)
+    try:
+        if url.scheme == "sqlite":
+            from navai_client.server._sqlite_store import SQLiteStore  # noqa: PLC0415 - not for all
+
+            # As SQLAlchemy reads it: three slashes and a relative path, four and an absolute one.
+            path = unquote(url.path.removeprefix("/"))
+            options: dict[str, Any] = dict(parse_qsl(url.query, strict_parsing=bool(url.query)))
+            return SQLiteStore(path, max_bytes=settings.max_key_bytes, **options)
+        from navai_client.server._redis_store import RedisStore  # noqa: PLC0415 - as above
+
+        return RedisStore(settings.store_url)
+    except (TypeError, ValueError):  # whose messages may contain a password
+        raise BackendOptionsError(
+            "store_url (NAVAI_STORE_URL, --store) has parts that its store does not take (it is not shown)."
+        ) from None
 
 
 def _hide_all(_text: str) -> str:

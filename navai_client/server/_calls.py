@@ -18,6 +18,8 @@ FAILED: Final = 200
 CUT_OFF: Final = 409
 NOT_BEGUN: Final = 503
 
+_RECORDING_S: Final = 2.0
+
 
 class Failure(msgspec.Struct, frozen=True):
     """A call without a result.
@@ -27,11 +29,13 @@ class Failure(msgspec.Struct, frozen=True):
         status: The HTTP status: 200 if the function failed; 503 if it has certainly not begun; 409 if it was
             cut off.
         may_have_executed: Whether the function may still run, or may have acted, whatever the message says.
+        retry_after: Seconds after which a call that has not begun may be sent again.
     """
 
     message: str
     status: int = FAILED
     may_have_executed: bool = False
+    retry_after: str = "1"
 
     @property
     def has_begun(self) -> bool:
@@ -59,6 +63,8 @@ class RunningCall(msgspec.Struct, eq=False):
         task: Runs it on the event loop.
         abandon: Abandons a call in a thread, and returns whether it has begun.
         on_end: Called at the end with the outcome, for a call with a key.
+        recording: Records the outcome in a store outside of the process.
+        is_replayed: Whether the outcome is that of another call, which had its key before.
         observe: Called at the end with the call and its outcome, where executions are counted.
     """
 
@@ -74,16 +80,21 @@ class RunningCall(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
     abandon: Callable[[], bool] | None = None
     on_end: Callable[[Outcome], None] | None = None
+    recording: asyncio.Task[None] | None = None
+    is_replayed: bool = False
     observe: Callable[["RunningCall", Outcome], None] | None = None
     _waiting: list[asyncio.Future[Outcome]] | None = None
 
     async def wait(self) -> Outcome:
         """Wait for the end, or for the answer to a call that goes on. Cancelling this changes nothing."""
-        if self.outcome is not None:
-            return self.outcome
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting = [*(self._waiting or ()), waiter]
-        return await waiter
+        outcome = self.outcome
+        if outcome is None:
+            waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            self._waiting = [*(self._waiting or ()), waiter]
+            outcome = await waiter
+        if self.recording is not None:  # so that who has the response can rely on its repetition
+            await asyncio.wait((self.recording,), timeout=_RECORDING_S)
+        return outcome
 
     def end(self, outcome: Outcome) -> None:
         """End with *outcome*; only the first end counts."""
@@ -96,7 +107,6 @@ class RunningCall(msgspec.Struct, eq=False):
         self._answer(outcome)
         if self.observe is not None:
             self.observe(self, outcome)
-        # It may be kept for a long time, only for its outcome.
         self.context = self.task = self.abandon = self.on_end = self.observe = None
 
     def stop(self, failure: Failure, unbegun: Failure) -> None:
@@ -134,8 +144,3 @@ class RunningCall(msgspec.Struct, eq=False):
             if not waiter.done():
                 waiter.set_result(outcome)
         self._waiting = None
-
-
-def ended_call(name: str, outcome: Outcome) -> RunningCall:
-    """Return a call of the function *name* that has ended with *outcome*."""
-    return RunningCall(name, None, set(), outcome=outcome)

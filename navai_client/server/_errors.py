@@ -6,6 +6,7 @@
     ├── BackendOptionsError          400  (ValueError) a setting that cannot work; at construction
     ├── RequestError                 400  (ValueError) a field of a request is missing or has the wrong type
     │                                401, 403  there is no API key, or one from a request is not accepted
+    ├── StoreError                   503  the store of idempotency keys cannot be used, or has no room
     └── UpstreamError                502  OpenAI or ElevenLabs refused, did not respond, or broke its contract
         │                            503  it was not called, because too many other calls had not ended
         └── UpstreamTimeoutError     504  (TimeoutError) no response in time
@@ -44,6 +45,12 @@ class RequestError(BackendError, ValueError):
     """A request that cannot be served as it is; the message says why."""
 
     status_code: int = 400
+
+
+class StoreError(BackendError):
+    """The store of idempotency keys cannot be reached or has no room; what it did is not known."""
+
+    status_code: int = 503
 
 
 class UpstreamError(BackendError):

@@ -8,9 +8,12 @@ import functools
 import inspect
 import logging
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
+
+import msgspec
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._redaction import message_of
@@ -26,8 +29,8 @@ from navai_client.functions._results import (
     encode_result,
 )
 from navai_client.server._calls import CUT_OFF, NOT_BEGUN, Failure, Outcome, RunningCall
+from navai_client.server._errors import StoreError
 from navai_client.server._http import BackendRequest
-from navai_client.server._idempotency import Key, Keys, MemoryKeys, fingerprint
 from navai_client.server._processes import (
     Encoded,
     NotSentError,
@@ -37,9 +40,25 @@ from navai_client.server._processes import (
     run_by,
 )
 from navai_client.server._settings import ServerSettings
+from navai_client.server._store import (
+    MAX_KEPT_BYTES,
+    TTL_S,
+    MemoryStore,
+    Store,
+    StoreEntry,
+    decode_outcome,
+    encode_outcome,
+    fingerprint,
+)
 
 _log: Final = logging.getLogger("navai_client.server")
 
+_POLL_S: Final = 0.02  # at first; then twice as long each time, up to
+_SLOWEST_POLL_S: Final = 0.5
+_RETRY_S: Final = 1.0  # until an outcome is sent again to a store that could not be used
+_TOKEN_BYTES: Final = 16
+_NO_KEY: Final = bytes(16)
+_PROBE_S: Final = 1.0  # of /ready: the default time limit of Kubernetes' probes
 _GRACE_S: Final = 1.0  # a cancelled function may clean up for so long before its caller gets a response
 
 _TOO_BUSY: Final = Failure("The server is too busy: the function was not begun. Try again.", NOT_BEGUN)
@@ -48,6 +67,40 @@ _CANCELLED_UNBEGUN: Final = Failure("The call was cancelled before its function 
 SHUT_DOWN: Final = Failure(
     "The server stopped while the function ran. It may have been executed.", CUT_OFF, may_have_executed=True
 )
+_OWNER_GONE: Final = Failure(
+    "The process that ran the function has gone. It may have been executed.", CUT_OFF, may_have_executed=True
+)
+_NOT_KEPT: Final = encode_outcome(
+    Failure(
+        "The function was executed. There was no room to keep its outcome.", CUT_OFF, may_have_executed=True
+    )
+)
+_UNUSABLE: Final = "Idempotency keys cannot be stored at the moment: the function was not begun. Try again."
+_KEY_REUSED: Final = Failure("Idempotency-Key was used before with another function or payload.", 422)
+
+
+class RunsElsewhereError(Exception):
+    """Another process has the call."""
+
+
+class _Claim(msgspec.Struct, eq=False):
+    """A key, and the call of this process that has it, or waits for the one of another process that has it.
+
+    Attributes:
+        key: The key, as the store knows it.
+        fingerprint: The fingerprint of the function and the payload.
+        token: The token of the claim in the store.
+        call: The call.
+        is_ours: Whether the store may have given the key to this call.
+        may_be_started: Whether the store may have confirmed its start.
+    """
+
+    key: bytes
+    fingerprint: bytes
+    token: bytes
+    call: RunningCall
+    is_ours: bool = True
+    may_be_started: bool = False
 
 
 class Invoker:
@@ -61,7 +114,9 @@ class Invoker:
         timeout: float | None = None,
         expose_errors: bool = True,
         max_result_bytes: int = MAX_RESULT_BYTES,
-        keys: Keys | None = None,
+        store: Store | None = None,
+        max_kept_bytes: int = MAX_KEPT_BYTES,
+        key_ttl: float = TTL_S,
         processes: Processes | None = None,
     ) -> None:
         """Run synchronous functions in *threads*.
@@ -72,7 +127,9 @@ class Invoker:
             timeout: Seconds that a call may take whose function declares nothing else; None means no limit.
             expose_errors: Whether callers get the message of any exception, or of :class:`ToolError` alone.
             max_result_bytes: The largest result, as JSON.
-            keys: Where idempotency keys are kept, by default in memory.
+            store: The store of idempotency keys, by default in memory.
+            max_kept_bytes: The largest outcome that is kept for a key.
+            key_ttl: Seconds for which an outcome is kept.
             processes: The processes for functions that run in one.
         """
         self._threads = threads
@@ -80,7 +137,19 @@ class Invoker:
         self._timeout = timeout
         self._expose_errors = expose_errors
         self._max_result_bytes = max_result_bytes
-        self._keys: Keys = MemoryKeys() if keys is None else keys
+        self._store: Store = MemoryStore() if store is None else store
+        self._max_kept_bytes = max_kept_bytes
+        self._too_large = Failure(
+            f"The function was executed. Its outcome has more than {max_kept_bytes} bytes, and was not kept.",
+            CUT_OFF,
+            may_have_executed=True,
+        )
+        self._key_ttl = key_ttl
+        self._claims: dict[bytes, _Claim] = {}
+        self._claiming = BackgroundTasks(_log)
+        self._recording = BackgroundTasks(_log)
+        self._renewing: asyncio.Task[None] | None = None
+        self._is_store_usable = True
         self._processes = Processes() if processes is None else processes
         self._running: set[RunningCall] = set()
         self._stopped = BackgroundTasks(_log)
@@ -101,7 +170,7 @@ class Invoker:
         payload: Payload,
         request: BackendRequest,
         *,
-        key: Key | None = None,
+        key: bytes | None = None,
     ) -> tuple[RunningCall, bool]:
         """Begin a call, and return it and whether *key* had begun it before.
 
@@ -112,57 +181,188 @@ class Invoker:
             function: The function.
             payload: Its payload.
             request: For the function's context.
-            key: The caller and its ``Idempotency-Key``.
-
-        Raises:
-            KeyReusedError: The key was used before with another function or payload.
+            key: The digest of the caller and its ``Idempotency-Key``.
         """
-        target = function.target
-        context = FunctionContext(request) if target.takes_context else None
+        context = FunctionContext(request) if function.target.takes_context else None
         call = RunningCall(function.name, context, self._running, request.request_id)
         timeout = self._timeout if function.timeout is None else function.timeout or None
-        claim = None
-        if key is not None:
-            claim = await self._keys.claim(key, fingerprint(function.name, payload), call)
-            if claim.call is not call:
-                if claim.call.stopped is not None and timeout is not None:
-                    self._limit(claim.call, timeout)  # it still runs, and its callers have been answered
-                return claim.call, True
-            call.on_end = functools.partial(self._keys.finish, claim)
-        self._running.add(call)
+        if key is None:
+            self._running.add(call)
+            await self._begin(call, function, payload)
+        else:
+            digest = fingerprint(function.name, payload)
+            known = self._claims.get(key)
+            if known is not None and known.fingerprint != digest:
+                call.end(_KEY_REUSED)
+                return call, False
+            if known is not None:
+                if known.call.stopped is not None and timeout is not None:
+                    self._limit(known.call, timeout)  # it still runs, and its callers have been answered
+                return known.call, True
+            self._running.add(call)
+            claim = self._claims[key] = _Claim(key, digest, os.urandom(_TOKEN_BYTES), call)
+            call.on_end = functools.partial(self._end_claim, claim)
+            claiming = self._claim(claim, function, payload)
+            if isinstance(self._store, MemoryStore):
+                await claiming
+            else:  # a caller that leaves now changes nothing
+                await self._claiming.run(claiming, f"Claim of {call.name}")
+        if timeout is not None and call.outcome is None:
+            self._limit(call, timeout)
+        return call, False
+
+    async def _claim(self, claim: _Claim, function: RegisteredFunction, payload: Payload) -> None:
+        """Begin a call if the store gives it its key; else let it end as the call that has the key."""
+        call = claim.call
+        try:
+            entry = await self._store.claim(claim.key, claim.fingerprint, claim.token, self._store.lease)
+        except StoreError as error:
+            call.end(self._unusable(error))
+            return
+        except BaseException:
+            call.end(_TOO_BUSY)  # it does not stay among those that run
+            raise
+        claim.is_ours = entry.token == claim.token
+        if call.outcome is not None:  # it was stopped meanwhile
+            return
+        if claim.is_ours:
+            await self._begin(call, function, payload, claim)
+        elif entry.fingerprint != claim.fingerprint:
+            call.end(_KEY_REUSED)
+        elif not _end_as(call, entry):
+            call.begun = True  # perhaps, elsewhere
+            call.task = asyncio.get_running_loop().create_task(self._follow(claim, function, payload))
+
+    async def _begin(
+        self, call: RunningCall, function: RegisteredFunction, payload: Payload, claim: _Claim | None = None
+    ) -> None:
         call.observe = self.observe and functools.partial(_observe, self.observe, time.perf_counter())
         try:
-            run = target.prepare(payload, context)
+            run = function.target.prepare(payload, call.context)
             # Only the function's own code may come after this: a claim that was started may have been
             # executed, whatever happens to this process.
-            if claim is not None and not await self._keys.start(claim):
-                call.on_end = None
-                call.end(_TOO_BUSY)
-            else:
+            if claim is None or await self._start(claim):
                 self._run_function(call, function, run)
         except (ArgumentsError, NotSentError) as error:
             call.end(Failure(self._redact(str(error))))
         except NoThreadLeftError:
             call.end(_TOO_BUSY)
+        except StoreError as error:
+            call.end(self._unusable(error))
         except BaseException:
             call.end(_TOO_BUSY)  # it does not stay among those that run
             raise
-        if timeout is not None and call.outcome is None:
-            self._limit(call, timeout)
-        return call, False
 
-    async def cancel(self, key: Key) -> tuple[bool, bool] | None:
+    async def _start(self, claim: _Claim) -> bool:
+        """Return whether the store confirms that the function of *claim* may begin."""
+        claim.may_be_started = True
+        is_started = await self._store.start(claim.key, claim.token, self._store.lease)
+        if not is_started:  # this process was paused, and the claim has lapsed
+            claim.is_ours = False
+            claim.call.end(_TOO_BUSY)
+        elif self._store.lease < math.inf and (self._renewing is None or self._renewing.done()):
+            self._renewing = asyncio.get_running_loop().create_task(self._renew())
+        return is_started and claim.call.outcome is None
+
+    async def _renew(self) -> None:
+        """Renew the leases of the functions that run with a key."""
+        lease = self._store.lease
+        while self._claims:
+            await asyncio.sleep(lease / 3)
+            held = [each for each in self._claims.values() if each.is_ours and each.may_be_started]
+            renewals = (self._store.renew(each.key, each.token, lease) for each in held)
+            renewed = await asyncio.gather(*renewals, return_exceptions=True)
+            for claim, is_renewed in zip(held, renewed, strict=True):
+                if is_renewed is False and claim.call.outcome is None:
+                    _log.error("The store has lost the key of a call of %s that runs.", claim.call.name)
+
+    async def _follow(self, claim: _Claim, function: RegisteredFunction, payload: Payload) -> None:
+        """Wait for the outcome of the call that has the key, in another process, or for the key."""
+        call, delay = claim.call, _POLL_S
+        while call.outcome is None:
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, _SLOWEST_POLL_S)
+            try:
+                entry = await self._store.read(claim.key)
+            except StoreError:
+                continue  # within the time limit of the call
+            if entry is None:  # the function did not begin there
+                call.begun, call.task, claim.is_ours = False, None, True
+                await self._claim(claim, function, payload)
+                return
+            _end_as(call, entry)
+
+    def _end_claim(self, claim: _Claim, outcome: Outcome) -> None:
+        """Keep the *outcome* of a call for its key. If its function never began, the key becomes free."""
+        del self._claims[claim.key]
+        if not claim.is_ours:
+            return
+        kept = None
+        if isinstance(outcome, bytes) or outcome.has_begun:
+            kept = encode_outcome(outcome)
+            if len(kept) > self._max_kept_bytes:
+                kept = encode_outcome(self._too_large)
+        if isinstance(self._store, MemoryStore):
+            self._store.finish_now(claim.key, claim.token, kept, self._key_ttl, _NOT_KEPT)
+        else:
+            recording = self._record(claim, kept)
+            claim.call.recording = self._recording.start(recording, f"Outcome of {claim.call.name}")
+
+    async def _record(self, claim: _Claim, kept: bytes | None) -> None:
+        loop = asyncio.get_running_loop()
+        patience = self._key_ttl
+        if kept is None:  # a claim that was not started lapses by itself
+            patience = self._store.lease if claim.may_be_started else 0
+        deadline = loop.time() + patience
+        while True:
+            try:
+                if not await self._store.finish(claim.key, claim.token, kept, self._key_ttl) and kept:
+                    _log.error("The store has lost the key of a call of %s.", claim.call.name)
+            except StoreError as error:
+                self._unusable(error)
+                if loop.time() >= deadline:
+                    return
+                await asyncio.sleep(_RETRY_S)
+            else:
+                self._is_store_usable = True
+                return
+
+    def _unusable(self, error: StoreError) -> Failure:
+        if self._is_store_usable:  # one line for the whole time
+            _log.error("Calls with an Idempotency-Key get status 503: %s", error)
+        self._is_store_usable = False
+        return Failure(_UNUSABLE, NOT_BEGUN, retry_after=error.retry_after or "1")
+
+    async def why_store_fails(self) -> str | None:
+        """Return why keys cannot be stored, without details: everybody may ask."""
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                await self._store.read(_NO_KEY)
+        except (StoreError, TimeoutError):
+            return "The store of idempotency keys cannot be used."
+        self._is_store_usable = True
+        return None
+
+    async def cancel(self, key: bytes) -> tuple[bool, bool] | None:
         """Cancel the call of *key*, which will not be begun any more.
 
         Returns:
             Whether the call had not ended before, and whether its function has begun; None without a call.
+
+        Raises:
+            RunsElsewhereError: Another process has the call.
+            StoreError: The store cannot be used.
         """
-        claim = await self._keys.read(key)
-        if claim is None:
+        claim = self._claims.get(key)
+        if claim is not None and claim.is_ours:
+            self.stop(claim.call, _CANCELLED, _CANCELLED_UNBEGUN)
+            return True, claim.call.begun
+        entry = await self._store.read(key)
+        if entry is None:
             return None
-        had_ended = claim.call.outcome is not None
-        self.stop(claim.call, _CANCELLED, _CANCELLED_UNBEGUN)
-        return not had_ended, claim.call.begun
+        if entry.state != "done":
+            raise RunsElsewhereError
+        return False, True
 
     def stop(self, call: RunningCall, failure: Failure, unbegun: Failure = _TOO_BUSY) -> None:
         """Stop *call*: it ends with *failure* now or, if it must clean up, after a moment."""
@@ -182,6 +382,10 @@ class Invoker:
         await self._stopped.close(0)
         for call in tuple(self._running):
             call.end(call.stopped or SHUT_DOWN)
+        await self._claiming.close(0)
+        await self._recording.close(_GRACE_S)
+        if self._renewing is not None and not self._renewing.get_loop().is_closed():
+            self._renewing.cancel()
         self._processes.close()
 
     def _run_function(self, call: RunningCall, function: RegisteredFunction, run: Callable[[], Any]) -> None:
@@ -307,6 +511,16 @@ def threads_of(settings: ServerSettings) -> CallThreads:
     return CallThreads(
         settings.threads_per_function, in_all=settings.threads, waiting=settings.max_waiting_calls
     )
+
+
+def _end_as(call: RunningCall, entry: StoreEntry) -> bool:
+    """End *call* as *entry* says, if that is possible."""
+    if entry.outcome is not None:
+        call.is_replayed = True
+        call.end(decode_outcome(entry.outcome))
+    elif entry.state == "unknown":
+        call.end(_OWNER_GONE)
+    return call.outcome is not None
 
 
 def _observe(

@@ -5,7 +5,6 @@ Statuses and texts are those of the contract. Nothing here knows ASGI or sockets
 
 import asyncio
 import functools
-import hashlib
 import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping
@@ -16,8 +15,14 @@ from navai_client.functions._results import encode_result
 from navai_client.server._authentication import Authentication, is_token
 from navai_client.server._calls import FAILED, Outcome
 from navai_client.server._cors import CrossOrigin
-from navai_client.server._errors import BackendError, BackendOptionsError, RequestError, UpstreamError
-from navai_client.server._execution import SHUT_DOWN, Invoker
+from navai_client.server._errors import (
+    BackendError,
+    BackendOptionsError,
+    RequestError,
+    StoreError,
+    UpstreamError,
+)
+from navai_client.server._execution import SHUT_DOWN, Invoker, RunsElsewhereError
 from navai_client.server._hosts import AllowedHosts
 from navai_client.server._http import (
     IDEMPOTENCY_KEY,
@@ -33,13 +38,13 @@ from navai_client.server._http import (
     json_response,
     not_modified,
 )
-from navai_client.server._idempotency import Key
 from navai_client.server._inspector import CALLS_PATH, page_responses
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics, Service
 from navai_client.server._minting import Minting
 from navai_client.server._openapi import CANCEL, describe
 from navai_client.server._settings import ServerSettings
+from navai_client.server._store import key_digest
 from navai_client.wire._decode import trim
 from navai_client.wire._operations import (
     CREATE_CLIENT_SECRET,
@@ -295,7 +300,7 @@ class Router:
         return json_response(200, {"ok": True})
 
     async def _ready(self, _request: BackendRequest, _body: bytes) -> BackendResponse:
-        reason = self._not_ready()
+        reason = self._not_ready() or await self._invoker.why_store_fails()
         return json_response(200, {"ok": True}) if reason is None else error_response(503, reason)
 
     async def _openapi(self, _request: BackendRequest, _body: bytes) -> BackendResponse:
@@ -374,7 +379,7 @@ class Router:
             if key is None:  # the caller has left; a call with a key goes on, and keeps its outcome
                 self._invoker.stop(call, SHUT_DOWN)
             raise
-        return _to_response(function, outcome, replayed=replayed)
+        return _to_response(function, outcome, replayed=replayed or call.is_replayed)
 
     async def _cancel(self, request: BackendRequest, _body: bytes) -> BackendResponse:
         try:
@@ -383,7 +388,13 @@ class Router:
             return _refusal(error)
         if key is None:
             return error_response(400, "Idempotency-Key is required: it names the call to cancel.")
-        found = await self._invoker.cancel(key)
+        try:
+            found = await self._invoker.cancel(key)
+        except StoreError:
+            return error_response(503, "Idempotency keys cannot be looked up at the moment.", _RETRY_AFTER)
+        except RunsElsewhereError:
+            text = "Another process of the backend has this call, and alone can cancel it."
+            return json_response(409, {"error": text, "may_have_executed": True})
         if found is None:
             return error_response(404, "No call has this Idempotency-Key.")
         cancelled, begun = found
@@ -391,8 +402,8 @@ class Router:
         return json_response(200, {**body, "may_have_executed": True} if cancelled and begun else body)
 
 
-def _key_of(request: BackendRequest) -> Key | None:
-    """Return the caller of *request* and its idempotency key.
+def _key_of(request: BackendRequest) -> bytes | None:
+    """Return a digest of the caller of *request* and its idempotency key.
 
     Raises:
         RequestError: It is not a key.
@@ -405,7 +416,7 @@ def _key_of(request: BackendRequest) -> Key | None:
     who = request.raw_headers.get(b"authorization", b"")
     if request.principal is not None:  # who is the same after a rotation of access tokens
         who = request.principal.id.encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(who, digest_size=16).digest() if who else b"", key
+    return key_digest(who, key)
 
 
 def _not_allowed(header: str, value: bytes, setting: str) -> str:
@@ -452,7 +463,7 @@ def _to_response(function: RegisteredFunction, outcome: Outcome, *, replayed: bo
     else:
         body = {"error": outcome.message}
     if not outcome.has_begun:
-        headers += (_RETRY_AFTER,)
+        headers += ((b"retry-after", outcome.retry_after.encode()),)
     if outcome.may_have_executed:
         body["may_have_executed"] = True
     return BackendResponse(outcome.status, encode_result(body), headers, function.name)

@@ -95,9 +95,11 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         config.reload_dirs = [base.resolve()]
         ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
     elif process.workers > 1:
-        with tempfile.TemporaryDirectory(prefix="navai-metrics-") as folder:
+        with tempfile.TemporaryDirectory(prefix="navai-") as folder:
             if backend.metrics is not None:
                 os.environ.setdefault(MULTIPROCESS, folder)  # so that each process shows the sums of all
+            if backend.settings.store_url is None:
+                os.environ["NAVAI_STORE_URL"] = f"sqlite:///{folder}/keys.sqlite"  # of all workers
             workers = _Workers(config, sockets=[listener])
             workers.run()
         if workers.failed:

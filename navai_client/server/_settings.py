@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar
+from urllib.parse import unquote, urlsplit
 
 import attrs
 
@@ -46,6 +47,7 @@ JWT_ALGORITHMS: Final = (
 # RFC 6750, section 2.1: "=" is only padding at the end, so that "name=token" cannot be read in two ways.
 _SHORTEST_BASE64: Final = 20  # an entry that ends in "=" may also be a name whose token was forgotten
 _NAMED_TOKEN: Final = re.compile(r"(?:([A-Za-z0-9._-]+)=)?([A-Za-z0-9._~+/-]+=*)", re.ASCII)
+_STORE_SCHEMES: Final = ("sqlite", "redis", "rediss", "unix")
 _MADE_OF_ITS_NAME: Final = "made of its name"
 _FLAGS: Final = {
     **dict.fromkeys(("true", "1", "yes", "on"), True),
@@ -162,6 +164,21 @@ def _check_tokens(_: object, _attribute: object, entries: Sequence[str]) -> None
     for name, token in map(named_token, entries):
         if owners.setdefault(token, name) != name:
             raise BackendOptionsError(f"NAVAI_ACCESS_TOKENS has one token as {owners[token]} and as {name}.")
+
+
+def _check_store_url(_: object, attribute: "attrs.Attribute[str]", url: str | None) -> None:
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in _STORE_SCHEMES and (parts.port or 1) and (parts.hostname or parts.path)
+    except ValueError:
+        known = False
+    if not known:
+        raise BackendOptionsError(
+            f"{_names_of(attribute)} must be a URL such as sqlite:///path, redis://host:6379/0, "
+            "rediss://host:6379/0 or unix:///path (it is not shown)."
+        )
 
 
 def _base_url(url: str) -> str:
@@ -451,14 +468,28 @@ class ServerSettings(Paths, _FromEnvironment):
         default=16 * 2**20,
         metavar="BYTES",
     )
-    max_key_bytes: int = _count(
-        "The memory for idempotency keys and their results; without room, calls with a new key get 503.",
-        default=256 * 2**20,
-        metavar="BYTES",
+    store_url: str | None = _setting(
+        "Where idempotency keys and counts are kept: sqlite:///path for all processes of a machine, "
+        "redis://host:6379/0 or rediss:// for all replicas. By default in memory; with several workers, in a "
+        "temporary SQLite file.",
+        option="--store",
+        converter=_optional,
+        validator=_check_store_url,
+        repr=lambda url: repr(url and f"{url.partition(':')[0]}:***"),
+    )
+    key_ttl: float = _duration(
+        "Seconds for which the outcome of a call is kept for its idempotency key.", default=600.0
     )
     max_kept_result_bytes: int = _count(
-        "The largest result that is kept for its idempotency key; a copy of the call gets 409 else.",
+        "The largest outcome that is kept for an idempotency key; a copy of a call with a larger one gets "
+        "status 409.",
         default=2**20,
+        metavar="BYTES",
+    )
+    max_key_bytes: int = _count(
+        "The largest size of a store in memory or in an SQLite file; without room, calls with a new key get "
+        "status 503.",
+        default=2**28,
         metavar="BYTES",
     )
     max_body_bytes: int = _count("The largest request body that is read.", default=2**20, metavar="BYTES")
@@ -558,8 +589,9 @@ class ServerSettings(Paths, _FromEnvironment):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The access tokens, which nothing may show."""
-        tokens = (self.access_token or "", self.metrics_token or "")
+        """The access tokens and the password of the store, which nothing may show."""
+        password = urlsplit(self.store_url or "").password or ""
+        tokens = (self.access_token or "", self.metrics_token or "", password, unquote(password))
         return (*tokens, *(named_token(entry)[1] for entry in self.access_tokens))
 
     @property
@@ -580,8 +612,10 @@ class SettingsKeywords(PathOptions, total=False):
     processes: int
     max_waiting_calls: int
     max_result_bytes: int
-    max_key_bytes: int
+    store_url: str | None
+    key_ttl: float
     max_kept_result_bytes: int
+    max_key_bytes: int
     max_body_bytes: int
     body_timeout: float
     allowed_hosts: Sequence[str]
@@ -769,9 +803,7 @@ class ProcessSettings(_FromEnvironment):
         converter=_root_path,
         validator=_check_root_path,
     )
-    workers: int = _count(
-        "The number of processes; each has its own functions and idempotency keys.", default=1
-    )
+    workers: int = _count("The number of processes; each has its own functions.", default=1)
     reload: bool = _switch(
         "Restart when a Python file below the base directory changes.", default=False, env=None
     )

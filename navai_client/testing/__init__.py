@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         RecordedCall as RecordedCall,
         RecordedRequest as RecordedRequest,
     )
+    from navai_client.testing._store_tests import StoreTests as StoreTests
     from navai_client.testing.realtime import FakeRealtimeServer as FakeRealtimeServer
 
 __getattr__, __dir__, __all__ = lazy(
@@ -23,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy(
         "._fake_backend": ("FakeBackend",),
         "._live_server": ("LiveServer",),
         "._recording": ("Headers", "RecordedCall", "RecordedRequest"),
+        "._store_tests": ("StoreTests",),
         ".realtime": ("FakeRealtimeServer",),
     },
     "testing",

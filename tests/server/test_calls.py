@@ -183,7 +183,7 @@ def test_what_goes_on_after_its_time_limit_ends_with_the_server() -> None:
     async def scenario() -> None:
         (function,) = backend.functions().functions
         calls = [
-            (await backend.invoker.begin(function, Payload(None), REQUEST, key=(b"", key)))[0]
+            (await backend.invoker.begin(function, Payload(None), REQUEST, key=key))[0]
             for key in (b"a", b"b")
         ]
         answers = await asyncio.gather(*(call.wait() for call in calls))
@@ -192,7 +192,7 @@ def test_what_goes_on_after_its_time_limit_ends_with_the_server() -> None:
         await backend.invoker.close()
         assert {call.outcome for call in calls} == {calls[0].stopped}
         backend.invoker.stop(calls[0], SHUT_DOWN)  # changes nothing
-        late, _ = await backend.invoker.begin(function, Payload(None), REQUEST, key=(b"", b"c"))
+        late, _ = await backend.invoker.begin(function, Payload(None), REQUEST, key=b"c")
         late_answer = await late.wait()
         release.set()
         while late.outcome is None:  # noqa: ASYNC110 - a thread cannot set an event of the loop

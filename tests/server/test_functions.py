@@ -13,8 +13,6 @@ import pytest
 from navai_client._threads import CallThreads, NoThreadLeftError
 from navai_client.functions._registry import FunctionRegistry, normalize_name
 from navai_client.server import NavaiBackend, discover_function_modules, load_functions
-from navai_client.server._idempotency import KeyReusedError, MemoryKeys
-from tests.server.running import once
 
 
 def load(base: Path, folders: str | None = None, agents: str | None = None) -> FunctionRegistry:
@@ -196,26 +194,6 @@ def test_calls_of_one_function_wait_their_turn() -> None:
         return await asyncio.gather(*(threads.run("f", functools.partial(int, n)) for n in range(5)))
 
     assert asyncio.run(scenario()) == [0, 1, 2, 3, 4]
-
-
-def test_keys_are_kept_for_their_time() -> None:
-    now, ran = [0.0], [0]
-
-    async def call() -> bytes:
-        ran[0] += 1
-        return b"%d" % ran[0]
-
-    async def scenario() -> None:
-        keys = MemoryKeys(lifetime=10, clock=lambda: now[0])
-        assert await once(keys, "a", "f", {"x": 1, "y": "\ud800"}, call) == (b"1", False)
-        assert await once(keys, "a", "f", {"y": "\ud800", "x": 1}, call) == (b"1", True)
-        with pytest.raises(KeyReusedError):
-            await once(keys, "a", "g", {"x": 1, "y": "\ud800"}, call)
-        now[0] = 10
-        assert await once(keys, "a", "f", {"x": 1}, call) == (b"2", False)
-        assert await once(keys, "a", "f", {"x": 1}, call) == (b"2", True)
-
-    asyncio.run(scenario())
 
 
 def test_the_example_for_starlette_serves_both(ask: Any) -> None:

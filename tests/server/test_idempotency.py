@@ -1,97 +1,222 @@
-"""Calls with an idempotency key: what is kept, for how long, and what is dropped first."""
+"""Calls with an idempotency key in one process: what is kept, for how long, and what is refused."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from navai_client._threads import CallThreads
 from navai_client.functions._binding import Payload
-from navai_client.server import NavaiBackend
-from navai_client.server._calls import NOT_BEGUN, Failure
-from navai_client.server._execution import Invoker
-from navai_client.server._http import BackendRequest
-from navai_client.server._idempotency import Claim, MemoryKeys, NoRoomError, fingerprint
+from navai_client.server import BackendOptionsError, MemoryStore, NavaiBackend, StoreError
+from navai_client.server._http import BackendRequest, BackendResponse
+from navai_client.server._store import fingerprint
 from tests.server.conftest import Ask
-from tests.server.running import begin, once
 
 EXECUTE = "/navai/functions/execute"
-
-Call = Callable[[], Coroutine[Any, Any, bytes]]
-
-
-def counting(body: bytes = b"x") -> tuple[list[int], Call]:
-    ran: list[int] = []
-
-    async def call() -> bytes:
-        ran.append(1)
-        return body
-
-    return ran, call
+JSON = {b"content-type": b"application/json"}
 
 
-def test_a_key_is_never_dropped_before_its_time_and_others_are_refused_meanwhile() -> None:
+def post(backend: NavaiBackend, key: str, payload: str = "null", name: str = "work") -> "asyncio.Task[Any]":
+    """Start a request that executes a function."""
+    request = BackendRequest("POST", EXECUTE, {**JSON, b"idempotency-key": key.encode()})
+    body = b'{"function_name":"%s","payload":%s}' % (name.encode(), payload.encode())
+    return asyncio.create_task(backend.router.respond(request, body))
+
+
+def replayed(response: BackendResponse) -> bool:
+    return (b"idempotent-replayed", b"true") in response.headers
+
+
+def backend_of(store: MemoryStore, **settings: Any) -> tuple[NavaiBackend, list[Any]]:
+    ran: list[Any] = []
+    backend = NavaiBackend(env={}, discover=False, store=store, **settings)
+
+    @backend.function
+    async def work(x: Any = None) -> int:
+        ran.append(x)
+        return len(ran)
+
+    return backend, ran
+
+
+def test_a_key_is_kept_for_its_time_and_belongs_to_one_payload() -> None:
+    now = [0.0]
+    backend, ran = backend_of(MemoryStore(clock=lambda: now[0]), key_ttl=10)
+
     async def scenario() -> None:
-        now, release, began = [0.0], asyncio.Event(), asyncio.Event()
-        keys = MemoryKeys(lifetime=10, max_bytes=2100, clock=lambda: now[0])  # room for two
-
-        async def slow() -> bytes:
-            began.set()
-            await release.wait()
-            return b"slow"
-
-        first = asyncio.create_task(once(keys, "slow", "f", 1, slow))
-        await began.wait()
-        ran, quick = counting()
-        assert await once(keys, "a", "f", 1, quick) == (b"x", False)
-        now[0] = 9.5
-        with pytest.raises(NoRoomError) as refused:
-            await once(keys, "b", "f", 1, quick)
-        assert (refused.value.status_code, refused.value.retry_after) == (503, "1")
-        assert await once(keys, "a", "f", 1, quick) == (b"x", True)
+        first = await post(backend, "a", r'{"x": {"y": 2, "z": "\ud800"}}')
+        again = await post(backend, "a", r'{"x": {"z": "\ud800", "y": 2.0}}')
+        assert (again.body, replayed(first), replayed(again)) == (first.body, False, True)
+        other = await post(backend, "a", '{"x": 2}')
+        assert (other.status, b"used before" in other.body, replayed(other)) == (422, True, False)
         now[0] = 10.0
-        assert await once(keys, "b", "f", 1, quick) == (b"x", False)
-        assert len(ran) == 2
-        now[0] = 100.0
-        again = asyncio.create_task(once(keys, "slow", "f", 1, quick))
-        await asyncio.sleep(0)
+        assert b'"result":2' in (await post(backend, "a", '{"x": 2}')).body
+
+    asyncio.run(scenario())
+    assert len(ran) == 2
+
+
+def test_a_copy_with_another_payload_is_refused_while_the_call_runs() -> None:
+    backend, ran = backend_of(MemoryStore())
+    release = asyncio.Event()
+
+    @backend.function
+    async def slow(x: int) -> int:
+        ran.append(x)
+        await release.wait()
+        return x
+
+    async def scenario() -> None:
+        first, copy = post(backend, "a", '{"x":1}', "slow"), post(backend, "a", '{"x":1}', "slow")
+        other = await post(backend, "a", '{"x":2}', "slow")
+        assert (other.status, replayed(other)) == (422, False)
         release.set()
-        assert await first == (b"slow", False)
-        assert await again == (b"slow", True)
-        assert len(ran) == 2
+        assert (await first).body == (await copy).body
+        assert replayed(await copy)
 
     asyncio.run(scenario())
+    assert ran == [1]
 
 
-def test_without_room_a_caller_is_told_when_there_may_be_some() -> None:
+def test_without_room_new_keys_are_refused_and_those_at_hand_are_kept() -> None:
+    now = [0.0]
+    backend, ran = backend_of(MemoryStore(max_bytes=2000, clock=lambda: now[0]), key_ttl=60)
+
     async def scenario() -> None:
-        keys = MemoryKeys(lifetime=10.5, max_bytes=1100, clock=lambda: 0.0)
-        running, _ = await begin(keys, "a", "f", 1, asyncio.Event().wait)  # type: ignore[arg-type]
-        with pytest.raises(NoRoomError) as refused:
-            await once(keys, "b", "f", 1, counting()[1])
-        assert refused.value.retry_after == "1"  # when the calls that run end is not known
-        running.end(b"x")
-        with pytest.raises(NoRoomError) as refused:
-            await once(keys, "b", "f", 1, counting()[1])
-        assert refused.value.retry_after == "11"
+        kept = [await post(backend, str(n)) for n in range(3)]
+        refused = await post(backend, "3")
+        assert (refused.status, b"not begun" in refused.body) == (503, True)
+        assert dict(refused.headers)[b"retry-after"] == b"60"
+        for n, response in enumerate(kept):
+            again = await post(backend, str(n))
+            assert (again.body, replayed(again)) == (response.body, True)
+        assert (await backend.router.respond(BackendRequest("GET", "/ready", {}), b"")).status == 200
+        now[0] = 60.0
+        assert (await post(backend, "3")).status == 200
 
     asyncio.run(scenario())
+    assert len(ran) == 4
 
 
-@pytest.mark.parametrize("limits", [{"max_kept_bytes": 5}, {"max_bytes": 1005}], ids=["too large", "no room"])
-def test_of_a_result_that_cannot_be_kept_it_is_known_that_there_was_one(limits: Any) -> None:
+def test_without_room_for_an_outcome_its_key_is_kept_nevertheless() -> None:
+    backend, _ = backend_of(MemoryStore(max_bytes=5000))
+    ran = []
+
+    @backend.function
+    async def large() -> str:
+        ran.append(1)
+        return "x" * 5000
+
     async def scenario() -> None:
-        keys = MemoryKeys(**limits)
-        ran, call = counting(b"123456")
-        assert await once(keys, "a", "f", 1, call) == (b"123456", False)
-        outcome, replayed = await once(keys, "a", "f", 1, call)
-        assert isinstance(outcome, Failure)
-        assert (outcome.status, outcome.may_have_executed, replayed) == (409, True, True)
-        assert len(ran) == 1
+        assert len((await post(backend, "a", name="large")).body) > 5000
+        for _ in range(2):
+            again = await post(backend, "a", name="large")
+            assert (again.status, b'"may_have_executed":true' in again.body) == (409, True)
+            assert replayed(again)
 
     asyncio.run(scenario())
+    assert ran == [1]
+
+
+def test_counts_begin_again_after_their_window() -> None:
+    now = [0.0]
+    store = MemoryStore(clock=lambda: now[0], max_bytes=5000)
+
+    async def scenario() -> None:
+        assert [await store.count("a", 60) for _ in range(2)] == [(1, 60), (2, 60)]
+        now[0] = 59
+        assert await store.count("b", 60) == (1, 60)
+        now[0] = 60
+        assert await store.count("a", 60) == (1, 60)
+        await store.claim(b"k", b"", b"t", 60)
+        with pytest.raises(StoreError, match="no room"):
+            await store.finish(b"k", b"t", bytes(5000), 60)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///keys.sqlite?synchronous=off",
+        "sqlite:///keys.sqlite?secret",
+        "mysql://secret@host/",
+        "keys.sqlite",
+        "redis://:secret@host:port/0",
+        "redis://[::1",
+    ],
+)
+def test_a_url_of_no_store_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(BackendOptionsError, match="NAVAI_STORE_URL") as caught:
+        NavaiBackend(env={"NAVAI_STORE_URL": url})
+    assert "secret" not in str(caught.value)
+
+
+def test_the_password_of_a_store_is_a_secret() -> None:
+    backend = NavaiBackend(env={}, store_url="redis://user:p%40ssw0rd-of-redis@127.0.0.1:1/0")
+    assert "ssw0rd" not in repr(backend.settings)
+    assert "ssw0rd" not in backend.log_redactor.text("p%40ssw0rd-of-redis and p@ssw0rd-of-redis", 1000)
+
+
+def test_an_sqlite_url_is_read_as_sqlalchemy_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    async def scenario(url: str) -> None:
+        backend = NavaiBackend(env={}, store_url=url)
+        assert (await backend.router.respond(BackendRequest("GET", "/ready", {}), b"")).status == 200
+        await backend.aclose()
+
+    asyncio.run(scenario("sqlite:///one%201.sqlite?synchronous=full"))
+    asyncio.run(scenario(f"sqlite:///{tmp_path}/two.sqlite"))
+    assert {path.name for path in tmp_path.iterdir()} == {"one 1.sqlite", "two.sqlite"}
+
+
+def test_a_result_that_is_too_large_to_keep_leaves_its_key_done() -> None:
+    backend, _ = backend_of(MemoryStore(), max_kept_result_bytes=100)
+    ran = []
+
+    @backend.function
+    async def large(size: int) -> str:
+        ran.append(size)
+        return "x" * size
+
+    async def scenario() -> None:
+        for size, status in ((97, 200), (98, 409)):
+            payload = f'{{"size":{size}}}'
+            assert (await post(backend, f"{size}", payload, "large")).status == 200
+            again = await post(backend, f"{size}", payload, "large")
+            assert again.status == status
+            assert (b"more than 100 bytes" in again.body) is (status == 409)
+
+    asyncio.run(scenario())
+    assert ran == [97, 98]
+
+
+def test_a_call_that_is_cancelled_after_its_start_keeps_its_key() -> None:
+    backend, ran = backend_of(MemoryStore())
+    began = asyncio.Event()
+
+    @backend.function
+    async def slow() -> None:
+        ran.append(1)
+        began.set()
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        first = post(backend, "a", name="slow")
+        await began.wait()
+        cancel = BackendRequest("POST", f"{EXECUTE}/cancel", {b"idempotency-key": b"a"})
+        assert (await backend.router.respond(cancel, b"")).status == 200
+        again = await post(backend, "a", name="slow")
+        assert (await first).body == again.body
+        assert (b'"may_have_executed":true' in again.body, replayed(again)) == (True, True)
+        assert b'"cancelled":false' in (await backend.router.respond(cancel, b"")).body
+
+    asyncio.run(scenario())
+    assert ran == [1]
 
 
 def test_a_key_that_is_refused_is_503_and_a_result_that_is_not_kept_409(ask: Ask) -> None:
@@ -106,54 +231,71 @@ def test_a_key_that_is_refused_is_503_and_a_result_that_is_not_kept_409(ask: Ask
     again = call("a")
     assert (again.status_code, again.json()["may_have_executed"]) == (409, True)
     assert again.headers["idempotent-replayed"] == "true"
-    refused = call("b")
+    call("b")
+    refused = call("c")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "600")
     assert list(refused.json()) == ["error"]
 
 
-class Unreachable(MemoryKeys):
-    """Keys that cannot be reached between the claim and the start."""
+class Failing(MemoryStore):
+    """A store whose operations fail as long as they are named."""
 
-    async def start(self, claim: Claim) -> bool:
-        raise OSError
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self.failing = set(names)
+
+    async def claim(self, *arguments: Any) -> Any:
+        self._check("claim")
+        return await super().claim(*arguments)
+
+    async def start(self, *arguments: Any) -> bool:
+        self._check("start")
+        return await super().start(*arguments)
+
+    def _check(self, name: str) -> None:
+        if name in self.failing:
+            raise StoreError("It is at redis.internal:6379.")
+        if f"{name} by accident" in self.failing:
+            raise OSError
 
 
-def test_a_call_whose_claim_could_not_be_started_leaves_its_key_free() -> None:
-    backend = NavaiBackend(env={}, discover=False)
-    backend.function(name="f")(lambda: 1)
-    (function,) = backend.functions().functions
+@pytest.mark.parametrize("name", ["claim", "start"])
+def test_a_call_that_cannot_be_claimed_or_started_is_not_begun(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Failing(name)
+    backend, ran = backend_of(store)
 
     async def scenario() -> None:
-        invoker = Invoker(CallThreads(), str, keys=Unreachable())
-        for _ in range(2):
-            with pytest.raises(OSError, match=r"^$"):
-                await invoker.begin(function, Payload(None), BackendRequest("POST", "/", {}), key=(b"", b"k"))
+        for _ in range(3):
+            response = await post(backend, "a")
+            assert (response.status, dict(response.headers)[b"retry-after"]) == (503, b"1")
+            assert b"redis" not in response.body
+        assert ran == []
+        store.failing.clear()
+        assert (await post(backend, "a")).status == 200
 
     asyncio.run(scenario())
+    assert [line.message for line in caplog.records if "redis.internal" in line.message] == [
+        "Calls with an Idempotency-Key get status 503: It is at redis.internal:6379."
+    ]
 
 
-class TakenOver(MemoryKeys):
-    """Keys that another process takes over between the claim and the start."""
+@pytest.mark.parametrize("name", ["claim", "start"])
+def test_a_defect_of_a_store_ends_the_call_and_frees_its_key(name: str) -> None:
+    store = Failing(f"{name} by accident")
+    backend, ran = backend_of(store)
 
-    async def start(self, claim: Claim) -> bool:
-        return False
+    async def scenario() -> None:
+        for _ in range(2):
+            with pytest.raises(OSError, match=r"^$"):
+                await post(backend, "a")
+        assert backend.invoker.running == 0
+        store.failing.clear()
+        assert (await post(backend, "a")).status == 200
 
-
-def test_a_call_whose_claim_was_taken_over_is_not_started() -> None:
-    ran: list[int] = []
-    backend = NavaiBackend(env={}, discover=False)
-    backend.function(name="f")(lambda: ran.append(1))
-    (function,) = backend.functions().functions
-
-    async def scenario() -> Any:
-        invoker = Invoker(CallThreads(), str, keys=TakenOver())
-        call, _ = await invoker.begin(
-            function, Payload(None), BackendRequest("POST", "/", {}), key=(b"", b"k")
-        )
-        return await call.wait()
-
-    assert not asyncio.run(scenario()).has_begun
-    assert ran == []
+    asyncio.run(scenario())
+    assert ran == [None]
 
 
 def test_a_key_with_a_deeply_nested_payload_is_recognised() -> None:
@@ -169,20 +311,3 @@ def test_a_key_with_a_deeply_nested_payload_is_recognised() -> None:
         "f", Payload({"b": [1.5, 10**30], "a": 2})
     )
     assert fingerprint("f", Payload([2.0, "x"])) == fingerprint("f", Payload([2, "x"]))
-
-
-@pytest.mark.parametrize("began", [True, False])
-def test_a_call_that_was_stopped_frees_its_key_only_if_it_never_began(began: bool) -> None:
-    async def scenario() -> None:
-        keys, failed, not_begun = MemoryKeys(), Failure("stopped"), Failure("busy", NOT_BEGUN)
-        running, _ = await begin(keys, "a", "f", 1, asyncio.Event().wait)  # type: ignore[arg-type]
-        if began:
-            await asyncio.sleep(0)
-        running.stop(failed, not_begun)
-        assert await running.wait() == (failed if began else not_begun)
-        ran, call = counting()
-        again = await once(keys, "a", "f", 1, call)
-        assert again == ((failed, True) if began else (b"x", False))
-        assert len(ran) == (0 if began else 1)
-
-    asyncio.run(scenario())

@@ -1,0 +1,181 @@
+"""The store of any number of machines: a server that speaks Redis' protocol, such as Redis 7 or Valkey.
+
+Each operation is one run of a script on the server, so it is atomic and its times are the server's. An entry
+is a hash, and expires by itself.
+
+What the server confirms must be there after a restart: the store counts as shared only if the server appends
+each change to its file before it confirms it, evicts nothing, and no replica could take its place without the
+latest changes. Who knows better than this check says ``shared=True``.
+"""
+
+import asyncio
+import functools
+import logging
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from navai_client._extras import needs_extra
+from navai_client.server._errors import StoreError
+from navai_client.server._store import UNKNOWN_TTL_S, BatchedStore, StoreEntry
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_log: Final = logging.getLogger("navai_client.server")
+
+_TIMEOUT_S: Final = 2.0  # of a connection and of a response: calls wait for it
+_EVICTION: Final = "maxmemory-policy"
+_DURABLE: Final = {"appendonly": "yes", "appendfsync": "always", _EVICTION: "noeviction"}
+_SCRIPT: Final = """
+local operation, key, token = ARGV[1], KEYS[1], ARGV[2]
+local function milliseconds(position) return math.ceil(tonumber(ARGV[position]) * 1000) end
+if operation == 'count' then
+  local number = redis.call('INCR', key)
+  if number == 1 then redis.call('PEXPIRE', key, milliseconds(2)) end
+  return {number, redis.call('PTTL', key)}
+end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local entry = redis.call('HMGET', key, 'state', 'fingerprint', 'token', 'outcome', 'lease_ends')
+local state = entry[1]
+if operation == 'claim' and not state then
+  redis.call('HSET', key, 'state', 'claimed', 'fingerprint', ARGV[3], 'token', token)
+  redis.call('PEXPIRE', key, milliseconds(4))
+  return {'claimed', ARGV[3], token, false}
+end
+if operation == 'claim' or operation == 'read' then
+  if not state then return false end
+  if state == 'started' and tonumber(entry[5]) <= now then state = 'unknown' end
+  return {state, entry[2], entry[3], entry[4]}
+end
+if entry[3] ~= token then return 0 end
+if operation == 'finish' then
+  if state == 'done' then return 1 end
+  redis.call('HSET', key, 'state', 'done', 'outcome', ARGV[3])
+  redis.call('PEXPIRE', key, milliseconds(4))
+elseif operation == 'free' then
+  if state ~= 'done' then redis.call('DEL', key) end
+else
+  if state == 'done' then return 0 end
+  local lease = milliseconds(3)
+  if operation == 'start' then state = 'started' end
+  redis.call('HSET', key, 'state', state, 'lease_ends', now + lease)
+  if state == 'started' then lease = lease + milliseconds(4) end
+  redis.call('PEXPIRE', key, lease)
+end
+return 1
+"""
+
+
+class RedisStore(BatchedStore):
+    """A store in a Redis or Valkey server."""
+
+    def __init__(self, url: str, *, prefix: str | None = None, shared: bool | None = None) -> None:
+        """Use the server at *url*.
+
+        Args:
+            url: Such as ``redis://[user:password@]host:6379/0``, ``rediss://`` with TLS, or ``unix:///path``;
+                its query may have a ``prefix``.
+            prefix: What its keys begin with, by default ``navai:``. Backends with other functions need
+                another prefix.
+            shared: Whether clients are told that all replicas share this store, by default if the settings
+                of the server allow that.
+
+        Raises:
+            ImportError: The extra ``redis`` is not installed.
+            ValueError: The URL cannot work.
+        """
+        super().__init__()
+        with needs_extra("redis", "redis"):
+            import redis.asyncio  # noqa: PLC0415 - only for who needs it
+            from redis.asyncio.retry import Retry  # noqa: PLC0415
+            from redis.backoff import NoBackoff  # noqa: PLC0415
+            from redis.exceptions import NoScriptError, RedisError, ResponseError  # noqa: PLC0415
+        parts = urlsplit(url)
+        options = dict(parse_qsl(parts.query))
+        self._prefix = (options.pop("prefix", "navai:") if prefix is None else prefix).encode()
+        # Once more after a connection that had broken: all operations can be repeated.
+        self._connect = functools.partial(
+            redis.asyncio.Redis.from_url,
+            parts._replace(query=urlencode(options)).geturl(),
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            retry=Retry(NoBackoff(), 1),
+        )
+        self._errors = RedisError, OSError
+        self._no_script, self._response_error = NoScriptError, ResponseError
+        self._declared = shared
+        self.shared = bool(shared)
+        self._server: Redis = self._connect()
+        self._server_loop: asyncio.AbstractEventLoop | None = None
+        self._script: str | None = None
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await super().aclose()
+        await self._server.aclose()
+
+    async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
+        loop = asyncio.get_running_loop()
+        if loop is not self._server_loop:  # a connection belongs to the loop that opened it
+            self._server, self._server_loop, self._script = self._connect(), loop, None
+        try:
+            try:
+                answers = await self._send(operations)
+            except self._no_script:  # the server was started again: look at it again, too
+                self._script = None
+                answers = await self._send(operations)
+        except self._errors as error:
+            self._script = None
+            raise StoreError(f"The store of idempotency keys cannot be used: {error}") from None
+        return [_result(name, answer) for (name, *_), answer in zip(operations, answers, strict=True)]
+
+    async def _send(self, operations: list[tuple[Any, ...]]) -> list[Any]:
+        if self._script is None:
+            if self._declared is None:
+                self.shared = await self._is_durable()
+            self._script = await self._server.script_load(_SCRIPT)
+        pipeline = self._server.pipeline(transaction=False)
+        for name, key, *given in operations:
+            operation, arguments = name, given
+            if name in ("start", "renew"):
+                arguments = [*given, UNKNOWN_TTL_S]
+            elif name == "finish" and given[1] is None:
+                operation, arguments = "free", given[:1]
+            pipeline.evalsha(self._script, 1, self._prefix + key.hex().encode(), operation, *arguments)
+        return await pipeline.execute()
+
+    async def _is_durable(self) -> bool:
+        """Return whether the server keeps what it has confirmed, and log what is missing for that."""
+        try:
+            found = await self._server.config_get("append*", "maxmemory*")
+        except self._response_error:
+            missing = ["its settings cannot be read"]
+        else:
+            info = await self._server.info("replication")
+            missing = [
+                f"{name} is {found.get(name)!r} and not {wanted!r}"
+                for name, wanted in _DURABLE.items()
+                if found.get(name) != wanted and not (name == _EVICTION and found.get("maxmemory") == "0")
+            ]
+            if info.get("role") != "master" or info.get("connected_slaves"):
+                missing.append("a replica could take its place without the latest changes")
+        if missing:
+            _log.warning(
+                "Clients are not told that all replicas share the store of idempotency keys: it could lose "
+                "what it has confirmed: %s.",
+                "; ".join(missing),
+            )
+        return not missing
+
+
+def _result(name: str, answer: Any) -> Any:
+    if name == "count":
+        number, milliseconds = answer
+        return number, milliseconds / 1000
+    if name not in ("claim", "read"):
+        return answer
+    if answer is None:
+        return None
+    state, fingerprint, token, outcome = answer
+    return StoreEntry(state.decode(), fingerprint, token, outcome)

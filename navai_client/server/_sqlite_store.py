@@ -1,0 +1,183 @@
+"""The store of several processes of one machine: an SQLite file.
+
+All that is asked at the same time is one transaction, made in a thread. The file is in WAL mode. What a
+transaction has written survives the end of the processes; ``synchronous=full`` waits for the disk each time,
+so that it survives a loss of power, too.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from navai_client._threads import CallThreads
+from navai_client.server._errors import StoreError
+from navai_client.server._store import MAX_STORE_BYTES, UNKNOWN_TTL_S, BatchedStore, StoreEntry
+
+_BUSY_S: Final = 2.0  # transactions of other processes take milliseconds
+_PURGE_S: Final = 1.0
+_MAX_PURGED: Final = 1000  # entries at a time: others wait meanwhile
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS navai_keys (
+    key BLOB PRIMARY KEY, state TEXT NOT NULL, fingerprint BLOB NOT NULL, token BLOB NOT NULL, outcome BLOB,
+    lease_ends REAL NOT NULL, expires REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS navai_keys_expires ON navai_keys (expires);
+CREATE TABLE IF NOT EXISTS navai_counts (name BLOB PRIMARY KEY, number INTEGER NOT NULL, ends REAL NOT NULL);
+"""
+
+
+class SQLiteStore(BatchedStore):
+    """A store in a file, for all processes that open it."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int = MAX_STORE_BYTES,
+        synchronous: Literal["normal", "full"] = "normal",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Keep everything in the file at *path*, which is made at the first use for this user alone.
+
+        Args:
+            path: The file, on a disk of this machine: SQLite's locks do not work over networks.
+            max_bytes: How large it may become; without room, no key is claimed.
+            synchronous: With ``"full"``, each transaction waits for the disk, and survives a loss of power.
+            clock: The time, the same for all processes.
+
+        Raises:
+            ValueError: An argument cannot work.
+        """
+        super().__init__()
+        if not os.fspath(path) or synchronous not in ("normal", "full"):
+            raise ValueError("An SQLite store needs a path, and synchronous must be normal or full.")
+        self._path = os.fspath(path)
+        self._max_bytes = max_bytes
+        self._synchronous = synchronous
+        self._clock = clock
+        self._threads = CallThreads(1)
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._purge_at = 0.0
+
+    async def aclose(self) -> None:
+        """Close the file."""
+        await super().aclose()
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
+        return await self._threads.run("store", lambda: self._transact(operations))
+
+    def _transact(self, operations: list[tuple[Any, ...]]) -> list[Any]:
+        with self._lock:
+            try:
+                if self._connection is None:
+                    self._connection = self._open()
+                with self._connection as transaction:
+                    transaction.execute("BEGIN IMMEDIATE")
+                    now = self._clock()
+                    if now >= self._purge_at:
+                        self._purge(transaction, now)
+                    run = _Operations(transaction, now)
+                    return [getattr(run, name)(*arguments) for name, *arguments in operations]
+            except (sqlite3.Error, OSError) as error:
+                raise StoreError(f"The store of idempotency keys cannot be used: {error}") from None
+
+    def _open(self) -> sqlite3.Connection:
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(
+            self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA synchronous={self._synchronous}")
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA max_page_count={max(16, self._max_bytes // page_bytes)}")
+        connection.executescript(_SCHEMA)
+        return connection
+
+    def _purge(self, transaction: sqlite3.Connection, now: float) -> None:
+        self._purge_at = now + _PURGE_S
+        transaction.execute(
+            "DELETE FROM navai_keys WHERE key IN (SELECT key FROM navai_keys WHERE expires <= ? LIMIT ?)",
+            (now, _MAX_PURGED),
+        )
+        transaction.execute("DELETE FROM navai_counts WHERE ends <= ?", (now,))
+
+
+class _Operations:
+    """The operations of a store, within a transaction that began *now*."""
+
+    def __init__(self, transaction: sqlite3.Connection, now: float) -> None:
+        self._execute = transaction.execute
+        self._now = now
+
+    def claim(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
+        entry = self.read(key)
+        if entry is not None:
+            return entry
+        self._execute(
+            "REPLACE INTO navai_keys VALUES (?, 'claimed', ?, ?, NULL, ?, ?)",
+            (key, fingerprint, token, self._now + lease, self._now + lease),
+        )
+        return StoreEntry("claimed", fingerprint, token)
+
+    def start(self, key: bytes, token: bytes, lease: float) -> int:
+        return self._hold("state = 'started'", key, token, lease)
+
+    def renew(self, key: bytes, token: bytes, lease: float) -> int:
+        return self._hold("state = state", key, token, lease)
+
+    def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> int:
+        ours = (key, token, self._now)
+        if outcome is None:
+            return self._execute(
+                "DELETE FROM navai_keys WHERE key = ? AND token = ? AND expires > ? AND state != 'done'", ours
+            ).rowcount
+        return self._execute(
+            "UPDATE navai_keys SET outcome = CASE state WHEN 'done' THEN outcome ELSE ? END, "
+            "expires = CASE state WHEN 'done' THEN expires ELSE ? END, state = 'done' "
+            "WHERE key = ? AND token = ? AND expires > ?",
+            (outcome, self._now + ttl, *ours),
+        ).rowcount
+
+    def read(self, key: bytes) -> StoreEntry | None:
+        row = self._execute(
+            "SELECT state, fingerprint, token, outcome, lease_ends FROM navai_keys "
+            "WHERE key = ? AND expires > ?",
+            (key, self._now),
+        ).fetchone()
+        if row is None:
+            return None
+        state, fingerprint, token, outcome, lease_ends = row
+        if state == "started" and lease_ends <= self._now:
+            state = "unknown"
+        return StoreEntry(state, fingerprint, token, outcome)
+
+    def count(self, name: bytes, window: float) -> tuple[int, float]:
+        number, ends = self._execute(
+            "INSERT INTO navai_counts VALUES (?1, 1, ?2 + ?3) ON CONFLICT (name) DO UPDATE SET "
+            "number = CASE WHEN ends > ?2 THEN number + 1 ELSE 1 END, "
+            "ends = CASE WHEN ends > ?2 THEN ends ELSE ?2 + ?3 END RETURNING number, ends",
+            (name, self._now, window),
+        ).fetchone()
+        return number, ends - self._now
+
+    def _hold(self, change: str, key: bytes, token: bytes, lease: float) -> int:
+        held = self._execute(
+            f"UPDATE navai_keys SET {change}, lease_ends = ? "  # noqa: S608 - of this file
+            "WHERE key = ? AND token = ? AND expires > ? AND state != 'done'",
+            (self._now + lease, key, token, self._now),
+        ).rowcount
+        if held:
+            self._execute(
+                "UPDATE navai_keys SET expires = lease_ends + CASE state WHEN 'started' THEN ? ELSE 0 END "
+                "WHERE key = ?",
+                (UNKNOWN_TTL_S, key),
+            )
+        return held

@@ -1,0 +1,378 @@
+"""``Idempotency-Key``: the same call sent twice runs once, wherever the second one arrives.
+
+A store holds one entry for each key, and is asked before and after each call with a key:
+
+- ``claim`` takes a key that is free, for the seconds of a lease. A claim that was never started lapses with
+  its lease: its function has certainly not run, so another process may claim the key.
+- ``start`` confirms the claim right before the function begins. From then on, nobody else gets the key.
+- ``renew`` extends the lease while the function runs. When the lease of a started claim ends, its outcome is
+  unknown, unless its owner was only paused, and finishes it nevertheless.
+- ``finish`` keeps the outcome for some time, or frees the key of a call that never began.
+
+Each claim has a token, 16 random bytes: an operation with another token than that of the entry changes
+nothing. So a process that was paused, and whose claim has lapsed, does not start its function.
+
+A store gets digests: of the caller and the key, and of the function and the payload. Outcomes are the only
+contents of calls that it has.
+"""
+
+import asyncio
+import hashlib
+import json
+import math
+import time
+from abc import ABC, abstractmethod
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from navai_client.functions._binding import Payload, whole_numbers
+from navai_client.server._calls import Failure, Outcome
+from navai_client.server._errors import StoreError
+
+State = Literal["claimed", "started", "done", "unknown"]
+
+TTL_S: Final = 600.0  # clients retry within minutes
+MAX_KEPT_BYTES: Final = 2**20
+MAX_STORE_BYTES: Final = 256 * 2**20
+UNKNOWN_TTL_S: Final = 24 * 3600.0  # as long as Stripe keeps keys
+LEASE_S: Final = 15.0  # a process that was paused for as long has lost its callers, too
+
+_ENTRY_BYTES: Final = 512  # of an entry without its outcome in memory, as measured
+_MAX_BATCH: Final = 256  # a batch is one transaction, or one write to a connection
+
+_encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
+_decode_failure: Final = msgspec.json.Decoder(Failure).decode
+
+
+class StoreEntry(msgspec.Struct, eq=False, gc=False):
+    """What a store knows of a key.
+
+    Attributes:
+        state: ``claimed``: the function has not begun. ``started``: it may have begun. ``done``: there is an
+            outcome. ``unknown``: it may have begun, and the lease of its owner has ended.
+        fingerprint: The fingerprint of the function and the payload.
+        token: The token of the claim.
+        outcome: The outcome of a call that is done.
+    """
+
+    state: State
+    fingerprint: bytes
+    token: bytes
+    outcome: bytes | None = None
+
+
+class Store(Protocol):
+    """A store of idempotency keys and counts: ``NavaiBackend(store=...)``.
+
+    All operations raise :class:`StoreError` if the store cannot be reached or has no room; what they did is
+    then not known. Each can be repeated without effect, except for ``count``. Times are in seconds, measured
+    by one clock for all processes that share the store.
+    :class:`~navai_client.testing.StoreTests` tests a store of your own.
+
+    Attributes:
+        lease: How long a claim holds without being renewed. Infinity means that claims end with the process,
+            and are never renewed.
+        shared: Whether every replica reaches this store, and it keeps what it has confirmed, whatever
+            happens. Clients are then told that they may repeat a call at another replica.
+    """
+
+    @property
+    def lease(self) -> float: ...
+
+    @property
+    def shared(self) -> bool: ...
+
+    async def claim(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry:
+        """Claim *key* if it is free. Return its entry, which is another's if the token is another one."""
+        ...
+
+    async def start(self, key: bytes, token: bytes, lease: float) -> bool:
+        """Set the entry from claimed to started. Return whether it is started, by the owner of *token*."""
+        ...
+
+    async def renew(self, key: bytes, token: bytes, lease: float) -> bool:
+        """Let the lease of a claimed or started entry end in *lease* seconds, and return whether it is ours.
+
+        An entry that had become unknown is started again.
+        """
+        ...
+
+    async def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> bool:
+        """Set the entry to done for *ttl* seconds; without an *outcome*, free the key instead.
+
+        Return whether the entry was the owner's, in any state.
+        """
+        ...
+
+    async def read(self, key: bytes) -> StoreEntry | None:
+        """Return the entry of *key*; None if it is free."""
+        ...
+
+    async def count(self, name: str, window: float) -> tuple[int, float]:
+        """Count an event, and return how many *name* has had in its window, and the seconds until that ends.
+
+        A window of *window* seconds begins with the first event that is in no other.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections and files."""
+        ...
+
+
+class _MemoryEntry(StoreEntry, eq=False, gc=False):
+    lease_ends: float = 0.0
+    expires: float = 0.0
+
+
+class MemoryStore:
+    """The store of one process: others do not know its keys, and a restart forgets them."""
+
+    lease: float = math.inf
+    shared: bool = False
+
+    def __init__(
+        self, *, max_bytes: int = MAX_STORE_BYTES, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Hold at most *max_bytes*. A key is never dropped before its time: without room, none is claimed."""
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._bytes = 0
+        self._entries: dict[bytes, _MemoryEntry] = {}
+        self._done: deque[bytes] = deque()  # in the order in which they expire
+        self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()  # in that of their beginning
+
+    async def claim(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry:
+        """Claim *key* if it is free, and return its entry."""
+        now = self._clock()
+        entry = self._find(key, now)
+        if entry is not None:
+            return self._as_of(now, entry)
+        self._forget(now)
+        if self._bytes + _ENTRY_BYTES > self._max_bytes:
+            left = self._entries[self._done[0]].expires - now if self._done else 1.0
+            raise StoreError("The store of idempotency keys is full.", retry_after=f"{math.ceil(left)}")
+        entry = _MemoryEntry("claimed", fingerprint, token, None, math.inf, now + lease)
+        self._entries[key] = entry
+        self._bytes += _ENTRY_BYTES
+        return entry
+
+    async def start(self, key: bytes, token: bytes, lease: float) -> bool:
+        """Set the entry from claimed to started, and return whether it is."""
+        entry = self._find(key, self._clock())
+        if entry is None or entry.token != token or entry.state == "done":
+            return False
+        if entry.state == "claimed":
+            entry.state = "started"
+            self._hold(entry, lease)
+        return True
+
+    async def renew(self, key: bytes, token: bytes, lease: float) -> bool:
+        """Extend the lease of an entry."""
+        entry = self._find(key, self._clock())
+        if entry is None or entry.token != token or entry.state == "done":
+            return False
+        self._hold(entry, lease)
+        return True
+
+    async def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> bool:
+        """Keep the outcome of an entry, or free its key."""
+        return self.finish_now(key, token, outcome, ttl)
+
+    def finish_now(
+        self, key: bytes, token: bytes, outcome: bytes | None, ttl: float, otherwise: bytes | None = None
+    ) -> bool:
+        """Do as ``finish``, and keep *otherwise*, a short outcome, where there is no room for *outcome*."""
+        now = self._clock()
+        entry = self._find(key, now)
+        if entry is None or entry.token != token:
+            return False
+        if entry.state == "done":
+            return True
+        if outcome is None:
+            self._drop(key)
+            return True
+        self._forget(now)
+        if self._bytes + len(outcome) > self._max_bytes and len(outcome) > _ENTRY_BYTES:
+            if otherwise is None:
+                raise StoreError("The store of idempotency keys has no room for an outcome.")
+            outcome = otherwise
+        entry.state, entry.outcome, entry.expires = "done", outcome, now + ttl
+        self._bytes += len(outcome)
+        self._done.append(key)
+        return True
+
+    async def read(self, key: bytes) -> StoreEntry | None:
+        """Return the entry of *key*."""
+        now = self._clock()
+        entry = self._find(key, now)
+        return None if entry is None else self._as_of(now, entry)
+
+    async def count(self, name: str, window: float) -> tuple[int, float]:
+        """Count an event, and return how many *name* has had in its window, and the seconds to its end."""
+        now = self._clock()
+        while self._windows:
+            oldest, (_, end) = next(iter(self._windows.items()))
+            if end > now:
+                break
+            del self._windows[oldest]
+        number, end = self._windows.get(name, (0, now))
+        if end <= now:
+            self._windows.pop(name, None)
+            number, end = 0, now + window
+        self._windows[name] = number + 1, end
+        return number + 1, end - now
+
+    async def aclose(self) -> None:
+        """Keep everything: the process goes on."""
+
+    def _find(self, key: bytes, now: float) -> _MemoryEntry | None:
+        entry = self._entries.get(key)
+        if entry is not None and entry.expires <= now:
+            self._drop(key)
+            return None
+        return entry
+
+    def _hold(self, entry: _MemoryEntry, lease: float) -> None:
+        entry.lease_ends = entry.expires = self._clock() + lease
+        if entry.state == "started":
+            entry.expires += UNKNOWN_TTL_S
+
+    def _as_of(self, now: float, entry: _MemoryEntry) -> StoreEntry:
+        if entry.state == "started" and entry.lease_ends <= now:
+            return StoreEntry("unknown", entry.fingerprint, entry.token)
+        return entry
+
+    def _drop(self, key: bytes) -> None:
+        entry = self._entries.pop(key)
+        self._bytes -= _ENTRY_BYTES + len(entry.outcome or b"")
+
+    def _forget(self, now: float) -> None:
+        """Drop what has expired."""
+        while self._done:
+            entry = self._entries.get(self._done[0])
+            if entry is not None and entry.expires > now:
+                return
+            key = self._done.popleft()
+            if entry is not None:
+                self._drop(key)
+
+
+class BatchedStore(ABC):
+    """A store outside of the process. What is asked at the same time goes there together.
+
+    While one batch is under way, the next one gathers: the more calls at a time, the less each of them costs.
+    """
+
+    lease: float = LEASE_S
+    shared: bool = False
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
+        self._batches: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @abstractmethod
+    async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
+        """Return the result of each operation, or raise :class:`StoreError` if not all can be done."""
+
+    async def claim(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry:
+        """Claim *key* if it is free, and return its entry."""
+        entry: StoreEntry = await self._do("claim", key, token, fingerprint, lease)
+        return entry
+
+    async def start(self, key: bytes, token: bytes, lease: float) -> bool:
+        """Set the entry from claimed to started, and return whether it is."""
+        return bool(await self._do("start", key, token, lease))
+
+    async def renew(self, key: bytes, token: bytes, lease: float) -> bool:
+        """Extend the lease of an entry."""
+        return bool(await self._do("renew", key, token, lease))
+
+    async def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> bool:
+        """Keep the outcome of an entry, or free its key."""
+        return bool(await self._do("finish", key, token, outcome, ttl))
+
+    async def read(self, key: bytes) -> StoreEntry | None:
+        """Return the entry of *key*."""
+        entry: StoreEntry | None = await self._do("read", key)
+        return entry
+
+    async def count(self, name: str, window: float) -> tuple[int, float]:
+        """Count an event, and return how many *name* has had in its window, and the seconds to its end."""
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        counted: tuple[int, float] = await self._do("count", digest, window)
+        return counted
+
+    async def aclose(self) -> None:
+        """Close connections and files."""
+        if self._batches is not None and self._loop is asyncio.get_running_loop():
+            self._batches.cancel()
+            for _, done in self._waiting:  # if it has never run
+                done.cancel()
+        self._waiting, self._batches = [], None
+
+    async def _do(self, *operation: Any) -> Any:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # what waited in another has ended with it
+            self._loop, self._waiting, self._batches = loop, [], None
+        done: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((operation, done))
+        if self._batches is None:
+            self._batches = loop.create_task(self._run_batches())
+        return await done
+
+    async def _run_batches(self) -> None:
+        batch: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+                try:
+                    results = await self._run([operation for operation, _ in batch])
+                except StoreError as error:
+                    batch, self._waiting = batch + self._waiting, []  # it would be as long in vain for them
+                    for _, done in batch:
+                        if not done.done():
+                            done.set_exception(StoreError(str(error), retry_after=error.retry_after))
+                else:
+                    for (_, done), result in zip(batch, results, strict=True):
+                        if not done.done():
+                            done.set_result(result)
+        finally:
+            self._batches = None
+            for _, done in batch + self._waiting:
+                done.cancel()  # unless it is done
+
+
+def key_digest(caller: bytes, key: bytes) -> bytes:
+    """Return what a store knows a key by, which says neither who its *caller* is nor what the key is."""
+    return hashlib.blake2b(b"%d:%b%b" % (len(caller), caller, key), digest_size=16).digest()
+
+
+def fingerprint(function: str, payload: Payload) -> bytes:
+    """Return the fingerprint of a call: its function, and the value of its payload."""
+    try:
+        text = _encode_sorted((function, payload.value))
+        if b".0" in text:  # perhaps a whole number: 2.0 is 2 in JSON
+            text = _encode_sorted((function, whole_numbers(payload.value)))
+    except (ValueError, OverflowError):
+        # msgspec has no form for lone surrogates and integers of more than 64 bits.
+        text = json.dumps(
+            [function, whole_numbers(payload.value)], sort_keys=True, separators=(",", ":")
+        ).encode()
+    except RecursionError:  # as it was sent, then
+        text = payload.text or b""
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def encode_outcome(outcome: Outcome) -> bytes:
+    """Return *outcome* as a store keeps it."""
+    return b"=" + outcome if isinstance(outcome, bytes) else b"!" + msgspec.json.encode(outcome)
+
+
+def decode_outcome(kept: bytes) -> Outcome:
+    """Return the outcome that ``encode_outcome`` has made *kept* of."""
+    return kept[1:] if kept.startswith(b"=") else _decode_failure(kept[1:])

@@ -1,0 +1,66 @@
+"""A Redis server of the system, on a free port, for the tests of the store."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.test_threads import until
+
+REDIS = shutil.which("redis-server")
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
+
+
+class RedisServer:
+    """A Redis server that can be stopped and started again with its file."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self.port: int = listener.getsockname()[1]
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._folder = folder
+        self._options = options
+
+    def start(self) -> None:
+        """Start it, and wait until it accepts connections."""
+        where = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder), "--save", "")
+        assert REDIS is not None
+        self.process = subprocess.Popen([REDIS, *where, *self._options], stdout=subprocess.DEVNULL)
+
+        def accepts() -> bool:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self.port), 5) as client,
+            ):
+                client.sendall(b"PING\r\n")
+                return client.recv(100).startswith(b"+PONG")
+            return False
+
+        until(accepts)
+
+    def kill(self) -> None:
+        """End it without warning."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
+    """Run a Redis server, or skip the test where none is installed."""
+    if REDIS is None:
+        if "CI" in os.environ:
+            pytest.fail("redis-server is not installed")
+        pytest.skip("redis-server is not installed")
+    server = RedisServer(folder, *options)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()

@@ -1,0 +1,262 @@
+"""The stores of idempotency keys: one suite for all of them, and what is particular to each."""
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import stat
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from navai_client.server import MemoryStore, RedisStore, SQLiteStore, Store, StoreError
+from navai_client.testing import StoreTests
+from tests.server.redis_server import DURABLE, RedisServer, redis_server
+
+KEY, PRINT, TOKEN = b"k" * 16, b"f" * 16, b"t" * 16
+
+
+@pytest.fixture(scope="module", name="redis")
+def _redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis"), *DURABLE) as server:
+        yield server
+
+
+class TestMemoryStore(StoreTests):
+    """The store of one process."""
+
+    @asynccontextmanager
+    async def open_stores(self) -> AsyncIterator[tuple[Store, Store]]:
+        store = MemoryStore()
+        yield store, store
+        await store.aclose()
+
+
+class TestSQLiteStore(StoreTests):
+    """The store of several processes on one machine."""
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "keys.sqlite"
+
+    @asynccontextmanager
+    async def open_stores(self) -> AsyncIterator[tuple[Store, Store]]:
+        stores = SQLiteStore(self.path), SQLiteStore(self.path, synchronous="full")
+        yield stores
+        for store in stores:
+            await store.aclose()
+
+
+class TestRedisStore(StoreTests):
+    """The store of any number of machines."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, redis: RedisServer) -> None:
+        self.url = redis.url
+
+    @asynccontextmanager
+    async def open_stores(self) -> AsyncIterator[tuple[Store, Store]]:
+        stores = RedisStore(self.url), RedisStore(self.url)
+        yield stores
+        for store in stores:
+            await store.aclose()
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scenario)
+
+
+async def fill(store: Store) -> None:
+    for n in range(1000):
+        await store.claim(n.to_bytes(16), PRINT, TOKEN, 60)
+        await store.finish(n.to_bytes(16), TOKEN, bytes(10_000), 60)
+
+
+def modes_in(folder: Path) -> set[int]:
+    return {stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+
+
+def test_an_sqlite_file_is_for_its_owner_alone_and_says_nothing_about_keys(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite"
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.claim(KEY, PRINT, TOKEN, 60)
+        assert modes_in(tmp_path) == {0o600}
+        await store.aclose()
+        await store.aclose()
+        assert (await store.claim(KEY, PRINT, b"", 60)).token == TOKEN  # opened again
+        await store.aclose()
+
+    run(scenario())
+
+
+def test_an_sqlite_file_that_is_full_claims_nothing_until_entries_expire(tmp_path: Path) -> None:
+    now = [1000.0]
+    store = SQLiteStore(tmp_path / "keys.sqlite", max_bytes=200_000, clock=lambda: now[0])
+
+    async def scenario() -> None:
+        with pytest.raises(StoreError, match="full"):
+            await fill(store)
+        entry = await store.read(bytes(16))
+        assert entry is not None
+        assert entry.state == "done"
+        now[0] += 60
+        assert (await store.claim(KEY, PRINT, TOKEN, 60)).token == TOKEN
+        await store.aclose()
+
+    run(scenario())
+
+
+def test_an_sqlite_file_that_cannot_be_opened_is_an_error_of_the_store(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with pytest.raises(StoreError, match="cannot be used"):
+            await SQLiteStore(tmp_path / "absent" / "keys.sqlite").read(KEY)
+        (tmp_path / "text").write_text("no database " * 100)
+        store = SQLiteStore(tmp_path / "text")
+        with pytest.raises(StoreError, match="not a database"):
+            await store.read(KEY)
+        await store.aclose()
+
+    run(scenario())
+
+
+def test_a_batch_fails_as_a_whole_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite"
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.read(KEY)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            claims = [store.claim(bytes([n]), PRINT, TOKEN, 60) for n in range(3)]
+            results = await asyncio.gather(*claims, return_exceptions=True)
+            assert [type(each) for each in results] == [StoreError] * 3
+            other.execute("ROLLBACK")
+        assert await store.read(bytes([0])) is None
+        await store.aclose()
+
+    run(scenario())
+
+
+def test_who_no_longer_waits_for_a_store_changes_nothing_for_others(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = SQLiteStore(tmp_path / "keys.sqlite")
+        left = asyncio.create_task(store.claim(KEY, PRINT, TOKEN, 60))
+        stays = asyncio.create_task(store.read(KEY))
+        failing = asyncio.create_task(SQLiteStore(tmp_path).read(KEY))
+        await asyncio.sleep(0)
+        left.cancel()
+        failing.cancel()
+        entry = await stays
+        assert entry is not None
+        assert entry.token == TOKEN
+        closing = asyncio.create_task(store.read(KEY))
+        await asyncio.sleep(0)
+        await store.aclose()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+        await asyncio.wait((left, failing))
+
+    run(scenario())
+
+
+def test_a_redis_store_survives_a_restart_of_its_server_and_is_closed_meanwhile(tmp_path: Path) -> None:
+    with redis_server(tmp_path, *DURABLE) as server:
+
+        async def scenario() -> None:
+            store = RedisStore(server.url)
+            await store.claim(KEY, PRINT, TOKEN, 60)
+            assert await store.start(KEY, TOKEN, 60)
+            assert store.shared
+            server.kill()
+            with pytest.raises(StoreError):
+                await store.claim(KEY, PRINT, b"other", 60)
+            await asyncio.to_thread(server.start)
+            found = await store.claim(KEY, PRINT, b"other", 60)
+            assert (found.token, found.state) == (TOKEN, "started")
+            assert (await store.count("n", 60))[0] == 1
+            await store.aclose()
+
+        run(scenario())
+
+
+def test_a_redis_store_loads_its_script_again_where_it_is_gone(redis: RedisServer) -> None:
+    async def scenario() -> None:
+        store = RedisStore(redis.url, prefix="script:")
+        await store.claim(KEY, PRINT, TOKEN, 60)
+        await store._server.script_flush()
+        assert await store.start(KEY, TOKEN, 60)
+        await store.aclose()
+
+    run(scenario())
+
+
+def test_stores_with_other_prefixes_have_other_keys(redis: RedisServer) -> None:
+    async def scenario() -> None:
+        for store in (RedisStore(f"{redis.url}?prefix=a:"), RedisStore(redis.url, prefix="b:")):
+            assert (await store.claim(KEY, PRINT, TOKEN, 60)).state == "claimed"
+            assert await store.finish(KEY, TOKEN, b"x", 60)
+            await store.aclose()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ((), "appendonly is 'no' and not 'yes'"),
+        (("--appendonly", "yes"), "appendfsync is 'everysec' and not 'always'"),
+        (
+            (*DURABLE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
+            "maxmemory-policy is 'allkeys-lru'",
+        ),
+        (
+            (*DURABLE, "--replicaof", "127.0.0.1", "1", "--replica-read-only", "no"),
+            "a replica could take its",
+        ),
+        ((*DURABLE, "--rename-command", "CONFIG", ""), "its settings cannot be read"),
+        ((*DURABLE, "--maxmemory", "100mb"), ""),
+    ],
+)
+def test_a_server_that_may_lose_what_it_confirmed_is_not_called_shared(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, options: tuple[str, ...], reason: str
+) -> None:
+    with redis_server(tmp_path, *options) as server, caplog.at_level(logging.WARNING):
+
+        async def scenario() -> None:
+            store, declared = RedisStore(server.url), RedisStore(server.url, shared=True)
+            await store.read(KEY)
+            await declared.read(KEY)
+            assert (store.shared, declared.shared) == (not reason, True)
+            await store.aclose()
+            await declared.aclose()
+
+        run(scenario())
+    warnings = [line.message for line in caplog.records if "could lose" in line.message]
+    assert len(warnings) == bool(reason)
+    assert all(reason in warning for warning in warnings)
+
+
+def test_a_redis_server_without_memory_claims_nothing_and_evicts_nothing(tmp_path: Path) -> None:
+    with redis_server(tmp_path, *DURABLE, "--maxmemory", "3mb") as server:
+
+        async def scenario() -> None:
+            store = RedisStore(server.url)
+            await store.claim(KEY, PRINT, TOKEN, 60)
+            with pytest.raises(StoreError, match="memory"):
+                await fill(store)
+            assert await store.read(KEY) is not None
+            await store.aclose()
+
+        run(scenario())
+
+
+def test_redis_is_an_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(ImportError, match=r"pip install 'navai-client\[redis\]'"):
+        RedisStore("redis://127.0.0.1/0")
