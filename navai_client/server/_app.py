@@ -166,7 +166,7 @@ class NavaiBackend:
             mint_policy = policy_of(self.settings)
         self._minting: Minting | None = None
         if mint_policy != MintPolicy():
-            self._minting = Minting(self.services.create_client_secret, mint_policy, self.options)
+            self._minting = Minting(self.services.create_client_secret, mint_policy, self.options, self.store)
         self.router: Router = self._make_router(self.authentication)
         if demo:
             for function in DEMO_FUNCTIONS:

@@ -6,16 +6,15 @@ A policy says what a principal may choose and how often. It is checked before an
 import functools
 import inspect
 import math
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import attrs
 
 from navai_client.functions._context import Principal
-from navai_client.server._errors import BackendOptionsError, RequestError
+from navai_client.server._errors import BackendOptionsError, RequestError, StoreError
 from navai_client.server._settings import MAX_TTL_S, MIN_TTL_S, BackendOptions, ServerSettings
+from navai_client.server._store import MemoryStore, Store
 
 _WINDOW_S: Final = 60.0
 _TOO_MANY: Final = 429
@@ -51,7 +50,7 @@ class MintPolicy:
             part of them.
         ttl_seconds: Seconds that the client secret is valid, from 10 to 7200; None means the backend's.
         per_minute: How many it may request; None means no limit. They are counted from the first of them for
-            60 seconds, in the memory of one process.
+            60 seconds, in the backend's store.
     """
 
     models: Sequence[str] | None = attrs.field(default=None, converter=_choices)
@@ -65,38 +64,6 @@ PolicyOf = Callable[[Principal | None], MintPolicy | Awaitable[MintPolicy | None
 """Returns the policy of a principal; None refuses it. What is not async must not wait."""
 
 
-class Counts(Protocol):
-    """Counts events."""
-
-    async def count(self, name: str, window: float) -> tuple[int, float]:
-        """Count an event, and return how many *name* has had in its window, and the seconds until that ends.
-
-        A window of *window* seconds begins with the first event that is in no other.
-        """
-        ...
-
-
-class MemoryCounts:
-    """The counts of one process."""
-
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Count on *clock*."""
-        self._clock = clock
-        self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()  # in the order of their beginning
-
-    async def count(self, name: str, window: float) -> tuple[int, float]:
-        """Count an event, and return how many *name* has had in its window, and the seconds to its end."""
-        now = self._clock()
-        while self._windows:
-            oldest, (_, end) = next(iter(self._windows.items()))
-            if end > now:
-                break
-            del self._windows[oldest]
-        number, end = self._windows.get(name, (0, now + window))
-        self._windows[name] = number + 1, end
-        return number + 1, end - now
-
-
 class Minting:
     """Mints client secrets within the policy of who asks for them."""
 
@@ -105,7 +72,7 @@ class Minting:
         mint: Callable[..., Awaitable[dict[str, Any]]],
         policy: MintPolicy | PolicyOf,
         options: BackendOptions,
-        counts: Counts | None = None,
+        store: Store,
     ) -> None:
         """Mint with *mint*.
 
@@ -113,12 +80,13 @@ class Minting:
             mint: Takes the request, and ``ttl_seconds`` if a policy has that.
             policy: The policy of all, or the function that returns that of a principal.
             options: Where a request names no model and no voice, theirs.
-            counts: Counts mints, by default in memory.
+            store: Counts mints, for all processes together. While it cannot, this one counts by itself.
         """
         self._mint = mint
         self._policy_of: PolicyOf = (lambda _: policy) if isinstance(policy, MintPolicy) else policy
         self._defaults = {"model": options.default_model, "voice": options.default_voice}
-        self._counts: Counts = MemoryCounts() if counts is None else counts
+        self._store = store
+        self._own_counts = MemoryStore()
 
     async def mint(self, principal: Principal | None, request: Mapping[str, Any]) -> dict[str, Any]:
         """Mint a client secret for *principal*.
@@ -165,7 +133,10 @@ class Minting:
 
     async def _count(self, principal: Principal | None, per_minute: int) -> None:
         name = "mints" if principal is None else f"mints:{principal.id}"
-        number, left = await self._counts.count(name, _WINDOW_S)
+        try:
+            number, left = await self._store.count(name, _WINDOW_S)
+        except StoreError:
+            number, left = await self._own_counts.count(name, _WINDOW_S)
         if number > per_minute:
             seconds = max(1, math.ceil(left))
             raise RequestError(

@@ -570,7 +570,7 @@ class ServerSettings(Paths, _FromEnvironment):
         default=True,
     )
     mints_per_minute: int = _count(
-        "The client secrets that a principal may request in 60 seconds, counted in each process; 0 means no "
+        "The client secrets that a principal may request in 60 seconds, counted in the store; 0 means no "
         "limit.",
         default=0,
         least=0,

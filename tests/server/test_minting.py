@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -16,13 +17,14 @@ from navai_client.server import (
     BackendOptions,
     BackendOptionsError,
     BackendRequest,
+    MemoryStore,
     MintPolicy,
     NavaiBackend,
     Principal,
     from_host,
 )
-from navai_client.server._minting import MemoryCounts
 from tests.server.conftest import Stub
+from tests.server.redis_server import redis_server
 from tests.server.test_authentication import Logins
 from tests.serving import Serve, Start, serving_app
 
@@ -185,10 +187,26 @@ class TestHowOften:
             assert mint(url + PATH, "ann").status_code == 200
             assert mint(url + PATH, "bob").status_code == 429
 
+    def test_replicas_share_a_limit_and_each_has_it_for_itself_while_their_store_is_down(
+        self, stub: Stub, tmp_path: Path
+    ) -> None:
+        keys = BackendOptions(openai_api_key="key-of-the-owner", openai_base_url=stub.url)
+        with redis_server(tmp_path) as server, contextlib.ExitStack() as stack:
+            settings = {"mints_per_minute": 2, "store_url": server.url}
+            urls = [
+                stack.enter_context(
+                    serving_app(NavaiBackend(keys, env={}, discover=False, **settings))  # type: ignore[arg-type]
+                )
+                for _ in range(2)
+            ]
+            assert [mint(url + PATH).status_code for url in urls * 2] == [200, 200, 429, 429]
+            server.kill()
+            assert [mint(url + PATH).status_code for url in urls * 3] == [200, 200, 200, 200, 429, 429]
+
     def test_a_window_begins_with_its_first_event_and_then_another_may_begin(self) -> None:
         async def scenario() -> None:
             now = 100.0
-            counts = MemoryCounts(clock=lambda: now)
+            counts = MemoryStore(clock=lambda: now)
             assert await counts.count("a", 60) == (1, 60)
             now += 30
             assert await counts.count("a", 60) == (2, 30)
