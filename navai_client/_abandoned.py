@@ -49,11 +49,11 @@ class BackgroundTasks:
         task.remove_done_callback(self._log_end)
         task.add_done_callback(self._log_end)
 
-    async def run(
+    def run(
         self, work: Coroutine[Any, Any, T], name: str, withdraw: Callable[[], bool] = lambda: False
-    ) -> T:
-        """Run *work* in a task and return its result, as ``result`` does."""
-        return await self.result(asyncio.get_running_loop().create_task(work, name=name), withdraw)
+    ) -> Coroutine[Any, Any, T]:
+        """Run *work* in a task and return its result when it is awaited, as ``result`` does."""
+        return self.result(asyncio.get_running_loop().create_task(work, name=name), withdraw)
 
     async def result(self, task: asyncio.Task[T], withdraw: Callable[[], bool] = lambda: False) -> T:
         """Return the result of *task*. When the caller is cancelled, the task is abandoned and goes on.

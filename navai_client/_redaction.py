@@ -149,15 +149,24 @@ class Redactor:
         base_dir: Path | None = None,
         seconds: float | None = None,
     ) -> None:
-        known = {secret for secret in secrets if len(secret) >= SHORTEST_SECRET}
-        self._known = tuple(sorted(known, key=len, reverse=True))
-        self._lookahead = max([_LOOKAHEAD, *(_LONGEST_ESCAPE * len(secret) for secret in known)])
+        self._secrets = tuple(secrets)
         self._patterns = patterns
         self._deadline = math.inf if seconds is None else time.monotonic() + seconds
         self._base: re.Pattern[str] | None = None
         if base_dir is not None:
             root = re.escape(str(base_dir).rstrip(os.sep) + os.sep)
             self._base = re.compile(rf"(?<![\w.~-])(?:{root}|{_LOADED_MODULES})")
+
+    # Both are made when something is redacted: a client makes a redactor for every response.
+
+    @functools.cached_property
+    def _known(self) -> tuple[str, ...]:
+        known = {secret for secret in self._secrets if len(secret) >= SHORTEST_SECRET}
+        return tuple(sorted(known, key=len, reverse=True))
+
+    @functools.cached_property
+    def _lookahead(self) -> int:
+        return max([_LOOKAHEAD, *(_LONGEST_ESCAPE * len(secret) for secret in self._known)])
 
     def text(self, text: str, limit: int | None = None, *, seconds: float = _SECONDS) -> str:
         """Return *text* masked, then cut to *limit* characters."""

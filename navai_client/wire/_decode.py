@@ -35,6 +35,7 @@ _WHITE_SPACE: Final = (
     "\t\n\v\f\r \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
+_BYTE_ORDER_MARK: Final = "\ufeff".encode()
 _NAME: Final = 100  # characters of a function's name that an error shows
 _START: Final = 1024  # bytes of a response that show whether it is a page
 _NOT_HERE: Final = {404, 405}  # what a server responds that has no such path, or another service there
@@ -332,7 +333,7 @@ def _without_secrets(location: str) -> str:
 
 
 def _text(content: bytes) -> str:
-    return content.decode("utf-8-sig", "replace")
+    return content.removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "replace")
 
 
 def _parsed(response: Response) -> Any:

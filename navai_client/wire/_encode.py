@@ -11,6 +11,7 @@ from navai_client.errors import NavaiPayloadError
 Default = Callable[[Any], Any]
 
 _STRICT: Final[Mapping[str, Any]] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+_CONTAINERS: Final = (dict, list, tuple)
 _encoder = json.JSONEncoder(**_STRICT)
 
 
@@ -48,7 +49,7 @@ def encode_json(value: Any, *, name: str, default: Default | None = None, advice
         problem = _explain(value, name, partial(_explain_scalar, advice=advice))
         raise NavaiPayloadError(problem or f"{name} is not JSON: {error}.") from None
     # The encoder turns keys such as 1 or None into strings.
-    if isinstance(value, dict | list | tuple) and not _has_only_string_keys(value):
+    if isinstance(value, _CONTAINERS) and not _has_only_string_keys(value):
         raise NavaiPayloadError(_explain(value, name))
     return text.encode("utf-8", "backslashreplace")
 
@@ -65,7 +66,7 @@ def _converting(default: Default, whole: Any, name: str) -> json.JSONEncoder:
                 whole, name, lambda each, where: f"{where} {problem}" if each is item else None
             )
             raise NavaiPayloadError(explain or f"a part of {name} {problem}") from None
-        if isinstance(made, dict | list | tuple) and not _has_only_string_keys(made):
+        if isinstance(made, _CONTAINERS) and not _has_only_string_keys(made):
             raise NavaiPayloadError(_explain(made, "what json_default returned"))
         return made
 
@@ -80,10 +81,10 @@ def _has_only_string_keys(value: dict[Any, Any] | list[Any] | tuple[Any, ...]) -
             for key, child in item.items():
                 if not isinstance(key, str):
                     return False
-                if isinstance(child, dict | list | tuple):
+                if isinstance(child, _CONTAINERS):
                     stack.append(child)
         else:
-            stack.extend(child for child in item if isinstance(child, dict | list | tuple))
+            stack.extend(child for child in item if isinstance(child, _CONTAINERS))
     return True
 
 
@@ -100,7 +101,7 @@ def _explain(
     stack: list[tuple[Any, str, tuple[int, ...]]] = [(value, path, ())]
     while stack:
         item, where, parents = stack.pop()
-        if not isinstance(item, dict | list | tuple):
+        if not isinstance(item, _CONTAINERS):
             if problem := problem_of(item, where):
                 return problem
             continue

@@ -151,6 +151,7 @@ class Exchange(Generic[T]):
             NavaiError: If the outcome is a failure, is not tried again, and the operation does not recover.
         """
         self.elapsed = now - self._began
+        invocation = self.invocation
         may_be_renewed = self.source is not None and self._refused is None and not self._may_have_executed
         if isinstance(outcome, TransportFailure):
             self.response = None
@@ -169,9 +170,8 @@ class Exchange(Generic[T]):
         if self._foreign is not None:
             lost = TransportFailure("the response belongs to another call")
             return self._retry(lost, now) or self._finish(outcome, now)
-        if self.invocation.keys is not None:
-            executes = self.invocation.operation.keyed
-            self.invocation.keys.learn(outcome, now, self._headers, executes=executes)
+        if invocation.keys is not None:
+            invocation.keys.learn(outcome, now, self._headers, executes=invocation.operation.keyed)
         if outcome.is_success:
             return self._finish(outcome, now)
         if may_be_renewed and outcome.status == 401 and not says_may_have_executed(outcome):  # noqa: PLR2004
