@@ -54,7 +54,8 @@ class Proxy:
         if isinstance(url, str):
             try:
                 parsed = httpx.Proxy(url)
-                host = parsed.url.host
+                port = parsed.url.port
+                host = parsed.url.host if port is None or 0 < port < 1 << 16 else ""  # RFC 9293, section 3.1
             except (httpx.InvalidURL, ValueError):
                 host = ""  # raised below, where the error and its text are gone
         if parsed is None or not host:

@@ -299,7 +299,8 @@ def redirect_message(status: int, location: str, endpoint: Endpoint, path_option
         endpoint: Where the request was sent.
         path_option: The option of the client that sets the endpoint's path.
     """
-    start = f"HTTP {status}: the redirect to {_without_secrets(location)} was not followed"
+    target = _without_secrets(location) or "the same path"
+    start = f"HTTP {status}: the redirect to {target} was not followed"
     text = f"{start}; {_redirect_advice(location, endpoint, path_option)}"
     return shortened(text, len(text))
 

@@ -1,5 +1,6 @@
 """Waiting until a backend is ready: which request to send next, and when. Pure, as an exchange is."""
 
+import math
 from typing import Any, Final
 
 from attrs import evolve, frozen
@@ -47,12 +48,12 @@ class Probe:
     Attributes:
         invocation: The call to make. It succeeds if the backend is ready.
         delay: Seconds to wait first.
-        timeout: Seconds that it may take, or None for no limit.
+        timeout: Seconds that it may take.
     """
 
     invocation: Invocation[Any]
     delay: float
-    timeout: float | None
+    timeout: float
 
 
 class Waiting:
@@ -83,14 +84,15 @@ class Waiting:
             NavaiTimeoutError: If no time is left.
         """
         delay = 0.0 if self._position else self._delay
-        left = None if self._deadline is None else self._deadline - now - delay
-        if left is not None and left <= 0:
+        left = math.inf if self._deadline is None else self._deadline - now
+        if left > _FIRST_DELAY:
+            delay = min(delay, left / 2)  # a backend that is ready at the last moment is still seen
+        if left <= delay:
             raise NavaiTimeoutError(
                 f"The backend at {self._base_url} was not ready within {self._timeout:g} s: {self._why()}.",
                 may_have_executed=False,
             ) from self._last
-        timeout = _LONGEST_PROBE if left is None else min(_LONGEST_PROBE, left)
-        return Probe(self._probes[self._position], delay, timeout)
+        return Probe(self._probes[self._position], delay, min(_LONGEST_PROBE, left - delay))
 
     def failed(self, error: NavaiError) -> None:
         """Note that the last probe raised *error*.

@@ -207,6 +207,8 @@ class TestRedirects:
             ("https://[bad", "an invalid URL"),
             ("https:user:pw@other.example", "an invalid URL"),
             ("/@name/x", "/@name/x"),
+            ("?token=t0p", "the same path"),
+            ("#frag", "the same path"),
         ],
     )
     def test_the_target_of_a_redirect_is_named_without_secrets(

@@ -227,7 +227,7 @@ def test_the_error_of_a_wait_that_was_too_short_gives_the_latest_reason(
 ) -> None:
     waiting = waiting_for(10.0)
     for error in errors:
-        assert waiting.next(0.0).timeout is not None
+        assert waiting.next(0.0).timeout == 5.0
         waiting.failed(error)
     with pytest.raises(NavaiTimeoutError) as caught:
         waiting.next(10.0)
@@ -244,6 +244,22 @@ def test_without_a_limit_waiting_goes_on_with_growing_delays() -> None:
         delays.append(probe.delay)
         waiting.failed(NavaiTransportError("refused"))
     assert delays == [0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("timeout", [0.2, 1.0, 1.6, 30.0])
+def test_probes_go_on_until_the_time_is_up(timeout: float) -> None:
+    waiting, now = waiting_for(timeout), 0.0
+    for _ in range(50):
+        try:
+            probe = waiting.next(now)
+        except NavaiTimeoutError:
+            break
+        assert probe.timeout > 0
+        now += probe.delay
+        waiting.failed(NavaiTransportError("refused"))
+    else:
+        pytest.fail("it did not end")
+    assert timeout - 0.1 <= now <= timeout
 
 
 @pytest.mark.parametrize("response", [OK, NOT_FOUND, NOT_YET])

@@ -629,6 +629,9 @@ def test_an_invalid_verify_option_is_refused(transport: Any, verify: Any) -> Non
         "",
         "hidden-word",
         "ftp://hidden-word",
+        "http://user:hidden-word@host:65536",
+        "socks5://user:hidden-word@host:99999",
+        "http://user:hidden-word@host:0",
     ],
 )
 @pytest.mark.parametrize(
