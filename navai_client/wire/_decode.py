@@ -36,7 +36,7 @@ _WHITE_SPACE: Final = (
     "\u2028\u2029\u202f\u205f\u3000\ufeff"
 )
 _BYTE_ORDER_MARK: Final = "\ufeff".encode()
-_NAME: Final = 100  # characters of a function's name that an error shows
+NAME_SHOWN: Final = 100  # characters of a function's name that an error shows
 _START: Final = 1024  # bytes of a response that show whether it is a page
 _NOT_HERE: Final = {404, 405}  # what a server responds that has no such path, or another service there
 _RESET_CONTENT: Final = 205  # RFC 9110, section 15.3.6: it has no body
@@ -187,7 +187,7 @@ def why_foreign(
         return None
     if not (name := _normalized(named)) or name == _normalized(function_name):
         return None
-    return f"it names the function {named[:_NAME]!r}, not {function_name!r}"
+    return f"it names the function {named[:NAME_SHOWN]!r}, not {function_name!r}"
 
 
 def _normalized(function_name: str) -> str:

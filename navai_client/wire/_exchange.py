@@ -21,6 +21,7 @@ from navai_client.errors import (
     NavaiTransportError,
 )
 from navai_client.wire._decode import (
+    NAME_SHOWN,
     failure_message,
     hint,
     redacted_value,
@@ -325,7 +326,7 @@ class Exchange(Generic[T]):
                 error.args = (redirect_message(response.status, location, endpoint, path_option),)
         where, function_name = endpoint.shown, self.invocation.context.get("function_name")
         if function_name is not None:
-            where += f" ({function_name!r})"
+            where += f" ({self._redacted_text(function_name)[:NAME_SHOWN]!r})"
         status = "no response" if response is None else f"HTTP {response.status}"
         attempts = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         request_id = f"request id {error.request_id}"

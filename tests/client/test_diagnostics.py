@@ -202,6 +202,13 @@ class TestNotes:
         assert error.__notes__[0].startswith(f"POST {BASE}/run ('get_weather'): HTTP 500")
         assert "a-secret" not in "".join(traceback.format_exception(error))
 
+    def test_a_note_shows_the_start_of_a_long_name_and_no_secret(self, clients: Clients) -> None:
+        client = clients.make(Backend(answer(b"", 500)), BASE, access_token="a-long-secret")
+        for name, shown in (("a-long-secret", "'***'"), ("x" * 10_000, repr("x" * 100))):
+            with pytest.raises(NavaiHTTPError) as caught:
+                client.execute_function(name)
+            assert caught.value.__notes__[0].startswith(f"POST {EXECUTE} ({shown}): HTTP 500")
+
     @pytest.mark.parametrize("operation", RAISING)
     def test_every_operation_has_notes(self, clients: Clients, operation: str) -> None:
         with pytest.raises(NavaiHTTPError) as caught:
