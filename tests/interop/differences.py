@@ -45,6 +45,13 @@ def _list(express: Any) -> Any:
     return {"value": {**express["value"], "functions": ordered}}
 
 
+_SESSION: Final = "The session that OpenAI returns is sent, too; Express keeps it to itself."
+
+
+def _with_session(express: Any) -> Any:
+    return {**express, "body": {**express["body"], "session": {"ignored": True}}}
+
+
 _PARAMETERS: Final = {
     "one": ("value",),
     "two": ("first", "second"),
@@ -175,6 +182,8 @@ DIFFERENCES: Final = {
     "raw wrong method": Difference(_ROUTES, _error(405, "Method not allowed.")),
     "raw wrong path": Difference(_ROUTES, _error(404, "Not found.")),
     "raw health": Difference("Our server has a health check.", _answer(200, {"ok": True})),
+    "raw secret": Difference(_SESSION, _with_session),
+    "raw secret without body": Difference(_SESSION, _with_session),
     "raw secret, model of another type": Difference(
         "A field of the wrong type is refused, and the error names it; Express passes it on.",
         _error(400, "model must be a string."),

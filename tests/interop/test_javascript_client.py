@@ -35,6 +35,7 @@ def our_server(upstream: str, env: dict[str, str]) -> Iterator[str]:
         "NAVAI_FUNCTIONS_BASE_DIR": str(FUNCTIONS),
         "NAVAI_FUNCTIONS_FOLDERS": "src/tools",
         "OPENAI_BASE_URL": upstream,
+        "OPENAI_REALTIME_MODEL": "gpt-realtime",  # the default of Express, which shuts down
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     with subprocess.Popen(
