@@ -7,17 +7,17 @@ import logging
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, ParamSpec, Self, TypeVar, Unpack, cast, final, overload
+from typing import Any, Final, Generic, Self, TypeVar, Unpack, final, overload
 
 from attrs import evolve
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._headers import AccessToken, GivenHeaders, client_headers
 from navai_client._ids import new_request_id, new_uuid
+from navai_client._raw import AsyncRawOperations, RawOperations, with_response
 from navai_client._validation import check_for
 from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets, checked_leeway
 from navai_client.config import (
@@ -33,17 +33,19 @@ from navai_client.config import (
     resolve_base_url,
     resolve_paths,
 )
-from navai_client.errors import Headers, NavaiConfigError, NavaiError, NavaiStateError
+from navai_client.errors import NavaiConfigError, NavaiError, NavaiStateError
 from navai_client.instrumentation import (
     Instrumentation,
-    Observation,
-    ObservedCall,
-    current_tool_call,
+    carrying,
+    log_attempt,
+    log_renewal,
+    log_retry,
+    observed,
     show_log,
 )
-from navai_client.models import ClientSecret, FunctionList, RawResponse, SpeechAudio
+from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.transports import AsyncTransport, Call, Transport
-from navai_client.transports._given import async_transport, sync_transport
+from navai_client.transports._given import async_transport, is_authorized, sync_transport
 from navai_client.transports._tls import AnyPath, Cert, Verify
 from navai_client.wire._exchange import Exchange
 from navai_client.wire._operations import (
@@ -55,12 +57,11 @@ from navai_client.wire._operations import (
 from navai_client.wire._readiness import WARMUP, Probe, Waiting
 from navai_client.wire._requests import Invocation, Invocations
 from navai_client.wire._retry import RetryPolicy
-from navai_client.wire._values import ClientHeaders, Send, TransportFailure
+from navai_client.wire._values import Send, TransportFailure
 
 __all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
 
 T = TypeVar("T")
-P = ParamSpec("P")
 AnyTransport = TypeVar("AnyTransport", Transport, AsyncTransport)
 Timeout = float | UseClientDefault | None
 
@@ -137,9 +138,8 @@ class _Client(ABC, Generic[AnyTransport]):
     ) -> None:
         try:
             url = resolve_base_url(base_url, env)
-            authorized = _authorizes(http_client)
             fixed, source = client_headers(
-                headers, access_token, access_token_for(url, env), authorized=authorized
+                headers, access_token, access_token_for(url, env), authorized=is_authorized(http_client)
             )
             self._config = ClientConfig(
                 base_url=url,
@@ -422,7 +422,6 @@ class _Client(ABC, Generic[AnyTransport]):
 
     def _exchange(self, invocation: Invocation[T], settings: CallSettings) -> Exchange[T]:
         self._check_open()
-        log = _log_attempt if _log.isEnabledFor(logging.DEBUG) else None
         exchange = Exchange(
             invocation,
             settings.policy,
@@ -430,7 +429,7 @@ class _Client(ABC, Generic[AnyTransport]):
             settings.headers,
             new_request_id,
             _log.warning,
-            log,
+            log_attempt if _log.isEnabledFor(logging.DEBUG) else None,
         )
         if settings.source is not None:
             exchange.source, exchange.spent = settings.source, settings.spent
@@ -444,107 +443,9 @@ class _Client(ABC, Generic[AnyTransport]):
         most = self._config.max_response_bytes
         return Call(timeout=step.timeout, max_response_bytes=most, accepts=exchange.accepts)
 
-    def _observe(
-        self, instrumentation: Instrumentation, invocation: Invocation[Any], headers: ClientHeaders
-    ) -> AbstractContextManager[Observation]:
-        return instrumentation.observe(
-            ObservedCall(
-                invocation.operation.name,
-                invocation.endpoint.url.partition("?")[0],
-                invocation.context.get("function_name"),
-                invocation.payload,
-                current_tool_call(),
-                (*headers.secrets, *invocation.secrets),
-                self._config.json_default,
-            )
-        )
-
-    def _log_renewal(self, exchange: Exchange[Any]) -> None:
-        _log.info("%s: HTTP 401; asking for the headers once more", exchange.invocation.operation.name)
-
-    def _log_retry(self, exchange: Exchange[Any], step: Send) -> None:
-        _log.info(
-            "%s: trying again in %.2f s, retry %d of %d (%s)",
-            exchange.invocation.operation.name,
-            step.delay,
-            step.attempt - 1,
-            exchange.policy.max_retries,
-            step.reason,
-        )
-
     def __repr__(self) -> str:
         state = " closed" if self.is_closed else ""
         return f"<{type(self).__name__} base_url={self._config.base_url!r}{state}>"
-
-
-def _authorizes(http_client: Any) -> bool:
-    """Return whether *http_client* of httpx or httpx2 sends an ``Authorization`` of its own."""
-    return getattr(http_client, "auth", None) is not None or "authorization" in getattr(
-        http_client, "headers", ()
-    )
-
-
-def _with_response(value: T, exchange: Exchange[T]) -> T:
-    response = exchange.response
-    raw = RawResponse(
-        value=value,
-        status_code=None if response is None else response.status,
-        headers=Headers({}) if response is None else Headers(response.headers),
-        request_id=exchange.answered_id,
-        elapsed=exchange.elapsed,
-        attempts=exchange.attempts,
-    )
-    return cast("T", raw)  # of the operations of with_raw_response, whose types say so
-
-
-def _carrying(invocation: Invocation[T], observation: Observation) -> Invocation[T]:
-    """Return *invocation* with the headers that its *observation* adds."""
-    if not observation.headers:
-        return invocation
-    return evolve(invocation, call_headers=(*invocation.call_headers, *observation.headers.items()))
-
-
-def _log_attempt(exchange: Exchange[Any], outcome: str, seconds: float) -> None:
-    _log.debug(
-        "%s: %s in %.1f ms, attempt %d, request id %s",
-        exchange.invocation.endpoint.shown,
-        outcome,
-        1000 * seconds,
-        exchange.attempts,
-        exchange.request_id,
-    )
-
-
-def _raw(method: Callable[P, T]) -> Callable[P, RawResponse[T]]:
-    return cast("Callable[P, RawResponse[T]]", method)
-
-
-def _raw_async(
-    method: Callable[P, Coroutine[Any, Any, T]],
-) -> Callable[P, Coroutine[Any, Any, RawResponse[T]]]:
-    return cast("Callable[P, Coroutine[Any, Any, RawResponse[T]]]", method)
-
-
-@final
-class RawOperations:
-    """The operations of a client, which return a ``RawResponse``. Their arguments are those of the client."""
-
-    def __init__(self, client: "NavaiBackendClient") -> None:
-        self.create_client_secret = _raw(client.create_client_secret)
-        self.list_functions = _raw(client.list_functions)
-        self.execute_function = _raw(client.execute_function)
-        self.synthesize_speech = _raw(client.synthesize_speech)
-
-
-@final
-class AsyncRawOperations:
-    """The operations of an async client, which return a ``RawResponse``, as ``RawOperations`` do."""
-
-    def __init__(self, client: "AsyncNavaiBackendClient") -> None:
-        self.create_client_secret = _raw_async(client.create_client_secret)
-        self.list_functions = _raw_async(client.list_functions)
-        self.execute_function = _raw_async(client.execute_function)
-        self.synthesize_speech = _raw_async(client.synthesize_speech)
 
 
 @final
@@ -658,21 +559,22 @@ class NavaiBackendClient(_Client[Transport]):
             exchange = self._exchange(invocation, settings)
             value = self._drive(exchange)
         else:
-            with self._observe(self._instrumentation, invocation, settings.headers) as observation:
-                exchange = self._exchange(_carrying(invocation, observation), settings)
+            default = self._config.json_default
+            with observed(self._instrumentation, invocation, settings.headers, default) as observation:
+                exchange = self._exchange(carrying(invocation, observation), settings)
                 value = self._drive(exchange)
                 observation.succeeded(value)
-        return _with_response(value, exchange) if settings.is_raw else value
+        return with_response(value, exchange) if settings.is_raw else value
 
     def _drive(self, exchange: Exchange[T]) -> T:
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.renews:
-                self._log_renewal(exchange)
+                log_renewal(exchange)
                 step = exchange.renew(exchange.source.ask(), time.monotonic())
                 continue
             if step.reason:
-                self._log_retry(exchange, step)
+                log_retry(exchange, step)
                 time.sleep(step.delay)
             # Kept in no variable: it may quote a header, and a traceback can show variables.
             step = exchange.receive(
@@ -813,11 +715,12 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
             exchange = self._exchange(invocation, settings)
             value = await self._drive(exchange)
         else:
-            with self._observe(self._instrumentation, invocation, settings.headers) as observation:
-                exchange = self._exchange(_carrying(invocation, observation), settings)
+            default = self._config.json_default
+            with observed(self._instrumentation, invocation, settings.headers, default) as observation:
+                exchange = self._exchange(carrying(invocation, observation), settings)
                 value = await self._drive(exchange)
                 observation.succeeded(value)
-        return _with_response(value, exchange) if settings.is_raw else value
+        return with_response(value, exchange) if settings.is_raw else value
 
     async def _drive(self, exchange: Exchange[T]) -> T:
         self._check_loop()
@@ -825,11 +728,11 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.renews:
-                self._log_renewal(exchange)
+                log_renewal(exchange)
                 step = exchange.renew(await exchange.source.ask_async(step.timeout), time.monotonic())
                 continue
             if step.reason:
-                self._log_retry(exchange, step)
+                log_retry(exchange, step)
                 await asyncio.sleep(step.delay)
             call = self._attempt(exchange, step)
             sending = self._transport.send(step.request, call)

@@ -5,15 +5,20 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from navai_client._redaction import RedactingFormatter, Redactor
 from navai_client.errors import NavaiPayloadError
 from navai_client.wire._encode import encode_json
+from navai_client.wire._exchange import Exchange
+from navai_client.wire._requests import Invocation
+from navai_client.wire._values import ClientHeaders, Send
 
 __all__ = ["Instrumentation", "Observation", "ObservedCall"]
+
+T = TypeVar("T")
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _log: Final = logging.getLogger("navai_client")
@@ -88,6 +93,62 @@ def tool_call(call_id: str | None) -> Iterator[None]:
 def current_tool_call() -> str | None:
     """Return the id of the model's tool call that this one is part of, or None."""
     return _tool_call_id.get()
+
+
+def observed(
+    instrumentation: Instrumentation,
+    invocation: Invocation[Any],
+    headers: ClientHeaders,
+    json_default: Callable[[Any], Any] | None,
+) -> AbstractContextManager[Observation]:
+    """Return a context manager in which *invocation* is watched."""
+    return instrumentation.observe(
+        ObservedCall(
+            invocation.operation.name,
+            invocation.endpoint.url.partition("?")[0],
+            invocation.context.get("function_name"),
+            invocation.payload,
+            current_tool_call(),
+            (*headers.secrets, *invocation.secrets),
+            json_default,
+        )
+    )
+
+
+def carrying(invocation: Invocation[T], observation: Observation) -> Invocation[T]:
+    """Return *invocation* with the headers that its *observation* adds."""
+    if not observation.headers:
+        return invocation
+    return evolve(invocation, call_headers=(*invocation.call_headers, *observation.headers.items()))
+
+
+def log_attempt(exchange: Exchange[Any], outcome: str, seconds: float) -> None:
+    """Log the *outcome* of an attempt, which took some *seconds*."""
+    _log.debug(
+        "%s: %s in %.1f ms, attempt %d, request id %s",
+        exchange.invocation.endpoint.shown,
+        outcome,
+        1000 * seconds,
+        exchange.attempts,
+        exchange.request_id,
+    )
+
+
+def log_retry(exchange: Exchange[Any], step: Send) -> None:
+    """Log that the call is tried again after a delay."""
+    _log.info(
+        "%s: trying again in %.2f s, retry %d of %d (%s)",
+        exchange.invocation.operation.name,
+        step.delay,
+        step.attempt - 1,
+        exchange.policy.max_retries,
+        step.reason,
+    )
+
+
+def log_renewal(exchange: Exchange[Any]) -> None:
+    """Log that the call is sent again with other headers, if there are any."""
+    _log.info("%s: HTTP 401; asking for the headers once more", exchange.invocation.operation.name)
 
 
 @functools.cache  # once for each level: what a program sets afterwards stays

@@ -67,6 +67,13 @@ def async_transport(transport: Any, http_client: Any, **network: Any) -> AsyncTr
     )
 
 
+def is_authorized(http_client: Any) -> bool:
+    """Return whether *http_client*, an option or None, sends an ``Authorization`` of its own."""
+    return getattr(http_client, "auth", None) is not None or "authorization" in getattr(
+        http_client, "headers", ()
+    )
+
+
 def _check_choice(transport: Any, http_client: Any, network: dict[str, Any]) -> None:
     if transport is not None and http_client is not None:
         raise NavaiConfigError(
