@@ -5,6 +5,8 @@ from typing import Any, cast
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from navai_client.server import NavaiBackend
 from navai_client.server._serving import make_backend
@@ -49,6 +51,22 @@ def test_it_is_served_on_request_and_in_a_demo(
     backend = NavaiBackend(env=env, discover=False, **given)
     for path in ("/navai/", "/navai/inspector.js", CALLS):
         assert (get(backend, path).status_code == 200) is there
+
+
+@pytest.mark.parametrize("path", ["/", "/navai"])
+@pytest.mark.parametrize("mount", ["", "/voice"])
+def test_the_addresses_that_one_tries_first_lead_to_it(path: str, mount: str) -> None:
+    backend = NavaiBackend(env={}, discover=False, inspector=True)
+    app = Starlette(routes=[Mount(mount, app=cast("Any", backend))]) if mount else cast("Any", backend)
+
+    async def follow() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+            return await client.get(f"{mount}{path}", follow_redirects=True)
+
+    response = asyncio.run(follow())
+    assert (response.status_code, response.url.path) == (200, f"{mount}/navai/")
+    assert get(NavaiBackend(env={}, discover=False, inspector=False), path).status_code == 404
 
 
 @pytest.mark.parametrize(

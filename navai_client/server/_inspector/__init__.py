@@ -58,7 +58,9 @@ def page_responses(settings: ServerSettings) -> dict[str, BackendResponse]:
             body = body.replace(b"<html ", b"<html %s " % _route_attributes(settings), 1)
         headers = ((b"content-type", media_type), etag_of(body), *_SECURITY_HEADERS)
         responses[path] = BackendResponse(200, body, headers)
-    return responses
+    # Relative to where the backend is mounted.
+    to_page = BackendResponse(307, b"", ((b"location", PAGE_PATH.removeprefix("/").encode()),))
+    return {**responses, "/": to_page, PAGE_PATH.removesuffix("/"): to_page}
 
 
 def _route_attributes(settings: ServerSettings) -> bytes:
