@@ -48,7 +48,9 @@ def _path_options(function: Any) -> Any:
     type=click.Choice(GROUPS),
     help="Check this group alone.",
 )
-@click.option("--execute", metavar="NAME", help="A function that may be executed, twice, and succeeds.")
+@click.option(
+    "--execute", metavar="NAME", help="A function that may be executed, three times at most, and succeeds."
+)
 @click.option("--payload", metavar="JSON", help="Its payload.")
 @click.option("--execute-failing", metavar="NAME", help="A function that may be executed, once, and fails.")
 @click.option("--failing-payload", metavar="JSON", help="Its payload.")

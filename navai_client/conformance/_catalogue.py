@@ -210,6 +210,14 @@ _ALL: Final = (
         "agents read them.",
         "execute failing", strings("error", "details"), _DOCUMENTS, "execute.failed", needs="EXEC-14",
         acts="execute_failing"),
+    _should("EXEC-16", "A call with an Idempotency-Key has the key in its response.",
+        "Add the request's Idempotency-Key to the response, so that clients recognize it.",
+        "execute", rules.returns_the_key, _SERVER, "server.execute", needs="EXEC-10", acts="execute"),
+    _should("EXEC-17", "The same call with the same key gets the first response again, with "
+        "Idempotent-Replayed: true.",
+        "Keep the response of a call with an Idempotency-Key for some minutes, and return it instead of "
+        "running the function again.",
+        "execute again", rules.replays, _SERVER, "server.execute", needs="EXEC-10", acts="execute"),
 
     _must("SECRET-01", "Only POST mints client secrets: GET returns 400 to 499.",
         "Return 405 to GET: links, caches and crawlers follow GET, and none of them may mint.",

@@ -66,7 +66,8 @@ def check(
         url: The backend's base URL; else ``NAVAI_API_URL``; else ``http://localhost:3000``.
         profile: ``contract`` for what the documents say, ``express`` for what the published backend does.
         groups: Which groups of requirements to check; None means all.
-        execute: A function's name and a payload with which it succeeds. It is executed twice.
+        execute: A function's name and a payload with which it succeeds. It is executed twice, or three times
+            by a backend that does not know the header ``Idempotency-Key``.
         execute_failing: A function's name and a payload with which it fails. It is executed once.
         mint: Whether client secrets may be minted: two, and up to four more by a backend that does not refuse
             what it should.

@@ -1,6 +1,7 @@
 """The requests that a check sends: the probes, by name. No I/O; a probe acts only where it is allowed."""
 
 import json
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
@@ -43,6 +44,7 @@ class Subject:
     speak: str | None = None
     origin: str = "http://localhost:3000"
     large_body: int = 2 * 2**20
+    key: str = field(factory=lambda: f"navai-check-{uuid.uuid4().hex}")
 
 
 @frozen(kw_only=True)
@@ -186,7 +188,9 @@ def _execute_probes(build: _Builder) -> Iterator[Probe]:
     yield build.probe("unknown field", EXECUTE_FUNCTION, extra)
     if build.subject.execute is not None:
         name, payload = build.subject.execute
-        yield build.execute("execute", name, payload, acts="execute")
+        keyed = {"Idempotency-Key": build.subject.key}
+        yield build.execute("execute", name, payload, acts="execute", headers=keyed)
+        yield build.execute("execute again", name, payload, acts="execute", headers=keyed)
         padded = f" {name.upper() if name.isascii() else name} "
         yield build.execute("execute padded", padded, payload, acts="execute")
     if build.subject.execute_failing is not None:

@@ -48,6 +48,8 @@ _EXPRESS: Final = {
         "A function that throws goes to the error handler: 500 and the message as error.", refused(500)
     ),
     "EXEC-15": Deviation("The message is in error, and there are no details."),
+    "EXEC-16": Deviation("Express does not know the header."),
+    "EXEC-17": Deviation("Express does not know the header, and runs the function again."),
     "SECRET-08": Deviation("Express passes members of any type on to OpenAI."),
     "SECRET-09": _MALFORMED,
     "SECRET-10": Deviation("Express takes an array for an object without members, and mints.", status()),

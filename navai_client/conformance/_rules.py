@@ -313,6 +313,23 @@ def names_the_function(outcome: Outcome, evidence: Evidence) -> str | Unseen | N
     return None if called is not None and name == trim(called[0]).lower() else f"function_name is {name!r}"
 
 
+def returns_the_key(outcome: Outcome, evidence: Evidence) -> str | None:
+    """Require the key that the request had."""
+    key = outcome.header("idempotency-key")
+    if key == evidence.subject.key:
+        return None
+    return f"Idempotency-Key is {key!r}" if key else "no Idempotency-Key"
+
+
+def replays(outcome: Outcome, evidence: Evidence) -> str | None:
+    """Require the first response again, and that it is marked as such."""
+    if outcome.header("idempotent-replayed").lower() != "true":
+        return "no Idempotent-Replayed: true"
+    if outcome.record == evidence.outcomes["execute"].record:
+        return None
+    return f"another response than the first: {outcome.summary()}"
+
+
 # Client secrets.
 
 

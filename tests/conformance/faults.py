@@ -94,6 +94,10 @@ class Shrinks(Shuffles):
         return with_items(lambda items: items[:-1])(reply) if self._times > 1 else reply
 
 
+def replays_another(asked: Asked, reply: Reply) -> Reply:
+    return with_members(result="another")(reply) if "idempotent-replayed" in reply.headers else reply
+
+
 TRACE: Final = 'Traceback (most recent call last):\n  File "app.py", line 3, in handle\nKeyError: 3'
 JS_TRACE: Final = "TypeError: x is not a function\n    at handle (/srv/app.js:10:5)"
 PAGE: Final = b"<!DOCTYPE html><title>Error</title>"
@@ -202,6 +206,10 @@ FAULTS: Final = (
     Seeded("EXEC-15", "gives no details", where(FAILS, with_members(details=Ellipsis))),
     Seeded("EXEC-15", "gives details as an object", where(FAILS, with_members(details={}))),
     Seeded("EXEC-15", "has an empty error", where(FAILS, with_members(error=""))),
+    Seeded("EXEC-16", "does not return the key", where(RUNS, with_headers(idempotency_key=""))),
+    Seeded("EXEC-16", "returns another key", where(RUNS, with_headers(idempotency_key="another"))),
+    Seeded("EXEC-17", "does not say that it replays", where(RUNS, with_headers(idempotent_replayed=""))),
+    Seeded("EXEC-17", "replays another result", replays_another),
     Seeded("SECRET-01", "mints by GET", where(called(SECRET, "GET"), answers(200, MADE))),
     Seeded("SECRET-02", "is without a key", where(mints_for(b"{}"), refuses(401))),
     Seeded("SECRET-03", "has a secret of its own shape", where(mints_for(b"{}"), with_members(value={}))),

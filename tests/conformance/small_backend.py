@@ -11,11 +11,12 @@ __all__ = ["application"]
 Environ = dict[str, Any]
 Start = Callable[[str, list[tuple[str, str]]], object]
 
+KEPT: Final[dict[str, tuple[Any, Any]]] = {}
 ORIGINS: Final = ("http://localhost:3000",)
 LARGEST: Final = 2**20
 REASONS: Final = {
     200: "OK", 204: "No Content", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed",
-    413: "Content Too Large", 415: "Unsupported Media Type",
+    413: "Content Too Large", 415: "Unsupported Media Type", 422: "Unprocessable Content",
 }  # fmt: skip
 LISTED: Final = {"name": "divide", "description": "Divide two numbers.", "source": "small_backend"}
 
@@ -85,6 +86,20 @@ def read(environ: Environ) -> dict[str, Any]:
     return body
 
 
+def replayed(environ: Environ, respond: Callable[[dict[str, Any]], Any]) -> tuple[Any, dict[str, str]]:
+    """Respond, and to the same call with the same key as before."""
+    body, key = read(environ), environ.get("HTTP_IDEMPOTENCY_KEY")
+    if key is None:
+        return respond(body), {}
+    if key in KEPT:
+        before, record = KEPT[key]
+        if body != before:
+            raise RefusedError(422, "Idempotency-Key was used before.")
+        return record, {"Idempotency-Key": key, "Idempotent-Replayed": "true"}
+    KEPT[key] = body, respond(body)
+    return KEPT[key][1], {"Idempotency-Key": key}
+
+
 def answer(environ: Environ) -> tuple[int, Any, dict[str, str]]:
     path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
     allowed = "GET" if path == "/navai/functions" else "POST"
@@ -97,7 +112,7 @@ def answer(environ: Environ) -> tuple[int, Any, dict[str, str]]:
         raise RefusedError(405, "Method not allowed.", {"Allow": allowed})
     if allowed == "GET":
         return 200, {"items": [LISTED], "warnings": []}, {}
-    return 200, POSTED[path](read(environ)), {}
+    return 200, *replayed(environ, POSTED[path])
 
 
 def application(environ: Environ, start: Start) -> Iterable[bytes]:

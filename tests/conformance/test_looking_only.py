@@ -46,7 +46,10 @@ def test_allowed_actions_are_done_as_often_as_documented() -> None:
     )
 
     called = [str(each.record.get("function_name")).strip().lower() for each in asked if each.path == EXECUTE]
-    assert (called.count("tell_time"), called.count("cancel_order")) == (2, 1)
+    assert (called.count("tell_time"), called.count("cancel_order")) == (3, 1)
+    keys = [each.headers.get("idempotency-key") for each in asked if b'"tell_time"' in each.body]
+    assert len(set(keys)) == 1  # the second is a copy of the first
+    assert keys[0] is not None
     assert [each.method for each in asked if each.path == SECRET] == ["GET", *["POST"] * 6]
     spoken = [each.record for each in asked if (each.method, each.path) == ("POST", SPEECH)]
     assert spoken == [{"text": " "}, {"text": "Hello."}]
