@@ -2,20 +2,15 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+from typing import Final
 
-
-def _numbered() -> Iterator[str]:
-    # Not a generator: threads share this, and a generator refuses a second one.
-    return map(f"{os.urandom(8).hex()}-{{}}".format, itertools.count(1))
-
-
-_request_ids = _numbered()
+_numbers: Final = itertools.count(1)  # threads can share it
+_process = os.urandom(8).hex()
 
 
 def new_request_id() -> str:
     """Return an ``X-Request-ID``: the random digits of this process, and the number of the request in it."""
-    return next(_request_ids)
+    return f"{_process}-{next(_numbers)}"
 
 
 def new_uuid() -> str:
@@ -25,9 +20,9 @@ def new_uuid() -> str:
 
 
 def _start_anew() -> None:
-    """Do not repeat the ids of the parent in a child of fork()."""
-    global _request_ids  # noqa: PLW0603 - of this process alone
-    _request_ids = _numbered()
+    """Give a child of fork() digits of its own."""
+    global _process  # noqa: PLW0603 - it was the parent's
+    _process = os.urandom(8).hex()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
