@@ -33,6 +33,7 @@ class RegisteredFunction:
         parameters: The JSON Schema of its arguments.
         target: How it is called.
         opening: The response to a successful call, up to the result.
+        scopes: What a caller must hold, all of it, to see and to call it.
     """
 
     declaration: Declaration
@@ -41,10 +42,15 @@ class RegisteredFunction:
     target: Target = attrs.field(repr=False)
     opening: bytes = attrs.field(default=b"", repr=False)
     name: str = attrs.field(init=False)
+    scopes: frozenset[str] = attrs.field(init=False)
 
     @name.default
     def _name(self) -> str:
         return self.declaration.name or ""
+
+    @scopes.default
+    def _scopes(self) -> frozenset[str]:
+        return self.declaration.scopes or frozenset()
 
     @property
     def description(self) -> str:
@@ -55,11 +61,6 @@ class RegisteredFunction:
     def timeout(self) -> float | None:
         """Seconds that a call may take; None means the backend's limit, 0 no limit."""
         return self.declaration.timeout
-
-    @property
-    def scopes(self) -> frozenset[str]:
-        """What a caller must hold, all of it, to see and to call it."""
-        return self.declaration.scopes or frozenset()
 
 
 class FunctionRegistry:

@@ -350,15 +350,15 @@ class NavaiBackend:
         body = b""
         try:
             response = await router.refuse(request)
-            if response is None:
-                received = await self._read(request, receive)
+            if response is None and request.method == "POST":
+                received = await self._read(receive)
                 if isinstance(received, BackendResponse):
                     response = received
-                elif request.method == "POST":
+                else:
                     body = received
                     response = await self._respond(request, body, receive, router)
-                else:
-                    response = await router.respond(request, b"")
+            elif response is None:
+                response = await router.respond(request, b"")
         except _DisconnectedError:
             response = None
         except Exception:  # noqa: BLE001 - the outer boundary: a defect of the server fails one request, not the process
@@ -423,10 +423,8 @@ class NavaiBackend:
             return given.decode()
         return new_request_id()
 
-    async def _read(self, request: BackendRequest, receive: Receive) -> bytes | BackendResponse:
+    async def _read(self, receive: Receive) -> bytes | BackendResponse:
         """Read the body, or return the refusal of one that is too large or too slow."""
-        if request.method != "POST":
-            return b""
         message = await receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             body: bytes = message.get("body", b"")
