@@ -338,10 +338,14 @@ class Invoker:
         try:
             async with asyncio.timeout(_PROBE_S):
                 await self._store.read(_NO_KEY)
-        except (StoreError, TimeoutError):
-            return "The store of idempotency keys cannot be used."
-        self._is_store_usable = True
-        return None
+        except StoreError as error:
+            self._unusable(error)
+        except TimeoutError:
+            self._unusable(StoreError(f"The store did not respond within {_PROBE_S:g} seconds."))
+        else:
+            self._is_store_usable = True
+            return None
+        return "The store of idempotency keys cannot be used."
 
     async def cancel(self, key: bytes) -> tuple[bool, bool] | None:
         """Cancel the call of *key*, which will not be begun any more.

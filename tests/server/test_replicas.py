@@ -377,6 +377,27 @@ def test_a_backend_whose_store_is_down_is_not_ready_and_refuses_only_calls_with_
     ]
 
 
+def test_a_store_that_is_down_or_does_not_respond_is_logged_at_the_start(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with redis_server(tmp_path, *DURABLE) as server, caplog.at_level(logging.ERROR):
+        backends = [NavaiBackend(env={}, discover=False, store=RedisStore(server.url)) for _ in range(2)]
+
+        async def start(backend: NavaiBackend) -> None:
+            async with backend.lifespan():
+                ready = await backend.router.respond(BackendRequest("GET", "/ready", {}), b"")
+                assert ready.status == 503
+
+        assert server.process is not None
+        server.process.send_signal(signal.SIGSTOP)
+        asyncio.run(start(backends[0]))
+        server.kill()
+        asyncio.run(start(backends[1]))
+    first, second = caplog.messages
+    assert first.endswith("get status 503: The store did not respond within 1 seconds.")
+    assert "get status 503: The store of idempotency keys cannot be used: " in second
+
+
 def test_nothing_that_is_stored_shows_a_key_a_token_or_a_payload(tmp_path: Path) -> None:
     with redis_server(tmp_path, *DURABLE) as server:
 
