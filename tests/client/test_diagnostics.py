@@ -22,6 +22,7 @@ from navai_client import (
     NavaiHTTPError,
     NavaiTimeoutError,
     NavaiTransportError,
+    _ids,
 )
 from tests.backends import BASE, OPERATIONS, RAISING, Backend, Clients, answer, call
 from tests.clients import THROUGH, make_client
@@ -94,6 +95,11 @@ class TestRequestIds:
         ids = sent(0)
         assert (len(of_the_child), len(ids)) == (10, 201)
         assert len({*ids, *of_the_child}) == 211
+
+    def test_a_child_of_fork_has_digits_of_its_own(self) -> None:
+        before = _ids.new_request_id().partition("-")[0]
+        _ids._start_anew()
+        assert _ids.new_request_id().partition("-")[0] != before
 
     def test_the_id_of_the_callers_headers_is_sent_instead(self, clients: Clients) -> None:
         error, requests = error_of(clients, answer(b"", 500), headers={"x-request-id": "trace-7"})
