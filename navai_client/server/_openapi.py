@@ -69,7 +69,8 @@ def _describe(operation: Operation[Any]) -> dict[str, Any]:
     description: dict[str, Any] = {"summary": operation.summary}
     refusals = operation.refusals
     if operation.fields:
-        description["requestBody"] = {"required": True, "content": _json(_request_schema(operation.fields))}
+        schema = _request_schema(operation.fields)
+        description["requestBody"] = {"required": "required" in schema, "content": _json(schema)}
         refusals = (*_BODY_REFUSALS, *refusals)
     description["responses"] = _responses(operation.response, refusals)
     if operation.cacheable:

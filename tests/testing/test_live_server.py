@@ -73,7 +73,7 @@ def test_scripted_failures_reach_the_client(server: LiveServer, client: NavaiBac
     server.answer_next(json={"ok": True, "result": "own"})
     server.drop_next(before="executing")
     server.drop_next(before="answering")
-    server.delay_next(1)
+    server.delay_next(5)
 
     with pytest.raises(NavaiHTTPError, match=r"No\."):
         client.execute_function("double", {"n": 1})
@@ -83,7 +83,7 @@ def test_scripted_failures_reach_the_client(server: LiveServer, client: NavaiBac
             client.execute_function("double", {"n": 3})
         assert caught.value.may_have_executed
     with pytest.raises(NavaiTimeoutError):
-        client.execute_function("double", {"n": 4}, timeout=0.1)
+        client.execute_function("double", {"n": 4}, timeout=1)
 
     server.assert_failures_used()
     assert [call.outcome for call in server.calls] == [
