@@ -148,7 +148,7 @@ class NavaiBackend:
             store=self.store,
             max_kept_bytes=self.settings.max_kept_result_bytes,
             key_ttl=self.settings.key_ttl,
-            processes=Processes(self.settings.processes, waiting=self.settings.max_waiting_calls),
+            processes=processes,
         )
         self.recent_calls: RecentCalls | None = None
         if self.settings.inspector:
