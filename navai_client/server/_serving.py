@@ -261,7 +261,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
         raise _cannot_listen(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", error) from None
-    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # Linux and macOS; connections inherit it
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # pragma: no branch - Linux and macOS; connections inherit it
         # Else the kernel takes megabytes for a slow reader, and it shows only once in a while that it reads.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT_IN_KERNEL)
     listener.set_inheritable(True)

@@ -505,14 +505,13 @@ def _media_type(audio_format: str) -> str:
     return "audio/mpeg"
 
 
-def _check_reachability(name: str, url: str) -> None:
-    """Read the URL and the proxy for it now, and not when somebody waits for a client secret."""
+def _check_proxy(url: str) -> None:
+    """Read the proxy for *url*, which was checked, now and not when somebody waits for a client secret."""
     from navai_client.transports._connecting import Target  # noqa: PLC0415 - it loads sockets and TLS
     from navai_client.transports._proxies import Proxies  # noqa: PLC0415 - as above
 
     target = Target.of(url)
-    if isinstance(target, TransportFailure):
-        raise BackendOptionsError(f"{name} cannot be used: {target.message}.")
+    assert isinstance(target, Target)  # noqa: S101 - for type checkers
     try:
         Proxies(None).find(target.origin)
     except NavaiConfigError as error:
@@ -541,9 +540,9 @@ class UpstreamServices:
         Raises:
             BackendOptionsError: A base URL cannot be used, or a proxy variable does not hold a proxy's URL.
         """
-        _check_reachability("OPENAI_BASE_URL", options.openai_base_url)
+        _check_proxy(options.openai_base_url)
         if options.tts_provider == "elevenlabs":
-            _check_reachability("ELEVENLABS_BASE_URL", options.elevenlabs_base_url)
+            _check_proxy(options.elevenlabs_base_url)
         room = max(1, free_descriptors() / 8)  # our own server takes three quarters for connections
         upstream = Upstream(max_calls=int(min(options.max_upstream_calls, room)))
         self.create_client_secret = functools.partial(

@@ -82,6 +82,15 @@ class TestAnApproval:
         assert 'The function book_table with the arguments {"name":"Ada"}' in str(model.contexts[1])
 
     @in_a_loop
+    async def test_is_not_asked_for_with_arguments_that_do_not_fit(self) -> None:
+        async with served() as (live, client):
+            model = ScriptedLLM([wants("book_table", arguments='{"name": 7}')], "I am sorry.")
+            async with talking(model, NavaiToolset(client, approval=["book_table"])) as session:
+                (output,) = outputs(await session.run(user_input="Book a table."))
+        assert "Invalid arguments" in output.output
+        assert live.booked == []
+
+    @in_a_loop
     async def test_cannot_be_given_by_the_model_before_the_person_spoke(self) -> None:
         decide = [wants("decide", "call_2", '{"approved": true}')]
         async with served() as (live, client):

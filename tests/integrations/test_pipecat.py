@@ -208,6 +208,20 @@ class TestAnApproval:
         assert live.booked == []
 
     @in_a_loop
+    async def test_is_given_to_a_call_that_waits_for_it_alone(self) -> None:
+        async with served(approval=["book_table"]) as (live, toolset):
+            answer = [wants("answer_approval", "call_2", call_id="call_9", approved=True)]
+            llm = ScriptedLLM(answer, "Which one?")
+            async with conversation(llm, tools_schema(toolset)) as talk:
+                await talk.say("Yes.")
+                messages: list[dict[str, Any]] = []
+                while not results(messages, "call_2"):
+                    messages = await talk.asked()
+            (result,) = results(messages, "call_2")
+        assert result["error"] == "No call with this call_id waits for approval."
+        assert live.booked == []
+
+    @in_a_loop
     async def test_is_left_to_the_application_that_wants_it(self) -> None:
         asked: list[str] = []
 

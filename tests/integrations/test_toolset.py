@@ -648,6 +648,20 @@ class TestRepeatedCalls:
             assert len(client.asked) == len(given)
 
     @in_a_loop
+    async def test_arguments_that_cannot_be_compared_are_another_call(self) -> None:
+        deep: Any = {}
+        for _ in range(5000):
+            deep = {"a": deep}
+        go_on = asyncio.Event()
+        client = Scripted(book=go_on.wait)
+        async with await load(client) as toolset:
+            calls = [asyncio.create_task(toolset.call("book", deep, call_id="c1")) for _ in range(2)]
+            await asyncio.sleep(0)
+            go_on.set()
+            assert all(outcome.ok for outcome in await asyncio.gather(*calls))
+            assert len(client.asked) == 2
+
+    @in_a_loop
     async def test_the_ids_of_two_sessions_never_meet(self) -> None:
         entered = asyncio.Semaphore(0)
         go_on = asyncio.Event()
@@ -1050,6 +1064,14 @@ class TestApproval:
         async with await load(client, approval=["cancel_order"], approve=approve, timeout=0.2) as toolset:
             assert (await toolset.call("cancel_order")).ok
         assert 0.1 < (client.asked[0][3] or 0) <= 0.2
+
+    @in_a_loop
+    async def test_a_call_without_a_limit_is_asked_about_too(self) -> None:
+        client = Scripted(cancel_order=1)
+        options = {"approval": ["cancel_order"], "approve": lambda _: True, "timeout": None}
+        async with await load(client, **options) as toolset:
+            assert (await toolset.call("cancel_order")).ok
+        assert client.asked[0][3] is None
 
     @in_a_loop
     async def test_a_caller_that_leaves_withdraws_the_question(self) -> None:

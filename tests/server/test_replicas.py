@@ -451,9 +451,11 @@ def charge(url: str, key: str, folder: Path, seconds: float = 0.0) -> httpx.Resp
     return httpx.post(url + EXECUTE, json=body, headers={"idempotency-key": key}, timeout=20, trust_env=False)
 
 
-def test_several_workers_run_each_key_once_without_a_setting(module: Path) -> None:
+@pytest.mark.parametrize("store", [(), ("--store", "sqlite:///{}/keys.sqlite")], ids=["by itself", "named"])
+def test_several_workers_run_each_key_once(module: Path, store: tuple[str, ...]) -> None:
+    options = [each.format(module) for each in store]
     with (
-        server_process(module, "--workers", "2", "--drain-delay", "0") as (_, url),
+        server_process(module, "--workers", "2", "--drain-delay", "0", *options) as (_, url),
         ThreadPoolExecutor(8) as pool,
     ):
         keys = [f"{n}" for n in range(40) for _ in range(2)]
