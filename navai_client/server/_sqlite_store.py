@@ -61,21 +61,26 @@ class SQLiteStore(BatchedStore):
         self._threads = CallThreads(1)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
+        self._closed = 0  # how often: what was asked before must not open the file again
         self._purge_at = 0.0
 
     async def aclose(self) -> None:
         """Close the file."""
         await super().aclose()
         with self._lock:
+            self._closed += 1
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
     async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
-        return await self._threads.run("store", lambda: self._transact(operations))
+        closed = self._closed
+        return await self._threads.run("store", lambda: self._transact(operations, closed))
 
-    def _transact(self, operations: list[tuple[Any, ...]]) -> list[Any]:
+    def _transact(self, operations: list[tuple[Any, ...]], closed: int) -> list[Any]:
         with self._lock:
+            if closed != self._closed:
+                raise StoreError("The store of idempotency keys was closed.")
             try:
                 if self._connection is None:
                     self._connection = self._open()
@@ -94,11 +99,15 @@ class SQLiteStore(BatchedStore):
         connection = sqlite3.connect(
             self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute(f"PRAGMA synchronous={self._synchronous}")
-        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-        connection.execute(f"PRAGMA max_page_count={max(16, self._max_bytes // page_bytes)}")
-        connection.executescript(_SCHEMA)
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+            connection.execute(f"PRAGMA max_page_count={max(16, self._max_bytes // page_bytes)}")
+            connection.executescript(_SCHEMA)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _purge(self, transaction: sqlite3.Connection, now: float) -> None:

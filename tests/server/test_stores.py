@@ -125,6 +125,25 @@ def test_an_sqlite_file_that_cannot_be_opened_is_an_error_of_the_store(tmp_path:
     run(scenario())
 
 
+def test_what_was_asked_before_a_store_was_closed_does_not_open_its_file_again(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite"
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        with store._lock:
+            asked = asyncio.create_task(store.read(KEY))
+            while not store._threads.running:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            store._closed += 1
+        with pytest.raises(StoreError, match="was closed"):
+            await asked
+        assert not path.exists()
+        assert await store.read(KEY) is None  # it can be used again
+        await store.aclose()
+
+    run(scenario())
+
+
 def test_a_batch_fails_as_a_whole_and_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "keys.sqlite"
 
