@@ -46,7 +46,7 @@ NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integratio
   integrations/test_livekit.py integrations/test_pipecat.py integrations/test_traces_of_frameworks.py interop \
   server/test_fuzzing.py server/test_mounting.py test_benchmarks.py test_deployment.py)
 
-quick: $(READY)  ## without coverage, most of the tests in under a minute
+quick: $(READY)  ## without coverage, most of the tests in about two minutes
 	$(BIN)/python -m pytest $(PARALLEL) $(NOT_QUICK:%=--ignore=%) $(ARGS) tests
 
 core: $(CORE)  ## the tests that need nothing but Python: make core VENV=.venv-3.13 PYTHON=python3.13
