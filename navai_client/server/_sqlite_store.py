@@ -170,10 +170,10 @@ class _Operations:
 
     def count(self, name: bytes, window: float) -> tuple[int, float]:
         number, ends = self._execute(
-            "INSERT INTO navai_counts VALUES (?1, 1, ?2 + ?3) ON CONFLICT (name) DO UPDATE SET "
-            "number = CASE WHEN ends > ?2 THEN number + 1 ELSE 1 END, "
-            "ends = CASE WHEN ends > ?2 THEN ends ELSE ?2 + ?3 END RETURNING number, ends",
-            (name, self._now, window),
+            "INSERT INTO navai_counts VALUES (:name, 1, :now + :window) ON CONFLICT (name) DO UPDATE SET "
+            "number = CASE WHEN ends > :now THEN number + 1 ELSE 1 END, "
+            "ends = CASE WHEN ends > :now THEN ends ELSE :now + :window END RETURNING number, ends",
+            {"name": name, "now": self._now, "window": window},
         ).fetchone()
         return number, ends - self._now
 
