@@ -69,6 +69,9 @@ _FOR_THIS_CALLER: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b
 _UNAUTHENTICATED: Final = error_response(
     401, "Missing or wrong access token.", (b"www-authenticate", b'Bearer realm="navai"')
 )
+_WRONG_TYPE: Final = error_response(415, "Content-Type must be application/json.")
+# They reveal how the owner's agent works.
+_PRIVATE_SESSION_FIELDS: Final = ("instructions", "tools", "prompt")
 _FAILED: Final = "Function execution failed."
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 _RETRY_AFTER: Final = (b"retry-after", b"1")
@@ -78,11 +81,6 @@ OVERLOADED: Final = "navai.overloaded"
 """An ASGI extension: the server has too many connections to serve the request, unless it is a probe."""
 
 Handler = Callable[[BackendRequest, bytes], Coroutine[Any, Any, BackendResponse]]
-
-
-_WRONG_TYPE: Final = error_response(415, "Content-Type must be application/json.")
-# Of a session: what reveals how the owner's agent works.
-_OWNERS: Final = ("instructions", "tools", "prompt")
 
 
 class Services(Protocol):
@@ -109,7 +107,8 @@ async def _without_private_session(service: Service, request: Mapping[str, Any])
     minted = await service(request)
     if "session" in minted:
         session = minted["session"].items()
-        minted = {**minted, "session": {name: each for name, each in session if name not in _OWNERS}}
+        public = {name: each for name, each in session if name not in _PRIVATE_SESSION_FIELDS}
+        minted = {**minted, "session": public}
     return minted
 
 
