@@ -1,7 +1,7 @@
 """The store of any number of machines: a server that speaks Redis' protocol, such as Redis 7 or Valkey.
 
-Each operation is one run of a script on the server, so it is atomic and its times are the server's. An entry
-is a hash, and expires by itself.
+What is asked at the same time is one run of a script on the server, so it is atomic and its times are the
+server's. An entry is a hash, and expires by itself.
 
 What the server confirms must be there after a restart: the store counts as shared only if the server appends
 each change to its file before it confirms it, evicts nothing, and no replica could take its place without the
@@ -27,43 +27,50 @@ _TIMEOUT_S: Final = 2.0  # of a connection and of a response: calls wait for it
 _EVICTION: Final = "maxmemory-policy"
 _DURABLE: Final = {"appendonly": "yes", "appendfsync": "always", _EVICTION: "noeviction"}
 _SCRIPT: Final = """
-local operation, key, token = ARGV[1], KEYS[1], ARGV[2]
-local function milliseconds(position) return math.ceil(tonumber(ARGV[position]) * 1000) end
-if operation == 'count' then
-  local number = redis.call('INCR', key)
-  if number == 1 then redis.call('PEXPIRE', key, milliseconds(2)) end
-  return {number, redis.call('PTTL', key)}
-end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local entry = redis.call('HMGET', key, 'state', 'fingerprint', 'token', 'outcome', 'lease_ends')
-local state = entry[1]
-if operation == 'claim' and not state then
-  redis.call('HSET', key, 'state', 'claimed', 'fingerprint', ARGV[3], 'token', token)
-  redis.call('PEXPIRE', key, milliseconds(4))
-  return {'claimed', ARGV[3], token, false}
+local function milliseconds(seconds) return math.ceil(tonumber(seconds) * 1000) end
+local function run(key, operation, token, value, seconds)
+  if operation == 'count' then
+    local number = redis.call('INCR', key)
+    if number == 1 then redis.call('PEXPIRE', key, milliseconds(seconds)) end
+    return {number, redis.call('PTTL', key)}
+  end
+  local entry = redis.call('HMGET', key, 'state', 'fingerprint', 'token', 'outcome', 'lease_ends')
+  local state = entry[1]
+  if operation == 'claim' and not state then
+    redis.call('HSET', key, 'state', 'claimed', 'fingerprint', value, 'token', token)
+    redis.call('PEXPIRE', key, milliseconds(seconds))
+    return {'claimed', value, token, false}
+  end
+  if operation == 'claim' or operation == 'read' then
+    if not state then return false end
+    if state == 'started' and tonumber(entry[5]) <= now then state = 'unknown' end
+    return {state, entry[2], entry[3], entry[4]}
+  end
+  if entry[3] ~= token then return 0 end
+  if operation == 'finish' then
+    if state == 'done' then return 1 end
+    redis.call('HSET', key, 'state', 'done', 'outcome', value)
+    redis.call('PEXPIRE', key, milliseconds(seconds))
+  elseif operation == 'free' then
+    if state ~= 'done' then redis.call('DEL', key) end
+  else
+    if state == 'done' then return 0 end
+    local lease = milliseconds(seconds)
+    if operation == 'start' then state = 'started' end
+    redis.call('HSET', key, 'state', state, 'lease_ends', now + lease)
+    if state == 'started' then lease = lease + milliseconds(value) end
+    redis.call('PEXPIRE', key, lease)
+  end
+  return 1
 end
-if operation == 'claim' or operation == 'read' then
-  if not state then return false end
-  if state == 'started' and tonumber(entry[5]) <= now then state = 'unknown' end
-  return {state, entry[2], entry[3], entry[4]}
+local results = {}
+for number, key in ipairs(KEYS) do
+  local last = 4 * number -- of the values of this operation
+  results[number] = run(key, ARGV[last - 3], ARGV[last - 2], ARGV[last - 1], ARGV[last])
 end
-if entry[3] ~= token then return 0 end
-if operation == 'finish' then
-  if state == 'done' then return 1 end
-  redis.call('HSET', key, 'state', 'done', 'outcome', ARGV[3])
-  redis.call('PEXPIRE', key, milliseconds(4))
-elseif operation == 'free' then
-  if state ~= 'done' then redis.call('DEL', key) end
-else
-  if state == 'done' then return 0 end
-  local lease = milliseconds(3)
-  if operation == 'start' then state = 'started' end
-  redis.call('HSET', key, 'state', state, 'lease_ends', now + lease)
-  if state == 'started' then lease = lease + milliseconds(4) end
-  redis.call('PEXPIRE', key, lease)
-end
-return 1
+return results
 """
 
 
@@ -135,15 +142,20 @@ class RedisStore(BatchedStore):
             if self._declared is None:
                 self.shared = await self._is_durable()
             self._script = await self._server.script_load(_SCRIPT)
-        pipeline = self._server.pipeline(transaction=False)
+        keys: list[bytes] = []
+        arguments: list[Any] = []
         for name, key, *given in operations:
-            operation, arguments = name, given
-            if name in ("start", "renew"):
-                arguments = [*given, UNKNOWN_TTL_S]
-            elif name == "finish" and given[1] is None:
-                operation, arguments = "free", given[:1]
-            pipeline.evalsha(self._script, 1, self._prefix + key.hex().encode(), operation, *arguments)
-        return await pipeline.execute()
+            keys.append(self._prefix + key.hex().encode())
+            if name == "claim":
+                arguments += (name, *given)
+            elif name == "finish":
+                arguments += (name, *given) if given[1] is not None else ("free", given[0], b"", b"")
+            elif name in ("start", "renew"):
+                arguments += (name, given[0], UNKNOWN_TTL_S, given[1])
+            else:
+                arguments += (name, b"", b"", given[0] if given else b"")
+        answers: list[Any] = await self._server.evalsha(self._script, len(keys), *keys, *arguments)
+        return answers
 
     async def _is_durable(self) -> bool:
         """Return whether the server keeps what it has confirmed, and log what is missing for that."""
