@@ -36,7 +36,7 @@ class NotSentError(Exception):
 
 
 class ProcessEndedError(Exception):
-    """The process of a call ended before its function returned."""
+    """The process of a call, or what else ran it, ended before its function returned."""
 
 
 class RaisedElsewhereError(Exception):
@@ -54,12 +54,17 @@ class Work:
     call: Callable[[], Any]
     limit: int
 
-    def __call__(self) -> Encoded:
+    def __call__(self) -> "_Returned | _Raised":
         """Call the function, and encode its result."""
-        result = self.call()
-        if inspect.isawaitable(result):
-            result = asyncio.run(_awaited(result))
-        return Encoded(encode_result(result, self.limit))
+        try:
+            result = self.call()
+            if inspect.isawaitable(result):
+                result = asyncio.run(_awaited(result))
+            return _Returned(encode_result(result, self.limit))
+        # The boundary to the owner's code: whatever is raised is passed to the caller, as a value. A cluster
+        # may change an exception (Ray puts the traceback into the message), and repeat a call that raised.
+        except BaseException as error:  # noqa: BLE001
+            return _Raised.of(error)
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:
@@ -67,14 +72,26 @@ async def _awaited(result: Awaitable[Any]) -> Any:
 
 
 async def run_by(runner: Runner, work: Work) -> Any:
-    """Return the result of *work*, made by *runner*; if this is cancelled, it is told to stop."""
-    submitted = runner.submit(work)
-    future = concurrent.futures.Future
+    """Return the result of *work*, made by *runner*; if this is cancelled, it is told to stop.
+
+    Raises:
+        ProcessEndedError: The runner itself failed.
+        Exception: What the function raised, as ``_Raised`` passes it on.
+    """
+    submitted: Any = None
     try:
-        return await (asyncio.wrap_future(submitted) if isinstance(submitted, future) else submitted)
-    except asyncio.CancelledError:
-        runner.cancel(submitted)
-        raise
+        submitted = runner.submit(work)
+        future = concurrent.futures.Future
+        done = await (asyncio.wrap_future(submitted) if isinstance(submitted, future) else submitted)
+    # The boundary to the owner's runner, which may raise any exception. Nobody knows how far the call came.
+    except (Exception, asyncio.CancelledError) as error:
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            runner.cancel(submitted)
+            raise
+        why = f"{type(error).__name__}: {message_of(error)}".removesuffix(": CancelledError")
+        raise ProcessEndedError(f"What runs the function has failed: {why}") from error
+    return done.result()
 
 
 class Processes:
@@ -137,9 +154,7 @@ class _CallInProcess:
         with self._lock:
             self._process = None
         self._idle.append(process)
-        if isinstance(answer, _Raised):
-            raise answer.error()
-        return answer
+        return answer.result()
 
     def stop(self) -> None:
         with self._lock:
@@ -196,6 +211,16 @@ _KINDS: Final = (ResultError, ToolError)  # which the server tells from others
 
 
 @attrs.frozen
+class _Returned:
+    """A result as JSON. What passes it on may turn a subclass of bytes into bytes, as Ray does."""
+
+    json: bytes
+
+    def result(self) -> Encoded:
+        return Encoded(self.json)
+
+
+@attrs.frozen
 class _Raised:
     """An exception, in a form that every process can read."""
 
@@ -208,10 +233,10 @@ class _Raised:
         kind = next((kind for kind in _KINDS if isinstance(error, kind)), RaisedElsewhereError)
         return cls(kind, message_of(error), "".join(traceback.format_exception(error)))
 
-    def error(self) -> Exception:
+    def result(self) -> Encoded:
         error = self.kind(self.message)
         error.add_note(f"In another process:\n{self.trace}")
-        return error
+        raise error
 
 
 def _serve(pipe: Connection) -> None:  # pragma: no cover - runs in another process, which may be killed
@@ -239,7 +264,7 @@ def answer(work: bytes) -> bytes:
     found: Any
     try:
         found = pickle.loads(work)()  # noqa: S301 - from the server
-    # The boundary to the owner's code: whatever is raised is passed to the caller.
+    # The boundary to the owner's code: its module may raise any exception while it is imported.
     except BaseException as error:  # noqa: BLE001
         found = _Raised.of(error)
     return pickle.dumps(found)

@@ -19,8 +19,15 @@ import psutil
 import pytest
 
 from navai_client import NavaiConfigError
-from navai_client.server import NavaiBackend, discover_function_modules, load_functions
-from navai_client.server._processes import ProcessEndedError, Processes, Work, _CallInProcess, answer
+from navai_client.server import NavaiBackend, ToolError, discover_function_modules, load_functions
+from navai_client.server._processes import (
+    ProcessEndedError,
+    Processes,
+    RaisedElsewhereError,
+    Work,
+    _CallInProcess,
+    answer,
+)
 from navai_client.testing import LiveServer
 from tests.server.test_disconnects import CANCEL, execute
 from tests.server.test_outcomes import post, posted, server_process
@@ -356,6 +363,85 @@ def test_an_object_with_submit_and_cancel_runs_functions(runner_type: type[InThr
         release.set()
 
 
+class InOwnBytes(InThreads):
+    """Passes results on as a cluster does: pickled, and a subclass of bytes as bytes."""
+
+    def submit(self, work: Callable[[], Any]) -> "Future[Any]":
+        def passed() -> Any:
+            result = pickle.loads(pickle.dumps(work))()
+            return bytes(result) if isinstance(result, bytes) else pickle.loads(pickle.dumps(result))
+
+        return super().submit(passed)
+
+
+class UnpicklableError(Exception):
+    """Has other arguments than its message."""
+
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(what)
+
+
+def raises_its_own() -> None:
+    raise UnpicklableError("no room", "Oslo")
+
+
+def refuses() -> None:
+    raise ToolError("There is no table at eight.")
+
+
+def test_results_and_errors_arrive_from_a_cluster_as_they_were(caplog: pytest.LogCaptureFixture) -> None:
+    with LiveServer(expose_errors=False) as server:
+        for call in (os.getpid, list, raises_its_own, refuses):
+            server.function(call, runs_in=InOwnBytes())
+        assert result(server.url, "getpid") == os.getpid()
+        assert post(server.url, "refuses").json()["details"] == "There is no table at eight."
+        assert post(server.url, "raises_its_own").json()["details"].startswith("The function failed.")
+    assert "in raises_its_own" in caplog.text  # where it was raised
+
+
+class Broken:
+    """A runner that loses every call."""
+
+    def __init__(self, lose: Callable[[], Any]) -> None:
+        self.submit = lambda work: lose()
+
+    def cancel(self, submitted: Any) -> None:
+        raise AssertionError
+
+
+def _refuse() -> Any:
+    raise ConnectionError("the cluster has gone")
+
+
+def _lose() -> Any:
+    lost: Future[Any] = Future()
+    lost.set_exception(RuntimeError("the worker died"))
+    return lost
+
+
+def _cancel() -> Any:
+    cancelled: Future[Any] = Future()
+    cancelled.cancel()
+    return cancelled
+
+
+@pytest.mark.parametrize(
+    ("lose", "why"),
+    [
+        (_refuse, "ConnectionError: the cluster has gone"),
+        (_lose, "RuntimeError: the worker died"),
+        (_cancel, "CancelledError"),
+    ],
+)
+def test_a_call_that_its_runner_lost_may_have_executed(lose: Callable[[], Any], why: str) -> None:
+    with LiveServer() as server:
+        server.function(os.getpid, runs_in=Broken(lose))
+        answer = post(server.url, "getpid", key="k").json()
+        assert (answer["ok"], answer["may_have_executed"]) == (False, True)
+        assert answer["details"] == f"What runs the function has failed: {why}"
+        assert post(server.url, "getpid", key="k").json() == answer
+
+
 def call_in(processes: Processes, call: Callable[[], Any]) -> tuple[Callable[[], bool], "SimpleQueue[Any]"]:
     """Make *call* in a process; return what stops it, and the queue that its outcome comes through."""
     outcomes: SimpleQueue[Any] = SimpleQueue()
@@ -397,8 +483,10 @@ def test_a_call_that_waits_for_a_process_is_not_begun_and_one_that_returned_ends
 
 
 def test_what_a_process_returns_is_what_the_function_returned_or_raised() -> None:
-    assert pickle.loads(answer(pickle.dumps(Work(functools.partial(int, "7"), 1000)))) == b"7"
+    assert pickle.loads(answer(pickle.dumps(Work(functools.partial(int, "7"), 1000)))).result() == b"7"
     raised = pickle.loads(answer(pickle.dumps(Work(functools.partial(int, "x"), 1000))))
-    error = raised.error()
-    assert "invalid literal" in str(error)
-    assert "Traceback" in error.__notes__[0]
+    with pytest.raises(RaisedElsewhereError, match="invalid literal") as caught:
+        raised.result()
+    assert "Traceback" in caught.value.__notes__[0]
+    with pytest.raises(RaisedElsewhereError, match="underflow"):
+        pickle.loads(answer(b"\x80\x04.")).result()
