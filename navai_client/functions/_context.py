@@ -1,11 +1,12 @@
 """The context of a call, for the function that serves it, and who the call is made for."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from navai_client.errors import NavaiStateError
 from navai_client.functions._declaration import scope_set
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class Principal:
     claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
+def _navigate_nowhere(_path: str) -> Any:
+    raise NavaiStateError("There is no navigation here: pass navigate= to Toolset.load. A backend has none.")
+
+
 @attrs.frozen
 class FunctionContext:
     """Handed to a function that has a parameter of this type, or one without a type named ``context``.
@@ -41,11 +46,15 @@ class FunctionContext:
         cancelled: Set when the call's time is over or its server stops. A synchronous function cannot be
             stopped from outside; one that may run for long should check this regularly, and return. In a
             process (``runs_in="process"``) it is never set: the process is ended.
+        navigate: Opens a path by the toolset's ``navigate``, in its event loop. In a function that is not
+            async it returns what that returns; in an async one it returns what may be awaited for it. In a
+            backend, and in a toolset without ``navigate``, it raises NavaiStateError.
     """
 
     # Not "or None", so that functions of a backend need not check it.
     request: "BackendRequest" = attrs.field(default=None)
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)
+    navigate: Callable[[str], Any] = attrs.field(default=_navigate_nowhere, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy it for another process, without the event: there, a call is stopped by ending the process."""

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 import attrs
@@ -33,6 +33,7 @@ class RegisteredFunction:
         parameters: The JSON Schema of its arguments.
         target: How it is called.
         opening: The response to a successful call, up to the result.
+        name: Its name.
         scopes: What a caller must hold, all of it, to see and to call it.
     """
 
@@ -40,13 +41,18 @@ class RegisteredFunction:
     source: str
     parameters: dict[str, Any] = attrs.field(repr=False)
     target: Target = attrs.field(repr=False)
-    opening: bytes = attrs.field(default=b"", repr=False)
     name: str = attrs.field(init=False)
+    opening: bytes = attrs.field(init=False, repr=False)
     scopes: frozenset[str] = attrs.field(init=False)
 
     @name.default
     def _name(self) -> str:
         return self.declaration.name or ""
+
+    @opening.default
+    def _opening(self) -> bytes:
+        known = {"ok": True, "function_name": self.name, "source": self.source}
+        return encode_result(known)[:-1] + b',"result":'
 
     @scopes.default
     def _scopes(self) -> frozenset[str]:
@@ -86,6 +92,9 @@ class FunctionRegistry:
     def functions(self) -> tuple[RegisteredFunction, ...]:
         """All functions, in order."""
         return tuple(self._by_name.values())
+
+    def __iter__(self) -> Iterator[RegisteredFunction]:
+        return iter(self._by_name.values())
 
     @property
     def names(self) -> list[str]:
@@ -128,11 +137,7 @@ class FunctionRegistry:
                 f"{export.name} cannot run in another process, which imports it by its name: "
                 "define it at the top level of its module."
             )
-        raw = declaration.name or export.name
-        wanted = normalize_name(raw)
-        name = self._free(wanted or "fn")
-        if name != wanted:
-            self.warn(f'[navai] Renamed duplicated function "{raw}" to "{name}".')
+        name = self._take(declaration.name or export.name)
         for warning in target.warnings:
             self.warn(f"[navai] {export.source}: {warning}.")
 
@@ -141,24 +146,33 @@ class FunctionRegistry:
             self.warn(f'[navai] {export.source}: the default of "{name}" is not published: {reason}.')
 
         parameters = without_secrets(target.binding.schema, self._redactor, "", warn_of_secret)
-        function = self._by_name[name] = RegisteredFunction(
-            attrs.evolve(declaration, name=name),
-            export.source,
-            parameters,
-            target,
-            encode_result({"ok": True, "function_name": name, "source": export.source})[:-1] + b',"result":',
-        )
+        declaration = attrs.evolve(declaration, name=name)
+        function = self._by_name[name] = RegisteredFunction(declaration, export.source, parameters, target)
         self.scopes |= function.scopes
         return function
+
+    def include(self, known: RegisteredFunction, name: str | None = None) -> None:
+        """Add a function of another registry, as *name* or under its own name."""
+        declaration = attrs.evolve(known.declaration, name=self._take(name or known.name))
+        self._by_name[declaration.name or ""] = attrs.evolve(known, declaration=declaration)
+        self.scopes |= known.scopes
 
     def add_value(self, path: str, name: str, value: Any, said: Declaration = _NOTHING_SAID) -> None:
         """Add a function, or a class's methods, passed in directly.
 
+        A name in *said* takes the place of the class's own in those of its methods.
+
         Raises:
             NavaiConfigError: A default is not a value of its parameter's type.
         """
+        before = self.version
         for export in exports_of_value(path, name, value, self.warn):
-            self.add(export, said)
+            given = said
+            if said.name is not None and isinstance(value, type):
+                given = attrs.evolve(said, name=f"{said.name}_{export.source.rpartition('.')[2]}")
+            self.add(export, given)
+        if self.version == before:  # a class that holds data: in a module, it is expected
+            self.warn(f"[navai] Ignored {path}#{name}: class has no callable instance methods.")
 
     def add_module(self, module: FunctionModule, *, strict: bool = False) -> None:
         """Import *module* and add its exports; a module that fails becomes a warning.
@@ -204,6 +218,14 @@ class FunctionRegistry:
         ]
         warnings = self.warnings if len(shown) == len(self._by_name) else []
         return encode_result(_map_strings({"items": items, "warnings": warnings}, self._redactor.text))
+
+    def _take(self, raw: str) -> str:
+        """Return the final name of a function called *raw*."""
+        wanted = normalize_name(raw)
+        name = self._free(wanted or "fn")
+        if name != wanted:
+            self.warn(f'[navai] Renamed duplicated function "{raw}" to "{name}".')
+        return name
 
     def _free(self, wanted: str) -> str:
         if wanted not in self._by_name:

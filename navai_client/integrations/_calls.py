@@ -141,6 +141,22 @@ class Calls:
             del self._undelivered[run.key]
         return outcome
 
+    def navigate(self, how: Callable[[str], Any], loop: asyncio.AbstractEventLoop, path: str) -> Any:
+        """Call *how* in *loop* for a function: at once if it runs there, else it waits for the result."""
+
+        async def open_path() -> Any:
+            return await awaited(how(path))
+
+        try:
+            is_here = asyncio.get_running_loop() is loop
+        except RuntimeError:  # in a thread
+            is_here = False
+        if not is_here:
+            return asyncio.run_coroutine_threadsafe(open_path(), loop).result()
+        task = loop.create_task(awaited(how(path)))
+        self._tasks.abandon(task)  # the function need not await it
+        return task
+
     async def close(self, grace: float) -> None:
         """Wait up to *grace* seconds for calls that run, then cancel them."""
         await self._tasks.close(grace)

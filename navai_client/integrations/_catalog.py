@@ -21,7 +21,7 @@ from navai_client.integrations._arguments import (
     read_arguments,
     without_optional_nulls,
 )
-from navai_client.integrations._local import bind_local
+from navai_client.integrations._local import Navigate, bind_local
 from navai_client.integrations._options import ToolsetOptions, normalized, timeout_of
 from navai_client.integrations.routes import NavaiRoute, resolve_navai_route
 from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, NAVIGATE_TO, Tool
@@ -136,9 +136,10 @@ def build_catalog(
     local: Sequence[RegisteredFunction],
     local_warnings: Iterable[str],
     options: ToolsetOptions,
+    navigate: Navigate | None,
 ) -> Catalog:
     """Give each function its name and its tool; a function that is left out becomes a warning."""
-    functions = {each.name: _from_local(each, options) for each in local}
+    functions = {each.name: _from_local(each, options, navigate) for each in local}
     warnings: list[str] = []
     schema_warnings: list[str] = []
     for given in listed:
@@ -218,7 +219,7 @@ def resolve(
     return Resolved(function=function, arguments=payload, bound=bound)
 
 
-def _from_local(local: RegisteredFunction, options: ToolsetOptions) -> Function:
+def _from_local(local: RegisteredFunction, options: ToolsetOptions, navigate: Navigate | None) -> Function:
     tool = Tool(
         name=local.name,
         description=local.description or _UNDESCRIBED,
@@ -229,7 +230,7 @@ def _from_local(local: RegisteredFunction, options: ToolsetOptions) -> Function:
         approval=local.name in options["approval"],
         timeout=timeout_of(options, local.name, local.timeout),
     )
-    return Function(tool, partial(bind_local, local), may_block=not local.target.is_async)
+    return Function(tool, partial(bind_local, local, navigate), may_block=not local.target.is_async)
 
 
 def _from_backend(

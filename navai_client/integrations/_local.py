@@ -1,7 +1,9 @@
 """Python functions of this process as tools, read and called as a backend reads and calls its own."""
 
+import asyncio
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from navai_client._extras import needs_extra
@@ -16,19 +18,38 @@ with needs_extra("tools", "docstring_parser", "pydantic"):
     from navai_client.functions._results import jsonable
 
 
-def local_functions(
-    given: Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]],
-) -> tuple[tuple[RegisteredFunction, ...], tuple[str, ...]]:
+# What a toolset takes as functions of its process.
+LocalFunctions = Iterable[Callable[..., Any] | RegisteredFunction] | Mapping[str, Callable[..., Any]]
+# Opens a path in an event loop, for a function that may run elsewhere.
+Navigate = Callable[[asyncio.AbstractEventLoop, str], Any]
+
+
+def settled(given: LocalFunctions) -> LocalFunctions:
+    """Return what can be read more than once."""
+    if isinstance(given, FunctionRegistry):
+        return given
+    return dict(given) if isinstance(given, Mapping) else tuple(given)
+
+
+def local_functions(given: LocalFunctions) -> tuple[tuple[RegisteredFunction, ...], tuple[str, ...]]:
     """Return the functions *given*, by their own names or those of a mapping, and the warnings about them.
 
     Raises:
         NavaiConfigError: One is not callable, or cannot be called as it is.
     """
+    if isinstance(given, FunctionRegistry):
+        return given.functions, tuple(given.warnings)
     pairs = given.items() if isinstance(given, Mapping) else ((None, each) for each in given)
     registry = FunctionRegistry()
     for name, each in pairs:
+        if isinstance(each, RegisteredFunction):
+            registry.include(each, name)
+            continue
         if not callable(each):
             raise NavaiConfigError(f"functions: {name or each} is not callable.")
+        if isinstance(each, type):
+            registry.add_value(each.__module__, each.__qualname__, each, Declaration(name=name))
+            continue
         call = registrable(each)
         raw = name or name_of(call)
         export = Export(raw, f"Call exported function {raw}.", source_of(call), call)
@@ -36,8 +57,12 @@ def local_functions(
     return registry.functions, tuple(registry.warnings)
 
 
-def bind_local(function: RegisteredFunction, payload: dict[str, Any]) -> Callable[[], Any]:
+def bind_local(
+    function: RegisteredFunction, navigate: Navigate | None, payload: dict[str, Any]
+) -> Callable[[], Any]:
     """Return the call of *function* to make for *payload*; what it returns is of JSON's own types.
+
+    It is bound in the event loop in which *navigate*, if given, opens paths for it.
 
     The call raises ResultError if JSON cannot hold the result.
 
@@ -45,7 +70,12 @@ def bind_local(function: RegisteredFunction, payload: dict[str, Any]) -> Callabl
         ArgumentsError: The payload does not fit.
     """
     target = function.target
-    call = target.prepare(Payload(payload), FunctionContext() if target.takes_context else None)
+    context = None
+    if target.takes_context:
+        context = FunctionContext()
+        if navigate is not None:
+            context = FunctionContext(navigate=partial(navigate, asyncio.get_running_loop()))
+    call = target.prepare(Payload(payload), context)
 
     def run() -> Any:
         result = call()

@@ -6,6 +6,7 @@ from typing import Any, Final, TypedDict, TypeVar
 
 from navai_client.config import checked_timeout
 from navai_client.errors import NavaiConfigError
+from navai_client.integrations._local import LocalFunctions, settled
 from navai_client.integrations._results import MAX_RESULT_CHARS
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.tools import ToolCall, ToolOutcome
@@ -24,7 +25,9 @@ class ToolsetOptions(TypedDict, total=False):
         required: Whether loading raises if the backend's functions cannot be listed (False).
         functions: Python functions of this process, under their own names or the names of a mapping. They
             replace backend functions of the same name. Coroutine functions run in the event loop, others in
-            threads.
+            threads. A class is one function for each public method, ``{class}_{method}``; each call makes
+            an instance, so that nothing is kept between calls. Also what
+            ``navai_client.server.load_functions`` returns.
         routes: The routes that ``navigate_to`` may open.
         navigate: Opens a path. It is called in the event loop, and awaited if it returns an awaitable.
             Without it there is no ``navigate_to``.
@@ -51,7 +54,7 @@ class ToolsetOptions(TypedDict, total=False):
     """
 
     required: bool
-    functions: Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]]
+    functions: LocalFunctions
     routes: Iterable[NavaiRoute]
     navigate: Callable[[str], Any] | None
     timeout: float | None
@@ -104,8 +107,7 @@ def complete(options: ToolsetOptions) -> ToolsetOptions:
     for name in options.keys() - _DEFAULTS.keys():
         raise TypeError(f"A toolset has no option {name!r}.")
     full: ToolsetOptions = {**_DEFAULTS, **options}
-    functions = full["functions"]
-    full["functions"] = dict(functions) if isinstance(functions, Mapping) else tuple(functions)
+    full["functions"] = settled(full["functions"])
     full["routes"] = tuple(full["routes"])
     full["timeout"] = checked_timeout(full["timeout"])
     full["timeouts"] = {normalized(name): checked_timeout(each) for name, each in full["timeouts"].items()}

@@ -5,7 +5,7 @@ A call always has exactly one outcome, which a model can read; a failing backend
 
 import inspect
 import uuid
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Unpack, final
 
@@ -44,8 +44,9 @@ Client = NavaiBackendClient | AsyncNavaiBackendClient
 class _Backend:
     """A client and what the toolsets of one application share: the list, the calls, the threads."""
 
-    def __init__(self, client: Any, listed: FunctionList) -> None:
+    def __init__(self, client: Any, listed: FunctionList, navigate: Callable[[str], Any] | None) -> None:
         self.client = client
+        self.navigate = navigate  # for the functions of agents that have no tool for it
         self.listed = listed
         self.warnings = listed.warnings  # of the last attempt to list
         self.calls = Calls()
@@ -87,7 +88,7 @@ class Toolset:
     ) -> None:
         self._options = complete(options)
         self._local, self._local_warnings = local_functions(self._options["functions"])
-        self._backend = _backend or _Backend(client, listed)
+        self._backend = _backend or _Backend(client, listed, self._options["navigate"])
         self._derived: dict[str, Toolset] = {}
         self._built: tuple[FunctionList, Catalog] | None = None
 
@@ -268,10 +269,10 @@ class Toolset:
         """The catalog of the functions that the backend listed last."""
         listed = self._backend.listed
         if self._built is None or self._built[0] is not listed:
-            self._built = (
-                listed,
-                build_catalog(listed.functions, self._local, self._local_warnings, self._options),
-            )
+            options, how = self._options, self._options["navigate"] or self._backend.navigate
+            navigate = None if how is None else partial(self._backend.calls.navigate, how)
+            catalog = build_catalog(listed.functions, self._local, self._local_warnings, options, navigate)
+            self._built = listed, catalog
         return self._built[1]
 
     async def _work(self, found: Resolved, run: Run, timeout: float | None) -> Any:

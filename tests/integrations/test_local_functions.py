@@ -20,9 +20,16 @@ from navai_client import (
     NavaiBackendClient,
     NavaiConfigError,
 )
+from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.tools import ToolOutcome
 from navai_client.integrations.toolset import Toolset
-from navai_client.server import function as declare
+from navai_client.server import (
+    FunctionContext,
+    FunctionRegistry,
+    discover_function_modules,
+    function as declare,
+    load_functions,
+)
 from navai_client.testing import FakeBackend
 
 if TYPE_CHECKING:
@@ -272,6 +279,226 @@ def test_a_declaration_names_describes_and_limits_a_local_function() -> None:
     assert tools[0].description == "Find a table."
     limited = toolset_with([find, wait], timeout=5, timeouts={"wait": 7}).tools
     assert [tool.timeout for tool in limited] == [60, 7]
+
+
+class Cart:
+    """A cart of one customer."""
+
+    def __init__(self, customer: str = "nobody") -> None:
+        self.customer = customer
+        self.products: list[str] = []
+
+    def add(self, product: str) -> list[str]:
+        """Add a product.
+
+        Args:
+            product: What to add.
+        """
+        self.products.append(f"{product} for {self.customer}")
+        return self.products
+
+    async def count(self) -> int:
+        return len(self.products)
+
+    @staticmethod
+    def currency() -> str:
+        """Return the currency."""
+        return "EUR"
+
+    def _internal(self) -> None: ...
+
+
+class Greeter:
+    """Greets."""
+
+    def __init__(self, greeting: str) -> None:
+        self.greeting = greeting
+
+    def greet(self, name: str, context: FunctionContext) -> str:
+        return f"{self.greeting}, {name}: {context.request}"
+
+
+class Empty:
+    """No methods."""
+
+
+def test_a_class_is_one_tool_for_each_public_method_and_each_call_makes_an_instance() -> None:
+    toolset = toolset_with([Cart])
+    add, count, currency = toolset.tools
+    assert (add.name, add.description, count.name, currency.name) == (
+        "cart_add",
+        "Add a product.",
+        "cart_count",
+        "cart_currency",
+    )
+    assert count.description == "Call class method Cart.count()."
+    assert add.source.endswith("test_local_functions#Cart.add")
+    assert add.parameters["properties"] == {
+        "product": {"type": "string", "description": "What to add."},
+        "constructorArgs": {
+            "type": "array",
+            "prefixItems": [{"type": "string", "default": "nobody"}],
+            "minItems": 0,
+        },
+    }
+
+    async def run() -> list[Any]:
+        async with toolset:
+            calls: list[tuple[str, Any]] = [
+                ("cart_add", {"product": "tea"}),
+                ("cart_add", {"constructorArgs": ["Ada"], "methodArgs": ["coffee"]}),
+                ("cart_count", None),
+                ("cart_currency", {}),
+            ]
+            return [(await toolset.call(*each)).result for each in calls]
+
+    assert asyncio.run(run()) == [["tea for nobody"], ["coffee for Ada"], 0, "EUR"]
+
+
+def test_a_class_is_named_by_a_mapping_and_what_its_constructor_needs_is_required() -> None:
+    toolset = toolset_with({"desk": Greeter, "shop": Empty})
+    (tool,) = toolset.tools
+    assert (tool.name, tool.parameters["required"]) == ("desk_greet", ["name", "constructorArgs"])
+    assert toolset.warnings == (f"[navai] Ignored {__name__}#Empty: class has no callable instance methods.",)
+
+    async def run() -> list[ToolOutcome]:
+        async with toolset:
+            given: list[Any] = [{"name": "Ada", "constructorArgs": ["Hello"]}, {"name": "Ada"}]
+            return [await toolset.call("desk_greet", each) for each in given]
+
+    greeted, refused = asyncio.run(run())
+    assert greeted.result == "Hello, Ada: None"
+    assert (refused.ok, refused.error_type) == (False, "invalid_arguments")
+
+
+@pytest.mark.parametrize("kind", ["threads", "loop", "async navigate"])
+def test_a_context_navigates_as_the_toolset_does_and_in_its_event_loop(kind: str) -> None:
+    went: list[tuple[str, bool]] = []
+
+    def is_main() -> bool:
+        return threading.current_thread() is threading.main_thread()
+
+    def navigate(path: str) -> str:
+        went.append((path, is_main()))
+        return f"at {path}"
+
+    async def slowly(path: str) -> str:
+        await asyncio.sleep(0)
+        return navigate(path)
+
+    def open_orders(context) -> Any:  # type: ignore[no-untyped-def]  # noqa: ANN001 - filled by its name
+        return context.navigate("/orders")
+
+    async def open_help(context: FunctionContext) -> Any:
+        return await context.navigate("/help")
+
+    class Guide:
+        def open(self, page: str, context: FunctionContext) -> Any:
+            return context.navigate(page)
+
+    how = slowly if kind == "async navigate" else navigate
+    function, path = (open_help, "/help") if kind == "loop" else (open_orders, "/orders")
+
+    async def run() -> list[ToolOutcome]:
+        async with toolset_with([function, Guide], navigate=how, routes=[]) as toolset:
+            assert toolset.tools[1].parameters["properties"] == {}
+            return [
+                await toolset.call(function.__name__),
+                await toolset.call("guide_open", {"page": "/guide"}),
+            ]
+
+    assert [outcome.result for outcome in asyncio.run(run())] == [f"at {path}", "at /guide"]
+    assert went == [(path, True), ("/guide", True)]
+
+
+def test_a_coroutine_function_need_not_await_its_navigation() -> None:
+    went: list[str] = []
+    arrived = asyncio.Event()
+
+    async def navigate(path: str) -> None:
+        went.append(path)
+        arrived.set()
+
+    async def leave(context: FunctionContext) -> str:
+        context.navigate("/bye")
+        return "left"
+
+    async def run() -> Any:
+        async with toolset_with([leave], navigate=navigate) as toolset:
+            outcome = await toolset.call("leave")
+            await asyncio.wait_for(arrived.wait(), 10)
+            return outcome.result
+
+    assert (asyncio.run(run()), went) == ("left", ["/bye"])
+
+
+def test_a_class_that_holds_data_is_named_in_a_warning_when_it_is_passed() -> None:
+    warning = f"[navai] Ignored {__name__}#Order: class has no callable instance methods."
+    assert toolset_with([Order]).warnings == (warning,)
+    with FakeBackend() as backend:
+        backend.function(few)
+        backend.function(Order)
+        assert NavaiBackendClient(transport=backend.transport).list_functions().warnings == (warning,)
+
+
+def test_a_context_without_navigation_says_so_and_a_failing_one_fails_the_call() -> None:
+    def go(context: FunctionContext) -> Any:
+        return context.navigate("/x")
+
+    def broken(path: str) -> None:
+        raise LookupError(f"no page {path}")
+
+    async def run(**options: Any) -> ToolOutcome:
+        async with toolset_with([go], **options) as toolset:
+            return await toolset.call("go")
+
+    nowhere = asyncio.run(run())
+    assert (nowhere.ok, nowhere.details) == (
+        False,
+        "There is no navigation here: pass navigate= to Toolset.load. A backend has none.",
+    )
+    failed = asyncio.run(run(navigate=broken))
+    assert (failed.ok, failed.details) == (False, "no page /x")
+
+
+def test_a_derived_toolset_navigates_for_its_functions_without_the_tool() -> None:
+    went: list[str] = []
+
+    def go(context: FunctionContext) -> None:
+        context.navigate("/x")
+
+    async def run() -> None:
+        async with toolset_with([], navigate=went.append, routes=[NavaiRoute(name="x", path="/x")]) as main:
+            specialist = main.derive("food", functions=[go], navigate=None)
+            assert [tool.name for tool in specialist.tools] == ["go"]
+            assert (await specialist.call("go")).ok
+
+    asyncio.run(run())
+    assert went == ["/x"]
+
+
+def test_what_load_functions_found_is_handed_to_a_toolset(tmp_path: pathlib.Path) -> None:
+    folder = tmp_path / "src" / "ai" / "functions-modules"
+    folder.mkdir(parents=True)
+    (folder / "cart.py").write_text(
+        'class Cart:\n    def add(self, x: int) -> int:\n        """Add one."""\n        return x + 1\n'
+    )
+    (folder / "nothing.py").write_text("X = 1\n")
+    registry = load_functions(discover_function_modules(tmp_path).modules)
+
+    async def run(given: FunctionRegistry) -> None:
+        async with toolset_with(given) as toolset:
+            (tool,) = toolset.tools
+            assert (tool.name, tool.source) == ("cart_add", "src/ai/functions-modules/cart.py#Cart.add")
+            assert toolset.warnings == (
+                "[navai] Ignored src/ai/functions-modules/nothing.py: module has no exports.",
+            )
+            assert (await toolset.call("cart_add", {"x": 1})).result == 2
+
+    asyncio.run(run(registry))
+    with_more = toolset_with([*registry, few, registry.functions[0]])
+    assert [tool.name for tool in with_more.tools] == ["cart_add", "few", "cart_add_2"]
+    assert with_more.warnings == ('[navai] Renamed duplicated function "cart_add" to "cart_add_2".',)
 
 
 class Cat(pydantic.BaseModel):

@@ -216,3 +216,14 @@ def test_speech_needs_elevenlabs_and_the_demo_is_silent(
     assert ask(demo, "POST", path, json={"text": "hi", "voiceSettings": 3}).status_code == 400
     secret = ask(demo, "POST", "/navai/realtime/client-secret", json={}).json()
     assert secret["value"].startswith("ek_demo_")
+
+
+def test_the_name_of_a_registered_class_begins_those_of_its_methods() -> None:
+    class Till:
+        def add(self) -> None: ...
+        def round_up(self) -> None: ...
+
+    backend = NavaiBackend(discover=False, env={})
+    backend.function(name="desk")(Till)
+    assert backend.functions().names == ["desk_add", "desk_round_up"]
+    assert backend.functions().warnings == []
