@@ -4,6 +4,7 @@ The owner's code runs here and nowhere else in the server, so every exception is
 """
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import logging
@@ -213,9 +214,15 @@ class Invoker:
 
     async def _claim(self, claim: _Claim, function: RegisteredFunction, payload: Payload) -> None:
         """Begin a call if the store gives it its key; else let it end as the call that has the key."""
-        call = claim.call
+        call, run, starts = claim.call, None, False
         try:
-            entry = await self._store.claim(claim.key, claim.fingerprint, claim.token, self._store.lease)
+            if function.declaration.runs_in is None and function.target.is_async:  # it waits for no slot
+                with contextlib.suppress(ArgumentsError):  # unless the key has an outcome
+                    run, starts = function.target.prepare(payload, call.context), True
+            claim.may_be_started = starts
+            entry = await self._store.claim(
+                claim.key, claim.fingerprint, claim.token, self._store.lease, start=starts
+            )
         except StoreError as error:
             call.end(self._unusable(error))
             return
@@ -226,7 +233,7 @@ class Invoker:
         if call.outcome is not None:  # it was stopped meanwhile
             return
         if claim.is_ours:
-            await self._begin(call, function, payload, claim)
+            await self._begin(call, function, payload, claim, run)
         elif entry.fingerprint != claim.fingerprint:
             call.end(_KEY_REUSED)
         elif not _end_as(call, entry):
@@ -234,11 +241,17 @@ class Invoker:
             call.task = asyncio.get_running_loop().create_task(self._follow(claim, function, payload))
 
     async def _begin(
-        self, call: RunningCall, function: RegisteredFunction, payload: Payload, claim: _Claim | None = None
+        self,
+        call: RunningCall,
+        function: RegisteredFunction,
+        payload: Payload,
+        claim: _Claim | None = None,
+        run: Callable[[], Any] | None = None,
     ) -> None:
         call.observe = self.observe and functools.partial(_observe, self.observe, time.perf_counter())
         try:
-            run = function.target.prepare(payload, call.context)
+            if run is None:
+                run = function.target.prepare(payload, call.context)
             # Only the function's own code may come after this: a claim that was started may have been
             # executed, whatever happens to this process.
             if claim is None or await self._start(claim):
@@ -255,8 +268,10 @@ class Invoker:
 
     async def _start(self, claim: _Claim) -> bool:
         """Return whether the store confirms that the function of *claim* may begin."""
-        claim.may_be_started = True
-        is_started = await self._store.start(claim.key, claim.token, self._store.lease)
+        is_started = claim.may_be_started  # as it was claimed
+        if not is_started:
+            claim.may_be_started = True
+            is_started = await self._store.start(claim.key, claim.token, self._store.lease)
         if not is_started:  # this process was paused, and the claim has lapsed
             claim.is_ours = False
             claim.call.end(_TOO_BUSY)

@@ -26,24 +26,33 @@ _log: Final = logging.getLogger("navai_client.server")
 _TIMEOUT_S: Final = 2.0  # of a connection and of a response: calls wait for it
 _EVICTION: Final = "maxmemory-policy"
 _DURABLE: Final = {"appendonly": "yes", "appendfsync": "always", _EVICTION: "noeviction"}
-_SCRIPT: Final = """
+# For each of its keys, the script is given the number of an operation's arguments, and these, its name first.
+_SCRIPT: Final = (
+    f"local unknown_ttl = {UNKNOWN_TTL_S * 1000:.0f}"
+    """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function milliseconds(seconds) return math.ceil(tonumber(seconds) * 1000) end
+local function hold(key, state, lease, ...)
+  redis.call('HSET', key, 'state', state, 'lease_ends', now + lease, ...)
+  redis.call('PEXPIRE', key, state == 'started' and lease + unknown_ttl or lease)
+end
+local function count(key, window)
+  local number = redis.call('INCR', key)
+  if number == 1 then redis.call('PEXPIRE', key, milliseconds(window)) end
+  return {number, redis.call('PTTL', key)}
+end
+local claims = {claim = 'claimed', begin = 'started'}
 local function run(key, operation, token, value, seconds)
-  if operation == 'count' then
-    local number = redis.call('INCR', key)
-    if number == 1 then redis.call('PEXPIRE', key, milliseconds(seconds)) end
-    return {number, redis.call('PTTL', key)}
-  end
+  if operation == 'count' then return count(key, token) end
   local entry = redis.call('HMGET', key, 'state', 'fingerprint', 'token', 'outcome', 'lease_ends')
   local state = entry[1]
-  if operation == 'claim' and not state then
-    redis.call('HSET', key, 'state', 'claimed', 'fingerprint', value, 'token', token)
-    redis.call('PEXPIRE', key, milliseconds(seconds))
-    return {'claimed', value, token, false}
+  if claims[operation] and not state then
+    state = claims[operation]
+    hold(key, state, milliseconds(seconds), 'fingerprint', value, 'token', token)
+    return {state, value, token, false}
   end
-  if operation == 'claim' or operation == 'read' then
+  if claims[operation] or operation == 'read' then
     if not state then return false end
     if state == 'started' and tonumber(entry[5]) <= now then state = 'unknown' end
     return {state, entry[2], entry[3], entry[4]}
@@ -57,21 +66,19 @@ local function run(key, operation, token, value, seconds)
     if state ~= 'done' then redis.call('DEL', key) end
   else
     if state == 'done' then return 0 end
-    local lease = milliseconds(seconds)
-    if operation == 'start' then state = 'started' end
-    redis.call('HSET', key, 'state', state, 'lease_ends', now + lease)
-    if state == 'started' then lease = lease + milliseconds(value) end
-    redis.call('PEXPIRE', key, lease)
+    hold(key, operation == 'start' and 'started' or state, milliseconds(value))
   end
   return 1
 end
-local results = {}
+local results, last = {}, 0
 for number, key in ipairs(KEYS) do
-  local last = 4 * number -- of the values of this operation
-  results[number] = run(key, ARGV[last - 3], ARGV[last - 2], ARGV[last - 1], ARGV[last])
+  local first = last + 2
+  last = last + 1 + tonumber(ARGV[last + 1])
+  results[number] = run(key, unpack(ARGV, first, last))
 end
 return results
 """
+)
 
 
 class RedisStore(BatchedStore):
@@ -146,14 +153,10 @@ class RedisStore(BatchedStore):
         arguments: list[Any] = []
         for name, key, *given in operations:
             keys.append(self._prefix + key.hex().encode())
-            if name == "claim":
-                arguments += (name, *given)
-            elif name == "finish":
-                arguments += (name, *given) if given[1] is not None else ("free", given[0], b"", b"")
-            elif name in ("start", "renew"):
-                arguments += (name, given[0], UNKNOWN_TTL_S, given[1])
+            if name == "finish" and given[1] is None:
+                arguments += (2, "free", given[0])
             else:
-                arguments += (name, b"", b"", given[0] if given else b"")
+                arguments += (1 + len(given), name, *given)
         answers: list[Any] = await self._server.evalsha(self._script, len(keys), *keys, *arguments)
         return answers
 
@@ -185,9 +188,7 @@ def _result(name: str, answer: Any) -> Any:
     if name == "count":
         number, milliseconds = answer
         return number, milliseconds / 1000
-    if name not in ("claim", "read"):
-        return answer
-    if answer is None:
-        return None
-    state, fingerprint, token, outcome = answer
-    return StoreEntry(state.decode(), fingerprint, token, outcome)
+    if isinstance(answer, list):
+        state, *others = answer
+        return StoreEntry(state.decode(), *others)
+    return answer

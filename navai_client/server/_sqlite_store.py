@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from navai_client._threads import CallThreads
 from navai_client.server._errors import StoreError
-from navai_client.server._store import MAX_STORE_BYTES, UNKNOWN_TTL_S, BatchedStore, StoreEntry
+from navai_client.server._store import MAX_STORE_BYTES, UNKNOWN_TTL_S, BatchedStore, State, StoreEntry
 
 _BUSY_S: Final = 2.0  # transactions of other processes take milliseconds
 _PURGE_S: Final = 1.0
@@ -127,14 +127,10 @@ class _Operations:
         self._now = now
 
     def claim(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
-        entry = self.read(key)
-        if entry is not None:
-            return entry
-        self._execute(
-            "REPLACE INTO navai_keys VALUES (?, 'claimed', ?, ?, NULL, ?, ?)",
-            (key, fingerprint, token, self._now + lease, self._now + lease),
-        )
-        return StoreEntry("claimed", fingerprint, token)
+        return self.read(key) or self._insert("claimed", key, token, fingerprint, lease)
+
+    def begin(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
+        return self.read(key) or self._insert("started", key, token, fingerprint, lease)
 
     def start(self, key: bytes, token: bytes, lease: float) -> int:
         return self._hold("state = 'started'", key, token, lease)
@@ -176,6 +172,13 @@ class _Operations:
             {"name": name, "now": self._now, "window": window},
         ).fetchone()
         return number, ends - self._now
+
+    def _insert(self, state: State, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
+        ends = self._now + lease
+        expires = ends + UNKNOWN_TTL_S if state == "started" else ends
+        row = (key, state, fingerprint, token, ends, expires)
+        self._execute("REPLACE INTO navai_keys VALUES (?, ?, ?, ?, NULL, ?, ?)", row)
+        return StoreEntry(state, fingerprint, token)
 
     def _hold(self, change: str, key: bytes, token: bytes, lease: float) -> int:
         held = self._execute(

@@ -4,7 +4,8 @@ A store holds one entry for each key, and is asked before and after each call wi
 
 - ``claim`` takes a key that is free, for the seconds of a lease. A claim that was never started lapses with
   its lease: its function has certainly not run, so another process may claim the key.
-- ``start`` confirms the claim right before the function begins. From then on, nobody else gets the key.
+- ``start`` confirms the claim right before the function begins. From then on, nobody else gets the key. For a
+  function that begins at once, ``claim`` does this in the same step.
 - ``renew`` extends the lease while the function runs. When the lease of a started claim ends, its outcome is
   unknown, unless its owner was only paused, and finishes it nevertheless.
 - ``finish`` keeps the outcome for some time, or frees the key of a call that never began.
@@ -85,8 +86,13 @@ class Store(Protocol):
     @property
     def shared(self) -> bool: ...
 
-    async def claim(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry:
-        """Claim *key* if it is free. Return its entry, which is another's if the token is another one."""
+    async def claim(
+        self, key: bytes, fingerprint: bytes, token: bytes, lease: float, *, start: bool = False
+    ) -> StoreEntry:
+        """Claim *key* if it is free. Return its entry, which is another's if the token is another one.
+
+        With *start*, the claim is started at the same time: its function begins next.
+        """
         ...
 
     async def start(self, key: bytes, token: bytes, lease: float) -> bool:
@@ -145,7 +151,9 @@ class MemoryStore:
         self._done: deque[bytes] = deque()  # in the order in which they expire
         self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()  # in that of their beginning
 
-    async def claim(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry:
+    async def claim(
+        self, key: bytes, fingerprint: bytes, token: bytes, lease: float, *, start: bool = False
+    ) -> StoreEntry:
         """Claim *key* if it is free, and return its entry."""
         now = self._clock()
         entry = self._find(key, now)
@@ -155,7 +163,8 @@ class MemoryStore:
         if self._bytes + _ENTRY_BYTES > self._max_bytes:
             left = self._entries[self._done[0]].expires - now if self._done else 1.0
             raise StoreError("The store of idempotency keys is full.", retry_after=f"{math.ceil(left)}")
-        entry = _MemoryEntry("claimed", fingerprint, token, None, math.inf, now + lease)
+        entry = _MemoryEntry("started" if start else "claimed", fingerprint, token)
+        self._hold(entry, now + lease)
         self._entries[key] = entry
         self._bytes += _ENTRY_BYTES
         return entry
@@ -167,7 +176,7 @@ class MemoryStore:
             return False
         if entry.state == "claimed":
             entry.state = "started"
-            self._hold(entry, lease)
+            self._hold(entry, self._clock() + lease)
         return True
 
     async def renew(self, key: bytes, token: bytes, lease: float) -> bool:
@@ -175,7 +184,7 @@ class MemoryStore:
         entry = self._find(key, self._clock())
         if entry is None or entry.token != token or entry.state == "done":
             return False
-        self._hold(entry, lease)
+        self._hold(entry, self._clock() + lease)
         return True
 
     async def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> bool:
@@ -236,8 +245,8 @@ class MemoryStore:
             return None
         return entry
 
-    def _hold(self, entry: _MemoryEntry, lease: float) -> None:
-        entry.lease_ends = entry.expires = self._clock() + lease
+    def _hold(self, entry: _MemoryEntry, lease_ends: float) -> None:
+        entry.lease_ends = entry.expires = lease_ends
         if entry.state == "started":
             entry.expires += UNKNOWN_TTL_S
 
@@ -279,9 +288,11 @@ class BatchedStore(ABC):
     async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
         """Return the result of each operation, or raise :class:`StoreError` if not all can be done."""
 
-    async def claim(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry:
+    async def claim(
+        self, key: bytes, fingerprint: bytes, token: bytes, lease: float, *, start: bool = False
+    ) -> StoreEntry:
         """Claim *key* if it is free, and return its entry."""
-        entry: StoreEntry = await self._do("claim", key, token, fingerprint, lease)
+        entry: StoreEntry = await self._do("begin" if start else "claim", key, token, fingerprint, lease)
         return entry
 
     async def start(self, key: bytes, token: bytes, lease: float) -> bool:

@@ -91,6 +91,29 @@ class StoreTests(ABC):
 
         self._run(scenario)
 
+    def test_a_claim_can_be_started_in_the_same_step(self) -> None:
+        """A function that begins at once needs no second one."""
+
+        async def scenario(one: Store, other: Store) -> None:
+            key, fingerprint, ours = _new(), _new(), _new()
+            for found in (
+                await one.claim(key, fingerprint, ours, _LEASE_S, start=True),
+                await one.claim(key, fingerprint, ours, _LEASE_S, start=True),  # the response may be lost
+                await other.claim(key, _new(), _new(), _LEASE_S, start=True),
+                await other.claim(key, _new(), _new(), _LEASE_S),
+            ):
+                assert (found.state, found.fingerprint, found.token) == ("started", fingerprint, ours)
+            claimed, brief = _new(), _new()
+            await one.claim(claimed, _new(), ours, _LEASE_S)
+            assert (await other.claim(claimed, _new(), _new(), _LEASE_S, start=True)).state == "claimed"
+            await one.claim(brief, _new(), ours, _SHORT_S, start=True)
+            await _until(lambda: _is(other, brief, "unknown"))
+            assert await one.renew(brief, ours, _LEASE_S)
+            assert await one.finish(brief, ours, b"x", _LEASE_S)
+            assert await _state(other, brief) == "done"
+
+        self._run(scenario)
+
     def test_an_outcome_is_kept_for_all_and_changed_by_none(self) -> None:
         """What is done stays done."""
 

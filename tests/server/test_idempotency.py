@@ -28,15 +28,20 @@ def replayed(response: BackendResponse) -> bool:
     return (b"idempotent-replayed", b"true") in response.headers
 
 
-def backend_of(store: MemoryStore, **settings: Any) -> tuple[NavaiBackend, list[Any]]:
+def backend_of(
+    store: MemoryStore, *, in_thread: bool = False, **settings: Any
+) -> tuple[NavaiBackend, list[Any]]:
     ran: list[Any] = []
     backend = NavaiBackend(env={}, discover=False, store=store, **settings)
 
-    @backend.function
-    async def work(x: Any = None) -> int:
+    def work_in_thread(x: Any = None) -> int:
         ran.append(x)
         return len(ran)
 
+    async def work(x: Any = None) -> int:
+        return work_in_thread(x)
+
+    backend.function(work_in_thread if in_thread else work, name="work")
     return backend, ran
 
 
@@ -244,9 +249,9 @@ class Failing(MemoryStore):
         super().__init__()
         self.failing = set(names)
 
-    async def claim(self, *arguments: Any) -> Any:
+    async def claim(self, *arguments: Any, **options: Any) -> Any:
         self._check("claim")
-        return await super().claim(*arguments)
+        return await super().claim(*arguments, **options)
 
     async def start(self, *arguments: Any) -> bool:
         self._check("start")
@@ -264,7 +269,7 @@ def test_a_call_that_cannot_be_claimed_or_started_is_not_begun(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Failing(name)
-    backend, ran = backend_of(store)
+    backend, ran = backend_of(store, in_thread=name == "start")
 
     async def scenario() -> None:
         for _ in range(3):
@@ -284,7 +289,7 @@ def test_a_call_that_cannot_be_claimed_or_started_is_not_begun(
 @pytest.mark.parametrize("name", ["claim", "start"])
 def test_a_defect_of_a_store_ends_the_call_and_frees_its_key(name: str) -> None:
     store = Failing(f"{name} by accident")
-    backend, ran = backend_of(store)
+    backend, ran = backend_of(store, in_thread=name == "start")
 
     async def scenario() -> None:
         for _ in range(2):
@@ -296,6 +301,26 @@ def test_a_defect_of_a_store_ends_the_call_and_frees_its_key(name: str) -> None:
 
     asyncio.run(scenario())
     assert ran == [None]
+
+
+def test_a_replay_needs_no_arguments_that_fit_the_function_of_today() -> None:
+    store = MemoryStore()
+    before, ran = backend_of(store)
+    today = NavaiBackend(env={}, discover=False, store=store)
+
+    @today.function
+    async def work(y: int) -> None:
+        """Not what it was."""
+
+    async def scenario() -> None:
+        first = await post(before, "a", '{"x": 1}')
+        again = await post(today, "a", '{"x": 1}')
+        assert (again.body, replayed(again)) == (first.body, True)
+        refused = await post(today, "b", '{"x": 1}')
+        assert (b'"ok":false' in refused.body, replayed(refused)) == (True, False)
+
+    asyncio.run(scenario())
+    assert ran == [1]
 
 
 def test_a_key_with_a_deeply_nested_payload_is_recognised() -> None:

@@ -74,30 +74,32 @@ async def has_claimed(store: Store, key: bytes) -> None:
 
 
 class Replicas:
-    """Two replicas with one function, which waits until it may end."""
+    """Two replicas with one function, which waits until it may end; with *in_thread*, it does not wait."""
 
-    def __init__(self, open_store: Open, **settings: Any) -> None:
+    def __init__(self, open_store: Open, *, in_thread: bool = False, **settings: Any) -> None:
         self.ran: list[Any] = []
         self.began = asyncio.Event()
         self.release = asyncio.Event()
-        self.backends = [self._make(open_store(), **settings) for _ in range(2)]
+        self.backends = [
+            NavaiBackend(env={}, discover=False, store=open_store(), **settings) for _ in range(2)
+        ]
+        for backend in self.backends:
+            backend.function(self._work_in_thread if in_thread else self._work, name="work")
 
-    def _make(self, store: Store, **settings: Any) -> NavaiBackend:
-        backend = NavaiBackend(env={}, discover=False, store=store, **settings)
+    async def _work(self, x: Any = None) -> int:
+        self.ran.append(x)
+        self.began.set()
+        await self.release.wait()
+        return len(self.ran)
 
-        @backend.function
-        async def work(x: Any = None) -> int:
-            self.ran.append(x)
-            self.began.set()
-            await self.release.wait()
-            return len(self.ran)
-
-        return backend
+    def _work_in_thread(self, x: Any = None) -> int:
+        self.ran.append(x)
+        return len(self.ran)
 
 
 @contextlib.asynccontextmanager
-async def replicas(open_store: Open, **settings: Any) -> AsyncIterator[Replicas]:
-    both = Replicas(open_store, **settings)
+async def replicas(open_store: Open, *, in_thread: bool = False, **settings: Any) -> AsyncIterator[Replicas]:
+    both = Replicas(open_store, in_thread=in_thread, **settings)
     try:
         async with asyncio.timeout(20):
             yield both
@@ -185,9 +187,8 @@ def test_a_call_whose_owner_is_gone_may_have_been_executed_unless_it_comes_back(
 
 def test_what_an_owner_refused_is_begun_by_the_replica_where_a_copy_waits(open_store: Open) -> None:
     async def scenario() -> None:
-        async with replicas(open_store) as both:
+        async with replicas(open_store, in_thread=True) as both:
             one, other = both.backends
-            both.release.set()
             start, started = one.store.start, asyncio.Event()
 
             async def paused(*arguments: Any) -> bool:
@@ -210,9 +211,8 @@ def test_what_an_owner_refused_is_begun_by_the_replica_where_a_copy_waits(open_s
 
 def test_an_owner_that_was_paused_before_its_start_does_not_start(open_store: Open) -> None:
     async def scenario() -> None:
-        async with replicas(lambda: Brief(open_store())) as both:
+        async with replicas(lambda: Brief(open_store()), in_thread=True) as both:
             one, other = both.backends
-            both.release.set()
             start, go_on = one.store.start, asyncio.Event()
 
             async def paused(*arguments: Any) -> bool:
@@ -277,15 +277,20 @@ def test_a_call_goes_on_when_its_client_leaves_while_it_is_claimed(open_store: O
     asyncio.run(scenario())
 
 
-def test_a_call_that_is_cancelled_while_it_is_claimed_does_not_begin(open_store: Open) -> None:
+@pytest.mark.parametrize("in_thread", [False, True], ids=["on the loop", "in a thread"])
+def test_a_call_that_is_cancelled_while_it_is_claimed_does_not_begin(
+    open_store: Open, *, in_thread: bool
+) -> None:
     async def scenario() -> None:
-        async with replicas(open_store) as both:
+        async with replicas(open_store, in_thread=in_thread) as both:
             one, other = both.backends
-            for state in ("claim", "start"):
+            for state in ("claim", "start") if in_thread else ("claim",):
                 operation, go_on = getattr(one.store, state), asyncio.Event()
 
-                async def paused(*arguments: Any, call: Any = operation, go_on: Any = go_on) -> Any:
-                    answer = await call(*arguments)
+                async def paused(
+                    *arguments: Any, call: Any = operation, go_on: Any = go_on, **options: Any
+                ) -> Any:
+                    answer = await call(*arguments, **options)
                     await go_on.wait()
                     return answer
 
