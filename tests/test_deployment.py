@@ -1,55 +1,31 @@
 """The configuration files of examples/deploy do what the documentation says."""
 
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import httpx
+import kubernetes_validate
 import pytest
 import yaml
 
 from navai_client import NavaiBackendClient
 from navai_client.server import ServerSettings
-from navai_client.server._settings import ProcessSettings
+from navai_client.server._settings import BackendOptions, ProcessSettings
+from tests.deploying import DEPLOY, SECRET, container_of, environment, kubernetes, nginx
 from tests.serving import Serve, Start
-
-DEPLOY = Path(__file__).parents[1] / "examples" / "deploy"
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 
 @pytest.fixture
 def behind_nginx(serve: Serve, tmp_path: Path) -> Iterator[str]:
     """The URL of nginx in front of a demo server, configured as the example except for the ports."""
-    if NGINX is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("nginx is not installed")
-        pytest.skip("nginx is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    text = (DEPLOY / "nginx.conf").read_text()
-    hosts = re.search(r"NAVAI_ALLOWED_HOSTS=(\S+)", text)
+    hosts = re.search(r"NAVAI_ALLOWED_HOSTS=(\S+)", (DEPLOY / "nginx.conf").read_text())
     assert hosts is not None
     server = serve("--demo", NAVAI_ALLOWED_HOSTS=hosts[1])
-    text = text.replace("127.0.0.1:3000", server.url.removeprefix("http://"))
-    text = text.replace("listen 8080", f"listen 127.0.0.1:{port}")
-    temporary = "".join(
-        f"{kind}_temp_path {tmp_path / kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    configuration = tmp_path / "nginx.conf"
-    configuration.write_text(
-        f"pid {tmp_path}/pid; error_log {tmp_path}/error.log;\n"
-        f"events {{}}\nhttp {{ access_log off;\n{temporary}{text} }}\n"
-    )
-    command = [NGINX, "-c", str(configuration), "-p", str(tmp_path), "-e", str(tmp_path / "error.log")]
-    subprocess.run(command, check=True)  # it goes into the background once it listens
-    yield f"http://127.0.0.1:{port}"
-    subprocess.run([*command, "-s", "stop"], check=True)
+    with nginx(tmp_path, server.url) as front:
+        yield front.url
 
 
 def test_the_backend_works_behind_nginx(behind_nginx: str) -> None:
@@ -68,37 +44,92 @@ def test_the_backend_behind_nginx_knows_the_name_that_clients_use(behind_nginx: 
         assert "NAVAI_ALLOWED_HOSTS" in refused.json()["error"]
 
 
+def test_kubernetes_accepts_each_object() -> None:
+    objects = list(yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text()))
+    assert [each["kind"] for each in objects] == [
+        *("Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"),
+        *("StatefulSet", "Service", "NetworkPolicy"),
+    ]
+    for version in ("1.31", "1.37"):
+        for each in objects:
+            assert kubernetes_validate.validate(each, version, strict=True) == version
+    objects[0]["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]["periodSecond"] = 2
+    with pytest.raises(kubernetes_validate.ValidationError, match="periodSecond"):
+        kubernetes_validate.validate(objects[0], "1.37", strict=True)
+
+
+def test_kubernetes_selects_what_it_means() -> None:
+    for name in ("navai", "navai-store"):
+        pods = kubernetes("StatefulSet" if name == "navai-store" else "Deployment", name)["spec"]
+        labels, (container,) = pods["template"]["metadata"]["labels"], pods["template"]["spec"]["containers"]
+        service = kubernetes("Service", name)["spec"]
+        assert pods["selector"]["matchLabels"] == service["selector"] == labels
+        port = service["ports"][0]
+        assert port.get("targetPort", port["port"]) == container["ports"][0]["containerPort"]
+    assert kubernetes("HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == "navai"
+    assert kubernetes("PodDisruptionBudget")["spec"]["selector"]["matchLabels"] == {"app": "navai"}
+    policy = kubernetes("NetworkPolicy")["spec"]
+    assert policy["podSelector"]["matchLabels"] == {"app": "navai-store"}
+    (allowed,) = policy["ingress"]
+    assert allowed["from"] == [{"podSelector": {"matchLabels": {"app": "navai"}}}]
+
+
+def test_kubernetes_gives_no_container_more_rights_than_it_needs() -> None:
+    for kind in ("Deployment", "StatefulSet"):
+        pod = kubernetes(kind)["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
 def test_kubernetes_passes_a_key_a_token_and_the_hosts() -> None:
-    deployment, _ = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    env = {each["name"]: each.get("value") for each in container["env"]}
+    container = container_of("Deployment")
     kept = {
         each["name"]: each["valueFrom"]["secretKeyRef"] for each in container["env"] if "valueFrom" in each
     }
     assert kept == {
         "OPENAI_API_KEY": {"name": "navai", "key": "openai"},
         "NAVAI_ACCESS_TOKEN": {"name": "navai", "key": "access-token"},
+        "STORE_PASSWORD": {"name": "navai", "key": "store-password"},
     }
-    settings = ServerSettings.from_env({**env, **dict.fromkeys(kept, "from-the-secret")})
-    assert settings.access_token == "from-the-secret"
+    env = environment(container)
+    classes = (ProcessSettings, ServerSettings, BackendOptions)
+    known = {field.metadata.get("env") for cls in classes for field in attrs.fields(cls)}
+    assert env.keys() - {"STORE_PASSWORD"} <= known
+    settings = ServerSettings.from_env(env)
+    assert settings.access_token == SECRET["access-token"]
+    assert settings.store_url == f"redis://:{SECRET['store-password']}@navai-store:6379/0"
     assert settings.cors_origins == ("https://shop.example",)
     assert settings.allowed_hosts == ("api.shop.example", "navai", "navai.default.svc.cluster.local")
+    assert settings.expose_errors is False
 
 
 def test_kubernetes_probes_health_and_waits_for_calls_in_flight() -> None:
-    deployment, service = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
-    pod = deployment["spec"]["template"]["spec"]
+    pod = kubernetes("Deployment")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    port = container["ports"][0]["containerPort"]
-    env = {each["name"]: each.get("value") for each in container["env"]}
-    process = ProcessSettings.from_env(env)
+    process = ProcessSettings.from_env(environment(container))
     assert pod["terminationGracePeriodSeconds"] > process.drain_delay + process.grace
-    assert (
-        ServerSettings.from_env({**env, "NAVAI_ACCESS_TOKEN": "x"}).max_key_bytes < 256 * 2**20
-    )  # its memory
-    assert container["readinessProbe"]["httpGet"] == {"path": "/ready", "port": port}
-    assert service["spec"]["ports"][0]["targetPort"] == port
-    assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
+    ready = container["readinessProbe"]
+    assert ready["periodSeconds"] * ready["failureThreshold"] < process.drain_delay
+    port = container["ports"][0]["containerPort"]
+    assert ready["httpGet"] == {"path": "/ready", "port": port}
+    for probe in ("startupProbe", "livenessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/health", "port": port}
+    assert pod["enableServiceLinks"] is False  # NAVAI_PORT=tcp://... is a variable of the Service navai
+
+
+def test_the_container_has_what_kubernetes_asks_of_it() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    (user,) = (line.removeprefix("USER ") for line in lines if line.startswith("USER "))
+    pod = kubernetes("Deployment")["spec"]["template"]["spec"]
+    assert user == str(pod["securityContext"]["runAsUser"])
+    assert "RUN pip install --no-cache-dir 'navai-client[server,redis]'" in lines
 
 
 def test_the_container_starts_the_server_for_others_to_reach() -> None:
