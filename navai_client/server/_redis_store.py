@@ -33,48 +33,96 @@ _SCRIPT: Final = (
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function milliseconds(seconds) return math.ceil(tonumber(seconds) * 1000) end
-local function hold(key, state, lease, ...)
-  redis.call('HSET', key, 'state', state, 'lease_ends', now + lease, ...)
-  redis.call('PEXPIRE', key, state == 'started' and lease + unknown_ttl or lease)
-end
+local held = KEYS[#KEYS] -- the index of the calls that wait for approval
 local function count(key, window)
   local number = redis.call('INCR', key)
   if number == 1 then redis.call('PEXPIRE', key, milliseconds(window)) end
   return {number, redis.call('PTTL', key)}
 end
+local function list_held()
+  redis.call('ZREMRANGEBYSCORE', held, '-inf', now)
+  return redis.call('ZRANGE', held, 0, -1)
+end
+local function lease(key, state, ends, waits_until, ...)
+  redis.call('HSET', key, 'state', state, 'lease_ends', ends, ...)
+  if state == 'started' then ends = ends + unknown_ttl end
+  redis.call('PEXPIREAT', key, math.max(ends, waits_until))
+end
+local function hold(key, token, fingerprint, ttl, call, limit)
+  if #list_held() >= tonumber(limit) then return false end
+  local ends = now + milliseconds(ttl)
+  redis.call('HSET', key, 'state', 'waiting', 'fingerprint', fingerprint, 'token', token,
+    'call', call, 'waits_until', ends)
+  redis.call('PEXPIREAT', key, ends)
+  redis.call('ZADD', held, ends, key)
+  return {'waiting', fingerprint, token, false, call}
+end
 local claims = {claim = 'claimed', begin = 'started'}
-local function run(key, operation, token, value, seconds)
+local reads = {claim = true, begin = true, hold = true, read = true}
+local function run(key, operation, token, value, seconds, ...)
   if operation == 'count' then return count(key, token) end
-  local entry = redis.call('HMGET', key, 'state', 'fingerprint', 'token', 'outcome', 'lease_ends')
-  local state = entry[1]
+  if operation == 'list_held' then return list_held() end
+  local entry = redis.call(
+    'HMGET', key, 'state', 'fingerprint', 'token', 'outcome', 'call', 'lease_ends', 'waits_until')
+  local state, outcome, call, waits_until = entry[1], entry[4], entry[5], tonumber(entry[7] or 0)
+  local runs, lapsed = state == 'claimed' or state == 'started', false
+  if runs and tonumber(entry[6]) <= now then
+    lapsed = state == 'claimed'
+    state = not lapsed and 'unknown' or waits_until > now and 'waiting'
+    if not state then redis.call('DEL', key) end
+  end
   if claims[operation] and not state then
-    state = claims[operation]
-    hold(key, state, milliseconds(seconds), 'fingerprint', value, 'token', token)
-    return {state, value, token, false}
+    lease(key, claims[operation], now + milliseconds(seconds), 0, 'fingerprint', value, 'token', token)
+    return {claims[operation], value, token, false, false}
   end
-  if claims[operation] or operation == 'read' then
-    if not state then return false end
-    if state == 'started' and tonumber(entry[5]) <= now then state = 'unknown' end
-    return {state, entry[2], entry[3], entry[4]}
-  end
-  if entry[3] ~= token then return 0 end
-  if operation == 'finish' then
-    if state == 'done' then return 1 end
-    redis.call('HSET', key, 'state', 'done', 'outcome', value)
+  if operation == 'hold' and not state then return hold(key, token, value, seconds, ...) end
+  if reads[operation] then return state and {state, entry[2], entry[3], outcome, call} end
+  local function keep(kept)
+    redis.call('HSET', key, 'state', kept, 'outcome', value)
     redis.call('PEXPIRE', key, milliseconds(seconds))
+    if call then
+      redis.call('HDEL', key, 'call')
+      redis.call('ZREM', held, key)
+    end
+  end
+  if operation == 'approve' then
+    if not state or entry[2] ~= value then return false end
+    if state == 'waiting' then
+      lease(key, 'claimed', now + milliseconds(seconds), waits_until, 'token', token)
+      state, entry[3] = 'claimed', token
+    end
+    return {state, entry[2], entry[3], outcome, call}
+  end
+  if operation == 'reject' then
+    if not state or entry[2] ~= token then return 0 end -- here, the fingerprint
+    if state == 'waiting' then
+      keep('rejected')
+      return 1
+    end
+    return state == 'rejected' and 1 or 0
+  end
+  if not state or lapsed or entry[3] ~= token then return 0 end
+  if operation == 'finish' then
+    if not outcome then keep('done') end
   elseif operation == 'free' then
-    if state ~= 'done' then redis.call('DEL', key) end
+    if runs and waits_until > now then
+      redis.call('HSET', key, 'state', 'waiting', 'token', '')
+      redis.call('PEXPIREAT', key, waits_until)
+    elseif not outcome then
+      redis.call('DEL', key)
+      redis.call('ZREM', held, key)
+    end
   else
-    if state == 'done' then return 0 end
-    hold(key, operation == 'start' and 'started' or state, milliseconds(value))
+    if not runs then return 0 end
+    lease(key, operation == 'start' and 'started' or entry[1], now + milliseconds(value), waits_until)
   end
   return 1
 end
 local results, last = {}, 0
-for number, key in ipairs(KEYS) do
+for number = 1, #KEYS - 1 do
   local first = last + 2
   last = last + 1 + tonumber(ARGV[last + 1])
-  results[number] = run(key, unpack(ARGV, first, last))
+  results[number] = run(KEYS[number], unpack(ARGV, first, last))
 end
 return results
 """
@@ -142,7 +190,7 @@ class RedisStore(BatchedStore):
         except self._errors as error:
             self._script = None
             raise StoreError(f"The store of idempotency keys cannot be used: {error}") from None
-        return [_result(name, answer) for (name, *_), answer in zip(operations, answers, strict=True)]
+        return [self._result(name, answer) for (name, *_), answer in zip(operations, answers, strict=True)]
 
     async def _send(self, operations: list[tuple[Any, ...]]) -> list[Any]:
         if self._script is None:
@@ -157,6 +205,7 @@ class RedisStore(BatchedStore):
                 arguments += (2, "free", given[0])
             else:
                 arguments += (1 + len(given), name, *given)
+        keys.append(self._prefix + b"held")
         answers: list[Any] = await self._server.evalsha(self._script, len(keys), *keys, *arguments)
         return answers
 
@@ -183,12 +232,13 @@ class RedisStore(BatchedStore):
             )
         return not missing
 
-
-def _result(name: str, answer: Any) -> Any:
-    if name == "count":
-        number, milliseconds = answer
-        return number, milliseconds / 1000
-    if isinstance(answer, list):
-        state, *others = answer
-        return StoreEntry(state.decode(), *others)
-    return answer
+    def _result(self, name: str, answer: Any) -> Any:
+        if name == "count":
+            number, milliseconds = answer
+            return number, milliseconds / 1000
+        if name == "list_held":
+            return [bytes.fromhex(key.removeprefix(self._prefix).decode()) for key in answer]
+        if isinstance(answer, list):
+            state, *others = answer
+            return StoreEntry(state.decode(), *others)
+        return answer

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 - statements are made of parts of this file
 """The store of several processes of one machine: an SQLite file.
 
 All that is asked at the same time is one transaction, made in a thread. The file is in WAL mode. What a
@@ -14,7 +15,7 @@ from typing import Any, Final, Literal
 
 from navai_client._threads import CallThreads
 from navai_client.server._errors import StoreError
-from navai_client.server._store import MAX_STORE_BYTES, UNKNOWN_TTL_S, BatchedStore, State, StoreEntry
+from navai_client.server._store import LAPSED, MAX_STORE_BYTES, UNKNOWN_TTL_S, BatchedStore, StoreEntry
 
 _BUSY_S: Final = 2.0  # transactions of other processes take milliseconds
 _PURGE_S: Final = 1.0
@@ -22,11 +23,16 @@ _MAX_PURGED: Final = 1000  # entries at a time: others wait meanwhile
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS navai_keys (
     key BLOB PRIMARY KEY, state TEXT NOT NULL, fingerprint BLOB NOT NULL, token BLOB NOT NULL, outcome BLOB,
-    lease_ends REAL NOT NULL, expires REAL NOT NULL
+    call BLOB, lease_ends REAL NOT NULL, expires REAL NOT NULL, waits_until REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS navai_keys_expires ON navai_keys (expires);
+CREATE INDEX IF NOT EXISTS navai_keys_held ON navai_keys (waits_until) WHERE call IS NOT NULL;
 CREATE TABLE IF NOT EXISTS navai_counts (name BLOB PRIMARY KEY, number INTEGER NOT NULL, ends REAL NOT NULL);
 """
+# An entry whose token is the given one, unless its claim has lapsed.
+_OWNED: Final = (
+    "key = :key AND token = :token AND expires > :now AND (state != 'claimed' OR lease_ends > :now)"
+)
 
 
 class SQLiteStore(BatchedStore):
@@ -127,42 +133,95 @@ class _Operations:
         self._now = now
 
     def claim(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
-        return self.read(key) or self._insert("claimed", key, token, fingerprint, lease)
+        return self.read(key) or self._insert(key, StoreEntry("claimed", fingerprint, token), lease)
 
     def begin(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
-        return self.read(key) or self._insert("started", key, token, fingerprint, lease)
+        return self.read(key) or self._insert(key, StoreEntry("started", fingerprint, token), lease)
 
     def start(self, key: bytes, token: bytes, lease: float) -> int:
-        return self._hold("state = 'started'", key, token, lease)
+        return self._lease(
+            "state = 'started', expires = max(waits_until, :ends + :unknown)", key, token, lease
+        )
 
     def renew(self, key: bytes, token: bytes, lease: float) -> int:
-        return self._hold("state = state", key, token, lease)
+        expires = "max(waits_until, :ends + (state = 'started') * :unknown)"
+        return self._lease(f"expires = {expires}", key, token, lease)
 
     def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> int:
-        ours = (key, token, self._now)
-        if outcome is None:
+        ours = {"key": key, "token": token, "now": self._now}
+        if outcome is not None:
             return self._execute(
-                "DELETE FROM navai_keys WHERE key = ? AND token = ? AND expires > ? AND state != 'done'", ours
+                "UPDATE navai_keys SET outcome = coalesce(outcome, :outcome), call = NULL, "
+                "expires = CASE WHEN outcome IS NULL THEN :ends ELSE expires END, "
+                f"state = CASE WHEN outcome IS NULL THEN 'done' ELSE state END WHERE {_OWNED}",
+                {**ours, "outcome": outcome, "ends": self._now + ttl},
             ).rowcount
-        return self._execute(
-            "UPDATE navai_keys SET outcome = CASE state WHEN 'done' THEN outcome ELSE ? END, "
-            "expires = CASE state WHEN 'done' THEN expires ELSE ? END, state = 'done' "
-            "WHERE key = ? AND token = ? AND expires > ?",
-            (outcome, self._now + ttl, *ours),
-        ).rowcount
+        row = self._execute(
+            f"SELECT state, outcome, waits_until FROM navai_keys WHERE {_OWNED}", ours
+        ).fetchone()
+        if row is None:
+            return 0
+        state, ended, waits_until = row
+        if ended is None and state in LAPSED and waits_until > self._now:
+            self._execute(
+                "UPDATE navai_keys SET state = 'waiting', token = x'', expires = waits_until "
+                "WHERE key = :key",
+                ours,
+            )
+        elif ended is None:
+            self._execute("DELETE FROM navai_keys WHERE key = :key", ours)
+        return 1
+
+    def hold(self, key: bytes, token: bytes, fingerprint: bytes, ttl: float, *held: Any) -> StoreEntry | None:
+        call, limit = held
+        entry = self.read(key)
+        if entry is None and len(self.list_held()) < limit:
+            entry = self._insert(key, StoreEntry("waiting", fingerprint, token, None, call), ttl)
+        return entry
+
+    def approve(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry | None:
+        entry = self.read(key)
+        if entry is None or entry.fingerprint != fingerprint:
+            return None
+        if entry.state != "waiting":
+            return entry
+        self._execute(
+            "UPDATE navai_keys SET state = 'claimed', token = :token, lease_ends = :ends, "
+            "expires = max(waits_until, :ends) WHERE key = :key",
+            {"key": key, "token": token, "ends": self._now + lease},
+        )
+        return self.read(key)
+
+    def reject(self, key: bytes, fingerprint: bytes, outcome: bytes, ttl: float) -> bool:
+        entry = self.read(key)
+        if entry is None or entry.fingerprint != fingerprint:
+            return False
+        if entry.state != "waiting":
+            return entry.state == "rejected"
+        self._execute(
+            "UPDATE navai_keys SET state = 'rejected', outcome = ?, call = NULL, expires = ? WHERE key = ?",
+            (outcome, self._now + ttl, key),
+        )
+        return True
+
+    def list_held(self, _name: bytes = b"") -> list[bytes]:
+        found = self._execute(
+            "SELECT key FROM navai_keys WHERE call IS NOT NULL AND waits_until > ?", (self._now,)
+        )
+        return [key for (key,) in found]
 
     def read(self, key: bytes) -> StoreEntry | None:
         row = self._execute(
-            "SELECT state, fingerprint, token, outcome, lease_ends FROM navai_keys "
+            "SELECT state, fingerprint, token, outcome, call, lease_ends FROM navai_keys "
             "WHERE key = ? AND expires > ?",
             (key, self._now),
         ).fetchone()
         if row is None:
             return None
-        state, fingerprint, token, outcome, lease_ends = row
-        if state == "started" and lease_ends <= self._now:
-            state = "unknown"
-        return StoreEntry(state, fingerprint, token, outcome)
+        state, fingerprint, token, outcome, call, lease_ends = row
+        if lease_ends <= self._now:
+            state = LAPSED.get(state, state)
+        return StoreEntry(state, fingerprint, token, outcome, call)
 
     def count(self, name: bytes, window: float) -> tuple[int, float]:
         number, ends = self._execute(
@@ -173,23 +232,18 @@ class _Operations:
         ).fetchone()
         return number, ends - self._now
 
-    def _insert(self, state: State, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
-        ends = self._now + lease
-        expires = ends + UNKNOWN_TTL_S if state == "started" else ends
-        row = (key, state, fingerprint, token, ends, expires)
-        self._execute("REPLACE INTO navai_keys VALUES (?, ?, ?, ?, NULL, ?, ?)", row)
-        return StoreEntry(state, fingerprint, token)
+    def _insert(self, key: bytes, entry: StoreEntry, seconds: float) -> StoreEntry:
+        ends = self._now + seconds
+        expires = ends + UNKNOWN_TTL_S if entry.state == "started" else ends
+        waits_until = 0.0 if entry.call is None else ends
+        row = (key, entry.state, entry.fingerprint, entry.token, entry.call, ends, expires, waits_until)
+        self._execute("REPLACE INTO navai_keys VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?)", row)
+        return entry
 
-    def _hold(self, change: str, key: bytes, token: bytes, lease: float) -> int:
-        held = self._execute(
-            f"UPDATE navai_keys SET {change}, lease_ends = ? "  # noqa: S608 - of this file
-            "WHERE key = ? AND token = ? AND expires > ? AND state != 'done'",
-            (self._now + lease, key, token, self._now),
+    def _lease(self, change: str, key: bytes, token: bytes, lease: float) -> int:
+        ends = self._now + lease
+        return self._execute(
+            f"UPDATE navai_keys SET {change}, lease_ends = :ends "
+            f"WHERE {_OWNED} AND state IN ('claimed', 'started')",
+            {"key": key, "token": token, "now": self._now, "ends": ends, "unknown": UNKNOWN_TTL_S},
         ).rowcount
-        if held:
-            self._execute(
-                "UPDATE navai_keys SET expires = lease_ends + CASE state WHEN 'started' THEN ? ELSE 0 END "
-                "WHERE key = ?",
-                (UNKNOWN_TTL_S, key),
-            )
-        return held

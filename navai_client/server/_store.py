@@ -10,11 +10,15 @@ A store holds one entry for each key, and is asked before and after each call wi
   unknown, unless its owner was only paused, and finishes it nevertheless.
 - ``finish`` keeps the outcome for some time, or frees the key of a call that never began.
 
+A call that needs a person's approval does not claim its key: ``hold`` keeps it there as it is. ``approve``
+makes that a claim, for whoever runs it; a claim that lapses without a start waits again. ``reject`` keeps an
+outcome without a run.
+
 Each claim has a token, 16 random bytes: an operation with another token than that of the entry changes
 nothing. So a process that was paused, and whose claim has lapsed, does not start its function.
 
-A store gets digests: of the caller and the key, and of the function and the payload. Outcomes are the only
-contents of calls that it has.
+A store gets digests: of the caller and the key, and of the function and the payload. Outcomes, and the calls
+that wait for approval, are the only contents of calls that it has.
 """
 
 import asyncio
@@ -33,7 +37,10 @@ from navai_client.functions._binding import Payload, whole_numbers
 from navai_client.server._calls import Failure, Outcome
 from navai_client.server._errors import StoreError
 
-State = Literal["claimed", "started", "done", "unknown"]
+State = Literal["waiting", "claimed", "started", "done", "rejected", "unknown"]
+
+LAPSED: Final[dict[State, State]] = {"claimed": "waiting", "started": "unknown"}
+"""What a claim becomes when its lease ends, if its entry has not expired then."""
 
 TTL_S: Final = 600.0  # clients retry within minutes
 MAX_KEPT_BYTES: Final = 2**20
@@ -42,6 +49,8 @@ UNKNOWN_TTL_S: Final = 24 * 3600.0  # as long as Stripe keeps keys
 LEASE_S: Final = 15.0  # a process that was paused for as long has lost its callers, too
 
 _ENTRY_BYTES: Final = 512  # of an entry without its outcome in memory, as measured
+_HELD: Final = b"held"  # no key: those have 16 bytes
+_HELD_RETRY_AFTER: Final = "60"  # a person decides
 _MAX_BATCH: Final = 256  # a batch is one transaction, or one write to a connection
 
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
@@ -52,17 +61,20 @@ class StoreEntry(msgspec.Struct, eq=False, gc=False):
     """What a store knows of a key.
 
     Attributes:
-        state: ``claimed``: the function has not begun. ``started``: it may have begun. ``done``: there is an
-            outcome. ``unknown``: it may have begun, and the lease of its owner has ended.
+        state: ``waiting``: the call waits for approval. ``claimed``: the function has not begun. ``started``:
+            it may have begun. ``done``: there is an outcome. ``rejected``: there is one without a run.
+            ``unknown``: it may have begun, and the lease of its owner has ended.
         fingerprint: The fingerprint of the function and the payload.
         token: The token of the claim.
-        outcome: The outcome of a call that is done.
+        outcome: The outcome of a call that is done or rejected.
+        call: The call that waits for approval, or was approved and has not ended.
     """
 
     state: State
     fingerprint: bytes
     token: bytes
     outcome: bytes | None = None
+    call: bytes | None = None
 
 
 class Store(Protocol):
@@ -109,8 +121,33 @@ class Store(Protocol):
     async def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> bool:
         """Set the entry to done for *ttl* seconds; without an *outcome*, free the key instead.
 
-        Return whether the entry was the owner's, in any state.
+        A call that was approved then waits again, and its *token* is no longer that of the entry. Return
+        whether the entry was the owner's, in any state.
         """
+        ...
+
+    async def hold(
+        self, key: bytes, fingerprint: bytes, token: bytes, call: bytes, ttl: float, *, limit: int
+    ) -> StoreEntry:
+        """Let *call* wait for approval for *ttl* seconds if *key* is free. Return the entry, as ``claim``.
+
+        Raise :class:`StoreError` where *limit* calls are held already.
+        """
+        ...
+
+    async def approve(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry | None:
+        """Set the entry from waiting to claimed, by *token*. Return the entry, as ``claim``.
+
+        None if the key is free, or its *fingerprint* is another one.
+        """
+        ...
+
+    async def reject(self, key: bytes, fingerprint: bytes, outcome: bytes, ttl: float) -> bool:
+        """Set the entry from waiting to rejected, for *ttl* seconds. Return whether it is rejected."""
+        ...
+
+    async def list_waiting(self) -> list[tuple[bytes, StoreEntry]]:
+        """Return the entries that wait for approval, with their keys."""
         ...
 
     async def read(self, key: bytes) -> StoreEntry | None:
@@ -132,6 +169,7 @@ class Store(Protocol):
 class _MemoryEntry(StoreEntry, eq=False, gc=False):
     lease_ends: float = 0.0
     expires: float = 0.0
+    waits_until: float = 0.0  # for approval
 
 
 class MemoryStore:
@@ -148,7 +186,8 @@ class MemoryStore:
         self._clock = clock
         self._bytes = 0
         self._entries: dict[bytes, _MemoryEntry] = {}
-        self._done: deque[bytes] = deque()  # in the order in which they expire
+        self._done: dict[float, deque[bytes]] = {}  # by their TTL: then in the order in which they expire
+        self._held: set[bytes] = set()
         self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()  # in that of their beginning
 
     async def claim(
@@ -159,32 +198,30 @@ class MemoryStore:
         entry = self._find(key, now)
         if entry is not None:
             return self._as_of(now, entry)
-        self._forget(now)
-        if self._bytes + _ENTRY_BYTES > self._max_bytes:
-            left = self._entries[self._done[0]].expires - now if self._done else 1.0
-            raise StoreError("The store of idempotency keys is full.", retry_after=f"{math.ceil(left)}")
+        self._make_room(now, _ENTRY_BYTES)
         entry = _MemoryEntry("started" if start else "claimed", fingerprint, token)
-        self._hold(entry, now + lease)
+        self._lease(entry, now + lease)
         self._entries[key] = entry
         self._bytes += _ENTRY_BYTES
         return entry
 
     async def start(self, key: bytes, token: bytes, lease: float) -> bool:
         """Set the entry from claimed to started, and return whether it is."""
-        entry = self._find(key, self._clock())
-        if entry is None or entry.token != token or entry.state == "done":
+        now = self._clock()
+        entry = self._find_owned(key, token, now)
+        if entry is None or entry.state not in LAPSED:
             return False
-        if entry.state == "claimed":
-            entry.state = "started"
-            self._hold(entry, self._clock() + lease)
+        entry.state = "started"
+        self._lease(entry, now + lease)
         return True
 
     async def renew(self, key: bytes, token: bytes, lease: float) -> bool:
         """Extend the lease of an entry."""
-        entry = self._find(key, self._clock())
-        if entry is None or entry.token != token or entry.state == "done":
+        now = self._clock()
+        entry = self._find_owned(key, token, now)
+        if entry is None or entry.state not in LAPSED:
             return False
-        self._hold(entry, self._clock() + lease)
+        self._lease(entry, now + lease)
         return True
 
     async def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> bool:
@@ -196,23 +233,71 @@ class MemoryStore:
     ) -> bool:
         """Do as ``finish``, and keep *otherwise*, a short outcome, where there is no room for *outcome*."""
         now = self._clock()
-        entry = self._find(key, now)
-        if entry is None or entry.token != token:
+        entry = self._find_owned(key, token, now)
+        if entry is None:
             return False
-        if entry.state == "done":
+        if entry.outcome is not None:
             return True
         if outcome is None:
-            self._drop(key)
+            if entry.state in LAPSED and entry.waits_until > now:
+                entry.state, entry.token, entry.expires = "waiting", b"", entry.waits_until
+            else:
+                self._drop(key)
             return True
         self._forget(now)
         if self._bytes + len(outcome) > self._max_bytes and len(outcome) > _ENTRY_BYTES:
             if otherwise is None:
                 raise StoreError("The store of idempotency keys has no room for an outcome.")
             outcome = otherwise
-        entry.state, entry.outcome, entry.expires = "done", outcome, now + ttl
-        self._bytes += len(outcome)
-        self._done.append(key)
+        self._end(key, "done", outcome, ttl)
         return True
+
+    async def hold(
+        self, key: bytes, fingerprint: bytes, token: bytes, call: bytes, ttl: float, *, limit: int
+    ) -> StoreEntry:
+        """Let *call* wait for approval if *key* is free, and return its entry."""
+        now = self._clock()
+        entry = self._find(key, now)
+        if entry is not None:
+            return self._as_of(now, entry)
+        held = [found for each in tuple(self._held) if (found := self._find(each, now)) is not None]
+        if sum(each.waits_until > now for each in held) >= limit:
+            raise too_many_held()
+        self._make_room(now, _ENTRY_BYTES + len(call))
+        until = now + ttl
+        entry = _MemoryEntry("waiting", fingerprint, token, None, call, until, until, until)
+        self._entries[key] = entry
+        self._bytes += _ENTRY_BYTES + len(call)
+        self._held.add(key)
+        return entry
+
+    async def approve(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry | None:
+        """Set the entry from waiting to claimed, and return it."""
+        now = self._clock()
+        entry = self._find(key, now)
+        if entry is None or entry.fingerprint != fingerprint:
+            return None
+        found = self._as_of(now, entry)
+        if found.state != "waiting":
+            return found
+        entry.state, entry.token = "claimed", token
+        self._lease(entry, now + lease)
+        return entry
+
+    async def reject(self, key: bytes, fingerprint: bytes, outcome: bytes, ttl: float) -> bool:
+        """Set the entry from waiting to rejected, and return whether it is."""
+        now = self._clock()
+        entry = self._find(key, now)
+        if entry is None or entry.fingerprint != fingerprint:
+            return False
+        if self._as_of(now, entry).state == "waiting":
+            self._end(key, "rejected", outcome, ttl)
+        return entry.state == "rejected"
+
+    async def list_waiting(self) -> list[tuple[bytes, StoreEntry]]:
+        """Return the entries that wait for approval."""
+        found = [(key, await self.read(key)) for key in tuple(self._held)]
+        return [(key, entry) for key, entry in found if entry is not None and entry.state == "waiting"]
 
     async def read(self, key: bytes) -> StoreEntry | None:
         """Return the entry of *key*."""
@@ -245,29 +330,52 @@ class MemoryStore:
             return None
         return entry
 
-    def _hold(self, entry: _MemoryEntry, lease_ends: float) -> None:
-        entry.lease_ends = entry.expires = lease_ends
+    def _find_owned(self, key: bytes, token: bytes, now: float) -> _MemoryEntry | None:
+        entry = self._find(key, now)
+        if entry is None or entry.token != token or (entry.state == "claimed" and entry.lease_ends <= now):
+            return None
+        return entry
+
+    def _lease(self, entry: _MemoryEntry, ends: float) -> None:
+        entry.lease_ends = entry.expires = ends
         if entry.state == "started":
             entry.expires += UNKNOWN_TTL_S
+        entry.expires = max(entry.expires, entry.waits_until)
 
     def _as_of(self, now: float, entry: _MemoryEntry) -> StoreEntry:
-        if entry.state == "started" and entry.lease_ends <= now:
-            return StoreEntry("unknown", entry.fingerprint, entry.token)
+        if entry.state in LAPSED and entry.lease_ends <= now:
+            return StoreEntry(LAPSED[entry.state], entry.fingerprint, entry.token, None, entry.call)
         return entry
+
+    def _end(self, key: bytes, state: State, outcome: bytes, ttl: float) -> None:
+        entry = self._entries[key]
+        self._bytes += len(outcome) - len(entry.call or b"")
+        self._held.discard(key)
+        entry.state, entry.outcome, entry.call, entry.expires = state, outcome, None, self._clock() + ttl
+        self._done.setdefault(ttl, deque()).append(key)
 
     def _drop(self, key: bytes) -> None:
         entry = self._entries.pop(key)
-        self._bytes -= _ENTRY_BYTES + len(entry.outcome or b"")
+        self._held.discard(key)
+        self._bytes -= _ENTRY_BYTES + len(entry.outcome or b"") + len(entry.call or b"")
+
+    def _make_room(self, now: float, needed: int) -> None:
+        self._forget(now)
+        if self._bytes + needed > self._max_bytes:
+            ends = [self._entries[keys[0]].expires for keys in self._done.values() if keys]
+            left = min(ends) - now if ends else 1.0
+            raise StoreError("The store of idempotency keys is full.", retry_after=f"{math.ceil(left)}")
 
     def _forget(self, now: float) -> None:
         """Drop what has expired."""
-        while self._done:
-            entry = self._entries.get(self._done[0])
-            if entry is not None and entry.expires > now:
-                return
-            key = self._done.popleft()
-            if entry is not None:
-                self._drop(key)
+        for keys in self._done.values():
+            while keys:
+                entry = self._entries.get(keys[0])
+                if entry is not None and entry.expires > now:
+                    break
+                key = keys.popleft()
+                if entry is not None:
+                    self._drop(key)
 
 
 class BatchedStore(ABC):
@@ -306,6 +414,30 @@ class BatchedStore(ABC):
     async def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> bool:
         """Keep the outcome of an entry, or free its key."""
         return bool(await self._do("finish", key, token, outcome, ttl))
+
+    async def hold(
+        self, key: bytes, fingerprint: bytes, token: bytes, call: bytes, ttl: float, *, limit: int
+    ) -> StoreEntry:
+        """Let *call* wait for approval if *key* is free, and return its entry."""
+        entry: StoreEntry | None = await self._do("hold", key, token, fingerprint, ttl, call, limit)
+        if entry is None:
+            raise too_many_held()
+        return entry
+
+    async def approve(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry | None:
+        """Set the entry from waiting to claimed, and return it."""
+        entry: StoreEntry | None = await self._do("approve", key, token, fingerprint, lease)
+        return entry
+
+    async def reject(self, key: bytes, fingerprint: bytes, outcome: bytes, ttl: float) -> bool:
+        """Set the entry from waiting to rejected, and return whether it is."""
+        return bool(await self._do("reject", key, fingerprint, outcome, ttl))
+
+    async def list_waiting(self) -> list[tuple[bytes, StoreEntry]]:
+        """Return the entries that wait for approval."""
+        held = await self._do("list_held", _HELD)
+        found = zip(held, await asyncio.gather(*map(self.read, held)), strict=True)
+        return [(key, entry) for key, entry in found if entry is not None and entry.state == "waiting"]
 
     async def read(self, key: bytes) -> StoreEntry | None:
         """Return the entry of *key*."""
@@ -356,6 +488,11 @@ class BatchedStore(ABC):
             self._batches = None
             for _, done in batch + self._waiting:
                 done.cancel()  # unless it is done
+
+
+def too_many_held() -> StoreError:
+    """Return the refusal to hold one more call."""
+    return StoreError("Too many calls wait for approval.", retry_after=_HELD_RETRY_AFTER)
 
 
 def key_digest(caller: bytes, key: bytes) -> bytes:

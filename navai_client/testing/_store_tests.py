@@ -7,11 +7,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
+from navai_client.server._errors import StoreError
 from navai_client.server._store import Store, StoreEntry
 
 _LEASE_S = 60.0
 _SHORT_S = 0.2
 _DEADLINE_S = 20.0
+_MANY = 10**6
 
 Scenario = Callable[[Store, Store], Awaitable[None]]
 
@@ -232,6 +234,130 @@ class StoreTests(ABC):
             await one.finish(key, ours, b"x", _SHORT_S)
             await _until(lambda: _is(other, key, None))
             assert (await other.claim(key, _new(), ours, _LEASE_S)).state == "claimed"
+
+        self._run(scenario)
+
+    def test_a_call_waits_for_approval_and_one_approval_gets_its_key(self) -> None:
+        """Of those who approve at a time, one runs the call, and all know what became of it."""
+
+        async def scenario(one: Store, other: Store) -> None:
+            key, fingerprint, token, call = _new(), _new(), _new(), bytes(range(256))
+            held = await one.hold(key, fingerprint, token, call, _LEASE_S, limit=_MANY)
+            again = await one.hold(key, fingerprint, token, call, _LEASE_S, limit=_MANY)
+            theirs = await other.hold(key, _new(), _new(), b"another", _LEASE_S, limit=_MANY)
+            claim = await other.claim(key, _new(), _new(), _LEASE_S)
+            for found in (held, again, theirs, claim, dict(await other.list_waiting())[key]):
+                assert (found.state, found.fingerprint, found.call) == ("waiting", fingerprint, call)
+                assert found.token == token
+            assert not await one.start(key, token, _LEASE_S)
+            assert not await one.renew(key, token, _LEASE_S)
+            assert await other.approve(key, _new(), _new(), _LEASE_S) is None
+            assert await other.approve(_new(), fingerprint, _new(), _LEASE_S) is None
+            tokens = [_new() for _ in range(20)]
+            approvals = [
+                (other if n % 2 else one).approve(key, fingerprint, each, _LEASE_S)
+                for n, each in enumerate(tokens)
+            ]
+            found_by_all = await asyncio.gather(*approvals)
+            owners = {(each.state, each.token, each.call) for each in found_by_all if each is not None}
+            assert len(owners) == 1
+            ((state, owner, approved),) = owners
+            assert (state, approved) == ("claimed", call)
+            assert not await other.reject(key, fingerprint, b"no", _LEASE_S)
+            assert [each for each in tokens if await other.start(key, each, _LEASE_S)] == [owner]
+            assert key not in dict(await one.list_waiting())
+            assert await other.finish(key, owner, b"done", _LEASE_S)
+            ended = await one.approve(key, fingerprint, _new(), _LEASE_S)
+            assert ended is not None
+            assert (ended.state, ended.outcome, ended.call) == ("done", b"done", None)
+
+        self._run(scenario)
+
+    def test_a_rejection_is_an_outcome(self) -> None:
+        """What is rejected stays rejected, and is never started."""
+
+        async def scenario(one: Store, other: Store) -> None:
+            key, fingerprint, token = _new(), _new(), _new()
+            assert not await one.reject(key, fingerprint, b"no", _LEASE_S)
+            await one.hold(key, fingerprint, token, b"call", _LEASE_S, limit=_MANY)
+            assert not await other.reject(key, _new(), b"no", _LEASE_S)
+            assert await other.reject(key, fingerprint, b"no", _LEASE_S)
+            assert await one.reject(key, fingerprint, b"another", _LEASE_S)
+            await one.finish(key, token, b"done", _LEASE_S)
+            await one.finish(key, token, None, _LEASE_S)
+            assert not await one.start(key, token, _LEASE_S)
+            for found in (
+                await other.approve(key, fingerprint, _new(), _LEASE_S),
+                await other.hold(key, fingerprint, _new(), b"call", _LEASE_S, limit=_MANY),
+                await one.read(key),
+            ):
+                assert found is not None
+                assert (found.state, found.outcome, found.call) == ("rejected", b"no", None)
+            assert key not in dict(await one.list_waiting())
+            await one.hold(_new(), fingerprint, token, b"call", _LEASE_S, limit=_MANY)
+            brief = _new()
+            await one.hold(brief, fingerprint, token, b"call", _LEASE_S, limit=_MANY)
+            assert await one.reject(brief, fingerprint, b"no", _SHORT_S)
+            await _until(lambda: _is(other, brief, None))
+
+        self._run(scenario)
+
+    def test_an_approved_call_that_was_not_started_waits_again(self) -> None:
+        """An approval is not lost with the process that had it, nor with its refusal to begin."""
+
+        async def scenario(one: Store, other: Store) -> None:
+            for lapses, start in ((True, False), (False, False), (False, True)):
+                key, fingerprint, ours, theirs = _new(), _new(), _new(), _new()
+                await one.hold(key, fingerprint, _new(), b"call", _LEASE_S, limit=_MANY)
+                await one.approve(key, fingerprint, ours, _SHORT_S if lapses else _LEASE_S)
+                if lapses:
+                    await _until(lambda key=key: _is(other, key, "waiting"))  # type: ignore[misc]
+                else:
+                    assert not start or await one.start(key, ours, _LEASE_S)
+                    assert await one.finish(key, ours, None, _LEASE_S)
+                assert dict(await other.list_waiting())[key].call == b"call"
+                assert not await one.start(key, ours, _LEASE_S)
+                assert not await one.renew(key, ours, _LEASE_S)
+                assert not await one.finish(key, ours, None, _LEASE_S)
+                assert not await one.finish(key, ours, b"x", _LEASE_S)
+                approved = await other.approve(key, fingerprint, theirs, _LEASE_S)
+                assert approved is not None
+                assert (approved.state, approved.token, approved.call) == ("claimed", theirs, b"call")
+                assert await other.start(key, theirs, _LEASE_S)
+
+        self._run(scenario)
+
+    def test_calls_that_wait_for_approval_are_limited_and_expire(self) -> None:
+        """A call that its caller withdraws, that is decided, or that expires, makes room."""
+
+        async def scenario(one: Store, other: Store) -> None:
+            keys, fingerprint, token = [_new() for _ in range(4)], _new(), _new()
+            limit = 0
+
+            async def holds(key: bytes, ttl: float) -> bool:
+                try:
+                    await other.hold(key, fingerprint, token, b"call", ttl, limit=limit)
+                except StoreError:
+                    return False
+                return True
+
+            for key in reversed(keys):  # beside those that other tests have left
+                while not await holds(key, _SHORT_S if key is keys[0] else _LEASE_S):
+                    limit += 1
+            await _until(lambda: holds(_new(), _LEASE_S))
+            for makes_room in (
+                one.finish(keys[1], token, None, _LEASE_S),
+                one.reject(keys[2], fingerprint, b"no", _LEASE_S),
+            ):
+                assert not await holds(_new(), _LEASE_S)
+                assert await makes_room
+                assert await holds(_new(), _LEASE_S)
+            assert await other.read(keys[1]) is None
+            assert not await holds(_new(), _LEASE_S)
+            await one.approve(keys[3], fingerprint, token, _LEASE_S)
+            assert await one.start(keys[3], token, _LEASE_S)
+            assert await one.finish(keys[3], token, b"done", _LEASE_S)
+            assert await holds(_new(), _LEASE_S)
 
         self._run(scenario)
 
