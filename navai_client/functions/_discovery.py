@@ -39,10 +39,17 @@ class FunctionModule:
 
 @attrs.frozen
 class DiscoveredModules:
-    """Modules in the order of their paths, and the warnings of the search."""
+    """What a search has found.
+
+    Attributes:
+        modules: The modules, in the order of their paths.
+        warnings: The warnings of the search.
+        unmatched: The entries of ``functions_folders`` that select no module.
+    """
 
     modules: tuple[FunctionModule, ...]
     warnings: tuple[str, ...] = ()
+    unmatched: tuple[str, ...] = ()
 
 
 def discover_function_modules(
@@ -76,6 +83,7 @@ def discover_function_modules(
         f'[navai] NAVAI_FUNCTIONS_FOLDERS: the entry "{entry}" did not match any module.'
         for entry in search.unmatched
     ]
+    unmatched = tuple(search.unmatched)
     skipped = search.warnings
     if not search.found:
         search = _Search(base, [DEFAULT_FUNCTIONS_FOLDER], agents)
@@ -89,6 +97,7 @@ def discover_function_modules(
     return DiscoveredModules(
         tuple(FunctionModule(path, _loader(tree, path), shown) for path in search.found),
         (*warnings, *dict.fromkeys([*skipped, *search.warnings])),
+        unmatched,
     )
 
 

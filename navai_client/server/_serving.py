@@ -23,6 +23,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from navai_client._redaction import RedactingFormatter
+from navai_client.functions._discovery import discover_function_modules
 from navai_client.server._access_log import AccessLines, JsonFormatter
 from navai_client.server._app import NavaiBackend
 from navai_client.server._connections import Connection, Connections
@@ -54,7 +55,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         options: The fields of :class:`BackendOptions` on the command line.
 
     Raises:
-        ServeError: The port is taken, the base directory does not exist, or a setting cannot work.
+        ServeError: The port is taken, a folder of the command line is not there, or a setting cannot work.
     """
     try:
         # In this process too, so that settings that cannot work are reported before anything starts.
@@ -62,8 +63,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
     except (ImportError, ValueError) as error:  # an extra that a setting needs is not installed
         raise ServeError(str(error)) from None
     base = Path(backend.settings.functions_base_dir or ".")
-    if not base.is_dir():
-        raise ServeError(f"The base directory {base} does not exist.")
+    _check_folders(base, settings.get("functions_folders"), backend.settings.agents_folders)
     listener = bind(process.host, process.port) if process.uds is None else bind_unix(Path(process.uds))
     if listener.family == socket.AF_UNIX:
         pass  # neither the pages of a browser nor other machines reach it
@@ -106,6 +106,21 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
             raise ServeError("A worker ended before it served requests; its last words are above.")
     else:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _check_folders(base: Path, folders: str | None, agents: str | None) -> None:
+    """Look for *base* and the *folders* of the command line; where those of the variable are not, it warns.
+
+    Raises:
+        ServeError: They are not there, or have no module.
+    """
+    if not base.is_dir():
+        raise ServeError(f"The base directory {base} does not exist.")
+    unmatched = discover_function_modules(base, folders, agents).unmatched if folders else ()
+    if unmatched:
+        names = " and ".join(f'"{entry}"' for entry in unmatched)
+        verb = "has" if len(unmatched) == 1 else "have"
+        raise ServeError(f"--functions-folders: {names} {verb} no module below {base.resolve()}.")
 
 
 class _Workers(Multiprocess):

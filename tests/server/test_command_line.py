@@ -26,6 +26,10 @@ from navai_client.server._settings import BackendKeywords, ProcessSettings
         (["--host", "no such host"], "Cannot listen on no such host:3000"),
         (["--host", "x" * 70], "Cannot listen on xxx"),
         (["--base-dir", "/not/there"], "The base directory /not/there does not exist."),
+        (["--functions-folders", "no/such"], '--functions-folders: "no/such" has no module below'),
+        (["--functions-folders", "tests/interop/functions/src/tools,toolz"], '"toolz" has no module'),
+        (["--functions-folders", "no/such/*.py,nor.py"], '"no/such/*.py" and "nor.py" have no module'),
+        (["--functions-folders", ".github/...", "--demo"], '".github/..." has no module'),
         (["--workers", "0"], "workers (NAVAI_WORKERS, --workers) must be a whole number of 1 or more"),
         (["--workers", "2", "--reload"], "cannot be combined"),
     ],
@@ -39,6 +43,17 @@ def test_a_server_that_cannot_start_says_why_in_one_line_with_status_2(
     printed = capfd.readouterr().err
     assert said in printed
     assert printed.count("\n") == 1
+
+
+def test_the_variable_for_folders_that_are_not_there_does_not_stop_the_start(
+    monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    monkeypatch.setenv("NAVAI_FUNCTIONS_FOLDERS", "no/such")
+    with bind("127.0.0.1", 0) as taken, pytest.raises(SystemExit):
+        main(["--port", str(taken.getsockname()[1])])
+    assert "Address already in use" in capfd.readouterr().err  # as far as that, it came
+    backend = make_backend(ProcessSettings(), {})
+    assert backend.functions().warnings[0].startswith("[navai] NAVAI_FUNCTIONS_FOLDERS did not match any")
 
 
 def test_a_port_in_use_is_one_line_and_status_2(capfd: Any) -> None:
