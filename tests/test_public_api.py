@@ -143,6 +143,9 @@ PUBLIC = {
         FunctionCall RealtimeStep RealtimeToolRunner RealtimeTools session_update
     """,
     "navai_client.integrations.routes": "NavaiRoute resolve_navai_route route_prompt_lines",
+    "navai_client.integrations.runtime": """
+        NavaiRuntime RuntimeAgent RuntimeOptions Specialist resolve_navai_runtime
+    """,
     "navai_client.integrations.tools": """
         EXECUTE_APP_FUNCTION ErrorType NAVIGATE_TO Tool ToolCall
         ToolOutcome ToolsetChanges

@@ -4,7 +4,8 @@ import logging
 import os
 import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from navai_client._redaction import Redactor
 from navai_client.functions._loaded import ModuleTree
 from navai_client.wire._decode import trim
 
+AGENT_CONFIG: Final = "agent_config.py"  # of an agent's folder: it offers no functions
 DEFAULT_FUNCTIONS_FOLDER: Final = "src/ai/functions-modules"
 
 _EXCLUDED_FOLDERS: Final = frozenset({"node_modules", "dist", "__pycache__", "venv", "env", "site-packages"})
@@ -45,11 +47,15 @@ class DiscoveredModules:
         modules: The modules, in the order of their paths.
         warnings: The warnings of the search.
         unmatched: The entries of ``functions_folders`` that select no module.
+        find: Returns the first of some paths that is a file, as a module beside the others; None if none is.
     """
 
     modules: tuple[FunctionModule, ...]
     warnings: tuple[str, ...] = ()
     unmatched: tuple[str, ...] = ()
+    find: Callable[[Iterable[str]], FunctionModule | None] = attrs.field(
+        default=lambda _: None, repr=False, eq=False
+    )
 
 
 def discover_function_modules(
@@ -57,28 +63,32 @@ def discover_function_modules(
     functions_folders: str | None = None,
     agents_folders: str | None = None,
     *,
+    exclude: Iterable[str] = (),
+    default_folder: str = DEFAULT_FUNCTIONS_FOLDER,
     hide: Callable[[str], str] | None = None,
 ) -> DiscoveredModules:
     """Find the modules that may offer functions; links are followed to targets below *base_dir* only.
 
     An entry that selects nothing, a folder that cannot be read, and a link to a place outside are warnings.
-    Test modules, virtual environments and build folders are skipped; the log names them.
+    Test modules, virtual environments, build folders and what is excluded are skipped; the log names them.
+    An ``agent_config.py`` offers no functions.
 
     Args:
         base_dir: Where paths begin.
         functions_folders: Entries with commas between them: folders, ``folder/...``, files, or wildcards
             (``*`` within a segment, ``**`` across) for files, or for folders if the last segment has none.
-            Each is searched below ``src/``, and as written. By default ``src/ai/functions-modules``.
+            Each is searched below ``src/``, and as written.
         agents_folders: Names with commas between them: of a folder entry only these subfolders are taken.
+        exclude: Wildcards for the paths, below *base_dir*, of files and folders to skip.
+        default_folder: What is searched if *functions_folders* is None or selects nothing.
         hide: Removes from the text of a failed import what clients must not see.
     """
     base = Path(base_dir).resolve()
     wanted = trim(functions_folders or "")
-    configured = [part for part in map(trim, wanted.split(",")) if part]
-    agents = [
-        each for each in (_clean(part).replace("/", "") for part in (agents_folders or "").split(",")) if each
-    ]
-    search = _Search(base, configured, agents)
+    configured = entries_of(wanted)
+    agents = agents_of(agents_folders)
+    excluded = [_glob(_clean(each)) for each in exclude]
+    search = _Search(base, configured, agents, excluded)
     warnings = [
         f'[navai] NAVAI_FUNCTIONS_FOLDERS: the entry "{entry}" did not match any module.'
         for entry in search.unmatched
@@ -86,23 +96,46 @@ def discover_function_modules(
     unmatched = tuple(search.unmatched)
     skipped = search.warnings
     if not search.found:
-        search = _Search(base, [DEFAULT_FUNCTIONS_FOLDER], agents)
+        search = _Search(base, [default_folder], agents, excluded)
         if configured:
-            fallback = f'Falling back to "{DEFAULT_FUNCTIONS_FOLDER}".'
+            fallback = f'Falling back to "{default_folder}".'
             warnings = [f'[navai] NAVAI_FUNCTIONS_FOLDERS did not match any module: "{wanted}". {fallback}']
         else:
             warnings = [f'[navai] The default folder "{entry}" has no module.' for entry in search.unmatched]
     tree = ModuleTree(base)
     shown = hide or Redactor(base_dir=base).error
+
+    def module(path: str) -> FunctionModule:
+        return FunctionModule(path, partial(tree.load, path.removesuffix("/__init__.py")), shown)
+
+    def find(paths: Iterable[str]) -> FunctionModule | None:
+        return next((module(path) for path in paths if (base / path).is_file()), None)
+
     return DiscoveredModules(
-        tuple(FunctionModule(path, _loader(tree, path), shown) for path in search.found),
+        tuple(map(module, search.found)),
         (*warnings, *dict.fromkeys([*skipped, *search.warnings])),
         unmatched,
+        find,
     )
 
 
-def _loader(tree: ModuleTree, path: str) -> Callable[[], types.ModuleType]:
-    return lambda: tree.load(path)
+def entries_of(functions_folders: str) -> list[str]:
+    """Return the entries of a setting."""
+    return [part for part in map(trim, functions_folders.split(",")) if part]
+
+
+def agents_of(agents_folders: str | None) -> list[str]:
+    """Return the names of agents in a setting."""
+    names = (_clean(part).replace("/", "") for part in (agents_folders or "").split(","))
+    return [name for name in names if name]
+
+
+def places_of(entry: str) -> list[str]:
+    """Return where the *entry* of a setting is searched: below ``src/``, and as written."""
+    cleaned = _clean(entry)
+    if not cleaned:
+        return []
+    return [cleaned] if cleaned.startswith("src/") else [f"src/{cleaned}", cleaned]
 
 
 @attrs.frozen
@@ -123,10 +156,13 @@ class _Search:
         warnings: What was skipped and may be missed.
     """
 
-    def __init__(self, base: Path, entries: list[str], agents: list[str]) -> None:
+    def __init__(
+        self, base: Path, entries: list[str], agents: list[str], excluded: list[re.Pattern[str]]
+    ) -> None:
         self.warnings: list[str] = []
         self._base = base
-        patterns = {entry: _patterns(entry, agents) for entry in entries}
+        self._excluded = excluded
+        patterns = {entry: [_pattern(place, agents) for place in places_of(entry)] for entry in entries}
         self._roots = {each.root for found in patterns.values() for each in found}
         self._targets: dict[str, Path] = {}
         self._walk()
@@ -160,7 +196,9 @@ class _Search:
         path = f"{folder.prefix}{child.name}"
         is_link = child.is_symlink()
         target = Path(os.path.realpath(child.path)) if is_link else folder.path / child.name
-        if not target.is_relative_to(self._base):
+        if any(each.fullmatch(path) or each.fullmatch(f"{path}/") for each in self._excluded):
+            self._skip(path, "it is excluded", is_expected=True)
+        elif not target.is_relative_to(self._base):
             self._skip(path, "it links to a place outside the base directory")
         # os.path raises nothing for a target that cannot be read, unlike the entry of a link.
         elif os.path.isdir(target) if is_link else child.is_dir():  # noqa: PTH112
@@ -175,7 +213,7 @@ class _Search:
         elif child.name.endswith(".py") and (is_link or child.is_file()):
             if child.name.startswith("test_") or child.name == "conftest.py":
                 self._skip(path, "it is a test module", is_expected=True)
-            else:
+            elif child.name != AGENT_CONFIG:
                 self._targets[path] = target
 
     def _is_relevant(self, path: str) -> bool:
@@ -211,22 +249,14 @@ class _Pattern:
     matches: Callable[[str], bool]
 
 
-def _patterns(written: str, agents: list[str]) -> list[_Pattern]:
-    entry = _clean(written)
-    places = [entry] if entry.startswith("src/") else [f"src/{entry}", entry]
-    return [_pattern(place, agents) for place in places if entry]
-
-
 def _pattern(entry: str, agents: list[str]) -> _Pattern:
     if entry.endswith("/..."):
         start = entry.removesuffix("/...").rstrip("/") + "/"
         return _Pattern(start, lambda path: path.startswith(start))
     if "*" in entry:
-        files = ".*".join("[^/]*".join(map(re.escape, part.split("*"))) for part in entry.split("**"))
         last = entry.rstrip("/").rpartition("/")[2]
-        if "*" not in last and not last.endswith(".py"):
-            files = files.rstrip("/") + "/.*"
-        pattern = re.compile(files, re.DOTALL)
+        is_folder = "*" not in last and not last.endswith(".py")
+        pattern = _glob(entry.rstrip("/") + "/**" if is_folder else entry)
         root = "/".join(entry.partition("*")[0].split("/")[:-1])
         return _Pattern(root and f"{root}/", lambda path: pattern.fullmatch(path) is not None)
     if entry.endswith(".py"):
@@ -237,6 +267,12 @@ def _pattern(entry: str, agents: list[str]) -> _Pattern:
             folder, lambda path: path.startswith(folder) and path[len(folder) :].partition("/")[0] in agents
         )
     return _Pattern(folder, lambda path: path.startswith(folder))
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """Return a pattern with ``*`` within a segment and ``**`` across segments as a regular expression."""
+    parts = ("[^/]*".join(map(re.escape, part.split("*"))) for part in pattern.split("**"))
+    return re.compile(".*".join(parts), re.DOTALL)
 
 
 def _clean(entry: str) -> str:

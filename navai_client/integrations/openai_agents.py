@@ -8,12 +8,12 @@ values, so that they can be passed to the SDK.
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, Literal, Unpack, final
 from urllib.parse import urlencode, urlsplit
 
-from attrs import field, frozen
+from attrs import frozen
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._extras import needs_extra
@@ -38,6 +38,7 @@ with needs_extra("agents", "agents", "websockets"):
     from websockets.exceptions import InvalidStatus, WebSocketException
 
     from navai_client.integrations._results import nested
+    from navai_client.integrations.runtime import NavaiRuntime, Specialist
     from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, Tool, ToolCall
     from navai_client.integrations.toolset import Client, Toolset
 
@@ -79,32 +80,6 @@ class BackendSession:
     output_modalities: tuple[Literal["text", "audio"], ...] = ("audio",)
 
 
-@frozen(kw_only=True)
-class Specialist:
-    """An agent that the main agent hands tasks of one kind over to.
-
-    Attributes:
-        name: Its name.
-        description: What it is for, in the instructions of the main agent.
-        functions: Python functions of its own, as for ``Toolset.load``.
-        only: Names of the backend's functions that it may call; None for all.
-        instructions: Who it is; ``You are the {name} specialist agent for this web app.`` by default.
-        handoff_description: When to hand over to it, instead of *description*.
-        direct_tools: Whether it has a tool for each function; else ``execute_app_function`` reaches them all,
-            as in JavaScript.
-        hands_back: Whether it can hand back to the main agent.
-    """
-
-    name: str
-    description: str | None = None
-    functions: Iterable[Callable[..., Any]] | Mapping[str, Callable[..., Any]] = field(default=(), hash=False)
-    only: Collection[str] | None = None
-    instructions: str | None = None
-    handoff_description: str | None = None
-    direct_tools: bool = True
-    hands_back: bool = True
-
-
 def function_tools(toolset: Toolset) -> list[FunctionTool]:
     """Return the tools of *toolset* for an agent of the SDK.
 
@@ -118,9 +93,10 @@ def function_tools(toolset: Toolset) -> list[FunctionTool]:
 def build_navai_agent(
     toolset: Toolset,
     *,
-    name: str = _DEFAULT_NAME,
+    name: str | None = None,
     instructions: str | None = None,
     specialists: Sequence[Specialist] = (),
+    runtime: NavaiRuntime | None = None,
     tools: Iterable[FunctionTool] = (),
 ) -> RealtimeAgent[Any]:
     """Return the agent of the JavaScript package: its tools, its instructions, specialists as handoffs.
@@ -129,14 +105,22 @@ def build_navai_agent(
 
     Args:
         toolset: Its tools. Warnings about a specialist's functions appear in ``toolset.warnings``.
-        name: Its name.
+        name: Its name; by default that of the *runtime*'s main agent, else ``Navai Voice Agent``.
         instructions: Who it is: the lines before those about its tools, such as those of the backend
             (``BackendSession.instructions``). Specialists get the backend's lines about language, accent and
             tone.
         specialists: Agents to hand over to, by the tools ``transfer_to_{name}``.
+        runtime: A project's folder, whose *toolset_options* the toolset was loaded with: its main agent's
+            name and instructions, and its specialists. Of *instructions*, such an agent keeps the lines about
+            language, accent and tone.
         tools: Additional tools of the SDK.
     """
     manner = manner_of_speech(instructions)
+    if runtime is not None:
+        specialists = (*runtime.specialists, *specialists)
+        instructions = runtime.instructions(instructions)
+        if name is None and runtime.primary_agent is not None:
+            name = runtime.primary_agent.name
     agents = [_specialist(toolset, each, manner) for each in specialists]
     lines = [
         f"- {each.name}: "
@@ -144,7 +128,7 @@ def build_navai_agent(
         for each in specialists
     ]
     main: RealtimeAgent[Any] = RealtimeAgent(
-        name=name,
+        name=name or _DEFAULT_NAME,
         instructions=toolset.instructions(instructions, specialists=lines),
         tools=[*function_tools(toolset), *tools],
         handoffs=[*agents],

@@ -3,6 +3,7 @@
 // Values that JSON does not have travel as {"$": "undefined" | "NaN" | "Infinity" | "-Infinity" | "too deep"}.
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { pathToFileURL } from 'node:url';
 
 console.log = console.error; // the agent tells its debugging log to the standard output, which is ours
 
@@ -24,9 +25,13 @@ globalThis.fetch = async (target, init = {}) => {
 };
 
 const { registerNavaiExpressRoutes, getNavaiVoiceBackendOptionsFromEnv } = await import('@navai/voice-backend');
-const { buildNavaiAgent, createNavaiBackendClient, getNavaiRoutePromptLines, resolveNavaiRoute } = await import(
-  '@navai/voice-frontend'
-);
+const {
+  buildNavaiAgent,
+  createNavaiBackendClient,
+  getNavaiRoutePromptLines,
+  resolveNavaiFrontendRuntimeConfig,
+  resolveNavaiRoute,
+} = await import('@navai/voice-frontend');
 const { default: express } = await import('express');
 
 const plain = (value) => {
@@ -170,6 +175,35 @@ Object.assign(commands, {
       })),
       results,
       went,
+    };
+  },
+});
+
+Object.assign(commands, {
+  // Resolve a project's folder as the web agent does, with the modules that its bundler would have found.
+  async runtime({ root, files, routes, options = {}, listed = [] }) {
+    const load = (file) => import(pathToFileURL(`${root}/${file}`).href);
+    const resolved = await resolveNavaiFrontendRuntimeConfig({
+      moduleLoaders: Object.fromEntries(files.map((file) => [file, () => load(file)])),
+      defaultRoutes: files.includes(routes) ? (await load(routes)).NAVAI_ROUTE_ITEMS : [],
+      defaultRoutesFile: routes,
+      ...options,
+    });
+    const { agent, warnings } = await buildNavaiAgent({
+      ...resolved,
+      navigate() {},
+      backendFunctions: listed,
+      executeBackendFunction() {},
+    });
+    const described = ({ name, instructions, tools }) => ({ name, instructions, tools: tools.map((tool) => tool.name) });
+    return {
+      agents: resolved.agents.map(({ functionModuleLoaders, ...each }) => each),
+      primaryAgentKey: resolved.primaryAgentKey ?? null,
+      model: resolved.modelOverride ?? null,
+      routes: resolved.routes,
+      warnings: [...resolved.warnings, ...warnings],
+      main: described(agent),
+      handoffs: agent.handoffs.map((each) => ({ ...described(each), handoffDescription: each.handoffDescription })),
     };
   },
 });
