@@ -156,7 +156,8 @@ PUBLIC = {
         DiscoveredModules FunctionContext FunctionRegistry MemoryStore MintPolicy NavaiBackend Principal
         RedisStore Runner SQLiteStore ServerSettings Services SpeechRequest Store StoreEntry StoreError
         ToolError Upstream UpstreamError VoiceSettings create_realtime_client_secret
-        discover_function_modules from_host from_jwt function load_functions synthesize_speech
+        create_realtime_client_secret_sync discover_function_modules from_host from_jwt function
+        load_functions synthesize_speech synthesize_speech_sync
     """,
     "navai_client.testing": """
         FakeBackend FakeRealtimeServer Headers LiveServer RecordedCall RecordedRequest StoreTests

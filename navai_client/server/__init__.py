@@ -54,7 +54,9 @@ if TYPE_CHECKING:
         SpeechRequest as SpeechRequest,
         Upstream as Upstream,
         create_realtime_client_secret as create_realtime_client_secret,
+        create_realtime_client_secret_sync as create_realtime_client_secret_sync,
         synthesize_speech as synthesize_speech,
+        synthesize_speech_sync as synthesize_speech_sync,
     )
 
 __getattr__, __dir__, __all__ = lazy(
@@ -81,7 +83,9 @@ __getattr__, __dir__, __all__ = lazy(
             "SpeechRequest",
             "Upstream",
             "create_realtime_client_secret",
+            "create_realtime_client_secret_sync",
             "synthesize_speech",
+            "synthesize_speech_sync",
         ),
     },
     "server",

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar, Unpack, final, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, Unpack, final, overload
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
@@ -31,11 +31,14 @@ from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics
 from navai_client.server._minting import Minting, MintPolicy, PolicyOf, policy_of
 from navai_client.server._processes import Processes
-from navai_client.server._routes import Router, Services
+from navai_client.server._routes import ROUTES_OF_A_HOST, Router, Services
 from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
 from navai_client.server._store import MemoryStore, Store
 from navai_client.server._tracing import Tracing
 from navai_client.server._upstream import UpstreamServices
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -202,17 +205,38 @@ class NavaiBackend:
         )
 
     @functools.cached_property
-    def client_secret_handler(self) -> "ClientSecretHandler":
+    def client_secret_handler(self) -> "RouteHandler":
         """The route for client secrets alone, an ASGI application for one route of a host.
 
         It asks for no access token: the host's route has its own authentication. ``authenticate=`` still says
         who the principal is, and refuses those without one; the policy for minting holds, too.
         """
         authentication = None if self._authenticate is None else Authentication([self._authenticate])
-        return ClientSecretHandler(
-            functools.partial(self._request_of, path=self.settings.client_secret_path),
-            functools.partial(self._handle, router=self._make_router(authentication)),
-        )
+        return self._handler(self.settings.client_secret_path, self._make_router(authentication))
+
+    def routes(self) -> "list[BaseRoute]":
+        """Return the routes for an application of Starlette or FastAPI, beside its own.
+
+        They are those of the contract, at the paths of the settings, and the inspector's below ``/navai`` and
+        ``/metrics`` if they are switched on. ``/``, ``/health``, ``/ready`` and the response to unknown paths
+        stay the host's. Pass :meth:`lifespan` to it, too.
+
+        ::
+
+            app = Starlette(routes=[*backend.routes(), *others], lifespan=backend.lifespan)
+            app = FastAPI(routes=backend.routes(), lifespan=backend.lifespan)
+
+        Raises:
+            ImportError: Starlette is not installed.
+        """
+        from starlette.routing import Route  # noqa: PLC0415 - the host's
+
+        paths = (path for path in self.router.paths if path not in ROUTES_OF_A_HOST)
+        return [Route(path, self._handler(path, self.router)) for path in paths]
+
+    def _handler(self, path: str, router: Router) -> "RouteHandler":
+        request_of = functools.partial(self._request_of, path=path)
+        return RouteHandler(request_of, functools.partial(self._handle, router=router))
 
     def _why_not_ready(self) -> str | None:
         """Return why requests should go elsewhere, without names: everybody may ask."""
@@ -515,8 +539,8 @@ def _hide_all(_text: str) -> str:
     return ""
 
 
-class ClientSecretHandler:
-    """The route for client secrets alone, an ASGI application; an object, as Starlette wraps functions."""
+class RouteHandler:
+    """One route, an ASGI application; an object, as Starlette wraps functions."""
 
     def __init__(
         self,

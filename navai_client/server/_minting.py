@@ -13,7 +13,7 @@ import attrs
 
 from navai_client.functions._context import Principal
 from navai_client.server._errors import BackendOptionsError, RequestError, StoreError
-from navai_client.server._settings import MAX_TTL_S, MIN_TTL_S, BackendOptions, ServerSettings
+from navai_client.server._settings import MAX_TTL_S, MIN_TTL_S, BackendOptions, ServerSettings, whole
 from navai_client.server._store import MemoryStore, Store
 
 _WINDOW_S: Final = 60.0
@@ -28,8 +28,8 @@ def _choices(values: Sequence[str] | None) -> tuple[str, ...] | None:
     return None if values is None else tuple(values)
 
 
-def _check_ttl(_: object, _attribute: object, ttl: int | None) -> None:
-    if ttl is not None and not MIN_TTL_S <= ttl <= MAX_TTL_S:
+def _check_ttl(_: object, _attribute: object, ttl: Any) -> None:
+    if ttl is not None and (type(ttl) is not int or not MIN_TTL_S <= ttl <= MAX_TTL_S):
         raise BackendOptionsError(f"ttl_seconds must be from {MIN_TTL_S} to {MAX_TTL_S}. Received: {ttl}")
 
 
@@ -56,7 +56,7 @@ class MintPolicy:
     models: Sequence[str] | None = attrs.field(default=None, converter=_choices)
     voices: Sequence[str] | None = attrs.field(default=None, converter=_choices)
     instructions: bool = True
-    ttl_seconds: int | None = attrs.field(default=None, validator=_check_ttl)
+    ttl_seconds: int | None = attrs.field(default=None, converter=whole, validator=_check_ttl)
     per_minute: int | None = attrs.field(default=None, validator=_check_rate)
 
 

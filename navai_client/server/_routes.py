@@ -60,6 +60,8 @@ HEALTH_PATH: Final = "/health"
 READY_PATH: Final = "/ready"
 METRICS_PATH: Final = "/metrics"
 OPENAPI_PATH: Final = "/navai/openapi.json"
+ROUTES_OF_A_HOST: Final = ("/", HEALTH_PATH, READY_PATH)
+"""What an application has itself, if the routes of a backend stand among its own."""
 
 _LONGEST_SHOWN: Final = 255  # bytes: the longest host name (RFC 1035, section 2.3.4)
 _NO_SCOPES: Final[frozenset[str]] = frozenset()
@@ -178,6 +180,11 @@ class Router:
             self._add_inspector(recent_calls)
         self._version = -1
         self._listings: dict[frozenset[str], BackendResponse] = {}  # as of that version of the registry
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of all routes."""
+        return tuple(self._routes)
 
     def serves(self, path: str) -> bool:
         """Return whether *path* has a route."""

@@ -81,6 +81,11 @@ def _whole_number(text: str) -> int | str:
     return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else text
 
 
+def whole(value: Any) -> Any:
+    """Return a float without a fraction, such as 600.0, as an int."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _flag(text: str) -> Any:
     """Read a flag; anything else counts as absent, as it does for the Express backend."""
     return _FLAGS.get(text.lower(), attrs.NOTHING)
@@ -696,7 +701,8 @@ class BackendOptions(_FromEnvironment):
         default=600,
         env="OPENAI_REALTIME_CLIENT_SECRET_TTL",
         option=None,
-        parse=_whole_number,
+        parse=_seconds,
+        converter=whole,
         validator=_check_ttl,
     )
     allow_api_key_from_request: bool = _setting(

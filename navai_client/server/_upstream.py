@@ -11,11 +11,12 @@ import functools
 import json
 import logging
 import math
+import re
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -24,7 +25,8 @@ import msgspec
 from navai_client._abandoned import BackgroundTasks
 from navai_client._redaction import Redactor
 from navai_client._version import __version__
-from navai_client.errors import NavaiConfigError
+from navai_client.errors import NavaiConfigError, NavaiStateError
+from navai_client.models import ClientSecret, SpeechAudio
 from navai_client.server._errors import (
     BackendOptionsError,
     RequestError,
@@ -44,6 +46,8 @@ except ImportError:  # pragma: no cover - Windows
 
 if TYPE_CHECKING:
     from navai_client.transports.fast import AsyncFastTransport
+
+T = TypeVar("T")
 
 _log: Final = logging.getLogger("navai_client.server")
 
@@ -300,18 +304,18 @@ async def create_realtime_client_secret(
     *,
     ttl_seconds: int | None = None,
     upstream: Upstream | None = None,
-) -> dict[str, Any]:
+) -> ClientSecret:
     """Mint a client secret at OpenAI.
 
     Args:
         options: The backend's key and defaults. Its key takes precedence over that of the request.
-        request: The session to open, as a value or as the JSON object that clients send.
+        request: The session to open, as a value or as the JSON object that clients send, whose fields may be
+            called as in Python, too (``voice_accent``).
         ttl_seconds: Seconds that the secret is valid, from 10 to 7200, instead of those of *options*.
         upstream: The connections to use; without them, new ones are made for this call.
 
     Returns:
-        ``value``, ``expires_at`` (Unix seconds) and ``session``, if OpenAI gave them, and ``speech`` with its
-        ``provider``. The session has the instructions; clients get it without them.
+        The secret, whose repr is masked. Its ``session`` has the instructions: leave them out for clients.
 
     Raises:
         RequestError: A field of the request has the wrong type (400), neither the backend nor the request has
@@ -322,7 +326,7 @@ async def create_realtime_client_secret(
         options = attrs.evolve(options, client_secret_ttl_seconds=ttl_seconds)
     attrs.validate(options)
     if not isinstance(request, ClientSecretRequest):
-        request = ClientSecretRequest.from_json(request or {})
+        request = ClientSecretRequest.from_json(_in_camel_case(request or {}))
     key = _choose_key(options, request)
     session: dict[str, Any] = {
         "type": "realtime",
@@ -345,7 +349,45 @@ async def create_realtime_client_secret(
             repeatable=True,
         )
     _check_status(response, "OpenAI client_secrets", (key, *options.secrets))
-    return {**_read_client_secret(response.content), "speech": {"provider": options.tts_provider}}
+    return _read_client_secret(response.content, options.tts_provider)
+
+
+def create_realtime_client_secret_sync(
+    options: BackendOptions,
+    request: ClientSecretRequest | Mapping[str, Any] | None = None,
+    *,
+    ttl_seconds: int | None = None,
+) -> ClientSecret:
+    """Mint a client secret as :func:`create_realtime_client_secret` does, in code that is not async.
+
+    Raises:
+        NavaiStateError: An event loop runs in this thread, which this would block.
+    """
+    return _run(create_realtime_client_secret, options, request, ttl_seconds=ttl_seconds)
+
+
+def _run(function: Callable[..., Coroutine[Any, Any, T]], *given: Any, **named: Any) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(function(*given, **named))
+    name = function.__name__
+    raise NavaiStateError(f"{name}_sync would block the event loop that runs here: await {name} instead.")
+
+
+def _in_camel_case(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *record* with the names that the contract has: ``voice_accent`` is ``voiceAccent``.
+
+    Raises:
+        RequestError: A field is given by both names.
+    """
+    renamed: dict[str, Any] = {}
+    for key, value in record.items():
+        name = re.sub("_([a-z])", lambda match: match[1].upper(), key)
+        if name in renamed:
+            raise RequestError(f"{name} is given twice.")
+        renamed[name] = _in_camel_case(value) if isinstance(value, Mapping) else value
+    return renamed
 
 
 def _account(options: BackendOptions) -> tuple[tuple[str, str], ...]:
@@ -386,7 +428,7 @@ def _choose_key(options: BackendOptions, request: ClientSecretRequest) -> str:
     return key
 
 
-def _read_client_secret(body: bytes) -> dict[str, Any]:
+def _read_client_secret(body: bytes, provider: str) -> ClientSecret:
     try:
         record = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -394,14 +436,16 @@ def _read_client_secret(body: bytes) -> dict[str, Any]:
     value = record.get("value") if isinstance(record, dict) else None
     if not isinstance(value, str) or not value:
         raise UpstreamError("The response of OpenAI has no client secret.")
-    found: dict[str, Any] = {"value": value}
     expires_at = record.get("expires_at")
     is_number = isinstance(expires_at, int | float) and not isinstance(expires_at, bool)
-    if is_number and abs(expires_at) <= sys.float_info.max:  # a whole number can be larger
-        found["expires_at"] = expires_at
-    if isinstance(session := record.get("session"), dict):
-        found["session"] = session
-    return found
+    session = record.get("session")
+    return ClientSecret(
+        value=value,
+        # A whole number can be larger than every float.
+        expires_at=expires_at if is_number and abs(expires_at) <= sys.float_info.max else None,
+        speech_provider=provider,
+        session=session if isinstance(session, dict) else None,
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -439,16 +483,14 @@ async def synthesize_speech(
     request: SpeechRequest | Mapping[str, Any],
     *,
     upstream: Upstream | None = None,
-) -> dict[str, Any]:
+) -> SpeechAudio:
     """Synthesize speech at ElevenLabs.
 
     Args:
         options: The backend's key, voice and defaults.
-        request: The text and the voice, as a value or as the JSON object that clients send.
+        request: The text and the voice, as a value or as the JSON object that clients send, whose fields may
+            be called as in Python, too (``voice_id``).
         upstream: The connections to use; without them, new ones are made for this call.
-
-    Returns:
-        ``provider``, ``mimeType`` and ``audioBase64``.
 
     Raises:
         RequestError: A field of the request is missing or wrong, or ElevenLabs is not the provider.
@@ -459,7 +501,7 @@ async def synthesize_speech(
             'Speech synthesis is only available when NAVAI_TTS_PROVIDER is set to "elevenlabs".'
         )
     if not isinstance(request, SpeechRequest):
-        request = SpeechRequest.from_json(request)
+        request = SpeechRequest.from_json(_in_camel_case(request))
     body: dict[str, Any] = {"text": trim(request.text)}
     if not body["text"]:
         raise RequestError("text is required.")
@@ -491,11 +533,19 @@ async def synthesize_speech(
     _check_status(response, "ElevenLabs synthesize", options.secrets)
     if not response.content:
         raise UpstreamError("The response of ElevenLabs has no audio.")
-    return {
-        "provider": "elevenlabs",
-        "mimeType": trim(response.headers.get("content-type", "")) or _media_type(audio_format),
-        "audioBase64": base64.b64encode(response.content).decode(),
-    }
+    mime_type = trim(response.headers.get("content-type", "")) or _media_type(audio_format)
+    return SpeechAudio(audio=response.content, mime_type=mime_type)
+
+
+def synthesize_speech_sync(
+    options: BackendOptions, request: SpeechRequest | Mapping[str, Any]
+) -> SpeechAudio:
+    """Synthesize speech as :func:`synthesize_speech` does, in code that is not async.
+
+    Raises:
+        NavaiStateError: An event loop runs in this thread, which this would block.
+    """
+    return _run(synthesize_speech, options, request)
 
 
 def _media_type(audio_format: str) -> str:
@@ -545,8 +595,28 @@ class UpstreamServices:
             _check_proxy(options.elevenlabs_base_url)
         room = max(1, free_descriptors() / 8)  # our own server takes three quarters for connections
         upstream = Upstream(max_calls=int(min(options.max_upstream_calls, room)))
-        self.create_client_secret = functools.partial(
-            create_realtime_client_secret, options, upstream=upstream
-        )
-        self.synthesize_speech = functools.partial(synthesize_speech, options, upstream=upstream)
+        self._options = options
+        self._upstream = upstream
         self.aclose = upstream.aclose
+
+    async def create_client_secret(
+        self, request: Mapping[str, Any], *, ttl_seconds: int | None = None
+    ) -> dict[str, Any]:
+        """Mint a client secret; *request* and the result are those of the contract."""
+        minted = await create_realtime_client_secret(
+            self._options,
+            ClientSecretRequest.from_json(request),
+            ttl_seconds=ttl_seconds,
+            upstream=self._upstream,
+        )
+        found = {"value": minted.value, "expires_at": minted.expires_at, "session": minted.session}
+        known = {name: value for name, value in found.items() if value is not None}
+        return {**known, "speech": {"provider": minted.speech_provider}}
+
+    async def synthesize_speech(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Synthesize speech; *request* and the result are those of the contract."""
+        spoken = await synthesize_speech(
+            self._options, SpeechRequest.from_json(request), upstream=self._upstream
+        )
+        audio = base64.b64encode(spoken.audio).decode()
+        return {"provider": spoken.provider, "mimeType": spoken.mime_type, "audioBase64": audio}

@@ -13,8 +13,16 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import APIRouter, FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
+from navai_client import NavaiBackendClient
+from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._serving import bind, url_of
+from tests.serving import serving_app
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,3 +113,84 @@ def test_a_host_with_a_login_shows_each_user_what_is_theirs() -> None:
                 assert asked.status_code == 401  # of the backend, which has no key here
                 assert "Missing API key" in asked.text
         assert client.post(f"{url}/client-secret", json={}).json() == {"detail": "Unauthorized"}
+
+
+async def own(_request: Request) -> PlainTextResponse:
+    return PlainTextResponse("the host's")
+
+
+async def missing(_request: Request, _error: Exception) -> PlainTextResponse:
+    return PlainTextResponse("the host has no such page", status_code=404)
+
+
+def starlette(backend: NavaiBackend) -> Any:
+    routes = [*backend.routes(), *(Route(path, own) for path in ("/", "/health", "/ready"))]
+    return Starlette(routes=routes, exception_handlers={404: missing}, lifespan=backend.lifespan)
+
+
+def fastapi(backend: NavaiBackend) -> Any:
+    app = FastAPI(routes=backend.routes(), exception_handlers={404: missing}, lifespan=backend.lifespan)
+    for path in ("/", "/health", "/ready"):
+        app.add_route(path, own)
+    return app
+
+
+def fastapi_with_a_router(backend: NavaiBackend) -> Any:
+    app = FastAPI(exception_handlers={404: missing}, lifespan=backend.lifespan)
+    for path in ("/", "/health", "/ready"):
+        app.add_route(path, own)
+    app.include_router(APIRouter(routes=backend.routes()))
+    return app
+
+
+HOSTS = pytest.mark.parametrize("make", [starlette, fastapi, fastapi_with_a_router])
+
+
+def shop_backend(**settings: Any) -> NavaiBackend:
+    backend = NavaiBackend(env={}, demo=True, discover=False, **settings)
+
+    @backend.function
+    def find_shop(location: str, context: FunctionContext) -> str:
+        return f"{location}: {context.principal and context.principal.id}"
+
+    return backend
+
+
+@HOSTS
+def test_routes_stand_among_those_of_the_host_at_the_documented_paths(make: Any) -> None:
+    with serving_app(make(shop_backend())) as url, NavaiBackendClient(url) as client:
+        assert client.create_client_secret().value.startswith("ek_demo_")
+        assert client.list_functions()["find_shop"].name == "find_shop"
+        assert client.execute_function("find_shop", {"location": "Oslo"}) == "Oslo: None"
+        assert client.synthesize_speech("Hello").mime_type == "audio/wav"
+        for path in ("/", "/health", "/ready"):
+            assert httpx.get(url + path).text == "the host's"
+        for path in ("/other", "/navai/other", "/metrics"):
+            unknown = httpx.get(url + path)
+            assert (unknown.status_code, unknown.text) == (404, "the host has no such page")
+        refused = httpx.get(f"{url}/navai/functions/execute")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "POST, OPTIONS")
+        assert "the host" not in refused.text
+        assert httpx.get(f"{url}/navai/").headers["content-type"].startswith("text/html")
+        assert httpx.get(f"{url}/navai/openapi.json").json()["openapi"]
+
+
+@HOSTS
+def test_routes_keep_settings_and_authentication(make: Any) -> None:
+    backend = shop_backend(access_tokens=["till=secret-token"], functions_list_path="/tools", inspector=False)
+    token = {"authorization": "Bearer secret-token"}
+    with serving_app(make(backend)) as url:
+        assert httpx.get(f"{url}/tools").status_code == 401
+        assert httpx.get(f"{url}/tools", headers=token).json()["items"]
+        assert httpx.get(f"{url}/navai/functions", headers=token).text == "the host has no such page"
+        assert httpx.get(f"{url}/navai/", headers=token).text == "the host has no such page"
+        body = {"function_name": "find_shop", "payload": {"location": "Oslo"}}
+        called = httpx.post(f"{url}/navai/functions/execute", json=body, headers=token)
+        assert called.json()["result"] == "Oslo: till"
+
+
+def test_routes_start_with_the_host(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "navai_client.server")
+    with serving_app(starlette(shop_backend())) as url:
+        assert httpx.get(url).status_code == 200
+        assert any(message.startswith("Offers 7 functions") for message in caplog.messages)

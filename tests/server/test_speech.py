@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from navai_client import SpeechAudio
 from navai_client.server import BackendError, BackendOptions, BackendOptionsError, Upstream, synthesize_speech
 from navai_client.wire._values import Response
 
@@ -33,15 +34,15 @@ class Stub(Upstream):
         return self.response
 
 
-def speak(stub: Stub, request: dict[str, Any], **env: str) -> dict[str, Any]:
+def speak(stub: Stub, request: dict[str, Any], **env: str) -> SpeechAudio:
     options = BackendOptions.from_env({**ENV, **env})
     return asyncio.run(synthesize_speech(options, request, upstream=stub))
 
 
-def test_speech_is_requested_with_the_options_and_returned_as_base64() -> None:
+def test_speech_is_requested_with_the_options() -> None:
     stub = Stub(Response(200, {}, b"abc"))
     given = speak(stub, {"text": " hi ", "outputFormat": "pcm_16000"}, ELEVENLABS_MODEL_ID="m")
-    assert given == {"provider": "elevenlabs", "mimeType": "audio/pcm", "audioBase64": "YWJj"}
+    assert given == SpeechAudio(audio=b"abc", mime_type="audio/pcm")
     url, body, more = stub.sent
     query = "output_format=pcm_16000&optimize_streaming_latency=3"
     assert url == f"https://api.elevenlabs.io/v1/text-to-speech/a%2Fb?{query}"
@@ -53,7 +54,7 @@ def test_speech_is_requested_with_the_options_and_returned_as_base64() -> None:
 def test_the_request_takes_precedence_over_the_options() -> None:
     stub = Stub(Response(200, {"content-type": "audio/mp4"}, b"abc"))
     wanted = {"text": "hi", "voiceId": "v", "modelId": "n", "optimizeStreamingLatency": 1}
-    assert speak(stub, {**wanted, "voiceSettings": {"style": 1}})["mimeType"] == "audio/mp4"
+    assert speak(stub, {**wanted, "voiceSettings": {"style": 1}}).mime_type == "audio/mp4"
     assert "/v?" in stub.sent[0]
     assert stub.sent[1] == {"text": "hi", "model_id": "n", "voice_settings": {"style": 1}}
 

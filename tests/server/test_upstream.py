@@ -10,15 +10,21 @@ from typing import Any
 import pytest
 from httpx import ASGITransport, AsyncClient
 
+from navai_client import ClientSecret, NavaiStateError
 from navai_client.server import (
+    BackendError,
     BackendOptions,
+    BackendOptionsError,
     ClientSecretRequest,
+    MintPolicy,
     NavaiBackend,
     SpeechRequest,
     Upstream,
     UpstreamError,
     create_realtime_client_secret,
+    create_realtime_client_secret_sync,
     synthesize_speech,
+    synthesize_speech_sync,
 )
 from navai_client.server._errors import UpstreamTimeoutError
 
@@ -90,6 +96,12 @@ async def post(upstream: Upstream, url: str, seconds: float = 5.0, body: object 
     return (await upstream.post("OpenAI", url, body, headers=(), timeout=seconds)).content
 
 
+def elevenlabs(url: str) -> BackendOptions:
+    return BackendOptions(
+        tts_provider="elevenlabs", elevenlabs_api_key="k", elevenlabs_voice_id="v", elevenlabs_base_url=url
+    )
+
+
 @pytest.mark.parametrize("peer", [silent, dripping])
 def test_a_call_ends_at_its_deadline_and_closes_its_connection(peer: Peer) -> None:
     async def scenario(url: str) -> None:
@@ -141,7 +153,7 @@ def test_a_client_secret_is_asked_for_once_more_if_its_connection_was_stale() ->
         async with Upstream() as upstream:
             for _ in range(2):
                 secret = await create_realtime_client_secret(options, upstream=upstream)
-                assert secret["value"] == "ek_1"
+                assert secret.value == "ek_1"
 
     against(stale_after_one(requests, was_reused), scenario)
     assert was_reused.is_set()
@@ -153,12 +165,7 @@ def test_speech_is_asked_for_once_because_it_costs_twice() -> None:
     was_reused = asyncio.Event()
 
     async def scenario(url: str) -> None:
-        options = BackendOptions(
-            tts_provider="elevenlabs",
-            elevenlabs_api_key="k",
-            elevenlabs_voice_id="v",
-            elevenlabs_base_url=url,
-        )
+        options = elevenlabs(url)
         async with Upstream() as upstream:
             await synthesize_speech(options, {"text": "Hi"}, upstream=upstream)
             with pytest.raises(UpstreamError, match="ElevenLabs could not be reached"):
@@ -211,20 +218,137 @@ def test_the_library_functions_work_without_a_given_upstream() -> None:
         return await create_realtime_client_secret(options, ClientSecretRequest(voice="cedar"))
 
     async def speak(url: str) -> Any:
-        options = BackendOptions(
-            tts_provider="elevenlabs",
-            elevenlabs_api_key="k",
-            elevenlabs_voice_id="v",
-            elevenlabs_base_url=url,
-        )
+        options = elevenlabs(url)
         return await synthesize_speech(options, SpeechRequest(text="hi"))
 
     requests: list[bytes] = []
     secret = against(responding(b'{"value":"ek_1","expires_at":true}', requests), mint)
-    assert secret == {"value": "ek_1", "speech": {"provider": "openai"}}
+    assert secret == ClientSecret(value="ek_1")
     assert json.loads(requests.pop())["session"]["audio"] == {"output": {"voice": "cedar"}}
-    assert against(responding(b"abc", requests), speak)["audioBase64"] == "YWJj"
+    assert against(responding(b"abc", requests), speak).audio == b"abc"
     assert json.loads(requests[0]) == {"text": "hi"}
+
+
+def test_no_print_of_a_minted_secret_shows_it() -> None:
+    minted = (
+        b'{"value":"ek_68af296e8e408191a1120ab6383263c2","expires_at":1,"session":{"instructions":"mine"}}'
+    )
+
+    async def mint(url: str) -> Any:
+        return await create_realtime_client_secret(BackendOptions(openai_api_key="k", openai_base_url=url))
+
+    secret = against(responding(minted), mint)
+    assert secret.value == "ek_68af296e8e408191a1120ab6383263c2"
+    assert secret.session == {"instructions": "mine"}
+    for shown in (str(secret), repr(secret), f"{secret}", repr({"secret": [secret]})):
+        assert secret.value not in shown
+        assert "mine" not in shown
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        {"voice_accent": "Irish", "voice_tone": "calm", "api_key": "sk-1"},
+        {"voiceAccent": "Irish", "voice_tone": "calm", "apiKey": "sk-1"},
+    ],
+)
+def test_fields_are_called_as_in_python_or_as_in_the_contract(request_: dict[str, str]) -> None:
+    requests: list[bytes] = []
+
+    async def mint(url: str) -> Any:
+        options = BackendOptions(openai_base_url=url, allow_api_key_from_request=True)
+        return await create_realtime_client_secret(options, request_)
+
+    against(responding(b'{"value":"ek_1"}', requests), mint)
+    lines = json.loads(requests.pop())["session"]["instructions"].split("\n")
+    assert lines[1:] == ["Use a Irish accent while speaking.", "Use a calm tone while speaking."]
+
+
+def test_fields_of_speech_are_called_as_in_python_too() -> None:
+    requests: list[bytes] = []
+
+    async def speak(url: str) -> Any:
+        settings = {"similarity_boost": 0.5, "useSpeakerBoost": True}
+        wanted = {"text": "hi", "model_id": "m", "voice_settings": settings}
+        return await synthesize_speech(elevenlabs(url), wanted)
+
+    against(responding(b"abc", requests), speak)
+    sent = json.loads(requests.pop())
+    assert sent["model_id"] == "m"
+    assert sent["voice_settings"] == {"similarity_boost": 0.5, "use_speaker_boost": True}
+
+
+def test_a_field_by_both_names_is_refused() -> None:
+    both = {"voice_accent": "Irish", "voiceAccent": "Scottish"}
+    with pytest.raises(BackendError, match=r"voiceAccent is given twice\."):
+        create_realtime_client_secret_sync(BackendOptions(openai_api_key="k"), both)
+
+
+def test_over_http_only_the_names_of_the_contract_count() -> None:
+    requests: list[bytes] = []
+
+    async def ask(url: str) -> Any:
+        backend: Any = NavaiBackend(
+            BackendOptions(openai_api_key="k", openai_base_url=url),
+            env={},
+            discover=False,
+            mint_policy=MintPolicy(instructions=False),  # which a second name would evade
+        )
+        async with AsyncClient(transport=ASGITransport(app=backend), base_url="http://t") as client:
+            await client.post("/navai/realtime/client-secret", json={"voice_accent": "Irish"})
+        await backend.aclose()
+
+    against(responding(b'{"value":"ek_1"}', requests), ask)
+    assert "Irish" not in json.loads(requests.pop())["session"]["instructions"]
+
+
+def test_what_is_not_async_mints_and_speaks_too() -> None:
+    async def scenario(url: str) -> Any:
+        options = BackendOptions(openai_api_key="k", openai_base_url=url)
+        return (
+            await asyncio.to_thread(create_realtime_client_secret_sync, options, {"voice": "cedar"}),
+            await asyncio.to_thread(synthesize_speech_sync, elevenlabs(url), {"text": "hi"}),
+        )
+
+    secret, spoken = against(responding(b'{"value":"ek_1"}'), scenario)
+    assert secret.value == "ek_1"
+    assert (spoken.provider, spoken.audio) == ("elevenlabs", b'{"value":"ek_1"}')
+
+
+def test_in_an_event_loop_they_say_what_to_await() -> None:
+    async def scenario() -> None:
+        with pytest.raises(NavaiStateError, match=r"await create_realtime_client_secret instead\."):
+            create_realtime_client_secret_sync(BackendOptions(openai_api_key="k"))
+        with pytest.raises(NavaiStateError, match=r"await synthesize_speech instead\."):
+            synthesize_speech_sync(elevenlabs("http://127.0.0.1"), {"text": "hi"})
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("ttl", [600, 600.0, "600.0", "6e2", " 600 "])
+def test_the_lifetime_may_be_a_float_without_a_fraction(ttl: Any) -> None:
+    requests: list[bytes] = []
+
+    async def mint(url: str) -> Any:
+        options = BackendOptions(openai_api_key="k", openai_base_url=url)
+        if isinstance(ttl, str):
+            env = {"OPENAI_REALTIME_CLIENT_SECRET_TTL": ttl}
+            return await create_realtime_client_secret(
+                BackendOptions.from_env(env, openai_api_key="k", openai_base_url=url)
+            )
+        assert MintPolicy(ttl_seconds=ttl).ttl_seconds == 600
+        return await create_realtime_client_secret(options, ttl_seconds=ttl)
+
+    against(responding(b'{"value":"ek_1"}', requests), mint)
+    assert b'"seconds":600}' in requests.pop()
+
+
+@pytest.mark.parametrize("ttl", [600.5, 9.0, float("nan"), float("inf"), True, "600"])
+def test_other_lifetimes_are_refused(ttl: Any) -> None:
+    with pytest.raises(BackendOptionsError, match="must be between 10 and 7200"):
+        BackendOptions(client_secret_ttl_seconds=ttl)
+    with pytest.raises(BackendOptionsError, match="must be from 10 to 7200"):
+        MintPolicy(ttl_seconds=ttl)
 
 
 def test_an_upstream_may_be_used_in_one_event_loop_after_another() -> None:
