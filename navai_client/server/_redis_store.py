@@ -25,7 +25,16 @@ _log: Final = logging.getLogger("navai_client.server")
 
 _TIMEOUT_S: Final = 2.0  # of a connection and of a response: calls wait for it
 _EVICTION: Final = "maxmemory-policy"
-_DURABLE: Final = {"appendonly": "yes", "appendfsync": "always", _EVICTION: "noeviction"}
+_DURABLE: Final = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "no-appendfsync-on-rewrite": "no",
+    _EVICTION: "noeviction",
+}
+_NOT_SHARED: Final = (
+    "Clients are not told that all replicas share the store of idempotency keys: it could lose what it has "
+    "confirmed: %s."
+)
 # For each of its keys, the script is given the number of an operation's arguments, and these, its name first.
 _SCRIPT: Final = (
     f"local unknown_ttl = {UNKNOWN_TTL_S * 1000:.0f}"
@@ -194,8 +203,11 @@ class RedisStore(BatchedStore):
 
     async def _send(self, operations: list[tuple[Any, ...]]) -> list[Any]:
         if self._script is None:
+            missing = await self._look()
             if self._declared is None:
-                self.shared = await self._is_durable()
+                self.shared = not missing
+                if missing:
+                    _log.warning(_NOT_SHARED, "; ".join(missing))
             self._script = await self._server.script_load(_SCRIPT)
         keys: list[bytes] = []
         arguments: list[Any] = []
@@ -209,28 +221,38 @@ class RedisStore(BatchedStore):
         answers: list[Any] = await self._server.evalsha(self._script, len(keys), *keys, *arguments)
         return answers
 
-    async def _is_durable(self) -> bool:
-        """Return whether the server keeps what it has confirmed, and log what is missing for that."""
+    async def _look(self) -> list[str]:
+        """Return why the server may lose what it has confirmed.
+
+        Raises:
+            StoreError: It cannot be written to, or not with this prefix.
+        """
+        missing = []
         try:
-            found = await self._server.config_get("append*", "maxmemory*")
+            info = await self._server.info()
         except self._response_error:
-            missing = ["its settings cannot be read"]
+            missing.append("its replicas cannot be listed (INFO)")
         else:
-            info = await self._server.info("replication")
-            missing = [
+            if info.get("slave_read_only"):
+                raise StoreError("The store of idempotency keys is a replica that cannot be written to.")
+            if info.get("cluster_enabled") and b"{" not in self._prefix:
+                raise StoreError(
+                    "The store of idempotency keys is a cluster. It needs a prefix such as {navai}: "
+                    "(?prefix={navai}:), which keeps all keys at one node, and the URL of that node."
+                )
+            if info.get("role") != "master" or info.get("connected_slaves"):
+                missing.append("a replica could take its place without the latest changes")
+        try:
+            found = await self._server.config_get("append*", "no-append*", "maxmemory*")
+        except self._response_error:
+            missing.append("its settings cannot be read (CONFIG GET)")
+        else:
+            missing += [
                 f"{name} is {found.get(name)!r} and not {wanted!r}"
                 for name, wanted in _DURABLE.items()
                 if found.get(name) != wanted and not (name == _EVICTION and found.get("maxmemory") == "0")
             ]
-            if info.get("role") != "master" or info.get("connected_slaves"):
-                missing.append("a replica could take its place without the latest changes")
-        if missing:
-            _log.warning(
-                "Clients are not told that all replicas share the store of idempotency keys: it could lose "
-                "what it has confirmed: %s.",
-                "; ".join(missing),
-            )
-        return not missing
+        return missing
 
     def _result(self, name: str, answer: Any) -> Any:
         if name == "count":

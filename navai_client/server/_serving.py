@@ -99,7 +99,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
             if backend.metrics is not None:
                 os.environ.setdefault(MULTIPROCESS, folder)  # so that each process shows the sums of all
             if backend.settings.store_url is None:
-                os.environ["NAVAI_STORE_URL"] = f"sqlite:///{folder}/keys.sqlite"  # of all workers
+                os.environ["NAVAI_STORE_URL"] = f"sqlite:///{folder}/keys.sqlite?temporary=true"
             workers = _Workers(config, sockets=[listener])
             workers.run()
         if workers.failed:

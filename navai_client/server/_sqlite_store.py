@@ -6,6 +6,7 @@ transaction has written survives the end of the processes; ``synchronous=full`` 
 so that it survives a loss of power, too.
 """
 
+import logging
 import os
 import sqlite3
 import threading
@@ -16,6 +17,8 @@ from typing import Any, Final, Literal
 from navai_client._threads import CallThreads
 from navai_client.server._errors import StoreError
 from navai_client.server._store import LAPSED, MAX_STORE_BYTES, UNKNOWN_TTL_S, BatchedStore, StoreEntry
+
+_log: Final = logging.getLogger("navai_client.server")
 
 _BUSY_S: Final = 2.0  # transactions of other processes take milliseconds
 _PURGE_S: Final = 1.0
@@ -44,6 +47,7 @@ class SQLiteStore(BatchedStore):
         *,
         max_bytes: int = MAX_STORE_BYTES,
         synchronous: Literal["normal", "full"] = "normal",
+        temporary: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Keep everything in the file at *path*, which is made at the first use for this user alone.
@@ -52,6 +56,9 @@ class SQLiteStore(BatchedStore):
             path: The file, on a disk of this machine: SQLite's locks do not work over networks.
             max_bytes: How large it may become; without room, no key is claimed.
             synchronous: With ``"full"``, each transaction waits for the disk, and survives a loss of power.
+                Otherwise that may lose the latest ones, of which the log warns.
+            temporary: Whether the file is deleted after the processes that use it: then nothing waits for the
+                disk, and there is nothing to warn of.
             clock: The time, the same for all processes.
 
         Raises:
@@ -62,7 +69,7 @@ class SQLiteStore(BatchedStore):
             raise ValueError("An SQLite store needs a path, and synchronous must be normal or full.")
         self._path = os.fspath(path)
         self._max_bytes = max_bytes
-        self._synchronous = synchronous
+        self._synchronous = "off" if temporary else synchronous
         self._clock = clock
         self._threads = CallThreads(1)
         self._lock = threading.Lock()
@@ -106,7 +113,7 @@ class SQLiteStore(BatchedStore):
             self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
         )
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             connection.execute(f"PRAGMA synchronous={self._synchronous}")
             (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
             connection.execute(f"PRAGMA max_page_count={max(16, self._max_bytes // page_bytes)}")
@@ -114,6 +121,13 @@ class SQLiteStore(BatchedStore):
         except BaseException:
             connection.close()
             raise
+        if mode != "wal":  # in memory, or on a disk that processes cannot share
+            connection.close()
+            raise sqlite3.OperationalError("it cannot be in WAL mode, for several processes")
+        if self._synchronous == "normal":
+            _log.warning(
+                "A loss of power may lose the latest idempotency keys; synchronous=full prevents that."
+            )
         return connection
 
     def _purge(self, transaction: sqlite3.Connection, now: float) -> None:

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio
 
-from navai_client.server import MemoryStore, RedisStore, SQLiteStore, Store, StoreError
+from navai_client.server import MemoryStore, NavaiBackend, RedisStore, SQLiteStore, Store, StoreError
+from navai_client.server._http import BackendRequest
 from navai_client.testing import StoreTests
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
 
 KEY, PRINT, TOKEN = b"k" * 16, b"f" * 16, b"t" * 16
+EVERYTHING = ("default", "on", "nopass", "~*", "&*", "+@all")  # what a user of Redis may do
 
 
 @pytest.fixture(scope="module", name="redis")
@@ -238,7 +241,10 @@ def test_stores_with_other_prefixes_have_other_keys(redis: RedisServer) -> None:
             (*DURABLE, "--replicaof", "127.0.0.1", "1", "--replica-read-only", "no"),
             "a replica could take its",
         ),
+        ((*DURABLE, "--no-appendfsync-on-rewrite", "yes"), "no-appendfsync-on-rewrite is 'yes'"),
         ((*DURABLE, "--rename-command", "CONFIG", ""), "its settings cannot be read"),
+        ((*DURABLE, "--user", *EVERYTHING, "-config"), "its settings cannot be read"),
+        ((*DURABLE, "--user", *EVERYTHING, "-info"), "its replicas cannot be listed"),
         ((*DURABLE, "--maxmemory", "100mb"), ""),
     ],
 )
@@ -259,6 +265,101 @@ def test_a_server_that_may_lose_what_it_confirmed_is_not_called_shared(
     warnings = [line.message for line in caplog.records if "could lose" in line.message]
     assert len(warnings) == bool(reason)
     assert all(reason in warning for warning in warnings)
+
+
+def test_a_server_with_a_replica_is_not_called_shared_and_the_replica_cannot_be_used(tmp_path: Path) -> None:
+    folder = tmp_path / "replica"
+    folder.mkdir()
+    with redis_server(tmp_path, *DURABLE, "--repl-diskless-sync-delay", "0") as server:
+        follows = ("--replicaof", "127.0.0.1", str(server.port))
+        with redis_server(folder, *DURABLE, *follows) as replica:
+
+            async def scenario() -> None:
+                store, of_replica = RedisStore(server.url), RedisStore(replica.url, shared=True)
+                async with redis.asyncio.Redis.from_url(server.url) as client:
+                    while not (await client.info("replication"))["connected_slaves"]:  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+                await store.read(KEY)
+                assert not store.shared
+                for operation in (of_replica.read(KEY), of_replica.claim(KEY, PRINT, TOKEN, 60)):
+                    with pytest.raises(StoreError, match="a replica that cannot be written to"):
+                        await operation
+                backend = NavaiBackend(env={}, discover=False, store=of_replica)
+                ready = await backend.router.respond(BackendRequest("GET", "/ready", {}), b"")
+                assert ready.status == 503
+                async with redis.asyncio.Redis.from_url(replica.url) as client:
+                    await client.replicaof("NO", "ONE")  # as a failover does
+                assert (await of_replica.claim(KEY, PRINT, TOKEN, 60)).token == TOKEN
+                await store.aclose()
+                await of_replica.aclose()
+
+            run(scenario())
+
+
+def test_a_server_that_became_a_replica_cannot_be_used(tmp_path: Path) -> None:
+    with redis_server(tmp_path, *DURABLE) as server:
+
+        async def scenario() -> None:
+            store = RedisStore(server.url)
+            await store.claim(KEY, PRINT, TOKEN, 60)
+            async with redis.asyncio.Redis.from_url(server.url) as client:
+                await client.replicaof("127.0.0.1", "1")
+            with pytest.raises(StoreError, match="read only replica"):
+                await store.start(KEY, TOKEN, 60)
+            with pytest.raises(StoreError, match="a replica that cannot be written to"):
+                await store.read(KEY)
+            await store.aclose()
+
+        run(scenario())
+
+
+def test_a_cluster_needs_a_prefix_that_keeps_all_keys_at_one_node(tmp_path: Path) -> None:
+    with redis_server(tmp_path, *DURABLE, "--cluster-enabled", "yes") as server:
+
+        async def scenario() -> None:
+            async with redis.asyncio.Redis.from_url(server.url) as client:
+                ask: Any = client.execute_command
+                await ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+                while (await ask("CLUSTER INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            store = RedisStore(server.url)
+            with pytest.raises(StoreError, match=r"a prefix such as \{navai\}:"):
+                await store.read(KEY)
+            tagged = RedisStore(f"{server.url}?prefix={{navai}}:")
+            claims = (tagged.claim(bytes([n]), PRINT, TOKEN, 60) for n in range(5))
+            assert {entry.token for entry in await asyncio.gather(*claims)} == {TOKEN}
+            assert tagged.shared
+            await store.aclose()
+            await tagged.aclose()
+
+        run(scenario())
+
+
+def test_an_sqlite_store_says_what_a_loss_of_power_may_lose(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        for store in (
+            SQLiteStore(tmp_path / "1"),
+            SQLiteStore(tmp_path / "2", synchronous="full"),
+            SQLiteStore(tmp_path / "3", temporary=True),
+        ):
+            await store.read(KEY)
+            await store.read(KEY)
+            await store.aclose()
+            assert not store.shared
+
+    run(scenario())
+    (warning,) = caplog.messages
+    assert "synchronous=full" in warning
+
+
+def test_an_sqlite_store_that_no_other_process_would_see_cannot_be_used(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        with pytest.raises(StoreError, match="WAL"):
+            await SQLiteStore(":memory:").read(KEY)
+
+    run(scenario())
 
 
 def test_a_redis_server_without_memory_claims_nothing_and_evicts_nothing(tmp_path: Path) -> None:
