@@ -18,8 +18,9 @@ CORE := $(VENV)/.core
 DOCS := $(VENV)/.docs
 BENCH := $(VENV)/.bench
 READY := $(VENV)/.ready
+RAY_VENV := .venv-ray
 
-.PHONY: demo test check quick core lint format types docs bench pictures clean
+.PHONY: demo test check quick core lint format types docs bench ray pictures clean
 
 demo: $(DEMO)  ## start the bundled server and call it, end to end
 	@$(BIN)/python examples/demo.py
@@ -70,6 +71,13 @@ docs: $(DOCS)  ## build the documentation into site/; warnings are errors
 bench: $(BENCH)  ## measure against other clients and servers; see benchmarks/README.md
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+# Ray listens on every address, so it gets a network of its own where the system allows that; elsewhere, the token
+# that it makes for each cluster protects it. Its warnings are not ours.
+ALONE := $(if $(shell unshare -rn ip link set lo up 2>/dev/null && echo yes),unshare -rn sh -c 'ip link set lo up; exec "$$@"' sh)
+ray:  ## the example for Ray Serve on a local cluster
+	@$(MAKE) --no-print-directory VENV=$(RAY_VENV) $(RAY_VENV)/.ray
+	$(ALONE) $(RAY_VENV)/bin/python -m pytest -W ignore -p no:cacheprovider --confcutdir=tests/ray $(ARGS) tests/ray
+
 pictures: $(READY)  ## redraw README's pictures; needs Chromium and its driver
 	$(BIN)/python docs/pictures/make.py
 
@@ -101,6 +109,10 @@ $(DOCS): $(TOOLS)
 
 $(BENCH): $(TOOLS)
 	$(INSTALL) --editable '.[cli,fast,server,tools]' --group bench
+	@touch $@
+
+$(VENV)/.ray: $(TOOLS)
+	$(INSTALL) --editable '.[redis,server,testing]' --group ray
 	@touch $@
 
 $(READY): $(TOOLS)

@@ -28,6 +28,8 @@ pytest_collect_file = Sybil(
     fixtures=["readers_environment"],
 ).pytest()
 
+collect_ignore = ["tests/ray"]  # `make ray` runs it, in an environment of its own
+
 # A shell starts a job in the background with SIGINT ignored, and every child inherits that. Tests interrupt
 # programs that they start, so these must begin with the usual disposition.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
