@@ -354,7 +354,11 @@ def test_an_sqlite_store_says_what_a_loss_of_power_may_lose(
     assert "synchronous=full" in warning
 
 
-def test_an_sqlite_store_that_no_other_process_would_see_cannot_be_used(tmp_path: Path) -> None:
+def test_an_sqlite_store_that_no_other_process_would_see_cannot_be_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
     async def scenario() -> None:
         with pytest.raises(StoreError, match="WAL"):
             await SQLiteStore(":memory:").read(KEY)
