@@ -68,6 +68,8 @@ class Declaration:
         runs_in: Where a backend runs it: in a thread or on the event loop if None, else in a process, or by
             the object. A toolset ignores it.
         scopes: What a backend's caller must hold, all of it, to see and to call it. A toolset does not ask.
+        approval: Whether a person must approve each call of a backend before it runs. A toolset has nobody to
+            ask, and refuses such a function.
     """
 
     name: str | None = None
@@ -75,6 +77,7 @@ class Declaration:
     timeout: float | None = None
     runs_in: Literal["process"] | Runner | None = field(default=None, validator=_check_runs_in)
     scopes: frozenset[str] | None = field(default=None, converter=converters.optional(scope_set))
+    approval: bool | None = None
 
     def over(self, other: "Declaration") -> "Declaration":
         """Return *other*, overridden by the fields that this one sets."""
@@ -91,6 +94,7 @@ def function(
     timeout: float | None = None,
     runs_in: Literal["process"] | Runner | None = None,
     scopes: Iterable[str] | None = None,
+    approval: bool | None = None,
 ) -> Callable[[F], F]: ...
 def function(call: Any = None, /, **said: Any) -> Any:
     """Declare a function to offer: ``@function``, or ``@function(name=...)``.
@@ -100,7 +104,8 @@ def function(call: Any = None, /, **said: Any) -> Any:
 
     Args:
         call: A function, a class, or another callable that takes attributes.
-        said: The fields of the declaration: ``name``, ``description``, ``timeout``, ``runs_in``, ``scopes``.
+        said: The fields of the declaration: ``name``, ``description``, ``timeout``, ``runs_in``, ``scopes``,
+            ``approval``.
 
     Raises:
         NavaiConfigError: The callable takes no attributes, such as a bound method or a builtin, or the scopes

@@ -64,6 +64,11 @@ class RegisteredFunction:
         return self.declaration.description or ""
 
     @property
+    def needs_approval(self) -> bool:
+        """Whether a person must approve each call."""
+        return self.declaration.approval or False
+
+    @property
     def timeout(self) -> float | None:
         """Seconds that a call may take; None means the backend's limit, 0 no limit."""
         return self.declaration.timeout
@@ -213,6 +218,8 @@ class FunctionRegistry:
                 "description": each.description,
                 "source": each.source,
                 "parameters": each.parameters,
+                # As upstream's WordPress plugin names it, whose items all have it.
+                **({"metadata": {"requires_approval": True}} if each.needs_approval else {}),
             }
             for each in shown
         ]

@@ -35,10 +35,19 @@ def local_functions(given: LocalFunctions) -> tuple[tuple[RegisteredFunction, ..
     """Return the functions *given*, by their own names or those of a mapping, and the warnings about them.
 
     Raises:
-        NavaiConfigError: One is not callable, or cannot be called as it is.
+        NavaiConfigError: One is not callable, cannot be called as it is, or needs approval.
     """
-    if isinstance(given, FunctionRegistry):
-        return given.functions, tuple(given.warnings)
+    registry = given if isinstance(given, FunctionRegistry) else _registry_of(given)
+    for each in registry:
+        if each.needs_approval:
+            raise NavaiConfigError(
+                f"functions: {each.name} needs a person's approval, which a toolset cannot ask for. "
+                "Offer it by a backend."
+            )
+    return registry.functions, tuple(registry.warnings)
+
+
+def _registry_of(given: LocalFunctions) -> FunctionRegistry:
     pairs = given.items() if isinstance(given, Mapping) else ((None, each) for each in given)
     registry = FunctionRegistry()
     for name, each in pairs:
@@ -54,7 +63,7 @@ def local_functions(given: LocalFunctions) -> tuple[tuple[RegisteredFunction, ..
         raw = name or name_of(call)
         export = Export(raw, f"Call exported function {raw}.", source_of(call), call)
         registry.add(export, Declaration(name=name))
-    return registry.functions, tuple(registry.warnings)
+    return registry
 
 
 def bind_local(

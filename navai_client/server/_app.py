@@ -21,6 +21,7 @@ from navai_client.functions._declaration import Declaration, Runner, module_of, 
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import LONGEST_PATH, AccessLog, AccessRecords
+from navai_client.server._approvals import Approvals, Holding
 from navai_client.server._authentication import Authenticate, Authentication, authentication_of
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._disconnects import Disconnects, Receive
@@ -142,6 +143,7 @@ class NavaiBackend:
         self.store: Store = _store_of(self.settings) if store is None else store
         threads = threads_of(self.settings)
         processes = Processes(self.settings.processes, waiting=self.settings.max_waiting_calls)
+        holding = Holding(redactor, self.settings.approval_ttl, self.settings.max_waiting_approvals)
         self.invoker: Invoker = Invoker(
             threads,
             self._redact,
@@ -152,7 +154,12 @@ class NavaiBackend:
             max_kept_bytes=self.settings.max_kept_result_bytes,
             key_ttl=self.settings.key_ttl,
             processes=processes,
+            holding=holding,
         )
+        self._approvals: Approvals | None = None
+        if self.settings.include_functions_routes:
+            path = self.settings.functions_execute_path
+            self._approvals = Approvals(self.invoker, self.store, self.functions, holding, path)
         self.recent_calls: RecentCalls | None = None
         if self.settings.inspector:
             shown = (self.settings.functions_list_path, self.settings.functions_execute_path)
@@ -201,6 +208,7 @@ class NavaiBackend:
             authentication,
             minting=self._minting,
             metrics=self.metrics,
+            approvals=self._approvals,
             not_ready=self._why_not_ready,
         )
 
@@ -235,7 +243,10 @@ class NavaiBackend:
         return [Route(path, self._handler(path, self.router)) for path in paths]
 
     def _handler(self, path: str, router: Router) -> "RouteHandler":
-        request_of = functools.partial(self._request_of, path=path)
+        def request_of(scope: Scope) -> BackendRequest:
+            given: Mapping[str, str] = scope.get("path_params", {})  # of the host, for one approval
+            return self._request_of(scope, path.replace("{id}", given.get("id", "{id}")))
+
         return RouteHandler(request_of, functools.partial(self._handle, router=router))
 
     def _why_not_ready(self) -> str | None:
@@ -247,9 +258,20 @@ class NavaiBackend:
         return None
 
     def start(self) -> None:
-        """Load the functions, and log warnings for the owner."""
+        """Load the functions, and log warnings for the owner.
+
+        Raises:
+            BackendOptionsError: A function needs approval, and nobody could give it.
+        """
         functions = self.functions()
         names = functions.names
+        waiting = [each.name for each in functions if each.needs_approval]
+        if waiting and not self._may_anybody_approve:
+            raise BackendOptionsError(
+                f"Functions need a person's approval, which nobody could give: {', '.join(waiting)}. Set "
+                "NAVAI_INSPECTOR_TOKEN (inspector_token=), or let callers say who they are by authenticate= "
+                "or JWTs, and give those who may approve the scope navai:approve."
+            )
         _log.info("Offers %d function%s: %s", len(names), "s"[: len(names) != 1], ", ".join(names) or "none")
         if functions.scopes and self.authentication is None:
             _log.warning(
@@ -266,6 +288,13 @@ class NavaiBackend:
                 self.options.default_model,
                 attrs.fields(BackendOptions).default_model.default,
             )
+
+    @property
+    def _may_anybody_approve(self) -> bool:
+        """Whether some principal can hold the scope: those of access tokens have none."""
+        return self.settings.inspector_token is not None or bool(
+            self._authenticate or self.settings.jwt_jwks_url
+        )
 
     async def _open(self) -> None:
         self.start()
@@ -292,6 +321,7 @@ class NavaiBackend:
         timeout: float | None = None,
         runs_in: Literal["process"] | Runner | None = None,
         scopes: Iterable[str] | None = None,
+        approval: bool | None = None,
     ) -> _F: ...
     @overload
     def function(
@@ -303,6 +333,7 @@ class NavaiBackend:
         timeout: float | None = None,
         runs_in: Literal["process"] | Runner | None = None,
         scopes: Iterable[str] | None = None,
+        approval: bool | None = None,
     ) -> Callable[[_F], _F]: ...
     def function(
         self,
@@ -314,6 +345,7 @@ class NavaiBackend:
         timeout: float | None = None,
         runs_in: Literal["process"] | Runner | None = None,
         scopes: Iterable[str] | None = None,
+        approval: bool | None = None,
     ) -> _F | Callable[[_F], _F]:
         """Register a function, or each public method of a class: ``@backend.function`` or with arguments.
 
@@ -326,6 +358,8 @@ class NavaiBackend:
                 its time limit ends that. The function must be at the top level of a module, and its arguments
                 must be picklable. Or a :class:`Runner`, an object that runs it elsewhere.
             scopes: What a caller's principal must hold, all of it, to see and to call it; by default nothing.
+            approval: Whether each call waits until a person has approved it: one who holds the scope
+                ``navai:approve``, or has the inspector's own token.
 
         Raises:
             NavaiConfigError: It cannot be called as it is (a method without an instance), or a default is not
@@ -333,7 +367,12 @@ class NavaiBackend:
                 process.
         """
         declaration = Declaration(
-            name=name, description=description, timeout=timeout, runs_in=runs_in, scopes=scopes
+            name=name,
+            description=description,
+            timeout=timeout,
+            runs_in=runs_in,
+            scopes=scopes,
+            approval=approval,
         )
 
         def register(call: _F) -> _F:
@@ -402,7 +441,7 @@ class NavaiBackend:
 
     def _route_of(self, request: BackendRequest) -> str | None:
         """Return the path of *request* if it is a route: other paths may contain anything."""
-        return request.path if self.router.serves(request.path) else None
+        return self.router.route_of(request.path)
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: object = None) -> AsyncIterator[None]:
@@ -424,7 +463,7 @@ class NavaiBackend:
 
     def _loggable(self, request: BackendRequest) -> BackendRequest:
         """Return *request* as a log may show it: a path that is no route can contain a key."""
-        if self.router.serves(request.path):
+        if self.router.route_of(request.path) is not None:
             return request
         searched = request.path[: 10 * LONGEST_PATH]  # a path of 60 KiB must not cost milliseconds
         return msgspec.structs.replace(request, path=self.log_redactor.text(searched, LONGEST_PATH))
@@ -439,7 +478,7 @@ class NavaiBackend:
         if not root:
             return path
         path = _below(root, path)
-        return path if self.router.serves(path) else _below(root, path)
+        return path if self.router.route_of(path) is not None else _below(root, path)
 
     def _request_id(self, headers: dict[bytes, bytes]) -> str:
         given = headers.get(b"x-request-id")

@@ -36,6 +36,11 @@ _log: Final = logging.getLogger("navai_client.server")
 TOKEN_HOLDER: Final = "access-token"  # noqa: S105 - no password
 """The id of all callers whose access token has no name."""
 
+APPROVE: Final = "navai:approve"
+"""The scope that a principal must hold to see the calls that wait for approval, and to decide them."""
+INSPECTOR: Final = Principal("inspector", [APPROVE])
+"""Who has the inspector's own token."""
+
 _ID_ATTRIBUTES: Final = ("id", "pk", "username", "identity")
 _LEEWAY_S: Final = 30.0  # for clocks that differ; RFC 7519, section 4.1.4: "no more than a few minutes"
 _FRESH_S: Final = 300.0  # as long as PyJWT's own client keeps a key set
@@ -107,6 +112,8 @@ def authentication_of(settings: ServerSettings, authenticate: Authenticate | Non
         ways.append(from_jwt(url, issuer=issuer, audience=audience, algorithms=settings.jwt_algorithms))
     if authenticate is not None:
         ways.append(authenticate)
+    if ways and settings.inspector_token is not None:
+        ways.append(_AccessTokens({settings.inspector_token.encode(): INSPECTOR}))
     return Authentication(ways) if ways else None
 
 

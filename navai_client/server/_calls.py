@@ -17,6 +17,7 @@ from navai_client.functions._context import FunctionContext
 FAILED: Final = 200
 CUT_OFF: Final = 409
 NOT_BEGUN: Final = 503
+PENDING: Final = 202
 
 _RECORDING_S: Final = 2.0
 
@@ -27,15 +28,19 @@ class Failure(msgspec.Struct, frozen=True):
     Attributes:
         message: Why; its caller gets it.
         status: The HTTP status: 200 if the function failed; 503 if it has certainly not begun; 409 if it was
-            cut off.
+            cut off; 202 if it waits for approval.
         may_have_executed: Whether the function may still run, or may have acted, whatever the message says.
         retry_after: Seconds after which a call that has not begun may be sent again.
+        error: What the message is about, for a function that failed.
+        approval_id: The id of the approval that it waits for.
     """
 
     message: str
     status: int = FAILED
     may_have_executed: bool = False
     retry_after: str = "1"
+    error: str = "Function execution failed."
+    approval_id: str = ""
 
     @property
     def has_begun(self) -> bool:

@@ -29,7 +29,8 @@ from navai_client.functions._results import (
     encode_at_once,
     encode_result,
 )
-from navai_client.server._calls import CUT_OFF, NOT_BEGUN, Failure, Outcome, RunningCall
+from navai_client.server._approvals import Holding, approval_id
+from navai_client.server._calls import CUT_OFF, NOT_BEGUN, PENDING, Failure, Outcome, RunningCall
 from navai_client.server._errors import StoreError
 from navai_client.server._http import BackendRequest
 from navai_client.server._processes import (
@@ -47,6 +48,7 @@ from navai_client.server._store import (
     MemoryStore,
     Store,
     StoreEntry,
+    TooManyHeldError,
     decode_outcome,
     encode_outcome,
     fingerprint,
@@ -77,6 +79,10 @@ _NOT_KEPT: Final = encode_outcome(
     )
 )
 _UNUSABLE: Final = "Idempotency keys cannot be stored at the moment: the function was not begun. Try again."
+_PENDING: Final = (
+    "The call waits until a person has approved it, and then runs. Do not repeat it with other arguments or "
+    "another Idempotency-Key: that would be another call."
+)
 _KEY_REUSED: Final = Failure("Idempotency-Key was used before with another function or payload.", 422)
 
 
@@ -94,6 +100,9 @@ class _Claim(msgspec.Struct, eq=False):
         call: The call.
         is_ours: Whether the store may have given the key to this call.
         may_be_started: Whether the store may have confirmed its start.
+        held: For a function that needs approval, the call as the store keeps it until then, or why it could
+            not run.
+        ttl: Seconds for which its outcome is kept.
     """
 
     key: bytes
@@ -102,6 +111,8 @@ class _Claim(msgspec.Struct, eq=False):
     call: RunningCall
     is_ours: bool = True
     may_be_started: bool = False
+    held: bytes | Failure | None = None
+    ttl: float = TTL_S
 
 
 class Invoker:
@@ -119,6 +130,7 @@ class Invoker:
         max_kept_bytes: int = MAX_KEPT_BYTES,
         key_ttl: float = TTL_S,
         processes: Processes | None = None,
+        holding: Holding | None = None,
     ) -> None:
         """Run synchronous functions in *threads*.
 
@@ -132,6 +144,7 @@ class Invoker:
             max_kept_bytes: The largest outcome that is kept for a key.
             key_ttl: Seconds for which an outcome is kept.
             processes: The processes for functions that run in one.
+            holding: How calls are kept that wait for approval.
         """
         self._threads = threads
         self._redact = redact
@@ -146,6 +159,7 @@ class Invoker:
             may_have_executed=True,
         )
         self._key_ttl = key_ttl
+        self._holding = Holding() if holding is None else holding
         self._claims: dict[bytes, _Claim] = {}
         self._claiming = BackgroundTasks(_log)
         self._recording = BackgroundTasks(_log)
@@ -187,6 +201,10 @@ class Invoker:
         context = FunctionContext(request) if function.target.takes_context else None
         call = RunningCall(function.name, context, self._running, request.request_id)
         timeout = self._timeout if function.timeout is None else function.timeout or None
+        held = None
+        if function.needs_approval:
+            key = os.urandom(_TOKEN_BYTES) if key is None else key
+            held = self._holding.kept(function, payload, context, request)
         if key is None:
             self._running.add(call)
             await self._begin(call, function, payload)
@@ -201,7 +219,8 @@ class Invoker:
                     self._limit(known.call, timeout)  # it still runs, and its callers have been answered
                 return known.call, True
             self._running.add(call)
-            claim = self._claims[key] = _Claim(key, digest, os.urandom(_TOKEN_BYTES), call)
+            claim = _Claim(key, digest, os.urandom(_TOKEN_BYTES), call, held=held, ttl=self._key_ttl)
+            self._claims[key] = claim
             call.on_end = functools.partial(self._end_claim, claim)
             claiming = self._claim(claim, function, payload)
             if isinstance(self._store, MemoryStore):
@@ -212,31 +231,80 @@ class Invoker:
             self._limit(call, timeout)
         return call, False
 
+    async def approve(
+        self,
+        function: RegisteredFunction,
+        payload: Payload,
+        request: BackendRequest,
+        key: bytes,
+        digest: bytes,
+    ) -> tuple[RunningCall, StoreEntry | None]:
+        """Begin the call that waits for approval under *key*, and return it.
+
+        If it does not wait, because somebody else was faster, return its entry, too.
+        """
+        context = FunctionContext(request) if function.target.takes_context else None
+        call = RunningCall(function.name, context, self._running, request.request_id)
+        claim = _Claim(key, digest, os.urandom(_TOKEN_BYTES), call)
+        claim.ttl = max(self._key_ttl, self._holding.ttl)  # its caller asks as rarely as persons decide
+        self._running.add(call)
+        call.on_end = functools.partial(self._end_claim, claim)
+        # An approver that leaves now changes nothing.
+        found = await self._claiming.run(self._approve(claim, function, payload), f"Approval of {call.name}")
+        timeout = self._timeout if function.timeout is None else function.timeout or None
+        if timeout is not None and call.outcome is None:
+            self._limit(call, timeout)
+        return call, found
+
+    async def _approve(
+        self, claim: _Claim, function: RegisteredFunction, payload: Payload
+    ) -> StoreEntry | None:
+        call = claim.call
+        try:
+            entry = await self._store.approve(claim.key, claim.fingerprint, claim.token, self._store.lease)
+        except StoreError as error:
+            call.end(self._unusable(error))
+            return None
+        claim.is_ours = entry is not None and entry.token == claim.token
+        if not claim.is_ours:
+            call.end(_TOO_BUSY)
+            return entry
+        if call.outcome is None:  # it was not stopped meanwhile
+            self._claims[claim.key] = claim
+            await self._begin(call, function, payload, claim)
+        return None
+
     async def _claim(self, claim: _Claim, function: RegisteredFunction, payload: Payload) -> None:
         """Begin a call if the store gives it its key; else let it end as the call that has the key."""
         call, run, starts = claim.call, None, False
         try:
-            if function.declaration.runs_in is None and function.target.is_async:  # it waits for no slot
+            if claim.held is None and function.declaration.runs_in is None and function.target.is_async:
+                # It waits for no slot.
                 with contextlib.suppress(ArgumentsError):  # unless the key has an outcome
                     run, starts = function.target.prepare(payload, call.context), True
             claim.may_be_started = starts
-            entry = await self._store.claim(
-                claim.key, claim.fingerprint, claim.token, self._store.lease, start=starts
-            )
+            ours = claim.key, claim.fingerprint, claim.token
+            if isinstance(claim.held, bytes):
+                holding = self._holding
+                entry = await self._store.hold(*ours, claim.held, holding.ttl, limit=holding.limit)
+            else:
+                entry = await self._store.claim(*ours, self._store.lease, start=starts)
         except StoreError as error:
             call.end(self._unusable(error))
             return
         except BaseException:
             call.end(_TOO_BUSY)  # it does not stay among those that run
             raise
-        claim.is_ours = entry.token == claim.token
+        claim.is_ours = entry.token == claim.token and entry.state != "waiting"
         if call.outcome is not None:  # it was stopped meanwhile
             return
-        if claim.is_ours:
+        if claim.is_ours and isinstance(claim.held, Failure):
+            call.end(claim.held)
+        elif claim.is_ours:
             await self._begin(call, function, payload, claim, run)
         elif entry.fingerprint != claim.fingerprint:
             call.end(_KEY_REUSED)
-        elif not _end_as(call, entry):
+        elif not _end_as(claim, entry):
             call.begun = True  # perhaps, elsewhere
             call.task = asyncio.get_running_loop().create_task(self._follow(claim, function, payload))
 
@@ -305,11 +373,12 @@ class Invoker:
                 call.begun, call.task, claim.is_ours = False, None, True
                 await self._claim(claim, function, payload)
                 return
-            _end_as(call, entry)
+            _end_as(claim, entry)
 
     def _end_claim(self, claim: _Claim, outcome: Outcome) -> None:
         """Keep the *outcome* of a call for its key. If its function never began, the key becomes free."""
-        del self._claims[claim.key]
+        if self._claims.get(claim.key) is claim:  # and not the call that was approved while it waited
+            del self._claims[claim.key]
         if not claim.is_ours:
             return
         kept = None
@@ -318,7 +387,7 @@ class Invoker:
             if len(kept) > self._max_kept_bytes:
                 kept = encode_outcome(self._too_large)
         if isinstance(self._store, MemoryStore):
-            self._store.finish_now(claim.key, claim.token, kept, self._key_ttl, _NOT_KEPT)
+            self._store.finish_now(claim.key, claim.token, kept, claim.ttl, _NOT_KEPT)
         else:
             recording = self._record(claim, kept)
             claim.call.recording = self._recording.start(recording, f"Outcome of {claim.call.name}")
@@ -331,7 +400,7 @@ class Invoker:
         deadline = loop.time() + patience
         while True:
             try:
-                if not await self._store.finish(claim.key, claim.token, kept, self._key_ttl) and kept:
+                if not await self._store.finish(claim.key, claim.token, kept, claim.ttl) and kept:
                     _log.error("The store has lost the key of a call of %s.", claim.call.name)
             except StoreError as error:
                 self._unusable(error)
@@ -343,6 +412,8 @@ class Invoker:
                 return
 
     def _unusable(self, error: StoreError) -> Failure:
+        if isinstance(error, TooManyHeldError):
+            return Failure(str(error), NOT_BEGUN, retry_after=error.retry_after or "1")
         if self._is_store_usable:  # one line for the whole time
             _log.error("Calls with an Idempotency-Key get status 503: %s", error)
         self._is_store_usable = False
@@ -379,7 +450,10 @@ class Invoker:
         entry = await self._store.read(key)
         if entry is None:
             return None
-        if entry.state != "done":
+        if entry.state == "waiting":  # its caller withdraws it
+            outcome = encode_outcome(_CANCELLED_UNBEGUN)
+            return await self._store.reject(key, entry.fingerprint, outcome, self._key_ttl), False
+        if entry.outcome is None:
             raise RunsElsewhereError
         return False, True
 
@@ -532,9 +606,14 @@ def threads_of(settings: ServerSettings) -> CallThreads:
     )
 
 
-def _end_as(call: RunningCall, entry: StoreEntry) -> bool:
-    """End *call* as *entry* says, if that is possible."""
-    if entry.outcome is not None:
+def _end_as(claim: _Claim, entry: StoreEntry) -> bool:
+    """End the call of *claim* as *entry* says, if that is possible."""
+    call = claim.call
+    if entry.state == "waiting":
+        call.is_replayed = entry.token != claim.token
+        waits = approval_id(claim.key, claim.fingerprint)
+        call.end(Failure(_PENDING, PENDING, approval_id=waits))
+    elif entry.outcome is not None:
         call.is_replayed = True
         call.end(decode_outcome(entry.outcome))
     elif entry.state == "unknown":

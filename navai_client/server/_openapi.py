@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from navai_client._version import __version__
+from navai_client.server._approvals import APPROVALS_PATH, ONE_APPROVAL
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._operations import EXECUTE_FUNCTION, Field, Operation
 
@@ -17,6 +18,48 @@ _CANCELLATION: Final = {
     },
     "required": ["ok", "cancelled"],
 }
+_DECISION: Final = {
+    "type": "object",
+    "properties": {"decision": {"enum": ["approve", "reject"]}, "reason": {"type": ["string", "null"]}},
+    "required": ["decision"],
+}
+_DECIDED: Final = {
+    "type": "object",
+    "properties": {
+        "ok": {"const": True},
+        "function_name": {"type": "string"},
+        "approval": {
+            "type": "object",
+            "properties": {"id": {"type": "string"}, "status": {"enum": ["approved", "rejected"]}},
+            "required": ["id", "status"],
+        },
+    },
+    "required": ["ok", "function_name", "approval"],
+}
+_WAITING: Final = {
+    "type": "object",
+    "properties": {
+        "items": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "string"},
+                    "status": {"const": "pending"},
+                    "function_name": {"type": "string"},
+                    "payload": {"description": "The payload, with secrets masked."},
+                    "caller": {"type": ["string", "null"]},
+                    "request_id": {"type": "string"},
+                    "requested_at": {"type": "number"},
+                    "expires_at": {"type": "number"},
+                },
+                "required": ["id", "status", "function_name", "payload"],
+            },
+        }
+    },
+    "required": ["items"],
+}
+_APPROVAL: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
 _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -52,6 +95,20 @@ def describe(settings: ServerSettings, *, authenticated: bool = False) -> dict[s
                 "summary": "Cancel a call by its Idempotency-Key",
                 "parameters": [_KEY],
                 "responses": _responses(_CANCELLATION, (400, 401, 404)),
+            }
+        }
+        description["paths"][APPROVALS_PATH] = {
+            "get": {
+                "summary": "List the calls that wait for approval",
+                "responses": _responses(_WAITING, (401, 403)),
+            }
+        }
+        description["paths"][ONE_APPROVAL] = {
+            "post": {
+                "summary": "Approve or reject a call that waits",
+                "parameters": [_APPROVAL],
+                "requestBody": {"required": True, "content": _json(_DECISION)},
+                "responses": _responses(_DECIDED, (*_BODY_REFUSALS, 401, 403, 404, 409)),
             }
         }
     if authenticated:

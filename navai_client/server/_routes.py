@@ -12,8 +12,9 @@ from typing import Any, Final, Protocol
 
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
 from navai_client.functions._results import encode_result
-from navai_client.server._authentication import Authentication, is_token
-from navai_client.server._calls import FAILED, Outcome
+from navai_client.server._approvals import APPROVALS_PATH, ONE_APPROVAL, Approvals
+from navai_client.server._authentication import APPROVE, INSPECTOR, Authentication, is_token
+from navai_client.server._calls import FAILED, PENDING, Outcome
 from navai_client.server._cors import CrossOrigin
 from navai_client.server._errors import (
     BackendError,
@@ -74,7 +75,7 @@ _UNAUTHENTICATED: Final = error_response(
 _WRONG_TYPE: Final = error_response(415, "Content-Type must be application/json.")
 # They reveal how the owner's agent works.
 _PRIVATE_SESSION_FIELDS: Final = ("instructions", "tools", "prompt")
-_FAILED: Final = "Function execution failed."
+_BELOW_APPROVALS: Final = f"{APPROVALS_PATH}/"
 _REPLAYED: Final = (b"idempotent-replayed", b"true")
 _RETRY_AFTER: Final = (b"retry-after", b"1")
 _CLOSE: Final = (b"connection", b"close")
@@ -124,6 +125,7 @@ class _Route:
         any_host: Whether it is for probes of the infrastructure, which name the server by its address.
         takes_body: Whether a POST takes JSON; else whatever it has is ignored.
         token: The only access token that may call it, if it has one of its own.
+        scope: What a principal must hold to call it.
     """
 
     def __init__(
@@ -135,14 +137,17 @@ class _Route:
         any_host: bool = False,
         takes_body: bool = True,
         token: str | None = None,
+        scope: str | None = None,
     ) -> None:
         self.methods = ("GET", "HEAD") if method == "GET" else (method,)
         self.allow = ", ".join([*self.methods, "OPTIONS"]).encode()
         self.handler = handler
         self.is_open = is_open
+        self.is_restricted = token is not None or scope is not None
         self.any_host = any_host
         self.takes_body = takes_body and method == "POST"
         self.token = None if token is None else token.encode()
+        self.scope = scope
 
 
 class Router:
@@ -163,6 +168,7 @@ class Router:
         *,
         minting: Minting | None = None,
         metrics: Metrics | None = None,
+        approvals: Approvals | None = None,
         not_ready: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.settings = settings
@@ -172,8 +178,11 @@ class Router:
         self._authentication = authentication
         self._minting = minting
         self._metrics = metrics
+        self._approvals = approvals
         self._not_ready = not_ready
         self.cross_origin = CrossOrigin(settings.cors_origins, settings.cors_headers)
+        token = settings.inspector_token
+        self._inspector_token = None if token is None else token.encode()
         self._hosts = AllowedHosts(settings.allowed_hosts) if settings.allowed_hosts else None
         self._routes = self._make_routes()
         if recent_calls is not None:
@@ -186,16 +195,18 @@ class Router:
         """The paths of all routes."""
         return tuple(self._routes)
 
-    def serves(self, path: str) -> bool:
-        """Return whether *path* has a route."""
-        return path in self._routes
+    def route_of(self, path: str) -> str | None:
+        """Return the path of the route of *path*, without what its caller has chosen; None if it has none."""
+        if path in self._routes:
+            return path
+        return ONE_APPROVAL if self._approvals is not None and path.startswith(_BELOW_APPROVALS) else None
 
     async def refuse(self, request: BackendRequest) -> BackendResponse | None:
         """Return the response to *request* if its body is not needed for it, else None.
 
         This sets its principal.
         """
-        route = self._routes.get(request.path)
+        route = self._routes.get(request.path) or self._routes.get(self.route_of(request.path) or "")
         refused = self._refuse_early(request, is_probe=route is not None and route.any_host)
         if refused is not None:
             return refused
@@ -203,7 +214,7 @@ class Router:
             return error_response(404, "Not found.")
         if request.method == "OPTIONS":
             return self.cross_origin.options(request, route.allow)
-        if not route.is_open and (self._authentication is not None or route.token is not None):
+        if not route.is_open and (self._authentication is not None or route.is_restricted):
             refusal = await self._identify(route, request)
             if refusal is not None:
                 return refusal
@@ -213,7 +224,7 @@ class Router:
 
     def respond(self, request: BackendRequest, body: bytes) -> Coroutine[Any, Any, BackendResponse]:
         """Respond to *request*, which :meth:`refuse` has not refused."""
-        route = self._routes[request.path]
+        route = self._routes.get(request.path) or self._routes[ONE_APPROVAL]
         if body and route.takes_body and b"content-type" not in request.raw_headers:
             return _refuse_type()  # HTTP/2 announces no length
         return route.handler(request, body)
@@ -248,12 +259,18 @@ class Router:
         """Set the principal of *request*, or return the refusal of a caller that has none."""
         if route.token is not None:
             return None if is_token(request, route.token) else _UNAUTHENTICATED
-        assert self._authentication is not None  # noqa: S101 - for type checkers
-        try:
-            request.principal = await self._authentication.identify(request)
-        except BackendError as error:
-            return _refusal(error)
-        return _UNAUTHENTICATED if request.principal is None else None
+        if self._authentication is not None:
+            try:
+                request.principal = await self._authentication.identify(request)
+            except BackendError as error:
+                return _refusal(error)
+        elif self._inspector_token is not None and is_token(request, self._inspector_token):
+            request.principal = INSPECTOR
+        if request.principal is None:
+            return _UNAUTHENTICATED
+        if route.scope is not None and route.scope not in request.principal.scopes:
+            return error_response(403, f"This needs a principal with the scope {route.scope}.")
+        return None
 
     def _make_routes(self) -> dict[str, _Route]:
         handlers: dict[str, Handler] = {
@@ -270,6 +287,9 @@ class Router:
         if self._metrics is not None:
             metrics = functools.partial(_metrics, self._metrics)
             routes[METRICS_PATH] = _Route("GET", metrics, any_host=True, token=self.settings.metrics_token)
+        if self._approvals is not None:
+            routes[APPROVALS_PATH] = _Route("GET", self._approvals.list, scope=APPROVE)
+            routes[ONE_APPROVAL] = _Route("POST", self._approvals.decide, scope=APPROVE)
         for operation in self.settings.operations:
             path = self.settings.path_of(operation)
             routes[path] = _Route(operation.method, handlers[operation.name])
@@ -281,7 +301,9 @@ class Router:
         async def calls(request: BackendRequest, _body: bytes) -> BackendResponse:
             return recent_calls.respond(request)
 
-        self._routes[CALLS_PATH] = _Route("GET", calls)
+        # With a token of its own, the inspector shows nobody else what others have sent.
+        scope = None if self._inspector_token is None else APPROVE
+        self._routes[CALLS_PATH] = _Route("GET", calls, scope=scope)
         for path, response in page_responses(self.settings).items():
             # The page asks for the access token, and holds no secret itself.
             self._routes[path] = _Route("GET", functools.partial(_static, response), is_open=True)
@@ -465,7 +487,10 @@ def _to_response(function: RegisteredFunction, outcome: Outcome, *, replayed: bo
         return BackendResponse(200, b"".join((function.opening, outcome, b"}")), headers, function.name)
     if outcome.status == FAILED:
         body: dict[str, Any] = {"ok": False, "function_name": function.name}
-        body |= {"error": _FAILED, "details": outcome.message}
+        body |= {"error": outcome.error, "details": outcome.message}
+    elif outcome.status == PENDING:  # as upstream's WordPress plugin has it
+        body = {"ok": False, "pending_approval": True, "function_name": function.name}
+        body |= {"approval": {"id": outcome.approval_id, "status": "pending"}, "message": outcome.message}
     else:
         body = {"error": outcome.message}
     if not outcome.has_begun:

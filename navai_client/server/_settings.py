@@ -37,6 +37,8 @@ from navai_client.wire._operations import (
 
 T = TypeVar("T")
 
+APPROVAL_TTL_S: Final = 24 * 3600.0
+MAX_WAITING_APPROVALS: Final = 200
 MIN_TTL_S: Final = 10  # OpenAI's own limits for expires_after.seconds
 MAX_TTL_S: Final = 7200
 # Of RFC 7518, section 3.1, those with a public key: a secret cannot be fetched from an issuer.
@@ -497,6 +499,13 @@ class ServerSettings(Paths, _FromEnvironment):
         default=2**28,
         metavar="BYTES",
     )
+    approval_ttl: float = _duration(
+        "Seconds for which a call waits for approval, and for which its outcome is then kept.",
+        default=APPROVAL_TTL_S,
+    )
+    max_waiting_approvals: int = _count(
+        "The number of calls that wait for approval; others get 503.", default=MAX_WAITING_APPROVALS
+    )
     max_body_bytes: int = _count("The largest request body that is read.", default=2**20, metavar="BYTES")
     body_timeout: float = _duration("Seconds that a request's body may take to arrive.", default=30.0)
     allowed_hosts: Sequence[str] = _list(
@@ -528,6 +537,12 @@ class ServerSettings(Paths, _FromEnvironment):
         "Whether callers get the messages of exceptions. If not, they get those of arguments and of "
         "ToolError, else a request id; the log has the others.",
         default=True,
+    )
+    inspector_token: str | None = _secret(
+        "The inspector's own bearer token: it shows the latest calls and those that wait for approval, and "
+        "decides these, beside what an access token may. Principals with the scope navai:approve may, too.",
+        env="NAVAI_INSPECTOR_TOKEN",
+        may_be_blank=False,  # a token that was lost on its way here must not open the inspector
     )
     access_token: str | None = _secret(
         "The bearer token of requests; only /health, /ready, preflights and the inspector's page need none.",
@@ -592,12 +607,20 @@ class ServerSettings(Paths, _FromEnvironment):
         may_be_blank=False,  # as above
     )
 
+    def __attrs_post_init__(self) -> None:
+        others = {self.access_token, *(named_token(entry)[1] for entry in self.access_tokens)}
+        if self.inspector_token is not None and self.inspector_token in others:
+            raise BackendOptionsError(
+                "NAVAI_INSPECTOR_TOKEN (inspector_token=) must not be an access token: who calls a function "
+                "could then approve the call."
+            )
+
     @property
     def secrets(self) -> tuple[str, ...]:
         """The access tokens and the password of the store, which nothing may show."""
         password = urlsplit(self.store_url or "").password or ""
-        tokens = (self.access_token or "", self.metrics_token or "", password, unquote(password))
-        return (*tokens, *(named_token(entry)[1] for entry in self.access_tokens))
+        tokens = (self.access_token, self.metrics_token, self.inspector_token, password, unquote(password))
+        return (*(each or "" for each in tokens), *(named_token(entry)[1] for entry in self.access_tokens))
 
     @property
     def operations(self) -> tuple[Operation[Any], ...]:
@@ -621,6 +644,8 @@ class SettingsKeywords(PathOptions, total=False):
     key_ttl: float
     max_kept_result_bytes: int
     max_key_bytes: int
+    approval_ttl: float
+    max_waiting_approvals: int
     max_body_bytes: int
     body_timeout: float
     allowed_hosts: Sequence[str]
@@ -628,6 +653,7 @@ class SettingsKeywords(PathOptions, total=False):
     cors_headers: Sequence[str]
     inspector: bool | None
     expose_errors: bool
+    inspector_token: str | None
     access_token: str | None
     access_tokens: Sequence[str]
 

@@ -262,7 +262,7 @@ class MemoryStore:
             return self._as_of(now, entry)
         held = [found for each in tuple(self._held) if (found := self._find(each, now)) is not None]
         if sum(each.waits_until > now for each in held) >= limit:
-            raise too_many_held()
+            raise TooManyHeldError
         self._make_room(now, _ENTRY_BYTES + len(call))
         until = now + ttl
         entry = _MemoryEntry("waiting", fingerprint, token, None, call, until, until, until)
@@ -421,7 +421,7 @@ class BatchedStore(ABC):
         """Let *call* wait for approval if *key* is free, and return its entry."""
         entry: StoreEntry | None = await self._do("hold", key, token, fingerprint, ttl, call, limit)
         if entry is None:
-            raise too_many_held()
+            raise TooManyHeldError
         return entry
 
     async def approve(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry | None:
@@ -490,9 +490,11 @@ class BatchedStore(ABC):
                 done.cancel()  # unless it is done
 
 
-def too_many_held() -> StoreError:
-    """Return the refusal to hold one more call."""
-    return StoreError("Too many calls wait for approval.", retry_after=_HELD_RETRY_AFTER)
+class TooManyHeldError(StoreError):
+    """No further call can wait for approval."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many calls wait for approval.", retry_after=_HELD_RETRY_AFTER)
 
 
 def key_digest(caller: bytes, key: bytes) -> bytes:

@@ -245,6 +245,14 @@ def test_a_local_function_replaces_a_backend_function_of_the_same_name() -> None
     )
 
 
+def test_a_function_that_needs_approval_is_refused_as_no_person_would_be_asked() -> None:
+    @declare(approval=True)
+    def pay() -> None: ...
+
+    with pytest.raises(NavaiConfigError, match=r"^functions: pay needs a person's approval"):
+        toolset_with([pay])
+
+
 def test_a_value_that_is_not_callable_is_refused() -> None:
     with pytest.raises(NavaiConfigError, match=r"^functions: x is not callable\.$"):
         toolset_with({"x": 1})

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,24 @@ def fastapi_with_a_router(backend: NavaiBackend) -> Any:
 
 
 HOSTS = pytest.mark.parametrize("make", [starlette, fastapi, fastapi_with_a_router])
+
+
+@HOSTS
+def test_a_host_with_the_routes_lists_and_decides_what_waits_for_approval(
+    make: Callable[[NavaiBackend], Any],
+) -> None:
+    backend = NavaiBackend(env={}, discover=False, inspector_token="inspectors-own-token")
+    backend.function(lambda: "paid", name="pay", approval=True)
+    with serving_app(make(backend)) as url, httpx.Client(base_url=url) as client:
+        body, key = {"function_name": "pay", "payload": {}}, {"idempotency-key": "k"}
+        waits = client.post("/navai/functions/execute", json=body, headers=key).json()["approval"]["id"]
+        given = {"authorization": "Bearer inspectors-own-token"}
+        assert client.get("/navai/approvals").status_code == 401
+        (item,) = client.get("/navai/approvals", headers=given).json()["items"]
+        path, decision = f"/navai/approvals/{item['id']}", {"decision": "approve"}
+        assert client.post(path, json=decision).status_code == 401
+        assert client.post(path, json=decision, headers=given).json()["approval"]["id"] == waits
+        assert client.post("/navai/functions/execute", json=body, headers=key).json()["result"] == "paid"
 
 
 def shop_backend(**settings: Any) -> NavaiBackend:

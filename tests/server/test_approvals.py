@@ -1,0 +1,501 @@
+"""Functions whose calls wait until a person has approved them."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+
+from navai_client.server import (
+    BackendOptionsError,
+    BackendRequest,
+    FunctionContext,
+    MemoryStore,
+    NavaiBackend,
+    Principal,
+    RedisStore,
+    SQLiteStore,
+    Store,
+)
+from tests.server.redis_server import DURABLE, redis_server
+
+APPROVALS = "/navai/approvals"
+EXECUTE = "/navai/functions/execute"
+INSPECTOR_TOKEN = "inspectors-own-token-for-tests"
+PRINCIPALS = {
+    "agent": Principal("agent", ["pay"], {"tenant": "t1", "access_token": "claims-token-0123456789"}),
+    "other": Principal("other"),
+    "boss": Principal("boss", ["navai:approve"]),
+}
+
+
+def principal_of(request: BackendRequest) -> Principal | None:
+    return PRINCIPALS.get(request.headers.get("authorization", "").removeprefix("Bearer "))
+
+
+class Caller:
+    """Calls one backend, as one principal or as the inspector."""
+
+    def __init__(self, backend: NavaiBackend, token: str | None) -> None:
+        headers = {} if token is None else {"authorization": f"Bearer {token}"}
+        transport = httpx.ASGITransport(app=cast("Any", backend))
+        self.http = httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
+
+    async def call(self, payload: Any, key: str | None = None, **headers: str) -> httpx.Response:
+        given = headers if key is None else {"idempotency-key": key, **headers}
+        return await self.http.post(EXECUTE, json={"function_name": "pay", "payload": payload}, headers=given)
+
+    async def decide(self, approval_id: str, decision: Any = "approve", **more: Any) -> httpx.Response:
+        return await self.http.post(f"{APPROVALS}/{approval_id}", json={"decision": decision, **more})
+
+    async def waiting(self) -> list[dict[str, Any]]:
+        response = await self.http.get(APPROVALS)
+        assert response.status_code == 200
+        assert response.headers["cache-control"] == "no-store"
+        items: list[dict[str, Any]] = response.json()["items"]
+        return items
+
+
+class Replicas:
+    """Two backends with one store and one function that needs approval."""
+
+    def __init__(self, open_store: Callable[[], Store], **settings: Any) -> None:
+        self.ran: list[tuple[int, FunctionContext]] = []
+        self.begun = asyncio.Event()
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.backends = []
+        for _ in range(2):
+            backend = NavaiBackend(env={}, discover=False, store=open_store(), **settings)
+            backend.function(self.pay, approval=True)
+            backend.start()
+            self.backends.append(backend)
+
+    async def pay(self, amount: int, context: FunctionContext, password: str = "") -> str:
+        """Pay an amount."""
+        self.ran.append((amount, context))
+        self.begun.set()
+        await self.may_end.wait()
+        return f"paid {amount}{password}"
+
+    def by(self, token: str | None, replica: int = 0) -> Caller:
+        return Caller(self.backends[replica], token)
+
+
+@contextlib.asynccontextmanager
+async def replicas(open_store: Callable[[], Store], **settings: Any) -> AsyncIterator[Replicas]:
+    both = Replicas(open_store, **({"authenticate": principal_of} | settings))
+    try:
+        async with asyncio.timeout(20):
+            yield both
+    finally:
+        for backend in both.backends:
+            await backend.aclose()
+
+
+@pytest.fixture(scope="module", name="redis_url")
+def _redis_url(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with redis_server(tmp_path_factory.mktemp("redis"), *DURABLE) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"], name="open_store")
+def _open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Store]:
+    if request.param == "memory":
+        store = MemoryStore()
+        return lambda: store
+    if request.param == "sqlite":
+        return lambda: SQLiteStore(tmp_path / "keys.sqlite")
+    url = request.getfixturevalue("redis_url")
+    return lambda: RedisStore(url, prefix=f"{tmp_path}:")
+
+
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    asyncio.run(scenario)
+
+
+async def until(done: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    while not await done():  # noqa: ASYNC110 - what waits may be anywhere
+        await asyncio.sleep(0)
+
+
+async def outcome(caller: Caller, payload: Any, key: str) -> httpx.Response:
+    """Ask with the key until the call has been decided."""
+    response = None
+
+    async def is_decided() -> bool:
+        nonlocal response
+        response = await caller.call(payload, key)
+        return response.status_code != 202
+
+    await until(is_decided)
+    assert response is not None
+    return response
+
+
+def test_a_call_waits_for_approval_at_one_replica_and_runs_at_the_other(
+    open_store: Callable[[], Store], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "navai_client.server")
+
+    async def scenario() -> None:
+        async with replicas(open_store) as both:
+            agent, boss = both.by("agent"), both.by("boss", 1)
+            first = await agent.call({"amount": 5}, "k1", **{"x-card": "4111", "x-request-id": "r1"})
+            body = first.json()
+            assert first.status_code == 202
+            assert first.headers["idempotency-key"] == "k1"
+            approval = body.pop("approval")
+            assert approval == {"id": approval["id"], "status": "pending"}
+            assert "Do not repeat it" in body.pop("message")
+            assert body == {"ok": False, "pending_approval": True, "function_name": "pay"}
+            copies = [await each.call({"amount": 5}, "k1") for each in (agent, both.by("agent", 1))]
+            assert [each.json()["approval"]["id"] for each in copies] == [approval["id"]] * 2
+            assert copies[1].headers["idempotent-replayed"] == "true"
+            assert (await both.by("agent", 1).call({"amount": 6}, "k1")).status_code == 422
+            assert (await both.by("other").call({"amount": 5}, "k1")).json()["approval"] != approval
+
+            (item, _) = await boss.waiting()
+            assert item.pop("expires_at") - item.pop("requested_at") == 24 * 3600
+            assert item == {
+                "id": approval["id"],
+                "status": "pending",
+                "function_name": "pay",
+                "payload": {"amount": 5},
+                "caller": "agent",
+                "request_id": "r1",
+            }
+            assert not both.ran
+            approved = await boss.decide(approval["id"])
+            assert (approved.status_code, approved.json()) == (
+                200,
+                {
+                    "ok": True,
+                    "function_name": "pay",
+                    "approval": {"id": approval["id"], "status": "approved"},
+                },
+            )
+            for replica in (0, 1):
+                told = await outcome(both.by("agent", replica), {"amount": 5}, "k1")
+                assert told.status_code == 200
+                assert told.json()["result"] == "paid 5"
+                assert told.headers["idempotent-replayed"] == "true"
+            ((amount, context),) = both.ran
+            assert (amount, context.request.raw_headers, context.request.scope) == (5, {}, {})
+            principal = context.principal
+            assert principal == Principal("agent", ["pay"])
+            assert principal is not None
+            assert principal.claims["tenant"] == "t1"
+            assert "claims-token" not in str(principal.claims)
+            again = await boss.decide(approval["id"])
+            assert (again.status_code, again.json()["approval"]["status"]) == (409, "approved")
+            assert (await boss.decide(approval["id"], "reject")).json()["approval"]["status"] == "approved"
+            assert len(await boss.waiting()) == 1
+
+    run(scenario())
+    assert "boss approved the call of pay of request r1." in caplog.text
+
+
+def test_a_rejected_call_never_runs_and_its_caller_is_told(open_store: Callable[[], Store]) -> None:
+    async def scenario() -> None:
+        async with replicas(open_store) as both:
+            agent, boss = both.by("agent"), both.by("boss", 1)
+            for reason, why in (({}, "."), ({"reason": "Too much."}, ": Too much.")):
+                key = f"k{len(reason)}"
+                waits = (await agent.call({"amount": 5}, key)).json()["approval"]["id"]
+                rejected = await boss.decide(waits, "reject", **reason)
+                assert rejected.json()["approval"] == {"id": waits, "status": "rejected"}
+                told = await agent.call({"amount": 5}, key)
+                assert told.status_code == 200
+                assert told.headers["idempotent-replayed"] == "true"
+                assert told.json() == {
+                    "ok": False,
+                    "function_name": "pay",
+                    "error": "The call was rejected.",
+                    "details": f"A person rejected the call{why} It was not executed.",
+                }
+                late = await both.by("boss").decide(waits)
+                assert (late.status_code, late.json()["approval"]["status"]) == (409, "rejected")
+            assert not both.ran
+            assert not await boss.waiting()
+
+    run(scenario())
+
+
+def test_of_approvals_at_a_time_one_runs_the_call(open_store: Callable[[], Store]) -> None:
+    async def scenario() -> None:
+        async with replicas(open_store) as both:
+            for n in range(5):
+                waits = (await both.by("agent").call({"amount": n}, f"k{n}")).json()["approval"]["id"]
+                decisions = [both.by("boss", each % 2).decide(waits) for each in range(6)]
+                statuses = [each.status_code for each in await asyncio.gather(*decisions)]
+                assert sorted(statuses) == [200, *[409] * 5]
+            while len(both.ran) < 5:  # noqa: ASYNC110 - nothing else happens in this loop
+                await asyncio.sleep(0)
+            assert sorted(amount for amount, _ in both.ran) == [*range(5)]
+
+    run(scenario())
+
+
+def test_a_call_without_a_key_waits_under_one_of_its_own() -> None:
+    async def scenario() -> None:
+        async with replicas(MemoryStore) as both:
+            agent, boss = both.by("agent"), both.by("boss")
+            ids = {(await agent.call({"amount": 1})).json()["approval"]["id"] for _ in range(2)}
+            assert ids == {each["id"] for each in await boss.waiting()}
+            assert len(ids) == 2
+            for each in ids:
+                assert (await boss.decide(each)).status_code == 200
+            await both.begun.wait()
+            assert [amount for amount, _ in both.ran] == [1, 1]
+
+    run(scenario())
+
+
+def test_arguments_that_do_not_fit_are_refused_and_no_person_is_asked() -> None:
+    async def scenario() -> None:
+        async with replicas(MemoryStore) as both:
+            agent = both.by("agent")
+            for key in (None, "k"):
+                refused = await agent.call({"amount": "much"}, key)
+                assert refused.status_code == 200
+                assert "amount" in refused.json()["details"]
+            assert (await agent.call({"amount": 1}, "k")).status_code == 422
+            large = await agent.call({"amount": 1, "password": "x" * 16_384})
+            assert "at most 16384 bytes" in large.json()["details"]
+            assert not await both.by("boss").waiting()
+            assert not both.ran
+
+    run(scenario())
+
+
+def test_a_running_call_is_awaited_by_those_who_ask_with_its_key(open_store: Callable[[], Store]) -> None:
+    async def scenario() -> None:
+        async with replicas(open_store) as both:
+            both.may_end.clear()
+            waits = (await both.by("agent").call({"amount": 5}, "k")).json()["approval"]["id"]
+            assert (
+                await both.by("boss").decide(waits)
+            ).status_code == 200  # it does not wait for the function
+            await both.begun.wait()
+            asking = [asyncio.create_task(both.by("agent", n).call({"amount": 5}, "k")) for n in (0, 1)]
+            assert (await both.by("boss", 1).decide(waits)).status_code == 409
+            both.may_end.set()
+            assert [(await each).json()["result"] for each in asking] == ["paid 5"] * 2
+
+    run(scenario())
+
+
+def test_a_caller_withdraws_its_call(open_store: Callable[[], Store]) -> None:
+    async def scenario() -> None:
+        async with replicas(open_store) as both:
+            agent = both.by("agent", 1)
+            waits = (await both.by("agent").call({"amount": 5}, "k")).json()["approval"]["id"]
+            for cancelled in (True, False):
+                response = await agent.http.post(f"{EXECUTE}/cancel", headers={"idempotency-key": "k"})
+                assert response.json() == {"ok": True, "cancelled": cancelled}
+            told = await agent.call({"amount": 5}, "k")
+            assert "cancelled before" in told.json()["details"]
+            assert (await both.by("boss").decide(waits)).json()["approval"]["status"] == "rejected"
+            assert not both.ran
+
+    run(scenario())
+
+
+def test_only_who_holds_the_scope_sees_and_decides() -> None:
+    async def scenario() -> None:
+        async with replicas(MemoryStore, inspector_token=INSPECTOR_TOKEN) as both:
+            waits = (await both.by("agent").call({"amount": 5}, "k")).json()["approval"]["id"]
+            for token, status in ((None, 401), ("wrong", 401), ("agent", 403), ("other", 403)):
+                caller = both.by(token)
+                answers = await caller.http.get(APPROVALS), await caller.decide(waits)
+                assert [each.status_code for each in answers] == [status] * 2
+                assert status == 401 or "navai:approve" in answers[0].json()["error"]
+            inspector = both.by(INSPECTOR_TOKEN)
+            assert [each["id"] for each in await inspector.waiting()] == [waits]
+            assert (await inspector.http.get("/navai/functions")).status_code == 200
+            assert (await inspector.decide(waits)).status_code == 200
+
+    run(scenario())
+
+
+def test_the_inspectors_own_token_approves_where_callers_need_not_say_who_they_are() -> None:
+    async def scenario() -> None:
+        given: dict[str, Any] = {"authenticate": None, "inspector_token": INSPECTOR_TOKEN, "inspector": True}
+        async with replicas(MemoryStore, **given) as both:
+            anybody, inspector = both.by(None), both.by(INSPECTOR_TOKEN)
+            waits = (await anybody.call({"amount": 5}, "k")).json()["approval"]["id"]
+            for caller, status in ((anybody, 401), (both.by("wrong"), 401), (inspector, 200)):
+                for path in (APPROVALS, "/navai/inspector/calls"):
+                    assert (await caller.http.get(path)).status_code == status
+            (item,) = await inspector.waiting()
+            assert item["caller"] is None
+            assert (await inspector.decide(waits)).status_code == 200
+            assert (await outcome(anybody, {"amount": 5}, "k")).json()["result"] == "paid 5"
+            assert both.ran[0][1].principal is None
+
+    run(scenario())
+
+
+def test_a_backend_where_nobody_could_approve_does_not_start() -> None:
+    def backend(**settings: Any) -> NavaiBackend:
+        made = NavaiBackend(env={}, discover=False, **settings)
+        made.function(lambda: None, name="pay", approval=True)
+        return made
+
+    for settings in ({}, {"access_token": "a-token-for-tests"}, {"access_tokens": ["a=one-token", "b=two"]}):
+        with pytest.raises(BackendOptionsError, match=r"nobody could give: pay\. Set NAVAI_INSPECTOR_TOKEN"):
+            backend(**settings).start()
+        backend(**settings, inspector_token=INSPECTOR_TOKEN).start()
+    backend(authenticate=principal_of).start()
+    with pytest.raises(BackendOptionsError, match="must not be an access token"):
+        backend(access_tokens=[f"a={INSPECTOR_TOKEN}"], inspector_token=INSPECTOR_TOKEN)
+
+
+def test_the_list_marks_functions_that_need_approval() -> None:
+    async def scenario() -> None:
+        async with replicas(MemoryStore) as both:
+            both.backends[0].function(lambda: None, name="free")
+            items = (await both.by("agent").http.get("/navai/functions")).json()["items"]
+            assert {each["name"]: each.get("metadata") for each in items} == {
+                "pay": {"requires_approval": True},
+                "free": None,
+            }
+
+    run(scenario())
+
+
+def test_a_payload_is_kept_until_its_call_is_decided_and_shown_without_secrets(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with replicas(lambda: SQLiteStore(tmp_path / "keys.sqlite")) as both:
+            agent, boss = both.by("agent"), both.by("boss")
+            payload = {"amount": 5, "password": "swordfish-0123"}
+            waits = (await agent.call(payload, "idempotency-key-0123")).json()["approval"]["id"]
+            (item,) = await boss.waiting()
+            assert item["payload"]["amount"] == 5
+            assert "swordfish" not in json.dumps(item)
+            kept = rows(tmp_path)
+            assert "swordfish" in kept
+            for hidden in ("idempotency-key", "claims-token", "Bearer"):
+                assert hidden not in kept
+            assert (await boss.decide(waits)).status_code == 200
+            assert (await outcome(agent, payload, "idempotency-key-0123")).json()[
+                "result"
+            ] == "paid 5swordfish-0123"
+            rejected = await agent.call(payload, "k2")
+            await boss.decide(rejected.json()["approval"]["id"], "reject")
+            assert "amount" not in rows(tmp_path)
+
+    run(scenario())
+
+
+def rows(folder: Path) -> str:
+    with contextlib.closing(sqlite3.connect(folder / "keys.sqlite")) as reader:
+        return str(reader.execute("SELECT * FROM navai_keys").fetchall())
+
+
+def test_calls_that_wait_are_limited_and_expire() -> None:
+    now = [1000.0]
+
+    async def scenario() -> None:
+        store = MemoryStore(clock=lambda: now[0])
+        async with replicas(lambda: store, max_waiting_approvals=2, approval_ttl=60) as both:
+            agent, boss = both.by("agent"), both.by("boss")
+            first = await agent.call({"amount": 1}, "k1")
+            await agent.call({"amount": 2}, "k2")
+            refused = await agent.call({"amount": 3}, "k3")
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "60")
+            assert refused.json()["error"] == "Too many calls wait for approval."
+            assert (await agent.call({"amount": 1}, "k1")).json() == first.json()
+            now[0] += 60
+            assert not await boss.waiting()
+            assert (await boss.decide(first.json()["approval"]["id"])).status_code == 404
+            assert (await agent.call({"amount": 3}, "k3")).status_code == 202
+            rejected = (await boss.waiting())[0]["id"]
+            await boss.decide(rejected, "reject")
+            now[0] += 59  # longer than any outcome of a call that did not wait for a person
+            assert (await agent.call({"amount": 3}, "k3")).json()["error"] == "The call was rejected."
+
+    run(scenario())
+
+
+def test_an_approval_that_cannot_begin_leaves_the_call_waiting(open_store: Callable[[], Store]) -> None:
+    async def scenario() -> None:
+        async with replicas(open_store, threads=1, max_waiting_calls=0) as both:
+            agent, boss, backend = both.by("agent"), both.by("boss"), both.backends[0]
+            release = asyncio.Event()
+            loop = asyncio.get_running_loop()
+
+            def block() -> None:
+                asyncio.run_coroutine_threadsafe(release.wait(), loop).result(20)
+
+            def pay_in_thread() -> str:
+                return "paid"
+
+            backend.function(block)
+            backend.function(pay_in_thread, approval=True)
+            body = {"function_name": "pay_in_thread", "payload": {}}
+            waits = (await agent.http.post(EXECUTE, json=body)).json()["approval"]["id"]
+            blocked = asyncio.create_task(agent.http.post(EXECUTE, json={"function_name": "block"}))
+            while not backend.invoker.running:  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
+            busy = await boss.decide(waits)
+            assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
+            assert "still waits for approval" in busy.json()["error"]
+            release.set()
+            await blocked
+            while not await boss.waiting():  # noqa: ASYNC110 - as above
+                await asyncio.sleep(0)
+            assert (await boss.decide(waits)).status_code == 200
+
+    run(scenario())
+
+
+def test_a_decision_that_makes_no_sense_is_refused() -> None:
+    async def scenario() -> None:
+        async with replicas(MemoryStore) as both:
+            agent, boss = both.by("agent"), both.by("boss")
+            waits = (await agent.call({"amount": 1}, "k")).json()["approval"]["id"]
+            for body, status in (
+                ({"decision": "perhaps"}, 400),
+                ({}, 400),
+                ({"decision": ["approve"]}, 400),
+                ({"decision": "reject", "reason": 5}, 400),
+                ([], 400),
+            ):
+                assert (await boss.http.post(f"{APPROVALS}/{waits}", json=body)).status_code == status
+            for unknown in ("", "x", "ä", "A" * 43, waits[:-4] + "AAAA", f"{waits}A", f"{waits}/x"):
+                assert (await boss.decide(unknown)).status_code == 404
+            assert (await boss.http.get(f"{APPROVALS}/{waits}")).status_code == 405
+            assert len(await boss.waiting()) == 1
+            both.backends[0]._registry._by_name.clear()
+            gone = await boss.decide(waits)
+            assert (gone.status_code, "still waits" in gone.json()["error"]) == (409, True)
+            assert len(await boss.waiting()) == 1
+
+    run(scenario())
+
+
+def test_an_id_approves_the_call_that_was_shown_and_no_other() -> None:
+    now = [1000.0]
+
+    async def scenario() -> None:
+        store = MemoryStore(clock=lambda: now[0])
+        async with replicas(lambda: store, approval_ttl=60) as both:
+            agent, boss = both.by("agent"), both.by("boss")
+            shown = (await agent.call({"amount": 1}, "k")).json()["approval"]["id"]
+            now[0] += 60
+            other = (await agent.call({"amount": 1_000_000}, "k")).json()["approval"]["id"]
+            assert other != shown
+            assert (await boss.decide(shown)).status_code == 404
+            assert (await boss.decide(shown, "reject")).status_code == 404
+            assert [each["id"] for each in await boss.waiting()] == [other]
+            assert not both.ran
+
+    run(scenario())
