@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from navai_client.config import (
         USE_CLIENT_DEFAULT as USE_CLIENT_DEFAULT,
         CallOptions as CallOptions,
+        ExecuteOptions as ExecuteOptions,
         SessionOptions as SessionOptions,
         SpeechOptions as SpeechOptions,
         UseClientDefault as UseClientDefault,
         resolve_navai_env as resolve_navai_env,
     )
     from navai_client.errors import (
+        ApprovalPendingError as ApprovalPendingError,
         FunctionFailedError as FunctionFailedError,
         InvalidResponseError as InvalidResponseError,
         NavaiConfigError as NavaiConfigError,
@@ -61,12 +63,14 @@ __getattr__, __dir__, __all__ = lazy(
         ".config": (
             "USE_CLIENT_DEFAULT",
             "CallOptions",
+            "ExecuteOptions",
             "SessionOptions",
             "SpeechOptions",
             "UseClientDefault",
             "resolve_navai_env",
         ),
         ".errors": (
+            "ApprovalPendingError",
             "FunctionFailedError",
             "InvalidResponseError",
             "NavaiConfigError",

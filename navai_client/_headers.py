@@ -1,6 +1,7 @@
 """The headers of a client: fixed, or asked for at each call; and its access token."""
 
 import asyncio
+import base64
 import inspect
 import os
 import re
@@ -88,6 +89,27 @@ def _merged(known: ClientHeaders, above: ClientHeaders) -> ClientHeaders:
     secrets = sorted({*known.secrets, *above.secrets}, key=len, reverse=True)
     request_id = above.request_id or known.request_id
     return ClientHeaders((*rest, *above.plain), secrets=tuple(secrets), request_id=request_id)
+
+
+def wordpress_headers(
+    headers: GivenHeaders, user: str | None, password: str | None, nonce: str | None
+) -> GivenHeaders:
+    """Return *headers* with those by which WordPress knows a user: application password (RFC 7617) and nonce.
+
+    Raises:
+        NavaiConfigError: If they cannot be sent. The message never shows a value.
+    """
+    own = {} if nonce is None else {"X-WP-Nonce": nonce}
+    if user is not None or password is not None:
+        if not isinstance(user, str) or not isinstance(password, str) or not user or ":" in user:
+            raise NavaiConfigError("user (without a colon) and application_password must be given together.")
+        pair = base64.b64encode(f"{user}:{password}".encode()).decode()
+        own["Authorization"] = f"Basic {pair}"
+    if not own or headers is None:
+        return own or headers
+    if not isinstance(headers, Mapping):
+        raise NavaiConfigError(f"headers is not a mapping; let it return {' and '.join(own)} itself.")
+    return {**headers, **own}
 
 
 def _has_authorization(names: Any) -> bool:

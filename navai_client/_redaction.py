@@ -96,7 +96,7 @@ _PATTERNS: Final = (
         rf"""(["'])[^"'\\]{{0,64}}(?i:{_PRIVATE_NAME})[^"'\\]{{0,64}}\1\s{{0,8}}:\s{{0,8}}{_QUOTED}""",
     ),
 )
-_SECRET_HEADER: Final = r"auth|cookie|credential|key|pass|secret|session|signature|token"  # noqa: S105 - names
+_SECRET_HEADER: Final = r"auth|cookie|credential|key|nonce|pass|secret|session|signature|token"  # noqa: S105 - names
 _HEADER_PARTS: Final = r'[\s;,="]+'  # what separates the parts of a header's value
 
 # Of JSON and of a repr in Python, of URLs, of HTML.

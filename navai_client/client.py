@@ -15,7 +15,12 @@ from typing import Any, Final, Generic, Self, TypeVar, Unpack, final, overload
 from attrs import evolve
 
 from navai_client._abandoned import BackgroundTasks
-from navai_client._headers import AccessToken, GivenHeaders, client_headers
+from navai_client._headers import (
+    AccessToken,
+    GivenHeaders,
+    client_headers,
+    wordpress_headers,
+)
 from navai_client._ids import new_request_id, new_uuid
 from navai_client._raw import AsyncRawOperations, RawOperations, with_response
 from navai_client._validation import check_for
@@ -25,6 +30,7 @@ from navai_client.config import (
     CallOptions,
     CallSettings,
     ClientConfig,
+    ExecuteOptions,
     SessionOptions,
     SpeechOptions,
     UseClientDefault,
@@ -47,6 +53,8 @@ from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, is_authorized, sync_transport
 from navai_client.transports._tls import AnyPath, Cert, Verify
+from navai_client.wire._decode import trim
+from navai_client.wire._encode import type_name
 from navai_client.wire._exchange import Exchange
 from navai_client.wire._operations import (
     CREATE_CLIENT_SECRET,
@@ -58,6 +66,7 @@ from navai_client.wire._readiness import WARMUP, Probe, Waiting
 from navai_client.wire._requests import Invocation, Invocations
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import Send, TransportFailure
+from navai_client.wire._wordpress import WordPress, site_and_paths
 
 __all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
 
@@ -170,6 +179,50 @@ class _Client(ABC, Generic[AnyTransport]):
         self._closed = False
         self._original: Self | None = None
 
+    @classmethod
+    def for_wordpress(
+        cls,
+        url: str | None = None,
+        *,
+        user: str | None = None,
+        application_password: str | None = None,
+        nonce: str | None = None,
+        session_key: str | None = None,
+        agent_key: str | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return a client of upstream's WordPress plugin (NAVAI Voice).
+
+        It has the plugin's paths, tries a 429 without ``Retry-After`` and a refusal of OpenAI only once, and
+        raises ``FunctionFailedError`` for a result that is a failure (``{"ok": false, "error"}``, or a
+        ``WP_Error``).
+
+        Args:
+            url: The site, such as ``https://shop.example``, or its API: ``https://shop.example/wp-json/``;
+                ``https://shop.example/?rest_route=/`` if its permalinks are plain. Else ``NAVAI_API_URL``.
+            user: A user of the site, with whose rights calls are made.
+            application_password: An application password of that user, which WordPress accepts over https.
+            nonce: Sent as ``X-WP-Nonce``, with the cookie of a session in ``headers``.
+            session_key: The conversation in the plugin's memory of calls that name none.
+            agent_key: The plugin's agent of executions that name none.
+            options: Other arguments of the class.
+
+        Raises:
+            NavaiConfigError: If a value cannot work.
+        """
+        env = options.get("env")
+        address = trim(url or "") or trim((os.environ if env is None else env).get("NAVAI_API_URL") or "")
+        site, paths = site_and_paths(address)
+        given: dict[str, Any] = {**paths, **options}
+        try:
+            given["headers"] = wordpress_headers(options.get("headers"), user, application_password, nonce)
+            client = cls(site, **given)
+        except NavaiConfigError as error:
+            del user, application_password, nonce, options, given, env
+            raise error.with_traceback(None) from None
+        client._calls.of_plugin(WordPress(session_key=session_key, agent_key=agent_key))
+        return client
+
     @property
     def base_url(self) -> str:
         """Where the backend is, without trailing slashes."""
@@ -225,8 +278,8 @@ class _Client(ABC, Generic[AnyTransport]):
         Args:
             timeout: Seconds for this call, instead of the client's; None for no limit.
             session: Other settings of this call (``CallOptions``), and any of ``model``, ``voice``,
-                ``instructions``, ``language``, ``voice_accent``, ``voice_tone`` and ``api_key`` (an OpenAI
-                key, for backends that accept one from requests).
+                ``instructions``, ``language``, ``voice_accent``, ``voice_tone``, ``api_key`` (an OpenAI
+                key, for backends that accept one from requests) and ``session_key``.
 
         Raises:
             NavaiHTTPError: If the backend refuses.
@@ -279,7 +332,7 @@ class _Client(ABC, Generic[AnyTransport]):
         idempotency_key: str | None = None,
         result_type: Any = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
-        **options: Unpack[CallOptions],
+        **options: Unpack[ExecuteOptions],
     ) -> Any:
         """Execute a function of the backend and return its result.
 
@@ -296,11 +349,13 @@ class _Client(ABC, Generic[AnyTransport]):
             result_type: What the result must be, such as a Pydantic model, a dataclass or ``list[int]``. It
                 is checked and made by Pydantic or msgspec, which must be installed. By default, any JSON.
             timeout: Seconds for this call, instead of the client's; None for no limit.
-            options: Other settings of this call (``CallOptions``): ``max_retries`` and ``headers``.
+            options: Other settings of this call (``CallOptions``), and for upstream's WordPress plugin
+                ``session_key`` and ``agent_key`` (``ExecuteOptions``).
 
         Raises:
             NavaiPayloadError: If *function_name* is blank or *payload* is not JSON; nothing was sent then.
             UnknownFunctionError: If the backend has no such function.
+            ApprovalPendingError: If the call waits for a person, and has not run. Do not repeat it.
             OutcomeUnknownError: If the function may have run, but its result is lost.
             NavaiHTTPError: If it refuses otherwise.
             FunctionFailedError: If the function failed; ``may_have_executed`` says whether it may still act.
@@ -385,14 +440,30 @@ class _Client(ABC, Generic[AnyTransport]):
             raise TypeError(f"unexpected keyword argument {next(iter(options))!r}; there are {names}")
         return settings
 
-    def _execute(
-        self, function_name: str, payload: Any, idempotency_key: str | None, result_type: Any
-    ) -> Invocation[Any]:
-        arguments = {"function_name": function_name, "payload": payload}
+    def _execute(  # noqa: PLR0917 - each is given by position at the two calls
+        self,
+        function_name: str,
+        payload: Any,
+        idempotency_key: str | None,
+        result_type: Any,
+        timeout: Timeout,
+        options: Any,
+    ) -> tuple[Invocation[Any], CallSettings]:
+        settings = self._settings_of(timeout, options)
+        arguments = {"function_name": function_name, "payload": payload, **options}
         invocation = self._calls.prepare(EXECUTE_FUNCTION, arguments, idempotency_key)
-        if result_type is None:
-            return invocation
-        return evolve(invocation, context={**invocation.context, "check": check_for(result_type)})
+        plugin = self._calls.plugin
+        if result_type is None and plugin is None:
+            return invocation, settings
+        context = dict(invocation.context)
+        if result_type is not None:
+            context["check"] = check_for(result_type)
+        if plugin is not None:
+            context["failure_in"] = plugin.failure_in
+            if isinstance(payload, str | int | float):
+                text = "%s: the WordPress plugin drops a payload that is no object and no array; it is %s."
+                _log.warning(text, function_name, type_name(payload))
+        return evolve(invocation, context=context), settings
 
     def _checked_secrets(self, leeway: float, session: Any) -> CallSettings:
         """Return the settings of the calls of ``client_secrets``, or raise what is wrong with its arguments.
@@ -490,7 +561,7 @@ class NavaiBackendClient(_Client[Transport]):
         idempotency_key: str | None = None,
         result_type: type[T],
         timeout: Timeout = USE_CLIENT_DEFAULT,
-        **options: Unpack[CallOptions],
+        **options: Unpack[ExecuteOptions],
     ) -> T: ...
 
     @overload
@@ -502,7 +573,7 @@ class NavaiBackendClient(_Client[Transport]):
         idempotency_key: str | None = None,
         result_type: Any = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
-        **options: Unpack[CallOptions],
+        **options: Unpack[ExecuteOptions],
     ) -> Any: ...
 
     def execute_function(
@@ -513,10 +584,10 @@ class NavaiBackendClient(_Client[Transport]):
         idempotency_key: str | None = None,
         result_type: Any = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
-        **options: Unpack[CallOptions],
+        **options: Unpack[ExecuteOptions],
     ) -> Any:
-        settings = self._settings_of(timeout, options, alone=True)
-        return self._run(self._execute(function_name, payload, idempotency_key, result_type), settings)
+        call = self._execute(function_name, payload, idempotency_key, result_type, timeout, options)
+        return self._run(*call)
 
     def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
@@ -638,7 +709,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         idempotency_key: str | None = None,
         result_type: type[T],
         timeout: Timeout = USE_CLIENT_DEFAULT,
-        **options: Unpack[CallOptions],
+        **options: Unpack[ExecuteOptions],
     ) -> T: ...
 
     @overload
@@ -650,7 +721,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         idempotency_key: str | None = None,
         result_type: Any = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
-        **options: Unpack[CallOptions],
+        **options: Unpack[ExecuteOptions],
     ) -> Any: ...
 
     async def execute_function(
@@ -661,10 +732,10 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         idempotency_key: str | None = None,
         result_type: Any = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
-        **options: Unpack[CallOptions],
+        **options: Unpack[ExecuteOptions],
     ) -> Any:
-        settings = self._settings_of(timeout, options, alone=True)
-        return await self._run(self._execute(function_name, payload, idempotency_key, result_type), settings)
+        call = self._execute(function_name, payload, idempotency_key, result_type, timeout, options)
+        return await self._run(*call)
 
     async def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]

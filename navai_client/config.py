@@ -21,6 +21,7 @@ from navai_client.wire._values import ClientHeaders
 __all__ = [
     "USE_CLIENT_DEFAULT",
     "CallOptions",
+    "ExecuteOptions",
     "SessionOptions",
     "SpeechOptions",
     "UseClientDefault",
@@ -66,6 +67,18 @@ class CallOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
 
 
+class ExecuteOptions(CallOptions, total=False):
+    """Further keyword arguments of ``execute_function``, for upstream's WordPress plugin.
+
+    Attributes:
+        session_key: The conversation in the plugin's memory.
+        agent_key: The agent that the execution is for; the plugin chooses one by default.
+    """
+
+    session_key: str | None
+    agent_key: str | None
+
+
 class SessionOptions(CallOptions, total=False):
     """Keyword arguments of ``create_client_secret``. The backend fills in what is absent or None.
 
@@ -77,6 +90,7 @@ class SessionOptions(CallOptions, total=False):
         voice_accent: The accent that it speaks with.
         voice_tone: The tone that it speaks in.
         api_key: An OpenAI key, for backends that accept one from requests.
+        session_key: The conversation in the memory of upstream's WordPress plugin, which alone reads it.
     """
 
     model: str | None
@@ -86,6 +100,7 @@ class SessionOptions(CallOptions, total=False):
     voice_accent: str | None
     voice_tone: str | None
     api_key: str | None
+    session_key: str | None
 
 
 class SpeechOptions(CallOptions, total=False):

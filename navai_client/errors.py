@@ -11,6 +11,7 @@
     ├── NavaiHTTPError                     a response outside 200..299
     │   ├── UnknownFunctionError           404 that lists the available functions
     │   └── OutcomeUnknownError            the function may have been executed, but there is no result
+    ├── ApprovalPendingError               the call waits for the approval of a person; it has not run
     ├── InvalidResponseError               a 2xx response that breaks the contract, is too large or foreign
     └── FunctionFailedError                a response whose "ok" is not true
 
@@ -26,6 +27,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 __all__ = [
+    "ApprovalPendingError",
     "FunctionFailedError",
     "InvalidResponseError",
     "NavaiConfigError",
@@ -113,8 +115,10 @@ class NavaiHTTPError(NavaiError):
     Attributes:
         status_code: The HTTP status.
         body: The text of the response, up to 4 MiB.
-        error: The ``error`` of a JSON response, else None.
+        error: The ``error`` of a JSON response, else its ``message``, as WordPress sends it, else None.
         details: The ``details`` of a JSON response, else None.
+        code: The ``code`` of a JSON response, such as ``rest_forbidden`` of WordPress, else None.
+        validation_errors: What is wrong with the payload, if a JSON response has such a list.
         headers: The headers of the response; names are case-insensitive.
         retry_after: Seconds after which the backend asks to be called again (``Retry-After``), or None.
     """
@@ -127,6 +131,8 @@ class NavaiHTTPError(NavaiError):
         body: str = "",
         error: Any = None,
         details: Any = None,
+        code: str | None = None,
+        validation_errors: tuple[str, ...] = (),
         headers: Mapping[str, str] | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
@@ -136,6 +142,8 @@ class NavaiHTTPError(NavaiError):
         self.body = body
         self.error = error
         self.details = details
+        self.code = code
+        self.validation_errors = validation_errors
         self.headers: Mapping[str, str] = Headers(headers or {})
         self.request_id = request_id
         self.retry_after = retry_after
@@ -183,6 +191,38 @@ class OutcomeUnknownError(NavaiHTTPError):
         self.function_name = function_name
 
 
+class ApprovalPendingError(NavaiError):
+    """The call waits for the approval of a person, and has not run. Do not repeat it.
+
+    The message is the response's ``message``. The client never repeats such a call by itself.
+
+    Attributes:
+        function_name: The name of the function.
+        approval_id: The id of the approval, as text, or None if the response has none.
+        trace_id: The id of the call in the backend's traces, or None if the response has none.
+        idempotency_key: The key that asks for the outcome, as the ``idempotency_key`` of the same call: the
+            function runs once, after it was approved. None if the backend knows no keys, as upstream's
+            WordPress plugin, where the same call is another request for approval.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        function_name: str = "",
+        approval_id: str | None = None,
+        trace_id: str | None = None,
+        idempotency_key: str | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.function_name = function_name
+        self.approval_id = approval_id
+        self.trace_id = trace_id
+        self.idempotency_key = idempotency_key
+        self.request_id = request_id
+
+
 class InvalidResponseError(NavaiError):
     """The backend responded with 2xx, but the response breaks the contract or is too large.
 
@@ -209,7 +249,7 @@ class InvalidResponseError(NavaiError):
 
 
 class FunctionFailedError(NavaiError):
-    """The function failed: the response's ``ok`` is not true.
+    """The function failed: the response's ``ok`` is not true, with a status of success or 500.
 
     The message is the response's ``details``, else its ``error``, else ``Backend function failed.``
 
@@ -217,6 +257,7 @@ class FunctionFailedError(NavaiError):
         function_name: The name of the function.
         error: The response's ``error``, else None.
         details: The response's ``details``, else None.
+        status_code: The HTTP status.
         may_have_executed: Whether the response says that the function may still run, or has acted all the
             same: after its time limit, for example.
     """
@@ -228,6 +269,7 @@ class FunctionFailedError(NavaiError):
         function_name: str = "",
         error: Any = None,
         details: Any = None,
+        status_code: int = 0,
         may_have_executed: bool = False,
         request_id: str | None = None,
     ) -> None:
@@ -235,5 +277,6 @@ class FunctionFailedError(NavaiError):
         self.function_name = function_name
         self.error = error
         self.details = details
+        self.status_code = status_code
         self.may_have_executed = may_have_executed
         self.request_id = request_id

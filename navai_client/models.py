@@ -84,14 +84,18 @@ class BackendFunction:
         name: The name to call it by.
         description: What it does, for the model, or None.
         source: Where it is defined, such as ``src/ai/functions-modules/weather.py#get_weather``, or None.
-        parameters: The JSON Schema of its payload, or None. Python backends send one; the JavaScript backend
-            does not.
+        parameters: The JSON Schema of its payload, or None. Python backends and upstream's WordPress plugin
+            send one; the JavaScript backend does not.
+        approval: Whether a call waits until a person has approved it (``ApprovalPendingError``).
+        timeout_seconds: How long a call may take, as the backend advises, or None.
     """
 
     name: str
     description: str | None = None
     source: str | None = None
     parameters: Mapping[str, Any] | None = field(default=None, hash=False)
+    approval: bool = False
+    timeout_seconds: float | None = None
 
 
 @frozen(kw_only=True, repr=False)

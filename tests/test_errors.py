@@ -9,6 +9,7 @@ import pytest
 
 from navai_client import errors
 from navai_client.errors import (
+    ApprovalPendingError,
     FunctionFailedError,
     InvalidResponseError,
     NavaiConfigError,
@@ -27,6 +28,8 @@ HTTP: dict[str, Any] = {
     "body": '{"error":1}',
     "error": {"a": [1]},
     "details": "why",
+    "code": "rest_forbidden",
+    "validation_errors": ("$.city is required.",),
     "headers": {"retry-after": "3", "x-powered-by": "tea"},
     "request_id": "r-1",
     "retry_after": 3.0,
@@ -42,6 +45,16 @@ CASES: list[tuple[type[NavaiError], dict[str, Any]]] = [
     (NavaiHTTPError, HTTP),
     (OutcomeUnknownError, {**HTTP, "function_name": "f"}),
     (UnknownFunctionError, {**HTTP, "function_name": "f", "available_functions": ("a", "b")}),
+    (
+        ApprovalPendingError,
+        {
+            "function_name": "f",
+            "approval_id": "7",
+            "trace_id": "t-1",
+            "idempotency_key": "call-1",
+            "request_id": "r-1",
+        },
+    ),
     (InvalidResponseError, {"status_code": 201, "may_have_executed": True, "request_id": "r-1"}),
     (
         FunctionFailedError,
@@ -49,6 +62,7 @@ CASES: list[tuple[type[NavaiError], dict[str, Any]]] = [
             "function_name": "f",
             "error": ["e"],
             "details": {"d": 1},
+            "status_code": 500,
             "may_have_executed": True,
             "request_id": "r-1",
         },

@@ -68,8 +68,8 @@ def test_both_clients_have_it_as_a_documented_method(operation: Operation[Any]) 
 @every_operation
 def test_the_method_takes_what_the_request_has_with_the_types_of_the_table(operation: Operation[Any]) -> None:
     arguments = arguments_of(operation)
-    assert set(arguments) - NOT_SENT == {field.name for field in operation.fields}
-    for field in operation.fields:
+    assert set(arguments) - NOT_SENT == operation.by_name.keys()
+    for field in operation.by_name.values():
         types = {*(typing.get_args(arguments[field.name]) or (arguments[field.name],))}
         assert types - {type(None)} <= PYTHON_TYPES[field.type]
         assert (type(None) in types) == (not field.required and field.type != "any")

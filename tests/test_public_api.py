@@ -120,7 +120,8 @@ class TestTheTwoShells:
 # added here is permanent and belongs in the reference documentation. The root re-exports its modules' names.
 PUBLIC = {
     "navai_client": """
-        AsyncClientSecrets AsyncNavaiBackendClient BackendFunction CallOptions ClientSecret ClientSecrets
+        ApprovalPendingError AsyncClientSecrets AsyncNavaiBackendClient BackendFunction CallOptions
+        ClientSecret ClientSecrets ExecuteOptions
         FunctionFailedError FunctionList Instrumentation InvalidResponseError NavaiBackendClient
         NavaiConfigError NavaiError NavaiHTTPError NavaiPayloadError NavaiStateError NavaiTimeoutError
         NavaiTransportError Observation ObservedCall OutcomeUnknownError RawResponse RetryPolicy

@@ -301,8 +301,10 @@ def _failed(run: Run, error: BaseException) -> dict[str, Any]:
             return fields | _no_result(kind, may_have_run=error.may_have_executed)
         case OutcomeUnknownError() | FunctionFailedError(may_have_executed=True):
             fields |= {"error": f"{_CUT_OFF} {_MAY_HAVE_RUN}", "error_type": "unavailable"}
-        case NavaiPayloadError():
-            return fields | {"error": f"Invalid arguments: {error}", "error_type": "invalid_arguments"}
+        case NavaiPayloadError() | NavaiHTTPError(validation_errors=[_, *_]):
+            found = error.validation_errors if isinstance(error, NavaiHTTPError) else (str(error),)
+            text = f"Invalid arguments: {_redactor.error(' '.join(found))}"
+            return fields | {"error": text, "error_type": "invalid_arguments"}
         case NavaiStateError():
             _log.error("A tool was called with a client that cannot be used: %s", error)
             return fields | {"error_type": "unavailable"}

@@ -251,7 +251,7 @@ def _from_backend(
         kind="backend",
         read_only=name in options["read_only"],
         approval=name in options["approval"],
-        timeout=timeout_of(options, name),
+        timeout=timeout_of(options, name, given.timeout_seconds),
     )
     return Function(tool, check)
 

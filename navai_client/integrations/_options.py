@@ -32,7 +32,8 @@ class ToolsetOptions(TypedDict, total=False):
         navigate: Opens a path. It is called in the event loop, and awaited if it returns an awaitable.
             Without it there is no ``navigate_to``.
         timeout: Seconds that one call may take, its ``before`` hook included (20); None for no limit. A local
-            function can declare its own limit, with ``navai_client.server.function(timeout=...)``.
+            function can declare its own limit, with ``navai_client.server.function(timeout=...)``, and a
+            backend can advise one (``BackendFunction.timeout_seconds``).
         timeouts: Limits for single functions, by name.
         max_result_chars: Maximum length of the JSON that a model reads (16000). A longer result is cut.
         show_details: Whether the model sees the backend's own error texts (False).

@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 
 from navai_client._redaction import Redactor, shortened
 from navai_client.errors import (
+    ApprovalPendingError,
     FunctionFailedError,
     InvalidResponseError,
     NavaiHTTPError,
@@ -26,6 +27,7 @@ from navai_client.errors import (
 from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
 from navai_client.wire._encode import encode_json
 from navai_client.wire._values import LONGEST_BODY, UNPARSED, Endpoint, Response
+from navai_client.wire._wordpress import repaired
 
 UNREADABLE_FUNCTION_LIST: Final = "[navai] Failed to parse backend functions response."
 
@@ -40,6 +42,9 @@ NAME_SHOWN: Final = 100  # characters of a function's name that an error shows
 _START: Final = 1024  # bytes of a response that show whether it is a page
 _NOT_HERE: Final = {404, 405}  # what a server responds that has no such path, or another service there
 _RESET_CONTENT: Final = 205  # RFC 9110, section 15.3.6: it has no body
+_ONLY_IN_A_BROWSER: Final = (
+    "The function runs only in a browser: the response is its JavaScript code. It was not executed."
+)
 _INVALID: Final = object()  # the result of parsing a body that is not JSON
 
 
@@ -94,8 +99,10 @@ def function_list(response: Response, known: FunctionList | None = None) -> Func
         raise InvalidResponseError(UNREADABLE_FUNCTION_LIST, status_code=response.status)
     items = payload.get("items")
     warnings = payload.get("warnings")
+    # PHP writes no white space into an array without items; most lists have one, the warnings.
+    may_be_php = response.content.count(b"[]") > (warnings == [])
     return FunctionList(
-        functions=tuple(_functions(items if isinstance(items, list) else [])),
+        functions=tuple(_functions(items if isinstance(items, list) else [], may_be_php=may_be_php)),
         warnings=tuple(_strings(warnings)),
     )
 
@@ -106,6 +113,7 @@ def function_result(
     *,
     is_second: bool = False,
     check: Callable[[Any, int], Any] | None = None,
+    failure_in: Callable[[Any], str | None] | None = None,
 ) -> Any:
     """Read the response to the execution of *function_name*.
 
@@ -114,22 +122,49 @@ def function_result(
         function_name: The function.
         is_second: Whether the response to an earlier attempt was lost.
         check: Returns the result as it is wanted, or raises if it is not valid.
+        failure_in: Returns why a result is a failure all the same, or None.
     """
     payload = _parse_success(response, function_name, is_second=is_second)
     if isinstance(payload, list):
         payload = {}
     if not isinstance(payload, dict):
         raise InvalidResponseError("Invalid backend function response.", status_code=response.status)
-    if payload.get("ok") is True:
-        result = payload.get("result")
-        return result if check is None else check(result, response.status)
-    error, details = payload.get("error"), payload.get("details")
-    raise FunctionFailedError(
+    if payload.get("ok") is not True:
+        raise _function_failed(payload, function_name, response.status)
+    result = payload.get("result")
+    if isinstance(result, dict) and result.get("execution_mode") == "client_js" and "code" in result:
+        raise _function_failed({"error": _ONLY_IN_A_BROWSER}, function_name, response.status)
+    if failure_in is not None and (failure := failure_in(result)) is not None:
+        raise _function_failed({"error": failure}, function_name, response.status)
+    return result if check is None else check(result, response.status)
+
+
+def _function_failed(record: dict[str, Any], function_name: str, status: int) -> FunctionFailedError:
+    error, details = record.get("error"), record.get("details")
+    return FunctionFailedError(
         failure_message(error, details),
         function_name=function_name,
         error=error,
         details=details,
-        may_have_executed=payload.get("may_have_executed") is True,
+        status_code=status,
+        may_have_executed=record.get("may_have_executed") is True,
+    )
+
+
+def _approval_pending(
+    record: dict[str, Any], function_name: str, response: Response
+) -> ApprovalPendingError | None:
+    """Return the error of a response that says that the call waits for approval, whatever its status."""
+    if record.get("pending_approval") is not True or record.get("ok") is True:
+        return None
+    approval, message = record.get("approval"), _string_or_none(record.get("message"))
+    number = approval.get("id") if isinstance(approval, dict) else None  # WordPress counts
+    return ApprovalPendingError(
+        shortened(message or "The call waits for the approval of a person.", len(message or "")),
+        function_name=function_name,
+        approval_id=str(number) if isinstance(number, str | int) else None,
+        trace_id=_string_or_none(record.get("trace_id")),
+        idempotency_key=response.headers.get("idempotency-key"),
     )
 
 
@@ -160,9 +195,15 @@ def redacted_value(value: Any, redactor: Redactor) -> Any:
     return redacted if (parsed := _parse(redacted)) is _INVALID else parsed
 
 
+def says_pending(response: Response) -> bool:
+    """Return whether *response* says that the call waits for approval, whatever its status."""
+    payload = json_of(response)
+    return isinstance(payload, dict) and payload.get("pending_approval") is True
+
+
 def says_may_have_executed(response: Response) -> bool:
     """Return whether *response* says that the function may have been executed, whatever its status."""
-    payload = _parsed(response)
+    payload = json_of(response)
     return isinstance(payload, dict) and payload.get("may_have_executed") is True
 
 
@@ -181,7 +222,7 @@ def why_foreign(
     key = response.headers.get("idempotency-key")
     if key is not None and ("Idempotency-Key", key) not in call_headers:
         return "its Idempotency-Key is not the one that was sent"
-    payload = _parsed(response)
+    payload = json_of(response)
     named = payload.get("function_name") if isinstance(payload, dict) else None
     if named == function_name or not isinstance(named, str):
         return None
@@ -212,17 +253,27 @@ def speech_audio(response: Response) -> SpeechAudio:
     raise InvalidResponseError("Invalid speech synthesis response.", status_code=response.status)
 
 
-def _functions(items: list[Any]) -> list[BackendFunction]:
+def _functions(items: list[Any], *, may_be_php: bool) -> list[BackendFunction]:
     functions = []
     for item in items:
         if isinstance(item, dict) and isinstance(name := item.get("name"), str) and trim(name):
+            metadata: Any = item.get("metadata")
+            if not isinstance(metadata, dict):
+                metadata = {}
             parameters = item.get("parameters")
+            if parameters is None:
+                parameters = metadata.get("argument_schema")
+            if may_be_php:
+                parameters = repaired(parameters)
+            timeout = metadata.get("timeout_seconds")
             functions.append(
                 BackendFunction(
                     name=name,
                     description=_string_or_none(item.get("description")),
                     source=_string_or_none(item.get("source")),
                     parameters=parameters if isinstance(parameters, dict) else None,
+                    approval=metadata.get("requires_approval") is True,
+                    timeout_seconds=timeout if _is_number(timeout) and timeout > 0 else None,
                 )
             )
     return functions
@@ -241,7 +292,14 @@ def _is_number(value: Any) -> bool:
 
 
 def _parse_success(response: Response, function_name: str | None = None, *, is_second: bool = False) -> Any:
-    """Return the JSON of a 2xx response, or _INVALID if it is not JSON; raise for any other response."""
+    """Return the JSON of a 2xx response, or _INVALID if it is not JSON; raise for any other response.
+
+    Where a function is executed, a response of any status may say that it waits for approval.
+    """
+    if function_name is not None and b"pending_approval" in response.content:
+        record = json_of(response)
+        if isinstance(record, dict) and (pending := _approval_pending(record, function_name, response)):
+            raise pending
     if not response.is_success:
         _raise_http_error(response, function_name, is_second=is_second)
     if response.truncated:
@@ -251,19 +309,21 @@ def _parse_success(response: Response, function_name: str | None = None, *, is_s
         )
     if response.status == _RESET_CONTENT:
         return _INVALID
-    return _parsed(response)
+    return json_of(response)
 
 
 def _raise_http_error(response: Response, function_name: str | None, *, is_second: bool) -> NoReturn:
     status = response.status
     body = _text(response.content[:LONGEST_BODY])
-    parsed = _parsed(response)
+    parsed = json_of(response)
     record = parsed if isinstance(parsed, dict) else {}
     fields: dict[str, Any] = {
         "status_code": status,
         "body": body,
-        "error": record.get("error"),
+        "error": _string_or_none(record.get("message")) if (error := record.get("error")) is None else error,
         "details": record.get("details"),
+        "code": _string_or_none(record.get("code")),
+        "validation_errors": tuple(_strings(record.get("validation_errors"))),
     }
     message = shortened(body, len(body)) or f"HTTP {status}"
     if function_name is not None and (is_second or record.get("may_have_executed") is True):
@@ -275,6 +335,8 @@ def _raise_http_error(response: Response, function_name: str | None, *, is_secon
             available_functions=tuple(_strings(record["available_functions"])),
             **fields,
         )
+    if function_name is not None and status == 500 and record.get("ok") is False:  # noqa: PLR2004
+        raise _function_failed(record, function_name, status)
     raise NavaiHTTPError(message, **fields)
 
 
@@ -284,7 +346,7 @@ def hint(response: Response) -> str | None:
     if start.startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
         return "The response is a page, as gateways, logins, other services and failed applications send it."
     if response.status in _NOT_HERE:
-        parsed = _parsed(response)
+        parsed = json_of(response)
         if not isinstance(parsed, dict) or not isinstance(parsed.get("error"), str):
             return "The response is not that of a Navai backend, whose JSON would have an error."
     return None
@@ -337,7 +399,7 @@ def _text(content: bytes) -> str:
     return content.removeprefix(_BYTE_ORDER_MARK).decode("utf-8", "replace")
 
 
-def _parsed(response: Response) -> Any:
+def json_of(response: Response) -> Any:
     """Return the JSON of *response*, or _INVALID if it is not JSON. It is parsed once.
 
     An error that is too long counts as no JSON: to parse it would take more time than a call may have left.

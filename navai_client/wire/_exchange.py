@@ -12,6 +12,7 @@ from attrs import evolve
 
 from navai_client._redaction import Redactor
 from navai_client.errors import (
+    ApprovalPendingError,
     FunctionFailedError,
     Headers,
     InvalidResponseError,
@@ -24,9 +25,11 @@ from navai_client.wire._decode import (
     NAME_SHOWN,
     failure_message,
     hint,
+    json_of,
     redacted_value,
     redirect_message,
     says_may_have_executed,
+    says_pending,
     why_foreign,
 )
 from navai_client.wire._requests import Invocation
@@ -208,6 +211,9 @@ class Exchange(Generic[T]):
 
     def _retry(self, outcome: Response | TransportFailure, now: float) -> Send | None:
         invocation = self.invocation
+        is_final = invocation.is_final
+        if is_final is not None and isinstance(outcome, Response) and is_final(outcome, json_of(outcome)):
+            return None
         repeatable = invocation.operation.repeatable
         is_lost = isinstance(outcome, TransportFailure) and outcome.sent and invocation.operation.keyed
         if is_lost and invocation.keys is not None:  # then the same key gives its result, if it ran
@@ -217,7 +223,7 @@ class Exchange(Generic[T]):
         if delay is None:
             return None
         left = self._left(now + delay)
-        if (left is not None and left <= 0) or _says_may_have_executed(outcome):
+        if (left is not None and left <= 0) or _has_outcome(outcome):
             return None
         if is_lost:
             self.invocation = evolve(invocation, context={**invocation.context, "is_second": True})
@@ -263,6 +269,9 @@ class Exchange(Generic[T]):
         else:
             return value if redact is None else redact(value, redactor)
         self.response = evolve(response, headers=_redacted_headers(response, redactor))
+        if isinstance(error, ApprovalPendingError):
+            for name in ("approval_id", "trace_id"):
+                setattr(error, name, redacted_value(getattr(error, name), redactor))
         if isinstance(error, FunctionFailedError):
             if len(response.content) > LONGEST_BODY:  # to redact an object takes several times as long
                 error.error, error.details = (
@@ -341,8 +350,9 @@ def _redacted_headers(response: Response, redactor: Redactor) -> dict[str, str]:
     return {name: redactor.text(value) for name, value in response.headers.items()}
 
 
-def _says_may_have_executed(outcome: Response | TransportFailure) -> bool:
-    return isinstance(outcome, Response) and says_may_have_executed(outcome)
+def _has_outcome(outcome: Response | TransportFailure) -> bool:
+    """Return whether a failure says something of the function, so that another attempt could act twice."""
+    return isinstance(outcome, Response) and (says_may_have_executed(outcome) or says_pending(outcome))
 
 
 def _in_words(outcome: Response | TransportFailure) -> str:

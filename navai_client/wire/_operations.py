@@ -62,6 +62,7 @@ class Operation(Generic[T]):
         response: The JSON Schema of a successful response's body.
         refusals: The documented statuses of failures, beside those of any request with a body.
         fields: The members of its JSON request; a GET has none.
+        extensions: Further members, which upstream's WordPress plugin alone reads.
         repeatable: Whether it may be sent again when an earlier attempt may have arrived.
         keyed: Whether its requests carry an ``Idempotency-Key``, so that a backend runs it once.
         cacheable: Whether a response can be kept and revalidated by its ``ETag``.
@@ -79,6 +80,7 @@ class Operation(Generic[T]):
     response: Mapping[str, Any] = field(repr=False, hash=False)
     refusals: tuple[int | str, ...] = ()
     fields: tuple[Field, ...] = field(default=(), repr=False)
+    extensions: tuple[Field, ...] = field(default=(), repr=False)
     repeatable: bool = False
     keyed: bool = False
     cacheable: bool = False
@@ -88,13 +90,13 @@ class Operation(Generic[T]):
 
     @cached_property
     def by_name(self) -> Mapping[str, Field]:
-        """Its fields by their names."""
-        return {each.name: each for each in self.fields}
+        """Its fields by their names, those of extensions included."""
+        return {each.name: each for each in (*self.fields, *self.extensions)}
 
     @cached_property
     def members(self) -> tuple[tuple[str, str, bytes], ...]:
         """For each field its name, the object that it is a member of (or ``""``), and its JSON key."""
-        paths = [(each.name, *each.wire_name.rpartition(".")) for each in self.fields]
+        paths = [(each.name, *each.wire_name.rpartition(".")) for each in self.by_name.values()]
         return tuple((name, outer, b'"%b":' % inner.encode()) for name, outer, _, inner in paths)
 
     @cached_property
@@ -118,6 +120,8 @@ def _list_of_nothing(error: NavaiError) -> FunctionList:
     warnings: tuple[str, ...] = (warning,)
     if isinstance(error, NavaiHTTPError) and error.headers.get("location"):
         warnings = (warning, f"[navai] {error}")  # what to do about a redirect
+    elif isinstance(error, NavaiHTTPError) and error.code is not None:
+        warnings = (warning, f"[navai] {error.code}: {error.error}")  # why WordPress refuses
     # Without its frames: the list may be kept, and the frames hold the whole exchange.
     return FunctionList(warnings=warnings, error=error.with_traceback(None))
 
@@ -131,6 +135,7 @@ def _redacted_list(functions: FunctionList, redactor: Redactor) -> FunctionList:
     return evolve(functions, warnings=(warnings,) if isinstance(warnings, str) else tuple(warnings))
 
 
+_SESSION_KEY: Final = Field("session_key", "session_key", "The conversation in the plugin's memory.")
 _LONGEST_WARNINGS: Final = 2**20  # characters, in which secrets are looked for; most lists have a few lines
 _STRING: Final = {"type": "string"}
 
@@ -161,6 +166,7 @@ CREATE_CLIENT_SECRET: Final[Operation[ClientSecret]] = Operation(
         Field("voice_tone", "voiceTone", "The tone that it speaks in.", "OPENAI_REALTIME_VOICE_TONE"),
         Field("api_key", "apiKey", "An OpenAI key, for backends that accept one from requests.", secret=True),
     ),
+    extensions=(_SESSION_KEY,),
 )
 LIST_FUNCTIONS: Final[Operation[FunctionList]] = Operation(
     name="list_functions",
@@ -210,6 +216,7 @@ EXECUTE_FUNCTION: Final[Operation[Any]] = Operation(
         Field("function_name", "function_name", "The name of the function.", required=True),
         Field("payload", "payload", "The function's input, usually an object; null for none.", type="any"),
     ),
+    extensions=(_SESSION_KEY, Field("agent_key", "agent_key", "The plugin's agent that it is for.")),
 )
 SYNTHESIZE_SPEECH: Final[Operation[SpeechAudio]] = Operation(
     name="synthesize_speech",

@@ -21,6 +21,7 @@ from navai_client.wire._operations import (
     join_url,
 )
 from navai_client.wire._values import ClientHeaders, Endpoint, Response
+from navai_client.wire._wordpress import WordPress
 
 T = TypeVar("T")
 
@@ -53,6 +54,8 @@ class Invocation(Generic[T]):
         remember: Keeps a value, the response that it was read from, the time, and the client's headers.
         keys: What is known of the backend's idempotency keys.
         payload: What the function is given, where a function is executed.
+        is_final: Returns whether a response outside 2xx, given with its JSON, ends the call without another
+            attempt.
     """
 
     operation: Operation[T]
@@ -66,6 +69,7 @@ class Invocation(Generic[T]):
     remember: Callable[[T, Response, float, ClientHeaders], None] | None = field(default=None, repr=False)
     payload: Any = field(default=None, repr=False)
     keys: "SharedKeys | None" = field(default=None, repr=False)
+    is_final: Callable[[Response, Any], bool] | None = field(default=None, repr=False)
 
     def read(self, response: Response) -> T:
         """Return the value that *response* carries, or raise what it means."""
@@ -119,7 +123,12 @@ class Invocations:
         paths: Where its operations are.
         new_key: Returns idempotency keys, another one each time.
         json_default: Converts what is not JSON in a payload.
+
+    Attributes:
+        plugin: What is known of the WordPress plugin, if the backend is one.
     """
+
+    plugin: WordPress | None = None
 
     def __init__(
         self, base_url: str, paths: Paths, new_key: Callable[[], str], json_default: Default | None = None
@@ -136,6 +145,11 @@ class Invocations:
         self._list = Invocation(
             LIST_FUNCTIONS, self._endpoints[LIST_FUNCTIONS.name], remember=self._remember, keys=self._keys
         )
+
+    def of_plugin(self, plugin: WordPress) -> None:
+        """Prepare calls of *plugin* from now on."""
+        self.plugin = plugin
+        self._list = evolve(self._list, is_final=plugin.is_final)
 
     def probe(self, operation: Operation[T]) -> Invocation[T]:
         """Return a call of *operation*, a GET that is no part of the contract."""
@@ -199,6 +213,9 @@ class Invocations:
         if operation.secret_fields:
             given = dict(arguments)
             cast("dict[str, Any]", arguments).clear()
+        plugin = self.plugin
+        if plugin is not None:
+            given = {**{each.name: getattr(plugin, each.name) for each in operation.extensions}, **given}
         if (problem := _problem(operation, given)) is not None:
             del given
             raise problem
@@ -211,6 +228,7 @@ class Invocations:
             {"function_name": given["function_name"]} if "function_name" in given else {},
             payload=given.get("payload"),
             keys=self._keys,
+            is_final=None if plugin is None else plugin.is_final,
         )
 
     def _key(self, given: Any) -> str:
@@ -237,7 +255,7 @@ def _problem(operation: Operation[Any], given: Mapping[str, Any]) -> Exception |
     for name, value in given.items():
         each = operation.by_name.get(name)
         if each is None:
-            options = ", ".join(each.name for each in operation.fields if not each.required)
+            options = ", ".join(each.name for each in operation.by_name.values() if not each.required)
             return TypeError(f"unexpected keyword argument {name!r}; there are {options}")
         if each.type == "any" or (value is None and not each.required):
             continue

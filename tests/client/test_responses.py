@@ -167,7 +167,7 @@ class TestResponses:
             functions=(
                 BackendFunction(name="a", description="A.", source="a.js#a", parameters={"type": "object"}),
                 BackendFunction(name=" b "),
-                BackendFunction(name="c"),
+                BackendFunction(name="c", parameters={}),  # PHP writes an empty object so
                 BackendFunction(name="\x1c"),
             ),
             warnings=("[navai] first", ""),

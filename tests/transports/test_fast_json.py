@@ -126,7 +126,7 @@ def both(content: bytes) -> tuple[Any, Any]:
     """Return what the fast decoder, with what it leaves to the standard one, and the standard one give."""
     fast = Response(200, {}, content)
     _fast_json.parse(fast)
-    return _decode._parsed(fast), _decode._parsed(Response(200, {}, content))
+    return _decode.json_of(fast), _decode.json_of(Response(200, {}, content))
 
 
 def check_same(fast: Any, standard: Any) -> None:
