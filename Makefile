@@ -39,7 +39,7 @@ NOT_QUICK := $(addprefix tests/, cli conformance/test_documents.py conformance/t
   conformance/test_hostile_peers.py faults inspector integrations/test_example_agents.py \
   integrations/test_extras.py integrations/test_livekit.py integrations/test_mcp.py integrations/test_pipecat.py \
   integrations/test_traces_of_frameworks.py integrations/test_voice_agent.py interop server/test_command_line.py \
-  server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_limits.py server/test_mounting.py \
+  server/test_env_file.py server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_limits.py server/test_mounting.py \
   server/test_smoke.py server/test_workers.py test_benchmarks.py test_deployment.py \
   test_fleet.py test_examples.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
 # What needs LiveKit, Pipecat, web frameworks, Node, nginx or Chromium.

@@ -9,7 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-SERVER_PACKAGES: Final = ("docstring_parser", "httptools", "msgspec", "pydantic", "uvicorn", "uvloop")
+SERVER_PACKAGES: Final = (
+    "docstring_parser",
+    "dotenv",
+    "httptools",
+    "msgspec",
+    "pydantic",
+    "uvicorn",
+    "uvloop",
+)
 
 
 def missing_extra(extra: str, *packages: str) -> str:

@@ -5,8 +5,11 @@ lays out that of the other ``navai`` commands.
 """
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import attrs
@@ -44,6 +47,11 @@ def _make_parser(prog: str) -> argparse.ArgumentParser:
     )
     options = parser.add_argument_group("Options")
     _add_options(options)
+    options.add_argument(
+        "--env-file",
+        metavar="FILE",
+        help="A file with a line NAME=value for each variable that the environment does not have.",
+    )
     options.add_argument("-h", "--help", action="help", help="Show this message and exit.")
     return parser
 
@@ -90,8 +98,10 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m navai
         for cls in _SETTINGS
     )
     try:
+        if given["env_file"] is not None:
+            _load_env_file(given["env_file"])
         process = ProcessSettings.from_env(**of_process)
-    except ValueError as error:
+    except (ImportError, ValueError) as error:
         parser.error(str(error))
     if process.reload and process.workers > 1:
         parser.error("--reload and --workers cannot be combined")
@@ -105,6 +115,32 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m navai
     except ServeError as error:
         parser.error(str(error))
     return 0
+
+
+def _load_env_file(path: str) -> None:
+    """Add the variables in the file at *path* to the environment, which takes precedence.
+
+    Raises:
+        ImportError: The extra ``server`` is not installed.
+        ValueError: The file cannot be read, or a line sets nothing: what it was to restrict would be open.
+    """
+    with needs_extra("server", *SERVER_PACKAGES):
+        from dotenv.parser import parse_stream  # noqa: PLC0415 - only with a file
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "the content is not UTF-8"
+        raise ValueError(f"--env-file {path}: {reason}.") from None
+    found: dict[str, str] = {}
+    for line in parse_stream(io.StringIO(text)):
+        if line.error or (line.key and (line.value is None or "\0" in line.value)):
+            text = line.original.string
+            number = line.original.line + text[: -len(text.lstrip())].count("\n")  # blank lines come with it
+            raise ValueError(f"--env-file {path}: line {number} is not NAME=value (it is not shown).")
+        if line.key:
+            found[line.key] = line.value or ""
+    for name, value in found.items():  # as it is written: a ${...} may be a part of a password
+        os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import pytest
 from tests.interop.node import Node
 from tests.interop.peers import HERE
 from tests.parity import systems
+from tests.server.settings_table import PAGE
 
 TYPES: Final = {
     "voice-frontend": (
@@ -43,13 +44,30 @@ def test_every_option_field_and_method_is_listed(package: str, node: Node) -> No
     assert not names - listed(package)
 
 
-def test_every_environment_variable_and_function_of_the_backend_is_listed(node: Node) -> None:
+def read_variables(package: str) -> set[str]:
+    """Return the environment variables that the files of *package* read."""
+    folder = HERE / "node_modules" / "@navai" / package
+    files = [file for pattern in ("dist/*.js", "bin/*.mjs") for file in folder.glob(pattern)]
+    code = "\n".join(file.read_text(encoding="utf-8") for file in files)
+    by_name = re.findall(r"""\benv\??\.?\[?["']?([A-Z][A-Z_]+)\b""", code)
+    in_lists = re.findall(r"_ENV_KEYS = \[([^\]]*)\]", code)
+    return {*by_name, *re.findall(r'"(\w+)"', " ".join(in_lists))}
+
+
+@pytest.mark.parametrize(("package", "least"), [("voice-frontend", 6), ("voice-backend", 22)])
+def test_every_environment_variable_of_a_package_is_listed_and_documented(
+    package: str, least: int, node: Node
+) -> None:
+    variables = read_variables(package)
+    assert len(variables) >= least
+    assert not variables - listed(package)
+    documented = PAGE.read_text(encoding="utf-8").partition("<!-- variables: begin -->")[2]
+    assert not {name for name in variables if f"| `{name}` |" not in documented}
+
+
+def test_every_function_of_the_backend_is_listed(node: Node) -> None:
     code = published("voice-backend", "index.js")
-    variables = set(re.findall(r"\benv\??\.([A-Z][A-Z_]+)", code)) | set(
-        re.findall(r'"(NAVAI_[A-Z_]+)"', code)
-    )
     functions = set(re.findall(r"^  (\w+),?$", code.rpartition("export {")[2], re.MULTILINE))
 
-    assert len(variables) > 20
     assert "registerNavaiExpressRoutes" in functions
-    assert not (variables | functions) - listed("voice-backend")
+    assert not functions - listed("voice-backend")
