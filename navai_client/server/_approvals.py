@@ -113,6 +113,10 @@ class Holding:
             who = request.principal
             principal = who.id, sorted(who.scopes), _without_secrets(who.claims, self._redactor)
         shown = self._redactor.content(text)
+        try:
+            json.loads(shown)
+        except (ValueError, RecursionError):  # such as the note that the search for secrets took too long
+            shown = json.dumps(shown.decode("utf-8", "replace")).encode()
         held = _encode(HeldCall(function.name, text, shown, principal, request.request_id, time.time()))
         return held if len(held) <= _MAX_CALL_BYTES else _TOO_LARGE
 
@@ -257,15 +261,11 @@ def _refusal(error: BackendError) -> BackendResponse:
 
 def _item(key: bytes, entry: StoreEntry, ttl: float) -> dict[str, Any]:
     held = _decode(entry.call or b"")
-    try:
-        payload = msgspec.json.decode(held.shown)
-    except (msgspec.MsgspecError, ValueError, RecursionError):  # such as numbers that msgspec does not read
-        payload = held.shown.decode("utf-8", "replace")
     return {
         "id": approval_id(key, entry.fingerprint),
         "status": "pending",
         "function_name": held.function,
-        "payload": payload,
+        "payload": msgspec.Raw(held.shown),  # with all digits of its numbers
         "caller": None if held.principal is None else held.principal[0],
         "request_id": held.request_id,
         "requested_at": held.at,

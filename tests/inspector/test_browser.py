@@ -291,6 +291,62 @@ class TestToken:
         assert page.all("#calls li") == []
 
 
+class TestApprovals:
+    """A backend with a function that needs approval, open except for that."""
+
+    @pytest.fixture(name="ran")
+    def _ran(self) -> list[int]:
+        return []
+
+    @pytest.fixture(name="backend")
+    def _backend(self, ran: list[int]) -> NavaiBackend:
+        backend = NavaiBackend(
+            env={},
+            discover=False,
+            demo=True,
+            inspector_token="inspectors-own-token",
+            access_token="agents-token",
+        )
+        backend.function(ran.append, name="pay", approval=True)
+        return backend
+
+    @pytest.fixture(name="refusals")
+    def _refusals(self) -> list[str]:
+        """The browser logs each 401 and 403 response."""
+        return ["401 (Unauthorized)", "403 (Forbidden)"]
+
+    def test_a_person_approves_one_call_and_rejects_another(self, page: Page, ran: list[int]) -> None:
+        page.find("#token").send_keys("inspectors-own-token", Keys.ENTER)
+        page.wait(lambda: page.find("#no-approvals").is_displayed(), "list of what waits")
+        for amount in ("12345678901234567890123", "7"):
+            page.open("pay")
+            page.find("#token").send_keys("inspectors-own-token", Keys.ENTER)
+            page.button("Edit as JSON").click()
+            page.field("payload").clear()
+            page.field("payload").send_keys(f'{{"args":[{amount}]}}')
+            page.button("Run").click()
+            assert page.outcome()[0] == "Waits for approval"
+        page.wait(lambda: len(page.all("#approvals li")) == 2, "two calls that wait")
+        first, second = page.all("#approvals li")
+        assert "12345678901234567890123" in first.text
+        assert "Asked by inspector" in first.text
+        second.find_element("css selector", "input").send_keys("No.")
+        second.find_elements("css selector", "button")[1].click()
+        page.wait(lambda: len(page.all("#approvals li")) == 1, "one call that waits")
+        page.button("Approve").click()
+        page.wait(lambda: page.all("#approvals li") == [], "decision")
+        page.wait(lambda: ran == [12345678901234567890123], "execution")
+
+    def test_who_may_only_call_sees_neither_what_waits_nor_the_calls(self, page: Page) -> None:
+        page.find("#token").send_keys("agents-token", Keys.ENTER)
+        page.open("pay")
+        page.find("#token").send_keys("agents-token", Keys.ENTER)
+        page.wait(lambda: len(names(page)) == 7, "list of functions")
+        page.wait(lambda: page.find("#token-button").is_displayed(), "way to another token")
+        assert not page.driver.find_element("id", "approvals-part").is_displayed()
+        assert page.all("#calls li") == []
+
+
 def test_a_backend_that_stops_and_starts_again_is_noticed(driver: Any) -> None:
     def backend() -> NavaiBackend:
         return NavaiBackend(env={}, discover=False, demo=True)

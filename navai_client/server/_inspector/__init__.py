@@ -33,6 +33,7 @@ _FILES: Final = {
     _PAGE: b"text/html; charset=utf-8",
     "inspector.css": b"text/css; charset=utf-8",
     "inspector.js": _SCRIPT,
+    "inspector-approvals.js": _SCRIPT,
     "inspector-backend.js": _SCRIPT,
     "inspector-calls.js": _SCRIPT,
     "inspector-fields.js": _SCRIPT,

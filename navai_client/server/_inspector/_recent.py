@@ -17,7 +17,7 @@ from navai_client.server._http import (
 from navai_client.server._inspector import PAGE_PATH
 
 _MAX_CALLS: Final = 100  # at most 3.2 MB with _KEPT_BYTES of each body
-_IGNORED_PATHS: Final = frozenset({PAGE_PATH, "/health"})
+_IGNORED_PATHS: Final = frozenset({PAGE_PATH, "/health", "/navai/approvals"})
 _FILES_OF_THE_PAGE: Final = PAGE_PATH + "inspector"
 _KEPT_BYTES: Final = 16_384  # more than is shown, so that a secret across the cut is found as a whole
 _SHOWN_CHARACTERS: Final = 2000
@@ -83,7 +83,8 @@ class RecentCalls:
         return call.description
 
     def _masked(self, call: _Call) -> dict[str, Any]:
-        failed = call.response.status >= 400 or call.response.body.startswith(b'{"ok":false')  # noqa: PLR2004
+        status = call.response.status
+        failed = status >= 400 or (status == 200 and call.response.body.startswith(b'{"ok":false'))  # noqa: PLR2004
         return {
             "id": call.id,
             "at": call.at,

@@ -2,6 +2,7 @@
 
 export const { secret: SECRET, list: LIST, execute: EXECUTE } = document.documentElement.dataset;
 export const CALLS = '/navai/inspector/calls';
+export const APPROVALS = '/navai/approvals';
 
 // The page is at {base}navai/, wherever the backend is mounted.
 export const base = new URL('../', document.baseURI);
@@ -11,7 +12,7 @@ const byId = (id) => document.getElementById(id);
 let token = '';
 let authorized = false;
 
-// Whether the backend has responded to this page other than by asking for an access token.
+// Whether the backend has responded to this page other than by asking for another access token.
 export const isAuthorized = () => authorized;
 
 export const fetchText = async (path, options = {}) => {
@@ -21,7 +22,7 @@ export const fetchText = async (path, options = {}) => {
   const text = await response.text();
   // A 401 can also come from OpenAI, about the backend's key: only that of the backend names a scheme.
   const isRefused = response.status === 401 && response.headers.has('www-authenticate');
-  authorized = !isRefused;
+  authorized = !isRefused && response.status !== 403;
   return { status: response.status, ok: response.ok, etag: response.headers.get('etag'), text, isRefused };
 };
 

@@ -1,4 +1,5 @@
 // The latest calls that reached the backend, polled while the page is visible.
+import { pollApprovals } from './inspector-approvals.js';
 import { CALLS, EXECUTE, LIST, SECRET, fetchText, isAuthorized } from './inspector-backend.js';
 import { make, milliseconds } from './inspector-fields.js';
 import { indented } from './inspector-json.js';
@@ -34,6 +35,8 @@ export const poll = async () => {
         known = answer.etag;
         showCalls(JSON.parse(answer.text).calls);
       }
+      if (answer.ok) await pollApprovals();
+      else byId('token-button').hidden = false;
       if (isLost) onFound();
       isLost = false;
     } catch {

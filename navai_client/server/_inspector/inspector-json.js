@@ -39,6 +39,18 @@ export const membersOf = (text) => {
   return members;
 };
 
+// The elements of an array's valid JSON text, as texts.
+export const elementsOf = (text) => {
+  const elements = [];
+  let i = skipSpace(text, text.indexOf('[') + 1);
+  while (i < text.length && text[i] !== ']') {
+    const end = endOf(text, i);
+    elements.push(text.slice(i, end));
+    i = skipSpace(text, end);
+  }
+  return elements;
+};
+
 // Valid JSON text with a member or an element on each line; other text unchanged.
 export const indented = (text) => {
   try {

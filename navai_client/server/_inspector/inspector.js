@@ -1,6 +1,7 @@
 // The inspector: lists a backend's functions, runs them, mints client secrets and shows the latest calls.
 // Everything that comes from the backend is put into the page as text, never as HTML.
 import { EXECUTE, LIST, SECRET, CALLS, request, askForToken, base, post } from './inspector-backend.js';
+import { watchApprovals } from './inspector-approvals.js';
 import { poll, startPolling } from './inspector-calls.js';
 import { Invalid, make, makeMembers, milliseconds, showInvalid } from './inspector-fields.js';
 import { indented, membersOf } from './inspector-json.js';
@@ -47,6 +48,7 @@ const load = async () => {
   showWarnings(warnings);
   showList();
   showChosen();
+  await watchApprovals(functions);
 };
 
 const showWarnings = (warnings) => {
@@ -289,6 +291,9 @@ const showExecution = (outcome, answer) => {
   const said = answer.ok ? parsed(answer.text) : undefined;
   if (said === undefined || said === null) {
     showRefusal(outcome, answer);
+  } else if (said.pending_approval === true) {
+    outcome.show('busy', 'Waits for approval', milliseconds(answer.time));
+    outcome.add(make('p', { className: 'message' }, String(said.message)), whole(answer.text));
   } else if (said.ok !== true) {
     outcome.show('bad', 'Failed', milliseconds(answer.time));
     outcome.add(make('p', { className: 'message' }, String(said.details ?? said.error ?? 'Backend function failed.')), whole(answer.text));
