@@ -138,13 +138,17 @@ class _Workers(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died, unless none has served yet."""
         if not self._have_served:
-            if not all(each.process.is_alive() for each in self.processes):
-                self.failed = True
-                self.should_exit.set()
-            elif all(each.is_ready(timeout=1) for each in self.processes):
-                self._have_served = True
-                _log.info("All %d workers serve.", len(self.processes))
-            return
+            alive = [each for each in self.processes if each.process.is_alive()]
+            if len(alive) < len(self.processes):  # the others may serve, or be about to
+                if not any(each.wait_until_ready(_LONGEST_SILENCE_S, self.should_exit) for each in alive):
+                    self.failed = True
+                    self.should_exit.set()
+                    return
+            elif all(each.is_ready(timeout=1) for each in alive):
+                _log.info("All %d workers serve.", len(alive))
+            else:
+                return
+            self._have_served = True
         super().keep_subprocess_alive()
         # uvicorn gives up where a worker says that it cannot start, and does not say so to the caller.
         self.failed |= any(each.exitcode == STARTUP_FAILURE for each in self.processes)

@@ -19,7 +19,6 @@ import pytest
 from navai_client.server import NavaiBackend, RedisStore, SQLiteStore, Store, StoreError
 from navai_client.server._http import BackendRequest, BackendResponse
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
-from tests.test_threads import until
 
 EXECUTE = "/navai/functions/execute"
 JSON = {b"content-type": b"application/json"}
@@ -480,34 +479,3 @@ def test_a_file_that_is_named_keeps_keys_when_the_server_is_started_again(module
             answers.append(charge(url, "k", module))
     assert answers[0].json() == answers[1].json()
     assert (module / "charges").read_text() == "k\n"
-
-
-def test_replicas_that_are_killed_or_paused_run_nothing_twice_and_say_what_is_unknown(module: Path) -> None:
-    with contextlib.ExitStack() as stack:
-        redis = stack.enter_context(redis_server(module, *DURABLE))
-        options = ("--store", redis.url, "--drain-delay", "0")
-        servers = [stack.enter_context(server_process(module, *options)) for _ in range(3)]
-        pool = stack.enter_context(ThreadPoolExecutor(16))
-        (killed, first), (paused, second), (_, third) = servers
-        charges = module / "charges"
-        lost = pool.submit(charge, first, "lost", module, 60.0)
-        slow = pool.submit(charge, second, "slow", module, 1.0)
-        until(lambda: charges.exists() and len(charges.read_text().split()) == 2)
-        copies = [
-            pool.submit(charge, third, key, module, 60.0 if key == "lost" else 1.0)
-            for key in ("lost", "slow")
-        ]
-        killed.kill()
-        paused.send_signal(signal.SIGSTOP)
-        with pytest.raises(httpx.TransportError):
-            lost.result(20)
-        for copy in copies:
-            answer = copy.result(30)
-            assert (answer.status_code, answer.json()["may_have_executed"]) == (409, True)
-        assert charge(third, "lost", module, 60.0).status_code == 409
-        paused.send_signal(signal.SIGCONT)
-        result = slow.result(20)
-        assert result.status_code == 200
-        assert charge(third, "slow", module, 1.0).json() == result.json()
-        assert result.headers["navai-idempotency"] == "shared"
-        assert sorted(charges.read_text().split()) == ["lost", "slow"]
