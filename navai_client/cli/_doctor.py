@@ -1,11 +1,16 @@
 """``navai doctor``: examines settings, installation and the way to the backend, and says what to do."""
 
+import contextlib
+import json
+import os
 import platform
 import re
 import ssl
 import sys
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from importlib import metadata
+from urllib.parse import quote
 
 import click
 
@@ -14,9 +19,13 @@ from navai_client.cli._connection import BackendCommand, Connection, connection_
 from navai_client.cli._errors import Status
 from navai_client.cli._output import one_line, printable, waiting, wants_colour, write_json, write_text
 from navai_client.cli._reachability import Diagnosis, base_url_source, diagnose_backend
+from navai_client.transports import Call
+from navai_client.transports._default import HTTPXTransport
+from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 _PACKAGE = "navai-client"
+_MAX_MODEL_BYTES = 2**16  # a model is described in five fields
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[([^]]*)\])?")
 _EXTRA = re.compile(r"^extra == ['\"]([^'\"]+)['\"]$")
 
@@ -27,7 +36,8 @@ _EXTRA = re.compile(r"^extra == ['\"]([^'\"]+)['\"]$")
 def doctor(connection: Connection, *, as_json: bool) -> int:
     """Examine the settings, the installation and the way to the backend, and say what to do.
 
-    Nothing is minted or executed. Ends with status 1 when something fails.
+    Nothing is minted or executed. With OPENAI_API_KEY set, OpenAI is asked when the model shuts down.
+    Ends with status 1 when something fails.
     """
     connection.credentials()  # a mistake in the command line is reported as by every command
     diagnoses = []
@@ -53,6 +63,10 @@ def doctor(connection: Connection, *, as_json: bool) -> int:
 def _diagnose(connection: Connection) -> Iterator[Diagnosis]:
     yield _versions()
     yield _extras()
+    if os.environ.get("OPENAI_API_KEY", "").strip():
+        with waiting("Asking OpenAI about the model"):
+            about_model = _model(connection.timeout)
+        yield about_model
     url, source = base_url_source(connection.url)
     try:
         connection.client().close()
@@ -105,6 +119,43 @@ def _extras() -> Diagnosis:
     if missing:
         message += f"; not installed: {', '.join(missing)} (pip install '{_PACKAGE}[{missing[0]}]')"
     return Diagnosis("extras", "ok", message)
+
+
+def _model(timeout: float) -> Diagnosis:
+    """Ask OpenAI when the model that a backend would mint for shuts down, with the key of the environment."""
+    from navai_client.server._settings import BackendOptions  # noqa: PLC0415 - most have no key here
+
+    try:
+        options = BackendOptions.from_env()
+    except ValueError as error:
+        return Diagnosis("model", "warn", f"not examined: {error}")
+    base, mark, query = options.openai_base_url.partition("?")
+    endpoint = Endpoint("GET", f"{base}/models/{quote(options.default_model, safe='')}{mark}{query}")
+    headers = (("Authorization", f"Bearer {options.openai_api_key}"), ("Accept", "application/json"))
+    with contextlib.closing(HTTPXTransport()) as transport:
+        call = Call(timeout=timeout, max_response_bytes=_MAX_MODEL_BYTES)
+        outcome = transport.send(Request(endpoint, headers), call)
+    if isinstance(outcome, TransportFailure):
+        return Diagnosis("model", "warn", f"not examined, as OpenAI did not respond: {outcome.message}")
+    return _judge_model(options.default_model, outcome)
+
+
+def _judge_model(model: str, response: Response) -> Diagnosis:
+    """Judge by the field ``shutdown_date`` (https://developers.openai.com/api/docs/deprecations)."""
+    remedy = "Set OPENAI_REALTIME_MODEL to another."
+    if response.status == HTTPStatus.UNAUTHORIZED:
+        return Diagnosis("model", "fail", "OpenAI refuses the key", "Correct OPENAI_API_KEY.")
+    if response.status == HTTPStatus.NOT_FOUND:
+        return Diagnosis("model", "warn", f"OpenAI has no model {model} for this key", remedy)
+    try:
+        described = json.loads(response.content)
+    except (ValueError, RecursionError):
+        described = None
+    if response.status != HTTPStatus.OK or not isinstance(described, dict):
+        return Diagnosis("model", "warn", f"not examined: HTTP {response.status}, and not about a model")
+    if described.get("shutdown_date") is None:
+        return Diagnosis("model", "ok", f"{model}, whose end is not announced")
+    return Diagnosis("model", "warn", f"{model} shuts down on {described['shutdown_date']}", remedy)
 
 
 def _is_installed(extra: str, needs: Mapping[str, list[str]]) -> bool:

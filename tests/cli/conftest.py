@@ -15,6 +15,9 @@ from tests.faults.server import FaultServer, Peer, answer
 
 COMMAND = str(Path(sys.executable).with_name("navai"))
 REMOVED = (
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENAI_REALTIME_MODEL",
     "NAVAI_API_URL",
     "NAVAI_ACCESS_TOKEN",
     "NO_COLOR",

@@ -404,3 +404,84 @@ def test_texts_of_the_backend_cannot_control_the_terminal(
     printed = navai("doctor", "--url", reply(body).url).out
     assert "\\x1b[31mred line" in printed
     assert "\x1b" not in printed
+
+
+MODEL = '{"id": "m", "object": "model", "created": 1, "owned_by": "openai", "shutdown_date": %s}'
+SET_ANOTHER = "Set OPENAI_REALTIME_MODEL to another."
+Reply = Callable[..., FaultServer]
+
+
+@pytest.fixture(name="ask_about")
+def _ask_about(look: Look, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Run ``navai doctor`` with a key and a model, and return what it says about that."""
+
+    def ask(openai: str, model: str = "gpt-realtime-2.1") -> dict[str, Any]:
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-key-of-the-owner")
+        monkeypatch.setenv("OPENAI_BASE_URL", openai)
+        monkeypatch.setenv("OPENAI_REALTIME_MODEL", model)
+        return look("--url", "http://127.0.0.1:9", "--timeout", "5")["model"]
+
+    return ask
+
+
+def test_without_a_key_nobody_is_asked_about_a_model(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", " ")
+    assert "model" not in look("--url", "http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("end", "level", "said", "remedy"),
+    [
+        ('"2027-01-20"', "warn", "gpt-realtime-2.1 shuts down on 2027-01-20", SET_ANOTHER),
+        ("null", "ok", "gpt-realtime-2.1, whose end is not announced", None),
+    ],
+)
+def test_openai_is_asked_when_the_model_ends(  # noqa: PLR0917 - two fixtures, four values
+    ask_about: Callable[..., dict[str, Any]],
+    reply: Reply,
+    end: str,
+    level: str,
+    said: str,
+    remedy: str | None,
+) -> None:
+    openai = reply(MODEL % end)
+    found = ask_about(f"{openai.url}/v1?api-version=preview")
+    assert (found["level"], found["message"], found["remedy"]) == (level, said, remedy)
+    ((path, head, _),) = openai.arrived
+    assert path == "/v1/models/gpt-realtime-2.1?api-version=preview"
+    assert b"authorization: bearer sk-key-of-the-owner" in bytes(head).lower()
+
+
+def test_a_model_without_the_field_has_no_announced_end(
+    ask_about: Callable[..., dict[str, Any]], reply: Reply
+) -> None:
+    assert ask_about(reply('{"id": "a/b", "object": "model"}').url, "a/b")["level"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "level", "said"),
+    [
+        ("401 Unauthorized", '{"error": {"message": "sk-key"}}', "fail", "OpenAI refuses the key"),
+        ("404 Not Found", "{}", "warn", "OpenAI has no model gpt-realtime-2.1 for this key"),
+        ("500 Oops", "{}", "warn", "not examined: HTTP 500, and not about a model"),
+        ("200 OK", "[]", "warn", "not examined: HTTP 200, and not about a model"),
+        ("200 OK", "<html>", "warn", "not examined: HTTP 200, and not about a model"),
+    ],
+)
+def test_other_responses_about_the_model(  # noqa: PLR0917 - as above
+    ask_about: Callable[..., dict[str, Any]], reply: Reply, status: str, body: str, level: str, said: str
+) -> None:
+    found = ask_about(reply(body, status=status).url)
+    assert (found["level"], found["message"]) == (level, said)
+
+
+def test_an_openai_out_of_reach_and_settings_that_cannot_work_are_warnings(
+    ask_about: Callable[..., dict[str, Any]],
+) -> None:
+    with closed_port() as port:
+        found = ask_about(f"http://127.0.0.1:{port}")
+    assert found["message"].startswith("not examined, as OpenAI did not respond: ")
+    assert found["level"] == "warn"
+    found = ask_about("ftp://api.example")
+    assert found["level"] == "warn"
+    assert found["message"].startswith("not examined: openai_base_url (OPENAI_BASE_URL) ")
