@@ -4,7 +4,10 @@ import asyncio
 import contextlib
 import json
 import logging
+import signal
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, cast
@@ -497,5 +500,112 @@ def test_an_id_approves_the_call_that_was_shown_and_no_other() -> None:
             assert (await boss.decide(shown, "reject")).status_code == 404
             assert [each["id"] for each in await boss.waiting()] == [other]
             assert not both.ran
+
+    run(scenario())
+
+
+KILLED = """
+import asyncio, json, os, signal, sys
+import httpx
+from navai_client.server import NavaiBackend, RedisStore, SQLiteStore
+
+url, approval, when = sys.argv[1:]
+store = RedisStore(url) if url.startswith("redis") else SQLiteStore(url)
+store.lease = 0.3
+backend = NavaiBackend(env={}, discover=False, store=store, inspector_token="inspectors-own-token")
+
+
+async def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def pay(amount: int) -> str:
+    print(amount, flush=True)
+    await die()
+
+
+if when == "approved":
+    store.start = die
+backend.function(pay, approval=True)
+
+
+async def main():
+    headers = {"authorization": "Bearer inspectors-own-token"}
+    transport = httpx.ASGITransport(app=backend)
+    async with httpx.AsyncClient(transport=transport, base_url="http://x", headers=headers) as client:
+        await client.post(f"/navai/approvals/{approval}", json={"decision": "approve"})
+        await asyncio.sleep(60)
+
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_replica_that_is_killed_after_an_approval_loses_nothing_and_repeats_nothing(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    url = f"{tmp_path}/keys.sqlite"
+    if kind == "redis":
+        url = f"{request.getfixturevalue('redis_url')}?prefix={tmp_path}:"
+
+    async def killed(approval: str, when: str) -> str:
+        command = (sys.executable, "-c", KILLED, url, approval, when)
+        process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+        said, _ = await process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        return said.decode()
+
+    async def scenario() -> None:
+        store = RedisStore(url) if kind == "redis" else SQLiteStore(url)
+        given: dict[str, Any] = {"authenticate": None, "inspector_token": INSPECTOR_TOKEN}
+        async with replicas(lambda: store, **given) as both:
+            anybody, inspector = both.by(None), both.by(INSPECTOR_TOKEN)
+            waits = (await anybody.call({"amount": 5}, "k")).json()["approval"]["id"]
+
+            async def is_waiting() -> bool:
+                return [each["id"] for each in await inspector.waiting()] == [waits]
+
+            assert await killed(waits, "approved") == ""  # its function has not begun
+            await until(is_waiting)
+            assert (await anybody.call({"amount": 5}, "k")).json()["approval"]["id"] == waits
+            assert await killed(waits, "began") == "5\n"
+            told = await outcome(anybody, {"amount": 5}, "k")
+            assert (told.status_code, told.json()["may_have_executed"]) == (409, True)
+            assert (await inspector.decide(waits)).json()["approval"]["status"] == "approved"
+            assert not await inspector.waiting()
+            assert not both.ran
+
+    run(scenario())
+
+
+def test_a_replica_that_was_paused_after_an_approval_does_not_run_what_another_has_run(
+    open_store: Callable[[], Store],
+) -> None:
+    async def scenario() -> None:
+        async with replicas(open_store) as both:
+            store, paused, go_on = both.backends[0].store, asyncio.Event(), asyncio.Event()
+            start = store.start
+
+            async def pause(*arguments: Any) -> bool:
+                vars(store).pop("start", None)
+                paused.set()
+                await go_on.wait()
+                return await start(*arguments)
+
+            vars(store).update(start=pause, lease=0.3)
+            waits = (await both.by("agent").call({"amount": 5}, "k")).json()["approval"]["id"]
+            first = asyncio.create_task(both.by("boss").decide(waits))
+            await paused.wait()
+            assert (await both.by("boss", 1).decide(waits)).status_code == 409
+
+            async def is_approved() -> bool:
+                return (await both.by("boss", 1).decide(waits)).status_code == 200
+
+            await until(is_approved)  # once the lease of the first has ended
+            assert (await outcome(both.by("agent", 1), {"amount": 5}, "k")).json()["result"] == "paid 5"
+            go_on.set()
+            assert (await first).status_code == 503
+            assert len(both.ran) == 1
 
     run(scenario())
