@@ -9,12 +9,15 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
+from copy import copy
 from pathlib import Path
 from typing import Any, cast
 
 import httpx
+import msgspec
 import pytest
 
+from navai_client._redaction import Redactor
 from navai_client.server import (
     BackendOptionsError,
     BackendRequest,
@@ -25,7 +28,9 @@ from navai_client.server import (
     RedisStore,
     SQLiteStore,
     Store,
+    StoreError,
 )
+from navai_client.server._calls import Failure
 from tests.server.redis_server import DURABLE, redis_server
 
 APPROVALS = "/navai/approvals"
@@ -607,5 +612,118 @@ def test_a_replica_that_was_paused_after_an_approval_does_not_run_what_another_h
             go_on.set()
             assert (await first).status_code == 503
             assert len(both.ran) == 1
+
+    run(scenario())
+
+
+class Disturbed(MemoryStore):
+    """A store whose operations are disturbed once: *before* or *after* they are done."""
+
+    def __init__(self, operation: str, disturb: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__()
+        undisturbed = getattr(self, operation)
+
+        async def disturbed(*given: Any) -> Any:
+            delattr(self, operation)
+            if operation != "approve":
+                await disturb()
+                return await undisturbed(*given)
+            entry = copy(await undisturbed(*given))  # as it is now
+            await disturb()
+            return entry
+
+        setattr(self, operation, disturbed)
+
+
+async def fail() -> None:
+    raise StoreError("It cannot be reached.", retry_after="7")
+
+
+def test_a_store_that_fails_is_said_and_no_approval_is_lost() -> None:
+    async def scenario() -> None:
+        for operation in ("list_waiting", "read", "reject", "approve"):
+            store = Disturbed(operation, fail)
+            async with replicas(lambda store=store: store) as both:  # type: ignore[misc]
+                boss = both.by("boss")
+                waits = (await both.by("agent").call({"amount": 5}, "k")).json()["approval"]["id"]
+                if operation == "list_waiting":
+                    failed = await boss.http.get(APPROVALS)
+                else:
+                    failed = await boss.decide(waits, "reject" if operation == "reject" else "approve")
+                assert failed.status_code == 503
+                assert failed.headers["retry-after"] in {"1", "7"}
+                assert [each["id"] for each in await boss.waiting()] == [waits]
+                assert (await boss.decide(waits)).status_code == 200
+
+    run(scenario())
+
+
+def test_a_decision_that_comes_too_late_says_what_was_decided() -> None:
+    async def scenario(before: str) -> None:
+        boss: Caller
+        waits = ""
+        now = [1000.0]
+
+        async def be_faster() -> None:
+            if before == "expired":
+                now[0] += 90_000
+            else:
+                faster = asyncio.create_task(boss.decide(waits, before))  # each request has a task of its own
+                assert (await faster).status_code == 200
+
+        store = Disturbed("reject", be_faster)
+        store._clock = lambda: now[0]
+        async with replicas(lambda: store) as both:
+            boss = both.by("boss")
+            waits = (await both.by("agent").call({"amount": 5}, "k")).json()["approval"]["id"]
+            late = await boss.decide(waits, "reject")
+            if before == "expired":
+                assert late.status_code == 404
+            else:
+                assert (late.status_code, late.json()["approval"]["status"]) == (409, "approved")
+
+    run(scenario("approve"))
+    run(scenario("expired"))
+
+
+def test_a_server_that_stops_while_it_approves_leaves_the_call_waiting() -> None:
+    async def scenario() -> None:
+        approved, go_on = asyncio.Event(), asyncio.Event()
+
+        async def pause() -> None:
+            approved.set()
+            await go_on.wait()
+
+        store = Disturbed("approve", pause)
+        async with replicas(lambda: store) as both:
+            waits = (await both.by("agent").call({"amount": 5}, "k")).json()["approval"]["id"]
+            deciding = asyncio.create_task(both.by("boss").decide(waits))
+            await approved.wait()
+            for call in tuple(both.backends[0].invoker._running):
+                both.backends[0].invoker.stop(call, Failure("stopped"))
+            go_on.set()
+            assert (await deciding).status_code == 503
+            assert [each["id"] for each in await both.by("boss").waiting()] == [waits]
+            assert not both.ran
+
+    run(scenario())
+
+
+def test_what_has_no_form_in_json_is_not_kept_of_a_caller_and_what_cannot_be_searched_is_not_shown() -> None:
+    user = Principal("agent", [], {"tenant": "t1", "session": object()})
+
+    async def scenario() -> None:
+        async with replicas(MemoryStore, authenticate=lambda request: principal_of(request) and user) as both:
+            backend, agent = both.backends[0], both.by("agent")
+            backend.invoker._holding._redactor = Redactor(seconds=0)
+            await agent.call({"amount": 5}, "k")
+            ((key, entry),) = await backend.store.list_waiting()
+            held = msgspec.msgpack.decode(entry.call or b"")
+            assert held["principal"][2] == {}
+            assert "not shown" in json.loads(held["shown"])
+            backend.invoker._holding._redactor = Redactor()
+            await agent.call({"amount": 5}, "k2")
+            ((_, entry),) = [each for each in await backend.store.list_waiting() if each[0] != key]
+            assert msgspec.msgpack.decode(entry.call or b"")["principal"][2] == {"tenant": "t1"}
 
     run(scenario())
