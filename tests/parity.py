@@ -15,7 +15,7 @@ from attrs import frozen
 
 from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings
 
-__all__ = ["PAGE", "STATES", "Requirement", "Row", "is_there", "page", "requirements", "systems"]
+__all__ = ["PAGE", "STATES", "Requirement", "Row", "is_there", "page", "requirements", "systems", "types"]
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "parity.md"
@@ -65,8 +65,18 @@ def requirements() -> list[Requirement]:
 
 def systems() -> dict[str, list[Row]]:
     """Return the rows of each other package."""
+    return {each["name"]: [Row(*row) for row in each["rows"]] for each in _tables()}
+
+
+def types() -> dict[str, tuple[list[str], list[str]]]:
+    """Return for each system the types whose members its rows list, and the names of other types."""
+    return {each["name"]: (each.get("types", []), each.get("names", [])) for each in _tables()}
+
+
+def _tables() -> list[dict[str, Any]]:
     read = tomllib.loads((ROOT / "tests" / "parity.toml").read_text(encoding="utf-8"))
-    return {each["name"]: [Row(*row) for row in each["rows"]] for each in read["system"]}
+    tables: list[dict[str, Any]] = read["system"]
+    return tables
 
 
 def is_there(ours: str) -> bool:
@@ -137,7 +147,11 @@ def page() -> str:
         "",
     ]
     for name, rows in systems().items():
-        lines += [f"## {name}", "", "| | theirs | default | ours | state | proof |", "| --- " * 6 + "|"]
+        with_members, others = types()[name]
+        lines += [f"## {name}", ""]
+        if listed := ", ".join(map(_code, [*with_members, *others])):
+            lines += [f"Published types: {listed}.", ""]
+        lines += ["| | theirs | default | ours | state | proof |", "| --- " * 6 + "|"]
         for row in rows:
             state = f"{row.state}: {_cell(row.note)}" if row.note else row.state
             ours = _code(row.ours.removeprefix("text ").strip())
