@@ -158,23 +158,32 @@ class RedisStore(BatchedStore):
         """
         super().__init__()
         with needs_extra("redis", "redis"):
-            import redis.asyncio  # noqa: PLC0415 - only for who needs it
+            import hiredis  # noqa: PLC0415 - only for who needs it
+            import redis.asyncio  # noqa: PLC0415
+            from redis import exceptions  # noqa: PLC0415
             from redis.asyncio.retry import Retry  # noqa: PLC0415
             from redis.backoff import NoBackoff  # noqa: PLC0415
-            from redis.exceptions import NoScriptError, RedisError, ResponseError  # noqa: PLC0415
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query))
         self._prefix = (options.pop("prefix", "navai:") if prefix is None else prefix).encode()
-        # Once more after a connection that had broken: all operations can be repeated.
+        self._pack = hiredis.pack_command
         self._connect = functools.partial(
             redis.asyncio.Redis.from_url,
             parts._replace(query=urlencode(options)).geturl(),
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 1),
+            retry=Retry(NoBackoff(), 0),
+            single_connection_client=True,
         )
-        self._errors = RedisError, OSError
-        self._no_script, self._response_error = NoScriptError, ResponseError
+        self._errors = exceptions.RedisError, OSError
+        self._response_error = exceptions.ResponseError
+        # All operations can be repeated. Where the server was started again, it has forgotten the script.
+        self._repeatable = (
+            exceptions.ConnectionError,
+            exceptions.TimeoutError,
+            exceptions.NoScriptError,
+            OSError,
+        )
         self._declared = shared
         self.shared = bool(shared)
         self._server: Redis = self._connect()
@@ -193,7 +202,7 @@ class RedisStore(BatchedStore):
         try:
             try:
                 answers = await self._send(operations)
-            except self._no_script:  # the server was started again: look at it again, too
+            except self._repeatable:  # once more, after another look at the server
                 self._script = None
                 answers = await self._send(operations)
         except self._errors as error:
@@ -218,7 +227,13 @@ class RedisStore(BatchedStore):
             else:
                 arguments += (1 + len(given), name, *given)
         keys.append(self._prefix + b"held")
-        answers: list[Any] = await self._server.evalsha(self._script, len(keys), *keys, *arguments)
+        connection = self._server.connection
+        assert connection is not None  # noqa: S101 - it has loaded the script
+        # Without the client around the connection, which takes as long again.
+        await connection.send_packed_command(
+            self._pack(("EVALSHA", self._script, len(keys), *keys, *arguments))
+        )
+        answers: list[Any] = await connection.read_response()
         return answers
 
     async def _look(self) -> list[str]:
