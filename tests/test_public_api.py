@@ -136,7 +136,7 @@ PUBLIC = {
     "navai_client.integrations.mcp": "McpServerOptions build_mcp_server serve_http serve_stdio",
     "navai_client.integrations.openai_agents": """
         BackendSession Specialist ToolRefresher build_navai_agent function_tools read_backend_session
-        realtime_model_config
+        realtime_model_config tell_decisions
     """,
     "navai_client.integrations.opentelemetry": "OpenTelemetryInstrumentation",
     "navai_client.integrations.pipecat": "function_schemas tools_schema",

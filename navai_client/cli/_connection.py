@@ -19,6 +19,7 @@ from navai_client.cli._output import VERBOSE_OPTION, complain
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import access_token_for, resolve_base_url
 from navai_client.errors import NavaiConfigError, NavaiError
+from navai_client.wire._wordpress import is_wordpress
 
 Client = TypeVar("Client", NavaiBackendClient, AsyncNavaiBackendClient)
 
@@ -148,6 +149,8 @@ class Connection:
     def make(self, kind: type[Client], **options: Any) -> Client:
         """Make a client of a *kind*; *options* take precedence over the command line.
 
+        An address with ``/wp-json`` or ``?rest_route=`` is that of upstream's plugin for WordPress.
+
         Raises:
             click.UsageError: If its configuration cannot work.
         """
@@ -162,9 +165,12 @@ class Connection:
                 settings["transport"] = FastTransport(self.verify, self.proxy)
             else:
                 settings |= {"verify": self.verify, "proxy": self.proxy}
-            return kind(self.url, **(settings | options))
+            address = self.url or os.environ.get("NAVAI_API_URL", "")
+            make: Any = kind.for_wordpress if is_wordpress(address) else kind
+            client: Client = make(self.url, **(settings | options))
         except NavaiConfigError as error:
             raise click.UsageError(with_option_names(str(error))) from None
+        return client
 
     def redact(self, text: str) -> str:
         """Return *text* without the values of the headers and the access token."""

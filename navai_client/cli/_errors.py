@@ -7,6 +7,7 @@ from http import HTTPStatus
 import attrs
 
 from navai_client.errors import (
+    ApprovalPendingError,
     FunctionFailedError,
     InvalidResponseError,
     NavaiError,
@@ -29,6 +30,7 @@ class Status(IntEnum):
     USAGE = 2  # nothing was sent: the command, an option, a setting or the installation cannot work
     UNREACHABLE = 3  # no response, and certainly nothing was executed
     UNCERTAIN = 4  # there is no result, and the backend may have executed the call
+    WAITING = 5  # a person has to approve the call first; nothing was executed
     INTERRUPTED = 130  # Ctrl-C: 128 + SIGINT, as shells count
     PIPE_CLOSED = 141  # the reader of the output is gone: 128 + SIGPIPE
 
@@ -64,6 +66,8 @@ def explain(error: NavaiError, *, acts: bool) -> Explanation:
             remedy, status = _UNCERTAIN, Status.UNCERTAIN
         case OutcomeUnknownError():
             message, remedy, status = _http(error), _UNCERTAIN, Status.UNCERTAIN
+        case ApprovalPendingError():
+            message, remedy, status = f"{error.function_name}: {message}", _waiting(error), Status.WAITING
         case FunctionFailedError(may_have_executed=True):
             message, remedy, status = f"{error.function_name}: {message}", _UNCERTAIN, Status.UNCERTAIN
         case NavaiTransportError():
@@ -79,6 +83,14 @@ def explain(error: NavaiError, *, acts: bool) -> Explanation:
         case _:  # what cannot be sent
             status = Status.USAGE
     return Explanation(message=message, remedy=remedy, status=status)
+
+
+def _waiting(error: ApprovalPendingError) -> str:
+    which = "" if error.approval_id is None else f" {error.approval_id}"
+    if error.idempotency_key is None:
+        return f"It waits for approval{which}. Do not repeat it: that would be another request."
+    key = f"--idempotency-key {error.idempotency_key}"
+    return f"It waits for approval{which}. The same command with {key} prints what came of it."
 
 
 def _http(error: NavaiHTTPError) -> str:

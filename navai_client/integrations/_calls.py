@@ -11,6 +11,8 @@ The steps of a call, in this order:
 3. It has begun: its work runs until the deadline. Past the deadline it goes on, and its result is dropped.
    The ``slow`` hook is called while it runs.
 4. Its result or error becomes an outcome, and the ``after`` hook gets it.
+5. A call that waits for approval at the backend has the outcome ``pending``. The same call, with the same
+   idempotency key, asks from time to time what came of it, and the ``decided`` hooks get that.
 
 Hooks and local functions are foreign code, so this is where every exception is caught.
 """
@@ -19,7 +21,7 @@ import asyncio
 import inspect
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -29,6 +31,7 @@ from attrs import define, field
 from navai_client._abandoned import BackgroundTasks
 from navai_client._redaction import Redactor, message_of
 from navai_client.errors import (
+    ApprovalPendingError,
     FunctionFailedError,
     NavaiError,
     NavaiHTTPError,
@@ -40,7 +43,7 @@ from navai_client.errors import (
     UnknownFunctionError,
 )
 from navai_client.integrations._catalog import UNKNOWN_FUNCTION
-from navai_client.integrations._options import Approve, ToolsetOptions
+from navai_client.integrations._options import Approve, Decided, ToolsetOptions
 from navai_client.integrations.tools import ToolCall, ToolOutcome
 
 _AFTER_LIMIT: Final = 5.0  # seconds that an after hook may delay an outcome, which a person waits for
@@ -60,6 +63,17 @@ _CUT_OFF: Final = "The function has not returned a result."
 _MAY_HAVE_RUN: Final = "It may have been executed: do not repeat it before you have checked."
 _DID_NOT_RUN: Final = "It was not executed."
 _SERVER_ERRORS: Final = 500
+_PENDING: Final = f"The call waits for the approval of a person. {_DID_NOT_RUN} Do not repeat it"
+_DECISION_COMES: Final = f"{_PENDING}: you are told what comes of it."
+_DECISION_UNKNOWN: Final = f"{_PENDING}. What comes of it is not known here."
+
+# A call that waits is asked for with growing delays, as a client tries again: often at first, while a person
+# is there. After an hour hardly any conversation goes on; the bundled server keeps such a call for a day.
+_FIRST_QUESTION: Final = 1.0  # seconds
+_LONGEST_DELAY: Final = 30.0
+_DECIDED_WITHIN: Final = 3600.0
+_MOST_QUESTIONS: Final = 128  # calls that are asked for
+_TEMPORARY: Final = {408, 429, 502, 503, 504}  # what the client tries again by default
 
 _redactor: Final = Redactor()
 _log: Final = logging.getLogger("navai_client")
@@ -77,6 +91,7 @@ class Run:
         session: The conversation that its id belongs to. Held, so that no other one has the same identity.
         needs_approval: Whether a person must approve it.
         approve: Asks the person, unless the options say who does.
+        decided: Gets the outcome of a call that waited for approval at the backend, as the options' own does.
         options: The complete options of its toolset.
     """
 
@@ -87,7 +102,9 @@ class Run:
     session: object
     needs_approval: bool
     approve: Approve | None
+    decided: Decided | None
     options: ToolsetOptions
+    idempotency_key: str = ""  # of its requests
     begun: bool = False  # whether it goes on when its caller leaves
     started: bool = False  # whether the function may have run: a call can wait for a thread
     waiting: int = 0  # callers that wait for its outcome
@@ -122,6 +139,8 @@ class Calls:
         self._running: dict[tuple[int, str], Run] = {}
         self._undelivered: OrderedDict[tuple[int, str], Run] = OrderedDict()  # their callers were cancelled
         self._tasks = BackgroundTasks(_log)
+        self._questions = BackgroundTasks(_log)  # about calls that wait for approval
+        self._asking = 0
 
     async def run(self, run: Run) -> ToolOutcome:
         """Return the outcome of the call, or of the same call if it still runs or was not delivered."""
@@ -158,8 +177,9 @@ class Calls:
         return task
 
     async def close(self, grace: float) -> None:
-        """Wait up to *grace* seconds for calls that run, then cancel them."""
+        """Wait up to *grace* seconds for calls that run, then cancel them; ask no more what was decided."""
         await self._tasks.close(grace)
+        await self._questions.close(0)
         self._undelivered.clear()
 
     async def _make(self, run: Run) -> ToolOutcome:
@@ -195,7 +215,40 @@ class Calls:
         if task.cancelled():
             return run.end(**_no_result("cancelled", may_have_run=run.started))
         error = task.exception()
+        if isinstance(error, ApprovalPendingError):
+            return self._pending(run, error)
         return run.end(ok=True, result=task.result()) if error is None else run.end(**_failed(run, error))
+
+    def _pending(self, run: Run, error: ApprovalPendingError) -> ToolOutcome:
+        """Return the outcome of a call that waits for approval; ask what comes of it, if that can be told."""
+        hooks = [hook for hook in (run.options["decided"], run.decided) if hook is not None]
+        can_ask = error.idempotency_key == run.idempotency_key and self._asking < _MOST_QUESTIONS
+        if hooks and can_ask:
+            self._questions.start(self._ask_until_decided(run, error, hooks), run.call.function_name)
+        return run.end(**_waits(error, will_tell=bool(hooks) and can_ask))
+
+    async def _ask_until_decided(
+        self, run: Run, pending: ApprovalPendingError, hooks: Iterable[Decided]
+    ) -> None:
+        name, loop = run.call.function_name, asyncio.get_running_loop()
+        end, delay = loop.time() + _DECIDED_WITHIN, _FIRST_QUESTION
+        outcome = None
+        self._asking += 1
+        try:
+            while outcome is None:
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, _LONGEST_DELAY)
+                try:
+                    outcome = run.end(ok=True, result=await run.work(run, run.timeout))
+                except NavaiError as error:
+                    if not _is_undecided(error, pending):
+                        outcome = run.end(**_decided(run, error))
+                    elif loop.time() >= end:
+                        outcome = run.end(**_waits(pending, will_tell=False))
+        finally:
+            self._asking -= 1
+        for hook in hooks:
+            await _notify("decided", name, partial(hook, run.call, outcome))
 
     async def _work(self, run: Run, deadline: float | None) -> "asyncio.Task[Any]":
         """Return the task of the work, when it is done or its time is over."""
@@ -221,7 +274,7 @@ class Calls:
         if task.cancelled():  # before its first step
             return
         outcome = task.result()
-        if outcome.ok or (outcome.may_have_executed and outcome.error_type != "failed"):
+        if outcome.ok or outcome.pending or (outcome.may_have_executed and outcome.error_type != "failed"):
             self._undelivered[run.key] = run
             if len(self._undelivered) > _MAX_UNDELIVERED:
                 self._undelivered.popitem(last=False)
@@ -315,6 +368,39 @@ def _failed(run: Run, error: BaseException) -> dict[str, Any]:
         case _:
             _log.error("%s failed", run.call.function_name, exc_info=error)
     return fields | {"may_have_executed": True}
+
+
+def _waits(error: ApprovalPendingError, *, will_tell: bool) -> dict[str, Any]:
+    """Return the fields of the outcome of a call that waits for approval."""
+    return {
+        "error": _DECISION_COMES if will_tell else _DECISION_UNKNOWN,
+        "error_type": "pending",
+        "details": _details(error),
+        "pending": True,
+        "approval_id": error.approval_id,
+        "decision_follows": will_tell,
+    }
+
+
+def _is_undecided(error: NavaiError, pending: ApprovalPendingError) -> bool:
+    """Return whether the call may still wait, so that it is asked for again."""
+    match error:
+        case ApprovalPendingError():
+            return error.approval_id == pending.approval_id
+        case NavaiHTTPError():
+            return error.status_code in _TEMPORARY
+        case _:
+            return isinstance(error, NavaiTransportError)
+
+
+def _decided(run: Run, error: NavaiError) -> dict[str, Any]:
+    """Return the fields of the outcome of a call that was decided, and failed or was rejected."""
+    if isinstance(error, ApprovalPendingError):  # the backend has forgotten the call, and asks a person again
+        return _waits(error, will_tell=False)
+    fields = _failed(run, error)
+    if isinstance(error, FunctionFailedError) and isinstance(error.error, str) and error.error != _FAILED:
+        fields["error"] = _redactor.error(error.error)  # such as that a person rejected it
+    return fields
 
 
 def unlisted(error: NavaiError) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from navai_client.wire._decode import trim
 
 F = TypeVar("F", bound=Callable[..., Any])
 Approve = Callable[[ToolCall], Awaitable[bool] | bool]
+Decided = Callable[[ToolCall, ToolOutcome], Awaitable[None] | None]
 
 _MIN_RESULT_CHARS: Final = 200  # less has no room for the text that says what was cut
 
@@ -52,6 +53,9 @@ class ToolsetOptions(TypedDict, total=False):
         slow: Called once for each call that takes longer than ``slow_after``.
         slow_after: Seconds (2); None for never.
         after: Called with each call and its outcome, including calls that did not run.
+        decided: Called with a call that waited for approval (``ToolOutcome.pending``) and what came of it, if
+            the backend tells that, within an hour and while the toolset is open. The integrations tell their
+            model, too.
     """
 
     required: bool
@@ -72,6 +76,7 @@ class ToolsetOptions(TypedDict, total=False):
     slow: Callable[[ToolCall], Awaitable[None] | None] | None
     slow_after: float | None
     after: Callable[[ToolCall, ToolOutcome], Awaitable[None] | None] | None
+    decided: Decided | None
 
 
 _DEFAULTS: Final[ToolsetOptions] = {
@@ -93,6 +98,7 @@ _DEFAULTS: Final[ToolsetOptions] = {
     "slow": None,
     "slow_after": 2.0,
     "after": None,
+    "decided": None,
 }
 
 

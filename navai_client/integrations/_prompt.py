@@ -11,7 +11,7 @@ from typing import Final
 
 from navai_client.integrations._results import compact, to_jsonable
 from navai_client.integrations.routes import NavaiRoute, route_prompt_lines
-from navai_client.integrations.tools import Tool, ToolCall
+from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome
 
 BASE_INSTRUCTIONS: Final = "You are the main NAVAI voice agent embedded in a web app."
 _NONE: Final = "- none"
@@ -77,6 +77,15 @@ def approval_question(call: ToolCall) -> str:
     """Return what a model needs to know to ask a person for the approval of *call*."""
     arguments = compact(to_jsonable(call.arguments or {}))
     return f"The function {call.function_name} with the arguments {arguments} needs the person's approval."
+
+
+def decision(call: ToolCall, outcome: ToolOutcome) -> str:
+    """Return what a model is told of a *call* that waited for approval, and of its *outcome*."""
+    arguments = compact(to_jsonable(call.arguments or {}))
+    return (
+        f"What came of the call of {call.function_name} with the arguments {arguments}, which waited for "
+        f"approval: {outcome.to_json()} Tell the person."
+    )
 
 
 def manner_of_speech(instructions: str | None) -> list[str]:

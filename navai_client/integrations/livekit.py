@@ -21,7 +21,7 @@ with needs_extra("livekit", "livekit"):
     from livekit.agents import Agent, AgentTask, RunContext, ToolError, function_tool, llm
 
     from navai_client.integrations._options import Approve, complete
-    from navai_client.integrations._prompt import approval_question
+    from navai_client.integrations._prompt import approval_question, decision
     from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolsetChanges
     from navai_client.integrations.toolset import Toolset, ToolsetOptions
 
@@ -167,8 +167,13 @@ class NavaiToolset(llm.Toolset):
         approve: Approve | None = None,
     ) -> ToolOutcome:
         call_id = context.function_call.call_id
+        session = context.session
+
+        def decided(call: ToolCall, outcome: ToolOutcome) -> None:
+            session.generate_reply(instructions=decision(call, outcome))
+
         return await self.toolset.call(
-            tool.name, arguments, call_id=call_id, session=context.session, approve=approve
+            tool.name, arguments, call_id=call_id, session=session, approve=approve, decided=decided
         )
 
     async def _call_with_approval(

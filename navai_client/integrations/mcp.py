@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
+import attrs
 from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
@@ -40,12 +41,18 @@ with needs_extra("mcp", "mcp", "mcp_types", "pydantic", "uvicorn"):
     from pydantic import AnyHttpUrl
 
     from navai_client.integrations._options import complete
-    from navai_client.integrations.tools import Tool, ToolCall
+    from navai_client.integrations._results import compact
+    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome
     from navai_client.integrations.toolset import Client, Toolset, ToolsetOptions
 
 __all__ = ["McpServerOptions", "build_mcp_server", "serve_http", "serve_stdio"]
 
 _MAX_SESSIONS: Final = 1000  # notified of changes; a session that went away is not always noticed
+_MAX_WAITING: Final = 128  # calls that wait for approval at the backend; a toolset follows as many
+_ASK_AGAIN: Final = (
+    "The call waits for the approval of a person. It was not executed. Call the tool again later, with the "
+    "same arguments, to learn what came of it: nothing is requested twice."
+)
 _GRACE: Final = 3  # seconds for open connections at the end; hosts keep event streams open for ever
 _APPROVAL: Final = "approval"
 _NOTHING_TO_FILL: Final[dict[str, Any]] = {"type": "object", "properties": {}}  # accepting is the answer
@@ -76,7 +83,8 @@ def build_mcp_server(
 
     A host that lists the tools gets them as the backend has them. Each call has one result: the outcome as
     JSON text and as structured content, with ``is_error`` if it failed. A call that has begun runs to its
-    end, also when its host cancels it or disconnects.
+    end, also when its host cancels it or disconnects. A call that waits for approval at the backend says so;
+    the same call, made again by any host, gets what came of it.
 
     Args:
         client: The backend's client, which stays yours to close.
@@ -186,6 +194,14 @@ def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySet
     return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
 
 
+def _result(outcome: ToolOutcome) -> types.CallToolResult:
+    return types.CallToolResult(
+        content=[types.TextContent(type="text", text=outcome.to_json())],
+        structured_content=outcome.as_dict(),
+        is_error=not outcome.ok,
+    )
+
+
 class _Approval:
     """The approval of one call by the user of its host."""
 
@@ -261,6 +277,9 @@ class _Bridge:
         self._max_age = max_age
         self._poll = poll
         self._toolset: Toolset | None = None
+        self._waiting: OrderedDict[str, ToolOutcome] = (
+            OrderedDict()
+        )  # calls for approval, then what came of them
         self._listed_at = 0.0
         self._listing = asyncio.Lock()
         self._hosts = 0
@@ -282,6 +301,7 @@ class _Bridge:
             self._hosts -= 1
             if not self._hosts:
                 self._sessions.clear()
+                self._waiting.clear()
                 await self._notifications.close(0)
                 toolset, self._toolset = self._toolset, None
                 if toolset is not None:
@@ -313,6 +333,12 @@ class _Bridge:
         self, context: ServerRequestContext[None], params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Call a tool and return its outcome."""
+        asked = compact([params.name, params.arguments])
+        known = self._waiting.get(asked)
+        if known is not None:
+            if not known.decision_follows:
+                del self._waiting[asked]
+            return _result(known)
         toolset = await self._current(None)
         tool = next((each for each in toolset.tools if each.name == params.name and each.approval), None)
         approve = None
@@ -321,12 +347,18 @@ class _Bridge:
             approve = approval.given
             if (request := approval.request()) is not None:
                 return request
-        outcome = await toolset.call(params.name, params.arguments, approve=approve)
-        return types.CallToolResult(
-            content=[types.TextContent(type="text", text=outcome.to_json())],
-            structured_content=outcome.as_dict(),
-            is_error=not outcome.ok,
+        outcome = await toolset.call(
+            params.name, params.arguments, approve=approve, decided=partial(self._decided, asked)
         )
+        if outcome.decision_follows:
+            outcome = self._waiting[asked] = attrs.evolve(outcome, error=_ASK_AGAIN)
+            if len(self._waiting) > _MAX_WAITING:
+                self._waiting.popitem(last=False)
+        return _result(outcome)
+
+    def _decided(self, asked: str, _: ToolCall, outcome: ToolOutcome) -> None:
+        if asked in self._waiting:
+            self._waiting[asked] = outcome
 
     async def _current(self, max_age: float | None) -> Toolset:
         """Return the toolset, with a list that is not older than *max_age* seconds."""

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final, Literal, Unpack, final
 from urllib.parse import urlencode, urlsplit
@@ -22,7 +23,7 @@ from navai_client._threads import run_in_thread
 from navai_client.client import NavaiBackendClient
 from navai_client.config import SessionOptions
 from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
-from navai_client.integrations._prompt import manner_of_speech, specialist_instructions
+from navai_client.integrations._prompt import decision, manner_of_speech, specialist_instructions
 from navai_client.models import ClientSecret
 
 with needs_extra("agents", "agents", "websockets"):
@@ -39,7 +40,7 @@ with needs_extra("agents", "agents", "websockets"):
 
     from navai_client.integrations._results import nested
     from navai_client.integrations.runtime import NavaiRuntime, Specialist
-    from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, Tool, ToolCall
+    from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, Tool, ToolCall, ToolOutcome
     from navai_client.integrations.toolset import Client, Toolset
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "function_tools",
     "read_backend_session",
     "realtime_model_config",
+    "tell_decisions",
 ]
 
 _log: Final = logging.getLogger("navai_client")
@@ -60,6 +62,8 @@ _REALTIME_URL: Final = "wss://api.openai.com/v1/realtime"
 _DEFAULT_NAME: Final = "Navai Voice Agent"
 # The SDK's limit comes after the toolset's, because only the toolset can say what happened.
 _MARGIN: Final = 10.0  # seconds
+# The session of the running task. Those that it starts inherit it, and so do the tasks of its tools.
+_session: Final[ContextVar["RealtimeSession | None"]] = ContextVar("navai_session", default=None)
 _SESSION_TIMEOUT: Final = 10.0  # seconds until the first event of a session
 
 
@@ -202,6 +206,24 @@ class ToolRefresher:
         )
 
 
+def tell_decisions(session: RealtimeSession) -> None:
+    """Let the model of *session* be told what comes of calls that wait for approval, as a message.
+
+    ::
+
+        session = await RealtimeRunner(agent).run(model_config=config)
+        tell_decisions(session)
+        async with session:
+            ...
+
+    Call it in the task that enters the session, before it does: the tools of the session find it by that.
+
+    Args:
+        session: A session that was not entered yet.
+    """
+    _session.set(session)
+
+
 async def read_backend_session(
     client: Client,
     *,
@@ -284,7 +306,11 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
         # Every context of a session has its usage, and no other session's has it.
         session, call_id = context.usage, context.tool_call_id
         approve = _approved if tool.approval else None
-        outcome = await toolset.call(tool.name, arguments, call_id=call_id, session=session, approve=approve)
+        told = _session.get()
+        decided = None if told is None else partial(_tell, told)
+        outcome = await toolset.call(
+            tool.name, arguments, call_id=call_id, session=session, approve=approve, decided=decided
+        )
         return outcome.to_json()
 
     # The SDK's limit is for a call that was approved, the toolset's own approval comes within it.
@@ -300,6 +326,10 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
         needs_approval=tool.approval and not asks,
         timeout_seconds=limit,
     )
+
+
+async def _tell(session: RealtimeSession, call: ToolCall, outcome: ToolOutcome) -> None:
+    await session.send_message(decision(call, outcome))
 
 
 def _approved(_: ToolCall) -> bool:

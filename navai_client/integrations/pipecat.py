@@ -15,8 +15,8 @@ with needs_extra("pipecat", "pipecat"):
     from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
     from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 
-    from navai_client.integrations._prompt import approval_question
-    from navai_client.integrations.tools import Tool, ToolCall
+    from navai_client.integrations._prompt import approval_question, decision
+    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome
     from navai_client.integrations.toolset import Toolset
 
 if TYPE_CHECKING:
@@ -108,6 +108,14 @@ class _Approvals:
         return {"ok": False, "error": error}
 
 
+async def _tell(params: "FunctionCallParams", call: ToolCall, outcome: ToolOutcome) -> None:
+    """Tell the model what came of a call, when neither the bot nor the person speaks."""
+    from pipecat.frames.frames import LLMMessagesAppendFrame  # noqa: PLC0415 - loads much
+
+    message: Any = {"role": "developer", "content": decision(call, outcome)}
+    await params.llm.push_frame(LLMMessagesAppendFrame([message], run_llm=True))
+
+
 def _turns(params: "FunctionCallParams") -> int:
     """Return how often the person has spoken."""
     messages = params.context.get_messages()
@@ -122,6 +130,7 @@ def _function_schema(toolset: Toolset, tool: Tool, approvals: _Approvals) -> Fun
             call_id=params.tool_call_id,
             session=params.context,  # one for each conversation
             approve=partial(approvals.ask, params),
+            decided=partial(_tell, params),
         )
         await params.result_callback(outcome.as_dict())
 

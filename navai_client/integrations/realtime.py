@@ -16,8 +16,9 @@ import attrs
 from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
+from navai_client.integrations._prompt import decision
 from navai_client.integrations._results import compact, nested
-from navai_client.integrations.tools import Tool
+from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome
 from navai_client.integrations.toolset import Toolset
 
 __all__ = ["FunctionCall", "RealtimeStep", "RealtimeToolRunner", "RealtimeTools", "session_update"]
@@ -174,6 +175,19 @@ class RealtimeTools:
         }
         return RealtimeStep(send=(item, *self._create()))
 
+    def tell(self, text: str) -> RealtimeStep:
+        """Tell the model *text*, and return what to send: a message of the system, and a request to respond.
+
+        The request waits, as after calls, while another response is active or the person speaks.
+        """
+        self._response_wanted = True
+        content = [{"type": "input_text", "text": text}]
+        item = {
+            "type": "conversation.item.create",
+            "item": {"type": "message", "role": "system", "content": content},
+        }
+        return RealtimeStep(send=(item, *self._create()))
+
     def _item(self, event: Mapping[str, Any]) -> tuple[FunctionCall, ...]:
         item = event.get("item")
         if not isinstance(item, Mapping) or item.get("type") != "function_call":
@@ -323,7 +337,9 @@ class RealtimeToolRunner:
         await self._calls.close(0)
 
     async def _run(self, call: FunctionCall) -> None:
-        outcome = await self._toolset.call(call.name, call.arguments, call_id=call.call_id, session=self)
+        outcome = await self._toolset.call(
+            call.name, call.arguments, call_id=call.call_id, session=self, decided=self._tell
+        )
         try:
             # Under the lock, so that no response.create overtakes the outputs that it is about.
             async with self._sending:
@@ -332,6 +348,11 @@ class RealtimeToolRunner:
         # The boundary to the socket: the caller of receive() finds out that the connection is closed.
         except Exception as error:  # noqa: BLE001
             _log.warning("The result of %s could not be sent: %s", call.name, type(error).__name__)
+
+    async def _tell(self, call: ToolCall, outcome: ToolOutcome) -> None:
+        async with self._sending:
+            for event in self.tools.tell(decision(call, outcome)).send:
+                await self._send(event)
 
     async def _send_all(self, events: Iterable[dict[str, Any]]) -> None:
         async with self._sending:

@@ -23,6 +23,7 @@ ErrorType = Literal[
     "cancelled",
     "failed",
     "invalid_arguments",
+    "pending",
     "refused",
     "timeout",
     "unavailable",
@@ -95,6 +96,9 @@ class ToolOutcome:
         details: The failure in detail, for logs: the backend's own text, which may not be for the model.
         available_functions: The names that exist, if the requested one does not.
         may_have_executed: Whether the function may have run although the call failed.
+        pending: Whether the call waits for a person's approval, and has not run: it must not be repeated.
+        approval_id: The id of that approval, or None.
+        decision_follows: Whether ``decided`` is called with what comes of it.
         call_id: The id of the call.
         max_result_chars: Maximum length of the whole as JSON.
         show_details: Whether ``as_dict`` includes ``details``.
@@ -110,6 +114,9 @@ class ToolOutcome:
     details: str | None = None
     available_functions: tuple[str, ...] | None = None
     may_have_executed: bool = False
+    pending: bool = False
+    approval_id: str | None = None
+    decision_follows: bool = False
     call_id: str = ""
     max_result_chars: int = field(default=MAX_RESULT_CHARS, repr=False, eq=False)
     show_details: bool = field(default=False, repr=False, eq=False)
@@ -147,6 +154,8 @@ class ToolOutcome:
             fields["available_functions"] = list(self.available_functions)
         if self.may_have_executed and self.error_type != "failed":
             fields["may_have_executed"] = True
+        if self.pending:
+            fields["pending"] = True
         if shown and self.details is not None:
             fields["details"] = self.details
         return fields

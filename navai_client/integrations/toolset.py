@@ -22,6 +22,7 @@ from navai_client.integrations._catalog import BUILT_IN, Catalog, Resolved, buil
 from navai_client.integrations._local import local_functions
 from navai_client.integrations._options import (
     Approve,
+    Decided,
     ToolsetOptions,
     complete,
     documents_options,
@@ -186,6 +187,7 @@ class Toolset:
         call_id: str | None = None,
         session: object = None,
         approve: Approve | None = None,
+        decided: Decided | None = None,
         timeout: float | None = None,
     ) -> ToolOutcome:
         """Call a tool and return its outcome; whatever the backend does, nothing is raised.
@@ -202,6 +204,8 @@ class Toolset:
                 never join. Without it, all calls of the toolset are one conversation.
             approve: Asks the person in the session, if the function needs approval and the toolset has no
                 ``approve`` of its own; returns True if the call may run.
+            decided: Called with the call and what came of it, if it waited for an approval at the backend, as
+                the toolset's own ``decided`` is. It tells the model of this conversation.
             timeout: Seconds for this call instead of the tool's own.
         """
         limit = checked_timeout(timeout)
@@ -236,7 +240,7 @@ class Toolset:
         if limit is None:
             limit = tool.timeout if tool else timeout_of(options, call.function_name)
         guarded = tool is not None and tool.approval
-        run = Run(call, blank, partial(self._work, found), limit, session, guarded, approve, options)
+        run = Run(call, blank, partial(self._work, found), limit, session, guarded, approve, decided, options)
         with tool_call(call_id):  # for the client's instrumentation
             return await self._backend.calls.run(run)
 
@@ -281,8 +285,9 @@ class Toolset:
         call = found.bound
         if call is None:
             may_block = not backend.client_is_async
+            run.idempotency_key = run.idempotency_key or uuid.uuid4().hex
             execute = partial(backend.client.execute_function, name, run.call.arguments)
-            call = partial(execute, idempotency_key=uuid.uuid4().hex, timeout=timeout)
+            call = partial(execute, idempotency_key=run.idempotency_key, timeout=timeout)
 
         def start() -> Any:
             run.started = True

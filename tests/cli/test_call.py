@@ -5,13 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, strategies as st
 
 from navai_client.cli._payload import parse_json, parse_pairs
+from navai_client.server import NavaiBackend
 from navai_client.testing import FakeBackend
 from tests.cli.conftest import Navai
 from tests.faults.server import FAULTS, FaultServer, closed_port
+from tests.serving import serving_app
+from tests.wordpress import serving_site
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -297,3 +301,36 @@ def test_a_call_that_takes_too_long_is_status_4(command: Navai) -> None:
         result = command("call", "f", "--timeout", "3", "--url", server.url)
     assert result.status == 4
     assert "within 3 s" in result.err
+
+
+def test_a_call_that_waits_for_approval_says_how_to_ask_what_came_of_it(navai: Navai) -> None:
+    backend = NavaiBackend(env={}, discover=False, inspector=True, inspector_token="inspectors-token-1234")
+    backend.function(lambda: "refunded", name="refund", approval=True)
+    with serving_app(backend) as url:
+        waits = navai("call", "refund", "--url", url)
+        assert (waits.status, waits.out) == (5, "")
+        assert "It waits for approval" in waits.err
+        key = waits.err.split("--idempotency-key ")[1].split()[0]
+        approvals, person = f"{url}/navai/approvals", {"Authorization": "Bearer inspectors-token-1234"}
+        (item,) = httpx.get(approvals, headers=person, trust_env=False).json()["items"]
+        assert item["id"] in waits.err
+        decision = {"decision": "approve"}
+        httpx.post(f"{approvals}/{item['id']}", headers=person, json=decision, trust_env=False)
+        assert navai("call", "refund", "--idempotency-key", key, "--url", url).out == '"refunded"\n'
+
+
+def test_the_address_of_a_wordpress_api_is_enough(navai: Navai) -> None:
+    with serving_site() as site:
+        site.plugin.public_functions = True
+        for url in (f"{site.url}/wp-json/", f"{site.url}/?rest_route=/"):
+            assert "get_weather" in navai("functions", "--url", url).out
+        waits = navai("call", "order", "-p", "city=Oslo", "--url", f"{site.url}/wp-json")
+        assert waits.status == 5
+        assert "It waits for approval 1. Do not repeat it: that would be another request." in waits.err
+        refused = navai("functions", "--url", f"{site.url}/wp-json/", "--header", "X-WP-Nonce: stale")
+        assert (refused.status, "HTTP 403: Cookie check failed" in refused.err) == (1, True)
+
+
+def test_an_approval_without_an_id_waits_as_well(navai: Navai, reply: Callable[..., FaultServer]) -> None:
+    server = reply('{"ok": false, "pending_approval": true}', status="202 Accepted")
+    assert "It waits for approval. Do not" in navai("call", "refund", "--url", server.url).err

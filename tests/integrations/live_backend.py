@@ -8,14 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import httpx
 import uvicorn
 
 from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._serving import bind, url_of
 
-__all__ = ["LiveBackend", "live_backend"]
+__all__ = ["LiveBackend", "approving_backend", "live_backend"]
 
 _CROWD = 10
+_INSPECTOR = "token-of-the-inspector-for-tests"
 
 
 class LiveBackend:
@@ -29,16 +31,18 @@ class LiveBackend:
         release: Set it to let the calls of ``book_table`` finish.
         done: Set when one has finished.
         traces: The ``traceparent`` of each call of ``get_weather``.
+        refunded: The orders that ``refund``, whose calls wait for approval, has refunded.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.backend = NavaiBackend(env={})
+        self.backend = NavaiBackend(env={}, inspector=True, inspector_token=_INSPECTOR)
         self.booked: list[str] = []
         self.waiting = asyncio.Event()
         self.release = asyncio.Event()
         self.done = asyncio.Event()
         self.traces: list[str | None] = []
+        self.refunded: list[str] = []
         self._together = asyncio.Barrier(_CROWD)
         for function in (self.get_weather, self.book_table, self.break_down, self.meet):
             self.backend.function(function)
@@ -60,6 +64,24 @@ class LiveBackend:
         self.booked.append(name)
         self.done.set()
         return f"booked for {name}"
+
+    def offer_refund(self) -> None:
+        """Register ``refund``, whose calls wait for approval."""
+        self.backend.function(self.refund, approval=True)
+
+    async def refund(self, order: str) -> str:
+        """Refund an order."""
+        self.refunded.append(order)
+        return f"refunded {order}"
+
+    async def decide(self, decision: str) -> str:
+        """Decide the only call that waits for approval, and return its id."""
+        headers = {"Authorization": f"Bearer {_INSPECTOR}"}
+        async with httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False) as person:
+            (item,) = (await person.get("/navai/approvals")).json()["items"]
+            answer = await person.post(f"/navai/approvals/{item['id']}", json={"decision": decision})
+            assert answer.json()["ok"] is True
+        return str(item["id"])
 
     async def break_down(self) -> None:
         """Fail."""
@@ -92,3 +114,11 @@ async def live_backend(port: int = 0) -> AsyncIterator[LiveBackend]:
             live.release.set()
             server.should_exit = True
             await serving
+
+
+@asynccontextmanager
+async def approving_backend() -> AsyncIterator[LiveBackend]:
+    """Serve a backend that has ``refund``, too."""
+    async with live_backend() as live:
+        live.offer_refund()
+        yield live

@@ -106,6 +106,29 @@ class TestAnApproval:
         assert live.booked == ["Ada"]
 
 
+@pytest.mark.usefixtures("asked_often")
+@in_a_loop
+async def test_the_model_is_told_what_came_of_a_call_that_waited_for_approval() -> None:
+    async with served() as (live, client):
+        live.offer_refund()
+        refund = [wants("refund", arguments='{"order": "o-1"}')]
+        model = ScriptedLLM(refund, "It waits.", "It was refunded.")
+        async with talking(model, NavaiToolset(client)) as session:
+            said = asyncio.Event()
+
+            @session.on("conversation_item_added")
+            def added(event: Any) -> None:
+                if event.item.text_content == "It was refunded.":
+                    said.set()
+
+            (output,) = outputs(await session.run(user_input="Refund it."))
+            assert json.loads(output.output)["pending"] is True
+            await live.decide("approve")
+            await said.wait()
+    assert "What came of the call of refund" in str(model.contexts[-1])
+    assert "refunded o-1" in str(model.contexts[-1])
+
+
 class TestACall:
     """What the model gets."""
 

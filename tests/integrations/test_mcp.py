@@ -19,6 +19,7 @@ import pytest
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiConfigError
+from navai_client.integrations import mcp
 from navai_client.integrations.mcp import build_mcp_server, serve_http, serve_stdio
 from navai_client.integrations.routes import NavaiRoute
 from tests.integrations.live_backend import LiveBackend, live_backend
@@ -29,6 +30,7 @@ WAYS = [*IN_PROCESS, "stdio"]  # there a process of its own, which takes time
 STDIO = """
 import asyncio, json, sys
 from navai_client import AsyncNavaiBackendClient
+from navai_client.integrations import mcp
 from navai_client.integrations.mcp import serve_stdio
 
 async def main():
@@ -143,6 +145,39 @@ class TestAnApproval:
                 assert live.booked == []
                 await host.session.call_tool("book_table", {"name": "Ada"}, **given)
         assert live.booked == ["Ada"]
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if not way.startswith("stdio")])
+@pytest.mark.usefixtures("asked_often")
+@in_a_loop
+async def test_a_host_that_calls_again_gets_what_came_of_a_call_that_waited_for_approval(way: str) -> None:
+    async with served() as (live, backend), connected(way, backend) as host:
+        live.offer_refund()
+        for decision in ("approve", "reject"):
+            result = await host.call_tool("refund", {"order": decision})
+            for _ in range(2):  # one request for approval, as decide() checks
+                assert result.is_error
+                assert "Call the tool again later, with the same arguments" in text(result)
+                result = await host.call_tool("refund", {"order": decision})
+            await live.decide(decision)
+            while "pending" in text(result):
+                result = await host.call_tool("refund", {"order": decision})
+            said = "refunded approve" if decision == "approve" else "The call was rejected."
+            assert said in text(result)
+        assert "pending" in text(await host.call_tool("refund", {"order": "approve"}))  # another call
+    assert live.refunded == ["approve"]
+
+
+@pytest.mark.usefixtures("asked_often")
+@in_a_loop
+async def test_no_more_calls_are_kept_than_a_toolset_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mcp, "_MAX_WAITING", 1)
+    async with served() as (live, backend), connected("memory", backend) as host:
+        live.offer_refund()
+        for order in ("a", "b"):
+            await host.call_tool("refund", {"order": order})
+        assert "pending" in text(await host.call_tool("refund", {"order": "a"}))  # a request of its own
+        assert live.refunded == []
 
 
 async def _never(*_: Any) -> types.ElicitResult:

@@ -25,11 +25,13 @@ from navai_client.integrations.openai_agents import (
     build_navai_agent,
     read_backend_session,
     realtime_model_config,
+    tell_decisions,
 )
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.toolset import Toolset
 from navai_client.server import NavaiBackend
 from navai_client.testing.realtime import BargeIn, Call, Disconnect, FakeRealtimeServer, Raw, Say
+from tests.integrations.live_backend import approving_backend
 from tests.integrations.loop import in_a_loop
 from tests.integrations.shop import Shop, served
 
@@ -117,6 +119,37 @@ async def test_a_tool_call_reaches_the_backends_function_and_its_result_the_mode
         assert [minted.api_key for minted in on.api.minted] == ["sk-of-the-backend"] * 2
         assert on.api.refused == []
     assert not [event for event in on.events if event.type == "error"]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["told", "not told"])
+@pytest.mark.usefixtures("asked_often")
+@in_a_loop
+async def test_the_model_learns_what_came_of_a_call_that_waited_for_approval(told: bool) -> None:
+    script = [Call("refund", {"order": "o-1"}, "call_1"), Say("It waits.")]
+    script += [Say("It was refunded.")] if told else []
+    async with (
+        FakeRealtimeServer(script, secrets=["ek_1"]) as api,
+        approving_backend() as live,
+        AsyncNavaiBackendClient(live.url) as client,
+        Toolset.load(client) as toolset,
+    ):
+        runner = RealtimeRunner(build_navai_agent(toolset), config={"tracing_disabled": True})
+        session = await runner.run(model_config={"api_key": "ek_1", "url": f"{api.url}?model=gpt-realtime"})
+        if told:
+            tell_decisions(session)
+        async with session:
+            listening = asyncio.create_task(Stage(api, toolset, session).listen())
+            await session.send_message("Refund it.")
+            await api.wait_for_async("conversation.item.create", 2)
+            await live.decide("approve")
+            await api.wait_async()
+            await session.close()
+            await asyncio.wait_for(listening, 30)
+    output = json.loads(api.session.outputs["call_1"][0])
+    assert output["pending"] is True
+    assert ("you are told what comes of it" in output["error"]) == told
+    last = json.dumps(api.session.sent("conversation.item.create")[-1])
+    assert ("What came of the call of refund" in last) == ("refunded o-1" in last) == told
 
 
 @in_a_loop

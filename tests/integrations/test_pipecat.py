@@ -240,6 +240,26 @@ class TestAnApproval:
         assert "did not approve" in result["error"]
 
 
+@pytest.mark.usefixtures("asked_often")
+@in_a_loop
+async def test_the_model_is_told_what_came_of_a_call_that_waited_for_approval() -> None:
+    async with served() as (live, toolset):
+        live.offer_refund()
+        await toolset.refresh()
+        llm = ScriptedLLM([wants("refund", order="o-1")], "It waits.", "It was refunded.", "Yes.")
+        async with conversation(llm, tools_schema(toolset)) as talk:
+            await talk.say("Refund it.")
+            messages = await talk.asked()
+            while not results(messages):
+                messages = await talk.asked()
+            assert results(messages)[0]["pending"] is True
+            await live.decide("approve")
+            while "What came of the call of refund" not in str(messages[-1]):
+                messages = await talk.asked()
+    assert messages[-1]["role"] == "developer"
+    assert "refunded o-1" in messages[-1]["content"]
+
+
 class TestAnInterruption:
     """A person speaks while a tool runs."""
 

@@ -18,6 +18,7 @@ from navai_client.integrations.realtime import (
 )
 from navai_client.integrations.toolset import Toolset
 from navai_client.testing.realtime import Action, BargeIn, Call, FakeRealtimeServer, Raw, Say
+from tests.integrations.live_backend import approving_backend
 from tests.integrations.loop import in_a_loop
 from tests.integrations.shop import Shop, served
 
@@ -75,6 +76,36 @@ class Played:
 @pytest.fixture
 def play() -> Played:
     return Played()
+
+
+class TestTelling:
+    """A text for the model, such as what came of a call that waited for approval."""
+
+    def test_an_idle_model_responds_at_once(self, play: Played) -> None:
+        step = play.tools.tell("It was refunded.")
+        item, create = step.send
+        content = [{"type": "input_text", "text": "It was refunded."}]
+        assert item == {
+            "type": "conversation.item.create",
+            "item": {"type": "message", "role": "system", "content": content},
+        }
+        assert create["type"] == "response.create"
+        assert [event["type"] for event in play.tools.tell("And again.").send] == ["conversation.item.create"]
+
+    @pytest.mark.parametrize(
+        ("before", "after"),
+        [
+            (created(), done()),
+            ({"type": "input_audio_buffer.speech_started"}, {"type": "input_audio_buffer.speech_stopped"}),
+        ],
+        ids=["another response", "the person speaks"],
+    )
+    def test_a_busy_one_reads_it_before_it_responds_next(self, play: Played, before: Any, after: Any) -> None:
+        play({"type": "session.updated", "session": {"audio": {"input": {"turn_detection": None}}}}, before)
+        assert [event["type"] for event in play.tools.tell("It was refunded.").send] == [
+            "conversation.item.create"
+        ]
+        assert play(after).kinds == ["response.create"]
 
 
 class TestWhichCallsAreRun:
@@ -318,6 +349,41 @@ class TestOverAWebSocket:
                     assert api.session.instructions == "You know the weather."
                     assert api.session.model == "gpt-realtime"
                     assert json.loads(api.session.outputs["call_1"][0])["result"]["temperature"] == 21
+
+    @pytest.mark.usefixtures("asked_often")
+    @in_a_loop
+    async def test_the_model_is_told_what_came_of_a_call_that_waited_for_approval(self) -> None:
+        script = [Call("refund", {"order": "o-1"}, "call_1"), Say("It waits."), Say("It was refunded.")]
+        async with (
+            FakeRealtimeServer(script, secrets=["ek_1"]) as api,
+            approving_backend() as live,
+            AsyncNavaiBackendClient(live.url) as client,
+            Toolset.load(client) as toolset,
+            connect(api.url, additional_headers={"Authorization": "Bearer ek_1"}) as socket,
+            RealtimeToolRunner(toolset, socket.send) as runner,
+        ):
+
+            async def listen() -> None:
+                async for message in socket:
+                    await runner.receive(message)
+
+            listening = asyncio.create_task(listen())
+            await runner.offer()
+            await socket.send('{"type": "response.create"}')
+            await api.wait_for_async("conversation.item.create")
+            await live.decide("approve")
+            await api.wait_async()
+            await socket.close()
+            await listening
+        _, told = api.session.sent("conversation.item.create")
+        (content,) = told["item"]["content"]
+        assert (told["item"]["role"], content["type"]) == ("system", "input_text")
+        assert content["text"].startswith(
+            'What came of the call of refund with the arguments {"order":"o-1"}'
+        )
+        assert '"result":"refunded o-1"' in content["text"]
+        assert json.loads(api.session.outputs["call_1"][0])["pending"] is True
+        assert api.session.said == ["It waits.", "It was refunded."]
 
     @in_a_loop
     async def test_a_connection_of_objects_is_not_taken_for_one_of_texts(self) -> None:

@@ -55,3 +55,25 @@ async def test_a_model_learns_what_is_wrong_with_its_arguments(toolset: Toolset)
     outcome = await toolset.call("get_weather", {"args": ["Oslo"]})
     assert outcome.error == "Invalid arguments: $.city is required. $.args is not allowed."
     assert (outcome.error_type, outcome.may_have_executed) == ("invalid_arguments", False)
+
+
+async def test_a_call_that_waits_for_approval_is_not_asked_for(served: Site) -> None:
+    served.plugin = Plugin()
+    options: dict[str, Any] = {"user": "admin", "application_password": PASSWORD, "env": {}}
+    async with (
+        AsyncNavaiBackendClient.for_wordpress(served.url, **options) as client,
+        Toolset.load(client, decided=lambda *_: None) as toolset,
+    ):
+        outcome = await toolset.call("order", {"city": "Oslo"})
+    assert outcome.error == (
+        "The call waits for the approval of a person. It was not executed. Do not repeat it. "
+        "What comes of it is not known here."
+    )
+    assert (outcome.pending, outcome.approval_id, outcome.decision_follows) == (True, "1", False)
+    assert served.plugin.approvals == ["order"]
+
+
+async def test_code_for_a_browser_did_not_run(toolset: Toolset) -> None:
+    outcome = await toolset.call("open_cart", {})
+    assert not outcome.ok
+    assert "alert" not in outcome.to_json(include_details=True)
