@@ -4,7 +4,6 @@ The owner's code runs here and nowhere else in the server, so every exception is
 """
 
 import asyncio
-import contextlib
 import functools
 import inspect
 import logging
@@ -276,19 +275,16 @@ class Invoker:
 
     async def _claim(self, claim: _Claim, function: RegisteredFunction, payload: Payload) -> None:
         """Begin a call if the store gives it its key; else let it end as the call that has the key."""
-        call, run, starts = claim.call, None, False
+        call = claim.call
         try:
-            if claim.held is None and function.declaration.runs_in is None and function.target.is_async:
-                # It waits for no slot.
-                with contextlib.suppress(ArgumentsError):  # unless the key has an outcome
-                    run, starts = function.target.prepare(payload, call.context), True
-            claim.may_be_started = starts
+            run = _prepare(claim, function, payload)
+            claim.may_be_started = run is not None
             ours = claim.key, claim.fingerprint, claim.token
             if isinstance(claim.held, bytes):
                 holding = self._holding
                 entry = await self._store.hold(*ours, claim.held, holding.ttl, limit=holding.limit)
             else:
-                entry = await self._store.claim(*ours, self._store.lease, start=starts)
+                entry = await self._store.claim(*ours, self._store.lease, start=run is not None)
         except StoreError as error:
             call.end(self._unusable(error))
             return
@@ -604,6 +600,16 @@ def threads_of(settings: ServerSettings) -> CallThreads:
     return CallThreads(
         settings.threads_per_function, in_all=settings.threads, waiting=settings.max_waiting_calls
     )
+
+
+def _prepare(claim: _Claim, function: RegisteredFunction, payload: Payload) -> Callable[[], Any] | None:
+    """Return the function with its arguments, if it waits neither for a slot nor for a person."""
+    if claim.held is not None or function.declaration.runs_in is not None or not function.target.is_async:
+        return None
+    try:
+        return function.target.prepare(payload, claim.call.context)
+    except ArgumentsError:
+        return None  # its key may have an outcome nevertheless
 
 
 def _end_as(claim: _Claim, entry: StoreEntry) -> bool:

@@ -27,7 +27,7 @@ import json
 import math
 import time
 from abc import ABC, abstractmethod
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
 
@@ -186,7 +186,8 @@ class MemoryStore:
         self._clock = clock
         self._bytes = 0
         self._entries: dict[bytes, _MemoryEntry] = {}
-        self._done: dict[float, deque[bytes]] = {}  # by their TTL: then in the order in which they expire
+        # By their TTL: then in the order in which they expire.
+        self._done: defaultdict[float, deque[bytes]] = defaultdict(deque)
         self._held: set[bytes] = set()
         self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()  # in that of their beginning
 
@@ -244,8 +245,7 @@ class MemoryStore:
             else:
                 self._drop(key)
             return True
-        self._forget(now)
-        if self._bytes + len(outcome) > self._max_bytes and len(outcome) > _ENTRY_BYTES:
+        if len(outcome) > _ENTRY_BYTES and not self._has_room(now, len(outcome)):
             if otherwise is None:
                 raise StoreError("The store of idempotency keys has no room for an outcome.")
             outcome = otherwise
@@ -352,16 +352,19 @@ class MemoryStore:
         self._bytes += len(outcome) - len(entry.call or b"")
         self._held.discard(key)
         entry.state, entry.outcome, entry.call, entry.expires = state, outcome, None, self._clock() + ttl
-        self._done.setdefault(ttl, deque()).append(key)
+        self._done[ttl].append(key)
 
     def _drop(self, key: bytes) -> None:
         entry = self._entries.pop(key)
         self._held.discard(key)
         self._bytes -= _ENTRY_BYTES + len(entry.outcome or b"") + len(entry.call or b"")
 
-    def _make_room(self, now: float, needed: int) -> None:
+    def _has_room(self, now: float, needed: int) -> bool:
         self._forget(now)
-        if self._bytes + needed > self._max_bytes:
+        return self._bytes + needed <= self._max_bytes
+
+    def _make_room(self, now: float, needed: int) -> None:
+        if not self._has_room(now, needed):
             ends = [self._entries[keys[0]].expires for keys in self._done.values() if keys]
             left = min(ends) - now if ends else 1.0
             raise StoreError("The store of idempotency keys is full.", retry_after=f"{math.ceil(left)}")
