@@ -30,15 +30,7 @@ async def main() -> None:
     async with AsyncNavaiBackendClient() as client:
         secret, functions = await asyncio.gather(client.create_client_secret(), client.list_functions())
         print(f"session opened with {secret}")
-        tools = [
-            {
-                "type": "function",
-                "name": function.name,
-                "description": function.description,
-                "parameters": function.parameters or {"type": "object"},
-            }
-            for function in functions
-        ]
+        tools = functions.to_openai_tools("realtime")
         print(f"{len(tools)} tools offered")
         outputs = await asyncio.gather(*(run_tool(client, *call) for call in CALLS_OF_THE_MODEL))
         for (name, _), output in zip(CALLS_OF_THE_MODEL, outputs, strict=True):

@@ -9,10 +9,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
+import pydantic
 import pytest
 from hypothesis import given, strategies as st
+from openai.types.chat import chat_completion_function_tool_param
+from openai.types.realtime import realtime_function_tool_param
+from openai.types.responses import function_tool_param
 
-from navai_client import BackendFunction, ClientSecret, FunctionList, NavaiHTTPError, SpeechAudio
+from navai_client import (
+    BackendFunction,
+    ClientSecret,
+    FunctionList,
+    NavaiConfigError,
+    NavaiHTTPError,
+    SpeechAudio,
+)
 from navai_client._redaction import mask
 from tests.properties import PROPERTY
 
@@ -189,3 +200,74 @@ def test_the_session_of_a_secret_shows_in_no_repr_and_counts_in_no_comparison() 
     assert "recipe" not in repr(secret)
     assert secret == ClientSecret(value=LONG)
     assert hash(secret) == hash(ClientSecret(value=LONG))
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"$ref": "#/$defs/City"}},
+    "required": ["city"],
+    "$defs": {"City": {"type": "string", "minLength": 1}},
+    "anyOf": [{"required": ["city"]}],
+}
+INLINED = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "minLength": 1}},
+    "required": ["city"],
+}
+OFFERED = FunctionList(
+    functions=(
+        BackendFunction(name="get_weather", description="The weather.", parameters=SCHEMA),
+        BackendFunction(name="ping"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("api", "kind"),
+    [
+        ("realtime", realtime_function_tool_param.RealtimeFunctionToolParam),
+        ("responses", function_tool_param.FunctionToolParam),
+        ("chat", chat_completion_function_tool_param.ChatCompletionFunctionToolParam),
+    ],
+)
+def test_a_list_becomes_tools_that_each_api_of_openai_accepts(api: Any, kind: Any) -> None:
+    tools = OFFERED.to_openai_tools(api)
+    assert pydantic.TypeAdapter(list[kind]).validate_python(tools) == tools  # without unknown members
+    weather, ping = (tool.get("function", tool) for tool in tools)
+    assert (weather["name"], weather["description"]) == ("get_weather", "The weather.")
+    assert weather["parameters"] == INLINED
+    assert ping["description"]
+    assert ping["parameters"]["additionalProperties"] is True  # nothing is known
+
+
+def test_tools_for_an_unknown_api_are_refused() -> None:
+    with pytest.raises(NavaiConfigError, match="realtime, responses or chat"):
+        OFFERED.to_openai_tools("assistants")  # type: ignore[arg-type]
+
+
+def test_a_function_whose_name_openai_refuses_is_left_out_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listed = FunctionList(functions=(BackendFunction(name="año nuevo"), BackendFunction(name="ping")))
+    assert [tool["name"] for tool in listed.to_openai_tools()] == ["ping"]
+    assert "'año nuevo' is not offered as a tool" in caplog.text
+
+
+def deep_schema() -> dict[str, Any]:
+    schema: dict[str, Any] = {}
+    for _ in range(100_000):
+        schema = {"not": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "string"}, {"properties": 7}, {"properties": {"a": {"anyOf": [{}] * 6000}}}, deep_schema()],
+    ids=["text", "properties", "large", "deep"],
+)
+def test_a_schema_that_openai_refuses_is_replaced_and_logged(
+    schema: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    (tool,) = FunctionList(functions=(BackendFunction(name="f", parameters=schema),)).to_openai_tools()
+    assert tool["parameters"] == OFFERED.to_openai_tools()[1]["parameters"]
+    assert "The parameters of 'f' are ignored: it" in caplog.text

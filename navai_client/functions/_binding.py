@@ -41,11 +41,8 @@ from navai_client.functions._hints import (
     unwrapped,
 )
 from navai_client.functions._results import jsonable
-from navai_client.functions._schema import (
-    ArgumentsSchema,
-    inline_refs,
-    parameter_descriptions,
-)
+from navai_client.functions._schema import ArgumentsSchema, parameter_descriptions
+from navai_client.functions._tool_schemas import inline_refs
 
 _Kind = inspect.Parameter
 _POSITIONAL: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)

@@ -29,7 +29,8 @@ from pydantic_core import core_schema, to_jsonable_python
 from navai_client._redaction import message_of
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._results import ResultError, jsonable
-from navai_client.functions._schema import ArgumentsSchema, inline_refs
+from navai_client.functions._schema import ArgumentsSchema
+from navai_client.functions._tool_schemas import inline_refs
 
 _Kind = inspect.Parameter
 _NAMED: Final = (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD, _Kind.KEYWORD_ONLY)

@@ -1,39 +1,16 @@
 """JSON Schemas of arguments, and their descriptions in docstrings."""
 
-import copy
 import inspect
 import json
 import types
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any
 
 import docstring_parser
 from pydantic.json_schema import GenerateJsonSchema
 
 from navai_client._redaction import Redactor, is_private
-
-_MAX_NODES: Final = 5_000  # of one schema with its references inlined: hostile ones grow exponentially
-
-# Keywords that hold schemas. Everything else, such as "enum" or a property called "$ref", is data.
-_ONE: Final = frozenset(
-    {
-        "additionalItems", "additionalProperties", "contains", "contentSchema", "else", "if", "items", "not",
-        "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties",
-    }
-)  # fmt: skip
-_LIST: Final = frozenset({"allOf", "anyOf", "items", "oneOf", "prefixItems"})
-_MAP: Final = frozenset({"dependencies", "dependentSchemas", "patternProperties", "properties"})
-# "discriminator" is OpenAPI's; its mapping refers to definitions.
-_DROPPED: Final = frozenset(
-    {
-        "$anchor", "$defs", "$dynamicAnchor", "$dynamicRef", "$id", "$recursiveAnchor", "$recursiveRef",
-        "$ref", "$vocabulary", "definitions", "discriminator", "id",
-    }
-)  # fmt: skip
-
-
-class UnusableSchemaError(Exception):
-    """A schema that cannot be used; the message says why."""
+from navai_client.functions._tool_schemas import LIST, MAP, ONE
 
 
 class ArgumentsSchema(GenerateJsonSchema):
@@ -92,18 +69,6 @@ def parameter_descriptions(inner: Any) -> dict[str, str]:
     return {each.arg_name: " ".join(each.description.split()) for each in found if each.description}
 
 
-def inline_refs(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a deep copy of *schema* in which each ``$ref`` is replaced by its target.
-
-    A recursive reference becomes an open schema at its second occurrence, and so does an external one.
-
-    Raises:
-        UnusableSchemaError: It is too large.
-    """
-    inlined: dict[str, Any] = _Inliner(schema).inline(schema, ())
-    return inlined
-
-
 def without_secrets(schema: Any, redactor: Redactor, name: str, warn: Callable[[str], None]) -> Any:
     """Return a *schema* without references and without defaults that are, or look like, secrets.
 
@@ -127,64 +92,13 @@ def without_secrets(schema: Any, redactor: Redactor, name: str, warn: Callable[[
         del found["default"]
         warn(name)
     for key, value in found.items():
-        if key in _MAP and isinstance(value, dict):
+        if key in MAP and isinstance(value, dict):
             found[key] = {
                 each: without_secrets(inner, redactor, each if key == "properties" else name, warn)
                 for each, inner in value.items()
             }
-        elif key in _LIST and isinstance(value, list):
+        elif key in LIST and isinstance(value, list):
             found[key] = [without_secrets(each, redactor, name, warn) for each in value]
-        elif key in _ONE:
+        elif key in ONE:
             found[key] = without_secrets(value, redactor, name, warn)
     return found
-
-
-class _Inliner:
-    """Replaces the references within one schema by their targets."""
-
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self._root = root
-        self._nodes = 0
-
-    def inline(self, schema: Any, inside: tuple[str, ...]) -> Any:
-        self._nodes += 1
-        if self._nodes > _MAX_NODES:
-            raise UnusableSchemaError("it is too large")
-        if not isinstance(schema, Mapping):
-            return copy.deepcopy(schema)  # true and false are schemas; check_schema refuses the others
-        own = {key: self._member(key, value, inside) for key, value in schema.items() if key not in _DROPPED}
-        reference = schema.get("$ref")
-        if not isinstance(reference, str):
-            return own
-        target = None if reference in inside else self._find(reference)
-        if not isinstance(target, Mapping):
-            kind = self._find(reference)
-            known = kind.get("type") if isinstance(kind, Mapping) else None
-            return own if known is None else {"type": copy.deepcopy(known), **own}
-        return {**self.inline(target, (*inside, reference)), **own}
-
-    def _member(self, key: str, value: Any, inside: tuple[str, ...]) -> Any:
-        if key in _MAP and isinstance(value, Mapping):
-            return {name: self.inline(each, inside) for name, each in value.items()}
-        if key in _LIST and isinstance(value, list):
-            return [self.inline(each, inside) for each in value]
-        if key in _ONE:
-            return self.inline(value, inside)
-        return copy.deepcopy(value)
-
-    def _find(self, reference: str) -> Any:
-        """Return the target of a reference within the schema, or None."""
-        if reference == "#":
-            return self._root
-        if not reference.startswith("#/"):
-            return None
-        found: Any = self._root
-        for step in reference[2:].split("/"):
-            name = step.replace("~1", "/").replace("~0", "~")
-            if isinstance(found, Mapping) and name in found:
-                found = found[name]
-            elif isinstance(found, list) and name.isdigit() and int(name) < len(found):
-                found = found[int(name)]
-            else:
-                return None
-        return found

@@ -4,13 +4,13 @@ A backend may send anything as ``parameters``. ``inlined`` makes an object schem
 says why it cannot.
 """
 
-import copy
 import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from navai_client._extras import needs_extra
+from navai_client.functions._tool_schemas import UnusableSchemaError, object_schema
 from navai_client.wire._decode import parse_finite, refuse_constant
 
 with needs_extra("tools", "jsonschema", "docstring_parser", "pydantic"):
@@ -18,15 +18,12 @@ with needs_extra("tools", "jsonschema", "docstring_parser", "pydantic"):
     from jsonschema import validators
 
     from navai_client.functions._binding import ArgumentsError
-    from navai_client.functions._schema import UnusableSchemaError, inline_refs
 
 # The keys by which the contract passes arguments by position.
 _BY_POSITION: Final = frozenset({"args", "arguments", "constructorArgs", "methodArgs", "value"})
 
 _MAX_MESSAGE_CHARS: Final = 200
 _MAX_SHOWN_CHARS: Final = 80  # of a value, or of the rule that it breaks
-# Keywords that OpenAI refuses at the top level of a tool's parameters.
-_NOT_AT_THE_TOP: Final = ("allOf", "anyOf", "enum", "not", "oneOf")
 
 _TYPES: Final = {bool: "a boolean", int: "a number", float: "a number", str: "a string", list: "an array"}
 
@@ -58,10 +55,8 @@ def inlined(schema: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UnusableSchemaError: It is not a valid schema of an object, or too large.
     """
+    whole = object_schema(schema)
     try:
-        whole: dict[str, Any] = inline_refs(schema)
-        if whole.setdefault("type", "object") not in ("object", ["object"]):
-            raise UnusableSchemaError("it does not describe an object")
         # Formats are not checked: a pattern may be in the regular expressions of another language.
         kind: Any = validators.validator_for(whole, default=jsonschema.Draft202012Validator)
         kind.check_schema(whole, format_checker=jsonschema.FormatChecker(()))
@@ -69,17 +64,7 @@ def inlined(schema: Mapping[str, Any]) -> dict[str, Any]:
         raise UnusableSchemaError(_message(error)[:_MAX_MESSAGE_CHARS]) from None
     except RecursionError:
         raise UnusableSchemaError("it is nested too deeply") from None
-    whole["type"] = "object"
-    if not isinstance(whole.get("properties"), dict):
-        whole["properties"] = {}
     return whole
-
-
-def presentable(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return *schema* without what OpenAI refuses at the top level of a tool's parameters."""
-    return {
-        key: copy.deepcopy(value) for key, value in schema.items() if key not in (*_NOT_AT_THE_TOP, "$schema")
-    }
 
 
 def checker(schema: dict[str, Any], *, by_name: bool = False) -> Callable[[dict[str, Any]], None]:

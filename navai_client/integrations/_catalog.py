@@ -6,7 +6,6 @@ model means and checks its arguments, before anything runs.
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
@@ -14,10 +13,17 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from navai_client._extras import needs_extra
+from navai_client.functions._tool_schemas import (
+    PAYLOAD,
+    TOOL_NAME,
+    UNDESCRIBED,
+    UNKNOWN_PARAMETERS,
+    UnusableSchemaError,
+    without_refused_keywords,
+)
 from navai_client.integrations._arguments import (
     checker,
     inlined,
-    presentable,
     read_arguments,
     without_optional_nulls,
 )
@@ -30,23 +36,16 @@ from navai_client.models import BackendFunction
 with needs_extra("tools", "docstring_parser", "pydantic"):
     from navai_client.functions._binding import ArgumentsError
     from navai_client.functions._registry import RegisteredFunction
-    from navai_client.functions._schema import UnusableSchemaError
 
 BUILT_IN: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
 UNKNOWN_FUNCTION: Final = "Unknown or disallowed function."
 _UNKNOWN_ROUTE: Final = "Unknown or disallowed route."
-_UNDESCRIBED: Final = "Execute backend function."
 
-_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # OpenAI's rule for tools
-_PAYLOAD: Final = (
-    "An object with the function's arguments, by name or as a list called args; for methods of a class "
-    "methodArgs, and constructorArgs for the class. Null when there are none."
-)
 _GENERIC_SCHEMA: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
         "function_name": {"type": "string", "minLength": 1, "description": "The name of the function."},
-        "payload": {"type": ["object", "null"], "description": _PAYLOAD},
+        "payload": {"type": ["object", "null"], "description": PAYLOAD},
     },
     "required": ["function_name", "payload"],
     "additionalProperties": False,
@@ -62,12 +61,6 @@ _NAVIGATE_SCHEMA: Final[dict[str, Any]] = {
     },
     "required": ["target"],
     "additionalProperties": False,
-}
-_UNKNOWN_PARAMETERS: Final[dict[str, Any]] = {
-    "type": "object",
-    "properties": {},
-    "additionalProperties": True,
-    "description": _PAYLOAD,
 }
 _check_generic = checker(_GENERIC_SCHEMA, by_name=True)
 _check_navigate = checker(_NAVIGATE_SCHEMA, by_name=True)
@@ -222,8 +215,8 @@ def resolve(
 def _from_local(local: RegisteredFunction, options: ToolsetOptions, navigate: Navigate | None) -> Function:
     tool = Tool(
         name=local.name,
-        description=local.description or _UNDESCRIBED,
-        parameters=presentable(local.parameters),
+        description=local.description or UNDESCRIBED,
+        parameters=without_refused_keywords(local.parameters),
         source=local.source,
         kind="local",
         read_only=local.name in options["read_only"],
@@ -236,7 +229,7 @@ def _from_local(local: RegisteredFunction, options: ToolsetOptions, navigate: Na
 def _from_backend(
     name: str, given: BackendFunction, options: ToolsetOptions, warnings: list[str]
 ) -> Function:
-    schema, check = _UNKNOWN_PARAMETERS, None
+    schema, check = UNKNOWN_PARAMETERS, None
     try:
         if given.parameters is not None:
             schema = inlined(given.parameters)
@@ -245,8 +238,8 @@ def _from_backend(
         warnings.append(f'[navai] Ignored the parameters of backend function "{given.name}": {problem}.')
     tool = Tool(
         name=name,
-        description=given.description or _UNDESCRIBED,
-        parameters=presentable(schema),
+        description=given.description or UNDESCRIBED,
+        parameters=without_refused_keywords(schema),
         source=given.source or "backend",
         kind="backend",
         read_only=name in options["read_only"],
@@ -262,7 +255,7 @@ def _is_direct(name: str, options: ToolsetOptions, warnings: list[str]) -> bool:
         return False
     if name in BUILT_IN:
         reason = "conflicts with a built-in tool"
-    elif not _TOOL_NAME.fullmatch(name):
+    elif not TOOL_NAME.fullmatch(name):
         reason = "is not a valid tool id"
     else:
         return True
@@ -275,7 +268,7 @@ def _built_in(name: str, description: str, parameters: dict[str, Any], timeout: 
     return Tool(
         name=name,
         description=description,
-        parameters=presentable(parameters),
+        parameters=without_refused_keywords(parameters),
         source="navai",
         kind="built-in",
         timeout=timeout,

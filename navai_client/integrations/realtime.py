@@ -16,6 +16,7 @@ import attrs
 from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
+from navai_client.functions._tool_schemas import openai_tool
 from navai_client.integrations._prompt import decision
 from navai_client.integrations._results import compact, nested
 from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome
@@ -48,15 +49,7 @@ def session_update(tools: Iterable[Tool], **session: Any) -> dict[str, Any]:
         tools: Such as ``toolset.tools``.
         session: Other fields of the session to set, such as ``instructions``.
     """
-    described = [
-        {
-            "type": "function",
-            "name": tool.name,
-            "description": tool.description,
-            "parameters": tool.parameters,
-        }
-        for tool in tools
-    ]
+    described = [openai_tool(tool.name, tool.description, tool.parameters) for tool in tools]
     return {"type": "session.update", "session": {"type": "realtime", **session, "tools": described}}
 
 

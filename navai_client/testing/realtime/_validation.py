@@ -5,7 +5,6 @@ Codes and messages are like OpenAI's.
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
@@ -13,7 +12,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-_TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+from navai_client.functions._tool_schemas import TOOL_NAME
+
 _NOT_AT_THE_TOP: Final = ("oneOf", "anyOf", "allOf", "enum", "not")
 _TTL: Final = range(10, 7201)  # seconds
 # According to the reference, null turns these off; the published types lack null.
@@ -86,8 +86,8 @@ def _refusal_of_session(session: Mapping[str, Any], path: str) -> Refusal | None
             continue
         where = f"{path}.tools[{number}]"
         name = tool.get("name", "")
-        if not _TOOL_NAME.fullmatch(name):
-            text = f"Invalid '{where}.name': {name!r} does not match the pattern '^{_TOOL_NAME.pattern}$'."
+        if not TOOL_NAME.fullmatch(name):
+            text = f"Invalid '{where}.name': {name!r} does not match the pattern '^{TOOL_NAME.pattern}$'."
             return Refusal("invalid_value", text, f"{where}.name")
         if name in names:
             return Refusal("invalid_value", f"Duplicate tool name: {name!r}.", f"{where}.name")
