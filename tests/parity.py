@@ -15,7 +15,19 @@ from attrs import frozen
 
 from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings
 
-__all__ = ["PAGE", "STATES", "Requirement", "Row", "is_there", "page", "requirements", "systems", "types"]
+__all__ = [
+    "PAGE",
+    "STATES",
+    "Document",
+    "Requirement",
+    "Row",
+    "documents",
+    "is_there",
+    "page",
+    "requirements",
+    "systems",
+    "types",
+]
 
 ROOT: Final = Path(__file__).parents[1]
 PAGE: Final = ROOT / "docs" / "parity.md"
@@ -53,8 +65,31 @@ class Row:
     default: str
     ours: str
     state: str
-    requirements: str
+    proof: str  # ids of requirements, or names of tests
     note: str
+
+
+@frozen
+class Document:
+    """A document that this package was made from.
+
+    Attributes:
+        name: What it is about.
+        lines: The number of its lines.
+        rows: Its statements: their lines, what they say, their proof, or why there is none.
+    """
+
+    name: str
+    lines: int
+    rows: tuple[tuple[str, str, str, str], ...]
+
+
+def documents() -> list[Document]:
+    """Return all documents, with their statements."""
+    read = tomllib.loads((ROOT / "tests" / "seeds.toml").read_text(encoding="utf-8"))
+    return [
+        Document(each["name"], each["lines"], tuple(map(tuple, each["rows"]))) for each in read["document"]
+    ]
 
 
 def requirements() -> list[Requirement]:
@@ -66,6 +101,11 @@ def requirements() -> list[Requirement]:
 def systems() -> dict[str, list[Row]]:
     """Return the rows of each other package."""
     return {each["name"]: [Row(*row) for row in each["rows"]] for each in _tables()}
+
+
+def abouts() -> dict[str, str]:
+    """Return for each system what the page says of it."""
+    return {each["name"]: each.get("about", "").strip() for each in _tables()}
 
 
 def types() -> dict[str, tuple[list[str], list[str]]]:
@@ -135,13 +175,19 @@ def _code(text: str) -> str:
     return f"`{_cell(text)}`" if text else ""
 
 
+def _proof(name: str) -> str:
+    return _code(name) if name.startswith("test_") else f"[{name}](#requirements)"
+
+
 def page() -> str:
     """Return the page."""
     lines = [
         "# Parity with the other Navai packages",
         "",
         "`python -m tests.parity` writes this page from `tests/parity.toml` and `tests/requirements.toml`.",
-        "Tests check that it is up to date, that our names exist, and that each requirement has a test.",
+        "Tests check that it is up to date, that our names exist, that each requirement and each row",
+        "has a test, and that every name, type, member and environment variable of the two npm packages",
+        "is in it.",
         "",
         "States: " + "; ".join(f"*{state}*: {meaning}" for state, meaning in STATES.items()) + ".",
         "",
@@ -149,13 +195,15 @@ def page() -> str:
     for name, rows in systems().items():
         with_members, others = types()[name]
         lines += [f"## {name}", ""]
+        if about := abouts()[name]:
+            lines += [about, ""]
         if listed := ", ".join(map(_code, [*with_members, *others])):
             lines += [f"Published types: {listed}.", ""]
         lines += ["| | theirs | default | ours | state | proof |", "| --- " * 6 + "|"]
         for row in rows:
             state = f"{row.state}: {_cell(row.note)}" if row.note else row.state
             ours = _code(row.ours.removeprefix("text ").strip())
-            proof = ", ".join(f"[{each}](#requirements)" for each in row.requirements.split())
+            proof = ", ".join(map(_proof, row.proof.split()))
             cells = (row.kind, _code(row.theirs), _cell(row.default), ours, state, proof)
             lines.append("| " + " | ".join(cells) + " |")
         lines.append("")
