@@ -25,6 +25,8 @@ PRIME = 2**61 - 1  # trial division takes years, and no memory
 
 CHARGING = """
 import asyncio, os, pathlib
+import navai_client.server._store
+navai_client.server._store.BatchedStore.lease = 3.0  # seconds, until a process that is gone counts as gone
 async def charge(key: str, folder: str, seconds: float = 0.0) -> int:
     with open(pathlib.Path(folder) / "charges", "a") as charges:
         charges.write(f"{key} {os.getpid()}\\n")
