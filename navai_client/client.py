@@ -38,6 +38,7 @@ from navai_client.config import (
     checked_timeout,
     resolve_base_url,
     resolve_paths,
+    wordpress_site,
 )
 from navai_client.errors import NavaiConfigError, NavaiError, NavaiStateError
 from navai_client.instrumentation import (
@@ -53,7 +54,6 @@ from navai_client.models import ClientSecret, FunctionList, SpeechAudio
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, is_authorized, sync_transport
 from navai_client.transports._tls import AnyPath, Cert, Verify
-from navai_client.wire._decode import trim
 from navai_client.wire._encode import type_name
 from navai_client.wire._exchange import Exchange
 from navai_client.wire._operations import (
@@ -66,7 +66,7 @@ from navai_client.wire._readiness import WARMUP, Probe, Waiting
 from navai_client.wire._requests import Invocation, Invocations
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import Send, TransportFailure
-from navai_client.wire._wordpress import WordPress, site_and_paths
+from navai_client.wire._wordpress import WordPress
 
 __all__ = ["AsyncNavaiBackendClient", "NavaiBackendClient"]
 
@@ -210,15 +210,13 @@ class _Client(ABC, Generic[AnyTransport]):
         Raises:
             NavaiConfigError: If a value cannot work.
         """
-        env = options.get("env")
-        address = trim(url or "") or trim((os.environ if env is None else env).get("NAVAI_API_URL") or "")
-        site, paths = site_and_paths(address)
+        site, paths = wordpress_site(url, options.get("env"))
         given: dict[str, Any] = {**paths, **options}
         try:
             given["headers"] = wordpress_headers(options.get("headers"), user, application_password, nonce)
             client = cls(site, **given)
         except NavaiConfigError as error:
-            del user, application_password, nonce, options, given, env
+            del user, application_password, nonce, options, given
             raise error.with_traceback(None) from None
         client._calls.of_plugin(WordPress(session_key=session_key, agent_key=agent_key))
         return client

@@ -17,6 +17,7 @@ from navai_client.wire._encode import type_name
 from navai_client.wire._operations import PathOptions, Paths
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import ClientHeaders
+from navai_client.wire._wordpress import site_and_paths
 
 __all__ = [
     "USE_CLIENT_DEFAULT",
@@ -259,6 +260,12 @@ def resolve_base_url(base_url: str | None, env: Mapping[str, str | None] | None)
             check_base_url(name, url)
             return url.rstrip("/")
     return DEFAULT_BASE_URL
+
+
+def wordpress_site(url: str | None, env: Mapping[str, str | None] | None) -> tuple[str, PathOptions]:
+    """Return the base URL of the WordPress site at *url* or ``NAVAI_API_URL``, and the plugin's paths."""
+    source = os.environ if env is None else env
+    return site_and_paths(trim(url or "") or trim(source.get("NAVAI_API_URL") or ""))
 
 
 def check_base_url(name: str, url: str, *, may_have_query: bool = False) -> None:

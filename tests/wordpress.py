@@ -6,6 +6,7 @@ The texts, statuses and members of each response were taken from the running plu
 import base64
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
@@ -13,10 +14,11 @@ from attrs import define, field
 
 from tests.serving import serving_app
 
-__all__ = ["PASSWORD", "Plugin", "Site", "serving_site"]
+__all__ = ["BASIC", "PASSWORD", "Plugin", "Site", "serving_site"]
 
 PASSWORD: Final = "abcd EFGH 1234 ijkl MNOP 5678"
 AGENT: Final = {"agent_key": "default", "instructions_text": "Never say this.", "allowed_tools": []}
+BASIC: Final = f"Basic {base64.b64encode(f'admin:{PASSWORD}'.encode()).decode()}"
 CITY: Final = {
     "type": "object",
     "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
@@ -25,6 +27,14 @@ CITY: Final = {
 }
 _HTML: Final = (404, "text/html", b"<!DOCTYPE html><title>Page not found</title>")
 _FORBIDDEN: Final = "Sorry, you are not allowed to do that."
+_CORS: Final = (  # of WordPress itself, for every origin
+    (b"access-control-allow-methods", b"OPTIONS, GET, POST, PUT, PATCH, DELETE"),
+    (b"access-control-allow-credentials", b"true"),
+    (b"access-control-allow-headers", b"Authorization, X-WP-Nonce, Content-Disposition, Content-Type"),
+    (b"vary", b"Origin"),
+)
+_MINT: Final = "/navai/v1/realtime/client-secret"
+_METHODS: Final = {_MINT: "POST", "/navai/v1/functions": "GET", "/navai/v1/functions/execute": "POST"}
 _LIMIT: Final = 30  # client secrets in a minute
 
 Answer = tuple[int, str, bytes]
@@ -86,7 +96,9 @@ class Plugin:
 
     public_functions: bool = False
     openai: Answer = field(
-        factory=lambda: _json(200, {"value": "ek_1", "expires_at": None, "session": {"enabled": False}})
+        factory=lambda: _json(
+            200, {"value": "ek_1", "expires_at": int(time.time()) + 600, "session": {"enabled": False}}
+        )
     )
     functions: dict[str, Function] = field(factory=_functions)
     asked: list[tuple[str, str, Any]] = field(factory=list)
@@ -114,38 +126,47 @@ class Plugin:
         path = scope["path"] + (f"?{query}" if query else "")
         status, media_type, body = self._answer(scope["method"], path, content)
         headers = [(b"content-type", media_type.encode()), (b"content-length", b"%d" % len(body))]
+        if (origin := self.headers.get("origin")) is not None and path.startswith("/wp-json"):
+            headers += [(b"access-control-allow-origin", origin.encode()), *_CORS]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
     def _answer(self, method: str, path: str, content: bytes) -> Answer:
-        with contextlib.suppress(ValueError):
-            self.asked.append((method, path, json.loads(content) if content else None))
+        asked, is_json = self._read(content)
+        self.asked.append((method, path, asked))
         for root in ("/wp-json", "/?rest_route="):
             if path.startswith(root):
                 route = path.removeprefix(root)
-                return self._stale_nonce() or self._mint_or_function(method, route, content)
+                return self._refuse(method, route, is_json=is_json) or self._route(method, route, asked)
         return _HTML
 
-    def _stale_nonce(self) -> Answer | None:
-        if self.headers.get("x-wp-nonce", "fresh") == "fresh":
-            return None
-        return _error(403, "rest_cookie_invalid_nonce", "Cookie check failed")
+    def _read(self, content: bytes) -> tuple[Any, bool]:
+        """Return the JSON of a body, and whether it is none or JSON; WordPress goes by the type."""
+        if not content or not self.headers.get("content-type", "").startswith("application/json"):
+            return None, True
+        try:
+            return json.loads(content), True
+        except (ValueError, RecursionError):
+            return None, False
 
-    def _mint_or_function(self, method: str, route: str, content: bytes) -> Answer:
-        pair = base64.b64encode(f"admin:{PASSWORD}".encode()).decode()
-        is_admin = self.headers.get("authorization") == f"Basic {pair}" or "x-wp-nonce" in self.headers
-        if (method, route) == ("POST", "/navai/v1/realtime/client-secret"):
-            return self._mint()
-        if (method, route) not in {("GET", "/navai/v1/functions"), ("POST", "/navai/v1/functions/execute")}:
+    def _refuse(self, method: str, route: str, *, is_json: bool) -> Answer | None:
+        """Return a refusal of WordPress itself, which comes before the plugin."""
+        if self.headers.get("x-wp-nonce", "fresh") != "fresh":
+            return _error(403, "rest_cookie_invalid_nonce", "Cookie check failed")
+        if method == "OPTIONS":
+            return _json(200, {"namespace": "navai/v1", "methods": ["POST"]})
+        if _METHODS.get(route) != method:
             return _error(404, "rest_no_route", "No route was found matching the URL and request method.")
-        if not (is_admin or self.public_functions):
+        is_admin = self.headers.get("authorization") == BASIC or "x-wp-nonce" in self.headers
+        if not (is_admin or self.public_functions or route == _MINT):
             return _error(401, "rest_forbidden", _FORBIDDEN)
+        return None if is_json else _error(400, "rest_invalid_json", "Invalid JSON body passed.")
+
+    def _route(self, method: str, route: str, asked: Any) -> Answer:
+        if route == _MINT:
+            return self._mint()
         if method == "GET":
             return _json(200, {"items": [*map(self._item, self.functions)], "warnings": []})
-        try:
-            asked = json.loads(content)
-        except ValueError:
-            return _error(400, "rest_invalid_json", "Invalid JSON body passed.")
         return self._execute(asked if isinstance(asked, dict) else {})
 
     def _mint(self) -> Answer:
@@ -166,7 +187,9 @@ class Plugin:
         return {"name": name, "description": "", "source": function.source, "metadata": metadata}
 
     def _execute(self, asked: dict[str, Any]) -> Answer:
-        name = str(asked.get("function_name") or "").strip().lower()
+        name = (
+            (str(name) if isinstance(name := asked.get("function_name"), str | int) else "").strip().lower()
+        )
         if not name:
             return _error(400, "navai_invalid_function_name", "function_name is required.")
         payload: Any = asked.get("payload")

@@ -17,7 +17,7 @@ from navai_client._redaction import Redactor, secrets_in
 from navai_client.cli._errors import explain
 from navai_client.cli._output import VERBOSE_OPTION, complain
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
-from navai_client.config import access_token_for, resolve_base_url
+from navai_client.config import access_token_for, resolve_base_url, wordpress_site
 from navai_client.errors import NavaiConfigError, NavaiError
 from navai_client.wire._wordpress import is_wordpress
 
@@ -136,7 +136,8 @@ class Connection:
             NavaiConfigError: If the base URL or ``NAVAI_ACCESS_TOKEN`` cannot work.
         """
         given = self.credentials()
-        fallback = access_token_for(resolve_base_url(self.url, None), None)
+        site, _ = wordpress_site(self.url, None)
+        fallback = access_token_for(resolve_base_url(site, None), None)
         headers, _ = client_headers(given["headers"], given["access_token"], fallback)
         return dict(headers.plain)
 

@@ -9,7 +9,7 @@ import attrs
 
 from navai_client._headers import resolve_headers
 from navai_client._version import __version__
-from navai_client.config import ClientConfig, resolve_base_url, resolve_paths
+from navai_client.config import ClientConfig, resolve_base_url, resolve_paths, wordpress_site
 from navai_client.conformance._catalogue import ACTS, Requirement, requirements
 from navai_client.conformance._outcome import Outcome, shown
 from navai_client.conformance._probes import Call, Probe, Subject, first_probe, further_probes
@@ -64,7 +64,8 @@ def check(
 
     Args:
         url: The backend's base URL; else ``NAVAI_API_URL``; else ``http://localhost:3000``.
-        profile: ``contract`` for what the documents say, ``express`` for what the published backend does.
+        profile: ``contract`` for what the documents say, ``express`` for what the published backend does,
+            ``wordpress`` for upstream's plugin, which is then looked for on its own paths.
         groups: Which groups of requirements to check; None means all.
         execute: A function's name and a payload with which it succeeds. It is executed twice, or three times
             by a backend that does not know the header ``Idempotency-Key``.
@@ -90,6 +91,9 @@ def check(
     if profile not in PROFILES:
         raise NavaiConfigError(f"profile is {profile!r}; there are {', '.join(PROFILES)}.")
     wanted = requirements(groups)
+    if profile == "wordpress":
+        url, plugin = wordpress_site(url, None)
+        paths = {**plugin, **paths}
     base_url = resolve_base_url(url, None)
     config = ClientConfig(
         base_url=base_url,

@@ -5,7 +5,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-from navai_client.conformance._rules import Rule, refused, status
+from navai_client.conformance._rules import Rule, holds, refused, status
 
 
 @frozen
@@ -69,6 +69,61 @@ _EXPRESS: Final = {
     "SPEECH-01": Deviation("A blank text goes to the error handler: 500 and a JSON error.", refused(500)),
 }
 
+
+def _wordpress(status_code: int, code: str) -> Rule:
+    """Require an error of WordPress: a status, and JSON with a code and a message."""
+    return holds(
+        lambda outcome: (
+            outcome.status == status_code
+            and outcome.record.get("code") == code
+            and isinstance(outcome.record.get("message"), str)
+        )
+    )
+
+
+_NO_NAME: Final = Deviation(
+    "The error is one of WordPress: 400, navai_invalid_function_name.",
+    _wordpress(400, "navai_invalid_function_name"),
+)
+_NO_BODY: Final = Deviation(
+    "A body that is no JSON object is read as none: 400, navai_invalid_function_name.", _NO_NAME.rule
+)
+_NO_JSON: Final = Deviation(
+    "The error is one of WordPress: 400, rest_invalid_json.", _wordpress(400, "rest_invalid_json")
+)
+_MINTS: Final = "The plugin reads a body that is no JSON object as none, and mints."
+_ANY_ORIGIN: Final = Deviation(
+    "WordPress itself allows every origin with credentials; it trusts a cookie only with its nonce."
+)
+
+_PLUGIN: Final = {
+    "EXEC-04": _NO_NAME,
+    "EXEC-05": _NO_NAME,
+    "EXEC-06": Deviation(
+        "A name that is no string is none, 400, or becomes one that is unknown, 404.", status(400, 404)
+    ),
+    "EXEC-14": Deviation(
+        "A function that throws returns 500, with ok: false, error and details.",
+        holds(lambda outcome: outcome.status == 500 and outcome.record.get("ok") is False),  # noqa: PLR2004
+    ),
+    "EXEC-16": Deviation("The plugin does not know the header."),
+    "EXEC-17": Deviation("The plugin does not know the header, and runs the function again."),
+    "SECRET-08": Deviation("The plugin passes members of any type on to OpenAI."),
+    "SECRET-09": _NO_JSON,
+    "SECRET-10": Deviation(_MINTS, status()),
+    "SECRET-11": Deviation(_MINTS, status()),
+    "ERR-01": _NO_JSON,
+    "ERR-02": _NO_BODY,
+    "ERR-03": _NO_BODY,
+    "ERR-04": _NO_BODY,
+    "ERR-05": _NO_JSON,
+    "ERR-06": Deviation("Outside of the API, an unknown path returns 404 and a page.", status(404)),
+    "ERR-07": Deviation("A method that a path does not support returns 404, rest_no_route.", status(404)),
+    "CORS-01": _ANY_ORIGIN,
+    "CORS-03": _ANY_ORIGIN,
+    "LIMIT-03": Deviation("WordPress has no limit of its own: the web server and PHP have theirs."),
+}
+
 PROFILES: Final[Mapping[str, Profile]] = {
     each.name: each
     for each in (
@@ -78,6 +133,11 @@ PROFILES: Final[Mapping[str, Profile]] = {
             sentence="What @navai/voice-backend 0.1.3 does, behind express.json() and an error handler that "
             "returns JSON.",
             deviations=_EXPRESS,
+        ),
+        Profile(
+            name="wordpress",
+            sentence="What upstream's plugin for WordPress, NAVAI Voice 0.3.45, does on WordPress 6.1.",
+            deviations=_PLUGIN,
         ),
     )
 }

@@ -86,7 +86,7 @@ def test_a_header_is_sent_and_not_shown(navai: Navai, reply: Callable[..., Fault
         (["--failing-payload", "1"], "--failing-payload is for --execute-failing NAME, which is not given."),
         (["--execute", "f", "--payload", "{"], "--payload is not JSON"),
         (["--execute", " "], "execute must be the name of a function and a payload."),
-        (["--profile", "rails"], "'rails' is not one of 'contract', 'express'"),
+        (["--profile", "rails"], "'rails' is not one of 'contract', 'express', 'wordpress'"),
         (["--group", "all"], "'all' is not one of 'list'"),
         (["--large-body", "5"], "large_body must be"),
         (["ftp://a"], "--url must begin with http:// or https://"),
