@@ -124,7 +124,7 @@ class RealtimeTools:
         Raises:
             TypeError: It is none of these.
         """
-        received = _parsed(event)
+        received = parsed(event)
         calls: tuple[FunctionCall, ...] = ()
         match received.get("type"):
             case "response.output_item.done":
@@ -242,7 +242,7 @@ class RealtimeTools:
         return ({"type": "response.create", "event_id": f"{_OUR_EVENTS}{next(self._count)}"},)
 
 
-def _parsed(event: Event) -> Mapping[str, Any]:
+def parsed(event: Event) -> Mapping[str, Any]:
     """Return *event* as a mapping, which is empty if it is not an event."""
     found: Any = event
     if isinstance(event, str | bytes | bytearray):

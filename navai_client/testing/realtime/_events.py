@@ -4,6 +4,7 @@ Their form is that of OpenAI's published types; tests validate each against the 
 """
 
 import base64
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -53,7 +54,7 @@ def say_events(said: Say, response_id: str, index: int, item_id: str, *, spoken:
         empty = {"type": "text", "text": ""}
         content = {"type": "output_text", "text": said.text}
         inner = [
-            {"type": "response.output_text.delta", **where, "delta": said.text},
+            *({"type": "response.output_text.delta", **where, "delta": word} for word in _words(said.text)),
             {"type": "response.output_text.done", **where, "text": said.text},
         ]
     inner = [
@@ -64,6 +65,11 @@ def say_events(said: Say, response_id: str, index: int, item_id: str, *, spoken:
     began = {**item, "status": "in_progress", "content": []}
     done = {**item, "status": "completed", "content": [content]}
     yield from _item_events(response_id, index, began, inner, done)
+
+
+def _words(text: str) -> list[str]:
+    """Return the deltas of *text*: a model writes in parts of about a word."""
+    return re.findall(r"\s*\S+\s*$|\s*\S+", text) or [text]
 
 
 def call_events(call: Call, response_id: str, index: int, item_id: str, call_id: str) -> Iterator[Event]:

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
@@ -37,19 +38,19 @@ class MintedSecret:
 _Mint = Callable[[str, dict[str, Any], int], MintedSecret]  # of a key, a session and when the secret expires
 
 
-class MintServer:
-    """Serves this one path, in threads, until it is closed."""
+class LocalServer:
+    """An HTTP server on this machine, in threads, until it is closed."""
 
-    def __init__(self, mint: _Mint) -> None:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, mint))
+    def __init__(self, handler: Callable[..., BaseHTTPRequestHandler]) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
     @property
-    def base_url(self) -> str:
-        """The value for a backend's ``OPENAI_BASE_URL``."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+    def url(self) -> str:
+        """Its origin."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
         """Stop serving."""
@@ -58,14 +59,46 @@ class MintServer:
         self._thread.join()
 
 
-class _Handler(BaseHTTPRequestHandler):
+class RequestHandler(BaseHTTPRequestHandler):
+    """Handles one request of a ``LocalServer``."""
+
+    def body(self) -> bytes:
+        """Read the body of the request."""
+        return self.rfile.read(int(self.headers.get("content-length") or 0))
+
+    def respond(self, status: int, media_type: str, content: bytes) -> None:
+        """Send a response, unless the client has gone."""
+        self.send_response(status)
+        self.send_header("content-type", media_type)
+        self.send_header("content-length", str(len(content)))
+        with suppress(ConnectionError):
+            self.end_headers()
+            self.wfile.write(content)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Log nothing."""
+
+
+class MintServer(LocalServer):
+    """Serves this one path."""
+
+    def __init__(self, mint: _Mint) -> None:
+        super().__init__(partial(_Handler, mint))
+
+    @property
+    def base_url(self) -> str:
+        """The value for a backend's ``OPENAI_BASE_URL``."""
+        return f"{self.url}/v1"
+
+
+class _Handler(RequestHandler):
     def __init__(self, mint: _Mint, *connection: Any) -> None:
         self._mint = mint
         super().__init__(*connection)
 
     def do_POST(self) -> None:
         """Mint a secret."""
-        content = self.rfile.read(int(self.headers.get("content-length") or 0))
+        content = self.body()
         scheme, _, key = self.headers.get("authorization", "").partition(" ")
         if self.path != _PATH:
             return self._respond(404, {"error": {"message": f"There is only {_PATH}."}})
@@ -89,12 +122,4 @@ class _Handler(BaseHTTPRequestHandler):
         self._respond(400, {"error": {**error, "message": refusal.message}})
 
     def _respond(self, status: int, body: dict[str, Any]) -> None:
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Log nothing."""
+        self.respond(status, "application/json", json.dumps(body).encode())
