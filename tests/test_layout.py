@@ -148,5 +148,7 @@ def test_nothing_but_the_command_imports_an_integration() -> None:
     integrations = "navai_client.integrations"
     public = {name for name in SOURCES if name.startswith(f"{integrations}.") and "._" not in name}
     assert not imported(public, by=outside(integrations, "navai_client.cli"))
-    neutral = {f"{integrations}.{name}" for name in ("realtime", "routes", "runtime", "tools", "toolset")}
+    neutral = {
+        f"{integrations}.{name}" for name in ("realtime", "routes", "runtime", "speech", "tools", "toolset")
+    }
     assert not imported(public - neutral, by=outside("navai_client.cli"))

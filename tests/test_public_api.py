@@ -132,14 +132,14 @@ PUBLIC = {
         Deviation Finding GROUPS PROFILES Profile Report Requirement check requirements
     """,
     "navai_client.conformance.pytest": "ConformanceWarning every_requirement verify",
-    "navai_client.integrations.livekit": "NavaiToolset",
+    "navai_client.integrations.livekit": "NavaiTTS NavaiToolset",
     "navai_client.integrations.mcp": "McpServerOptions build_mcp_server serve_http serve_stdio",
     "navai_client.integrations.openai_agents": """
         BackendSession Specialist ToolRefresher build_navai_agent function_tools read_backend_session
-        realtime_model_config tell_decisions
+        realtime_model_config speak_event tell_decisions
     """,
     "navai_client.integrations.opentelemetry": "OpenTelemetryInstrumentation",
-    "navai_client.integrations.pipecat": "function_schemas tools_schema",
+    "navai_client.integrations.pipecat": "NavaiTTSService function_schemas tools_schema",
     "navai_client.integrations.realtime": """
         FunctionCall RealtimeStep RealtimeToolRunner RealtimeTools session_update
     """,
@@ -147,6 +147,7 @@ PUBLIC = {
     "navai_client.integrations.runtime": """
         NavaiRuntime RuntimeAgent RuntimeOptions Specialist resolve_navai_runtime
     """,
+    "navai_client.integrations.speech": "Sentences Speaker",
     "navai_client.integrations.tools": """
         EXECUTE_APP_FUNCTION ErrorType NAVIGATE_TO Tool ToolCall
         ToolOutcome ToolsetChanges
@@ -168,7 +169,8 @@ PUBLIC = {
         navai_realtime_script navai_realtime_server navai_server
     """,
     "navai_client.testing.realtime": """
-        Action BargeIn Call Disconnect FakeRealtimeServer FakeRealtimeSession MintedSecret Raw Say Until
+        Action BargeIn Call Disconnect FakeElevenLabs FakeRealtimeServer FakeRealtimeSession MintedSecret Raw
+        Say Until
     """,
     "navai_client.transports": "AsyncTransport Call Endpoint Request Response Transport TransportFailure",
     "navai_client.transports.fast": "AsyncFastTransport FastTransport",

@@ -1,4 +1,4 @@
-"""A backend's functions as tools of LiveKit Agents. Needs the extra ``livekit``.
+"""A backend's functions as tools of LiveKit Agents, and its voice. Needs the extra ``livekit``.
 
 LiveKit does not cancel a running tool when a person interrupts the agent, only when the agent or the session
 ends. A call that has begun then runs to its end.
@@ -12,20 +12,34 @@ from weakref import WeakSet
 
 from navai_client._extras import needs_extra
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
+from navai_client.config import SpeechOptions
 from navai_client.errors import NavaiConfigError, NavaiStateError
+from navai_client.models import SpeechAudio
 
 if TYPE_CHECKING:
     from livekit.agents.voice import SpeechHandle
 
 with needs_extra("livekit", "livekit"):
-    from livekit.agents import Agent, AgentTask, RunContext, ToolError, function_tool, llm
+    from livekit.agents import (
+        Agent,
+        AgentTask,
+        APIError,
+        RunContext,
+        ToolError,
+        function_tool,
+        llm,
+        tts,
+        utils,
+    )
+    from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions
 
     from navai_client.integrations._options import Approve, complete
     from navai_client.integrations._prompt import approval_question, decision
+    from navai_client.integrations.speech import Speaker
     from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolsetChanges
-    from navai_client.integrations.toolset import Toolset, ToolsetOptions
+    from navai_client.integrations.toolset import Client, Toolset, ToolsetOptions
 
-__all__ = ["NavaiToolset"]
+__all__ = ["NavaiTTS", "NavaiToolset"]
 
 
 @final
@@ -242,3 +256,87 @@ class _Approval(AgentTask[bool]):
             return "The person has not answered yet: ask, and wait for the answer."
         self.complete(approved)
         return None
+
+
+@final
+class NavaiTTS(tts.TTS[Any]):
+    """The voice of a backend that speaks through ElevenLabs, for the ``tts`` of an ``AgentSession``.
+
+    It speaks sentence by sentence, as the text arrives. A sentence that cannot be synthesized is logged and
+    skipped; if none can, the turn fails. The backend's client repeats requests itself, so LiveKit does not.
+
+    Args:
+        client: The backend's client, which stays yours to close.
+        sample_rate: Samples in a second: 8000, 16000, 22050, 24000, 44100 or 48000.
+        voice: As for ``synthesize_speech``. ``output_format`` is PCM of this rate unless you choose another.
+    """
+
+    def __init__(self, client: Client, *, sample_rate: int = 24_000, **voice: Unpack[SpeechOptions]) -> None:
+        super().__init__(
+            capabilities=tts.TTSCapabilities(streaming=True), sample_rate=sample_rate, num_channels=1
+        )
+        self._client = client
+        self._voice: SpeechOptions = {"output_format": f"pcm_{sample_rate}", **voice}
+
+    @property
+    def provider(self) -> str:
+        """Its name in traces and metrics."""
+        return "navai"
+
+    def synthesize(
+        self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> tts.ChunkedStream:
+        """Return the sound of *text*."""
+        return self._synthesize_with_stream(text, conn_options=conn_options)
+
+    def stream(
+        self, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
+    ) -> tts.SynthesizeStream:
+        """Return a stream that takes a text in parts and gives its sound."""
+        return _SpeechStream(self, self._client, self._voice, conn_options)
+
+
+class _SpeechStream(tts.SynthesizeStream):
+    def __init__(
+        self, of: NavaiTTS, client: Client, voice: SpeechOptions, conn_options: APIConnectOptions
+    ) -> None:
+        super().__init__(tts=of, conn_options=conn_options)
+        self._client = client
+        self._voice = voice
+
+    async def _run(self, output_emitter: tts.AudioEmitter) -> None:
+        emitter, text, is_heard = output_emitter, "", False
+
+        async def play(audio: SpeechAudio) -> None:
+            nonlocal is_heard
+            if not is_heard:
+                self._begin(emitter, audio.mime_type)
+            is_heard = True
+            emitter.push(audio.audio)
+            emitter.flush()
+
+        async with Speaker(self._client, play, **self._voice) as speaker:
+            async for part in self._input_ch:
+                if isinstance(part, str):
+                    self._mark_started()
+                    speaker.feed(part)
+                    text += part
+                else:
+                    speaker.flush()
+            speaker.flush()
+            await speaker.join()
+        if not is_heard:
+            if any(map(str.isalnum, text)):
+                raise APIError("The backend synthesized no speech; the log says why.", retryable=False)
+            self._begin(emitter, "audio/pcm")  # LiveKit takes nothing for a failure
+            emitter.push(bytes(2 * self._tts.sample_rate // 100))
+
+    def _begin(self, emitter: tts.AudioEmitter, mime_type: str) -> None:
+        emitter.initialize(
+            request_id=utils.shortuuid(),
+            sample_rate=self._tts.sample_rate,
+            num_channels=1,
+            mime_type=mime_type,
+            stream=True,
+        )
+        emitter.start_segment(segment_id=utils.shortuuid())

@@ -32,6 +32,7 @@ with needs_extra("agents", "agents", "websockets"):
         RealtimeAgent,
         RealtimeModelConfig,
         RealtimeSession,
+        RealtimeSessionEvent,
         RealtimeSessionModelSettings,
     )
     from agents.tool_context import ToolContext
@@ -40,6 +41,7 @@ with needs_extra("agents", "agents", "websockets"):
 
     from navai_client.integrations._results import nested
     from navai_client.integrations.runtime import NavaiRuntime, Specialist
+    from navai_client.integrations.speech import Speaker
     from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, Tool, ToolCall, ToolOutcome
     from navai_client.integrations.toolset import Client, Toolset
 
@@ -51,6 +53,7 @@ __all__ = [
     "function_tools",
     "read_backend_session",
     "realtime_model_config",
+    "speak_event",
     "tell_decisions",
 ]
 
@@ -76,12 +79,14 @@ class BackendSession:
         voice: The voice, such as ``marin``; None if another provider synthesizes the speech.
         instructions: The backend's instructions, including those about language and accent.
         output_modalities: ``("audio",)``, or ``("text",)`` if another provider synthesizes the speech.
+        speech_provider: As in ``ClientSecret``: with ``elevenlabs``, a ``Speaker`` speaks the texts.
     """
 
     model: str
     voice: str | None = None
     instructions: str | None = None
     output_modalities: tuple[Literal["text", "audio"], ...] = ("audio",)
+    speech_provider: str = "openai"
 
 
 def function_tools(toolset: Toolset) -> list[FunctionTool]:
@@ -245,7 +250,7 @@ async def read_backend_session(
     """
     made = await _mint(client, secret)
     if made.session is not None and isinstance(made.session.get("instructions"), str):
-        return _session_in({"session": made.session})
+        return _session_in({"session": made.session}, made.speech_provider)
     value = made.value
     address = f"{url}?{urlencode({'model': secret['model']})}" if secret.get("model") else url
     try:
@@ -264,7 +269,7 @@ async def read_backend_session(
         reason = Redactor((value,)).error(message_of(error))
         text = f"The Realtime session at {urlsplit(url).netloc} could not be read: {reason}"
         raise NavaiTransportError(text, may_have_executed=False) from None
-    return _session_in(created)
+    return _session_in(created, made.speech_provider)
 
 
 def realtime_model_config(
@@ -299,6 +304,26 @@ def realtime_model_config(
     if url is not None:
         config["url"] = f"{url}?{urlencode({'model': known['model_name']})}"
     return config
+
+
+def speak_event(speaker: Speaker, event: RealtimeSessionEvent) -> None:
+    """Let *speaker* speak the texts of a session that returns text (``speech_provider`` is ``elevenlabs``).
+
+    ::
+
+        async with Speaker(client, play, output_format="pcm_24000") as speaker:
+            async for event in session:
+                speak_event(speaker, event)
+
+    The SDK reports no interruption after the end of a response: after ``session.interrupt()``, call
+    ``speaker.interrupt()``.
+
+    Args:
+        speaker: The speaker of this session.
+        event: An event of the session. Those that do not concern speech are ignored.
+    """
+    if event.type == "raw_model_event" and event.data.type == "raw_server_event":
+        speaker.receive(event.data.data)
 
 
 def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
@@ -367,7 +392,7 @@ async def _mint(client: Client, secret: SessionOptions) -> ClientSecret:
     return await client.create_client_secret(**secret)
 
 
-def _session_in(event: Any) -> BackendSession:
+def _session_in(event: Any, speech_provider: str) -> BackendSession:
     """Return the configuration in a ``session.created`` event."""
     session = nested(event, "session")
     model = nested(session, "model")
@@ -380,4 +405,5 @@ def _session_in(event: Any) -> BackendSession:
         voice=voice if isinstance(voice, str) else None,
         instructions=instructions if isinstance(instructions, str) else None,
         output_modalities=("text",) if nested(session, "output_modalities") == ["text"] else ("audio",),
+        speech_provider=speech_provider,
     )

@@ -1,4 +1,4 @@
-"""A backend's functions as tools of Pipecat. Needs the extra ``pipecat``.
+"""A backend's functions as tools of Pipecat, and its voice. Needs the extra ``pipecat``.
 
 Each handler returns exactly one result, which is always JSON. A function that may have side effects is not
 cancelled when a person interrupts the bot: no result is lost, and nothing is done twice.
@@ -8,7 +8,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from navai_client._extras import needs_extra
+from navai_client._extras import lazy, needs_extra
 
 with needs_extra("pipecat", "pipecat"):
     from pipecat.adapters.llm.schemas.direct_function import tool_options
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
     # Loads everything that a service needs, which takes long and is not needed at run time.
     from pipecat.services.llm_service import FunctionCallParams
 
-__all__ = ["function_schemas", "tools_schema"]
+    from navai_client.integrations._pipecat_speech import NavaiTTSService
+
+__getattr__, __dir__, _ = lazy(
+    __name__, {"navai_client.integrations._pipecat_speech": ("NavaiTTSService",)}, "pipecat", ("pipecat",)
+)
+__all__ = ["NavaiTTSService", "function_schemas", "tools_schema"]
 
 # Pipecat's limit comes after the toolset's, because only the toolset can say what happened.
 _MARGIN: Final = 2.0  # seconds

@@ -287,8 +287,8 @@ class Speaker:
                     _log.warning("A sentence is not spoken: %s", Redactor().error(str(error)))
                 except Exception:  # noqa: BLE001 - the boundary to play(), whose failure must not end the rest
                     _log.exception("A sentence could not be played")
-            if syntheses is self._syntheses:
-                self._playing = None
+        if syntheses is self._syntheses:  # it was not interrupted
+            self._playing = None
 
     async def __aenter__(self) -> Self:
         return self

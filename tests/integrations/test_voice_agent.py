@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 import threading
+import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
@@ -13,7 +14,7 @@ from typing import Any, Self
 import pytest
 
 from navai_client import AsyncNavaiBackendClient
-from navai_client.testing.realtime import FakeRealtimeServer, Say
+from navai_client.testing.realtime import Disconnect, FakeElevenLabs, FakeRealtimeServer, Say
 from tests.integrations.loop import in_a_loop
 from tests.integrations.shop import Shop, served
 
@@ -34,12 +35,34 @@ def test_a_conversation_runs_without_key_network_or_sound() -> None:
     for line in (
         "you: What is the weather in Bogotá?",
         "  get_weather -> {",
-        "agent: It is sunny in Bogotá.",
+        "agent: It is sunny in Bogotá. Take a hat!",
         "  the app opens /orders",
         '  navigate_to -> {"ok":true,"path":"/orders"}',
         "agent: Here is what you bought.",
     ):
         assert line in finished.stdout
+
+
+def test_a_backend_that_speaks_through_elevenlabs_is_heard(tmp_path: Path) -> None:
+    out = tmp_path / "said.wav"
+    finished = run("--offline", "--elevenlabs", "--out", str(out))
+    assert finished.returncode == 0, finished.stderr
+    texts = ["It is sunny in Bogotá.", "Take a hat!", "Here is what you bought."]
+    assert finished.stdout.endswith("\n  ".join(("spoken:", *texts)) + "\n")
+    assert f"This backend speaks through ElevenLabs, to {out}." in finished.stdout
+    with wave.open(str(out)) as heard:
+        assert (heard.getframerate(), heard.getnchannels(), heard.getsampwidth()) == (24_000, 1, 2)
+        sound = heard.readframes(heard.getnframes())
+    assert sound == b"".join(map(FakeElevenLabs.sound, texts))
+    assert f"{out} has {len(sound) / 48_000:.1f} seconds of speech." in finished.stdout
+
+
+def test_with_nothing_to_hear_it_with_such_a_backend_is_read() -> None:
+    finished = run("--offline", "--elevenlabs")
+    assert finished.returncode == 0, finished.stderr
+    assert "ElevenLabs, to nobody: pass --out, or install sounddevice." in finished.stdout
+    assert "agent: Here is what you bought." in finished.stdout
+    assert finished.stdout.endswith("spoken:\n")
 
 
 def test_without_a_backend_it_ends_with_the_error() -> None:
@@ -65,8 +88,6 @@ class Sound:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def start(self) -> None: ...
-
     def read(self, frames: int) -> tuple[bytes, bool]:
         return bytes(2 * frames), False
 
@@ -78,6 +99,21 @@ class Sound:
 async def nothing() -> AsyncIterator[str]:
     for text in tuple[str, ...]():
         yield text
+
+
+@pytest.mark.usefixtures("no_proxy")
+@in_a_loop
+async def test_a_lost_connection_ends_the_conversation() -> None:
+    talk = runpy.run_path(str(EXAMPLE))["talk"]
+
+    async def questions() -> AsyncIterator[str]:
+        yield "Hello?"
+
+    async with FakeRealtimeServer([Disconnect()]) as api:
+        with FakeElevenLabs() as voices, served(Shop(), api.openai_base_url, **voices.env) as url:
+            async with AsyncNavaiBackendClient(url) as client:
+                with pytest.raises(Exception, match="1011"):
+                    await talk(client, api.url, questions(), None)
 
 
 @pytest.mark.usefixtures("no_proxy")

@@ -4,9 +4,10 @@ import json
 import math
 import re
 import threading
+import time
 import zlib
 from array import array
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, final
@@ -30,29 +31,31 @@ class FakeElevenLabs:
         with FakeElevenLabs() as voices:
             backend = NavaiBackend(env={"OPENAI_API_KEY": "sk-test", **voices.env}, discover=False)
 
-    It listens in threads, and makes PCM alone.
+    It listens from its construction on, in threads, and makes PCM alone.
 
     Args:
         refuse: Texts for which it responds with 500.
+        takes: Returns the seconds that it takes to synthesize a text; none by default.
 
     Attributes:
         texts: The texts that were requested, in this order.
         answering: Clear it to hold the responses back, and set it to send them.
     """
 
-    def __init__(self, *, refuse: Collection[str] = ()) -> None:
+    def __init__(
+        self, *, refuse: Collection[str] = (), takes: Callable[[str], float] = lambda _: 0.0
+    ) -> None:
         self.texts: list[str] = []
         self.answering: threading.Event = threading.Event()
         self.answering.set()
         self._refuse = refuse
+        self._takes = takes
         self._changed = threading.Condition()
-        self._server: LocalServer | None = None
+        self._server = LocalServer(partial(_Handler, self))
 
     @property
     def env(self) -> dict[str, str]:
         """The environment of a backend that speaks through it, in PCM at 24 kHz."""
-        if self._server is None:
-            raise RuntimeError("The fake ElevenLabs is not running; use it in a with statement.")
         return {
             "NAVAI_TTS_PROVIDER": "elevenlabs",
             "ELEVENLABS_API_KEY": "xi-fake",
@@ -84,15 +87,17 @@ class FakeElevenLabs:
                 raise TimeoutError(f"{len(self.texts)} of {count} texts were requested: {self.texts}")
 
     def __enter__(self) -> Self:
-        self._server = LocalServer(partial(_Handler, self))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening. Leaving the context does this."""
         self.answering.set()
-        if self._server is not None:
-            self._server.close()
+        self._server.close()
 
     def _synthesize(self, path: str, query: str, asked: Any) -> tuple[int, str, bytes]:
         text = asked.get("text") if isinstance(asked, dict) else None
@@ -103,6 +108,7 @@ class FakeElevenLabs:
         with self._changed:
             self.texts.append(text)
             self._changed.notify_all()
+        time.sleep(self._takes(text))
         self.answering.wait(_LONGEST_WAIT)
         if text in self._refuse:
             return 500, "application/json", b'{"detail": "It cannot say that."}'

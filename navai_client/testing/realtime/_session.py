@@ -55,6 +55,7 @@ class FakeRealtimeSession:
         self._playing: asyncio.Task[None] | None = None
         self._response: str | None = None
         self._offered: list[str] = []
+        self._metadata: dict[str, Any] = {}  # of the response
         self._changed = asyncio.Condition()
 
     @property
@@ -169,19 +170,22 @@ class FakeRealtimeSession:
             text = f"Conversation already has an active response in progress: {self._response}."
             await self._refuse("conversation_already_has_active_response", text, event)
             return
-        await self._play(event.get("response", {}).get("tools"))
+        await self._play(event.get("response", {}))
 
     async def _commit(self, item: str, **spoken: str) -> None:
         await self._send("input_audio_buffer.committed", previous_item_id=None, item_id=item)
         content = [{"type": "input_audio", **spoken}]
         await self._send_item({"id": item, "type": "message", "role": "user", "content": content})
 
-    async def _play(self, tools: Sequence[Mapping[str, Any]] | None = None) -> None:
-        """Play the next turn; *tools* are those of the response alone, where it has any."""
-        self._offered = self.tool_names if tools is None else [str(tool.get("name")) for tool in tools]
+    async def _play(self, asked: Mapping[str, Any] | None = None) -> None:
+        """Play the next turn; *asked* has the tools of this response alone, if any, and its metadata."""
+        asked = asked or {}
+        self._offered = [str(tool.get("name")) for tool in asked.get("tools", self.config["tools"])]
+        self._metadata = {"metadata": asked["metadata"]} if "metadata" in asked else {}
         response = self._response = self._script.next_id("resp")
         turn = self._script.next_turn()
-        await self._send("response.created", response=response_of(response, "in_progress"))
+        created = response_of(response, "in_progress", **self._metadata)
+        await self._send("response.created", response=created)
         self._playing = asyncio.get_running_loop().create_task(self._play_turn(response, turn))
 
     async def _play_turn(self, response: str, turn: Sequence[Action]) -> None:
@@ -192,7 +196,7 @@ class FakeRealtimeSession:
                 return
             await self._act(action, response, index)
         self._response = None
-        await self._send("response.done", response=response_of(response, "completed"))
+        await self._send("response.done", response=response_of(response, "completed", **self._metadata))
         self._script.notify()
 
     async def _act(self, action: Action, response: str, index: int) -> None:
@@ -228,7 +232,8 @@ class FakeRealtimeSession:
             return False
         await self._end_turn()
         details = {"type": "cancelled", "reason": reason}
-        await self._send("response.done", response=response_of(response, "cancelled", status_details=details))
+        cancelled = response_of(response, "cancelled", status_details=details, **self._metadata)
+        await self._send("response.done", response=cancelled)
         return True
 
     async def _end_turn(self) -> None:

@@ -16,8 +16,9 @@ from navai_client.functions._tool_schemas import TOOL_NAME
 
 _NOT_AT_THE_TOP: Final = ("oneOf", "anyOf", "allOf", "enum", "not")
 _TTL: Final = range(10, 7201)  # seconds
-# According to the reference, null turns these off; the published types lack null.
-_NULLABLE: Final = frozenset({"noise_reduction", "transcription"})
+# The published types lack null. According to the reference, it turns the first two off; LiveKit sends it for
+# the third.
+_NULLABLE: Final = frozenset({"noise_reduction", "transcription", "instructions"})
 _TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "string": (str,),
     "integer": (int,),
