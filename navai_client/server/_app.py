@@ -282,12 +282,16 @@ class NavaiBackend:
             return
         if self.options.openai_api_key is None and not self.options.allow_api_key_from_request:
             _log.warning("No OPENAI_API_KEY is set: requests for a client secret get status 401.")
-        if self.options.default_model in _MODELS_WITH_AN_END:
-            _log.warning(
-                "The model %s shuts down on 2027-01-20. Set OPENAI_REALTIME_MODEL to another, such as %s.",
-                self.options.default_model,
-                attrs.fields(BackendOptions).default_model.default,
-            )
+        chosen = [("OPENAI_REALTIME_MODEL", self.options.default_model)]
+        chosen += (("NAVAI_MINT_MODELS", model) for model in self.settings.mint_models)
+        for variable, model in chosen:
+            if model in _MODELS_WITH_AN_END:
+                _log.warning(
+                    "The model %s shuts down on 2027-01-20. Set %s to another, such as %s.",
+                    model,
+                    variable,
+                    attrs.fields(BackendOptions).default_model.default,
+                )
 
     @property
     def _may_anybody_approve(self) -> bool:

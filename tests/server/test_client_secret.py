@@ -165,3 +165,23 @@ def test_the_start_warns_of_a_chosen_model_that_shuts_down(
     said = [each for each in caplog.messages if "shuts down" in each]
     remedy = "Set OPENAI_REALTIME_MODEL to another, such as gpt-realtime-2.1."
     assert said == ([f"The model {model} shuts down on 2027-01-20. {remedy}"] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("models", "warned"),
+    [
+        ("gpt-realtime", ["gpt-realtime"]),
+        ("gpt-realtime-2.1,gpt-realtime-mini,gpt-realtime", ["gpt-realtime-mini", "gpt-realtime"]),
+        ("gpt-realtime-2.1", []),
+    ],
+)
+def test_the_start_warns_of_models_that_callers_may_choose_and_that_shut_down(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, models: str, warned: list[str]
+) -> None:
+    NavaiBackend(
+        env={"OPENAI_API_KEY": "k", "NAVAI_MINT_MODELS": models}, functions_base_dir=tmp_path
+    ).start()
+    remedy = "Set NAVAI_MINT_MODELS to another, such as gpt-realtime-2.1."
+    assert [each for each in caplog.messages if "shuts down" in each] == [
+        f"The model {model} shuts down on 2027-01-20. {remedy}" for model in warned
+    ]

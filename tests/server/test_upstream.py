@@ -302,6 +302,21 @@ def test_over_http_only_the_names_of_the_contract_count() -> None:
     assert "Irish" not in json.loads(requests.pop())["session"]["instructions"]
 
 
+def test_speech_reaches_clients_in_base64() -> None:
+    async def ask(url: str) -> Any:
+        backend: Any = NavaiBackend(elevenlabs(url), env={}, discover=False)
+        async with AsyncClient(transport=ASGITransport(app=backend), base_url="http://t") as client:
+            answer = await client.post("/navai/speech/synthesize", json={"text": "hi"})
+        await backend.aclose()
+        return answer.json()
+
+    assert against(responding(b"abc"), ask) == {
+        "provider": "elevenlabs",
+        "mimeType": "audio/mpeg",
+        "audioBase64": "YWJj",
+    }
+
+
 def test_what_is_not_async_mints_and_speaks_too() -> None:
     async def scenario(url: str) -> Any:
         options = BackendOptions(openai_api_key="k", openai_base_url=url)
