@@ -220,6 +220,28 @@ class TestPlaying:
             assert last(socket, "response.done")["response"]["status"] == "cancelled"
             assert api.session.said == ["Now."]
 
+    def test_a_response_keeps_the_metadata_that_it_was_requested_with(self) -> None:
+        metadata = {"client_event_id": "e1"}
+        with (
+            FakeRealtimeServer([Say("One."), Say("Two.")], secrets=[SECRET]) as api,
+            connected(api) as socket,
+        ):
+            tell(socket, "response.create", response={"metadata": metadata, "instructions": None})
+            assert last(socket, "response.created")["response"]["metadata"] == metadata
+            assert last(socket, "response.done")["response"]["metadata"] == metadata
+            tell(socket, "response.create")
+            assert "metadata" not in last(socket, "response.done")["response"]
+            assert api.session.refused == []
+
+    def test_a_text_arrives_in_parts_of_a_word(self) -> None:
+        with FakeRealtimeServer([Say("It is sunny.")], secrets=[SECRET]) as api, connected(api) as socket:
+            text = {"type": "realtime", "output_modalities": ["text"]}
+            tell(socket, "session.update", session=text)
+            tell(socket, "response.create")
+            heard = list(events(socket, "response.done"))
+            deltas = [each["delta"] for each in heard if each["type"] == "response.output_text.delta"]
+            assert deltas == ["It", " is", " sunny."]
+
     def test_a_client_can_disconnect_while_the_model_speaks(self) -> None:
         with FakeRealtimeServer([Until("never")], secrets=[SECRET]) as api:
             with connected(api) as socket:
