@@ -8,13 +8,13 @@ values, so that they can be passed to the SDK.
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Final, Literal, Unpack, final
+from typing import Any, Final, Literal, Unpack, cast, final
 from urllib.parse import urlencode, urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._extras import needs_extra
@@ -65,6 +65,14 @@ _REALTIME_URL: Final = "wss://api.openai.com/v1/realtime"
 _DEFAULT_NAME: Final = "Navai Voice Agent"
 # The SDK's limit comes after the toolset's, because only the toolset can say what happened.
 _MARGIN: Final = 10.0  # seconds
+_AUDIO_SETTINGS: Final = {
+    "input_audio_format": ("input", "format"),
+    "input_audio_transcription": ("input", "transcription"),
+    "input_audio_noise_reduction": ("input", "noise_reduction"),
+    "turn_detection": ("input", "turn_detection"),
+    "output_audio_format": ("output", "format"),
+    "speed": ("output", "speed"),
+}
 # The session of the running task. Those that it starts inherit it, and so do the tasks of its tools.
 _session: Final[ContextVar["RealtimeSession | None"]] = ContextVar("navai_session", default=None)
 _SESSION_TIMEOUT: Final = 10.0  # seconds until the first event of a session
@@ -80,6 +88,8 @@ class BackendSession:
         instructions: The backend's instructions, including those about language and accent.
         output_modalities: ``("audio",)``, or ``("text",)`` if another provider synthesizes the speech.
         speech_provider: As in ``ClientSecret``: with ``elevenlabs``, a ``Speaker`` speaks the texts.
+        settings: The SDK's settings of formats, transcription, noise reduction, turn detection and speed, for
+            which it has defaults of its own. They do not count in comparisons.
     """
 
     model: str
@@ -87,6 +97,7 @@ class BackendSession:
     instructions: str | None = None
     output_modalities: tuple[Literal["text", "audio"], ...] = ("audio",)
     speech_provider: str = "openai"
+    settings: Mapping[str, Any] = field(factory=dict, eq=False)
 
 
 def function_tools(toolset: Toolset) -> list[FunctionTool]:
@@ -294,6 +305,7 @@ def realtime_model_config(
         return (await _mint(client, secret)).value
 
     known: RealtimeSessionModelSettings = {
+        **cast("RealtimeSessionModelSettings", session.settings),
         "model_name": session.model,
         "output_modalities": list(session.output_modalities),
     }
@@ -406,4 +418,15 @@ def _session_in(event: Any, speech_provider: str) -> BackendSession:
         instructions=instructions if isinstance(instructions, str) else None,
         output_modalities=("text",) if nested(session, "output_modalities") == ["text"] else ("audio",),
         speech_provider=speech_provider,
+        settings=_audio_settings(session),
     )
+
+
+def _audio_settings(session: Any) -> dict[str, Any]:
+    """Return the SDK's settings for what a session reports. Null says something of turn detection alone."""
+    found = {setting: nested(session, "audio", *path) for setting, path in _AUDIO_SETTINGS.items()}
+    known = {setting: value for setting, value in found.items() if value is not None}
+    audio_input = nested(session, "audio", "input")
+    if isinstance(audio_input, Mapping) and audio_input.get("turn_detection", True) is None:
+        known["turn_detection"] = None
+    return known

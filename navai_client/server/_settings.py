@@ -10,10 +10,11 @@ names and types of ``ServerSettings``, and nothing else. A test compares the two
 """
 
 import inspect
+import json
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -99,6 +100,13 @@ def _true_or_false(text: str) -> bool | str:
 
 def _is_true(text: str) -> bool:
     return text.lower() == "true"
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _comma_separated(text: str) -> tuple[str, ...] | str:
@@ -231,6 +239,32 @@ def _check_ttl(_: object, _attribute: object, ttl: Any) -> None:
         raise BackendOptionsError(
             f"clientSecretTtlSeconds must be between {MIN_TTL_S} and {MAX_TTL_S}. Received: {ttl}"
         )
+
+
+_SESSION_TYPES: Final = ("realtime", "transcription")
+
+
+def _check_session(_: object, attribute: "attrs.Attribute[Any]", extra: Any) -> None:
+    """Refuse what is no session, or has a setting of its own. Values are not shown: tools have tokens."""
+    names = _names_of(attribute)
+    if not isinstance(extra, Mapping) or extra.get("type", "realtime") not in _SESSION_TYPES:
+        raise BackendOptionsError(
+            f'{names} must be an object of session fields, whose "type" is realtime or transcription.'
+        )
+    try:
+        json.dumps(extra, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BackendOptionsError(f"{names} must be JSON: {error}") from None
+    for path, setting in (
+        (("model",), "OPENAI_REALTIME_MODEL (default_model=)"),
+        (("instructions",), "OPENAI_REALTIME_INSTRUCTIONS (default_instructions=)"),
+        (("audio", "output", "voice"), "OPENAI_REALTIME_VOICE (default_voice=)"),
+    ):
+        found: Any = extra
+        for name in path:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        if found is not None:
+            raise BackendOptionsError(f"{names} cannot set {'.'.join(path)}: set {setting}.")
 
 
 def _setting(  # noqa: D417 - the others are those of attrs.field
@@ -722,6 +756,18 @@ class BackendOptions(_FromEnvironment):
     default_language: str | None = _default_of(CREATE_CLIENT_SECRET, "language")
     default_voice_accent: str | None = _default_of(CREATE_CLIENT_SECRET, "voice_accent")
     default_voice_tone: str | None = _default_of(CREATE_CLIENT_SECRET, "voice_tone")
+    session_extra: Mapping[str, Any] = _setting(
+        "Further fields of the sessions, as OpenAI's API names them: turn detection, transcription, tools of "
+        "MCP servers and so on. They are the owner's: no request can set them. In the environment, a JSON "
+        "object.",
+        default={},
+        env="NAVAI_SESSION_EXTRA",
+        option=None,
+        parse=_json,
+        validator=_check_session,
+        repr=False,
+        hash=False,
+    )
     client_secret_ttl_seconds: int = _setting(
         "Seconds that a client secret is valid, from 10 to 7200.",
         default=600,
@@ -788,11 +834,17 @@ class BackendOptions(_FromEnvironment):
                 raise BackendOptionsError("ElevenLabs needs a key: set ELEVENLABS_API_KEY.")
             if self.elevenlabs_voice_id is None:
                 raise BackendOptionsError("ElevenLabs needs a voice: set ELEVENLABS_VOICE_ID.")
+            if "output_modalities" in self.session_extra:
+                raise BackendOptionsError(
+                    "NAVAI_SESSION_EXTRA (session_extra=) cannot set output_modalities: where ElevenLabs "
+                    "speaks, sessions return text."
+                )
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """The keys, which must not leave the backend."""
-        return tuple(key for key in (self.openai_api_key, self.elevenlabs_api_key) if key)
+        """The keys, and the tokens of MCP servers, which must not leave the backend."""
+        keys = (self.openai_api_key, self.elevenlabs_api_key, *_tokens_in(self.session_extra))
+        return tuple(key for key in keys if key)
 
     @classmethod
     def from_env(cls, env: Mapping[str, str | None] | None = None, **given: Any) -> Self:
@@ -809,6 +861,16 @@ class BackendOptions(_FromEnvironment):
         }
         found.setdefault("allow_api_key_from_request", not _optional(found.get("openai_api_key")))
         return cls(**found)
+
+
+def _tokens_in(session: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the tools of *session* send to MCP servers."""
+    tools = session.get("tools")
+    for tool in tools if isinstance(tools, list | tuple) else ():
+        if isinstance(tool, Mapping):
+            headers = tool.get("headers")
+            sent = headers.values() if isinstance(headers, Mapping) else ()
+            yield from (each for each in (tool.get("authorization"), *sent) if isinstance(each, str))
 
 
 @_documented

@@ -328,16 +328,7 @@ async def create_realtime_client_secret(
     if not isinstance(request, ClientSecretRequest):
         request = ClientSecretRequest.from_json(_in_camel_case(request or {}))
     key = _choose_key(options, request)
-    session: dict[str, Any] = {
-        "type": "realtime",
-        "model": options.default_model if request.model is None else request.model,
-        "instructions": _session_instructions(options, request),
-    }
-    if options.tts_provider == "elevenlabs":
-        session["output_modalities"] = ["text"]
-    else:
-        voice = options.default_voice if request.voice is None else request.voice
-        session["audio"] = {"output": {"voice": voice}}
+    session = _session(options, request)
     lifetime = {"anchor": "created_at", "seconds": options.client_secret_ttl_seconds}
     async with contextlib.nullcontext(upstream) if upstream else Upstream() as connections:
         response = await connections.post(
@@ -394,6 +385,36 @@ def _account(options: BackendOptions) -> tuple[tuple[str, str], ...]:
     """Return the headers that say which account a request is counted for, as OpenAI's packages send them."""
     named = (("OpenAI-Organization", options.openai_organization), ("OpenAI-Project", options.openai_project))
     return tuple((name, value) for name, value in named if value is not None)
+
+
+def _session(options: BackendOptions, request: ClientSecretRequest) -> dict[str, Any]:
+    """Return the session to open: what *request* asks for, the defaults, and the owner's own fields."""
+    if options.session_extra.get("type") == "transcription":
+        asked = attrs.asdict(attrs.evolve(request, api_key=None), filter=lambda _, value: value is not None)
+        if asked:
+            names = " and ".join(asked)
+            raise RequestError(f"This backend opens transcription sessions, which have no {names}.")
+        return dict(options.session_extra)
+    session: dict[str, Any] = {
+        "type": "realtime",
+        "model": options.default_model if request.model is None else request.model,
+        "instructions": _session_instructions(options, request),
+    }
+    if options.tts_provider == "elevenlabs":
+        session["output_modalities"] = ["text"]
+    else:
+        voice = options.default_voice if request.voice is None else request.voice
+        session["audio"] = {"output": {"voice": voice}}
+    return _merged(session, options.session_extra)
+
+
+def _merged(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *base* with the members of *extra*, and objects in both merged."""
+    merged = {**base, **extra}
+    for name, value in base.items():
+        if isinstance(value, Mapping) and isinstance(extra.get(name), Mapping):
+            merged[name] = _merged(value, extra[name])
+    return merged
 
 
 def _session_instructions(options: BackendOptions, request: ClientSecretRequest) -> str:

@@ -186,6 +186,38 @@ async def test_a_session_that_the_backend_sends_need_not_be_opened(exposed: str,
     )
 
 
+@pytest.mark.parametrize("exposed", ["true", "false"])
+@in_a_loop
+async def test_what_the_owner_configured_survives_the_defaults_of_the_sdk(exposed: str) -> None:
+    owners = {
+        "format": {"type": "audio/pcmu"},
+        "transcription": {"model": "gpt-4o-transcribe", "language": "es"},
+        "noise_reduction": {"type": "far_field"},
+        "turn_detection": None,
+    }
+    extra = {
+        "audio": {"input": owners, "output": {"format": {"type": "audio/pcma"}, "speed": 1.1}},
+        "truncation": "disabled",
+    }
+    env = {**BACKEND, "NAVAI_SESSION_EXTRA": json.dumps(extra), "NAVAI_EXPOSE_SESSION": exposed}
+    async with FakeRealtimeServer([Say("Hola.")]) as api:
+        with served(Shop(), api.openai_base_url, **env) as url:
+            async with AsyncNavaiBackendClient(url) as client:
+                found = await read_backend_session(client, url=api.url)
+                async with await Toolset.load(client) as toolset:
+                    runner = RealtimeRunner(build_navai_agent(toolset), config={"tracing_disabled": True})
+                    own: Any = {"speed": 0.9}
+                    config = realtime_model_config(client, found, url=api.url, settings=own)
+                    async with await runner.run(model_config=config) as session:
+                        await session.send_message("Hola.")
+                        await api.wait_async()
+                        (update,) = api.sessions[-1].sent("session.update")
+    audio = update["session"]["audio"]
+    assert audio["input"] == owners
+    assert audio["output"] == {"format": {"type": "audio/pcma"}, "speed": 0.9, "voice": "cedar"}
+    assert api.sessions[-1].config["truncation"] == "disabled"
+
+
 @in_a_loop
 async def test_reading_a_session_logs_no_secret(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
