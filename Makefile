@@ -110,7 +110,7 @@ $(DOCS): $(TOOLS)
 	@touch $@
 
 $(BENCH): $(TOOLS)
-	$(INSTALL) --editable '.[cli,fast,server,tools]' --group bench
+	$(INSTALL) --editable '.[cli,fast,redis,server,tools]' --group bench
 	@touch $@
 
 $(VENV)/.ray: $(TOOLS)

@@ -116,12 +116,22 @@ class Backend:
 
 @contextmanager
 def opened(
-    name: str, base: Path, upstream: str, *, core: list[int] | None = CORES[0], workers: int = 1
+    name: str,
+    base: Path,
+    upstream: str,
+    *,
+    core: list[int] | None = CORES[0],
+    workers: int = 1,
+    store: str | None = None,
 ) -> Iterator[Backend]:
-    """Start the server *name* with the functions below *base*, and wait for its first list."""
+    """Start the server *name* with the functions below *base*, and wait for its first list.
+
+    Ours keeps idempotency keys in the *store* of that URL.
+    """
     if name == OURS:
         command = [sys.executable, "-m", "navai_client.server", "--port", "0", "--base-dir", str(base)]
         command += ["--functions-folders", FOLDER, "--workers", str(workers)]
+        command += [] if store is None else ["--store", store]
     else:
         flags = [YOUNG_GENERATION] if name == EXPRESS_AT_ITS_BEST else []
         command = [

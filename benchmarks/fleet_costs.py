@@ -18,7 +18,8 @@ from typing import Final
 import httpx
 import psutil
 
-from benchmarks.server_costs import EXECUTE, FUNCTIONS, LIST, Case, load, processor_seconds, redis_server
+from benchmarks.server_costs import EXECUTE, FUNCTIONS, LIST, Case, load, processor_seconds
+from benchmarks.stores import redis_server
 from tests.deploying import nginx
 from tests.test_threads import until
 
@@ -78,7 +79,7 @@ class Steps:
         return self._start([sys.executable, "-m", "navai_client.server", "--port", "0", *options], **env)
 
     def _redis(self) -> tuple[psutil.Process, str]:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder))
+        folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(dir=self._folder)))
         url = self._stack.enter_context(redis_server(folder))
         (process,) = (each for each in psutil.Process().children() if each.name() == "redis-server")
         return process, url

@@ -1,23 +1,30 @@
-"""How cost grows with the size of a result, the number of functions, and a second worker.
+"""How cost grows with the size of a result, the number of functions, a second worker, and three replicas.
 
 client.py measures how it grows with the number of concurrent calls.
 """
 
+import shutil
+import socket
 import tempfile
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks import contenders, functions
-from benchmarks.backends import EXPRESS, OURS, REQUESTS, opened
+from benchmarks.backends import EXPRESS, KEYED, OURS, REQUESTS, opened
 from benchmarks.client import SEQUENTIAL, opened as opened_clients, take_turns
-from benchmarks.process import fixed_server
+from benchmarks.load import load
+from benchmarks.process import fixed_server, started
 from benchmarks.results import EXECUTE
 from benchmarks.scale import Scale
+from benchmarks.stores import free_port, urls_of_stores
 
 __all__ = ["measure"]
 
+PATIENCE = 10  # seconds until nginx listens
 CONNECTIONS = 4  # few: the cost per request is measured, not the rate under load
 
 
@@ -29,6 +36,7 @@ def measure(scale: Scale) -> dict[str, Any]:
         "connections": connections(scale),
         "functions": many_functions(scale),
         "workers": workers(scale),
+        "replicas": replicas(scale),
     }
 
 
@@ -140,3 +148,68 @@ def workers(scale: Scale) -> list[dict[str, Any]]:
             rates, cpus, memories = zip(*seen, strict=True)
             rows.append({"workers": count, "rates": rates, "cpu": median(cpus), "memory": median(memories)})
     return rows
+
+
+def replicas(scale: Scale) -> list[dict[str, Any]]:
+    """Execute with a key at one replica and at three, behind nginx, where it and Redis are installed."""
+    rows: list[dict[str, Any]] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        functions.write(folder, scale.functions[0])
+        upstream = stack.enter_context(fixed_server())
+        redis = stack.enter_context(urls_of_stores()).get("Redis")
+        if redis is None or shutil.which("nginx") is None:
+            return rows
+        servers = [
+            stack.enter_context(opened(OURS, folder, upstream, core=None, store=redis)) for _ in range(3)
+        ]
+        turns: dict[int, list[tuple[float, float]]] = {1: [], 3: []}
+        fronts = {
+            count: stack.enter_context(nginx(folder / str(count), [each.url for each in servers[:count]]))
+            for count in turns
+        }
+        for turn in range(-1, scale.rounds):  # the first is for warming up
+            for count, seen in turns.items():
+                used = servers[:count]
+                before = sum(server.process.cpu() for server in used)
+                came = load(
+                    fronts[count],
+                    *REQUESTS[KEYED],
+                    connections=scale.connections,
+                    seconds=scale.load_seconds,
+                    core=None,
+                    keyed=True,
+                )
+                cpu = sum(server.process.cpu() for server in used) - before
+                if turn >= 0:
+                    seen.append((came.rate, cpu / came.requests * 1e6))
+    for count, seen in turns.items():
+        rates, cpus = zip(*seen, strict=True)
+        rows.append({"replicas": count, "rates": rates, "cpu": median(cpus)})
+    return rows
+
+
+@contextmanager
+def nginx(folder: Path, urls: list[str]) -> Iterator[str]:
+    """Run nginx in front of the servers at *urls*, with connections that it keeps, and yield its URL."""
+    folder.mkdir()
+    port = free_port()
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{kind}_temp_path {folder / kind};" for kind in kinds)
+    servers = " ".join(f"server {url.removeprefix('http://')};" for url in urls)
+    (folder / "nginx.conf").write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
+        f"http {{ access_log off; {temporary} upstream replicas {{ {servers} keepalive 64; }}\n"
+        f"server {{ listen 127.0.0.1:{port}; keepalive_requests 10000000; location / {{\n"
+        "proxy_pass http://replicas; proxy_http_version 1.1; proxy_set_header Host localhost;\n"
+        'proxy_set_header Connection ""; } } }\n',
+        encoding="utf-8",
+    )
+    with started(["nginx", "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]):
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+                break
+            if time.monotonic() > deadline:
+                raise RuntimeError((folder / "error.log").read_text())
+        yield f"http://127.0.0.1:{port}"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from benchmarks.backends import EXPRESS_AT_ITS_BEST
 from benchmarks.client import JAVASCRIPT, JAVASCRIPT_FREE, SEQUENTIAL
 from benchmarks.figures import exponents, number, percentile, spread, table
 from benchmarks.voice_turn import LOADS
@@ -83,11 +84,10 @@ def client(data: dict[str, Any]) -> str:
 def server(data: dict[str, Any]) -> str:
     """Return the tables of the servers."""
     found = {(case["request"], case["server"]): case["turns"] for case in data["cases"]}
-    names = list(dict.fromkeys(case["server"] for case in data["cases"]))
     rows = []
     for what in dict.fromkeys(case["request"] for case in data["cases"]):
-        base = median(turn["rate"] for turn in found[what, names[-1]])
-        for name in names:
+        base = median(turn["rate"] for turn in found[what, EXPRESS_AT_ITS_BEST])
+        for name in (case["server"] for case in data["cases"] if case["request"] == what):
             turns = found[what, name]
             figures = {key: [turn[key] for turn in turns] for key in ("rate", "p50", "p99", "cpu")}
             ratio = f"{median(figures['rate']) / base:.2f}"
@@ -104,14 +104,25 @@ def server(data: dict[str, Any]) -> str:
         "request",
         "server",
         "requests/s (min-max)",
-        f"x {names[-1]}",
+        f"x {EXPRESS_AT_ITS_BEST}",
         "p50 ms",
         "p99 ms",
         "CPU us/request",
     ]
     memory = [[each["server"], number(each["rest"]), number(each["loaded"])] for each in data["memory"]]
-    return f"\n{data['connections']} connections, {data['tool']}:\n\n{table(head, rows)}\n" + table(
-        ["server", "MiB at rest", "MiB after the load"], memory
+    claims = [
+        [
+            each["store"],
+            str(each["at_once"]),
+            *(spread([turn[key] for turn in each["turns"]]) for key in ("us", "cpu")),
+        ]
+        for each in data["claims"]
+    ]
+    return (
+        f"\n{data['connections']} connections, {data['tool']}:\n\n{table(head, rows)}\n"
+        + table(["server", "MiB at rest", "MiB after the load"], memory)
+        + "\nWhat the key of one call costs in its store: a claim that is started, and its outcome:\n\n"
+        + table(["store", "calls at once", "us/call (min-max)", "CPU us/call (min-max)"], claims)
     )
 
 
@@ -155,7 +166,12 @@ def growth(data: dict[str, Any]) -> str:
     ]
     head = ["workers", "requests/s (min-max)", "CPU us/request", "MiB at rest, all processes"]
     text += "\nWorkers of our server, execute, on all cores, which the load tool shares:\n"
-    return f"{text}\n{table(head, rows)}"
+    text += f"\n{table(head, rows)}"
+    if data["replicas"]:
+        rows = [[str(row["replicas"]), spread(row["rates"]), number(row["cpu"])] for row in data["replicas"]]
+        text += "\nReplicas of our server behind nginx, execute with a key in Redis, all on all cores:\n"
+        text += "\n" + table(["replicas", "requests/s (min-max)", "CPU us/request, replicas"], rows)
+    return text
 
 
 GROWN: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (

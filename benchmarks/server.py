@@ -10,6 +10,7 @@ from benchmarks.backends import EXPRESS, EXPRESS_AT_ITS_BEST, KEYED, OURS, REQUE
 from benchmarks.load import tool
 from benchmarks.process import fixed_server
 from benchmarks.scale import Scale
+from benchmarks.stores import claims, urls_of_stores
 
 __all__ = ["FUNCTIONS", "measure"]
 
@@ -26,11 +27,16 @@ def measure(scale: Scale) -> dict[str, Any]:
         with opened(OURS, base, upstream):
             pass  # compiles everything, as an installation does
         servers = {name: stack.enter_context(opened(name, base, upstream)) for name in SERVERS}
+        stores = {
+            f"{OURS}, {store}": stack.enter_context(opened(OURS, base, upstream, store=url))
+            for store, url in stack.enter_context(urls_of_stores()).items()
+        }
         rest = {name: server.process.memory() for name, server in servers.items()}
         for what, request in REQUESTS.items():
-            turns: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
+            asked = {**servers, **stores} if what == KEYED else servers
+            turns: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
             for turn in range(-1, scale.rounds):  # the first is for warming up
-                for name, server in servers.items():
+                for name, server in asked.items():
                     seen = server.load(
                         request,
                         connections=scale.connections,
@@ -49,4 +55,10 @@ def measure(scale: Scale) -> dict[str, Any]:
             {"server": name, "rest": rest[name], "loaded": server.process.memory()}
             for name, server in servers.items()
         ]
-    return {"tool": tool(), "connections": scale.connections, "cases": cases, "memory": memory}
+    return {
+        "tool": tool(),
+        "connections": scale.connections,
+        "cases": cases,
+        "memory": memory,
+        "claims": claims(scale),
+    }

@@ -1,6 +1,6 @@
 """What a request to the server costs, and what each step of the server adds.
 
-Run by hand, on Linux, with wrk and redis-server installed: ``python benchmarks/server_costs.py [rounds]
+Run by hand, on Linux, with wrk and redis-server installed: ``python -m benchmarks.server_costs [rounds]
 [seconds]``. The server is a process of its own on one core, the load comes from another. What is counted is
 the processor time that the server takes for a request, which other work on the machine changes less than the
 number of requests a second. Variants take turns, and the median of the rounds is shown.
@@ -9,7 +9,6 @@ number of requests a second. Variants take turns, and the median of the rounds i
 import json
 import os
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+
+from benchmarks.stores import urls_of_stores
 
 CONNECTIONS: Final = 32
 LIST: Final = "/navai/functions"
@@ -151,21 +152,6 @@ def running(
             process.terminate()
 
 
-@contextmanager
-def redis_server(folder: str) -> Iterator[str]:
-    """Run a Redis server that keeps what it confirms, and yield its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    where = ["--bind", "127.0.0.1", "--port", str(port), "--dir", folder, "--save", ""]
-    durable = ["--appendonly", "yes", "--appendfsync", "always"]
-    command = ["taskset", "-c", "0", "redis-server", *where, *durable]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            process.terminate()
-
-
 def processor_seconds(pid: int) -> float:
     """Return the CPU time of all threads of a process, in nanoseconds."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
@@ -196,10 +182,8 @@ def measure(rounds: int, seconds: int) -> dict[str, list[float]]:
         serve = [sys.executable, "-m", "navai_client.server", "--port", "0", "--base-dir", base]
         serve += ["--functions-folders", "src"]
         upstream = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": stub, "NAVAI_MAX_KEY_BYTES": str(2**33)}
-        redis = stack.enter_context(redis_server(base))
-        stores = {"SQLite": f"sqlite:///{base}/keys.sqlite", "Redis": redis}
         servers = {"bare": stack.enter_context(running([sys.executable, "-c", BARE]))}
-        for name, url in stores.items():
+        for name, url in stack.enter_context(urls_of_stores()).items():
             servers[name] = stack.enter_context(running(serve, {"NAVAI_STORE_URL": url}))
         for name, (env, options) in SERVERS.items():
             servers[name] = stack.enter_context(running([*serve, *options], {**upstream, **env}))
