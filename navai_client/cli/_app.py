@@ -19,6 +19,7 @@ _COMMANDS = {
     "call": ("_functions", "Execute a function."),
     "secret": ("_secret_and_speak", "Mint a client secret."),
     "speak": ("_secret_and_speak", "Turn text into speech."),
+    "run": ("_run", "Talk with the voice agent of a folder (extra agents)."),
     "serve": ("_app", "Serve a backend (extra server)."),
     "check": ("_check", "Check whether a backend keeps the contract."),
     "mcp": ("_mcp", "Offer the functions to MCP hosts (extra mcp)."),

@@ -19,6 +19,7 @@ from navai_client.errors import (
 
 _REDIRECTS = range(300, 400)
 _UNCERTAIN = "It may have been executed all the same: check before you try again."
+_KEYLESS = "Missing API key."  # the contract's text for a backend without a key
 _NAMES_SHOWN = 10  # of the backend's functions, when none is close to the one asked for
 
 
@@ -77,7 +78,7 @@ def explain(error: NavaiError, *, acts: bool) -> Explanation:
         case FunctionFailedError():
             message = f"{error.function_name} failed: {message}"
         case NavaiHTTPError():
-            message, remedy = _http(error), _http_remedy(error.status_code)
+            message, remedy = _http(error), _http_remedy(error)
         case InvalidResponseError():
             remedy = "Is this a Navai backend? `navai doctor` looks closer."
         case _:  # what cannot be sent
@@ -103,7 +104,10 @@ def _http(error: NavaiHTTPError) -> str:
     return text if text == status else f"{status}: {text}"
 
 
-def _http_remedy(status: int) -> str | None:
+def _http_remedy(error: NavaiHTTPError) -> str | None:
+    status = error.status_code
+    if isinstance(error.error, str) and error.error.startswith(_KEYLESS):
+        return "Set OPENAI_API_KEY where the backend runs."
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return "Credentials go with --header 'Authorization: Bearer @env:NAME'."
     if status == HTTPStatus.NOT_FOUND:

@@ -16,7 +16,7 @@ from navai_client._extras import needs_extra
 from navai_client._redaction import message_of
 from navai_client.config import resolve_navai_env
 from navai_client.errors import NavaiConfigError
-from navai_client.integrations._prompt import manner_of_speech
+from navai_client.integrations._prompt import BASE_INSTRUCTIONS, manner_of_speech
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.wire._decode import trim
 
@@ -146,6 +146,30 @@ class NavaiRuntime:
             for each in self.agents
             if not each.is_primary
         )
+
+    def as_one_agent(self) -> "NavaiRuntime":
+        """Return this project as one agent with the functions of all, for frameworks without handoffs.
+
+        A function whose name is taken gets a number (``order_2``), and ``Toolset.warnings`` say so. What the
+        specialists' descriptions and instructions say is in the agent's own.
+        """
+        main = self.primary_agent
+        if main is None or len(self.agents) == 1:
+            return self
+        functions = FunctionRegistry()
+        lines = []
+        for each in (main, *(other for other in self.agents if other is not main)):
+            functions.warnings += each.functions.warnings
+            for function in each.functions:
+                functions.include(function)
+            told = [text for text in (each.description, each.instructions) if text is not None]
+            if each is not main and told:
+                lines.append(f"Tasks of {each.name}: {' '.join(told)}")
+        instructions = main.instructions
+        if lines:
+            instructions = "\n".join((instructions or BASE_INSTRUCTIONS, *lines))
+        one = evolve(main, instructions=instructions, functions=functions)
+        return evolve(self, agents=(one,), functions=functions)
 
     def instructions(self, backend: str | None = None) -> str | None:
         """Return who the main agent is: the first lines of its instructions, or None if nobody says.

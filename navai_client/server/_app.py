@@ -185,12 +185,19 @@ class NavaiBackend:
     def functions(self) -> FunctionRegistry:
         """Return the functions. The first call loads the modules."""
         if not self._loaded:
-            folders = self.settings.functions_folders or ""
+            settings = self.settings
+            folders = settings.functions_folders or ""
+            default = settings.default_functions_folder or DEFAULT_FUNCTIONS_FOLDER
             # A backend with functions registered in code needs no folder, and no warning that it is missing.
-            if folders or not self._registry.names or (self._base_dir / DEFAULT_FUNCTIONS_FOLDER).is_dir():
-                agents = self.settings.agents_folders or ""
-                hide = self._redact if self.settings.expose_errors else _hide_all
-                found = discover_function_modules(self._base_dir, folders, agents, hide=hide)
+            if folders or not self._registry.names or (self._base_dir / default).is_dir():
+                found = discover_function_modules(
+                    self._base_dir,
+                    folders,
+                    settings.agents_folders,
+                    exclude=settings.exclude,
+                    default_folder=default,
+                    hide=self._redact if settings.expose_errors else _hide_all,
+                )
                 for warning in found.warnings:
                     self._registry.warn(warning)
                 for module in found.modules:

@@ -63,7 +63,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
     except (ImportError, ValueError) as error:  # an extra that a setting needs is not installed
         raise ServeError(str(error)) from None
     base = Path(backend.settings.functions_base_dir or ".")
-    _check_folders(base, settings.get("functions_folders"), backend.settings.agents_folders)
+    _check_folders(base, settings.get("functions_folders"), backend.settings)
     listener = bind(process.host, process.port) if process.uds is None else bind_unix(Path(process.uds))
     if listener.family == socket.AF_UNIX:
         pass  # neither the pages of a browser nor other machines reach it
@@ -108,7 +108,7 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _check_folders(base: Path, folders: str | None, agents: str | None) -> None:
+def _check_folders(base: Path, folders: str | None, settings: ServerSettings) -> None:
     """Look for *base* and the *folders* of the command line; where those of the variable are not, it warns.
 
     Raises:
@@ -116,7 +116,10 @@ def _check_folders(base: Path, folders: str | None, agents: str | None) -> None:
     """
     if not base.is_dir():
         raise ServeError(f"The base directory {base} does not exist.")
-    unmatched = discover_function_modules(base, folders, agents).unmatched if folders else ()
+    unmatched: tuple[str, ...] = ()
+    if folders:
+        found = discover_function_modules(base, folders, settings.agents_folders, exclude=settings.exclude)
+        unmatched = found.unmatched
     if unmatched:
         names = " and ".join(f'"{entry}"' for entry in unmatched)
         verb = "has" if len(unmatched) == 1 else "have"

@@ -479,6 +479,16 @@ class ServerSettings(Paths, _FromEnvironment):
         "The first-level subfolders of these folders to use, separated by commas; all if None.",
         converter=_optional,
     )
+    default_functions_folder: str | None = _setting(
+        "Where functions are if functions_folders is None or selects none; src/ai/functions-modules if None.",
+        converter=_optional,
+    )
+    exclude: Sequence[str] = _list(
+        "Wildcards for files and folders below the base directory to skip, such as **/drafts/** (* within a "
+        "name, ** across folders).",
+        normalized=_optional,
+        of="wildcards, such as **/drafts/**",
+    )
     expose_session: bool = _switch(
         "True sends the whole session with a client secret; else without instructions, tools and prompt.",
         default=False,
@@ -698,6 +708,8 @@ class BackendKeywords(SettingsKeywords, total=False):
     functions_base_dir: str | os.PathLike[str] | None
     functions_folders: str | None
     agents_folders: str | None
+    default_functions_folder: str | None
+    exclude: Sequence[str]
     expose_session: bool
     strict_exports: bool
     jwt_jwks_url: str | None

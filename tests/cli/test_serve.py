@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,31 @@ def test_it_serves_until_it_is_stopped(how: signal.Signals, command: Navai) -> N
     assert server.returncode == (130 if how == signal.SIGINT else -signal.SIGTERM)
     assert "Traceback" not in err
     assert "Application shutdown complete" in err
+
+
+def test_it_offers_the_agents_of_a_folder_without_what_is_excluded(tmp_path: Path, command: Navai) -> None:
+    for path in ("main/a", "main/drafts/b", "main/agent_config", "other/c", "old"):
+        file = tmp_path / "src" / "ai" / f"{path}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"def {file.stem}(): ...")
+    folders = (
+        "--default-functions-folder",
+        "src/ai",
+        "--agents-folders",
+        "main",
+        "--exclude",
+        "**/drafts/**",
+    )
+    with subprocess.Popen(
+        [COMMAND, "serve", "--base-dir", tmp_path, "--port", "0", *folders],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        listed = command("functions", "--url", server.stdout.readline().split()[-1])
+        server.terminate()
+    assert (listed.out.split("\t")[0], listed.out.count("\n"), listed.err) == ("a", 1, "")
 
 
 @pytest.mark.parametrize(

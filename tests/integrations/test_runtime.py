@@ -232,6 +232,35 @@ def test_the_agent_keeps_its_own_instructions_and_the_backends_manner_of_speech(
     assert str(agent.instructions).startswith(backend)
 
 
+def test_a_project_is_one_agent_where_there_are_no_handoffs(project: Project) -> None:
+    base = project(
+        **{
+            "a/f": "def f() -> str:\n    return 'a'",
+            "b/f": "def f() -> str:\n    return 'b'",
+            "b/agent_config": "agent = {'name': 'B', 'description': 'Knows b.', 'instructions': 'Be b.'}",
+            "c/g": "def g(): ...",
+        },
+    )
+    runtime = resolve_navai_runtime(base, env={}, functions_folders="src/ai", agents_folders="a,c,b")
+    one = runtime.as_one_agent()
+    assert (one.specialists, one.as_one_agent()) == ((), one)
+    assert one.instructions("Hello.\nAlways reply in Spanish.") == (
+        "You are the main NAVAI voice agent embedded in a web app.\n"
+        "Tasks of B: Knows b. Be b.\nAlways reply in Spanish."
+    )
+
+    async def run() -> list[Any]:
+        async with load(one) as toolset:
+            assert toolset.warnings == ('[navai] Renamed duplicated function "f" to "f_2".',)
+            return [(await toolset.call(name)).result for name in ("f", "f_2", "g")]
+
+    assert asyncio.run(run()) == ["a", "b", None]
+    two = resolve_navai_runtime(base, env={}, functions_folders="src/ai", agents_folders="a,c").as_one_agent()
+    assert (two.functions.names, two.instructions("Hello.")) == (["f", "g"], "Hello.")
+    alone = resolve_navai_runtime(base, env={}, functions_folders="src/ai/a")
+    assert alone.as_one_agent() is alone
+
+
 @pytest.mark.parametrize(
     ("name", "tool"),
     [("Food", "transfer_to_food"), ("Fast Food-2", "transfer_to_fast_food_2"), ("Ñam", "transfer_to__am")],

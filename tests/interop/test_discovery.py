@@ -70,8 +70,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return base
 
 
-def by_express(node: Node, base: Path, folders: str | None, agents: str | None) -> Any:
+def by_express(node: Node, base: Path, folders: str | None, agents: str | None, **more: Any) -> Any:
     options = {
+        **more,
         "functionsBaseDir": str(base),
         **({} if folders is None else {"functionsFolders": folders.replace("{ext}", ".js")}),
         **({} if agents is None else {"agentsFolders": agents}),
@@ -83,8 +84,8 @@ def by_express(node: Node, base: Path, folders: str | None, agents: str | None) 
     ]
 
 
-def by_us(base: Path, folders: str | None, agents: str | None) -> Any:
-    found = discover_function_modules(base, folders and folders.replace("{ext}", ".py"), agents)
+def by_us(base: Path, folders: str | None, agents: str | None, **more: Any) -> Any:
+    found = discover_function_modules(base, folders and folders.replace("{ext}", ".py"), agents, **more)
     functions = load_functions(found.modules).functions
     return [each.source.replace(".py#", "#") for each in functions], [
         warning.replace(".py", "") for warning in found.warnings
@@ -97,6 +98,26 @@ def test_a_setting_chooses_the_modules_that_it_chooses_in_express(
     tree: Path, node: Node, folders: str | None, agents: str | None
 ) -> None:
     assert by_us(tree, folders, agents) == by_express(node, tree, folders, agents)
+
+
+@pytest.mark.covers("server.folders")
+@pytest.mark.parametrize(
+    "exclude",
+    [
+        "**/nested/**",
+        "src/tools/*",
+        "src/tools/first{ext}",
+        "**/first{ext}",
+        "src/tools",
+        "./src/tools/**",
+        "none",
+    ],
+)
+def test_what_is_excluded_is_excluded_in_express(tree: Path, node: Node, exclude: str) -> None:
+    ours, _ = by_us(tree, "src/tools/...,src/ai", None, exclude=[exclude.replace("{ext}", ".py")])
+    # There, a list takes the place of the default one.
+    theirs = [exclude.replace("{ext}", ".js"), "**/node_modules/**", "**/dist/**", "**/.*/**"]
+    assert ours == by_express(node, tree, "src/tools/...,src/ai", None, exclude=theirs)[0]
 
 
 @pytest.mark.covers("server.folders")

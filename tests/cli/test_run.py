@@ -1,0 +1,344 @@
+"""``navai run``: the voice agent of a project's folder, in a process, against the fake Realtime API.
+
+There is no sound on a test machine: ``--audio`` is tested with a module in the place of sounddevice, with its
+streams and errors. A microphone and a speaker were not tried.
+"""
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from navai_client.server import NavaiBackend
+from navai_client.testing.realtime import Call, Disconnect, FakeRealtimeServer, Raw, Say, Until
+from tests.cli.conftest import COMMAND, Navai, Result
+from tests.cli.test_streams import without
+from tests.faults.server import closed_port
+from tests.serving import serving_app
+
+FILES = {
+    "routes": 'NAVAI_ROUTE_ITEMS = [{"name": "orders", "path": "/orders", "description": ""}]',
+    "main/orders": "def open_orders(context):\n    context.navigate('/orders')\n    return 'opened'",
+    "main/broken": "1 / 0",
+    "main/agent_config": 'NAVAI_AGENT = {"name": "Desk", "instructions": "You are the desk."}',
+    "food/menu": "def order(dish: str) -> str:\n    return f'one {dish}'",
+    "food/agent_config": 'NAVAI_AGENT = {"name": "Fast Food"}',
+}
+AGENTS = {"NAVAI_FUNCTIONS_FOLDERS": "src/ai", "NAVAI_AGENTS_FOLDERS": "main,food"}
+SOUND = '''
+import os, threading
+
+class PortAudioError(Exception):
+    pass
+
+class _Stream:
+    def __init__(self, *, samplerate, channels, dtype, blocksize=0, callback=None):
+        if os.environ.get("NO_DEVICE"):
+            raise PortAudioError("Error querying device -1")
+        assert (samplerate, channels, dtype) == (24000, 1, "int16")
+        self.callback, self.blocksize = callback, blocksize
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+class RawInputStream(_Stream):
+    """Hears silence, once."""
+
+    def __enter__(self):
+        silence = bytes(2 * self.blocksize)
+        threading.Thread(target=self.callback, args=(silence, self.blocksize, None, None)).start()
+        return self
+
+class RawOutputStream(_Stream):
+    def write(self, data):
+        with open(os.environ["SPEAKER"], "ab") as speaker:
+            speaker.write(data)
+'''
+
+
+@pytest.fixture(name="folder")
+def _folder(tmp_path: Path) -> Path:
+    for path, text in FILES.items():
+        file = tmp_path / "project" / "src" / "ai" / f"{path}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    return tmp_path / "project"
+
+
+class Played:
+    """A Realtime API with a script, a backend that mints its secrets, and a project's folder."""
+
+    def __init__(self, api: FakeRealtimeServer, url: str, folder: Path) -> None:
+        self.api = api
+        self.url = url
+        self.folder = folder
+
+    def command(self, *arguments: str) -> list[str]:
+        return [
+            COMMAND,
+            "run",
+            "--url",
+            self.url,
+            "--realtime-url",
+            self.api.url,
+            *arguments,
+            str(self.folder),
+        ]
+
+    def run(self, typed: str, *arguments: str, **environment: str) -> Result:
+        finished = subprocess.run(
+            self.command(*arguments),
+            input=typed,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+            check=False,
+            env={**os.environ, **AGENTS, **environment},
+        )
+        return Result(finished.returncode, finished.stdout, finished.stderr)
+
+
+@pytest.fixture(name="play")
+def _play(folder: Path) -> Iterator[Any]:
+    """Return what plays a script."""
+    with ExitStack() as stack:
+
+        def start(*script: Any, **env: str) -> Played:
+            api = stack.enter_context(FakeRealtimeServer(script, strict=False))
+            given = {"OPENAI_API_KEY": "sk-of-the-backend", "OPENAI_BASE_URL": api.openai_base_url, **env}
+            backend = NavaiBackend(env=given, discover=False)
+
+            @backend.function
+            def get_weather(location: str) -> str:
+                """Get the weather of a place."""
+                return f"sunny in {location}"
+
+            return Played(api, stack.enter_context(serving_app(backend)), folder)
+
+        yield start
+
+
+def test_typed_turns_are_answered_by_the_agent_with_the_functions_and_specialists_of_the_folder(
+    play: Any,
+) -> None:
+    played = play(
+        Call("get_weather", {"location": "Bogotá"}),
+        Say("It is sunny in Bogotá."),
+        [Call("open_orders")],
+        Say("Here they are."),
+        [Call("transfer_to_fast_food")],
+        [Call("order", {"dish": "taco"})],
+        Say("One taco is coming."),
+    )
+    ended = played.run("What is the weather?\n\nShow my orders.\nA taco, please.")
+    assert ended.out.splitlines() == [
+        "you: What is the weather?",
+        '  get_weather(location="Bogotá") -> "sunny in Bogotá"',
+        "agent: It is sunny in Bogotá.",
+        "you: Show my orders.",
+        "  the app opens /orders",
+        '  open_orders() -> "opened"',
+        "agent: Here they are.",
+        "you: A taco, please.",
+        "  Fast Food takes over",
+        '  order(dish="taco") -> "one taco"',
+        "agent: One taco is coming.",
+    ]
+    assert ended.err == "[navai] Failed to load src/ai/main/broken.py: division by zero\n"
+    assert ended.status == 0
+    played.api.check()
+    config = played.api.sessions[-1].config
+    assert config["output_modalities"] == ["text"]
+    assert played.api.minted[-1].session["model"] == "gpt-realtime-2.1"
+
+
+def test_options_of_the_command_line_take_precedence(play: Any, folder: Path) -> None:
+    waits = "from navai_client.server import function\n@function(timeout=0)\ndef wait(): ..."
+    (folder / "src" / "ai" / "food" / "wait.py").write_text(waits)
+    played = play(Call("order"), Call("navigate_to", {"target": "orders"}), Say("Hello."))
+    ended = played.run(
+        "Hi.\n",
+        *("--functions-folders", "src/ai", "--agents-folders", "food", "--exclude", "**/broken.py"),
+        *("--model", "gpt-realtime-mini-2", "--routes-file", "none"),
+        NAVAI_AGENTS_FOLDERS="main",
+    )
+    assert (ended.status, ended.out.splitlines()) == (
+        0,
+        [
+            "you: Hi.",
+            "  order() -> failed: Invalid arguments: missing argument dish.",
+            "  the app opens /orders",
+            "agent: Hello.",
+        ],
+    )
+    assert ended.err == '[navai] Route module "none" was not found. Falling back to "src/ai/routes.py".\n'
+    assert played.api.minted[-1].session["model"] == "gpt-realtime-mini-2"
+    assert played.api.sessions[-1].tool_names == ["navigate_to", "order", "wait", "get_weather"]
+
+
+def test_a_closed_standard_input_ends_it(play: Any) -> None:
+    played = play()
+    ended = subprocess.run(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *played.command("--exclude", "**/broken.py")],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **AGENTS},
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+
+
+# Makes standard input the terminal that controls the process, whose keys send signals.
+IN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
+
+
+def converse(command: Sequence[str], *keys: tuple[str, bytes]) -> tuple[int, str]:
+    """Run *command* in a terminal, and type each of *keys* when its text ends the screen."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_TERMINAL, *command],
+        stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **AGENTS}, start_new_session=True,
+    )  # fmt: skip
+    os.close(theirs)
+    screen, waiting = "", list(keys)
+    try:
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                read = os.read(ours, 65536)
+            except OSError:  # the other side of a terminal is closed
+                break
+            screen = (screen + read.decode()).replace("\r\n", "\n")
+            if waiting and screen.endswith(waiting[0][0]):
+                os.write(ours, waiting.pop(0)[1])
+        return process.wait(timeout=10), screen
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def test_a_terminal_has_a_prompt_and_ctrl_d_ends_it(play: Any) -> None:
+    played = play(Say("It is noon."))
+    status, screen = converse(
+        played.command("--exclude", "**/broken.py"), ("> ", b"What time is it?\n"), ("noon.\n> ", b"\x04")
+    )
+    assert (status, screen) == (0, "> What time is it?\nagent: It is noon.\n> \n")
+    played.api.check()
+
+
+@pytest.mark.parametrize("when", ["at the prompt", "in an answer"])
+def test_ctrl_c_ends_it_without_a_traceback(play: Any, when: str) -> None:
+    played = play([Say("Wait"), Until("never")])
+    keys = [("> ", b"\x03")] if when == "at the prompt" else [("> ", b"Hi\n"), ("agent: Wait", b"\x03")]
+    status, screen = converse(played.command("--exclude", "**/broken.py"), *keys)
+    assert status == 130
+    assert "Traceback" not in screen
+    assert screen.startswith("> ")
+
+
+def test_what_is_missing_is_said_in_one_line_with_the_remedy(
+    play: Any, command: Navai, folder: Path, tmp_path: Path
+) -> None:
+    with closed_port() as port:
+        down = command("run", "--url", f"http://127.0.0.1:{port}", str(folder))
+    assert (down.status, down.out) == (3, "")
+    warning, problem = down.err.splitlines()
+    assert warning == '[navai] The default folder "src/ai/functions-modules" has no module.'
+    assert problem.endswith("`navai doctor` says why.")
+
+    keyless = play(OPENAI_API_KEY="").run("Hi.\n")
+    assert (keyless.status, keyless.out) == (1, "")
+    assert "Missing API key." in keyless.err
+    assert "Set OPENAI_API_KEY where the backend runs" in keyless.err
+
+    said = "navai run: agents is not installed; run: pip install 'navai-client[agents]'\n"
+    assert command("run", **without(tmp_path, "agents")) == (2, "", said)
+    said = "navai run: sounddevice is not installed; run: pip install 'navai-client[audio]'\n"
+    assert command("run", "--audio", **without(tmp_path, "sounddevice")) == (2, "", said)
+
+    nowhere = command("run", str(tmp_path / "nowhere"))
+    assert nowhere.status == 2
+    assert "does not exist" in nowhere.err
+
+
+def test_a_session_that_ends_or_fails_says_so(play: Any) -> None:
+    for code, reason in (
+        (1000, ""),
+        (1011, ": received 1011 (internal error) bye; then sent 1011 (internal"),
+    ):
+        lost = play([Say("Well"), Disconnect(code, "bye")]).run("Hi.\n", "--exclude", "**/broken.py")
+        assert (lost.status, lost.out) == (3, "you: Hi.\nagent: Well\n")
+        assert lost.err.startswith(f"navai run: The Realtime session has ended{reason}")
+        assert lost.err.endswith(". Start it again.\n")
+        assert lost.err.count("\n") == 1
+
+    silent = play([Until("never")]).run("Hi.\n", "--timeout", "1", "--exclude", "**/*.py")
+    assert silent.status == 3
+    assert "did not respond within" in silent.err
+
+    error = {"type": "server_error", "code": None, "param": None, "event_id": None}
+    failure = {"type": "error", "event_id": "e", "error": {**error, "message": "No capacity\x1b[2J."}}
+    details = {"type": "failed", "error": {"type": "server_error", "code": "busy"}}
+    response = {
+        "object": "realtime.response", "id": "r", "status": "failed", "status_details": details, "output": [],
+    }  # fmt: skip
+    done = {"type": "response.done", "event_id": "d", "response": response}
+    failed = play([Raw(failure), Say("Again."), Raw(done), Raw(failure)]).run(
+        "Hi.\n", "--exclude", "**/broken.py"
+    )
+    assert (failed.status, failed.out) == (0, "you: Hi.\nagent: Again.\n")
+    assert failed.err.startswith("error: No capacity\\x1b[2J.\nerror: busy\n")
+
+
+def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer_is_played(
+    play: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "sounddevice.py").write_text(SOUND)
+    speaker = tmp_path / "speaker.raw"
+    environment = {"PYTHONPATH": str(tmp_path), "SPEAKER": str(speaker)}
+    heard = {
+        "type": "conversation.item.input_audio_transcription.completed",
+        "event_id": "event_h", "item_id": "item_h", "content_index": 0, "transcript": "What time is it?",
+        "usage": {"type": "duration", "seconds": 1},
+    }  # fmt: skip
+    played = play([Raw(heard), Say("It is noon."), Until("never")], Say("You are welcome."))
+    with subprocess.Popen(
+        played.command("--audio", "--exclude", "**/broken.py"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, **AGENTS, **environment},
+    ) as process:  # fmt: skip
+        played.api.wait_for("input_audio_buffer.append", timeout=60)
+        played.api.speak("What time is it?")
+        assert process.stdout is not None
+        lines = [process.stdout.readline()]
+        played.api.speak("Thank you.")  # it interrupts the answer
+        lines += [process.stdout.readline(), process.stdout.readline()]
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert lines == ["you: What time is it?\n", "agent: It is noon.\n", "agent: You are welcome.\n"]
+    assert (process.returncode, err) == (130, "\n")
+    assert speaker.read_bytes()
+    (sent,) = played.api.sessions[-1].sent("input_audio_buffer.append")
+    assert json.dumps(sent)
+
+    refused = play().run("", "--audio", **environment, NO_DEVICE="1")
+    assert refused.status == 2
+    assert "There is no microphone or speaker (Error querying device -1)" in refused.err
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+    refused = play().run("", "--audio", **environment)
+    assert refused.status == 2
+    assert "PortAudio library not found" in refused.err
+    assert "libportaudio2" in refused.err
