@@ -64,6 +64,7 @@ local function hold(key, token, fingerprint, ttl, call, limit)
     'call', call, 'waits_until', ends)
   redis.call('PEXPIREAT', key, ends)
   redis.call('ZADD', held, ends, key)
+  if redis.call('PTTL', held) < ends - now then redis.call('PEXPIREAT', held, ends) end
   return {'waiting', fingerprint, token, false, call}
 end
 local claims = {claim = 'claimed', begin = 'started'}

@@ -25,6 +25,7 @@ import asyncio
 import hashlib
 import json
 import math
+import re
 import time
 from abc import ABC, abstractmethod
 from collections import OrderedDict, defaultdict, deque
@@ -53,6 +54,7 @@ _HELD: Final = b"held"  # no key: those have 16 bytes
 _HELD_RETRY_AFTER: Final = "60"  # a person decides
 _MAX_BATCH: Final = 256  # a batch is one transaction, or one write to a connection
 
+_EXPONENT: Final = re.compile(rb"e\d")  # as msgspec writes floats
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 _decode_failure: Final = msgspec.json.Decoder(Failure).decode
 
@@ -509,7 +511,7 @@ def fingerprint(function: str, payload: Payload) -> bytes:
     """Return the fingerprint of a call: its function, and the value of its payload."""
     try:
         text = _encode_sorted((function, payload.value))
-        if b".0" in text:  # perhaps a whole number: 2.0 is 2 in JSON
+        if b".0" in text or _EXPONENT.search(text):  # 2.0 is 2 in JSON, and 1e17 the number with 17 zeros
             text = _encode_sorted((function, whole_numbers(payload.value)))
     except (ValueError, OverflowError):
         # msgspec has no form for lone surrogates and integers of more than 64 bits.

@@ -323,6 +323,29 @@ def test_a_replay_needs_no_arguments_that_fit_the_function_of_today() -> None:
     assert ran == [1]
 
 
+@pytest.mark.parametrize(
+    "ways",
+    [
+        ("100", "1e2", "1E+2", "100.0"),
+        ("0", "-0", "-0.0", "0e5"),
+        ("100000000000000000", "1e17", "1.0e17"),
+        ("10000000000000000000000", "1e22", "1.0E22"),
+        ("0.1", "0.10", "1e-1"),
+        ('{"a":{"y":[1,2],"z":"\\u0061"}}', ' { "a" : {"z":"a", "y":[1.0, 2]} } '),
+    ],
+)
+def test_a_payload_is_the_same_however_its_json_is_written(ways: tuple[str, ...]) -> None:
+    backend, ran = backend_of(MemoryStore())
+
+    async def scenario() -> None:
+        for way in ways:
+            assert (await post(backend, "k", f'{{"x":{way}}}')).status == 200
+        assert (await post(backend, "k", '{"x":7}')).status == 422
+        assert len(ran) == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_key_with_a_deeply_nested_payload_is_recognised() -> None:
     def nested(levels: int) -> Payload:
         value: Any = 1
