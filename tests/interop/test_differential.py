@@ -83,6 +83,33 @@ DIFFERENCES: Final = {
         "Redirects are not followed, and the error names the target.",
         lambda case, js, ours: case.location is not None and is_redirect(case, ours),
     ),
+    "failed": Difference(
+        'The message of a 500 with "ok": false is the function\'s; in JavaScript it is the whole body.',
+        lambda case, js, ours: (
+            case.operation == "executeFunction" and case.status == 500 and ours == {"raised": "Why."}
+        ),
+    ),
+    "pending": Difference(
+        "A call that waits for approval says what the backend says of it; in JavaScript it is a failure.",
+        lambda case, js, ours: (
+            b'"pending_approval":true' in case.body and ours == {"raised": "Ask the boss."}
+        ),
+    ),
+    "browser": Difference(
+        "A result that is code for a browser is a failure outside of one.",
+        lambda case, js, ours: (
+            b'"client_js"' in case.body and message(ours).startswith("The function runs only in a browser")
+        ),
+    ),
+    "wordpress": Difference(
+        "A second warning says why WordPress does not list.",
+        lambda case, js, ours: (
+            b"rest_forbidden" in case.body
+            and case.operation == "listFunctions"
+            and ours["value"]["warnings"]
+            == [*js["value"]["warnings"], "[navai] rest_forbidden: Not allowed."]
+        ),
+    ),
     "integers": Difference(
         "Integers keep their digits; in JavaScript they become the nearest double.",
         lambda case, js, ours: same(js, rounded(ours)),
