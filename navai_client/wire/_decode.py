@@ -130,6 +130,8 @@ def function_result(
     if not isinstance(payload, dict):
         raise InvalidResponseError("Invalid backend function response.", status_code=response.status)
     if payload.get("ok") is not True:
+        if payload.get("pending_approval") is True:
+            raise _approval_pending(payload, function_name, response)
         raise _function_failed(payload, function_name, response.status)
     result = payload.get("result")
     if isinstance(result, dict) and result.get("execution_mode") == "client_js" and "code" in result:
@@ -151,12 +153,7 @@ def _function_failed(record: dict[str, Any], function_name: str, status: int) ->
     )
 
 
-def _approval_pending(
-    record: dict[str, Any], function_name: str, response: Response
-) -> ApprovalPendingError | None:
-    """Return the error of a response that says that the call waits for approval, whatever its status."""
-    if record.get("pending_approval") is not True or record.get("ok") is True:
-        return None
+def _approval_pending(record: dict[str, Any], function_name: str, response: Response) -> ApprovalPendingError:
     approval, message = record.get("approval"), _string_or_none(record.get("message"))
     number = approval.get("id") if isinstance(approval, dict) else None  # WordPress counts
     return ApprovalPendingError(
@@ -292,14 +289,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _parse_success(response: Response, function_name: str | None = None, *, is_second: bool = False) -> Any:
-    """Return the JSON of a 2xx response, or _INVALID if it is not JSON; raise for any other response.
-
-    Where a function is executed, a response of any status may say that it waits for approval.
-    """
-    if function_name is not None and b"pending_approval" in response.content:
-        record = json_of(response)
-        if isinstance(record, dict) and (pending := _approval_pending(record, function_name, response)):
-            raise pending
+    """Return the JSON of a 2xx response, or _INVALID if it is not JSON; raise for any other response."""
     if not response.is_success:
         _raise_http_error(response, function_name, is_second=is_second)
     if response.truncated:
@@ -326,6 +316,8 @@ def _raise_http_error(response: Response, function_name: str | None, *, is_secon
         "validation_errors": tuple(_strings(record.get("validation_errors"))),
     }
     message = shortened(body, len(body)) or f"HTTP {status}"
+    if function_name is not None and says_pending(response):
+        raise _approval_pending(record, function_name, response)
     if function_name is not None and (is_second or record.get("may_have_executed") is True):
         raise OutcomeUnknownError(message, function_name=function_name, **fields)
     if function_name is not None and status == 404 and "available_functions" in record:  # noqa: PLR2004
