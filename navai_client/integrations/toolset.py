@@ -3,8 +3,11 @@
 A call always has exactly one outcome, which a model can read; a failing backend raises nothing.
 """
 
+import asyncio
+import copy
 import inspect
 import uuid
+import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Unpack, final
@@ -14,7 +17,7 @@ import attrs
 from navai_client._threads import CallThreads, run_in_thread
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import checked_timeout
-from navai_client.errors import NavaiError
+from navai_client.errors import NavaiConfigError, NavaiError
 from navai_client.instrumentation import tool_call
 from navai_client.integrations import _prompt
 from navai_client.integrations._calls import Calls, Run, awaited, call_after, unlisted
@@ -51,8 +54,21 @@ class _Backend:
         self.listed = listed
         self.warnings = listed.warnings  # of the last attempt to list
         self.calls = Calls()
+        self.calls_of_users: weakref.WeakSet[Calls] = weakref.WeakSet()
         self.threads = CallThreads()
         self.client_is_async = inspect.iscoroutinefunction(client.execute_function)
+
+    def for_user(self, headers: Mapping[str, str]) -> "_Backend":
+        """Return the backend for one user, whose calls meet no others."""
+        other = copy.copy(self)
+        other.client = self.client.with_options(headers=headers)
+        other.calls = Calls()
+        self.calls_of_users.add(other.calls)
+        return other
+
+    async def close(self) -> None:
+        """Wait for the calls that run, those of users too, then cancel them."""
+        await asyncio.gather(*(calls.close(_GRACE) for calls in (self.calls, *self.calls_of_users)))
 
     async def refresh(self) -> None:
         """List the functions; if the backend fails, keep the list and say why in ``warnings``."""
@@ -179,6 +195,31 @@ class Toolset:
         made = self._derived[name] = Toolset(backend.client, backend.listed, _backend=backend, **given)
         return made
 
+    def as_user(
+        self, *, access_token: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> "Toolset":
+        """Return this toolset for one user's conversation: each of its calls has that user's credentials.
+
+        It costs little, and shares connections and threads, but no calls. It offers what this one does;
+        ``refresh()`` lists what the user may call. It is closed with this one, or by itself.
+
+        Args:
+            access_token: Sent as ``Authorization: Bearer``, instead of the client's.
+            headers: Added to the client's headers, or instead of those of the same names.
+
+        Raises:
+            NavaiConfigError: If the headers cannot be sent, or both say who calls.
+        """
+        given = dict(headers or {})
+        if access_token is not None:
+            if any(name.lower() == "authorization" for name in given):
+                raise NavaiConfigError("access_token and an Authorization header were both given.")
+            given["Authorization"] = f"Bearer {access_token}"
+        other = copy.copy(self)
+        other._backend = self._backend.for_user(given)  # noqa: SLF001 - its own class
+        other._derived = {}  # noqa: SLF001
+        return other
+
     async def call(
         self,
         name: str,
@@ -260,7 +301,7 @@ class Toolset:
 
     async def close(self) -> None:
         """Wait up to 5 seconds for calls that have begun, then cancel them. Can be called more than once."""
-        await self._backend.calls.close(_GRACE)
+        await self._backend.close()
 
     async def __aenter__(self) -> "Toolset":
         return self

@@ -30,6 +30,7 @@ from navai_client import (
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset, ToolsetOptions
+from navai_client.server import FunctionContext
 from navai_client.testing import FakeBackend
 from tests.faults.server import closed_port
 from tests.integrations.loop import in_a_loop
@@ -113,6 +114,9 @@ class Scripted:
         self.functions = functions
         self.listed = FunctionList(functions=tuple(BackendFunction(name=name) for name in functions))
         self.asked: list[tuple[str, Any, str | None, float | None]] = []
+
+    def with_options(self, **_: Any) -> "Scripted":
+        return self
 
     async def list_functions(self) -> FunctionList:
         return self.listed
@@ -1090,3 +1094,95 @@ class TestApproval:
             with pytest.raises(asyncio.CancelledError):
                 await calling
         assert client.asked == []
+
+
+class TestUsers:
+    """``as_user``: one process talks with many people, each with credentials of its own."""
+
+    @pytest.mark.parametrize("kind", ["sync", "async"])
+    @in_a_loop
+    async def test_each_call_carries_its_own_users_credentials(self, kind: str) -> None:
+        with FakeBackend() as backend:
+
+            @backend.function
+            async def who(context: FunctionContext, asked: int) -> tuple[str | None, int]:
+                await asyncio.sleep(0)  # others come between
+                return context.request.headers.get("authorization"), asked
+
+            client = client_of(kind, backend)
+            async with await Toolset.load(client) as toolset:
+                users = [toolset.as_user(access_token=f"user-{number}") for number in range(100)]
+
+                async def talk(number: int, user: Toolset) -> None:
+                    for turn in range(10):  # many models count the ids of calls anew in each turn
+                        outcome = await user.call("who", {"asked": turn}, call_id="search:0")
+                        assert outcome.result == [f"Bearer user-{number}", turn]
+
+                await asyncio.gather(*(talk(number, user) for number, user in enumerate(users)))
+                assert (await toolset.call("who", {"asked": 0})).result == [None, 0]
+            closing = client.close()
+            if closing is not None:
+                await closing
+
+    @in_a_loop
+    async def test_the_same_id_of_two_users_never_joins(self) -> None:
+        go_on = asyncio.Event()
+        arrived = asyncio.Semaphore(0)
+        with FakeBackend() as backend:
+
+            @backend.function
+            async def mine(context: FunctionContext) -> str | None:
+                arrived.release()
+                await go_on.wait()
+                return context.request.headers.get("x-user")
+
+            async with (
+                AsyncNavaiBackendClient("https://navai.test", transport=backend.async_transport) as client,
+                await Toolset.load(client) as toolset,
+            ):
+                users = [toolset.as_user(headers={"X-User": name}) for name in ("ana", "ben")]
+                calls = [asyncio.create_task(user.call("mine", call_id="c1")) for user in users]
+                await arrived.acquire()
+                await arrived.acquire()
+                go_on.set()
+                assert [(await call).result for call in calls] == ["ana", "ben"]
+
+    @in_a_loop
+    async def test_a_user_sees_what_it_may_call_after_a_refresh(self) -> None:
+        tokens = ["main=all-of-it", "guest=guest-token"]
+        with FakeBackend(access_tokens=tokens) as backend:
+            backend.function(local_time)
+            client = AsyncNavaiBackendClient(
+                "https://navai.test", transport=backend.async_transport, access_token="all-of-it"
+            )
+            async with client, await Toolset.load(client) as toolset:
+                user = toolset.as_user(access_token="unknown")
+                assert (await user.call("local_time")).error_type == "failed"
+                assert not await user.refresh()
+                assert "401" in user.warnings[0]
+                assert toolset.warnings == ()  # another user's problem
+
+    @in_a_loop
+    async def test_a_toolset_that_closes_waits_for_the_calls_of_its_users(self) -> None:
+        go_on, begun = asyncio.Event(), asyncio.Event()
+
+        async def book() -> str:
+            begun.set()
+            await go_on.wait()
+            return "booked"
+
+        toolset = await load(Scripted(book=book))
+        call = asyncio.create_task(toolset.as_user(access_token="t").call("book"))
+        await begun.wait()
+        closing = asyncio.create_task(toolset.close())
+        await asyncio.sleep(0)
+        assert not closing.done()
+        go_on.set()
+        assert (await call).result == "booked"
+        await closing
+
+    @in_a_loop
+    async def test_two_credentials_are_refused(self) -> None:
+        async with await load(Scripted(book=1)) as toolset:
+            with pytest.raises(NavaiConfigError, match="both given"):
+                toolset.as_user(access_token="t", headers={"authorization": "Basic x"})
