@@ -11,7 +11,7 @@ import attrs
 import pytest
 import redis
 from hypothesis import HealthCheck, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from navai_client.server import MemoryStore, RedisStore, SQLiteStore, Store, StoreError
 from navai_client.server._store import UNKNOWN_TTL_S
@@ -216,6 +216,12 @@ class Stores(RuleBasedStateMachine):
     @rule(key=key, fingerprint=fingerprint, token=token, lease=seconds, start=st.booleans())
     def claim(self, key: bytes, fingerprint: bytes, token: bytes, lease: float, *, start: bool) -> None:
         self.both("claim", key, fingerprint, token, lease, start=start)
+
+    @initialize(ttl=patience, lease=seconds)
+    def begin(self, ttl: float, lease: float) -> None:
+        """Begin where most can happen: with a call that was approved and has not begun."""
+        self.both("hold", KEYS[0], FINGERPRINTS[0], TOKENS[0], b"call", ttl, limit=1)
+        self.both("approve", KEYS[0], FINGERPRINTS[0], TOKENS[1], lease)
 
     # One rule for all that an owner does: hypothesis leaves some rules out of each history.
     @rule(
