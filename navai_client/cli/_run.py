@@ -100,7 +100,7 @@ async def _talk(connection: Connection, runtime: "NavaiRuntime", url: str, sound
     Raises:
         NavaiError: The backend cannot be used, or the session cannot be read.
         _EndedError: The session was lost, or the model is silent.
-        click.UsageError: There is no microphone or speaker.
+        click.UsageError: There is no microphone or speaker, or nothing to play.
     """
     # These may be missing: `run` has looked.
     from agents.realtime import RealtimeRunner, RealtimeSessionModelSettings  # noqa: PLC0415
@@ -119,6 +119,8 @@ async def _talk(connection: Connection, runtime: "NavaiRuntime", url: str, sound
         stack.callback(screen.end)
         client = await stack.enter_async_context(connection.make(AsyncNavaiBackendClient))
         found = await read_backend_session(client, url=url, model=runtime.model)
+        if sound is not None and "audio" not in found.output_modalities:
+            raise click.UsageError("--audio: the model of this backend answers in text, so turns are typed.")
         loading = Toolset.load(client, **options, **runtime.toolset_options)
         toolset = await stack.enter_async_context(loading)
         agent = build_navai_agent(toolset, runtime=runtime, instructions=found.instructions)

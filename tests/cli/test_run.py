@@ -4,6 +4,7 @@ There is no sound on a test machine: ``--audio`` is tested with a module in the 
 streams and errors. A microphone and a speaker were not tried.
 """
 
+import importlib
 import json
 import os
 import pty
@@ -11,7 +12,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -77,38 +78,40 @@ def _folder(tmp_path: Path) -> Path:
     return tmp_path / "project"
 
 
+Talk = Callable[..., Result]
+
+
 class Played:
     """A Realtime API with a script, a backend that mints its secrets, and a project's folder."""
 
     def __init__(self, api: FakeRealtimeServer, url: str, folder: Path) -> None:
         self.api = api
-        self.url = url
-        self.folder = folder
+        self.arguments = ("run", "--url", url, "--realtime-url", api.url, str(folder))
 
     def command(self, *arguments: str) -> list[str]:
-        return [
-            COMMAND,
-            "run",
-            "--url",
-            self.url,
-            "--realtime-url",
-            self.api.url,
-            *arguments,
-            str(self.folder),
-        ]
+        """Return the command line, to be run in a process of its own."""
+        return [COMMAND, *self.arguments, *arguments]
 
-    def run(self, typed: str, *arguments: str, **environment: str) -> Result:
-        finished = subprocess.run(
-            self.command(*arguments),
-            input=typed,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=60,
-            check=False,
-            env={**os.environ, **AGENTS, **environment},
-        )
-        return Result(finished.returncode, finished.stdout, finished.stderr)
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in AGENTS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(name="talk")
+def _talk(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> Talk:
+    """Return what runs the command within this process, which has loaded the SDK, with lines to type."""
+
+    def run(played: Played, typed: str, *arguments: str) -> Result:
+        ours, theirs = os.pipe()
+        os.write(theirs, typed.encode())
+        os.close(theirs)
+        with os.fdopen(ours) as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            return navai(*played.arguments, *arguments)
+
+    return run
 
 
 @pytest.fixture(name="play")
@@ -143,8 +146,15 @@ def test_typed_turns_are_answered_by_the_agent_with_the_functions_and_specialist
         [Call("order", {"dish": "taco"})],
         Say("One taco is coming."),
     )
-    ended = played.run("What is the weather?\n\nShow my orders.\nA taco, please.")
-    assert ended.out.splitlines() == [
+    ended = subprocess.run(
+        played.command(),
+        input="What is the weather?\n\nShow my orders.\nA taco, please.",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stdout.splitlines() == [
         "you: What is the weather?",
         '  get_weather(location="Bogotá") -> "sunny in Bogotá"',
         "agent: It is sunny in Bogotá.",
@@ -157,23 +167,23 @@ def test_typed_turns_are_answered_by_the_agent_with_the_functions_and_specialist
         '  order(dish="taco") -> "one taco"',
         "agent: One taco is coming.",
     ]
-    assert ended.err == "[navai] Failed to load src/ai/main/broken.py: division by zero\n"
-    assert ended.status == 0
+    assert ended.stderr == "[navai] Failed to load src/ai/main/broken.py: division by zero\n"
+    assert ended.returncode == 0
     played.api.check()
     config = played.api.sessions[-1].config
     assert config["output_modalities"] == ["text"]
     assert played.api.minted[-1].session["model"] == "gpt-realtime-2.1"
 
 
-def test_options_of_the_command_line_take_precedence(play: Any, folder: Path) -> None:
+def test_options_of_the_command_line_take_precedence(play: Any, talk: Talk, folder: Path) -> None:
     waits = "from navai_client.server import function\n@function(timeout=0)\ndef wait(): ..."
     (folder / "src" / "ai" / "food" / "wait.py").write_text(waits)
     played = play(Call("order"), Call("navigate_to", {"target": "orders"}), Say("Hello."))
-    ended = played.run(
+    ended = talk(
+        played,
         "Hi.\n",
         *("--functions-folders", "src/ai", "--agents-folders", "food", "--exclude", "**/broken.py"),
         *("--model", "gpt-realtime-mini-2", "--routes-file", "none"),
-        NAVAI_AGENTS_FOLDERS="main",
     )
     assert (ended.status, ended.out.splitlines()) == (
         0,
@@ -189,13 +199,9 @@ def test_options_of_the_command_line_take_precedence(play: Any, folder: Path) ->
     assert played.api.sessions[-1].tool_names == ["navigate_to", "order", "wait", "get_weather"]
 
 
-def test_a_closed_standard_input_ends_it(play: Any) -> None:
-    played = play()
-    ended = subprocess.run(
-        ["sh", "-c", 'exec "$@" <&-', "sh", *played.command("--exclude", "**/broken.py")],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **AGENTS},
-    )  # fmt: skip
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+def test_a_closed_standard_input_ends_it(play: Any, navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as after <&-
+    assert navai(*play().arguments, "--exclude", "**/broken.py") == (0, "", "")
 
 
 # Makes standard input the terminal that controls the process, whose keys send signals.
@@ -210,7 +216,7 @@ def converse(command: Sequence[str], *keys: tuple[str, bytes]) -> tuple[int, str
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", IN_TERMINAL, *command],
-        stdin=theirs, stdout=theirs, stderr=theirs, env={**os.environ, **AGENTS}, start_new_session=True,
+        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
     screen, waiting = "", list(keys)
@@ -250,17 +256,16 @@ def test_ctrl_c_ends_it_without_a_traceback(play: Any, when: str) -> None:
 
 
 def test_what_is_missing_is_said_in_one_line_with_the_remedy(
-    play: Any, command: Navai, folder: Path, tmp_path: Path
+    play: Any, talk: Talk, command: Navai, navai: Navai, tmp_path: Path
 ) -> None:
+    sound = ("--exclude", "**/broken.py")
     with closed_port() as port:
-        down = command("run", "--url", f"http://127.0.0.1:{port}", str(folder))
-    assert (down.status, down.out) == (3, "")
-    warning, problem = down.err.splitlines()
-    assert warning == '[navai] The default folder "src/ai/functions-modules" has no module.'
-    assert problem.endswith("`navai doctor` says why.")
+        down = navai("run", "--url", f"http://127.0.0.1:{port}", str(tmp_path / "project"), *sound)
+    assert (down.status, down.out, down.err.count("\n")) == (3, "", 1)
+    assert down.err.endswith("`navai doctor` says why.\n")
 
-    keyless = play(OPENAI_API_KEY="").run("Hi.\n")
-    assert (keyless.status, keyless.out) == (1, "")
+    keyless = talk(play(OPENAI_API_KEY=""), "Hi.\n", *sound)
+    assert (keyless.status, keyless.out, keyless.err.count("\n")) == (1, "", 1)
     assert "Missing API key." in keyless.err
     assert "Set OPENAI_API_KEY where the backend runs" in keyless.err
 
@@ -269,23 +274,23 @@ def test_what_is_missing_is_said_in_one_line_with_the_remedy(
     said = "navai run: sounddevice is not installed; run: pip install 'navai-client[audio]'\n"
     assert command("run", "--audio", **without(tmp_path, "sounddevice")) == (2, "", said)
 
-    nowhere = command("run", str(tmp_path / "nowhere"))
+    nowhere = navai("run", str(tmp_path / "nowhere"))
     assert nowhere.status == 2
     assert "does not exist" in nowhere.err
 
 
-def test_a_session_that_ends_or_fails_says_so(play: Any) -> None:
+def test_a_session_that_ends_or_fails_says_so(play: Any, talk: Talk) -> None:
     for code, reason in (
         (1000, ""),
         (1011, ": received 1011 (internal error) bye; then sent 1011 (internal"),
     ):
-        lost = play([Say("Well"), Disconnect(code, "bye")]).run("Hi.\n", "--exclude", "**/broken.py")
+        lost = talk(play([Say("Well"), Disconnect(code, "bye")]), "Hi.\n", "--exclude", "**/broken.py")
         assert (lost.status, lost.out) == (3, "you: Hi.\nagent: Well\n")
         assert lost.err.startswith(f"navai run: The Realtime session has ended{reason}")
         assert lost.err.endswith(". Start it again.\n")
         assert lost.err.count("\n") == 1
 
-    silent = play([Until("never")]).run("Hi.\n", "--timeout", "1", "--exclude", "**/*.py")
+    silent = talk(play([Until("never")]), "Hi.\n", "--timeout", "1", "--exclude", "**/*.py")
     assert silent.status == 3
     assert "did not respond within" in silent.err
 
@@ -296,19 +301,19 @@ def test_a_session_that_ends_or_fails_says_so(play: Any) -> None:
         "object": "realtime.response", "id": "r", "status": "failed", "status_details": details, "output": [],
     }  # fmt: skip
     done = {"type": "response.done", "event_id": "d", "response": response}
-    failed = play([Raw(failure), Say("Again."), Raw(done), Raw(failure)]).run(
-        "Hi.\n", "--exclude", "**/broken.py"
-    )
+    script = [Raw(failure), Say("Again."), Raw(done), Raw(failure)]
+    failed = talk(play(script), "Hi.\n", "--exclude", "**/broken.py")
     assert (failed.status, failed.out) == (0, "you: Hi.\nagent: Again.\n")
     assert failed.err.startswith("error: No capacity\\x1b[2J.\nerror: busy\n")
 
 
 def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer_is_played(
-    play: Any, tmp_path: Path
+    play: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sounddevice.py").write_text(SOUND)
     speaker = tmp_path / "speaker.raw"
-    environment = {"PYTHONPATH": str(tmp_path), "SPEAKER": str(speaker)}
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("SPEAKER", str(speaker))
     heard = {
         "type": "conversation.item.input_audio_transcription.completed",
         "event_id": "event_h", "item_id": "item_h", "content_index": 0, "transcript": "What time is it?",
@@ -318,27 +323,45 @@ def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer
     with subprocess.Popen(
         played.command("--audio", "--exclude", "**/broken.py"),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, **AGENTS, **environment},
     ) as process:  # fmt: skip
         played.api.wait_for("input_audio_buffer.append", timeout=60)
         played.api.speak("What time is it?")
         assert process.stdout is not None
-        lines = [process.stdout.readline()]
+        shown = "you: What time is it?\nagent: It is noon."
+        assert process.stdout.read(len(shown)) == shown
         played.api.speak("Thank you.")  # it interrupts the answer
-        lines += [process.stdout.readline(), process.stdout.readline()]
+        assert process.stdout.read(len("\nagent: You are welcome.\n")) == "\nagent: You are welcome.\n"
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-    assert lines == ["you: What time is it?\n", "agent: It is noon.\n", "agent: You are welcome.\n"]
     assert (process.returncode, err) == (130, "\n")
     assert speaker.read_bytes()
     (sent,) = played.api.sessions[-1].sent("input_audio_buffer.append")
     assert json.dumps(sent)
 
-    refused = play().run("", "--audio", **environment, NO_DEVICE="1")
+
+def test_without_a_device_its_library_or_speech_audio_is_refused(
+    play: Any, talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("NO_DEVICE", "1")
+    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+    refused = talk(play(), "", "--audio")
+    assert (refused.status, refused.err) == (
+        2,
+        "navai run: PortAudio library not found: install PortAudio (Debian: apt install libportaudio2).\n",
+    )
+    (tmp_path / "sounddevice.py").write_text(SOUND)
+    importlib.invalidate_caches()
+    elevenlabs = {
+        "NAVAI_TTS_PROVIDER": "elevenlabs",
+        "ELEVENLABS_API_KEY": "k" * 20,
+        "ELEVENLABS_VOICE_ID": "v",
+    }
+    try:
+        refused = talk(play(**elevenlabs), "", "--audio", "--exclude", "**/broken.py")
+        assert (refused.status, "answers in text" in refused.err) == (2, True)
+        refused = talk(play(), "", "--audio", "--exclude", "**/broken.py")
+    finally:
+        sys.modules.pop("sounddevice", None)
     assert refused.status == 2
     assert "There is no microphone or speaker (Error querying device -1)" in refused.err
-    (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
-    refused = play().run("", "--audio", **environment)
-    assert refused.status == 2
-    assert "PortAudio library not found" in refused.err
-    assert "libportaudio2" in refused.err
