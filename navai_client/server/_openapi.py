@@ -18,6 +18,21 @@ _CANCELLATION: Final = {
     },
     "required": ["ok", "cancelled"],
 }
+_PENDING: Final = {
+    "type": "object",
+    "properties": {
+        "ok": {"const": False},
+        "pending_approval": {"const": True},
+        "function_name": {"type": "string"},
+        "approval": {
+            "type": "object",
+            "properties": {"id": {"type": "string"}, "status": {"const": "pending"}},
+            "required": ["id", "status"],
+        },
+        "message": {"type": "string"},
+    },
+    "required": ["ok", "pending_approval", "function_name", "approval"],
+}
 _DECISION: Final = {
     "type": "object",
     "properties": {"decision": {"enum": ["approve", "reject"]}, "reason": {"type": ["string", "null"]}},
@@ -90,6 +105,8 @@ def describe(settings: ServerSettings, *, authenticated: bool = False) -> dict[s
     for operation in settings.operations:
         description["paths"][settings.path_of(operation)] = {operation.method.lower(): _describe(operation)}
     if EXECUTE_FUNCTION in settings.operations:
+        execute = description["paths"][settings.functions_execute_path]["post"]
+        execute["responses"]["202"] = {"description": "Waits for approval", "content": _json(_PENDING)}
         description["paths"][settings.functions_execute_path + CANCEL] = {
             "post": {
                 "summary": "Cancel a call by its Idempotency-Key",

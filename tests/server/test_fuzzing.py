@@ -16,7 +16,9 @@ TOKEN = "let-me-in"
 
 
 def make_backend() -> NavaiBackend:
-    backend = NavaiBackend(env={}, discover=False, services=DemoServices(), access_token=TOKEN)
+    backend = NavaiBackend(
+        env={}, discover=False, services=DemoServices(), access_token="another", inspector_token=TOKEN
+    )
 
     @backend.function
     def add(a: int, b: int = 1) -> int:
@@ -29,6 +31,10 @@ def make_backend() -> NavaiBackend:
     @backend.function
     def fail(reason: str = "") -> None:
         raise LookupError(reason)
+
+    @backend.function(approval=True)
+    def pay(cents: int) -> int:
+        return cents
 
     @backend.function
     class Counter:
@@ -61,4 +67,4 @@ def test_schemathesis_finds_no_defect(url: str, tmp_path: Path) -> None:
     command += ["--generation-database", "none"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "7 selected / 7 total" in ended.stdout
+    assert "9 selected / 9 total" in ended.stdout
