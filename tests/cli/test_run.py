@@ -312,7 +312,7 @@ def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer
 ) -> None:
     (tmp_path / "sounddevice.py").write_text(SOUND)
     speaker = tmp_path / "speaker.raw"
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("SPEAKER", str(speaker))
     heard = {
         "type": "conversation.item.input_audio_transcription.completed",

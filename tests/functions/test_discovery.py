@@ -178,3 +178,10 @@ def test_each_entry_that_selects_nothing_is_a_warning(tmp_path: Path) -> None:
 
 def test_nothing_configured_and_nothing_there_is_no_fallback(tmp_path: Path) -> None:
     assert warnings(tmp_path) == ['[navai] The default folder "src/ai/functions-modules" has no module.']
+
+
+def test_an_entry_that_names_nothing_selects_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "a.py", "src/ai/functions-modules/b.py")
+    assert found(tmp_path, "./") == ["src/ai/functions-modules/b.py"]
+    (warning,) = warnings(tmp_path, "/")
+    assert warning.startswith('[navai] NAVAI_FUNCTIONS_FOLDERS did not match any module: "/".')
