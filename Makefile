@@ -20,7 +20,7 @@ BENCH := $(VENV)/.bench
 READY := $(VENV)/.ready
 RAY_VENV := .venv-ray
 
-.PHONY: demo test check quick core lint format types docs bench ray pictures clean
+.PHONY: demo test check quick core lint format types docs bench mutants ray pictures clean
 
 demo: $(DEMO)  ## start the bundled server and call it, end to end
 	@$(BIN)/python examples/demo.py
@@ -76,6 +76,11 @@ bench: $(BENCH)  ## measure against other clients and servers; see benchmarks/RE
 # Ray listens on every address, so it gets a network of its own where the system allows that; elsewhere, the token
 # that it makes for each cluster protects it. Its warnings are not ours.
 ALONE := $(if $(shell unshare -rn ip link set lo up 2>/dev/null && echo yes),unshare -rn sh -c 'ip link set lo up; exec "$$@"' sh)
+mutants: $(READY)  ## change the code in small ways, and see whether its tests notice; see tests/mutants.md
+	$(INSTALL) --group mutants
+	nice $(BIN)/mutmut run --max-children 1 $(ARGS)
+	$(BIN)/mutmut results
+
 ray:  ## the example for Ray Serve on a local cluster
 	@$(MAKE) --no-print-directory VENV=$(RAY_VENV) $(RAY_VENV)/.ray
 	$(ALONE) $(RAY_VENV)/bin/python -m pytest -W ignore -p no:cacheprovider --confcutdir=tests/ray $(ARGS) tests/ray
@@ -84,7 +89,7 @@ pictures: $(READY)  ## redraw README's pictures; needs Chromium and its driver
 	$(BIN)/python docs/pictures/make.py
 
 clean:  ## remove everything that the other targets made
-	rm -rf .venv .venv-* tests/interop/node_modules dist site .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-* tests/interop/node_modules dist mutants site .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(TOOLS): pyproject.toml

@@ -12,7 +12,15 @@ from urllib.parse import quote
 import pytest
 from hypothesis import assume, given, strategies as st
 
-from navai_client._redaction import Redactor, is_private, is_secret_header, mask, message_of, secrets_in
+from navai_client._redaction import (
+    LONGEST_ERROR,
+    Redactor,
+    is_private,
+    is_secret_header,
+    mask,
+    message_of,
+    secrets_in,
+)
 from tests.properties import JSON, PROPERTY
 
 ANY = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -351,3 +359,36 @@ def test_paths_are_shortened_below_the_base_directory_and_elsewhere(tmp_path: Pa
 def test_a_mask_for_a_repr_shows_little_of_a_long_secret_and_nothing_of_a_short_one() -> None:
     assert mask("ek_68af296e8e408191a1120ab6383263c2") == "ek_***63c2"
     assert mask("ek_68af296e8e408191a1120ab") == "***"
+
+
+def test_what_is_below_a_private_name_is_hidden_and_what_comes_after_it_is_not() -> None:
+    deep = {"x": {"y": "hidden-1", "z": ["hidden-2", {"w": "hidden-3"}]}, "v": "hidden-4"}
+    value = {"a": [{"token": deep, "shown": "seen-1"}, "seen-2"], "b": {"c": "seen-3"}, "d": "seen-4"}
+    masked = json.dumps(masked_json(Redactor(()), value))
+    assert re.findall(r"seen-\d", masked) == ["seen-1", "seen-2", "seen-3", "seen-4"]
+    assert "hidden" not in masked
+
+
+@pytest.mark.parametrize("value", [None, True, False, ""])
+def test_a_private_name_hides_nothing_where_there_is_nothing(value: Any) -> None:
+    assert masked_json(Redactor(()), {"token": value}) == {"token": value}
+
+
+def test_private_names_are_found_after_a_mark_and_beside_long_numbers() -> None:
+    content = b'\xef\xbb\xbf{"password": "opensesame", "n": ' + b"9" * 5000 + b"}"
+    masked = Redactor(()).content(content)
+    assert b"opensesame" not in masked
+    assert masked.startswith(b"\xef\xbb\xbf{")
+    assert masked.endswith(b"9" * 5000 + b"}")
+
+
+def test_an_error_is_cut_to_exactly_what_it_may_have() -> None:
+    assert Redactor(()).error("x " * 4096) == "x " * 4096
+    cut = Redactor(()).error("x " * 4096 + "y")
+    assert len(cut) == LONGEST_ERROR
+    assert cut.endswith("x ... [cut; it has 8,193 characters]")
+
+
+def test_a_mask_shows_the_ends_of_long_secrets_alone() -> None:
+    assert mask("a" * 27) == mask("a")
+    assert mask("abcd" * 7) == f"abc{mask('a')}abcd"

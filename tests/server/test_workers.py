@@ -62,6 +62,25 @@ def test_a_start_that_cannot_succeed_ends(fails: str, workers: list[str], serve:
     assert server.log().count("Traceback") <= 2 + len(workers)
 
 
+def test_a_worker_that_dies_at_the_start_is_replaced_if_the_other_one_serves(
+    serve: Serve, write: Write, tmp_path: Path
+) -> None:
+    write(
+        "src/functions.py",
+        "import os\n"
+        "try:\n"
+        f"    os.close(os.open({str(tmp_path / 'first')!r}, os.O_CREAT | os.O_EXCL))\n"
+        "except FileExistsError:\n"
+        "    pass\n"
+        "else:\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "def pid() -> int: return os.getpid()\n",
+    )
+    server = serve("--functions-folders", "src", *WORKERS)
+    wait_until(lambda: server.log().count("Application startup complete") == 2)
+    assert exchange(server.url, get("/ready", "connection: close")).startswith(b"HTTP/1.1 200 ")
+
+
 def test_a_worker_that_dies_after_it_has_served_is_replaced(serve: Serve, write: Write) -> None:
     write("src/functions.py", "import os\ndef pid() -> int: return os.getpid()\n")
     server = serve("--functions-folders", "src", *WORKERS)
