@@ -1,4 +1,4 @@
-"""Realtime agents of the OpenAI Agents SDK whose tools are a backend's functions. Needs the extra ``agents``.
+"""Agents of the OpenAI Agents SDK whose tools are a backend's functions. Needs the extra ``agents``.
 
 The SDK sends a ``session.update`` when it connects, with defaults for model, voice and instructions. These
 would override what the backend put into the client secret. ``read_backend_session`` reads the backend's
@@ -101,11 +101,12 @@ class BackendSession:
 
 
 def function_tools(toolset: Toolset) -> list[FunctionTool]:
-    """Return the tools of *toolset* for an agent of the SDK.
+    """Return the tools of *toolset* for an agent of the SDK: a ``RealtimeAgent``, or an ``Agent``.
 
     Each call returns one JSON text to the model, also when it fails; it never raises into the session. A
     function that needs approval (``Toolset.load(approval=[...])``) has ``needs_approval``: the session emits
-    ``tool_approval_required``, and runs it after ``session.approve_tool_call(call_id)``.
+    ``tool_approval_required``, and runs it after ``session.approve_tool_call(call_id)``. A run of ``Runner``
+    ends with ``interruptions``, and goes on from its state.
     """
     return [_function_tool(toolset, tool) for tool in toolset.tools]
 
