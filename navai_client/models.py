@@ -11,6 +11,7 @@ from attrs import field, frozen
 
 from navai_client._redaction import mask
 from navai_client.errors import NavaiConfigError, NavaiError
+from navai_client.functions._declaration import Effect
 from navai_client.functions._tool_schemas import (
     TOOL_NAME,
     UNDESCRIBED,
@@ -101,6 +102,10 @@ class BackendFunction:
             send one; the JavaScript backend does not.
         approval: Whether a call waits until a person has approved it (``ApprovalPendingError``).
         timeout_seconds: How long a call may take, as the backend advises, or None.
+        effect: What it does, as the backend declares: ``read`` changes nothing, ``write`` changes something,
+            ``dangerous`` changes what the person in the session should agree to first; or None.
+        typical_seconds: How long a call takes as a rule, or None.
+        say_while_waiting: What an agent may say while a call takes long, or None.
     """
 
     name: str
@@ -109,6 +114,9 @@ class BackendFunction:
     parameters: Mapping[str, Any] | None = field(default=None, hash=False)
     approval: bool = False
     timeout_seconds: float | None = None
+    effect: Effect | None = None
+    typical_seconds: float | None = None
+    say_while_waiting: str | None = None
 
 
 @frozen(kw_only=True, repr=False)

@@ -5,11 +5,12 @@ a backend that it is registered with, or among an agent's local functions.
 """
 
 import functools
+import math
 import types
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, get_args, overload
 
-from attrs import asdict, converters, evolve, field, frozen
+from attrs import asdict, converters, evolve, field, frozen, validators
 
 from navai_client.errors import NavaiConfigError
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 
+Effect = Literal["read", "write", "dangerous"]
+"""What a function does to the world: nothing; something; something that a person should agree to first."""
+
+EFFECTS: Final[tuple[Effect, ...]] = get_args(Effect)
 _MARK: Final = "__navai_declaration__"
 
 
@@ -57,6 +62,22 @@ def _check_runs_in(_: object, _attribute: object, runs_in: Any) -> None:
         )
 
 
+def _check_effect(_: object, _attribute: object, effect: Any) -> None:
+    if effect not in EFFECTS:
+        raise NavaiConfigError(f"effect must be one of {', '.join(EFFECTS)}. Received: {effect!r}")
+
+
+def _check_typical_seconds(_: object, _attribute: object, seconds: Any) -> None:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    if not is_number or not 0 < seconds < math.inf:
+        raise NavaiConfigError(f"typical_seconds must be a positive number. Received: {seconds!r}")
+
+
+def _check_say_while_waiting(_: object, _attribute: object, text: Any) -> None:
+    if not isinstance(text, str) or not text.strip():
+        raise NavaiConfigError(f"say_while_waiting must be a text. Received: {text!r}")
+
+
 @frozen(kw_only=True)
 class Declaration:
     """The name, texts and options of a function.
@@ -70,6 +91,10 @@ class Declaration:
         scopes: What a backend's caller must hold, all of it, to see and to call it. A toolset does not ask.
         approval: Whether a person must approve each call of a backend before it runs. A toolset has nobody to
             ask, and refuses such a function.
+        effect: What it does: ``read`` changes nothing, ``write`` something, ``dangerous`` something that the
+            person in the session should agree to first.
+        typical_seconds: How long a call takes as a rule. An agent talks at once if that is long.
+        say_while_waiting: What an agent says while a call takes long.
     """
 
     name: str | None = None
@@ -78,6 +103,23 @@ class Declaration:
     runs_in: Literal["process"] | Runner | None = field(default=None, validator=_check_runs_in)
     scopes: frozenset[str] | None = field(default=None, converter=converters.optional(scope_set))
     approval: bool | None = None
+    effect: Effect | None = field(default=None, validator=validators.optional(_check_effect))
+    typical_seconds: float | None = field(default=None, validator=validators.optional(_check_typical_seconds))
+    say_while_waiting: str | None = field(
+        default=None, validator=validators.optional(_check_say_while_waiting)
+    )
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What a list tells of it, by the names of upstream's WordPress plugin where that has them."""
+        told = {
+            "requires_approval": self.approval or None,
+            "timeout_seconds": self.timeout or None,  # 0 is no limit
+            "effect": self.effect,
+            "typical_seconds": self.typical_seconds,
+            "say_while_waiting": self.say_while_waiting,
+        }
+        return {name: value for name, value in told.items() if value is not None}
 
     def over(self, other: "Declaration") -> "Declaration":
         """Return *other*, overridden by the fields that this one sets."""
@@ -95,6 +137,9 @@ def function(
     runs_in: Literal["process"] | Runner | None = None,
     scopes: Iterable[str] | None = None,
     approval: bool | None = None,
+    effect: Effect | None = None,
+    typical_seconds: float | None = None,
+    say_while_waiting: str | None = None,
 ) -> Callable[[F], F]: ...
 def function(call: Any = None, /, **said: Any) -> Any:
     """Declare a function to offer: ``@function``, or ``@function(name=...)``.
@@ -105,11 +150,12 @@ def function(call: Any = None, /, **said: Any) -> Any:
     Args:
         call: A function, a class, or another callable that takes attributes.
         said: The fields of the declaration: ``name``, ``description``, ``timeout``, ``runs_in``, ``scopes``,
-            ``approval``.
+            ``approval``, ``effect``, ``typical_seconds``, ``say_while_waiting``.
 
     Raises:
         NavaiConfigError: The callable takes no attributes, such as a bound method or a builtin, or the scopes
-            are not a list of names, or ``runs_in`` cannot run it.
+            are not a list of names, ``runs_in`` cannot run it, or the effect, the seconds or the text are
+            none.
     """
 
     def mark(marked: Any) -> Any:

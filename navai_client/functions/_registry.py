@@ -218,8 +218,8 @@ class FunctionRegistry:
                 "description": each.description,
                 "source": each.source,
                 "parameters": each.parameters,
-                # As upstream's WordPress plugin names it, whose items all have it.
-                **({"metadata": {"requires_approval": True}} if each.needs_approval else {}),
+                # An item of upstream's WordPress plugin always has it, one of its JavaScript backend never.
+                **({"metadata": metadata} if (metadata := each.declaration.metadata) else {}),
             }
             for each in shown
         ]

@@ -35,6 +35,7 @@ from navai_client.models import BackendFunction
 
 with needs_extra("tools", "docstring_parser", "pydantic"):
     from navai_client.functions._binding import ArgumentsError
+    from navai_client.functions._declaration import Declaration
     from navai_client.functions._registry import RegisteredFunction
 
 BUILT_IN: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
@@ -149,7 +150,8 @@ def build_catalog(
         else:
             warnings.append(f'[navai] Ignored duplicated backend function "{given.name}".')
     warnings += local_warnings
-    direct = {name: each.tool for name, each in functions.items() if _is_direct(name, options, warnings)}
+    tools_of = {name: each.tool for name, each in functions.items()}
+    direct = {name: tool for name, tool in tools_of.items() if _is_direct(tool, options, warnings)}
     warnings += schema_warnings
     tools: list[Tool] = []
     if options["navigate"] is not None:
@@ -213,14 +215,14 @@ def resolve(
 
 
 def _from_local(local: RegisteredFunction, options: ToolsetOptions, navigate: Navigate | None) -> Function:
-    tool = Tool(
+    tool = _tool(
+        options,
+        local.declaration,
         name=local.name,
         description=local.description or UNDESCRIBED,
         parameters=without_refused_keywords(local.parameters),
         source=local.source,
         kind="local",
-        read_only=local.name in options["read_only"],
-        approval=local.name in options["approval"],
         timeout=timeout_of(options, local.name, local.timeout),
     )
     return Function(tool, partial(bind_local, local, navigate), may_block=not local.target.is_async)
@@ -236,22 +238,39 @@ def _from_backend(
             check = checker(schema)
     except UnusableSchemaError as problem:
         warnings.append(f'[navai] Ignored the parameters of backend function "{given.name}": {problem}.')
-    tool = Tool(
+    tool = _tool(
+        options,
+        given,
         name=name,
         description=given.description or UNDESCRIBED,
         parameters=without_refused_keywords(schema),
         source=given.source or "backend",
         kind="backend",
-        read_only=name in options["read_only"],
-        approval=name in options["approval"],
         timeout=timeout_of(options, name, given.timeout_seconds),
     )
     return Function(tool, check)
 
 
-def _is_direct(name: str, options: ToolsetOptions, warnings: list[str]) -> bool:
-    """Return whether the function *name* gets a tool of its own; if its name forbids it, warn."""
-    if not options["direct_tools"] and name not in options["approval"]:
+def _tool(
+    options: ToolsetOptions, declared: BackendFunction | Declaration, *, name: str, **fields: Any
+) -> Tool:
+    """Return the tool of a function: what it declares, unless *options* say otherwise."""
+    effect = "read" if name in options["read_only"] else declared.effect
+    return Tool(
+        name=name,
+        effect=effect,
+        # Where a person approves each call at the backend, nobody is asked twice.
+        approval=name in options["approval"] or (effect == "dangerous" and not declared.approval),
+        typical_seconds=declared.typical_seconds,
+        say_while_waiting=declared.say_while_waiting,
+        **fields,
+    )
+
+
+def _is_direct(tool: Tool, options: ToolsetOptions, warnings: list[str]) -> bool:
+    """Return whether a function gets *tool* as a tool of its own; if its name forbids it, warn."""
+    name = tool.name
+    if not options["direct_tools"] and not tool.approval:
         return False
     if name in BUILT_IN:
         reason = "conflicts with a built-in tool"

@@ -38,10 +38,13 @@ class ToolsetOptions(TypedDict, total=False):
         timeouts: Limits for single functions, by name.
         max_result_chars: Maximum length of the JSON that a model reads (16000). A longer result is cut.
         show_details: Whether the model sees the backend's own error texts (False).
-        read_only: Names of functions that change nothing.
-        approval: Names of functions that run only after the person in the session has approved the call.
-            They always have a tool of their own. The integrations ask: the Agents SDK by ``needs_approval``,
-            LiveKit and Pipecat in the conversation, MCP by an elicitation. Waiting takes no time of the call.
+        read_only: Names of functions that change nothing, whatever they declare
+            (``navai_client.server.function(effect="read")``).
+        approval: Names of functions that run only after the person in the session has approved the call. So
+            do those that are declared dangerous (``effect="dangerous"``), unless a person approves their
+            calls at the backend. They always have a tool of their own. The integrations ask: the Agents SDK
+            by ``needs_approval``, LiveKit and Pipecat in the conversation, MCP by an elicitation. Waiting
+            takes no time of the call.
         approve: Asks the person instead, and returns True if the call may run. Needed where no integration
             asks, as in a loop of your own: a call that nobody can approve is refused.
         only: Names of the backend functions to offer; None for all.

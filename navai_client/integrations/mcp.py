@@ -194,6 +194,15 @@ def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySet
     return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
 
 
+def _hints(tool: Tool) -> types.ToolAnnotations | None:
+    """Return what hosts are told of the effect of *tool*; they take what is unknown for destructive."""
+    if tool.effect is None:
+        return None
+    if tool.read_only:
+        return types.ToolAnnotations(read_only_hint=True)
+    return types.ToolAnnotations(read_only_hint=False, destructive_hint=tool.effect == "dangerous")
+
+
 def _result(outcome: ToolOutcome) -> types.CallToolResult:
     return types.CallToolResult(
         content=[types.TextContent(type="text", text=outcome.to_json())],
@@ -323,7 +332,7 @@ class _Bridge:
                 name=tool.name,
                 description=tool.description,
                 input_schema=tool.parameters,
-                annotations=types.ToolAnnotations(read_only_hint=True) if tool.read_only else None,
+                annotations=_hints(tool),
             )
             for tool in toolset.tools
         ]

@@ -4,6 +4,7 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
+from navai_client.functions._declaration import Effect
 from navai_client.integrations._results import MAX_RESULT_CHARS, compact, truncate
 
 __all__ = [
@@ -43,8 +44,13 @@ class Tool:
         source: Where it comes from: the backend's ``source``, ``module#name`` of a local function, or
             ``navai``.
         kind: ``backend``, ``local`` (a Python function of this process) or ``built-in``.
-        read_only: Whether it changes nothing, according to ``Toolset.load(read_only=...)``.
-        approval: Whether a person must approve each call, according to ``Toolset.load(approval=...)``.
+        effect: What it does, as declared: ``read``, ``write`` or ``dangerous``; ``read`` for those that
+            ``Toolset.load(read_only=...)`` names; None if unknown.
+        approval: Whether the person in the session must approve each call: because
+            ``Toolset.load(approval=...)`` names it, or because it is declared dangerous and no one else
+            approves its calls.
+        typical_seconds: How long a call takes as a rule, as declared, or None.
+        say_while_waiting: What to say while a call takes long, as declared, or None.
         timeout: Seconds that a call may take, or None for no limit. A framework's own limit should be larger.
     """
 
@@ -53,9 +59,16 @@ class Tool:
     parameters: dict[str, Any] = field(hash=False)
     source: str
     kind: Literal["backend", "local", "built-in"]
-    read_only: bool = False
+    effect: Effect | None = None
     approval: bool = False
+    typical_seconds: float | None = None
+    say_while_waiting: str | None = None
     timeout: float | None = None
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it changes nothing: its effect is ``read``."""
+        return self.effect == "read"
 
 
 @frozen(kw_only=True)

@@ -17,7 +17,14 @@ import msgspec
 
 from navai_client._ids import new_request_id
 from navai_client._redaction import Redactor
-from navai_client.functions._declaration import Declaration, Runner, module_of, name_of, registrable
+from navai_client.functions._declaration import (
+    Declaration,
+    Effect,
+    Runner,
+    module_of,
+    name_of,
+    registrable,
+)
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
 from navai_client.server._access_log import LONGEST_PATH, AccessLog, AccessRecords
@@ -333,6 +340,9 @@ class NavaiBackend:
         runs_in: Literal["process"] | Runner | None = None,
         scopes: Iterable[str] | None = None,
         approval: bool | None = None,
+        effect: Effect | None = None,
+        typical_seconds: float | None = None,
+        say_while_waiting: str | None = None,
     ) -> _F: ...
     @overload
     def function(
@@ -345,6 +355,9 @@ class NavaiBackend:
         runs_in: Literal["process"] | Runner | None = None,
         scopes: Iterable[str] | None = None,
         approval: bool | None = None,
+        effect: Effect | None = None,
+        typical_seconds: float | None = None,
+        say_while_waiting: str | None = None,
     ) -> Callable[[_F], _F]: ...
     def function(
         self,
@@ -357,6 +370,9 @@ class NavaiBackend:
         runs_in: Literal["process"] | Runner | None = None,
         scopes: Iterable[str] | None = None,
         approval: bool | None = None,
+        effect: Effect | None = None,
+        typical_seconds: float | None = None,
+        say_while_waiting: str | None = None,
     ) -> _F | Callable[[_F], _F]:
         """Register a function, or each public method of a class: ``@backend.function`` or with arguments.
 
@@ -371,6 +387,11 @@ class NavaiBackend:
             scopes: What a caller's principal must hold, all of it, to see and to call it; by default nothing.
             approval: Whether each call waits until a person has approved it: one who holds the scope
                 ``navai:approve``, or has the inspector's own token.
+            effect: What it does, for agents: ``read`` changes nothing, so that a call whose caller leaves is
+                cancelled; ``write`` changes something; ``dangerous`` changes what the person in the session
+                should agree to first. Agents decide what they make of it.
+            typical_seconds: How long a call takes as a rule. An agent talks at once if that is long.
+            say_while_waiting: What an agent says while a call takes long.
 
         Raises:
             NavaiConfigError: It cannot be called as it is (a method without an instance), or a default is not
@@ -384,6 +405,9 @@ class NavaiBackend:
             runs_in=runs_in,
             scopes=scopes,
             approval=approval,
+            effect=effect,
+            typical_seconds=typical_seconds,
+            say_while_waiting=say_while_waiting,
         )
 
         def register(call: _F) -> _F:

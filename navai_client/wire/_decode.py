@@ -24,6 +24,7 @@ from navai_client.errors import (
     OutcomeUnknownError,
     UnknownFunctionError,
 )
+from navai_client.functions._declaration import EFFECTS
 from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
 from navai_client.wire._encode import encode_json
 from navai_client.wire._values import LONGEST_BODY, UNPARSED, Endpoint, Response
@@ -262,7 +263,7 @@ def _functions(items: list[Any], *, may_be_php: bool) -> list[BackendFunction]:
                 parameters = metadata.get("argument_schema")
             if may_be_php:
                 parameters = repaired(parameters)
-            timeout = metadata.get("timeout_seconds")
+            effect, text = metadata.get("effect"), metadata.get("say_while_waiting")
             functions.append(
                 BackendFunction(
                     name=name,
@@ -270,7 +271,10 @@ def _functions(items: list[Any], *, may_be_php: bool) -> list[BackendFunction]:
                     source=_string_or_none(item.get("source")),
                     parameters=parameters if isinstance(parameters, dict) else None,
                     approval=metadata.get("requires_approval") is True,
-                    timeout_seconds=timeout if _is_number(timeout) and timeout > 0 else None,
+                    timeout_seconds=_seconds_or_none(metadata.get("timeout_seconds")),
+                    effect=effect if effect in EFFECTS else None,
+                    typical_seconds=_seconds_or_none(metadata.get("typical_seconds")),
+                    say_while_waiting=text if isinstance(text, str) and trim(text) else None,
                 )
             )
     return functions
@@ -282,6 +286,10 @@ def _strings(value: Any) -> list[str]:
 
 def _string_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) else None
+
+
+def _seconds_or_none(value: Any) -> float | None:
+    return value if _is_number(value) and value > 0 else None
 
 
 def _is_number(value: Any) -> bool:

@@ -213,6 +213,8 @@ class TestTheList:
             {"requires_approval": "yes", "timeout_seconds": "45", "argument_schema": "text"},
             {"requires_approval": 1, "timeout_seconds": True, "argument_schema": ["a"]},
             {"timeout_seconds": -1, "argument_schema": None},
+            {"effect": "harmless", "typical_seconds": "5", "say_while_waiting": " "},
+            {"effect": ["read"], "typical_seconds": 0, "say_while_waiting": 5},
         ],
         ids=str,
     )
@@ -220,6 +222,7 @@ class TestTheList:
         body = {"items": [{"name": "f", "metadata": metadata}], "warnings": []}
         (function,) = clients.make(Backend(answer(body)), BASE).list_functions()
         assert (function.parameters, function.approval, function.timeout_seconds) == (None, False, None)
+        assert (function.effect, function.typical_seconds, function.say_while_waiting) == (None, None, None)
 
     def test_parameters_take_precedence_over_the_schema_of_metadata(self, clients: Clients) -> None:
         item = {"name": "f", "parameters": {"type": "object"}, "metadata": {"argument_schema": {"a": 1}}}

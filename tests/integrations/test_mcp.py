@@ -300,6 +300,23 @@ class TestTheTools:
         assert tools["get_weather"].annotations.read_only_hint is True
         assert tools["book_table"].annotations is None
 
+    @pytest.mark.parametrize(
+        ("effect", "hints"),
+        [
+            ("read", {"readOnlyHint": True}),
+            ("write", {"readOnlyHint": False, "destructiveHint": False}),
+            ("dangerous", {"readOnlyHint": False, "destructiveHint": True}),
+        ],
+    )
+    @in_a_loop
+    async def test_have_hints_by_their_declared_effects(self, effect: Any, hints: dict[str, Any]) -> None:
+        async with served() as (live, backend):
+            live.backend.function(lambda: None, name="act", effect=effect)
+            async with connected("memory", backend) as host:
+                (tool,) = [each for each in (await host.list_tools()).tools if each.name == "act"]
+        assert tool.annotations is not None
+        assert tool.annotations.model_dump(by_alias=True, exclude_none=True) == hints
+
     @pytest.mark.parametrize("way", IN_PROCESS)
     @in_a_loop
     async def test_are_on_one_page(self, way: str) -> None:

@@ -279,10 +279,18 @@ class TestAnInterruption:
         assert live.booked == ["Ada"]
         assert result["result"] == "booked for Ada"
 
+    @pytest.mark.parametrize("declared", [True, False], ids=["declared", "named"])
     @in_a_loop
-    async def test_cancels_a_read_only_call_and_the_model_learns_it_once(self) -> None:
-        async with served(read_only=["book_table"]) as (live, toolset):
-            llm = ScriptedLLM([wants("book_table", name="Ada")], "Never mind.", "Still here.")
+    async def test_cancels_a_read_only_call_and_the_model_learns_it_once(self, declared: bool) -> None:
+        async with served(read_only=[] if declared else ["book_table"]) as (live, toolset):
+            if declared:
+                live.backend.function(live.book_table, name="look_for_table", effect="read")
+                await toolset.refresh()
+            llm = ScriptedLLM(
+                [wants("look_for_table" if declared else "book_table", name="Ada")],
+                "Never mind.",
+                "Still here.",
+            )
             async with conversation(llm, tools_schema(toolset)) as talk:
                 await talk.say("Book a table.")
                 await live.waiting.wait()

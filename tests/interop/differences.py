@@ -65,6 +65,13 @@ _PARAMETERS: Final = {
 }
 
 
+_METADATA: Final = {
+    "nothing": {
+        "metadata": {"effect": "read", "typical_seconds": 0.1, "say_while_waiting": "One moment."},
+    }
+}
+
+
 def _parameters(name: str) -> dict[str, Any]:
     needed = _PARAMETERS.get(name, ())
     properties: dict[str, Any] = {each: {} for each in needed}
@@ -84,7 +91,9 @@ def _raw_list(express: Any) -> Any:
         **express,
         "body": {
             **express["body"],
-            "items": [{**items[name], "parameters": _parameters(name)} for name in names],
+            "items": [
+                {**items[name], "parameters": _parameters(name), **_METADATA.get(name, {})} for name in names
+            ],
         },
     }
 

@@ -1,5 +1,7 @@
 """As arguments.js."""
 
+from navai_client.server import function
+
 
 def echo(*args):
     return args
@@ -21,6 +23,7 @@ async def later(value):
     return {"later": value}
 
 
+@function(effect="read", typical_seconds=0.1, say_while_waiting="One moment.")
 def nothing():
     pass
 
