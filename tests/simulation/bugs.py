@@ -18,6 +18,8 @@ BUGS: Final[dict[str, Bug]] = {}
 
 
 _OWNER: Final = "if not state or lapsed or entry[3] ~= token then return 0 end"
+_LEASE: Final = "\n      lease("
+_WAITS: Final = f"if state == 'waiting' then{_LEASE}"
 _FREE: Final = "if claims[operation] and not state then"
 
 
@@ -64,6 +66,20 @@ def _a_start_is_not_kept() -> Iterator[None]:
         _in_script("operation == 'start' and 'started' or entry[1]", "entry[1]"),
         _in_script("begin = 'started'", "begin = 'claimed'"),
     ):
+        yield
+
+
+@_bug
+def _a_call_is_approved_twice() -> Iterator[None]:
+    with _in_script(
+        _WAITS, f"if state == 'waiting' or state == 'claimed' or state == 'started' then{_LEASE}"
+    ):
+        yield
+
+
+@_bug
+def _a_rejected_call_can_be_approved() -> Iterator[None]:
+    with _in_script(_WAITS, f"if state == 'waiting' or state == 'rejected' then{_LEASE}"):
         yield
 
 

@@ -5,12 +5,13 @@ import math
 from collections import defaultdict
 from typing import Any, Final, Literal
 
-__all__ = ["Answer", "Began", "Ended", "Fault", "History", "Key", "Kind", "violations"]
+__all__ = ["Answer", "Began", "Decision", "Ended", "Fault", "History", "Key", "Kind", "violations"]
 
-Kind = Literal["result", "failed", "refused", "unknown", "lost", "left", "escaped"]
+Kind = Literal["result", "failed", "refused", "pending", "unknown", "lost", "left", "escaped"]
 Key = tuple[str, str]
 """The caller, and its idempotency key."""
 
+REJECTED: Final = "A person rejected the call. It was not executed."
 _CONFLICT: Final = 422
 
 
@@ -43,7 +44,7 @@ class Answer:
         call: The number of the call.
         kind: ``result`` or ``failed``, as the function ended; ``refused`` with a *status*; ``unknown``: the
             backend cannot say; ``lost``: there was no response; ``left``: the caller did not wait;
-            ``escaped``: what is no NavaiError.
+            ``pending``: the call waits for approval; ``escaped``: what is no NavaiError.
         value: The result, or what a message says.
         status: Of a response.
         told: Whether the answer says that the function may have been executed.
@@ -77,6 +78,16 @@ class Ended:
 
 
 @dataclasses.dataclass
+class Decision:
+    """A person decides on a call that waits, or has a *status* for that."""
+
+    key: Key
+    order: str
+    approves: bool
+    status: int | None = None
+
+
+@dataclasses.dataclass
 class Fault:
     """Something goes wrong. A *process* may have been *killed*."""
 
@@ -84,7 +95,7 @@ class Fault:
     killed: str = ""
 
 
-Event = Call | Answer | Began | Ended | Fault
+Event = Call | Answer | Began | Ended | Decision | Fault
 
 
 @dataclasses.dataclass
@@ -93,10 +104,12 @@ class History:
 
     Attributes:
         survives: Whether the store survives the processes that use it.
+        approves: Whether calls wait until a person has approved them.
     """
 
     seed: int
     survives: bool
+    approves: bool = False
     events: list[tuple[float, Event]] = dataclasses.field(default_factory=list)
     problems: list[str] = dataclasses.field(default_factory=list)
 
@@ -116,11 +129,13 @@ def violations(history: History) -> list[str]:
     found = list(history.problems)
     found += _at_most_once(history, executions)
     found += _all_answered(calls, answers, history)
+    found += _as_decided(history)
     asked: dict[Key, list[tuple[Call, Answer]]] = defaultdict(list)
     for answer in answers:
         asked[calls[answer.call].key].append((calls[answer.call], answer))
     for key, pairs in asked.items():
-        found += _consistent(pairs, executions[key], ended)
+        rejected = {each.order for each in history.of(Decision) if each.key == key and not each.approves}
+        found += _consistent(pairs, executions[key], ended, rejected)
         found += _told(pairs, executions[key])
         found += _known_in_the_end(pairs, executions[key], ended, history)
     return found
@@ -140,6 +155,25 @@ def _at_most_once(history: History, executions: dict[Key, list[Began]]) -> list[
     return found
 
 
+def _as_decided(history: History) -> list[str]:
+    """What needs approval begins after it, and what was rejected never."""
+    found = []
+    approved: set[tuple[Key, str]] = set()
+    for _, event in history.events:
+        if isinstance(event, Decision) and event.approves:
+            approved.add((event.key, event.order))
+        elif isinstance(event, Began) and history.approves and (event.key, event.order) not in approved:
+            found.append(f"{event} was not approved")
+    if history.survives:
+        begun = {(each.key, each.order) for each in history.of(Began)}
+        found += [
+            f"what {decision} rejected was executed"
+            for decision in history.of(Decision)
+            if decision.status == 200 and not decision.approves and (decision.key, decision.order) in begun
+        ]
+    return found
+
+
 def _all_answered(calls: dict[int, Call], answers: list[Answer], history: History) -> list[str]:
     found = []
     times = {event.call: at for at, event in history.events if isinstance(event, Answer)}
@@ -152,7 +186,9 @@ def _all_answered(calls: dict[int, Call], answers: list[Answer], history: Histor
     return found
 
 
-def _consistent(pairs: list[tuple[Call, Answer]], begun: list[Began], ended: dict[int, Ended]) -> list[str]:
+def _consistent(
+    pairs: list[tuple[Call, Answer]], begun: list[Began], ended: dict[int, Ended], rejected: set[str]
+) -> list[str]:
     """Each result is one of the execution, for the payload that was sent; each error is the function's."""
     found = []
     outcomes = {
@@ -162,6 +198,8 @@ def _consistent(pairs: list[tuple[Call, Answer]], begun: list[Began], ended: dic
     }
     for call, answer in pairs:
         if answer.kind == "result" or (answer.kind == "failed" and not answer.told):
+            if answer.value == REJECTED and call.order in rejected:
+                continue
             value = answer.value if isinstance(answer.value, dict) else {}
             if (answer.kind, value.get("execution"), call.order) not in outcomes:
                 found.append(f"{call} has {answer}, and there were {begun}")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import gc
 import logging
@@ -16,6 +17,7 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from navai_client import (
+    ApprovalPendingError,
     AsyncNavaiBackendClient,
     FunctionFailedError,
     NavaiHTTPError,
@@ -23,14 +25,22 @@ from navai_client import (
     OutcomeUnknownError,
     _ids as ids,
 )
-from navai_client.server import BackendOptions, FunctionContext, NavaiBackend, RedisStore, ToolError
+from navai_client.server import (
+    BackendOptions,
+    BackendRequest,
+    FunctionContext,
+    NavaiBackend,
+    Principal,
+    RedisStore,
+    ToolError,
+)
 from navai_client.server._connections import Connection, Connections
 from navai_client.server._settings import ProcessSettings
 from navai_client.server._store import MemoryStore
 from navai_client.transports import _connecting
 from navai_client.transports.fast import AsyncFastTransport
 from tests.simulation import redis
-from tests.simulation.history import Answer, Began, Call, Ended, Fault, History
+from tests.simulation.history import Answer, Began, Call, Decision, Ended, Fault, History, Key
 from tests.simulation.world import Process, Trace, World
 
 __all__ = ["simulate"]
@@ -41,12 +51,12 @@ _REPLICAS: Final = ("10.0.0.11", "10.0.0.12", "10.0.0.13")
 _REDIS: Final = "10.0.0.50"
 _CLIENTS: Final = ("10.0.1.1", "10.0.1.2")
 _CALLERS: Final = ("ann", "bob")
+_PERSON: Final = "eve"  # who approves
 _HTTP_TEXTS: Final = (b"POST ", b"HTTP/1.1 200")
 # To the store, and what it answers.
 _STORE_TEXTS: Final = (b"begin\r\n", b"started\r\n", b"finish\r\n", b":1\r\n")
 # Between a claim and its start, another process may take over.
 _STORE_TEXTS_ELSEWHERE: Final = (*(b"claimed\r\n",) * 3, b"claim\r\n", b"start\r\n", b"finish\r\n", b":1\r\n")
-_ANOTHER: Final = "another order"
 _SETTLED_S: Final = 5.0  # after the last fault, until all keys are asked for once more
 _AUDIT_S: Final = 60.0  # the timeout of that; a lease and the largest jump of a clock are shorter
 _LARGEST_JUMP_S: Final = 30.0
@@ -72,6 +82,7 @@ def simulate(seed: int, *, trace: Trace | None = None) -> History:
             warnings.simplefilter("ignore")  # connections of killed processes were never closed
             history = _simulate(World(seed, trace))
             gc.collect()
+            gc.collect()  # what the first one has finalized
     finally:
         gc.unfreeze()
         gc.enable()
@@ -105,6 +116,11 @@ def _fresh_process() -> Iterator[None]:
         ids._process, ids._numbers = before  # type: ignore[misc]
 
 
+def _who(request: BackendRequest) -> Principal:
+    name = request.headers["authorization"].removeprefix("Bearer ")
+    return Principal(name, ["navai:approve"] if name == _PERSON else [])
+
+
 _FaultAt = Callable[["_Replica"], None]
 
 
@@ -134,10 +150,12 @@ class _Replica:
             access_log=None,
             allowed_hosts=(_BACKEND,),
             function_timeout=scenario.function_timeout,
+            authenticate=_who,
         )
         self.backend.function(
             scenario.function_of(process),
             name="charge",
+            approval=scenario.approves,
             runs_in=_Elsewhere(scenario, process) if scenario.runs_elsewhere else None,
         )
         settings = ProcessSettings()
@@ -220,12 +238,16 @@ class _Scenario:
         self.world = world
         self.chance = chance = random.Random(f"scenario {world.seed}")
         self.survives = chance.random() < 0.7
-        is_calm = chance.random() < 0.15
-        self.history = History(world.seed, self.survives)
-        self.healed = chance.choice((25.0, 50.0, 80.0))  # from then on nothing goes wrong
+        self.is_calm = is_calm = chance.random() < 0.15
+        self.approves = not is_calm and chance.random() < 0.25
+        self.history = History(world.seed, self.survives, self.approves)
+        self.healed = (
+            80.0 if is_calm else chance.choice((25.0, 50.0, 80.0))
+        )  # from then on nothing goes wrong
         self.runs_elsewhere = self.survives and chance.random() < 0.5
         self.function_timeout = 40.0 if is_calm else chance.choice((10.0, 10.0, 40.0))
-        self.orders = {_ANOTHER: _Order(0.0, fails=False, stubborn=False)}
+        self.orders: dict[str, _Order] = {}
+        self.keys: dict[str, str] = {}
         self.executions = self.begun_elsewhere = 0
         self.begun: dict[int, str] = {}
         self.calls = 0
@@ -294,13 +316,19 @@ class _Scenario:
         for number in range(chance.choice((1, 1, 2, 3))):
             longest = 1.3 * min(self.function_timeout, self.healed / 2)
             seconds = chance.choice((0.0, self.seconds(0.01, longest), chance.random() * longest))
-            order = f"order {number}"
+            order, another = f"order {number}", f"another order {number}"
+            self.keys[order] = self.keys[another] = f"key-{number}"
+            self.orders[another] = _Order(0.0, fails=False, stubborn=False)
             self.orders[order] = _Order(seconds, fails=chance.random() < 0.1, stubborn=chance.random() < 0.2)
             begin = 0.5 + chance.random() * span
             for _ in range(chance.choice((1, 2, 2, 3, 4))):
-                given = _ANOTHER if chance.random() < 0.07 else order
+                given = another if chance.random() < 0.07 else order
                 caller = _CALLERS[chance.random() < 0.12]
-                at = begin + self.seconds(0.0005, self.healed / 2) if chance.random() < 0.7 else begin
+                at = begin
+                if self.is_calm:  # all who ask while it runs wait for its result, however long that takes
+                    at += chance.random() * self.healed / 2
+                elif chance.random() < 0.7:
+                    at += self.seconds(0.0005, self.healed / 2)
                 timeout = chance.choice((3.0, 10.0, 30.0, 30.0, 45.0))
                 leaves = self.seconds(0.001, 5) if chance.random() < 0.1 else None
                 requests.append((caller, f"key-{number}", given, at, timeout, leaves))
@@ -316,7 +344,7 @@ class _Scenario:
         self.note(Call(number, (caller, key), order, request_id, audits, due))
         answer = Answer(number, "left", told=True)
         try:
-            value = await client.by_caller[caller].execute_function(
+            value = await client.of(caller).execute_function(
                 "charge",
                 {"order": order},
                 idempotency_key=key,
@@ -328,6 +356,10 @@ class _Scenario:
             execution = re.search(r"execution (\d+)", str(error.details))
             value = {"execution": int(execution[1])} if execution else str(error.details)
             answer = Answer(number, "failed", value, told=error.may_have_executed)
+        except ApprovalPendingError as error:
+            answer = Answer(number, "pending", error.approval_id, 202)
+            if error.approval_id is not None and not audits:
+                self.let_decide(error.approval_id, (caller, key), order)
         except OutcomeUnknownError as error:
             answer = Answer(number, "unknown", str(error), error.status_code, told=True)
         except NavaiHTTPError as error:
@@ -341,6 +373,33 @@ class _Scenario:
         finally:
             self.note(answer)
 
+    def let_decide(self, approval: str, key: Key, order: str) -> None:
+        """Let a person decide on a call, or two at once who know nothing of each other."""
+        after = self.seconds(0.001, 20)
+        for _ in range(self.chance.choice((0, 1, 1, 2, 2))):
+            self.world.after(after, self.decide, approval, key, order)
+
+    def decide(self, approval: str, key: Key, order: str) -> None:
+        decision = Decision(key, order, self.chance.random() < 0.8)
+        process = self.world.process("person", "10.0.1.8")
+        body = f'{{"decision": "{"approve" if decision.approves else "reject"}"}}'
+        request = (
+            f"POST /navai/approvals/{approval} HTTP/1.1\r\nHost: {_BACKEND}:{_PORT}\r\n"
+            f"Authorization: Bearer {_PERSON}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+        )
+
+        async def send() -> None:
+            self.note(decision)
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection(_BACKEND, _PORT)
+                writer.write(request.encode())
+                response = await reader.read()
+                if response:
+                    self.note(dataclasses.replace(decision, status=int(response.split()[1])))
+
+        process.start(send())
+
     def function_of(self, process: Process) -> Callable[..., Any]:
         """Return the function that the backend in *process* offers.
 
@@ -348,12 +407,12 @@ class _Scenario:
         """
 
         def begin(order: str, context: FunctionContext) -> int:
-            headers = context.request.headers
+            request, principal = context.request, context.principal
+            assert principal is not None
             self.executions += 1
-            key = headers["authorization"].removeprefix("Bearer "), headers["idempotency-key"]
-            began = Began(
-                self.executions, key, order, repr(process), headers["x-request-id"], "x-doubled" in headers
-            )
+            key = principal.id, self.keys[order]
+            doubled = "x-doubled" in request.headers
+            began = Began(self.executions, key, order, repr(process), request.request_id, doubled)
             self.note(began)
             self.begun[began.number] = order
             return began.number
@@ -392,7 +451,7 @@ class _Scenario:
         if chance.random() < 0.4:
             self.fault("packets are lost, late and doubled")
             network.loss, network.late, network.doubled = (chance.random() * 0.1 for _ in range(3))
-        if chance.random() < 0.3:
+        if chance.random() < 0.3 and not self.approves:  # who decides cannot tell a call from its copy
             self.fault("a proxy sends requests once more")
             network.doubles = 0.3
         texts: tuple[bytes, ...] = _HTTP_TEXTS
@@ -493,16 +552,18 @@ class _Client:
     def __init__(self, scenario: _Scenario, address: str) -> None:
         self.scenario = scenario
         self.process = scenario.world.process("client", address)
-        with scenario.world.inside(self.process):
-            self.by_caller = {
-                caller: AsyncNavaiBackendClient(
-                    f"http://{_BACKEND}:{_PORT}",
-                    env={},
-                    access_token=caller,
-                    transport=AsyncFastTransport() if scenario.chance.random() < 0.5 else None,
-                )
-                for caller in _CALLERS
-            }
+        self._clients: dict[str, AsyncNavaiBackendClient] = {}
+
+    def of(self, caller: str) -> AsyncNavaiBackendClient:
+        """Return the client that calls for *caller*."""
+        if caller not in self._clients:
+            self._clients[caller] = AsyncNavaiBackendClient(
+                f"http://{_BACKEND}:{_PORT}",
+                env={},
+                access_token=caller,
+                transport=AsyncFastTransport() if self.scenario.chance.random() < 0.5 else None,
+            )
+        return self._clients[caller]
 
     def ask(
         self,
@@ -518,7 +579,7 @@ class _Client:
         scenario = self.scenario
 
         async def ask() -> None:
-            client = self.by_caller[caller]
+            client = self.of(caller)
             if not audits:  # as agents do, and so learns whether the replicas share a store
                 await client.list_functions(max_age=60, timeout=5)
             call = asyncio.ensure_future(scenario.ask(self, caller, key, order, timeout, audits=audits))

@@ -1,5 +1,6 @@
 """The promise of "once or told" in many histories, and the mistakes that they would show."""
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -11,7 +12,17 @@ import pytest
 from tests.simulation.__main__ import main
 from tests.simulation.bugs import BUGS
 from tests.simulation.checking import check
-from tests.simulation.history import Answer, Began, Call, Ended, Fault, History, violations
+from tests.simulation.history import (
+    REJECTED,
+    Answer,
+    Began,
+    Call,
+    Decision,
+    Ended,
+    Fault,
+    History,
+    violations,
+)
 from tests.simulation.scenario import simulate
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="what it replaces is that of POSIX systems")
@@ -78,7 +89,7 @@ def begun(number: int = 1, process: str = "replica", call: int = 1, *, doubled: 
 
 
 def history(*events: Any, survives: bool = True) -> History:
-    return History(0, survives, [(float(at), event) for at, event in enumerate(events)])
+    return History(0, survives, events=[(float(at), event) for at, event in enumerate(events)])
 
 
 HONEST: Final = {
@@ -134,6 +145,20 @@ def test_what_keeps_the_promise(name: str) -> None:
 @pytest.mark.parametrize("name", DISHONEST)
 def test_what_breaks_the_promise(name: str) -> None:
     assert violations(history(*DISHONEST[name]))
+
+
+def test_approvals_are_kept() -> None:
+    approve, reject = Decision(KEY, "tea", approves=True), Decision(KEY, "tea", approves=False, status=200)
+    waits, executed = (asked(), Answer(1, "pending", status=202)), (begun(), Ended(1, fails=False))
+
+    def found(*events: Any) -> list[str]:
+        return violations(dataclasses.replace(history(*events), approves=True))
+
+    assert found(*waits, approve, *executed) == []
+    assert found(*waits, *executed)
+    assert found(*waits, reject, asked(2), Answer(2, "failed", REJECTED)) == []
+    assert found(*waits, approve, asked(2), Answer(2, "failed", REJECTED))
+    assert found(*waits, reject, approve, *executed)
 
 
 def test_a_store_in_memory_forgets_but_no_client_repeats_a_call_that_may_have_been_executed() -> None:
