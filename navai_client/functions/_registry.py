@@ -69,6 +69,11 @@ class RegisteredFunction:
         return self.declaration.approval or False
 
     @property
+    def reads_only(self) -> bool:
+        """Whether a call may be cancelled, and made again: it changes nothing, and nobody has approved it."""
+        return self.declaration.effect == "read" and not self.needs_approval
+
+    @property
     def timeout(self) -> float | None:
         """Seconds that a call may take; None means the backend's limit, 0 no limit."""
         return self.declaration.timeout

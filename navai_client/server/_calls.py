@@ -90,6 +90,11 @@ class RunningCall(msgspec.Struct, eq=False):
     observe: Callable[["RunningCall", Outcome], None] | None = None
     _waiting: list[asyncio.Future[Outcome]] | None = None
 
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a caller waits for its end."""
+        return any(not waiter.done() for waiter in self._waiting or ())
+
     async def wait(self) -> Outcome:
         """Wait for the end, or for the answer to a call that goes on. Cancelling this changes nothing."""
         outcome = self.outcome

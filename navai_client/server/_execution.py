@@ -64,6 +64,7 @@ _PROBE_S: Final = 1.0  # of /ready: the default time limit of Kubernetes' probes
 _GRACE_S: Final = 1.0  # a cancelled function may clean up for so long before its caller gets a response
 
 _TOO_BUSY: Final = Failure("The server is too busy: the function was not begun. Try again.", NOT_BEGUN)
+_DROPPED: Final = Failure("The caller left, and the call was cancelled. Try again.", NOT_BEGUN)
 _CANCELLED: Final = Failure("The call was cancelled.", may_have_executed=True)
 _CANCELLED_UNBEGUN: Final = Failure("The call was cancelled before its function began.")
 SHUT_DOWN: Final = Failure(
@@ -463,6 +464,11 @@ class Invoker:
         call.stop(failure, unbegun)
         if task is not None:
             self._end_at(call, asyncio.get_running_loop().time() + _GRACE_S)
+
+    def drop(self, call: RunningCall) -> None:
+        """Stop *call*, and end it as if it had never begun, so that its key is free again."""
+        self.stop(call, _DROPPED)
+        call.end(_DROPPED)  # whatever comes of it: what was cut short is no result for who asks again
 
     async def close(self) -> None:
         """Stop the running calls, and wait a moment for them."""

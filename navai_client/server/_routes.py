@@ -406,6 +406,8 @@ class Router:
         except asyncio.CancelledError:
             if key is None:  # the caller has left; a call with a key goes on, and keeps its outcome
                 self._invoker.stop(call, SHUT_DOWN)
+            elif function.reads_only and not call.is_awaited:
+                self._invoker.drop(call)  # it runs again, if the caller asks again
             raise
         return _to_response(function, outcome, replayed=replayed or call.is_replayed)
 

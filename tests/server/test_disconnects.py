@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from navai_client.server import FunctionContext
+from navai_client.server import FunctionContext, MemoryStore, SQLiteStore
 from navai_client.testing import LiveServer
 from tests.server.test_outcomes import post, posted, server_process
 from tests.test_threads import until
@@ -92,6 +92,44 @@ def test_a_call_with_a_key_runs_to_its_end_without_its_client(server: LiveServer
     waiting.release.set()
     answer = post(server, name, key="k")
     assert (answer.json()["result"], answer.headers["idempotent-replayed"]) == ("done", "true")
+
+
+@pytest.mark.parametrize("store", [MemoryStore, SQLiteStore], ids=["memory", "sqlite"])
+@pytest.mark.parametrize("name", ["read_async", "read_sync"])
+def test_one_that_only_reads_is_cancelled_and_runs_anew_if_it_is_asked_for_again(
+    tmp_path: Path, store: Any, name: str
+) -> None:
+    kept = MemoryStore() if store is MemoryStore else SQLiteStore(tmp_path / "keys.sqlite")
+    options: Any = {"store": kept}
+    with LiveServer(threads_per_function=1, function_timeout=None, **options) as server:
+        waiting = Waiting(server)
+        server.function(waiting.wait_async, name="read_async", effect="read")
+        server.function(waiting.wait_sync, name="read_sync", effect="read")
+        with execute(server, name, **{"Idempotency-Key": "k"}):
+            assert waiting.began.wait(5)
+        assert waiting.ended.wait(5)
+        assert not waiting.release.is_set()
+        until(lambda: not server._app.invoker.running)
+        waiting.release.set()
+        answer = post(server, name, key="k")
+    assert answer.json()["result"] == "done"
+    assert (waiting.ran, "idempotent-replayed" in answer.headers) == (2, False)
+
+
+def test_one_that_only_reads_goes_on_for_the_other_client_that_waits_for_it(server: LiveServer) -> None:
+    waiting = Waiting(server)
+    server.function(waiting.wait_async, name="look", effect="read")
+    with execute(server, "look", **{"Idempotency-Key": "k"}):
+        assert waiting.began.wait(5)
+        other = posted(server, "look", key="k")
+        (call,) = server._app.invoker._running
+        until(lambda: len(call._waiting or ()) == 2)
+    with execute(server, "wait_async"):  # the disconnect of this one is seen after that of the first
+        until(lambda: len(server._app._disconnects._watchers) == 2)
+    assert not waiting.ended.is_set()
+    waiting.release.set()
+    assert other.result().json()["result"] == "done"
+    assert waiting.ran == 2
 
 
 def test_a_call_whose_client_goes_away_while_it_waits_for_a_thread_never_begins(server: LiveServer) -> None:
