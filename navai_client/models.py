@@ -1,33 +1,21 @@
 """The values that calls return. They are frozen, and do no I/O."""
 
 import datetime as dt
-import logging
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, Self, TypeVar, get_args, overload
+from typing import Any, Final, Generic, Self, TypeVar, overload
 
 from attrs import field, frozen
 
 from navai_client._redaction import mask
-from navai_client.errors import NavaiConfigError, NavaiError
+from navai_client.errors import NavaiError
 from navai_client.functions._declaration import Effect
-from navai_client.functions._tool_schemas import (
-    TOOL_NAME,
-    UNDESCRIBED,
-    UNKNOWN_PARAMETERS,
-    OpenAIAPI,
-    UnusableSchemaError,
-    object_schema,
-    openai_tool,
-    without_refused_keywords,
-)
+from navai_client.functions._tool_schemas import OpenAIAPI, openai_tools
 
 __all__ = ["BackendFunction", "ClientSecret", "FunctionList", "RawResponse", "SpeechAudio"]
 
 T = TypeVar("T")
-
-_log: Final = logging.getLogger("navai_client")
 
 # What a repr shows of a list. Models accept names of 64 characters.
 _NAMES_SHOWN: Final = 8
@@ -200,34 +188,11 @@ class FunctionList(Sequence[Any]):  # of functions: with Any, mypy accepts `"nam
         Raises:
             NavaiConfigError: There is no such API.
         """
-        if api not in get_args(OpenAIAPI):
-            raise NavaiConfigError(f"api must be realtime, responses or chat. Received: {api!r}")
-        tools = []
-        for function in self.functions:
-            if TOOL_NAME.fullmatch(function.name):
-                described = function.description or UNDESCRIBED
-                tools.append(openai_tool(function.name, described, _tool_parameters(function), api))
-            else:
-                _log.warning("%r is not offered as a tool: OpenAI refuses its name.", function.name)
-        return tools
+        return openai_tools(self.functions, api)
 
     def get(self, name: str) -> BackendFunction | None:
         """Return the function called *name*, or None."""
         return next((function for function in self.functions if function.name == name), None)
-
-
-def _tool_parameters(function: BackendFunction) -> dict[str, Any]:
-    """Return the schema of *function* as OpenAI accepts it; one that it would refuse is replaced."""
-    schema = UNKNOWN_PARAMETERS
-    try:
-        if function.parameters is not None:
-            schema = object_schema(function.parameters)
-            if not isinstance(schema["properties"], Mapping):
-                raise UnusableSchemaError("its properties are not an object")  # noqa: TRY301 - as the others
-    except UnusableSchemaError as problem:
-        _log.warning("The parameters of %r are ignored: %s.", function.name, problem)
-        schema = UNKNOWN_PARAMETERS
-    return without_refused_keywords(schema)
 
 
 def _shortened(name: str) -> str:

@@ -1,11 +1,16 @@
 """Tools as OpenAI's models read them: names, and JSON Schemas without references. No package is needed."""
 
 import copy
+import logging
 import re
-from collections.abc import Mapping
-from typing import Any, Final, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, Protocol, get_args
+
+from navai_client.errors import NavaiConfigError
 
 OpenAIAPI = Literal["realtime", "responses", "chat"]
+
+_log: Final = logging.getLogger("navai_client")
 
 TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # OpenAI's rule for tools
 UNDESCRIBED: Final = "Execute backend function."
@@ -56,6 +61,49 @@ def openai_tool(
     if api == "responses":
         function["strict"] = False  # the schemas are the backend's, and strict ones have no optional members
     return {"type": "function", **function}
+
+
+class _Described(Protocol):
+    """A function of a backend's list."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def description(self) -> str | None: ...
+    @property
+    def parameters(self) -> Mapping[str, Any] | None: ...
+
+
+def openai_tools(functions: Iterable[_Described], api: OpenAIAPI) -> list[dict[str, Any]]:
+    """Return *functions* as tools for *api*; the log says what OpenAI would refuse.
+
+    Raises:
+        NavaiConfigError: There is no such API.
+    """
+    if api not in get_args(OpenAIAPI):
+        raise NavaiConfigError(f"api must be realtime, responses or chat. Received: {api!r}")
+    tools = []
+    for each in functions:
+        if TOOL_NAME.fullmatch(each.name):
+            parameters = _offered(each.name, each.parameters)
+            tools.append(openai_tool(each.name, each.description or UNDESCRIBED, parameters, api))
+        else:
+            _log.warning("%r is not offered as a tool: OpenAI refuses its name.", each.name)
+    return tools
+
+
+def _offered(name: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return a schema that OpenAI accepts: *parameters*, or an open one in their place."""
+    schema = UNKNOWN_PARAMETERS
+    try:
+        if parameters is not None:
+            schema = object_schema(parameters)
+            if not isinstance(schema["properties"], Mapping):
+                raise UnusableSchemaError("its properties are not an object")  # noqa: TRY301 - as the others
+    except UnusableSchemaError as problem:
+        _log.warning("The parameters of %r are ignored: %s.", name, problem)
+        schema = UNKNOWN_PARAMETERS
+    return without_refused_keywords(schema)
 
 
 def object_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
