@@ -4,18 +4,22 @@ import datetime as dt
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, Generic, Self, TypeVar, overload
+from typing import Any, Final, Generic, Literal, Self, TypeVar, get_args, overload
 
 from attrs import field, frozen
 
 from navai_client._redaction import mask
 from navai_client.errors import NavaiError
-from navai_client.functions._declaration import Effect
 from navai_client.functions._tool_schemas import OpenAIAPI, openai_tools
 
 __all__ = ["BackendFunction", "ClientSecret", "FunctionList", "RawResponse", "SpeechAudio"]
 
 T = TypeVar("T")
+
+Effect = Literal["read", "write", "dangerous"]
+"""What a function does to the world: nothing; something; something that a person should agree to first."""
+
+EFFECTS: Final[tuple[Effect, ...]] = get_args(Effect)
 
 # What a repr shows of a list. Models accept names of 64 characters.
 _NAMES_SHOWN: Final = 8

@@ -8,21 +8,17 @@ import functools
 import math
 import types
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, get_args, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, overload
 
 from attrs import asdict, converters, evolve, field, frozen, validators
 
 from navai_client.errors import NavaiConfigError
+from navai_client.models import EFFECTS, Effect
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 F = TypeVar("F")
-
-Effect = Literal["read", "write", "dangerous"]
-"""What a function does to the world: nothing; something; something that a person should agree to first."""
-
-EFFECTS: Final[tuple[Effect, ...]] = get_args(Effect)
 _MARK: Final = "__navai_declaration__"
 
 

@@ -4,8 +4,8 @@ from typing import Any, Final, Literal
 
 from attrs import field, frozen
 
-from navai_client.functions._declaration import Effect
 from navai_client.integrations._results import MAX_RESULT_CHARS, compact, truncate
+from navai_client.models import Effect
 
 __all__ = [
     "EXECUTE_APP_FUNCTION",

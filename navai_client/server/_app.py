@@ -19,7 +19,6 @@ from navai_client._ids import new_request_id
 from navai_client._redaction import Redactor
 from navai_client.functions._declaration import (
     Declaration,
-    Effect,
     Runner,
     module_of,
     name_of,
@@ -27,6 +26,7 @@ from navai_client.functions._declaration import (
 )
 from navai_client.functions._discovery import DEFAULT_FUNCTIONS_FOLDER, discover_function_modules
 from navai_client.functions._registry import FunctionRegistry
+from navai_client.models import Effect
 from navai_client.server._access_log import LONGEST_PATH, AccessLog, AccessRecords
 from navai_client.server._approvals import Approvals, Holding
 from navai_client.server._authentication import Authenticate, Authentication, authentication_of

@@ -24,8 +24,7 @@ from navai_client.errors import (
     OutcomeUnknownError,
     UnknownFunctionError,
 )
-from navai_client.functions._declaration import EFFECTS
-from navai_client.models import BackendFunction, ClientSecret, FunctionList, SpeechAudio
+from navai_client.models import EFFECTS, BackendFunction, ClientSecret, FunctionList, SpeechAudio
 from navai_client.wire._encode import encode_json
 from navai_client.wire._values import LONGEST_BODY, UNPARSED, Endpoint, Response
 from navai_client.wire._wordpress import repaired
