@@ -37,7 +37,16 @@ class Frameworks:
     """Finds the frameworks' modules, so that building the documentation installs none of them (1 GB)."""
 
     def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
-        installs = {"agents", "livekit", "mcp", "mcp_types", "opentelemetry", "pipecat", "starlette"}
+        installs = {
+            "agents",
+            "livekit",
+            "mcp",
+            "mcp_types",
+            "opentelemetry",
+            "pipecat",
+            "pydantic_ai",
+            "starlette",
+        }
         return ModuleSpec(name, self) if name.partition(".")[0] in installs else None
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType:

@@ -14,6 +14,8 @@ import pytest
 from livekit.agents import AgentSession, llm
 from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
+from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from tests.integrations.loop import in_a_loop
 from tests.integrations.scripted_livekit import ScriptedLLM, wants
@@ -122,3 +124,16 @@ def test_the_mcp_server_offers_the_backends_functions(demo_server: str) -> None:
         assert json.loads(content.text)["result"]["location"] == "Bogotá"
 
     ask()
+
+
+def test_the_pydantic_ai_agent_calls_the_backends_functions(
+    demo_server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def respond(messages: list[ModelMessage], _: AgentInfo) -> ModelResponse:
+        if len(messages) == 1:
+            return ModelResponse(parts=[ToolCallPart("get_weather", {"location": "Bogotá"})])
+        return ModelResponse(parts=[TextPart(f"The tool said {messages[-1].parts[0]}")])
+
+    monkeypatch.setenv("NAVAI_API_URL", demo_server)
+    in_a_loop(example("13_pydantic_ai_agent").main)("How is the weather?", FunctionModel(respond))
+    assert "'location': 'Bogotá'" in capsys.readouterr().out

@@ -47,7 +47,13 @@ def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
 
 @pytest.mark.parametrize(
     ("module", "extra"),
-    [("livekit", "livekit"), ("mcp", "mcp"), ("openai_agents", "agents"), ("pipecat", "pipecat")],
+    [
+        ("livekit", "livekit"),
+        ("mcp", "mcp"),
+        ("openai_agents", "agents"),
+        ("pipecat", "pipecat"),
+        ("pydantic_ai", "pydantic-ai"),
+    ],
 )
 def test_if_nothing_is_installed_the_message_names_the_extra_of_the_framework(
     module: str, extra: str
@@ -61,6 +67,7 @@ def test_if_nothing_is_installed_the_message_names_the_extra_of_the_framework(
         "mcp_types",
         "pipecat",
         "pydantic",
+        "pydantic_ai",
     )
     finished = run(BLOCKED.format(packages=packages) + f"import navai_client.integrations.{module}")
     assert finished.stderr.splitlines()[-1].endswith(f"run: pip install 'navai-client[{extra}]'")
@@ -77,7 +84,18 @@ def test_importing_a_package_loads_none_of_its_modules(module: str) -> None:
     loaded = set(json.loads(finished.stdout))
     rooms = ("navai_client.integrations.", "navai_client.testing.")
     assert not [name for name in loaded if name.startswith(rooms)]
-    heavy = {"agents", "livekit", "pipecat", "mcp", "openai", "websockets", "jsonschema", "pydantic", "attr"}
+    heavy = {
+        "agents",
+        "livekit",
+        "pipecat",
+        "pydantic_ai",
+        "mcp",
+        "openai",
+        "websockets",
+        "jsonschema",
+        "pydantic",
+        "attr",
+    }
     assert loaded.isdisjoint(heavy)
 
 
@@ -85,5 +103,5 @@ def test_a_toolset_and_routes_load_no_framework() -> None:
     code = "import json, sys, navai_client.integrations.realtime; print(json.dumps([*sys.modules]))"
     loaded = set(json.loads(run(code).stdout))
     assert loaded.isdisjoint(
-        {"agents", "livekit", "pipecat", "mcp", "openai", "websockets", "httpx", "anyio"}
+        {"agents", "livekit", "pipecat", "pydantic_ai", "mcp", "openai", "websockets", "httpx", "anyio"}
     )

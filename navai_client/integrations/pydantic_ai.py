@@ -1,0 +1,100 @@
+"""A backend's functions as a toolset of Pydantic AI. Needs the extra ``pydantic-ai``.
+
+It serves runs and realtime sessions. Each call returns exactly one result, which is a dict of JSON types; a
+failing function raises nothing.
+"""
+
+import json
+from typing import Any, Final, final
+
+from navai_client._extras import needs_extra
+
+with needs_extra("pydantic-ai", "pydantic_ai"):
+    from pydantic_ai import RunContext, ToolDefinition
+    from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
+
+    from navai_client.integrations.toolset import Toolset
+
+__all__ = ["NavaiToolset"]
+
+_RETRIES: Final = 1  # never used: nothing here asks the model to try again
+
+
+@final
+class NavaiToolset(AbstractToolset[Any]):
+    """The tools of a toolset, for ``Agent(toolsets=[...])``.
+
+    Each step of a run, or of a realtime session, offers the tools that *toolset* has then: after
+    ``toolset.refresh()`` there is nothing else to do. A function that needs approval is a deferred call of
+    Pydantic AI: the run ends with ``DeferredToolRequests``, which must be among the agent's ``output_type``,
+    or a ``HandleDeferredToolCalls`` capability answers. If the toolset has an ``approve`` of its own, that is
+    asked instead.
+
+    Args:
+        toolset: A toolset from ``Toolset.load``, which must stay open while the agent runs.
+        id: A name for it among the toolsets of an agent.
+    """
+
+    def __init__(self, toolset: Toolset, *, id: str = "navai") -> None:  # noqa: A002 - Pydantic AI's name for it
+        self._toolset = toolset
+        self._id = id
+
+    @property
+    def id(self) -> str:
+        """Its name among the toolsets of an agent."""
+        return self._id
+
+    async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:  # noqa: ARG002
+        """Return the tools for a step of Pydantic AI."""
+        own = self._toolset.approve is None
+        return {
+            tool.name: ToolsetTool(
+                toolset=self,
+                tool_def=ToolDefinition(
+                    name=tool.name,
+                    description=tool.description,
+                    parameters_json_schema=tool.parameters,
+                    strict=False,  # strict requires every parameter and refuses open objects
+                    kind="unapproved" if tool.approval and own else "function",
+                ),
+                max_retries=_RETRIES,
+                args_validator=_AsWritten(),
+            )
+            for tool in self._toolset.tools
+        }
+
+    async def call_tool(
+        self,
+        name: str,
+        tool_args: dict[str, Any],
+        ctx: RunContext[Any],
+        tool: ToolsetTool[Any],  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """Call a tool for Pydantic AI, and return its outcome as a dict of JSON types."""
+        outcome = await self._toolset.call(
+            name,
+            tool_args,
+            call_id=ctx.tool_call_id,
+            session=ctx.usage,  # one for each run, which all its contexts share
+            approve=lambda _: ctx.tool_call_approved,
+        )
+        return outcome.as_dict()
+
+
+class _AsWritten:
+    """Leaves the arguments to the toolset, which tells the model what is wrong with them.
+
+    Pydantic AI ends a run whose model writes wrong arguments twice.
+    """
+
+    def validate_json(self, input: str | bytes | bytearray, **_: Any) -> Any:  # noqa: A002 - pydantic-core's name
+        """Return an object, or the text if it is none."""
+        try:
+            found = json.loads(input)
+        except ValueError:
+            return input
+        return found if isinstance(found, dict) else input
+
+    def validate_python(self, input: Any, **_: Any) -> Any:  # noqa: A002 - as above
+        """Return the arguments."""
+        return input
