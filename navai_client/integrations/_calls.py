@@ -9,7 +9,7 @@ The steps of a call, in this order:
 2. The ``before`` hook may refuse it. The call's time has started. If a person must approve it, they are
    asked, and the time stands still.
 3. It has begun: its work runs until the deadline. Past the deadline it goes on, and its result is dropped.
-   The ``slow`` hook is called while it runs.
+   The ``slow`` hook is called while it runs, and the person is told that it takes long.
 4. Its result or error becomes an outcome, and the ``after`` hook gets it.
 5. A call that waits for approval at the backend has the outcome ``pending``. The same call, with the same
    idempotency key, asks from time to time what came of it, and the ``decided`` hooks get that.
@@ -104,6 +104,9 @@ class Run:
     approve: Approve | None
     decided: Decided | None
     options: ToolsetOptions
+    say: Callable[[], Any] | None = None  # tells the person that it takes long
+    silence: float | None = None  # seconds until then
+    said: bool = False
     idempotency_key: str = ""  # of its requests
     begun: bool = False  # whether it goes on when its caller leaves
     started: bool = False  # whether the function may have run: a call can wait for a thread
@@ -256,16 +259,24 @@ class Calls:
         left = None if deadline is None else max(deadline - loop.time(), _MIN_TIMEOUT)
         task = self._tasks.start(run.work(run, left), name)
         slow, slow_after = run.options["slow"], run.options["slow_after"]
-        alarm = None
+        alarms = []
         if slow is not None and slow_after is not None:
             call_slow = partial(_notify, "slow", name, partial(slow, run.call))
-            alarm = loop.call_later(slow_after, lambda: self._tasks.start(call_slow(), name))
+            alarms.append(loop.call_later(slow_after, lambda: self._tasks.start(call_slow(), name)))
+        if run.say is not None and run.silence is not None:
+            alarms.append(loop.call_later(run.silence, self._say, run, run.say))
         try:
             await asyncio.wait((task,), timeout=None if left is None else left + _MARGIN)
         finally:
-            if alarm is not None:
+            for alarm in alarms:
                 alarm.cancel()
         return task
+
+    def _say(self, run: Run, say: Callable[[], Any]) -> None:
+        """Tell the person that *run* takes long, unless a call that still runs has told it."""
+        if not any(each.said for each in self._running.values() if each.session is run.session):
+            run.said = True
+            self._tasks.start(_notify("say", run.call.function_name, say), run.call.function_name)
 
     def _ended(self, run: Run, task: "asyncio.Task[ToolOutcome]") -> None:
         """Keep the outcome of *run* until it is delivered, if a second run could do something twice."""

@@ -14,6 +14,7 @@ from navai_client.wire._decode import trim
 
 F = TypeVar("F", bound=Callable[..., Any])
 Approve = Callable[[ToolCall], Awaitable[bool] | bool]
+Say = Callable[[str], Awaitable[None] | None]
 Decided = Callable[[ToolCall, ToolOutcome], Awaitable[None] | None]
 
 _MIN_RESULT_CHARS: Final = 200  # less has no room for the text that says what was cut
@@ -54,7 +55,8 @@ class ToolsetOptions(TypedDict, total=False):
         before: Called before a call runs. If it returns a string, the call is refused and the model gets the
             string; if it raises, the call is refused too.
         slow: Called once for each call that takes longer than ``slow_after``.
-        slow_after: Seconds (2); None for never.
+        slow_after: Seconds (2), also until the person is told what a function declares to say while a call
+            takes long (``say_while_waiting``); None for never.
         after: Called with each call and its outcome, including calls that did not run.
         decided: Called with a call that waited for approval (``ToolOutcome.pending``) and what came of it, if
             the backend tells that, within an hour and while the toolset is open. The integrations tell their

@@ -79,6 +79,11 @@ def approval_question(call: ToolCall) -> str:
     return f"The function {call.function_name} with the arguments {arguments} needs the person's approval."
 
 
+def filler(text: str) -> str:
+    """Return the instructions of a response that tells the person *text*, while calls run."""
+    return f"Calls are still running. Say only this, in the language of the conversation: {text}"
+
+
 def decision(call: ToolCall, outcome: ToolOutcome) -> str:
     """Return what a model is told of a *call* that waited for approval, and of its *outcome*."""
     arguments = compact(to_jsonable(call.arguments or {}))

@@ -55,7 +55,8 @@ class NavaiToolset(llm.Toolset):
             class ``AsyncNavaiBackendClient``, called in ``setup()``, whose client ``aclose()`` closes; or a
             loaded ``Toolset``, which stays yours to close.
         id: LiveKit's id for these tools.
-        filler: What the agent says during a long call, once for all calls of a turn.
+        filler: What the agent says during a long call, once for all calls of a turn, if the function does not
+            declare it (``say_while_waiting``).
         filler_after: Seconds of silence before it does.
         options: As for ``Toolset.load``; not allowed with a ``Toolset``.
 
@@ -170,7 +171,7 @@ class NavaiToolset(llm.Toolset):
             return await self.toolset.call(tool.name, arguments)
         if tool.approval and self.toolset.approve is None:
             return await self._call_with_approval(tool, arguments, context)
-        async with self._filling(context):
+        async with self._filling(tool, context):
             return await self._call_toolset(tool, arguments, context)
 
     async def _call_toolset(
@@ -207,14 +208,14 @@ class NavaiToolset(llm.Toolset):
             if asked.done():
                 async with context.foreground():
                     answer.set_result(await _Approval(asked.result()))
-            async with self._filling(context):
+            async with self._filling(tool, context):
                 return await calling
         finally:
             calling.cancel()  # if this task was; a call that has begun goes on in the toolset
 
-    def _filling(self, context: RunContext[Any]) -> contextlib.AbstractAsyncContextManager[None]:
+    def _filling(self, tool: Tool, context: RunContext[Any]) -> contextlib.AbstractAsyncContextManager[None]:
         """Say the filler while a call takes long: once for all calls of a turn."""
-        filler, turn = self._filler, context.speech_handle
+        filler, turn = tool.say_while_waiting or self._filler, context.speech_handle
         if filler is None:
             return contextlib.nullcontext()
 
@@ -224,7 +225,7 @@ class NavaiToolset(llm.Toolset):
             self._filled.add(turn)
             return filler
 
-        return context.with_filler(once, delay=self._filler_after)
+        return context.with_filler(once, delay=tool.silence(self._filler_after))
 
 
 class _Approval(AgentTask[bool]):

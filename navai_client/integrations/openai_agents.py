@@ -31,6 +31,7 @@ with needs_extra("agents", "agents", "websockets"):
     from agents.realtime import (
         RealtimeAgent,
         RealtimeModelConfig,
+        RealtimeModelSendRawMessage,
         RealtimeSession,
         RealtimeSessionEvent,
         RealtimeSessionModelSettings,
@@ -40,6 +41,7 @@ with needs_extra("agents", "agents", "websockets"):
     from websockets.exceptions import InvalidStatus, WebSocketException
 
     from navai_client.integrations._results import nested
+    from navai_client.integrations.realtime import filler_request
     from navai_client.integrations.runtime import NavaiRuntime, Specialist
     from navai_client.integrations.speech import Speaker
     from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, Tool, ToolCall, ToolOutcome
@@ -226,6 +228,9 @@ class ToolRefresher:
 def tell_decisions(session: RealtimeSession) -> None:
     """Let the model of *session* be told what comes of calls that wait for approval, as a message.
 
+    It is also told to say something while a call takes long, if the function declares that
+    (``say_while_waiting``), once for calls that run at the same time.
+
     ::
 
         session = await RealtimeRunner(agent).run(model_config=config)
@@ -345,9 +350,14 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
         session, call_id = context.usage, context.tool_call_id
         approve = _approved if tool.approval else None
         told = _session.get()
-        decided = None if told is None else partial(_tell, told)
         outcome = await toolset.call(
-            tool.name, arguments, call_id=call_id, session=session, approve=approve, decided=decided
+            tool.name,
+            arguments,
+            call_id=call_id,
+            session=session,
+            approve=approve,
+            decided=None if told is None else partial(_tell, told),
+            say=None if told is None else partial(_say, told),
         )
         return outcome.to_json()
 
@@ -368,6 +378,13 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
 
 async def _tell(session: RealtimeSession, call: ToolCall, outcome: ToolOutcome) -> None:
     await session.send_message(decision(call, outcome))
+
+
+async def _say(session: RealtimeSession, text: str) -> None:
+    other_data = {"response": filler_request(text)["response"]}
+    await session.model.send_event(
+        RealtimeModelSendRawMessage(message={"type": "response.create", "other_data": other_data})
+    )
 
 
 def _approved(_: ToolCall) -> bool:

@@ -121,6 +121,13 @@ async def _tell(params: "FunctionCallParams", call: ToolCall, outcome: ToolOutco
     await params.llm.push_frame(LLMMessagesAppendFrame([message], run_llm=True))
 
 
+async def _say(params: "FunctionCallParams", text: str) -> None:
+    """Let the bot's voice say *text*."""
+    from pipecat.frames.frames import TTSSpeakFrame  # noqa: PLC0415 - loads much
+
+    await params.llm.push_frame(TTSSpeakFrame(text))
+
+
 def _turns(params: "FunctionCallParams") -> int:
     """Return how often the person has spoken."""
     messages = params.context.get_messages()
@@ -136,6 +143,7 @@ def _function_schema(toolset: Toolset, tool: Tool, approvals: _Approvals) -> Fun
             session=params.context,  # one for each conversation
             approve=partial(approvals.ask, params),
             decided=partial(_tell, params),
+            say=partial(_say, params),
         )
         await params.result_callback(outcome.as_dict())
 

@@ -10,6 +10,7 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final, Protocol, Self, final
 
 import attrs
@@ -17,7 +18,7 @@ from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client.functions._tool_schemas import openai_tool
-from navai_client.integrations._prompt import decision
+from navai_client.integrations._prompt import decision, filler
 from navai_client.integrations._results import compact, nested
 from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome
 from navai_client.integrations.toolset import Toolset
@@ -27,6 +28,7 @@ __all__ = ["FunctionCall", "RealtimeStep", "RealtimeToolRunner", "RealtimeTools"
 _ACTIVE_RESPONSE: Final = "conversation_already_has_active_response"
 _UNKNOWN_RESPONSE: Final = ""  # active according to the server, but its response.created was not seen
 _OUR_EVENTS: Final = "navai_response_"
+_OUR_FILLERS: Final = "navai_filler_"
 _MAX_SEEN: Final = 1000  # calls remembered, because a server may send an event again; a turn has a few
 _log: Final = logging.getLogger("navai_client")
 
@@ -89,6 +91,7 @@ class _Batch:
 
     open: set[str] = field(factory=set)
     done: bool = False
+    filler: str | None = None  # what to say while they run
 
 
 @final
@@ -131,9 +134,10 @@ class RealtimeTools:
                 calls = self._item(received)
             case "response.created":
                 self._active.add(_response_id(received))
-                self._response_wanted = False  # it reads every output that was sent before
                 self._response_requested = False
-                self._interrupted = False
+                if nested(received, "response", "metadata", "navai") != "filler":
+                    self._response_wanted = False  # it reads every output that was sent before
+                    self._interrupted = False
             case "response.done":
                 self._response_done(received)
             case "input_audio_buffer.speech_started":
@@ -167,6 +171,16 @@ class RealtimeTools:
             "item": {"type": "function_call_output", "call_id": call.call_id, "output": output},
         }
         return RealtimeStep(send=(item, *self._create()))
+
+    def say(self, call: FunctionCall, text: str) -> RealtimeStep:
+        """Let the model say *text* to the person while *call* runs, and return what to send.
+
+        The request waits, as after calls, and is dropped once all calls of the response have their outputs.
+        """
+        batch = self._batches.get(call.response_id)
+        if batch is not None and call.call_id in batch.open:
+            batch.filler = text
+        return RealtimeStep(send=self._create())
 
     def tell(self, text: str) -> RealtimeStep:
         """Tell the model *text*, and return what to send: a message of the system, and a request to respond.
@@ -226,20 +240,34 @@ class RealtimeTools:
             )
 
     def _error(self, event: Mapping[str, Any]) -> None:
-        if not str(nested(event, "error", "event_id")).startswith(_OUR_EVENTS):
+        event_id = str(nested(event, "error", "event_id"))
+        if not event_id.startswith((_OUR_EVENTS, _OUR_FILLERS)):
             return
         self._response_requested = False
-        if nested(event, "error", "code") == _ACTIVE_RESPONSE:
+        if event_id.startswith(_OUR_EVENTS) and nested(event, "error", "code") == _ACTIVE_RESPONSE:
             self._response_wanted = True  # that response may not have read our outputs: try again after it
             self._active = self._active or {_UNKNOWN_RESPONSE}
 
     def _create(self) -> tuple[dict[str, Any], ...]:
         is_others_turn = self._active or self._speaking or self._interrupted
-        if not self._response_wanted or self._response_requested or is_others_turn:
+        if self._response_requested or is_others_turn:
             return ()
-        self._response_wanted = False
-        self._response_requested = True
-        return ({"type": "response.create", "event_id": f"{_OUR_EVENTS}{next(self._count)}"},)
+        if self._response_wanted:
+            self._response_wanted = False
+            self._response_requested = True
+            return ({"type": "response.create", "event_id": f"{_OUR_EVENTS}{next(self._count)}"},)
+        for batch in self._batches.values():
+            if batch.filler is not None:
+                text, batch.filler = batch.filler, None
+                self._response_requested = True
+                return (filler_request(text, event_id=f"{_OUR_FILLERS}{next(self._count)}"),)
+        return ()
+
+
+def filler_request(text: str, **fields: Any) -> dict[str, Any]:
+    """Return the event that requests a response which tells the person *text*, and calls nothing."""
+    response = {"instructions": filler(text), "tool_choice": "none", "metadata": {"navai": "filler"}}
+    return {"type": "response.create", **fields, "response": response}
 
 
 def parsed(event: Event) -> Mapping[str, Any]:
@@ -331,7 +359,12 @@ class RealtimeToolRunner:
 
     async def _run(self, call: FunctionCall) -> None:
         outcome = await self._toolset.call(
-            call.name, call.arguments, call_id=call.call_id, session=self, decided=self._tell
+            call.name,
+            call.arguments,
+            call_id=call.call_id,
+            session=self,
+            decided=self._tell,
+            say=partial(self._say, call),
         )
         try:
             # Under the lock, so that no response.create overtakes the outputs that it is about.
@@ -345,6 +378,11 @@ class RealtimeToolRunner:
     async def _tell(self, call: ToolCall, outcome: ToolOutcome) -> None:
         async with self._sending:
             for event in self.tools.tell(decision(call, outcome)).send:
+                await self._send(event)
+
+    async def _say(self, call: FunctionCall, text: str) -> None:
+        async with self._sending:
+            for event in self.tools.say(call, text).send:
                 await self._send(event)
 
     async def _send_all(self, events: Iterable[dict[str, Any]]) -> None:

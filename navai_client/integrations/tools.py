@@ -70,6 +70,14 @@ class Tool:
         """Whether it changes nothing: its effect is ``read``."""
         return self.effect == "read"
 
+    def silence(self, longest: float) -> float:
+        """Return after how many seconds of a call an agent should say something.
+
+        Args:
+            longest: The longest silence. A call that takes longer as a rule is announced at once.
+        """
+        return 0.0 if self.typical_seconds is not None and self.typical_seconds > longest else longest
+
 
 @frozen(kw_only=True)
 class ToolCall:

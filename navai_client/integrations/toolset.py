@@ -26,6 +26,7 @@ from navai_client.integrations._local import local_functions
 from navai_client.integrations._options import (
     Approve,
     Decided,
+    Say,
     ToolsetOptions,
     complete,
     documents_options,
@@ -229,6 +230,7 @@ class Toolset:
         session: object = None,
         approve: Approve | None = None,
         decided: Decided | None = None,
+        say: Say | None = None,
         timeout: float | None = None,
     ) -> ToolOutcome:
         """Call a tool and return its outcome; whatever the backend does, nothing is raised.
@@ -247,6 +249,9 @@ class Toolset:
                 ``approve`` of its own; returns True if the call may run.
             decided: Called with the call and what came of it, if it waited for an approval at the backend, as
                 the toolset's own ``decided`` is. It tells the model of this conversation.
+            say: Tells the person what the function declares to say (``say_while_waiting``), if the call takes
+                longer than ``slow_after``, or does as a rule: once for calls of one conversation that run at
+                the same time.
             timeout: Seconds for this call instead of the tool's own.
         """
         limit = checked_timeout(timeout)
@@ -282,6 +287,10 @@ class Toolset:
             limit = tool.timeout if tool else timeout_of(options, call.function_name)
         guarded = tool is not None and tool.approval
         run = Run(call, blank, partial(self._work, found), limit, session, guarded, approve, decided, options)
+        if say is not None and tool is not None and tool.say_while_waiting is not None:
+            longest = options["slow_after"]
+            run.say = partial(say, tool.say_while_waiting)
+            run.silence = None if longest is None else tool.silence(longest)
         with tool_call(call_id):  # for the client's instrumentation
             return await self._backend.calls.run(run)
 

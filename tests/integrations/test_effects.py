@@ -1,5 +1,6 @@
 """What a function declares of itself travels from the decorator to the tools of an agent."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -112,6 +113,62 @@ async def test_local_functions_declare_the_same() -> None:
     assert (tool.effect, tool.typical_seconds, tool.say_while_waiting) == ("dangerous", 0.5, "Wait.")
     assert tool.approval
     assert outcome.error_type == "refused"
+
+
+class TestWhatIsSaidDuringALongCall:
+    """It is said once for calls that run at the same time in one conversation."""
+
+    @pytest.mark.parametrize(
+        ("seconds", "slow_after"), [(None, 0.01), (1, 0.01), (61, 60)], ids=["late", "either", "at once"]
+    )
+    @in_a_loop
+    async def test_it_is_what_the_function_declares(self, seconds: float | None, slow_after: float) -> None:
+        said: asyncio.Queue[str] = asyncio.Queue()
+        async with live_backend() as live, AsyncNavaiBackendClient(live.url, env={}) as client:
+            live.backend.function(
+                live.book_table, name="reserve", say_while_waiting="Wait.", typical_seconds=seconds
+            )
+            async with Toolset.load(client, slow_after=slow_after) as toolset:
+                session = object()
+                calls = [
+                    asyncio.create_task(
+                        toolset.call("reserve", {"name": name}, session=session, say=said.put)
+                    )
+                    for name in ("Ada", "Bea")
+                ]
+                assert await said.get() == "Wait."
+                elsewhere = asyncio.create_task(
+                    toolset.call("reserve", {"name": "Cy"}, session=object(), say=said.put)
+                )
+                assert await said.get() == "Wait."
+                live.release.set()
+                outcomes = await asyncio.gather(*calls, elsewhere)
+        assert all(outcome.ok for outcome in outcomes)
+        assert said.empty()
+
+    @pytest.mark.parametrize(
+        ("declared", "options"),
+        [
+            ({"say_while_waiting": "Wait."}, {"slow_after": 60}),
+            ({"say_while_waiting": "Wait.", "typical_seconds": 9}, {"slow_after": None}),
+            ({"typical_seconds": 9}, {"slow_after": 0.01}),
+        ],
+        ids=["quick", "never", "nothing declared"],
+    )
+    @in_a_loop
+    async def test_else_nothing_is_said(self, declared: dict[str, Any], options: dict[str, Any]) -> None:
+        said: list[str] = []
+        async with live_backend() as live, AsyncNavaiBackendClient(live.url, env={}) as client:
+            live.backend.function(live.book_table, name="reserve", **declared)
+            slow = asyncio.Event()
+            async with Toolset.load(client, slow=lambda _: slow.set(), **options) as toolset:
+                call = asyncio.create_task(toolset.call("reserve", {"name": "Ada"}, say=said.append))
+                await live.waiting.wait()
+                if options["slow_after"] == 0.01:
+                    await slow.wait()
+                live.release.set()
+                assert (await call).ok
+        assert said == []
 
 
 @pytest.mark.parametrize("declare", [function, NavaiBackend(env={}, discover=False).function])

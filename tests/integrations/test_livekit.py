@@ -263,6 +263,25 @@ class TestACall:
         assert live.booked == ["Ada"]
 
     @in_a_loop
+    async def test_that_takes_long_as_a_rule_makes_the_agent_say_at_once_what_is_declared(self) -> None:
+        async with served() as (live, client):
+            live.backend.function(
+                live.book_table, name="reserve", say_while_waiting="I am asking.", typical_seconds=61
+            )
+            model = ScriptedLLM([wants("reserve", arguments='{"name": "Ada"}')], "Booked.")
+            tools = NavaiToolset(client, filler="One moment.", filler_after=60)
+            async with talking(model, tools) as session:
+
+                @session.on("conversation_item_added")
+                def added(event: ConversationItemAddedEvent) -> None:
+                    if isinstance(event.item, llm.ChatMessage) and event.item.text_content == "I am asking.":
+                        live.release.set()
+
+                await session.run(user_input="Book a table.")
+                said = [each.text_content for each in session.history.items if each.type == "message"]
+        assert said == ["Book a table.", "I am asking.", "Booked."]
+
+    @in_a_loop
     async def test_can_be_made_without_a_session(self) -> None:
         async with served() as (_, client):
             tools = await NavaiToolset(client).setup()

@@ -31,7 +31,7 @@ from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.toolset import Toolset
 from navai_client.server import NavaiBackend
 from navai_client.testing.realtime import BargeIn, Call, Disconnect, FakeRealtimeServer, Raw, Say
-from tests.integrations.live_backend import approving_backend
+from tests.integrations.live_backend import approving_backend, live_backend
 from tests.integrations.loop import in_a_loop
 from tests.integrations.shop import Shop, served
 
@@ -150,6 +150,39 @@ async def test_the_model_learns_what_came_of_a_call_that_waited_for_approval(tol
     assert ("you are told what comes of it" in output["error"]) == told
     last = json.dumps(api.session.sent("conversation.item.create")[-1])
     assert ("What came of the call of refund" in last) == ("refunded o-1" in last) == told
+
+
+@in_a_loop
+async def test_the_person_is_told_once_that_calls_take_long() -> None:
+    calls = [Call("reserve", {"name": name}, f"call_{name}") for name in ("Ada", "Bea")]
+    async with (
+        FakeRealtimeServer([calls, Say("I am asking."), Say("Reserved.")], secrets=["ek_1"]) as api,
+        live_backend() as live,
+        AsyncNavaiBackendClient(live.url) as client,
+    ):
+        live.backend.function(
+            live.book_table, name="reserve", say_while_waiting="I am asking.", typical_seconds=9
+        )
+        async with Toolset.load(client) as toolset:
+            runner = RealtimeRunner(build_navai_agent(toolset), config={"tracing_disabled": True})
+            session = await runner.run(
+                model_config={"api_key": "ek_1", "url": f"{api.url}?model=gpt-realtime"}
+            )
+            tell_decisions(session)
+            async with session:
+                listening = asyncio.create_task(Stage(api, toolset, session).listen())
+                await session.send_message("Reserve two tables.")
+                await api.wait_for_async("response.create", 2)
+                live.release.set()
+                await api.wait_async()
+                await session.close()
+                await asyncio.wait_for(listening, 30)
+    told = api.session.sent("response.create")[1]
+    assert told["response"]["instructions"].endswith("in the language of the conversation: I am asking.")
+    assert told["response"]["tool_choice"] == "none"
+    assert sum("I am asking." in json.dumps(each) for each in api.session.sent("response.create")) == 1
+    assert sorted(live.booked) == ["Ada", "Bea"]
+    assert api.refused == []
 
 
 @in_a_loop

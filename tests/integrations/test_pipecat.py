@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Unpack
 
 import pytest
-from pipecat.frames.frames import InterruptionFrame, LLMSetToolsFrame
+from pipecat.frames.frames import Frame, InterruptionFrame, LLMSetToolsFrame, TTSSpeakFrame
 from pipecat.services.llm_service import FunctionCallParams
 
 from navai_client import AsyncNavaiBackendClient
@@ -313,6 +313,32 @@ class TestAnInterruption:
             live.release.set()
             await toolset.close()
             assert live.booked == ["Ada"]
+
+
+@in_a_loop
+async def test_the_person_is_told_once_that_calls_take_long() -> None:
+    said: list[str] = []
+
+    class Speaking(ScriptedLLM):
+        async def push_frame(self, frame: Frame, *args: Any, **kwargs: Any) -> None:
+            if isinstance(frame, TTSSpeakFrame):
+                said.append(frame.text)
+                live.release.set()
+            await super().push_frame(frame, *args, **kwargs)
+
+    async with served() as (live, toolset):
+        live.backend.function(
+            live.book_table, name="reserve", say_while_waiting="I am asking.", typical_seconds=9
+        )
+        await toolset.refresh()
+        llm = Speaking(
+            [wants("reserve", f"call_{name}", name=name) for name in ("Ada", "Bea")], "", "Reserved."
+        )
+        async with conversation(llm, tools_schema(toolset)) as talk:
+            await talk.say("Reserve two tables.")
+            await live.done.wait()
+            await talk.asked()
+    assert said == ["I am asking."]
 
 
 class TestTheTools:

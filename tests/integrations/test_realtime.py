@@ -18,7 +18,7 @@ from navai_client.integrations.realtime import (
 )
 from navai_client.integrations.toolset import Toolset
 from navai_client.testing.realtime import Action, BargeIn, Call, FakeRealtimeServer, Raw, Say
-from tests.integrations.live_backend import approving_backend
+from tests.integrations.live_backend import approving_backend, live_backend
 from tests.integrations.loop import in_a_loop
 from tests.integrations.shop import Shop, served
 
@@ -106,6 +106,59 @@ class TestTelling:
             "conversation.item.create"
         ]
         assert play(after).kinds == ["response.create"]
+
+
+class TestSaying:
+    """What the person is told while calls run."""
+
+    def _say(self, play: Played) -> list[dict[str, Any]]:
+        send = play.tools.say(play.calls[0], "I am looking.").send
+        play.sent += send
+        return [*send]
+
+    def test_it_is_a_response_of_its_own_which_calls_nothing(self, play: Played) -> None:
+        play(created(), called("c1"), done())
+        (request,) = self._say(play)
+        assert request["type"] == "response.create"
+        assert request["response"].keys() == {"instructions", "tool_choice", "metadata"}
+        assert request["response"]["instructions"].endswith(
+            "in the language of the conversation: I am looking."
+        )
+        assert request["response"]["tool_choice"] == "none"
+
+    def test_it_waits_while_the_model_speaks_and_the_output_is_read_afterwards(self, play: Played) -> None:
+        play(created(), called("c1"), called("c2"))
+        assert self._say(play) == []
+        play(done())
+        assert play.kinds == ["response.create"]
+        filler = created("filler")
+        filler["response"]["metadata"] = play.sent[0]["response"]["metadata"]
+        play.answer("c1", "c2")
+        assert play(filler).kinds == ["response.create", "c1", "c2"]
+        assert play(done("filler")).kinds == ["response.create", "c1", "c2", "response.create"]
+        assert "response" not in play.sent[-1]
+
+    def test_it_is_not_said_once_the_calls_have_ended(self, play: Played) -> None:
+        play(created(), called("c1"))
+        self._say(play)
+        play.answer("c1")(done())
+        assert play.kinds == ["c1", "response.create"]
+        assert "response" not in play.sent[-1]
+        assert self._say(play) == []
+
+    def test_one_that_is_refused_is_not_said_and_the_output_is_read(self, play: Played) -> None:
+        play(created(), called("c1"), done())
+        (request,) = self._say(play)
+        play(
+            {
+                "type": "error",
+                "error": {
+                    "code": "conversation_already_has_active_response",
+                    "event_id": request["event_id"],
+                },
+            }
+        )
+        assert play.answer("c1").kinds == ["response.create", "c1", "response.create"]
 
 
 class TestWhichCallsAreRun:
@@ -384,6 +437,40 @@ class TestOverAWebSocket:
         assert '"result":"refunded o-1"' in content["text"]
         assert json.loads(api.session.outputs["call_1"][0])["pending"] is True
         assert api.session.said == ["It waits.", "It was refunded."]
+
+    @in_a_loop
+    async def test_the_person_is_told_once_that_calls_take_long(self) -> None:
+        calls = [Call("reserve", {"name": name}, f"call_{name}") for name in ("Ada", "Bea")]
+        async with (
+            FakeRealtimeServer([calls, Say("I am asking."), Say("Reserved.")], secrets=["ek_1"]) as api,
+            live_backend() as live,
+            AsyncNavaiBackendClient(live.url) as client,
+        ):
+            live.backend.function(
+                live.book_table, name="reserve", say_while_waiting="I am asking.", typical_seconds=9
+            )
+            async with (
+                Toolset.load(client) as toolset,
+                connect(api.url, additional_headers={"Authorization": "Bearer ek_1"}) as socket,
+                RealtimeToolRunner(toolset, socket.send) as runner,
+            ):
+
+                async def listen() -> None:
+                    async for message in socket:
+                        await runner.receive(message)
+
+                listening = asyncio.create_task(listen())
+                await runner.offer()
+                await socket.send('{"type": "response.create"}')
+                await api.wait_for_async("response.create", 2)
+                live.release.set()
+                await api.wait_async()
+                await socket.close()
+                await listening
+        _, told, answered = api.session.sent("response.create")
+        assert told["response"]["instructions"].endswith("in the language of the conversation: I am asking.")
+        assert "response" not in answered
+        assert sorted(live.booked) == ["Ada", "Bea"]
 
     @in_a_loop
     async def test_a_connection_of_objects_is_not_taken_for_one_of_texts(self) -> None:
