@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from agents.realtime import RealtimeSession
 
     from navai_client.integrations.runtime import NavaiRuntime
+    from navai_client.integrations.speech import Speaker
     from navai_client.integrations.tools import ToolCall, ToolOutcome
+    from navai_client.models import SpeechAudio
 
 _RATE: Final = 24_000  # Hz: OpenAI's audio/pcm, 16-bit mono, in both directions
 _BLOCK: Final = _RATE // 25  # 40 ms of sound
@@ -111,6 +113,7 @@ async def _talk(connection: Connection, runtime: "NavaiRuntime", url: str, sound
         read_backend_session,
         realtime_model_config,
     )
+    from navai_client.integrations.speech import Speaker  # noqa: PLC0415
     from navai_client.integrations.toolset import Toolset  # noqa: PLC0415
 
     screen, timeout = _Screen(), connection.timeout
@@ -119,7 +122,8 @@ async def _talk(connection: Connection, runtime: "NavaiRuntime", url: str, sound
         stack.callback(screen.end)
         client = await stack.enter_async_context(connection.make(AsyncNavaiBackendClient))
         found = await read_backend_session(client, url=url, model=runtime.model)
-        if sound is not None and "audio" not in found.output_modalities:
+        speaks_itself = found.speech_provider != "elevenlabs"
+        if sound is not None and speaks_itself and "audio" not in found.output_modalities:
             raise click.UsageError("--audio: the model of this backend answers in text, so turns are typed.")
         loading = Toolset.load(client, **options, **runtime.toolset_options)
         toolset = await stack.enter_async_context(loading)
@@ -136,9 +140,13 @@ async def _talk(connection: Connection, runtime: "NavaiRuntime", url: str, sound
         try:
             runner = RealtimeRunner(agent, config={"tracing_disabled": True})
             session = await stack.enter_async_context(await runner.run(model_config=config))
+            speaker = None
             if device is not None:
                 stack.enter_context(device)
-            conversation = _Conversation(session, screen, device, patience)
+                if not speaks_itself:
+                    speaking = Speaker(client, device.say, output_format=f"pcm_{_RATE}")
+                    speaker = await stack.enter_async_context(speaking)
+            conversation = _Conversation(session, screen, device, speaker, patience)
             await _until_one_ends(conversation.show(), conversation.take_turns(), *conversation.sound())
         except (OSError, WebSocketException) as error:
             raise _EndedError(f"The Realtime session has ended: {error}. Start it again.") from None
@@ -203,15 +211,22 @@ class _Conversation:
         session: The session.
         screen: Where it is shown.
         device: Where it is heard, if anywhere.
+        speaker: Speaks the texts of a session that returns text.
         patience: Seconds to wait for the next event in a turn, or None for no limit.
     """
 
     def __init__(
-        self, session: "RealtimeSession", screen: _Screen, device: "_Device | None", patience: float | None
+        self,
+        session: "RealtimeSession",
+        screen: _Screen,
+        device: "_Device | None",
+        speaker: "Speaker | None",
+        patience: float | None,
     ) -> None:
         self._session = session
         self._screen = screen
         self._device = device
+        self._speaker = speaker
         self._patience = patience
         self._limit: asyncio.Timeout | None = None  # of the turn that waits for its answer
         self._answered = asyncio.Event()
@@ -230,6 +245,8 @@ class _Conversation:
                 self._limit.reschedule(None if self._patience is None else now + self._patience)
             if event.type == "raw_model_event" and event.data.type == "raw_server_event":
                 self._receive(event.data.data)
+                if self._speaker is not None:
+                    self._speaker.receive(event.data.data)
             elif event.type == "handoff":
                 self._screen.line(f"  {event.to_agent.name} takes over")
             elif event.type == "audio" and self._device is not None:
@@ -341,12 +358,25 @@ class _Device:
         """Play what is spoken."""
         while True:
             await run_in_thread(partial(self._speaker.write, await self.spoken.get()))
+            self.spoken.task_done()
+
+    async def say(self, speech: "SpeechAudio") -> None:
+        """Play *speech*, and return when it has been played; be silent when that is cancelled."""
+        size = 2 * _BLOCK
+        for start in range(0, len(speech.audio), size):
+            self.spoken.put_nowait(speech.audio[start : start + size])
+        try:
+            await self.spoken.join()
+        except asyncio.CancelledError:
+            self.interrupt()
+            raise
 
     def interrupt(self) -> None:
         """Be silent: the person speaks."""
         with contextlib.suppress(asyncio.QueueEmpty):
             while True:
                 self.spoken.get_nowait()
+                self.spoken.task_done()
 
     async def send(self, session: "RealtimeSession") -> None:
         """Send what is heard."""

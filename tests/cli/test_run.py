@@ -20,10 +20,19 @@ from typing import Any
 import pytest
 
 from navai_client.server import NavaiBackend
-from navai_client.testing.realtime import Call, Disconnect, FakeRealtimeServer, Raw, Say, Until
+from navai_client.testing.realtime import (
+    Call,
+    Disconnect,
+    FakeElevenLabs,
+    FakeRealtimeServer,
+    Raw,
+    Say,
+    Until,
+)
 from tests.cli.conftest import COMMAND, Navai, Result
 from tests.cli.test_streams import without
 from tests.faults.server import closed_port
+from tests.server.raw import wait_until
 from tests.serving import serving_app
 
 FILES = {
@@ -339,6 +348,37 @@ def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer
     assert json.dumps(sent)
 
 
+def test_with_audio_a_backend_that_speaks_through_elevenlabs_is_heard_until_the_person_interrupts(
+    play: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sounddevice.py").write_text(SOUND)
+    speaker = tmp_path / "speaker.raw"
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SPEAKER", str(speaker))
+    with FakeElevenLabs() as voices:
+        script = [Say("It is noon."), Until("never")], Say("You are welcome.")
+        played = play(*script, **voices.env)
+        voices.answering.clear()
+        with subprocess.Popen(
+            played.command("--audio", "--exclude", "**/broken.py"),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as process:  # fmt: skip
+            played.api.wait_for("input_audio_buffer.append", timeout=60)
+            played.api.speak("What time is it?")
+            assert process.stdout is not None
+            shown = "agent: It is noon."
+            assert process.stdout.read(len(shown)) == shown
+            wait_until(lambda: voices.texts == ["It is noon."])
+            played.api.speak("Thank you.")  # before the sound of it has come
+            assert process.stdout.read(len("\nagent: You are welcome.\n")) == "\nagent: You are welcome.\n"
+            voices.answering.set()
+            sound = voices.sound("You are welcome.")
+            wait_until(lambda: speaker.exists() and len(speaker.read_bytes()) >= len(sound))
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+    assert speaker.read_bytes() == sound
+
+
 def test_without_a_device_its_library_or_speech_audio_is_refused(
     play: Any, talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -352,13 +392,9 @@ def test_without_a_device_its_library_or_speech_audio_is_refused(
     )
     (tmp_path / "sounddevice.py").write_text(SOUND)
     importlib.invalidate_caches()
-    elevenlabs = {
-        "NAVAI_TTS_PROVIDER": "elevenlabs",
-        "ELEVENLABS_API_KEY": "k" * 20,
-        "ELEVENLABS_VOICE_ID": "v",
-    }
+    silent = {"NAVAI_SESSION_EXTRA": '{"output_modalities": ["text"]}'}
     try:
-        refused = talk(play(**elevenlabs), "", "--audio", "--exclude", "**/broken.py")
+        refused = talk(play(**silent), "", "--audio", "--exclude", "**/broken.py")
         assert (refused.status, "answers in text" in refused.err) == (2, True)
         refused = talk(play(), "", "--audio", "--exclude", "**/broken.py")
     finally:
