@@ -4,13 +4,16 @@
 model means and checks its arguments, before anything runs.
 """
 
+import hashlib
 import json
 import math
+import re
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from navai_client._extras import needs_extra
 from navai_client.functions._tool_schemas import (
@@ -40,6 +43,8 @@ with needs_extra("tools", "docstring_parser", "pydantic"):
 
 BUILT_IN: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
 UNKNOWN_FUNCTION: Final = "Unknown or disallowed function."
+_REFUSED: Final = re.compile(r"[^a-zA-Z0-9_-]")
+_LONGEST_NAME: Final = 64  # that OpenAI and most hosts of MCP accept
 _UNKNOWN_ROUTE: Final = "Unknown or disallowed route."
 
 _GENERIC_SCHEMA: Final[dict[str, Any]] = {
@@ -89,6 +94,7 @@ class Catalog:
 
     Attributes:
         functions: All functions, by name.
+        direct: The tools of those that have one of their own, by the functions' names.
         hidden: Those without a tool of their own, which ``execute_app_function`` reaches, and no others: a
             framework that asks a person before a tool runs knows tools by their names.
         tools: The tools.
@@ -96,6 +102,7 @@ class Catalog:
     """
 
     functions: Mapping[str, Function]
+    direct: Mapping[str, Tool]
     hidden: Mapping[str, Function]
     tools: tuple[Tool, ...]
     warnings: tuple[str, ...]
@@ -104,6 +111,12 @@ class Catalog:
     def has_generic_tool(self) -> bool:
         """Whether a model is offered ``execute_app_function``."""
         return any(tool.name == EXECUTE_APP_FUNCTION for tool in self.tools)
+
+    def renamed(self, tool_name: str) -> Function | None:
+        """Return the function whose tool has another name than itself: *tool_name*."""
+        return next(
+            (self.functions[each] for each, tool in self.direct.items() if tool.name == tool_name), None
+        )
 
 
 @frozen(kw_only=True)
@@ -151,7 +164,9 @@ def build_catalog(
             warnings.append(f'[navai] Ignored duplicated backend function "{given.name}".')
     warnings += local_warnings
     tools_of = {name: each.tool for name, each in functions.items()}
-    direct = {name: tool for name, tool in tools_of.items() if _is_direct(tool, options, warnings)}
+    names = {*tools_of, *BUILT_IN}
+    own = {name: _own_tool(tool, options, names, warnings) for name, tool in tools_of.items()}
+    direct = {name: tool for name, tool in own.items() if tool is not None}
     warnings += schema_warnings
     tools: list[Tool] = []
     if options["navigate"] is not None:
@@ -167,7 +182,9 @@ def build_catalog(
         longest = max(limits, key=lambda limit: math.inf if limit is None else limit)
         tools.append(_built_in(EXECUTE_APP_FUNCTION, description, _GENERIC_SCHEMA, longest))
     tools += direct.values()
-    return Catalog(functions=functions, hidden=hidden, tools=tuple(tools), warnings=tuple(warnings))
+    return Catalog(
+        functions=functions, direct=direct, hidden=hidden, tools=tuple(tools), warnings=tuple(warnings)
+    )
 
 
 def resolve(
@@ -195,7 +212,7 @@ def resolve(
                     refusal={"error": error, "error_type": "refused"},
                 )
         elif wanted not in BUILT_IN:
-            function = catalog.functions.get(wanted)
+            function = catalog.functions.get(wanted) or catalog.renamed(wanted)
             payload = None if function is None else read_arguments(given)
         if function is None:
             return Resolved(
@@ -267,20 +284,40 @@ def _tool(
     )
 
 
-def _is_direct(tool: Tool, options: ToolsetOptions, warnings: list[str]) -> bool:
-    """Return whether a function gets *tool* as a tool of its own; if its name forbids it, warn."""
+def _own_tool(tool: Tool, options: ToolsetOptions, names: set[str], warnings: list[str]) -> Tool | None:
+    """Return the tool of its own that a function gets, or None; if its name forbids it, warn.
+
+    Where no other tool would reach it, the tool gets a name that is not among *names*, and is added to them.
+    """
     name = tool.name
     if not options["direct_tools"] and not tool.approval:
-        return False
+        return None
     if name in BUILT_IN:
         reason = "conflicts with a built-in tool"
     elif not TOOL_NAME.fullmatch(name):
         reason = "is not a valid tool id"
+        if not options["generic_tool"]:
+            accepted = _accepted(name, names)
+            names.add(accepted)
+            warnings.append(
+                f'[navai] Function "{name}" is offered as "{accepted}" because its name {reason}.'
+            )
+            return evolve(tool, name=accepted)
     else:
-        return True
+        return tool
     where = "available only via execute_app_function" if options["generic_tool"] else "not available"
     warnings.append(f'[navai] Function "{name}" is {where} because its name {reason}.')
-    return False
+    return None
+
+
+def _accepted(name: str, names: set[str]) -> str:
+    """Return a name for models that is like *name*, not among *names*, and the same each time."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    like = _REFUSED.sub("_", ascii_name)
+    if any(map(str.isalnum, like)) and len(like) <= _LONGEST_NAME and like not in names:
+        return like
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{like[: _LONGEST_NAME - 9]}_{digest}"
 
 
 def _built_in(name: str, description: str, parameters: dict[str, Any], timeout: float | None) -> Tool:

@@ -163,7 +163,10 @@ class Toolset:
     @property
     def function_lines(self) -> list[str]:
         """One line for each function, for instructions."""
-        return _prompt.function_lines(each.tool for each in self._catalog.functions.values())
+        catalog = self._catalog
+        return _prompt.function_lines(
+            catalog.direct.get(name, each.tool) for name, each in catalog.functions.items()
+        )
 
     def instructions(self, base: str | None = None, *, specialists: Sequence[str] = ()) -> str:
         """Return the instructions of the JavaScript agent for these tools.

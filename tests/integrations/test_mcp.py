@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import httpx2
 import mcp_types as types
 import pytest
@@ -316,6 +317,27 @@ class TestTheTools:
                 (tool,) = [each for each in (await host.list_tools()).tools if each.name == "act"]
         assert tool.annotations is not None
         assert tool.annotations.model_dump(by_alias=True, exclude_none=True) == hints
+
+    @in_a_loop
+    async def test_have_names_that_hosts_accept(self) -> None:
+        """Other backends than the bundled one allow any name."""
+        executed: list[Any] = []
+
+        def backend(request: httpx.Request) -> httpx.Response:
+            if request.method == "GET":
+                return httpx.Response(200, json={"items": [{"name": "compra de té"}], "warnings": []})
+            executed.append(json.loads(request.content))
+            return httpx.Response(200, json={"ok": True, "function_name": "compra de té", "result": "té"})
+
+        async with (
+            AsyncNavaiBackendClient("http://backend.example", env={}, transport=backend) as client,
+            Client(build_mcp_server(client)) as host,
+        ):
+            (tool,) = (await host.list_tools()).tools
+            result = await host.call_tool(tool.name, {"cups": 2})
+        assert tool.name == "compra_de_te"
+        assert executed == [{"function_name": "compra de té", "payload": {"cups": 2}}]
+        assert result.structured_content["result"] == "té"
 
     @pytest.mark.parametrize("way", IN_PROCESS)
     @in_a_loop

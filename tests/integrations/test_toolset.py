@@ -392,14 +392,45 @@ async def test_instructions_say_one_way_to_pass_arguments(schemas: list[Any], li
         assert found == [f"- For execute_app_function, {line}" for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("a b", "a_b"),
+        ("mañana", "manana"),
+        ("shop.buy/tea", "shop_buy_tea"),
+        ("日本", "_cf2abf0c"),
+        ("a_c", "a_c"),
+        ("a c", "a_c_a9573e0e"),
+        ("x" * 70, "x" * 55 + "_c71bd109"),
+    ],
+)
 @in_a_loop
-async def test_without_a_generic_tool_a_function_without_a_tools_name_is_not_available() -> None:
-    async with await load(Scripted(**{"a b": 1}), generic_tool=False) as toolset:
+async def test_without_a_generic_tool_a_function_whose_name_models_refuse_has_a_tool_of_another_name(
+    given: str, name: str
+) -> None:
+    client = Scripted(**{given: 1, "a_c": 2})
+    async with await load(client, generic_tool=False) as toolset:
+        found = next(tool.name for tool in toolset.tools if tool.name != "a_c" or given == "a_c")
+        assert found == name
+        assert (await toolset.call(name, {"x": 1}, call_id="c")).function_name == given
+        assert f"- {name}: " in toolset.instructions()
+        renamed = (
+            f'[navai] Function "{given}" is offered as "{name}" because its name is not a valid tool id.'
+        )
+        assert toolset.warnings == (() if given == "a_c" else (renamed,))
+        await toolset.refresh()
+        assert found in [tool.name for tool in toolset.tools]
+
+
+@in_a_loop
+async def test_without_a_generic_tool_a_function_with_a_reserved_name_is_not_available() -> None:
+    async with await load(Scripted(navigate_to=1), generic_tool=False) as toolset:
         assert toolset.tools == ()
         (warning,) = toolset.warnings
-        assert warning == '[navai] Function "a b" is not available because its name is not a valid tool id.'
+        reason = "is not available because its name conflicts with a built-in tool."
+        assert warning == f'[navai] Function "navigate_to" {reason}'
         assert "execute_app_function" not in toolset.instructions()
-        assert (await toolset.call("execute_app_function", {"function_name": "a b"})).error_type == (
+        assert (await toolset.call("execute_app_function", {"function_name": "navigate_to"})).error_type == (
             "unknown_function"
         )
 
