@@ -43,9 +43,9 @@ NOT_QUICK := $(addprefix tests/, cli conformance/test_documents.py conformance/t
   server/test_env_file.py server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_limits.py server/test_mounting.py \
   server/test_smoke.py server/test_store_model.py server/test_workers.py simulation test_benchmarks.py test_deployment.py \
   test_topology.py test_examples.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
-# What needs LiveKit, Pipecat, Pydantic AI, web frameworks, Node, nginx or Chromium.
+# What needs LangChain, LiveKit, Pipecat, Pydantic AI, web frameworks, Node, nginx or Chromium.
 NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integrations/test_example_agents.py \
-  integrations/test_livekit.py integrations/test_pipecat.py integrations/test_pydantic_ai.py \
+  integrations/test_langchain.py integrations/test_livekit.py integrations/test_pipecat.py integrations/test_pydantic_ai.py \
   integrations/test_speech_of_frameworks.py integrations/test_traces_of_frameworks.py interop \
   server/test_fuzzing.py server/test_mounting.py test_benchmarks.py test_deployment.py \
   test_topology.py)

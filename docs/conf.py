@@ -39,6 +39,8 @@ class Frameworks:
     def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         installs = {
             "agents",
+            "langchain_core",
+            "langgraph",
             "livekit",
             "mcp",
             "mcp_types",

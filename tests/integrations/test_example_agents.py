@@ -11,6 +11,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from langchain_core.language_models.fake_chat_models import FakeMessagesListChatModel
+from langchain_core.messages import AIMessage, ToolMessage
 from livekit.agents import AgentSession, llm
 from mcp import Client, StdioServerParameters
 from mcp_types import TextContent
@@ -137,3 +139,40 @@ def test_the_pydantic_ai_agent_calls_the_backends_functions(
     monkeypatch.setenv("NAVAI_API_URL", demo_server)
     in_a_loop(example("13_pydantic_ai_agent").main)("How is the weather?", FunctionModel(respond))
     assert "'location': 'Bogotá'" in capsys.readouterr().out
+
+
+class Ordering(FakeMessagesListChatModel):
+    """LangChain's fake model, which takes tools and says what they returned."""
+
+    def bind_tools(self, tools: Any, **_: Any) -> Any:
+        """Take the tools, as a real model does."""
+        return self
+
+    def _generate(self, messages: Any, *rest: Any, **options: Any) -> Any:
+        if isinstance(messages[-1], ToolMessage):
+            self.responses = [AIMessage(f"The tool said {messages[-1].content}")]
+        return super()._generate(messages, *rest, **options)
+
+
+@pytest.mark.parametrize(("answer", "said"), [("yes", '"ok":true'), ("no", "did not approve")])
+def test_the_langchain_agent_asks_before_it_orders(
+    demo_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: str,
+    said: str,
+) -> None:
+    order = {"items": [{"product": "coffee", "quantity": 1}], "customer_id": "ada"}
+    wanted = {"name": "create_order", "args": order, "id": "call_1", "type": "tool_call"}
+    asked: list[str] = []
+
+    def ask(question: str) -> str:
+        asked.append(question)
+        return answer
+
+    monkeypatch.setenv("NAVAI_API_URL", demo_server)
+    monkeypatch.setattr("builtins.input", ask)
+    model = Ordering(responses=[AIMessage("", tool_calls=[wanted])])
+    in_a_loop(example("14_langchain_agent").main)("One pizza.", model)
+    assert len(asked) == 1
+    assert said in capsys.readouterr().out

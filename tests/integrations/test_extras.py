@@ -48,6 +48,7 @@ def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
 @pytest.mark.parametrize(
     ("module", "extra"),
     [
+        ("langchain", "langchain"),
         ("livekit", "livekit"),
         ("mcp", "mcp"),
         ("openai_agents", "agents"),
@@ -62,6 +63,8 @@ def test_if_nothing_is_installed_the_message_names_the_extra_of_the_framework(
         "agents",
         "docstring_parser",
         "jsonschema",
+        "langchain_core",
+        "langgraph",
         "livekit",
         "mcp",
         "mcp_types",
@@ -86,6 +89,8 @@ def test_importing_a_package_loads_none_of_its_modules(module: str) -> None:
     assert not [name for name in loaded if name.startswith(rooms)]
     heavy = {
         "agents",
+        "langchain_core",
+        "langgraph",
         "livekit",
         "pipecat",
         "pydantic_ai",
@@ -103,5 +108,17 @@ def test_a_toolset_and_routes_load_no_framework() -> None:
     code = "import json, sys, navai_client.integrations.realtime; print(json.dumps([*sys.modules]))"
     loaded = set(json.loads(run(code).stdout))
     assert loaded.isdisjoint(
-        {"agents", "livekit", "pipecat", "pydantic_ai", "mcp", "openai", "websockets", "httpx", "anyio"}
+        {
+            "agents",
+            "langchain_core",
+            "langgraph",
+            "livekit",
+            "pipecat",
+            "pydantic_ai",
+            "mcp",
+            "openai",
+            "websockets",
+            "httpx",
+            "anyio",
+        }
     )
