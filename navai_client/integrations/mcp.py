@@ -10,12 +10,12 @@ import signal
 import socket
 import threading
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import attrs
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._extras import needs_extra
@@ -47,7 +47,11 @@ with needs_extra("mcp", "mcp", "mcp_types", "pydantic", "uvicorn"):
 
 __all__ = ["McpServerOptions", "build_mcp_server", "serve_http", "serve_stdio"]
 
-_MAX_SESSIONS: Final = 1000  # notified of changes; a session that went away is not always noticed
+Identity = Callable[[Mapping[str, str]], Mapping[str, str]]
+_User = tuple[tuple[str, str], ...]  # the headers with which a user calls the backend
+
+# Notified of changes, and users whose tools are kept. A session that went away is not always noticed.
+_MAX_SESSIONS: Final = 1000
 _MAX_WAITING: Final = 128  # calls that wait for approval at the backend; a toolset follows as many
 _ASK_AGAIN: Final = (
     "The call waits for the approval of a person. It was not executed. Call the tool again later, with the "
@@ -68,6 +72,7 @@ class McpServerOptions(ToolsetOptions, total=False):
     instructions: str | None
     max_age: float
     poll: float | None
+    identity: Identity | None
 
 
 def build_mcp_server(
@@ -77,6 +82,7 @@ def build_mcp_server(
     instructions: str | None = None,
     max_age: float = 30.0,
     poll: float | None = 60.0,
+    identity: Identity | None = None,
     **options: Unpack[ToolsetOptions],
 ) -> "Server[None]":
     """Return a server of the ``mcp`` package that offers the functions of *client*'s backend as tools.
@@ -92,13 +98,17 @@ def build_mcp_server(
         instructions: What hosts tell their model about the server.
         max_age: Seconds for which a list of tools is used before the backend is asked again.
         poll: Seconds between checks for changed tools, which hosts are notified of; None for never.
+        identity: Called with the headers of a host's HTTP request; returns those with which its user calls
+            the backend, such as ``Authorization``, beside the client's or instead of those of the same names.
+            Each user gets the tools that the backend lists for them. If it raises, the request is refused.
+            Not called for a host without HTTP, which calls as the client.
         options: As for ``Toolset.load``; ``generic_tool`` is False by default, because hosts support many
             tools.
 
     Raises:
         NavaiConfigError: If an option cannot work.
     """
-    bridge = _Bridge(client, complete({"generic_tool": False, **options}), max_age, poll)
+    bridge = _Bridge(client, complete({"generic_tool": False, **options}), max_age, poll, identity)
     return _Server(
         name,
         version=__version__,
@@ -194,6 +204,11 @@ def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySet
     return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
 
 
+async def _report(session: "ServerSession", text: str) -> None:
+    """Tell the host, if it asked for the progress of its call, that it takes long."""
+    await session.report_progress(0.0, message=text)
+
+
 def _hints(tool: Tool) -> types.ToolAnnotations | None:
     """Return what hosts are told of the effect of *tool*; they take what is unknown for destructive."""
     if tool.effect is None:
@@ -277,14 +292,32 @@ class _Server(Server[None]):
         return super().create_initialization_options(announced, *args, **kwargs)
 
 
+@define
+class _UserTools:
+    """The tools of one user of hosts."""
+
+    toolset: Toolset
+    listed_at: float | None = None
+    listing: asyncio.Lock = field(factory=asyncio.Lock)
+
+
 class _Bridge:
     """One toolset for every connected host."""
 
-    def __init__(self, client: Client, options: ToolsetOptions, max_age: float, poll: float | None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        options: ToolsetOptions,
+        max_age: float,
+        poll: float | None,
+        identity: Identity | None,
+    ) -> None:
         self._client = client
         self._options = options
         self._max_age = max_age
         self._poll = poll
+        self._identity = identity
+        self._users: OrderedDict[_User, _UserTools] = OrderedDict()
         self._toolset: Toolset | None = None
         self._waiting: OrderedDict[str, ToolOutcome] = (
             OrderedDict()
@@ -311,6 +344,7 @@ class _Bridge:
             if not self._hosts:
                 self._sessions.clear()
                 self._waiting.clear()
+                self._users.clear()
                 await self._notifications.close(0)
                 toolset, self._toolset = self._toolset, None
                 if toolset is not None:
@@ -326,7 +360,7 @@ class _Bridge:
             self._sessions[id(context.session.client_params)] = context.session
             if len(self._sessions) > _MAX_SESSIONS:
                 self._sessions.popitem(last=False)
-        toolset = await self._current(self._max_age)
+        toolset = await self._toolset_of(self._user_of(context), self._max_age)
         tools = [
             types.Tool(
                 name=tool.name,
@@ -342,13 +376,14 @@ class _Bridge:
         self, context: ServerRequestContext[None], params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
         """Call a tool and return its outcome."""
-        asked = compact([params.name, params.arguments])
+        user = self._user_of(context)
+        asked = compact([user, params.name, params.arguments])
         known = self._waiting.get(asked)
         if known is not None:
             if not known.decision_follows:
                 del self._waiting[asked]
             return _result(known)
-        toolset = await self._current(None)
+        toolset = await self._toolset_of(user, None)
         tool = next((each for each in toolset.tools if each.name == params.name and each.approval), None)
         approve = None
         if tool is not None and toolset.approve is None:
@@ -357,7 +392,12 @@ class _Bridge:
             if (request := approval.request()) is not None:
                 return request
         outcome = await toolset.call(
-            params.name, params.arguments, approve=approve, decided=partial(self._decided, asked)
+            params.name,
+            params.arguments,
+            session=context.session,
+            approve=approve,
+            decided=partial(self._decided, asked),
+            say=partial(_report, context.session),
         )
         if outcome.decision_follows:
             outcome = self._waiting[asked] = attrs.evolve(outcome, error=_ASK_AGAIN)
@@ -368,6 +408,32 @@ class _Bridge:
     def _decided(self, asked: str, _: ToolCall, outcome: ToolOutcome) -> None:
         if asked in self._waiting:
             self._waiting[asked] = outcome
+
+    def _user_of(self, context: ServerRequestContext[None]) -> _User:
+        """Return the headers with which the user of a host calls the backend, if the host tells."""
+        if self._identity is None or context.request is None:
+            return ()
+        try:
+            return tuple(sorted(self._identity(context.request.headers).items()))
+        except Exception:  # noqa: BLE001 - the boundary to the owner's function
+            _log.exception("The request of a host was refused, because its user is not known")
+            raise MCPError(types.INVALID_REQUEST, "The user of the host is not known.") from None
+
+    async def _toolset_of(self, user: _User, max_age: float | None) -> Toolset:
+        """Return the toolset of *user*, as ``_current`` returns that of everybody."""
+        toolset = await self._current(max_age)
+        if not user:
+            return toolset
+        known = self._users.pop(user, None) or _UserTools(toolset.as_user(headers=dict(user)))
+        self._users[user] = known
+        if len(self._users) > _MAX_SESSIONS:
+            self._users.popitem(last=False)
+        now = asyncio.get_running_loop().time()
+        async with known.listing:
+            if known.listed_at is None or (max_age is not None and now - known.listed_at >= max_age):
+                await known.toolset.refresh()
+                known.listed_at = now
+        return known.toolset
 
     async def _current(self, max_age: float | None) -> Toolset:
         """Return the toolset, with a list that is not older than *max_age* seconds."""

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import httpx2
 import mcp_types as types
 import pytest
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
+from mcp.client.streamable_http import streamable_http_client
 
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiConfigError
 from navai_client.integrations import mcp
@@ -188,6 +189,26 @@ async def _never(*_: Any) -> types.ElicitResult:
 class TestACall:
     """What a host gets."""
 
+    @pytest.mark.parametrize("way", IN_PROCESS)
+    @in_a_loop
+    async def test_that_takes_long_reports_what_the_function_declares_to_say(self, way: str) -> None:
+        reported: list[str | None] = []
+
+        async with served() as (live, backend):
+            live.backend.function(
+                live.book_table, name="reserve", say_while_waiting="I am asking.", typical_seconds=9
+            )
+
+            async def report(progress: float, total: float | None, message: str | None) -> None:
+                assert (progress, total) == (0.0, None)
+                reported.append(message)
+                live.release.set()
+
+            async with connected(way, backend) as host:
+                result = await host.call_tool("reserve", {"name": "Ada"}, progress_callback=report)
+        assert not result.is_error
+        assert reported == ["I am asking."]
+
     @pytest.mark.parametrize("way", WAYS)
     @in_a_loop
     async def test_runs_the_function_and_gives_its_result(self, way: str) -> None:
@@ -278,6 +299,61 @@ class TestACall:
                 async with Client(build_mcp_server(backend)) as host:
                     result = await host.call_tool("get_weather", {"location": "Lima"})
         assert not result.is_error
+
+
+class TestTheUserOfAHost:
+    """Each user calls the backend by themselves."""
+
+    @pytest.mark.parametrize("era", ["", "legacy"])
+    @in_a_loop
+    async def test_has_their_own_tools_and_calls(self, era: Any) -> None:
+        shown: list[tuple[str, str]] = []
+
+        async def backend(request: httpx.Request) -> httpx.Response:
+            user = request.headers["authorization"]
+            if request.method == "GET":
+                names = {"Bearer ada": ["all", "of_ada"], "Bearer own": ["all"]}.get(user, ["pay"])
+                return httpx.Response(200, json={"items": [{"name": name} for name in names], "warnings": []})
+            name = json.loads(request.content)["function_name"]
+            shown.append((name, user))
+            if name == "pay":
+                waits = {"ok": False, "pending_approval": True, "approval": {"id": user}}
+                key = {"Idempotency-Key": request.headers["Idempotency-Key"]}
+                return httpx.Response(202, json=waits, headers=key)
+            return httpx.Response(200, json={"ok": True, "function_name": name, "result": user})
+
+        def identity(headers: Mapping[str, str]) -> dict[str, str]:
+            return {"Authorization": f"Bearer {headers['X-User']}"}
+
+        async with (
+            AsyncNavaiBackendClient(
+                "http://backend.example", env={}, access_token="own", transport=backend
+            ) as client,
+            served_over_http(client, max_age=0.0, identity=identity) as url,
+        ):
+
+            @asynccontextmanager
+            async def host(headers: dict[str, str]) -> AsyncIterator[Client]:
+                async with (
+                    httpx2.AsyncClient(headers=headers, trust_env=False) as http,
+                    Client(streamable_http_client(url, http_client=http), mode=era or "auto") as connected,
+                ):
+                    yield connected
+
+            async with host({"X-User": "ada"}) as ada, host({"X-User": "bea"}) as bea:
+                assert [tool.name for tool in (await ada.list_tools()).tools] == ["all", "of_ada"]
+                assert [tool.name for tool in (await bea.list_tools()).tools] == ["pay"]
+                results = await asyncio.gather(*(ada.call_tool("of_ada", {"n": n}) for n in range(5)))
+                assert {json.loads(text(each))["result"] for each in results} == {"Bearer ada"}
+                assert (await bea.call_tool("of_ada")).is_error
+            async with host({"X-User": "bea"}) as bea, host({"X-User": "cy"}) as cy:
+                for user in (bea, bea, cy):  # the second is told that the first waits
+                    assert "waits for the approval" in text(await user.call_tool("pay"))
+            async with host({}) as nobody:
+                with pytest.raises(MCPError, match="user of the host is not known"):
+                    await nobody.list_tools()
+        assert shown[:5] == [("of_ada", "Bearer ada")] * 5
+        assert shown[5:7] == [("pay", "Bearer bea"), ("pay", "Bearer cy")]
 
 
 class TestTheTools:
