@@ -247,6 +247,8 @@ class _Conversation:
                 self._receive(event.data.data)
                 if self._speaker is not None:
                     self._speaker.receive(event.data.data)
+            elif event.type == "error" and isinstance(event.error, dict):
+                self._refuse(event.error)
             elif event.type == "handoff":
                 self._screen.line(f"  {event.to_agent.name} takes over")
             elif event.type == "audio" and self._device is not None:
@@ -306,6 +308,13 @@ class _Conversation:
                 self._complain(event)
                 if not self._responds:
                     self._answered.set()
+
+    def _refuse(self, error: dict[str, Any]) -> None:
+        """Say that the SDK did not execute a call, such as one of no tool. It asks for no response then."""
+        self._complain({"error": error})
+        self._goes_on = False
+        if not self._responds:
+            self._answered.set()
 
     def _complain(self, given: dict[str, Any]) -> None:
         self._screen.end()

@@ -82,7 +82,12 @@ def discover_function_modules(
         exclude: Wildcards for the paths, below *base_dir*, of files and folders to skip.
         default_folder: What is searched if *functions_folders* is None or selects nothing.
         hide: Removes from the text of a failed import what clients must not see.
+
+    Raises:
+        TypeError: *exclude* is a text, whose characters would be the wildcards.
     """
+    if isinstance(exclude, str):
+        raise TypeError(f"exclude must be a list of wildcards, not the text {exclude!r}.")
     base = Path(base_dir).resolve()
     wanted = trim(functions_folders or "")
     configured = entries_of(wanted)

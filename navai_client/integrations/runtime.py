@@ -222,6 +222,7 @@ def resolve_navai_runtime(
 
     Raises:
         NavaiConfigError: No agent has the *primary_agent_key*.
+        TypeError: *exclude* is a text.
     """
     known = resolve_navai_env([os.environ if env is None else env])
 
@@ -240,8 +241,7 @@ def resolve_navai_runtime(
     entries = entries_of(folders or default_functions_folder)
     bases = [base for entry in entries for base in _bases(entry)]
     agents = _read_agents(found, modules, agents_of(names), bases, warnings, strict=strict)
-    if agents:
-        agents = _with_primary(agents, primary_agent_key)
+    agents = _with_primary(agents, primary_agent_key)
     own = next((each.functions for each in agents if each.is_primary), None)
     return NavaiRuntime(
         agents=agents,
@@ -373,7 +373,7 @@ def _config_in(module: FunctionModule, warnings: list[str]) -> Mapping[str, Any]
 
 
 def _with_primary(agents: tuple[RuntimeAgent, ...], key: str | None) -> tuple[RuntimeAgent, ...]:
-    """Return *agents* with exactly one main agent.
+    """Return *agents* with exactly one main agent, if there are any.
 
     Raises:
         NavaiConfigError: None has the *key*.
@@ -381,8 +381,9 @@ def _with_primary(agents: tuple[RuntimeAgent, ...], key: str | None) -> tuple[Ru
     wanted = [each for each in agents if (each.is_primary if key is None else each.key == key)]
     if key is not None and not wanted:
         known = ", ".join(each.key for each in agents)
-        raise NavaiConfigError(f"primary_agent_key: no agent has the key {key!r}; there are: {known}.")
-    primary = (*wanted, *agents)[0]
+        there = f"; there are: {known}" if known else ": NAVAI_AGENTS_FOLDERS names none that has functions"
+        raise NavaiConfigError(f"primary_agent_key: no agent has the key {key!r}{there}.")
+    primary = next(iter((*wanted, *agents)), None)
     return tuple(evolve(each, is_primary=each is primary) for each in agents)
 
 

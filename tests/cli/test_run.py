@@ -316,6 +316,16 @@ def test_a_session_that_ends_or_fails_says_so(play: Any, talk: Talk) -> None:
     assert failed.err.startswith("error: No capacity\\x1b[2J.\nerror: busy\n")
 
 
+def test_a_call_of_a_tool_that_there_is_not_ends_its_turn_with_the_reason(play: Any, talk: Talk) -> None:
+    played = play([Call("transfer_to_nobody")], Say("I cannot."), [Say("One moment."), Call("nothing")])
+    ended = talk(played, "Hi.\nWell?\nAnd now?\n", "--exclude", "**/broken.py", "--timeout", "2")
+    assert (ended.status, ended.out) == (
+        0,
+        "you: Hi.\nyou: Well?\nagent: I cannot.\nyou: And now?\nagent: One moment.\n",
+    )
+    assert ended.err == "error: Tool transfer_to_nobody not found\nerror: Tool nothing not found\n"
+
+
 def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer_is_played(
     play: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

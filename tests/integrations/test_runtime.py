@@ -184,6 +184,15 @@ def test_the_main_agent_can_be_chosen_by_its_key(project: Project) -> None:
         NavaiConfigError, match=r"^primary_agent_key: no agent has the key 'b'; there are: a, x\.$"
     ):
         resolve_navai_runtime(base, **given, primary_agent_key="b")
+    with pytest.raises(NavaiConfigError, match=r"no agent has the key 'x': NAVAI_AGENTS_FOLDERS names none"):
+        resolve_navai_runtime(base, env={}, functions_folders="src/ai", primary_agent_key="x")
+
+
+def test_a_text_is_no_list_of_patterns_to_exclude(project: Project) -> None:
+    with pytest.raises(
+        TypeError, match=r"^exclude must be a list of wildcards, not the text '\*\*/old/\*'\.$"
+    ):
+        resolve_navai_runtime(project(a="def f(): ..."), env={}, exclude="**/old/*")
 
 
 def test_folders_can_be_excluded_and_defaulted_and_exports_strict(project: Project) -> None:
