@@ -199,7 +199,8 @@ class _Client(ABC, Generic[AnyTransport]):
 
         Args:
             url: The site, such as ``https://shop.example``, or its API: ``https://shop.example/wp-json/``;
-                ``https://shop.example/?rest_route=/`` if its permalinks are plain. Else ``NAVAI_API_URL``.
+                ``https://shop.example/index.php?rest_route=/`` if its permalinks are plain. Else
+                ``NAVAI_API_URL``.
             user: A user of the site, with whose rights calls are made.
             application_password: An application password of that user, which WordPress accepts over https.
             nonce: Sent as ``X-WP-Nonce``, with the cookie of a session in ``headers``.

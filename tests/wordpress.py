@@ -134,7 +134,7 @@ class Plugin:
     def _answer(self, method: str, path: str, content: bytes) -> Answer:
         asked, is_json = self._read(content)
         self.asked.append((method, path, asked))
-        for root in ("/wp-json", "/?rest_route="):
+        for root in ("/wp-json", "/?rest_route=", "/index.php?rest_route="):
             if path.startswith(root):
                 route = path.removeprefix(root)
                 return self._refuse(method, route, is_json=is_json) or self._route(method, route, asked)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from navai_client.wire._operations import PathOptions
 
 # What the API's address ends in: the link that a site's pages have (rel="https://api.w.org/"), or a route.
-_API: Final = re.compile(r"/wp-json(?:/navai/v1)?/*|/?\?rest_route=/[a-z0-9/]*")
+_API: Final = re.compile(r"/wp-json(?:/navai/v1)?/*|(?:/index\.php|/)?\?rest_route=/[a-z0-9/]*")
 _PLAIN: Final = "?rest_route="
 _ROUTES: Final = {
     "client_secret_path": "/navai/v1/realtime/client-secret",
@@ -95,12 +95,16 @@ def site_and_paths(url: str) -> "tuple[str, PathOptions]":
     """Return the base URL of the site at *url*, and the paths of the plugin there.
 
     Args:
-        url: The site, or its API: ``.../wp-json/``, or ``.../?rest_route=/`` where permalinks are plain.
+        url: The site, or its API: ``.../wp-json/``, or ``.../index.php?rest_route=/`` where permalinks are
+            plain, with or without ``index.php``.
     """
     found = _API.search(url)
     if found is None or found.end() != len(url):
         return url, _below("/wp-json")
-    return url[: found.start()], _below(f"/{_PLAIN}" if _PLAIN in found[0] else "/wp-json")
+    if _PLAIN not in found[0]:
+        return url[: found.start()], _below("/wp-json")
+    script = "index.php" if "index.php" in found[0] else ""
+    return url[: found.start()], _below(f"/{script}{_PLAIN}")
 
 
 def _below(root: str) -> "PathOptions":

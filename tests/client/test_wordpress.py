@@ -77,6 +77,7 @@ class TestWhereItIs:
             ("/wp-json/navai/v1", "/wp-json/navai/v1/functions"),
             ("/?rest_route=/", "/?rest_route=/navai/v1/functions"),
             ("?rest_route=/navai/v1", "/?rest_route=/navai/v1/functions"),
+            ("/index.php?rest_route=/", "/index.php?rest_route=/navai/v1/functions"),
         ],
     )
     def test_the_address_of_the_site_or_of_its_api_will_do(
