@@ -25,10 +25,14 @@ settings.load_profile("patient")
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/*.md"],
+    excludes=["docs/google-adk.md"],  # `make adk` runs it
     fixtures=["readers_environment"],
 ).pytest()
 
-collect_ignore = ["tests/ray"]  # `make ray` runs it, in an environment of its own
+collect_ignore = [
+    "tests/adk",
+    "tests/ray",
+]  # `make adk` and `make ray` run them, in environments of their own
 
 # A shell starts a job in the background with SIGINT ignored, and every child inherits that. Tests interrupt
 # programs that they start, so these must begin with the usual disposition.

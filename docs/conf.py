@@ -39,6 +39,7 @@ class Frameworks:
     def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         installs = {
             "agents",
+            "google",
             "langchain_core",
             "langgraph",
             "livekit",

@@ -132,6 +132,7 @@ PUBLIC = {
         Deviation Finding GROUPS PROFILES Profile Report Requirement check requirements
     """,
     "navai_client.conformance.pytest": "ConformanceWarning every_requirement verify",
+    "navai_client.integrations.google_adk": "NavaiToolset",
     "navai_client.integrations.langchain": "function_tools",
     "navai_client.integrations.livekit": "NavaiTTS NavaiToolset",
     "navai_client.integrations.mcp": "McpServerOptions build_mcp_server serve_http serve_stdio",

@@ -48,6 +48,7 @@ def test_a_missing_extra_is_one_line_with_the_command_that_installs_it(
 @pytest.mark.parametrize(
     ("module", "extra"),
     [
+        ("google_adk", "google-adk"),
         ("langchain", "langchain"),
         ("livekit", "livekit"),
         ("mcp", "mcp"),
@@ -63,6 +64,7 @@ def test_if_nothing_is_installed_the_message_names_the_extra_of_the_framework(
         "agents",
         "docstring_parser",
         "jsonschema",
+        "google",
         "langchain_core",
         "langgraph",
         "livekit",

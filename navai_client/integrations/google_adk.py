@@ -1,0 +1,71 @@
+"""A backend's functions as a toolset of Google's Agent Development Kit (ADK). Needs the extra ``google-adk``.
+
+Each call returns exactly one result, which is a dict of JSON types; a failing function raises nothing.
+"""
+
+from typing import Any, final
+
+from navai_client._extras import needs_extra
+
+with needs_extra("google-adk", "google"):
+    from google.adk.agents.readonly_context import ReadonlyContext
+    from google.adk.tools.base_tool import BaseTool
+    from google.adk.tools.base_toolset import BaseToolset
+    from google.adk.tools.tool_context import ToolContext
+    from google.genai.types import FunctionDeclaration
+
+    from navai_client.integrations.tools import Tool
+    from navai_client.integrations.toolset import Toolset
+
+__all__ = ["NavaiToolset"]
+
+
+@final
+class NavaiToolset(BaseToolset):
+    """The tools of a toolset, for ``LlmAgent(tools=[...])``.
+
+    Each invocation of the agent offers the tools that *toolset* has then. A function that needs approval asks
+    by ADK's confirmation: the application answers its ``adk_request_confirmation`` with ``confirmed``. If the
+    toolset has an ``approve`` of its own, that is asked instead.
+
+    Args:
+        toolset: A toolset from ``Toolset.load``, which must stay open while the agent runs. It is not closed
+            with the agent.
+    """
+
+    def __init__(self, toolset: Toolset) -> None:
+        super().__init__()
+        self._toolset = toolset
+
+    async def get_tools(self, readonly_context: ReadonlyContext | None = None) -> list[BaseTool]:  # noqa: ARG002
+        """Return the tools for an invocation of ADK."""
+        return [_FunctionTool(self._toolset, tool) for tool in self._toolset.tools]
+
+
+@final
+class _FunctionTool(BaseTool):
+    def __init__(self, toolset: Toolset, tool: Tool) -> None:
+        super().__init__(name=tool.name, description=tool.description)
+        self._toolset = toolset
+        self._parameters = tool.parameters
+        self._asks = tool.approval and toolset.approve is None
+
+    def _get_declaration(self) -> FunctionDeclaration:
+        return FunctionDeclaration(
+            name=self.name, description=self.description, parameters_json_schema=self._parameters
+        )
+
+    async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> dict[str, Any]:
+        confirmed = tool_context.tool_confirmation
+        if self._asks and confirmed is None:
+            tool_context.request_confirmation(hint=f"May {self.name} be called with {args}?")
+            tool_context.actions.skip_summarization = True  # the model has nothing to say yet
+            return {"ok": False, "error": "The call waits until the person has confirmed it."}
+        outcome = await self._toolset.call(
+            self.name,
+            args,
+            call_id=tool_context.function_call_id,
+            session=tool_context.session,
+            approve=lambda _: confirmed is not None and confirmed.confirmed,
+        )
+        return outcome.as_dict()
