@@ -433,7 +433,7 @@ class _Bridge:
             if known.listed_at is None or (max_age is not None and now - known.listed_at >= max_age):
                 await known.toolset.refresh()
                 known.listed_at = now
-        return known.toolset
+            return known.toolset
 
     async def _current(self, max_age: float | None) -> Toolset:
         """Return the toolset, with a list that is not older than *max_age* seconds."""

@@ -304,9 +304,12 @@ class TestACall:
 class TestTheUserOfAHost:
     """Each user calls the backend by themselves."""
 
-    @pytest.mark.parametrize("era", ["", "legacy"])
+    @pytest.mark.parametrize(("era", "kept"), [("", 1000), ("legacy", 1000), ("", 1)])
     @in_a_loop
-    async def test_has_their_own_tools_and_calls(self, era: Any) -> None:
+    async def test_has_their_own_tools_and_calls(
+        self, era: Any, kept: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mcp, "_MAX_SESSIONS", kept)
         shown: list[tuple[str, str]] = []
 
         async def backend(request: httpx.Request) -> httpx.Response:

@@ -473,6 +473,24 @@ class TestOverAWebSocket:
         assert sorted(live.booked) == ["Ada", "Bea"]
 
     @in_a_loop
+    async def test_the_person_is_told_at_once_where_nobody_speaks(self) -> None:
+        sent: asyncio.Queue[Any] = asyncio.Queue()
+        async with live_backend() as live, AsyncNavaiBackendClient(live.url) as client:
+            live.backend.function(
+                live.book_table, name="reserve", say_while_waiting="I am asking.", typical_seconds=9
+            )
+            async with (
+                Toolset.load(client) as toolset,
+                RealtimeToolRunner(toolset, sent.put, as_text=False) as runner,
+            ):
+                reserve = called("c1", name="reserve", arguments='{"name": "Ada"}')
+                for event in (created(), reserve, done()):
+                    await runner.receive(event)
+                assert "I am asking." in (await sent.get())["response"]["instructions"]
+                live.release.set()
+                assert (await sent.get())["item"]["call_id"] == "c1"
+
+    @in_a_loop
     async def test_a_connection_of_objects_is_not_taken_for_one_of_texts(self) -> None:
         """It would encode each event twice, and the server would refuse them."""
         shop = Shop()
