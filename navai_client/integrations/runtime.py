@@ -338,6 +338,11 @@ def _read_agents(
         warnings += [
             f"[navai] Ignored {each.path}: it is in no folder of NAVAI_AGENTS_FOLDERS." for each in homeless
         ]
+        warnings += [
+            f'[navai] NAVAI_AGENTS_FOLDERS: "{name}" has no function, so it is no agent.'
+            for name, given in own.items()
+            if not given
+        ]
     agents = []
     for name, given in own.items():
         if not given:

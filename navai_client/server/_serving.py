@@ -123,7 +123,8 @@ def _check_folders(base: Path, folders: str | None, settings: ServerSettings) ->
     if unmatched:
         names = " and ".join(f'"{entry}"' for entry in unmatched)
         verb = "has" if len(unmatched) == 1 else "have"
-        raise ServeError(f"--functions-folders: {names} {verb} no module below {base.resolve()}.")
+        agents = f" of the agents {settings.agents_folders}" if settings.agents_folders else ""
+        raise ServeError(f"--functions-folders: {names} {verb} no module{agents} below {base.resolve()}.")
 
 
 class _Workers(Multiprocess):

@@ -161,6 +161,7 @@ def test_a_configuration_that_cannot_be_used_is_a_warning(project: Project) -> N
     )
     assert runtime.warnings == (
         "[navai] Ignored src/ai/functions-modules/g.py: it is in no folder of NAVAI_AGENTS_FOLDERS.",
+        '[navai] NAVAI_AGENTS_FOLDERS: "empty" has no function, so it is no agent.',
         "[navai] Failed to load src/ai/a/agent_config.py: not today",
         "[navai] Ignored src/ai/b/agent_config.py: it must hold NAVAI_AGENT, a dict.",
     )

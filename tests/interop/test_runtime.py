@@ -74,6 +74,7 @@ SETTINGS: Final[tuple[dict[str, str], ...]] = (
 LISTED: Final = [{"name": "get_weather", "description": "Get the weather."}, {"name": "burger"}]
 OF_ONE_ALONE: Final = (
     "is in no folder of NAVAI_AGENTS_FOLDERS",
+    "has no function, so it is no agent",
     "The default folder",
     '"src/ai/functions-modules". Falling back to "src/ai/functions-modules"',
 )

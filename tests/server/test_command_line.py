@@ -29,6 +29,10 @@ from navai_client.server._settings import BackendKeywords, ProcessSettings
         (["--functions-folders", "no/such"], '--functions-folders: "no/such" has no module below'),
         (["--functions-folders", "tests/interop/functions/src/tools,toolz"], '"toolz" has no module'),
         (["--functions-folders", "no/such/*.py,nor.py"], '"no/such/*.py" and "nor.py" have no module'),
+        (
+            ["--functions-folders", "tests/interop/functions/src/tools", "--agents-folders", "toolz"],
+            '/src/tools" has no module of the agents toolz below',
+        ),
         (["--functions-folders", ".github/...", "--demo"], '".github/..." has no module'),
         (["--workers", "0"], "workers (NAVAI_WORKERS, --workers) must be a whole number of 1 or more"),
         (["--workers", "2", "--reload"], "cannot be combined"),
