@@ -299,8 +299,6 @@ class Invoker:
             call.end(claim.held)
         elif claim.is_ours:
             await self._begin(call, function, payload, claim, run)
-        elif entry.fingerprint != claim.fingerprint:
-            call.end(_KEY_REUSED)
         elif not _end_as(claim, entry):
             call.begun = True  # perhaps, elsewhere
             call.task = asyncio.get_running_loop().create_task(self._follow(claim, function, payload))
@@ -621,7 +619,9 @@ def _prepare(claim: _Claim, function: RegisteredFunction, payload: Payload) -> C
 def _end_as(claim: _Claim, entry: StoreEntry) -> bool:
     """End the call of *claim* as *entry* says, if that is possible."""
     call = claim.call
-    if entry.state == "waiting":
+    if entry.fingerprint != claim.fingerprint:
+        call.end(_KEY_REUSED)
+    elif entry.state == "waiting":
         call.is_replayed = entry.token != claim.token
         waits = approval_id(claim.key, claim.fingerprint)
         call.end(Failure(_PENDING, PENDING, approval_id=waits))

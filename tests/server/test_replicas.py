@@ -208,6 +208,42 @@ def test_what_an_owner_refused_is_begun_by_the_replica_where_a_copy_waits(open_s
     asyncio.run(scenario())
 
 
+def test_a_copy_that_waits_gets_no_outcome_of_another_payload(open_store: Open) -> None:
+    async def scenario() -> None:
+        async with replicas(open_store, in_thread=True) as both:
+            one, other = both.backends
+            start, read = one.store.start, other.store.read
+            refuse, waits, look = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+            async def refused(*arguments: Any) -> bool:
+                await refuse.wait()
+                del vars(one.store)["start"]
+                await start(*arguments)
+                raise StoreError("The response was lost.")
+
+            async def late(key: bytes) -> Any:
+                waits.set()
+                await look.wait()
+                return await read(key)
+
+            vars(one.store)["start"], vars(other.store)["read"] = refused, late
+            first = post(one, "k", '{"x":1}')
+            key = await _key(one)
+            await has_claimed(one.store, key)
+            copy = post(other, "k", '{"x":1}')
+            await waits.wait()
+            refuse.set()
+            assert (await first).status == 503
+            while await one.store.read(key) is not None:  # noqa: ASYNC110 - until its key is free
+                await asyncio.sleep(0)
+            assert (await post(one, "k", '{"x":2}')).status == 200
+            look.set()
+            assert (await copy).status == 422
+            assert both.ran == [2]
+
+    asyncio.run(scenario())
+
+
 def test_an_owner_that_was_paused_before_its_start_does_not_start(open_store: Open) -> None:
     async def scenario() -> None:
         async with replicas(lambda: Brief(open_store()), in_thread=True) as both:
