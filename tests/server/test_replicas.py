@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -498,6 +499,9 @@ def test_several_workers_run_each_key_once(module: Path, store: tuple[str, ...])
         server_process(module, "--workers", "2", "--drain-delay", "0", *options) as (_, url),
         ThreadPoolExecutor(8) as pool,
     ):
+        ready, deadline = set[int](), time.monotonic() + 30
+        while len(ready) < 2 and time.monotonic() < deadline:  # the second may start later
+            ready.add(charge(url, f"ready-{time.monotonic_ns()}", module).json()["result"])
         keys = [f"{n}" for n in range(40) for _ in range(2)]
         answers = list(pool.map(lambda key: charge(url, key, module), keys))
     assert {answer.status_code for answer in answers} == {200}
