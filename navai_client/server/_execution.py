@@ -78,6 +78,11 @@ _NOT_KEPT: Final = encode_outcome(
         "The function was executed. There was no room to keep its outcome.", CUT_OFF, may_have_executed=True
     )
 )
+_HOLD_UNCONFIRMED: Final = Failure(
+    "It is not known whether the call waits for approval. Ask again with the same key.",
+    CUT_OFF,
+    may_have_executed=True,
+)
 _UNUSABLE: Final = "Idempotency keys cannot be stored at the moment: the function was not begun. Try again."
 _PENDING: Final = (
     "The call waits until a person has approved it, and then runs. Do not repeat it with other arguments or "
@@ -287,7 +292,13 @@ class Invoker:
             else:
                 entry = await self._store.claim(*ours, self._store.lease, start=run is not None)
         except StoreError as error:
-            call.end(self._unusable(error))
+            failure = self._unusable(error)
+            # The store may have kept the call without confirming it: then a person may let it begin. A store
+            # that is full says when there is room, and keeps nothing.
+            if isinstance(claim.held, bytes) and error.retry_after is None:
+                claim.is_ours = False
+                failure = _HOLD_UNCONFIRMED
+            call.end(failure)
             return
         except BaseException:
             call.end(_TOO_BUSY)  # it does not stay among those that run

@@ -28,6 +28,7 @@ from navai_client.server import (
     RedisStore,
     SQLiteStore,
     Store,
+    StoreEntry,
     StoreError,
 )
 from navai_client.server._calls import Failure
@@ -406,6 +407,34 @@ def test_a_payload_is_kept_until_its_call_is_decided_and_shown_without_secrets(t
 def rows(folder: Path) -> str:
     with contextlib.closing(sqlite3.connect(folder / "keys.sqlite")) as reader:
         return str(reader.execute("SELECT * FROM navai_keys").fetchall())
+
+
+def test_a_call_of_which_the_store_does_not_confirm_that_it_waits_is_unknown() -> None:
+    class Store(MemoryStore):
+        """Keeps a call, and loses the response."""
+
+        is_lost = True
+
+        async def hold(self, *given: Any, **limit: Any) -> StoreEntry:
+            entry = await super().hold(*given, **limit)
+            if self.is_lost:
+                raise StoreError("The store of idempotency keys cannot be used.")
+            return entry
+
+    async def scenario() -> None:
+        store = Store()
+        async with replicas(lambda: store) as both:
+            agent, boss = both.by("agent"), both.by("boss")
+            told = await agent.call({"amount": 1}, "k1")
+            assert (told.status_code, told.json()["may_have_executed"]) == (409, True)
+            assert "Ask again" in told.json()["error"]
+            (waits,) = await boss.waiting()
+            assert (await boss.decide(waits["id"])).status_code == 200
+            store.is_lost = False
+            assert (await outcome(agent, {"amount": 1}, "k1")).json()["result"] == "paid 1"
+        assert len(both.ran) == 1
+
+    run(scenario())
 
 
 def test_calls_that_wait_are_limited_and_expire() -> None:

@@ -136,7 +136,7 @@ def violations(history: History) -> list[str]:
     for key, pairs in asked.items():
         rejected = {each.order for each in history.of(Decision) if each.key == key and not each.approves}
         found += _consistent(pairs, executions[key], ended, rejected)
-        found += _told(pairs, executions[key], history)
+        found += _told(pairs, executions[key])
         found += _known_in_the_end(pairs, executions[key], ended, history)
     return found
 
@@ -208,19 +208,13 @@ def _consistent(
     return found
 
 
-def _told(pairs: list[tuple[Call, Answer]], begun: list[Began], history: History) -> list[str]:
-    """What says that nothing was executed is right, for its call.
-
-    A refused call may wait for approval, if the store's answer was lost: a person can let it begin.
-    """
-    if history.approves:
-        pairs = [(call, answer) for call, answer in pairs if answer.kind != "refused"]
+def _told(pairs: list[tuple[Call, Answer]], begun: list[Began]) -> list[str]:
+    """What says that nothing was executed is right, for its call."""
+    executed = {each.request_id for each in begun if not each.doubled}
     return [
         f"{call} was told that it was not executed, by {answer}: {begun}"
         for call, answer in pairs
-        if answer.kind in {"refused", "lost"} and not answer.told
-        for each in begun
-        if each.request_id == call.request_id and not each.doubled
+        if call.request_id in executed and answer.kind in {"refused", "lost"} and not answer.told
     ]
 
 
