@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 LEAST = 400  # public names: with fewer, pyright has not seen the whole package
+# Their frameworks derive from classes of packages without types (livekit.rtc).
+UNTYPED_BASES = {"navai_client.integrations.livekit.NavaiTTS"}
 
 
 def main(pyright: str, python: str) -> None:
@@ -17,8 +19,12 @@ def main(pyright: str, python: str) -> None:
     finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     found = json.loads(finished.stdout)["typeCompleteness"]
     public = found["exportedSymbolCounts"]
-    if not found["pyTypedPath"] or public["withKnownType"] < LEAST or public["withUnknownType"]:
-        sys.exit(f"wheel types: {public}")
+    unknown = {
+        symbol["name"] for symbol in found["symbols"] if symbol["isExported"] and not symbol["isTypeKnown"]
+    }
+    ambiguous = {symbol["name"] for symbol in found["symbols"] if symbol.get("isTypeAmbiguous")}
+    if not found["pyTypedPath"] or public["withKnownType"] < LEAST or unknown - ambiguous != UNTYPED_BASES:
+        sys.exit(f"wheel types: {public}, unknown: {sorted(unknown - ambiguous)}")
     print(f"wheel types: {found['completenessScore']:.1%} of {sum(public.values())} public names are exact")
 
 
