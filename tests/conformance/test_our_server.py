@@ -81,7 +81,7 @@ def test_the_base_url_is_read_from_the_environment(demo_server: str, monkeypatch
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"profile": "rails"}, "profile is 'rails'; there are contract, express."),
+        ({"profile": "rails"}, "profile is 'rails'; there are contract, express, wordpress."),
         ({"groups": ["lists"]}, "groups has 'lists'; the groups are list, execute, client-secret, errors"),
         ({"timeout": None}, "timeout must be a number of seconds"),
         ({"timeout": 0}, "timeout (seconds) must be a number above 0"),
