@@ -312,9 +312,7 @@ class _Conversation:
     def _refuse(self, error: dict[str, Any]) -> None:
         """Say that the SDK did not execute a call, such as one of no tool. It asks for no response then."""
         self._complain({"error": error})
-        self._goes_on = False
-        if not self._responds:
-            self._answered.set()
+        self._answered.set()
 
     def _complain(self, given: dict[str, Any]) -> None:
         self._screen.end()

@@ -406,7 +406,8 @@ class _Bridge:
         return _result(outcome)
 
     def _decided(self, asked: str, _: ToolCall, outcome: ToolOutcome) -> None:
-        if asked in self._waiting:
+        with contextlib.suppress(KeyError):  # it was dropped
+            self._waiting.move_to_end(asked)
             self._waiting[asked] = outcome
 
     def _user_of(self, context: ServerRequestContext[None]) -> _User:

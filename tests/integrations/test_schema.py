@@ -106,9 +106,13 @@ BOMB: dict[str, Any] = {
     "$defs": {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 10} for n in range(10)},
     "properties": {"x": {"$ref": "#/$defs/d0"}},
 }
-NESTED: dict[str, Any] = {"type": "object"}
-for _ in range(3000):
-    NESTED = {"type": "object", "properties": {"x": NESTED}}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "object"}
+    for _ in range(levels):
+        schema = {"type": "object", "properties": {"x": schema}}
+    return schema
 
 
 @pytest.mark.parametrize(
@@ -123,9 +127,10 @@ for _ in range(3000):
         ({"type": "object", "required": "x"}, 'required: "x" does not satisfy "type": "array"'),
         ({"properties": 7}, 'properties: 7 does not satisfy "type": "object"'),
         (BOMB, "it is too large"),
-        (NESTED, "it is nested too deeply"),
+        (nested(3000), "it is nested too deeply"),
+        (nested(200), "it is nested too deeply"),  # for the check of a schema, which takes more of the stack
     ],
-    ids=["text", "or null", "type", "required", "properties", "bomb", "nested"],
+    ids=["text", "or null", "type", "required", "properties", "bomb", "nested", "nested less"],
 )
 def test_an_invalid_schema_is_a_warning(schema: Any, reason: str) -> None:
     toolset = toolset_with(schema)
