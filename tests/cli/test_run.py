@@ -110,6 +110,15 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.fixture(name="speaker")
+def _speaker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a microphone and a speaker into processes that start, and return what the speaker plays to."""
+    (tmp_path / "sounddevice.py").write_text(SOUND)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("SPEAKER", str(tmp_path / "speaker.raw"))
+    return tmp_path / "speaker.raw"
+
+
 @pytest.fixture(name="talk")
 def _talk(navai: Navai, monkeypatch: pytest.MonkeyPatch) -> Talk:
     """Return what runs the command within this process, which has loaded the SDK, with lines to type."""
@@ -329,12 +338,8 @@ def test_a_call_of_a_tool_that_there_is_not_ends_its_turn_with_the_reason(play: 
 
 
 def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer_is_played(
-    play: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    play: Any, speaker: Path
 ) -> None:
-    (tmp_path / "sounddevice.py").write_text(SOUND)
-    speaker = tmp_path / "speaker.raw"
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setenv("SPEAKER", str(speaker))
     heard = {
         "type": "conversation.item.input_audio_transcription.completed",
         "event_id": "event_h", "item_id": "item_h", "content_index": 0, "transcript": "What time is it?",
@@ -361,13 +366,10 @@ def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer
 
 
 def test_with_audio_a_backend_that_speaks_through_elevenlabs_is_heard_until_the_person_interrupts(
-    play: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    play: Any, speaker: Path
 ) -> None:
-    (tmp_path / "sounddevice.py").write_text(SOUND)
-    speaker, full = tmp_path / "speaker.raw", tmp_path / "speaker.raw.full"
+    full = speaker.with_suffix(".raw.full")
     full.touch()
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setenv("SPEAKER", str(speaker))
     with FakeElevenLabs() as voices:
         played = play([Say("It is noon."), Until("never")], Say("You are welcome."), **voices.env)
         with subprocess.Popen(

@@ -6,15 +6,17 @@ They record their calls and wait for events of the test, so that no test sleeps.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import httpx
 import uvicorn
 
+from navai_client import AsyncNavaiBackendClient
+from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._serving import bind, url_of
 
-__all__ = ["LiveBackend", "approving_backend", "live_backend"]
+__all__ = ["LiveBackend", "approving_backend", "live_backend", "loaded_toolset"]
 
 _CROWD = 10
 _INSPECTOR = "token-of-the-inspector-for-tests"
@@ -122,3 +124,14 @@ async def approving_backend() -> AsyncIterator[LiveBackend]:
     async with live_backend() as live:
         live.offer_refund()
         yield live
+
+
+@asynccontextmanager
+async def loaded_toolset(**options: Unpack[ToolsetOptions]) -> AsyncIterator[tuple[LiveBackend, Toolset]]:
+    """Serve a backend, and load its functions."""
+    async with (
+        live_backend() as live,
+        AsyncNavaiBackendClient(live.url) as client,
+        Toolset.load(client, **options) as toolset,
+    ):
+        yield live, toolset

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Final
 
 import pytest
 
@@ -14,6 +15,19 @@ class Blocker(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocker())
 """
+
+# What no import may load by itself.
+FRAMEWORKS: Final = {
+    "agents",
+    "langchain_core",
+    "langgraph",
+    "livekit",
+    "mcp",
+    "openai",
+    "pipecat",
+    "pydantic_ai",
+    "websockets",
+}
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:
@@ -89,38 +103,10 @@ def test_importing_a_package_loads_none_of_its_modules(module: str) -> None:
     loaded = set(json.loads(finished.stdout))
     rooms = ("navai_client.integrations.", "navai_client.testing.")
     assert not [name for name in loaded if name.startswith(rooms)]
-    heavy = {
-        "agents",
-        "langchain_core",
-        "langgraph",
-        "livekit",
-        "pipecat",
-        "pydantic_ai",
-        "mcp",
-        "openai",
-        "websockets",
-        "jsonschema",
-        "pydantic",
-        "attr",
-    }
-    assert loaded.isdisjoint(heavy)
+    assert loaded.isdisjoint({*FRAMEWORKS, "jsonschema", "pydantic", "attr"})
 
 
 def test_a_toolset_and_routes_load_no_framework() -> None:
     code = "import json, sys, navai_client.integrations.realtime; print(json.dumps([*sys.modules]))"
     loaded = set(json.loads(run(code).stdout))
-    assert loaded.isdisjoint(
-        {
-            "agents",
-            "langchain_core",
-            "langgraph",
-            "livekit",
-            "pipecat",
-            "pydantic_ai",
-            "mcp",
-            "openai",
-            "websockets",
-            "httpx",
-            "anyio",
-        }
-    )
+    assert loaded.isdisjoint({*FRAMEWORKS, "httpx", "anyio"})

@@ -2,9 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Unpack
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from langchain.agents import create_agent
@@ -15,24 +14,13 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from navai_client import AsyncNavaiBackendClient
 from navai_client.integrations.langchain import function_tools
 from navai_client.integrations.tools import ToolCall
-from navai_client.integrations.toolset import Toolset, ToolsetOptions
-from tests.integrations.live_backend import LiveBackend, live_backend
+from navai_client.integrations.toolset import Toolset
+from tests.integrations.live_backend import loaded_toolset
 from tests.integrations.loop import in_a_loop
 
 THREAD: RunnableConfig = {"configurable": {"thread_id": 7}}
-
-
-@asynccontextmanager
-async def served(**options: Unpack[ToolsetOptions]) -> AsyncIterator[tuple[LiveBackend, Toolset]]:
-    async with (
-        live_backend() as live,
-        AsyncNavaiBackendClient(live.url) as client,
-        Toolset.load(client, **options) as toolset,
-    ):
-        yield live, toolset
 
 
 class Script(FakeMessagesListChatModel):
@@ -77,7 +65,7 @@ async def test_the_calls_of_a_response_run_together_and_each_gives_one_result() 
         wants("get_weather", "x", location=3, self=4),
         wants("echo", "e", config="a", run_manager="b", callbacks="c"),
     ]
-    async with served(functions=[echo]) as (_, toolset):
+    async with loaded_toolset(functions=[echo]) as (_, toolset):
         found = results(await agent(toolset, calls).ainvoke(ASK))
     assert [found[f"m{guest}"]["result"] for guest in range(10)] == [*range(10)]
     assert found["w"]["result"] == {"location": "Bogotá", "temperature": 21}
@@ -91,7 +79,7 @@ async def test_the_model_gets_names_descriptions_and_parameters() -> None:
     def anything(**payload: object) -> int:
         return len(payload)
 
-    async with served(functions=[anything]) as (_, toolset):
+    async with loaded_toolset(functions=[anything]) as (_, toolset):
         tools = {tool.name: convert_to_openai_tool(tool)["function"] for tool in function_tools(toolset)}
         assert [tool.args for tool in function_tools(toolset) if tool.name == "anything"] == [{}]
     assert tools["get_weather"] == {
@@ -109,7 +97,7 @@ async def test_the_model_gets_names_descriptions_and_parameters() -> None:
 
 @in_a_loop
 async def test_ids_that_each_run_counts_anew_are_calls_of_their_own() -> None:
-    async with served() as (live, toolset):
+    async with loaded_toolset() as (live, toolset):
         calls = [wants("get_weather", "0", location="Oslo")]
         for config in (THREAD, THREAD, None):
             results(await agent(toolset, calls).ainvoke(ASK, config))
@@ -123,7 +111,7 @@ class TestAFunctionThatNeedsApproval:
     @in_a_loop
     async def test_interrupts_the_graph_until_somebody_has_decided(self, approved: bool) -> None:
         calls = [wants("book_table", name="Ada"), wants("get_weather", "w", location="Oslo")]
-        async with served(approval=["book_table"]) as (live, toolset):
+        async with loaded_toolset(approval=["book_table"]) as (live, toolset):
             live.release.set()
             graph = agent(toolset, calls, checkpointer=InMemorySaver())
             asked = await graph.ainvoke(ASK, THREAD)
@@ -150,7 +138,7 @@ class TestAFunctionThatNeedsApproval:
             asked.append(call.function_name)
             return False
 
-        async with served(approval=["book_table"], approve=approve) as (live, toolset):
+        async with loaded_toolset(approval=["book_table"], approve=approve) as (live, toolset):
             found = results(await agent(toolset, [wants("book_table", name="Ada")]).ainvoke(ASK))
             assert live.booked == []
         assert asked == ["book_table"]
@@ -158,7 +146,7 @@ class TestAFunctionThatNeedsApproval:
 
     @in_a_loop
     async def test_is_refused_outside_of_a_graph_where_nobody_can_be_asked(self) -> None:
-        async with served(approval=["book_table"]) as (live, toolset):
+        async with loaded_toolset(approval=["book_table"]) as (live, toolset):
             book = next(tool for tool in function_tools(toolset) if tool.name == "book_table")
             message = await book.ainvoke(wants("book_table", "call_9", name="Ada"))
             assert live.booked == []
@@ -168,7 +156,7 @@ class TestAFunctionThatNeedsApproval:
 
 @in_a_loop
 async def test_a_graph_that_goes_on_after_a_cancellation_gets_the_result_of_the_first_call() -> None:
-    async with served() as (live, toolset):
+    async with loaded_toolset() as (live, toolset):
         graph = agent(toolset, [wants("book_table", name="Ada")], checkpointer=InMemorySaver())
         running = asyncio.create_task(graph.ainvoke(ASK, THREAD))
         await live.waiting.wait()
@@ -184,7 +172,7 @@ async def test_a_graph_that_goes_on_after_a_cancellation_gets_the_result_of_the_
 
 @in_a_loop
 async def test_a_synchronous_call_says_what_to_use() -> None:
-    async with served() as (_, toolset):
+    async with loaded_toolset() as (_, toolset):
         weather = next(tool for tool in function_tools(toolset) if tool.name == "get_weather")
         with pytest.raises(NotImplementedError, match="use ainvoke"):
             weather.invoke({"location": "Oslo"})

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any, Unpack
+from typing import Any
 
 import pytest
 from pydantic_ai import Agent, DeferredToolRequests, DeferredToolResults, ToolDenied
@@ -15,25 +13,13 @@ from pydantic_ai.models.test import TestModel
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.realtime.openai import OpenAIRealtimeModel
 
-from navai_client import AsyncNavaiBackendClient
 from navai_client.integrations.pydantic_ai import NavaiToolset
 from navai_client.integrations.tools import ToolCall
-from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from navai_client.testing.realtime import Call, FakeRealtimeServer, Say
-from tests.integrations.live_backend import LiveBackend, live_backend
+from tests.integrations.live_backend import loaded_toolset
 from tests.integrations.loop import in_a_loop
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
-
-
-@asynccontextmanager
-async def served(**options: Unpack[ToolsetOptions]) -> AsyncIterator[tuple[LiveBackend, Toolset]]:
-    async with (
-        live_backend() as live,
-        AsyncNavaiBackendClient(live.url) as client,
-        Toolset.load(client, **options) as toolset,
-    ):
-        yield live, toolset
 
 
 class Script:
@@ -77,7 +63,7 @@ async def test_the_calls_of_a_response_run_together_and_each_gives_one_result() 
         [ToolCallPart("get_weather", '{"location"', tool_call_id="i2")],
         [ToolCallPart("get_weather", "location", tool_call_id="i3")],
     )
-    async with served() as (_, toolset):
+    async with loaded_toolset() as (_, toolset):
         result = await Agent(script.model, toolsets=[NavaiToolset(toolset)]).run("Help.")
     assert result.output == "Done."
     found = results(result.all_messages())
@@ -90,7 +76,7 @@ async def test_the_calls_of_a_response_run_together_and_each_gives_one_result() 
 @in_a_loop
 async def test_the_model_gets_names_descriptions_and_parameters_also_after_a_refresh() -> None:
     script = Script([wants("get_weather", location="Oslo")])
-    async with served() as (live, toolset):
+    async with loaded_toolset() as (live, toolset):
         agent = Agent(script.model, toolsets=[NavaiToolset(toolset, id="shop")])
         await agent.run("Hello.")
 
@@ -109,14 +95,14 @@ async def test_the_model_gets_names_descriptions_and_parameters_also_after_a_ref
 
 @in_a_loop
 async def test_the_test_model_of_pydantic_ai_calls_every_tool() -> None:
-    async with served(only=["get_weather", "break_down"]) as (_, toolset):
+    async with loaded_toolset(only=["get_weather", "break_down"]) as (_, toolset):
         result = await Agent(TestModel(), toolsets=[NavaiToolset(toolset)]).run("Help.")
     assert {found["ok"] for found in results(result.all_messages()).values()} == {True, False}
 
 
 @in_a_loop
 async def test_ids_that_each_run_counts_anew_are_calls_of_their_own() -> None:
-    async with served() as (live, toolset):
+    async with loaded_toolset() as (live, toolset):
         for _ in range(2):
             script = Script([wants("get_weather", "0", location="Oslo")])
             await Agent(script.model, toolsets=[NavaiToolset(toolset)]).run("Oslo?")
@@ -130,7 +116,7 @@ class TestAFunctionThatNeedsApproval:
     @in_a_loop
     async def test_ends_the_run_which_goes_on_when_somebody_has_decided(self, approved: bool) -> None:
         script = Script([wants("book_table", name="Ada")])
-        async with served(approval=["book_table"]) as (live, toolset):
+        async with loaded_toolset(approval=["book_table"]) as (live, toolset):
             live.release.set()
             agent = Agent(
                 script.model, toolsets=[NavaiToolset(toolset)], output_type=[str, DeferredToolRequests]
@@ -157,7 +143,7 @@ class TestAFunctionThatNeedsApproval:
             return False
 
         script = Script([wants("book_table", name="Ada")])
-        async with served(approval=["book_table"], approve=approve) as (live, toolset):
+        async with loaded_toolset(approval=["book_table"], approve=approve) as (live, toolset):
             result = await Agent(script.model, toolsets=[NavaiToolset(toolset)]).run("Book.")
             assert live.booked == []
         assert asked == ["book_table"]
@@ -167,7 +153,7 @@ class TestAFunctionThatNeedsApproval:
 @in_a_loop
 async def test_a_run_that_is_cancelled_is_released_at_once_and_the_call_goes_on() -> None:
     script = Script([wants("book_table", name="Ada")])
-    async with served() as (live, toolset):
+    async with loaded_toolset() as (live, toolset):
         agent = Agent(script.model, toolsets=[NavaiToolset(toolset)])
         running = asyncio.create_task(agent.run("Book."))
         await live.waiting.wait()
@@ -188,7 +174,7 @@ def realtime_model(api: FakeRealtimeServer) -> OpenAIRealtimeModel:
 @in_a_loop
 async def test_a_realtime_session_calls_the_functions() -> None:
     script = [Call("get_weather", {"location": "Bogotá"}, "call_1"), Say("It is 21 degrees.")]
-    async with served() as (_, toolset), FakeRealtimeServer(script, secrets=["ek_test"]) as api:
+    async with loaded_toolset() as (_, toolset), FakeRealtimeServer(script, secrets=["ek_test"]) as api:
         model = realtime_model(api)
         agent = Agent(toolsets=[NavaiToolset(toolset)])
         async with agent.realtime(model).session() as session:
@@ -205,7 +191,7 @@ async def test_a_realtime_session_asks_the_capability_that_decides() -> None:
 
     script = [Call("book_table", {"name": "Ada"}, "call_1"), Say("Booked.")]
     async with (
-        served(approval=["book_table"]) as (live, toolset),
+        loaded_toolset(approval=["book_table"]) as (live, toolset),
         FakeRealtimeServer(script, secrets=["ek_test"]) as api,
     ):
         live.release.set()
