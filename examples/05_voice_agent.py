@@ -196,7 +196,7 @@ async def offline(out: str | None, *, elevenlabs: bool) -> None:
             async with backend.lifespan(), client:
                 await talk(client, api.url, questions(), None, out)
         if elevenlabs:
-            print("spoken:", *voices.texts, sep="\n  ")
+            print("ElevenLabs was asked for:", *voices.texts, sep="\n  ")
 
 
 if __name__ == "__main__":
