@@ -4,12 +4,11 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiConfi
 from navai_client.integrations import mcp
 from navai_client.integrations.mcp import build_mcp_server, serve_http, serve_stdio
 from navai_client.integrations.routes import NavaiRoute
+from tests.faults.server import closed_port
 from tests.integrations.live_backend import LiveBackend, live_backend
 from tests.integrations.loop import in_a_loop
 
@@ -573,16 +573,15 @@ class TestTheTools:
     async def test_are_missing_while_the_backend_is_down(
         self, way: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as unused:
-            port = unused.getsockname()[1]
-        async with (
-            AsyncNavaiBackendClient(f"http://127.0.0.1:{port}", max_retries=0) as backend,
-            connected(way, backend, max_age=0.0) as host,
-        ):
-            assert (await host.list_tools()).tools == []
-            assert "Failed to load backend functions" in caplog.text
-            result = await host.call_tool("get_weather", {"location": "Lima"})
-            assert result.is_error
+        async with AsyncExitStack() as stack:
+            with closed_port() as port:
+                client = AsyncNavaiBackendClient(f"http://127.0.0.1:{port}", max_retries=0)
+                backend = await stack.enter_async_context(client)
+                host = await stack.enter_async_context(connected(way, backend, max_age=0.0))
+                assert (await host.list_tools()).tools == []
+                assert "Failed to load backend functions" in caplog.text
+                result = await host.call_tool("get_weather", {"location": "Lima"})
+                assert result.is_error
             async with live_backend(port):
                 assert len((await host.list_tools()).tools) == 4
 
