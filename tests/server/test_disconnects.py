@@ -124,12 +124,14 @@ def test_one_that_only_reads_goes_on_for_the_other_client_that_waits_for_it(serv
         other = posted(server, "look", key="k")
         (call,) = server._app.invoker._running
         until(lambda: len(call._waiting or ()) == 2)
-    with execute(server, "wait_async"):  # the disconnect of this one is seen after that of the first
-        until(lambda: len(server._app._disconnects._watchers) == 2)
+    later = Waiting(server)
+    with execute(server, "wait_async_2"):
+        assert later.began.wait(5)
+    assert later.ended.wait(5)  # its disconnect was seen after that of the first
     assert not waiting.ended.is_set()
     waiting.release.set()
     assert other.result().json()["result"] == "done"
-    assert waiting.ran == 2
+    assert waiting.ran == 1
 
 
 def test_a_call_whose_client_goes_away_while_it_waits_for_a_thread_never_begins(server: LiveServer) -> None:
