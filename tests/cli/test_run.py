@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +337,24 @@ def test_a_call_of_a_tool_that_there_is_not_ends_its_turn_with_the_reason(play: 
     assert ended.err == "error: Tool transfer_to_nobody not found\nerror: Tool nothing not found\n"
 
 
+@contextmanager
+def spoken_with(played: Played) -> Iterator["subprocess.Popen[str]"]:
+    """Run the command with a microphone, and ask it for the time."""
+    with subprocess.Popen(
+        played.command("--audio", "--exclude", "**/broken.py"),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        played.api.wait_for("input_audio_buffer.append", timeout=60)
+        played.api.speak("What time is it?")
+        yield process
+
+
+def shows(process: "subprocess.Popen[str]", text: str) -> None:
+    """Assert that *text* is what the process writes next."""
+    assert process.stdout is not None
+    assert process.stdout.read(len(text)) == text
+
+
 def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer_is_played(
     play: Any, speaker: Path
 ) -> None:
@@ -346,17 +364,10 @@ def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer
         "usage": {"type": "duration", "seconds": 1},
     }  # fmt: skip
     played = play([Raw(heard), Say("It is noon."), Until("never")], Say("You are welcome."))
-    with subprocess.Popen(
-        played.command("--audio", "--exclude", "**/broken.py"),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        played.api.wait_for("input_audio_buffer.append", timeout=60)
-        played.api.speak("What time is it?")
-        assert process.stdout is not None
-        shown = "you: What time is it?\nagent: It is noon."
-        assert process.stdout.read(len(shown)) == shown
+    with spoken_with(played) as process:
+        shows(process, "you: What time is it?\nagent: It is noon.")
         played.api.speak("Thank you.")  # it interrupts the answer
-        assert process.stdout.read(len("\nagent: You are welcome.\n")) == "\nagent: You are welcome.\n"
+        shows(process, "\nagent: You are welcome.\n")
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "\n")
@@ -372,18 +383,11 @@ def test_with_audio_a_backend_that_speaks_through_elevenlabs_is_heard_until_the_
     full.touch()
     with FakeElevenLabs() as voices:
         played = play([Say("It is noon."), Until("never")], Say("You are welcome."), **voices.env)
-        with subprocess.Popen(
-            played.command("--audio", "--exclude", "**/broken.py"),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        ) as process:  # fmt: skip
-            played.api.wait_for("input_audio_buffer.append", timeout=60)
-            played.api.speak("What time is it?")
-            assert process.stdout is not None
-            shown = "agent: It is noon."
-            assert process.stdout.read(len(shown)) == shown
+        with spoken_with(played) as process:
+            shows(process, "agent: It is noon.")
             wait_until(speaker.exists)  # the first part of it is heard
             played.api.speak("Thank you.")
-            assert process.stdout.read(len("\nagent: You are welcome.\n")) == "\nagent: You are welcome.\n"
+            shows(process, "\nagent: You are welcome.\n")
             full.unlink()
             first, second = voices.sound("It is noon."), voices.sound("You are welcome.")
             wait_until(lambda: speaker.read_bytes().endswith(second))
