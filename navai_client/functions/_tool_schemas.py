@@ -94,15 +94,16 @@ def openai_tools(functions: Iterable[_Described], api: OpenAIAPI) -> list[dict[s
 
 def _offered(name: str, parameters: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return a schema that OpenAI accepts: *parameters*, or an open one in their place."""
-    schema = UNKNOWN_PARAMETERS
+    schema, problem = UNKNOWN_PARAMETERS, ""
     try:
         if parameters is not None:
             schema = object_schema(parameters)
-            if not isinstance(schema["properties"], Mapping):
-                raise UnusableSchemaError("its properties are not an object")  # noqa: TRY301 - as the others
-    except UnusableSchemaError as problem:
+        if not isinstance(schema["properties"], Mapping):
+            schema, problem = UNKNOWN_PARAMETERS, "its properties are not an object"
+    except UnusableSchemaError as error:
+        problem = str(error)
+    if problem:
         _log.warning("The parameters of %r are ignored: %s.", name, problem)
-        schema = UNKNOWN_PARAMETERS
     return without_refused_keywords(schema)
 
 
