@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from navai_client.models import (
         BackendFunction as BackendFunction,
+        Cancellation as Cancellation,
         ClientSecret as ClientSecret,
         FunctionList as FunctionList,
         RawResponse as RawResponse,
@@ -86,6 +87,7 @@ __getattr__, __dir__, __all__ = lazy(
         ".instrumentation": ("Instrumentation", "Observation", "ObservedCall"),
         ".models": (
             "BackendFunction",
+            "Cancellation",
             "ClientSecret",
             "FunctionList",
             "RawResponse",

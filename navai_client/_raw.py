@@ -46,6 +46,7 @@ class RawOperations:
         self.create_client_secret = _raw(client.create_client_secret)
         self.list_functions = _raw(client.list_functions)
         self.execute_function = _raw(client.execute_function)
+        self.cancel_execution = _raw(client.cancel_execution)
         self.synthesize_speech = _raw(client.synthesize_speech)
 
 
@@ -57,4 +58,5 @@ class AsyncRawOperations:
         self.create_client_secret = _raw_async(client.create_client_secret)
         self.list_functions = _raw_async(client.list_functions)
         self.execute_function = _raw_async(client.execute_function)
+        self.cancel_execution = _raw_async(client.cancel_execution)
         self.synthesize_speech = _raw_async(client.synthesize_speech)

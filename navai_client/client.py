@@ -50,7 +50,7 @@ from navai_client.instrumentation import (
     observed,
     show_log,
 )
-from navai_client.models import ClientSecret, FunctionList, SpeechAudio
+from navai_client.models import Cancellation, ClientSecret, FunctionList, SpeechAudio
 from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, is_authorized, sync_transport
 from navai_client.transports._tls import AnyPath, Cert, Verify
@@ -363,6 +363,30 @@ class _Client(ABC, Generic[AnyTransport]):
                 have run.
         """
 
+    def cancel_execution(
+        self, idempotency_key: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **options: Unpack[CallOptions]
+    ) -> Any:
+        """Cancel the call that ``execute_function`` makes with this *idempotency_key*.
+
+        Its function is told to stop, as far as it can be, and never begins if it has not begun. The call
+        itself then ends with ``FunctionFailedError``, or with its result if that comes nevertheless. Give a
+        key to ``execute_function`` to be able to cancel it from another thread or task. An extension that
+        the bundled server has; it knows a call by the credentials with which it was made. Tried again as
+        ``list_functions`` is.
+
+        Args:
+            idempotency_key: The key of the call.
+            timeout: Seconds for this request, instead of the client's; None for no limit.
+            options: Other settings of this request (``CallOptions``): ``max_retries`` and ``headers``.
+
+        Raises:
+            NavaiPayloadError: If *idempotency_key* is not a key.
+            NavaiHTTPError: With 404 if the backend knows no call by this key, or cannot cancel calls; with
+                409 if another process of the backend runs the call.
+            InvalidResponseError: If its response breaks the contract.
+            NavaiTransportError: If no response arrives.
+        """
+
     def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> Any:
@@ -588,6 +612,12 @@ class NavaiBackendClient(_Client[Transport]):
         call = self._execute(function_name, payload, idempotency_key, result_type, timeout, options)
         return self._run(*call)
 
+    def cancel_execution(
+        self, idempotency_key: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **options: Unpack[CallOptions]
+    ) -> Cancellation:
+        settings = self._settings_of(timeout, options, alone=True)
+        return self._run(self._calls.cancel_execution(idempotency_key), settings)
+
     def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> SpeechAudio:
@@ -735,6 +765,12 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
     ) -> Any:
         call = self._execute(function_name, payload, idempotency_key, result_type, timeout, options)
         return await self._run(*call)
+
+    async def cancel_execution(
+        self, idempotency_key: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **options: Unpack[CallOptions]
+    ) -> Cancellation:
+        settings = self._settings_of(timeout, options, alone=True)
+        return await self._run(self._calls.cancel_execution(idempotency_key), settings)
 
     async def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]

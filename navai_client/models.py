@@ -12,7 +12,7 @@ from navai_client._redaction import mask
 from navai_client.errors import NavaiError
 from navai_client.functions._tool_schemas import OpenAIAPI, openai_tools
 
-__all__ = ["BackendFunction", "ClientSecret", "FunctionList", "RawResponse", "SpeechAudio"]
+__all__ = ["BackendFunction", "Cancellation", "ClientSecret", "FunctionList", "RawResponse", "SpeechAudio"]
 
 T = TypeVar("T")
 
@@ -216,6 +216,19 @@ class SpeechAudio:
     audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
     mime_type: str
     provider: str = "elevenlabs"
+
+
+@frozen(kw_only=True)
+class Cancellation:
+    """What came of the request to cancel a call.
+
+    Attributes:
+        cancelled: Whether the call had not ended before.
+        may_have_executed: Whether the function of a cancelled call had begun, and may have acted.
+    """
+
+    cancelled: bool
+    may_have_executed: bool
 
 
 @frozen(kw_only=True)

@@ -121,7 +121,7 @@ class TestTheTwoShells:
 PUBLIC = {
     "navai_client": """
         ApprovalPendingError AsyncClientSecrets AsyncNavaiBackendClient BackendFunction CallOptions
-        ClientSecret ClientSecrets ExecuteOptions
+        Cancellation ClientSecret ClientSecrets ExecuteOptions
         FunctionFailedError FunctionList Instrumentation InvalidResponseError NavaiBackendClient
         NavaiConfigError NavaiError NavaiHTTPError NavaiPayloadError NavaiStateError NavaiTimeoutError
         NavaiTransportError Observation ObservedCall OutcomeUnknownError RawResponse RetryPolicy

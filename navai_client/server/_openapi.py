@@ -6,18 +6,8 @@ from typing import Any, Final
 from navai_client._version import __version__
 from navai_client.server._approvals import APPROVALS_PATH, ONE_APPROVAL
 from navai_client.server._settings import ServerSettings
-from navai_client.wire._operations import EXECUTE_FUNCTION, Field, Operation
+from navai_client.wire._operations import CANCEL_EXECUTION, EXECUTE_FUNCTION, Field, Operation
 
-CANCEL: Final = "/cancel"  # below the path that executes
-_CANCELLATION: Final = {
-    "type": "object",
-    "properties": {
-        "ok": {"const": True},
-        "cancelled": {"type": "boolean", "description": "Whether the call had not ended before."},
-        "may_have_executed": {"const": True, "description": "Its function has begun, and may have acted."},
-    },
-    "required": ["ok", "cancelled"],
-}
 _PENDING: Final = {
     "type": "object",
     "properties": {
@@ -107,12 +97,8 @@ def describe(settings: ServerSettings, *, authenticated: bool = False) -> dict[s
     if EXECUTE_FUNCTION in settings.operations:
         execute = description["paths"][settings.functions_execute_path]["post"]
         execute["responses"]["202"] = {"description": "Waits for approval", "content": _json(_PENDING)}
-        description["paths"][settings.functions_execute_path + CANCEL] = {
-            "post": {
-                "summary": "Cancel a call by its Idempotency-Key",
-                "parameters": [_KEY],
-                "responses": _responses(_CANCELLATION, (400, 401, 404)),
-            }
+        description["paths"][settings.path_of(CANCEL_EXECUTION)] = {
+            "post": {**_describe(CANCEL_EXECUTION), "parameters": [_KEY]}
         }
         description["paths"][APPROVALS_PATH] = {
             "get": {

@@ -43,11 +43,12 @@ from navai_client.server._inspector import CALLS_PATH, page_responses
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics, Service
 from navai_client.server._minting import Minting
-from navai_client.server._openapi import CANCEL, describe
+from navai_client.server._openapi import describe
 from navai_client.server._settings import ServerSettings
 from navai_client.server._store import key_digest
 from navai_client.wire._decode import trim
 from navai_client.wire._operations import (
+    CANCEL_EXECUTION,
     CREATE_CLIENT_SECRET,
     EXECUTE_FUNCTION,
     LIST_FUNCTIONS,
@@ -294,7 +295,8 @@ class Router:
             path = self.settings.path_of(operation)
             routes[path] = _Route(operation.method, handlers[operation.name])
             if operation is EXECUTE_FUNCTION:
-                routes[path + CANCEL] = _Route("POST", self._cancel, takes_body=False)
+                path = self.settings.path_of(CANCEL_EXECUTION)
+                routes[path] = _Route("POST", self._cancel, takes_body=False)
         return routes
 
     def _add_inspector(self, recent_calls: RecentCalls) -> None:

@@ -10,7 +10,7 @@ from navai_client._redaction import Redactor
 from navai_client.server._http import BodyError, decode_record
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._decode import trim
-from navai_client.wire._operations import EXECUTE_FUNCTION, OPERATIONS
+from navai_client.wire._operations import EXECUTE_FUNCTION, WITH_EXTENSIONS
 
 _PLAIN_HEADERS: Final = frozenset({"accept", "accept-encoding", "content-length", "content-type", "host"})
 _LONGEST_SHOWN: Final = 300  # characters
@@ -133,7 +133,7 @@ def read_request(
     settings: ServerSettings, method: str, path: str, headers: Mapping[bytes, bytes], content: bytes
 ) -> RecordedRequest:
     """Return the record of a request, read as a backend with *settings* reads it."""
-    operation = next((each.name for each in OPERATIONS if settings.path_of(each) == path), None)
+    operation = next((each.name for each in WITH_EXTENSIONS if settings.path_of(each) == path), None)
     request = RecordedRequest(method, path, Headers(headers), content, operation)
     if operation == EXECUTE_FUNCTION.name:
         record = request.json()

@@ -10,7 +10,7 @@ from attrs import converters, define, field, frozen
 from navai_client.errors import NavaiConfigError
 from navai_client.server._http import BackendResponse
 from navai_client.testing._recording import RecordedRequest, lookup_name
-from navai_client.wire._operations import EXECUTE_FUNCTION, OPERATIONS
+from navai_client.wire._operations import EXECUTE_FUNCTION, WITH_EXTENSIONS
 
 Stage = Literal["sending", "executing", "answering"]
 """When a connection is dropped: before the request is sent, before the backend acts, before it responds."""
@@ -48,7 +48,7 @@ class Failure:
     used: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        operations = [each.name for each in OPERATIONS]
+        operations = [each.name for each in WITH_EXTENSIONS]
         if not self.delay >= 0:
             raise NavaiConfigError(f"A delay is a number of seconds, 0 or more. Received: {self.delay}")
         if self.drop is not None and self.drop not in get_args(Stage):

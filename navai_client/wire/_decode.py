@@ -24,7 +24,14 @@ from navai_client.errors import (
     OutcomeUnknownError,
     UnknownFunctionError,
 )
-from navai_client.models import EFFECTS, BackendFunction, ClientSecret, FunctionList, SpeechAudio
+from navai_client.models import (
+    EFFECTS,
+    BackendFunction,
+    Cancellation,
+    ClientSecret,
+    FunctionList,
+    SpeechAudio,
+)
 from navai_client.wire._encode import encode_json
 from navai_client.wire._values import LONGEST_BODY, UNPARSED, Endpoint, Response
 from navai_client.wire._wordpress import repaired
@@ -196,6 +203,14 @@ def says_pending(response: Response) -> bool:
     """Return whether *response* says that the call waits for approval, whatever its status."""
     payload = json_of(response)
     return isinstance(payload, dict) and payload.get("pending_approval") is True
+
+
+def cancellation(response: Response) -> Cancellation:
+    """Read the response to the request to cancel a call."""
+    payload = _parse_success(response)
+    if not isinstance(payload, dict) or not isinstance(cancelled := payload.get("cancelled"), bool):
+        raise InvalidResponseError("Invalid cancellation response.", status_code=response.status)
+    return Cancellation(cancelled=cancelled, may_have_executed=payload.get("may_have_executed") is True)
 
 
 def says_may_have_executed(response: Response) -> bool:

@@ -19,7 +19,7 @@ from navai_client.errors import (
     NavaiError,
     NavaiHTTPError,
 )
-from navai_client.models import ClientSecret, FunctionList, SpeechAudio
+from navai_client.models import Cancellation, ClientSecret, FunctionList, SpeechAudio
 from navai_client.wire import _decode
 
 T = TypeVar("T")
@@ -276,12 +276,33 @@ SYNTHESIZE_SPEECH: Final[Operation[SpeechAudio]] = Operation(
     ),
 )
 
+_CANCEL: Final = "/cancel"
+CANCEL_EXECUTION: Final[Operation[Cancellation]] = Operation(
+    name="cancel_execution",
+    method="POST",
+    path=EXECUTE_FUNCTION.path + _CANCEL,
+    path_option=EXECUTE_FUNCTION.path_option,
+    summary="Cancel a call by its Idempotency-Key",
+    read=_decode.cancellation,
+    response=_object(
+        "ok",
+        "cancelled",
+        ok={"const": True},
+        cancelled={"type": "boolean", "description": "Whether the call had not ended before."},
+        may_have_executed={"const": True, "description": "Its function has begun, and may have acted."},
+    ),
+    refusals=(400, 401, 404, 409, 503),
+    repeatable=True,
+)
+
 OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     CREATE_CLIENT_SECRET,
     LIST_FUNCTIONS,
     EXECUTE_FUNCTION,
     SYNTHESIZE_SPEECH,
 )
+# An extension of this package, without a path option of its own, that no other backend need know.
+WITH_EXTENSIONS: Final = (*OPERATIONS, CANCEL_EXECUTION)
 
 
 class PathOptions(TypedDict, total=False):
@@ -320,4 +341,4 @@ class Paths:
     def path_of(self, operation: Operation[Any]) -> str:
         """Return the path of *operation*."""
         path: str = getattr(self, operation.path_option)
-        return path
+        return path + _CANCEL if operation is CANCEL_EXECUTION else path

@@ -9,12 +9,13 @@ from typing import Any, Final, Generic, TypeVar, cast
 from attrs import define, evolve, field, frozen
 
 from navai_client.errors import NavaiConfigError, NavaiPayloadError
-from navai_client.models import FunctionList
+from navai_client.models import Cancellation, FunctionList
 from navai_client.wire._decode import trim
 from navai_client.wire._encode import Default, encode_json, type_name
 from navai_client.wire._operations import (
+    CANCEL_EXECUTION,
     LIST_FUNCTIONS,
-    OPERATIONS,
+    WITH_EXTENSIONS,
     Field,
     Operation,
     Paths,
@@ -135,7 +136,7 @@ class Invocations:
     ) -> None:
         self._endpoints = {
             operation.name: _endpoint(operation, base_url, paths.path_of(operation))
-            for operation in OPERATIONS
+            for operation in WITH_EXTENSIONS
         }
         self._base_url = base_url
         self._new_key = new_key
@@ -200,6 +201,15 @@ class Invocations:
             del latest_last[next(iter(latest_last))]
         self._known = latest_last
 
+    def cancel_execution(self, idempotency_key: Any) -> Invocation[Cancellation]:
+        """Return a call that cancels the one of *idempotency_key*. Its body is empty.
+
+        Raises:
+            NavaiPayloadError: If it is not a key.
+        """
+        call_headers = (("Idempotency-Key", _checked_key(idempotency_key)),)
+        return Invocation(CANCEL_EXECUTION, self._endpoints[CANCEL_EXECUTION.name], b"", call_headers)
+
     def prepare(
         self, operation: Operation[T], arguments: Mapping[str, Any], idempotency_key: Any = None
     ) -> Invocation[T]:
@@ -232,13 +242,15 @@ class Invocations:
         )
 
     def _key(self, given: Any) -> str:
-        if given is None:
-            return self._new_key()
-        if not isinstance(given, str) or not _KEY.fullmatch(given):
-            raise NavaiPayloadError(
-                f"idempotency_key must be 1 to 255 printable ASCII characters, no blanks; it is {given!r}."
-            )
-        return given
+        return self._new_key() if given is None else _checked_key(given)
+
+
+def _checked_key(given: Any) -> str:
+    if not isinstance(given, str) or not _KEY.fullmatch(given):
+        raise NavaiPayloadError(
+            f"idempotency_key must be 1 to 255 printable ASCII characters, no blanks; it is {given!r}."
+        )
+    return given
 
 
 def _endpoint(operation: Operation[Any], base_url: str, path: str) -> Endpoint:
