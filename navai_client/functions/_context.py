@@ -33,6 +33,10 @@ class Principal:
     claims: Mapping[str, Any] = attrs.field(factory=dict, repr=False, eq=False)
 
 
+def _tell_nobody(_message: str) -> None:
+    """Most callers wait for the result alone."""
+
+
 def _navigate_nowhere(_path: str) -> Any:
     raise NavaiStateError("There is no navigation here: pass navigate= to Toolset.load. A backend has none.")
 
@@ -49,12 +53,15 @@ class FunctionContext:
         navigate: Opens a path by the toolset's ``navigate``, in its event loop. In a function that is not
             async it returns what that returns; in an async one it returns what may be awaited for it. In a
             backend, and in a toolset without ``navigate``, it raises NavaiStateError.
+        progress: Reports how far a function that takes long has come, in words for a model, such as "Looking
+            at March". It returns at once, in an async function too, and whether or not anybody listens.
     """
 
     # Not "or None", so that functions of a backend need not check it.
     request: "BackendRequest" = attrs.field(default=None)
     cancelled: threading.Event = attrs.field(factory=threading.Event, repr=False)
     navigate: Callable[[str], Any] = attrs.field(default=_navigate_nowhere, repr=False)
+    progress: Callable[[str], None] = attrs.field(default=_tell_nobody, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copy it for another process, without the event: there, a call is stopped by ending the process."""
