@@ -1,56 +1,28 @@
-"""The figures that the project's README repeats from the table of goals: one figure for each thing."""
+"""The sentence of figures that the project's README repeats from the table of goals."""
 
 import re
 
 __all__ = ["headlines"]
 
-# How a goal begins in that table, what README calls it, and what its figure means.
+# How a goal begins in that table, and what README says of its figure.
 HEADLINES = (
     (
         "execute, async, 32 at once, fast:",
-        "async, 32 calls at once, `AsyncFastTransport`",
-        "{} times the JavaScript client",
+        "the fast transport makes {} times the calls of the JavaScript client",
     ),
-    (
-        "execute, sync, one after the other, fast:",
-        "sync, one call after the other, `FastTransport`",
-        "{} times the JavaScript client",
-    ),
-    (
-        "execute, result of 256 KiB, sync, fast:",
-        "the same, with results of 256 KiB",
-        "{} times the JavaScript client",
-    ),
-    (
-        "execute, async, 32 at once, default:",
-        "async, 32 calls at once, the default transport",
-        "{} times the JavaScript client",
-    ),
-    (
-        "execute, sync, one after the other, default:",
-        "sync, the default transport",
-        "{} of the time of httpx used by hand",
-    ),
-    ("import navai_client:", "`import navai_client`", "{} of the time of `import httpx`"),
-    (
-        "a tool call to its output, 500 sessions",
-        "a tool call of a voice session to its output, 500 sessions in one process",
-        "99 % within {} ms",
-    ),
-    ("list: requests/s", "the server: list", "{} times Express"),
-    ("execute: requests/s", "the server: execute", "{} times Express"),
-    ("client secret: requests/s", "the server: client secret", "{} times Express"),
+    ("execute: requests/s", "the bundled server answers {} times the executions of Express"),
+    ("import navai_client:", "the import takes {} of the time of `import httpx`"),
 )
 
 
 def headlines(measured: str) -> str:
-    """Return README's table, of the table of goals in *measured*; what was not measured is left out."""
+    """Return README's sentence, of the table of goals in *measured*; what was not measured is left out."""
     table = measured.partition("## The goals\n\n")[2].partition("\n\n")[0]
-    goals = re.findall(r"^\| (.+?) \| .+? \| ([0-9.]+) (?:x|ms) \|", table, re.MULTILINE)
-    rows = [
-        f"| {name} | {meaning.format(figure)} |\n"
-        for begin, name, meaning in HEADLINES
+    goals = re.findall(r"^\| (.+?) \| .+? \| ([0-9.]+) x \|", table, re.MULTILINE)
+    said = [
+        meaning.format(figure)
+        for begin, meaning in HEADLINES
         for goal, figure in goals
         if goal.startswith(begin)
     ]
-    return "| | compared |\n| --- | --- |\n" + "".join(rows)
+    return f"In one run on one machine, with one core each: {', '.join(said)}.\n"

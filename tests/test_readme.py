@@ -14,11 +14,11 @@ DOCUMENTS = [
     ROOT / "benchmarks/README.md",
 ]
 _CODE = re.compile(r"^```.*?^```$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)")
+_LINK = re.compile(r"!?\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def links_of(document: Path) -> list[tuple[str, str]]:
-    """Return the text and the target of each link to a file of the repository."""
+    """Return the text and the target of each link and picture that is a file of the repository."""
     found = _LINK.findall(
         _CODE.sub(lambda code: "code" if code[0][:3] != "```" else "", document.read_text())
     )
