@@ -181,7 +181,8 @@ def test_readme_leaves_out_what_was_not_measured() -> None:
     table += "| execute: requests/s by those of Express | ≥ 3 x | not measured |  |  |\n"
     table += "| import navai_client: time by that of import httpx | ≤ 0.6 x | 0.04 x | 0.04 x | yes |\n"
     assert headlines(f"{table}\n| execute: requests/s | ≥ 3 x | 9.99 x |\n") == (
-        "In one run on one machine, with one core each: the import takes 0.04 of the time of `import httpx`.\n"
+        "In one run on one machine, with one core each: "
+        "the import takes 0.04 of the time of `import httpx`.\n"
     )
 
 
