@@ -8,6 +8,7 @@ The steps of a call, in this order:
    means nothing once its outcome was delivered, and nothing in another session.
 2. The ``before`` hook may refuse it. The call's time has started. If a person must approve it, they are
    asked, and the time stands still.
+   A call that is not ``parallel`` takes turns with the others that are not, and the time stands still, too.
 3. It has begun: its work runs until the deadline. Past the deadline it goes on, and its result is dropped.
    The ``slow`` hook is called while it runs, and the person is told that it takes long.
 4. Its result or error becomes an outcome, and the ``after`` hook gets it.
@@ -22,6 +23,7 @@ import inspect
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, Final
 
@@ -75,6 +77,8 @@ _DECIDED_WITHIN: Final = 3600.0
 _MOST_QUESTIONS: Final = 128  # calls that are asked for
 _TEMPORARY: Final = {408, 429, 502, 503, 504}  # what the client tries again by default
 
+# Whether the running code is that of a call: one that waited for itself would never end.
+_within: Final[ContextVar[bool]] = ContextVar("navai_within_call", default=False)
 _redactor: Final = Redactor()
 _log: Final = logging.getLogger("navai_client")
 
@@ -90,6 +94,7 @@ class Run:
         timeout: Seconds for the hook and the work together, or None.
         session: The conversation that its id belongs to. Held, so that no other one has the same identity.
         needs_approval: Whether a person must approve it.
+        turns: The conversation in which it takes turns with others; None if it may run beside all of them.
         approve: Asks the person, unless the options say who does.
         decided: Gets the outcome of a call that waited for approval at the backend, as the options' own does.
         options: The complete options of its toolset.
@@ -101,6 +106,7 @@ class Run:
     timeout: float | None
     session: object
     needs_approval: bool
+    turns: object
     approve: Approve | None
     decided: Decided | None
     options: ToolsetOptions
@@ -110,6 +116,7 @@ class Run:
     idempotency_key: str = ""  # of its requests
     begun: bool = False  # whether it goes on when its caller leaves
     started: bool = False  # whether the function may have run: a call can wait for a thread
+    ahead: "list[asyncio.Task[ToolOutcome]]" = field(factory=list)  # calls that it waits for
     waiting: int = 0  # callers that wait for its outcome
     task: "asyncio.Task[ToolOutcome]" = field(init=False)
 
@@ -141,6 +148,9 @@ class Calls:
     def __init__(self) -> None:
         self._running: dict[tuple[int, str], Run] = {}
         self._undelivered: OrderedDict[tuple[int, str], Run] = OrderedDict()  # their callers were cancelled
+        self._in_turn: list[
+            Run
+        ] = []  # calls that run one after the other, those of a conversation in this order
         self._tasks = BackgroundTasks(_log)
         self._questions = BackgroundTasks(_log)  # about calls that wait for approval
         self._asking = 0
@@ -154,6 +164,8 @@ class Calls:
             run.task = self._tasks.start(self._make(run), run.call.function_name)
             run.task.add_done_callback(partial(self._ended, run))
             self._running[run.key] = run
+            if not run.needs_approval:
+                self._queue(run)
         run.waiting += 1
         try:
             outcome = await self._tasks.result(run.task, run.may_be_withdrawn)
@@ -201,11 +213,11 @@ class Calls:
             if refusal is None and run.needs_approval:
                 asked = asyncio.get_running_loop().time()
                 refusal = await _ask(run)
+                self._queue(run)  # not before: a person takes their time
                 if deadline is not None:
                     deadline += asyncio.get_running_loop().time() - asked
             if refusal is not None:
                 return run.end(**refusal)
-            run.begun = True
             task = await self._work(run, deadline)
         except asyncio.CancelledError:  # the toolset was closed, or every caller left before the start
             return run.end(**_no_result("cancelled", may_have_run=run.started))
@@ -257,7 +269,6 @@ class Calls:
         """Return the task of the work, when it is done or its time is over."""
         name, loop = run.call.function_name, asyncio.get_running_loop()
         left = None if deadline is None else max(deadline - loop.time(), _MIN_TIMEOUT)
-        task = self._tasks.start(run.work(run, left), name)
         slow, slow_after = run.options["slow"], run.options["slow_after"]
         alarms = []
         if slow is not None and slow_after is not None:
@@ -266,11 +277,22 @@ class Calls:
         if run.say is not None and run.silence is not None:
             alarms.append(loop.call_later(run.silence, self._say, run, run.say))
         try:
+            if run.ahead:
+                await asyncio.wait(run.ahead)
+            run.begun = True
+            _within.set(True)
+            task = self._tasks.start(run.work(run, left), name)
             await asyncio.wait((task,), timeout=None if left is None else left + _MARGIN)
         finally:
             for alarm in alarms:
                 alarm.cancel()
         return task
+
+    def _queue(self, run: Run) -> None:
+        """Let *run* wait for the calls of its conversation that take turns, if it is such a call."""
+        if run.turns is not None and not _within.get():
+            run.ahead = [each.task for each in self._in_turn if each.turns is run.turns]
+            self._in_turn.append(run)
 
     def _say(self, run: Run, say: Callable[[], Any]) -> None:
         """Tell the person that *run* takes long, unless a call that still runs has told it."""
@@ -282,6 +304,8 @@ class Calls:
         """Keep the outcome of *run* until it is delivered, if a second run could do something twice."""
         if self._running.get(run.key) is run:
             del self._running[run.key]
+        if run in self._in_turn:
+            self._in_turn.remove(run)
         if task.cancelled():  # before its first step
             return
         outcome = task.result()

@@ -45,6 +45,7 @@ BUILT_IN: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
 UNKNOWN_FUNCTION: Final = "Unknown or disallowed function."
 _REFUSED: Final = re.compile(r"[^a-zA-Z0-9_-]")
 _LONGEST_NAME: Final = 64  # that OpenAI and most hosts of MCP accept
+_CHANGES: Final = ("write", "dangerous")  # effects of functions that do not run beside each other
 _UNKNOWN_ROUTE: Final = "Unknown or disallowed route."
 
 _GENERIC_SCHEMA: Final[dict[str, Any]] = {
@@ -180,7 +181,8 @@ def build_catalog(
                 description += f" {name} takes {json.dumps(each.tool.parameters, ensure_ascii=False)}."
         limits = [options["timeout"], *(each.tool.timeout for each in hidden.values())]
         longest = max(limits, key=lambda limit: math.inf if limit is None else limit)
-        tools.append(_built_in(EXECUTE_APP_FUNCTION, description, _GENERIC_SCHEMA, longest))
+        generic = _built_in(EXECUTE_APP_FUNCTION, description, _GENERIC_SCHEMA, longest)
+        tools.append(evolve(generic, parallel=all(each.tool.parallel for each in hidden.values())))
     tools += direct.values()
     return Catalog(
         functions=functions, direct=direct, hidden=hidden, tools=tuple(tools), warnings=tuple(warnings)
@@ -278,6 +280,7 @@ def _tool(
         effect=effect,
         # Where a person approves each call at the backend, nobody is asked twice.
         approval=name in options["approval"] or (effect == "dangerous" and not declared.approval),
+        parallel=options["parallel"].get(name, effect not in _CHANGES),
         typical_seconds=declared.typical_seconds,
         say_while_waiting=declared.say_while_waiting,
         **fields,

@@ -48,6 +48,9 @@ class ToolsetOptions(TypedDict, total=False):
             takes no time of the call.
         approve: Asks the person instead, and returns True if the call may run. Needed where no integration
             asks, as in a loop of your own: a call that nobody can approve is refused.
+        parallel: Whether a function may run beside every other, by name, whatever it declares. By default,
+            calls of those that declare ``effect="write"`` or ``"dangerous"`` run one after the other within a
+            conversation, in the order of the model's calls. Waiting takes no time of the call.
         only: Names of the backend functions to offer; None for all.
         generic_tool: Whether to offer ``execute_app_function`` for the functions that have no tool of their
             own (True).
@@ -74,6 +77,7 @@ class ToolsetOptions(TypedDict, total=False):
     read_only: Collection[str]
     approval: Collection[str]
     approve: Approve | None
+    parallel: Mapping[str, bool]
     only: Collection[str] | None
     generic_tool: bool
     direct_tools: bool
@@ -96,6 +100,7 @@ _DEFAULTS: Final[ToolsetOptions] = {
     "read_only": (),
     "approval": (),
     "approve": None,
+    "parallel": {},
     "only": None,
     "generic_tool": True,
     "direct_tools": True,
@@ -129,6 +134,7 @@ def complete(options: ToolsetOptions) -> ToolsetOptions:
         )
     full["read_only"] = _names(full["read_only"])
     full["approval"] = _names(full["approval"])
+    full["parallel"] = {normalized(name): each for name, each in full["parallel"].items()}
     full["only"] = None if full["only"] is None else _names(full["only"])
     full["slow_after"] = checked_timeout(full["slow_after"])
     return full

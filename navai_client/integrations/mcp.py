@@ -395,6 +395,7 @@ class _Bridge:
             params.name,
             params.arguments,
             session=context.session,
+            conversation=self._conversation(context, toolset),
             approve=approve,
             decided=partial(self._decided, asked),
             say=partial(_report, context.session),
@@ -409,6 +410,15 @@ class _Bridge:
         with contextlib.suppress(KeyError):  # it was dropped
             self._waiting.move_to_end(asked)
             self._waiting[asked] = outcome
+
+    def _conversation(self, context: ServerRequestContext[None], toolset: Toolset) -> object:
+        """Return what the calls of one host have in common.
+
+        Since protocol 2026-07-28, requests over HTTP have nothing in common but their user.
+        """
+        if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:
+            return context.session.client_params or context.session
+        return context.session if context.request is not None and self._identity is None else toolset
 
     def _user_of(self, context: ServerRequestContext[None]) -> _User:
         """Return the headers with which the user of a host calls the backend, if the host tells."""

@@ -361,9 +361,10 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
         )
         return outcome.to_json()
 
-    # The SDK's limit is for a call that was approved, the toolset's own approval comes within it.
+    # The SDK's limit is for a call that was approved; the toolset's own approval, and the wait for other
+    # calls, come within it.
     asks = tool.approval and toolset.approve is not None
-    limit = None if tool.timeout is None or asks else tool.timeout + _MARGIN
+    limit = None if tool.timeout is None or asks or not tool.parallel else tool.timeout + _MARGIN
 
     return FunctionTool(
         name=tool.name,

@@ -147,9 +147,11 @@ def _function_schema(toolset: Toolset, tool: Tool, approvals: _Approvals) -> Fun
         )
         await params.result_callback(outcome.as_dict())
 
+    waits = tool.approval or not tool.parallel  # for the person, or for other calls: without a limit
+    limit = None if tool.timeout is None or waits else tool.timeout + _MARGIN
     options = tool_options(
         cancel_on_interruption=tool.read_only and not tool.approval,  # the answer interrupts, too
-        timeout_secs=None if tool.timeout is None or tool.approval else tool.timeout + _MARGIN,
+        timeout_secs=limit,
     )
     return FunctionSchema(
         tool.name,

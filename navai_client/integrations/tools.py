@@ -49,6 +49,8 @@ class Tool:
         approval: Whether the person in the session must approve each call: because
             ``Toolset.load(approval=...)`` names it, or because it is declared dangerous and no one else
             approves its calls.
+        parallel: Whether a call may run beside every other of its conversation; else it waits for earlier
+            ones that may not either, which takes no time of the call.
         typical_seconds: How long a call takes as a rule, as declared, or None.
         say_while_waiting: What to say while a call takes long, as declared, or None.
         timeout: Seconds that a call may take, or None for no limit. A framework's own limit should be larger.
@@ -61,6 +63,7 @@ class Tool:
     kind: Literal["backend", "local", "built-in"]
     effect: Effect | None = None
     approval: bool = False
+    parallel: bool = True
     typical_seconds: float | None = None
     say_while_waiting: str | None = None
     timeout: float | None = None

@@ -143,7 +143,7 @@ class Toolset:
     def warnings(self) -> tuple[str, ...]:
         """Everything unusual, in the wording of the JavaScript agent where it has one."""
         options, catalog = self._options, self._catalog
-        named = {*options["timeouts"], *options["read_only"], *options["approval"]}
+        named = {*options["timeouts"], *options["read_only"], *options["approval"], *options["parallel"]}
         unknown = named - {*catalog.functions, *BUILT_IN}
         return (
             *self._backend.warnings,
@@ -231,6 +231,7 @@ class Toolset:
         *,
         call_id: str | None = None,
         session: object = None,
+        conversation: object = None,
         approve: Approve | None = None,
         decided: Decided | None = None,
         say: Say | None = None,
@@ -247,7 +248,9 @@ class Toolset:
             arguments: An object, its JSON text as a model wrote it, or None.
             call_id: The id that the model gave the call.
             session: The conversation that *call_id* belongs to, as any object: calls of two conversations
-                never join. Without it, all calls of the toolset are one conversation.
+                never join, nor wait for each other (option ``parallel``). Without it, all calls of the
+                toolset are one conversation.
+            conversation: That in which calls wait for each other, if it is more than the session.
             approve: Asks the person in the session, if the function needs approval and the toolset has no
                 ``approve`` of its own; returns True if the call may run.
             decided: Called with the call and what came of it, if it waited for an approval at the backend, as
@@ -289,7 +292,11 @@ class Toolset:
         if limit is None:
             limit = tool.timeout if tool else timeout_of(options, call.function_name)
         guarded = tool is not None and tool.approval
-        run = Run(call, blank, partial(self._work, found), limit, session, guarded, approve, decided, options)
+        turns: object = None
+        if tool is not None and not tool.parallel:
+            turns = next((each for each in (conversation, session) if each is not None), self._backend.calls)
+        work = partial(self._work, found)
+        run = Run(call, blank, work, limit, session, guarded, turns, approve, decided, options)
         if say is not None and tool is not None and tool.say_while_waiting is not None:
             longest = options["slow_after"]
             run.say = partial(say, tool.say_while_waiting)

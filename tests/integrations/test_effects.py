@@ -171,6 +171,203 @@ class TestWhatIsSaidDuringALongCall:
         assert said == []
 
 
+class Turns:
+    """Functions of a backend that say when they begin, and end when the test lets them."""
+
+    def __init__(self, backend: NavaiBackend, **effects: str | None) -> None:
+        self.running: list[str] = []
+        self.order: list[str] = []
+        self.changed = asyncio.Condition()
+        self.may_end: dict[str, asyncio.Event] = {}
+        for name, effect in effects.items():
+            self.may_end[name] = asyncio.Event()
+            given: Any = {} if effect is None else {"effect": effect}
+            backend.function(self._made(name), name=name, **given)
+
+    def _made(self, name: str) -> Callable[[], Any]:
+        async def run() -> str:
+            """Run until the test ends it."""
+            async with self.changed:
+                self.running.append(name)
+                self.order.append(name)
+                self.changed.notify_all()
+            await self.may_end[name].wait()
+            async with self.changed:
+                self.running.remove(name)
+                self.changed.notify_all()
+            return name
+
+        return run
+
+    async def are(self, *names: str) -> None:
+        """Wait until the functions *names* run, and no others."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: sorted(self.running) == sorted(names))
+
+
+@asynccontextmanager
+async def turns(
+    effects: dict[str, str | None], **options: Any
+) -> AsyncIterator[tuple[Turns, Toolset, Callable[..., "asyncio.Task[Any]"]]]:
+    async with live_backend() as live, AsyncNavaiBackendClient(live.url, env={}) as client:
+        made = Turns(live.backend, **effects)
+        async with Toolset.load(client, **options) as toolset:
+
+            def start(name: str, **given: Any) -> "asyncio.Task[Any]":
+                return asyncio.create_task(toolset.call(name, **{"approve": lambda _: True, **given}))
+
+            try:
+                yield made, toolset, start
+            finally:
+                for event in made.may_end.values():
+                    event.set()
+
+
+EFFECTS: dict[str, str | None] = {
+    "look": "read",
+    "find": "read",
+    "book": "write",
+    "move": "write",
+    "pay": "dangerous",
+    "erase": "dangerous",
+    "plain": None,
+}
+
+
+class TestCallsAtTheSameTime:
+    """Calls that change something take their turn within one conversation; the others run beside them."""
+
+    @in_a_loop
+    async def test_what_changes_something_runs_in_the_order_of_the_calls_and_reads_meanwhile(self) -> None:
+        async with turns(EFFECTS) as (functions, _, start):
+            calls = [start(name, session="one") for name in ("book", "look", "move", "find", "plain", "book")]
+            await functions.are("book", "look", "find", "plain")
+            functions.may_end["book"].set()
+            assert (await calls[0]).ok
+            await functions.are("look", "find", "move", "plain")
+            functions.may_end["move"].set()
+            assert (await calls[2]).ok
+            assert (await calls[5]).ok
+            assert [name for name in functions.order if name in ("book", "move")] == ["book", "move", "book"]
+
+    @in_a_loop
+    async def test_what_is_dangerous_runs_once_the_person_has_approved_it_and_nothing_else_changes(
+        self,
+    ) -> None:
+        approved = asyncio.Event()
+
+        async def approve(_: Any) -> bool:
+            await approved.wait()
+            return True
+
+        async with turns(EFFECTS) as (functions, _, start):
+            pay = start("pay", approve=approve)
+            book = start("book")
+            await functions.are("book")  # it does not wait for the person
+            erase = start("erase")
+            approved.set()
+            look = start("look")
+            await functions.are("book", "look")
+            functions.may_end["book"].set()
+            assert (await book).ok
+            await functions.are("look", "pay")
+            functions.may_end["pay"].set()
+            assert (await pay).ok
+            await functions.are("look", "erase")
+            functions.may_end["erase"].set()
+            functions.may_end["look"].set()
+            assert all([(await call).ok for call in (erase, look)])
+
+    @in_a_loop
+    async def test_waiting_takes_no_time_of_the_call(self) -> None:
+        @function(effect="write", timeout=0.1)
+        async def note() -> str:
+            """Note it."""
+            return "noted"
+
+        async with turns(EFFECTS, functions=[note]) as (functions, _, start):
+            book, noted = start("book"), start("note")
+            await functions.are("book")
+            done, _ = await asyncio.wait([noted], timeout=0.8)  # more than its limit and the margin
+            assert not done
+            functions.may_end["book"].set()
+            assert (await book).ok
+            assert (await noted).ok
+
+    @in_a_loop
+    async def test_a_call_whose_time_is_over_holds_up_no_other(self) -> None:
+        async with turns(EFFECTS, timeouts={"book": 0.1}) as (functions, _, start):
+            book, pay = start("book"), start("pay")
+            outcome = await book
+            assert (outcome.error_type, outcome.may_have_executed) == ("timeout", True)
+            functions.may_end["pay"].set()
+            assert (await pay).ok
+
+    @in_a_loop
+    async def test_a_caller_that_leaves_before_its_turn_takes_the_call_with_it(self) -> None:
+        async with turns(EFFECTS) as (functions, _, start):
+            book, pay, erase = start("book"), start("pay"), start("erase")
+            await functions.are("book")
+            pay.cancel()
+            for event in functions.may_end.values():
+                event.set()
+            assert all([(await call).ok for call in (book, erase)])
+        assert functions.order == ["book", "erase"]
+
+    @in_a_loop
+    async def test_conversations_do_not_wait_for_each_other(self) -> None:
+        async with turns(EFFECTS) as (functions, toolset, start):
+            other = asyncio.create_task(toolset.as_user(access_token="eve").call("book"))
+            calls = [start("book", session=session) for session in ("one", "two")]
+            await functions.are("book", "book", "book")
+            functions.may_end["book"].set()
+            assert all([(await call).ok for call in (*calls, other)])
+
+    @pytest.mark.parametrize("direct", [True, False], ids=["own tools", "generic tool"])
+    @in_a_loop
+    async def test_an_option_overrides_it(self, direct: bool) -> None:
+        options = {"parallel": {"Book": True, "plain": False, "nowhere": True}, "direct_tools": direct}
+        async with turns({"book": "write", "plain": None}, **options) as (functions, toolset, _):
+
+            def start(name: str) -> "asyncio.Task[Any]":
+                if direct:
+                    return asyncio.create_task(toolset.call(name))
+                given = {"function_name": name, "payload": {}}
+                return asyncio.create_task(toolset.call("execute_app_function", given))
+
+            calls = [start(name) for name in ("book", "plain", "book", "plain")]
+            await functions.are("book", "plain", "book")
+            for event in functions.may_end.values():
+                event.set()
+            assert all([(await call).ok for call in calls])
+            parallel = {tool.name: tool.parallel for tool in toolset.tools}
+            assert '"nowhere"' in " ".join(toolset.warnings)
+        assert parallel.items() >= ({"book": True, "plain": False} if direct else {}).items()
+        assert direct or parallel == {"execute_app_function": False}
+
+    @pytest.mark.parametrize("kind", ["in the loop", "in a thread"])
+    @in_a_loop
+    async def test_a_function_that_calls_another_does_not_wait_for_itself(self, kind: str) -> None:
+        toolset: Toolset
+        loop = asyncio.get_running_loop()
+
+        @function(effect="write")
+        async def rebook() -> str:
+            """Book again."""
+            return str((await toolset.call("book")).result)
+
+        @function(effect="write", name="rebook")
+        def rebook_in_a_thread() -> str:
+            """Book again."""
+            return str(asyncio.run_coroutine_threadsafe(toolset.call("book"), loop).result().result)
+
+        local = rebook if kind == "in the loop" else rebook_in_a_thread
+        async with turns(EFFECTS, functions=[local]) as (functions, made, start):
+            toolset = made
+            functions.may_end["book"].set()
+            assert (await start("rebook")).result == "book"
+
+
 @pytest.mark.parametrize("declare", [function, NavaiBackend(env={}, discover=False).function])
 @pytest.mark.parametrize(
     ("said", "message"),

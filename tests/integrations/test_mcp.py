@@ -258,6 +258,46 @@ class TestACall:
             results = await asyncio.gather(*(host.call_tool("meet", {"guest": guest}) for guest in guests))
         assert [json.loads(text(result))["result"] for result in results] == [*guests]
 
+    @pytest.mark.parametrize("way", ["memory", "memory, legacy", "http, legacy", "http, a user"])
+    @in_a_loop
+    async def test_that_changes_something_waits_for_one_that_does(self, way: str) -> None:
+        options: Any = {"identity": lambda _: {"X-User": "ada"}} if way == "http, a user" else {}
+        async with served() as (live, backend):
+            live.backend.function(live.book_table, name="reserve", effect="write")
+            async with connected(way.removesuffix(", a user"), backend, **options) as host:
+                first = asyncio.create_task(host.call_tool("reserve", {"name": "Ada"}))
+                await live.waiting.wait()
+                second = asyncio.create_task(host.call_tool("reserve", {"name": "Bea"}))
+                live.waiting.clear()
+                assert not (await host.call_tool("get_weather", {"location": "Lima"})).is_error
+                assert not live.waiting.is_set()
+                live.release.set()
+                assert not (await first).is_error
+                assert not (await second).is_error
+        assert live.booked == ["Ada", "Bea"]
+
+    @in_a_loop
+    async def test_over_http_does_not_wait_for_those_of_other_hosts(self) -> None:
+        async with served() as (live, backend):
+            entered: asyncio.Queue[None] = asyncio.Queue()
+
+            @live.backend.function(effect="write")
+            async def reserve() -> None:
+                """Reserve."""
+                await entered.put(None)
+                await live.release.wait()
+
+            async with served_over_http(backend) as url, AsyncExitStack() as stack:
+                hosts = [
+                    await stack.enter_async_context(Client(url, mode=era))
+                    for era in ("auto", "auto", "legacy", "legacy")
+                ]
+                calls = [asyncio.create_task(host.call_tool("reserve")) for host in hosts]
+                for _ in hosts:
+                    await entered.get()
+                live.release.set()
+                assert not any([(await call).is_error for call in calls])
+
     @pytest.mark.parametrize("way", WAYS)
     @in_a_loop
     async def test_that_is_cancelled_runs_to_its_end_and_the_session_goes_on(self, way: str) -> None:
