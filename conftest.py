@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -15,8 +15,10 @@ from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tests import serving
 from tests.clients import KINDS, THROUGH
+
+if TYPE_CHECKING:
+    from tests.serving import Serve, Start
 
 # A slow machine is not a failure.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -110,15 +112,19 @@ def demo_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[serving.Serve]:
+def serve(tmp_path: Path) -> Iterator["Serve"]:
     """Start ``navai serve`` with arguments and an environment, in the test's directory."""
+    from tests import serving  # noqa: PLC0415 - importing the server takes half a second, which few tests need
+
     with serving.serving(tmp_path) as serve:
         yield serve
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> serving.Start:
+def start(tmp_path: Path) -> "Start":
     """Run ``navai serve`` where it cannot start, and return its status and what it wrote."""
+    from tests import serving  # noqa: PLC0415 - as above
+
     return functools.partial(serving.start, tmp_path)
 
 

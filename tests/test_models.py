@@ -2,6 +2,7 @@
 
 import copy
 import datetime as dt
+import importlib
 import math
 import pickle
 import time
@@ -12,9 +13,6 @@ import attrs
 import pydantic
 import pytest
 from hypothesis import given, strategies as st
-from openai.types.chat import chat_completion_function_tool_param
-from openai.types.realtime import realtime_function_tool_param
-from openai.types.responses import function_tool_param
 
 from navai_client import (
     BackendFunction,
@@ -223,14 +221,16 @@ OFFERED = FunctionList(
 
 
 @pytest.mark.parametrize(
-    ("api", "kind"),
+    ("api", "type_name"),
     [
-        ("realtime", realtime_function_tool_param.RealtimeFunctionToolParam),
-        ("responses", function_tool_param.FunctionToolParam),
-        ("chat", chat_completion_function_tool_param.ChatCompletionFunctionToolParam),
+        ("realtime", "RealtimeFunctionToolParam"),
+        ("responses", "FunctionToolParam"),
+        ("chat", "ChatCompletionFunctionToolParam"),
     ],
 )
-def test_a_list_becomes_tools_that_each_api_of_openai_accepts(api: Any, kind: Any) -> None:
+def test_a_list_becomes_tools_that_each_api_of_openai_accepts(api: Any, type_name: str) -> None:
+    # Importing openai's types takes longer than all other tests of this file.
+    kind: Any = getattr(importlib.import_module(f"openai.types.{api}"), type_name)
     tools = OFFERED.to_openai_tools(api)
     assert pydantic.TypeAdapter(list[kind]).validate_python(tools) == tools  # without unknown members
     weather, ping = (tool.get("function", tool) for tool in tools)
