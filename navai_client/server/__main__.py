@@ -20,6 +20,11 @@ from navai_client.server._settings import BackendOptions, ProcessSettings, Serve
 if TYPE_CHECKING:
     from navai_client.server._settings import BackendKeywords
 
+_EXAMPLES: Final = """Examples:
+  navai serve --demo                 sample functions, and client secrets that open no session
+  navai serve --base-dir . --reload  your functions, restarted when a file changes
+  navai serve app:backend            the backend of app.py, or a function in it that makes one"""
+
 _SETTINGS: Final = (ProcessSettings, ServerSettings, BackendOptions)
 
 
@@ -40,11 +45,13 @@ class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
 def _make_parser(prog: str) -> argparse.ArgumentParser:
     parser = _Parser(
         prog=prog,
-        usage="%(prog)s [OPTIONS]",
-        description="  Serve a Navai backend.",
+        usage="%(prog)s [OPTIONS] [MODULE:NAME]",
+        description="  Serve a Navai backend: the functions of a folder, or the NavaiBackend at MODULE:NAME.",
+        epilog=_EXAMPLES,
         formatter_class=_HelpFormatter,
         add_help=False,
     )
+    parser.add_argument("target", nargs="?", help=argparse.SUPPRESS)
     options = parser.add_argument_group("Options")
     _add_options(options)
     options.add_argument(
@@ -103,15 +110,18 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m navai
         process = ProcessSettings.from_env(**of_process)
     except (ImportError, ValueError) as error:
         parser.error(str(error))
+    target = given["target"]
     if process.reload and process.workers > 1:
         parser.error("--reload and --workers cannot be combined")
+    if process.demo and target is not None:
+        parser.error(f"--demo serves sample functions, not {target}: give one of them")
     try:
         with needs_extra("server", *SERVER_PACKAGES):
             from navai_client.server._serving import ServeError, serve  # noqa: PLC0415 - --help needs none of it
     except ImportError as error:
         parser.error(str(error))
     try:
-        serve(process, cast("BackendKeywords", of_server), of_options)
+        serve(process, cast("BackendKeywords", of_server), of_options, target)
     except ServeError as error:
         parser.error(str(error))
     return 0

@@ -56,6 +56,7 @@ _F = TypeVar("_F")
 
 # Ids that are safe in a log line: UUIDs, trace ids, base64. Other ids are replaced.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
+_NAMES_SHOWN: Final = 20  # of the functions, at the start
 _CLIENT_HAS_GONE: Final = 499  # nginx's status in its log, for a request that got no response
 _SHARED: Final = (b"navai-idempotency", b"shared")
 _WITHOUT_BODY: Final = (204, 304)  # RFC 9110, section 6.4.1
@@ -286,15 +287,25 @@ class NavaiBackend:
                 "NAVAI_INSPECTOR_TOKEN (inspector_token=), or let callers say who they are by authenticate= "
                 "or JWTs, and give those who may approve the scope navai:approve."
             )
-        _log.info("Offers %d function%s: %s", len(names), "s"[: len(names) != 1], ", ".join(names) or "none")
+        shown = ", ".join(names[:_NAMES_SHOWN]) or "none"
+        if len(names) > _NAMES_SHOWN:
+            shown += f" and {len(names) - _NAMES_SHOWN} more"
+        _log.info("Offers %d function%s: %s", len(names), "s"[: len(names) != 1], shown)
         if functions.scopes and self.authentication is None:
             _log.warning(
                 "Functions require scopes, but callers do not say who they are, and cannot call them. "
                 "Set authenticate=, or NAVAI_JWT_JWKS_URL, NAVAI_JWT_ISSUER and NAVAI_JWT_AUDIENCE."
             )
-        if self._demo:
+        if isinstance(self.services, DemoServices):
+            _log.info("Client secrets are samples, which open no session.")
             return
-        if self.options.openai_api_key is None and not self.options.allow_api_key_from_request:
+        if not isinstance(self.services, UpstreamServices):
+            pass  # it says itself what it mints with
+        elif self.options.openai_api_key is not None:
+            _log.info("Mints client secrets for %s.", self.options.default_model)
+        elif self.options.allow_api_key_from_request:
+            _log.info("No OPENAI_API_KEY is set: only a request with an apiKey gets a client secret.")
+        else:
             _log.warning("No OPENAI_API_KEY is set: requests for a client secret get status 401.")
         chosen = [("OPENAI_REALTIME_MODEL", self.options.default_model)]
         chosen += (("NAVAI_MINT_MODELS", model) for model in self.settings.mint_models)
@@ -574,10 +585,16 @@ class NavaiBackend:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self._open()
+                try:
+                    await self._open()
+                except BackendOptionsError as error:
+                    _log.error("%s", error)
+                    await send({"type": "lifespan.startup.failed"})
+                    return
                 await send({"type": "lifespan.startup.complete"})
             else:
                 await self.aclose()
+                _log.info("Stopped.")
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

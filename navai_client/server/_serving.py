@@ -1,9 +1,10 @@
-"""Serving a backend with uvicorn: the socket, the line that names the URL, workers, reload and stop."""
+"""Serving a backend with uvicorn: the socket, what is said about it, workers, reload and stop."""
 
 import asyncio
 import errno
 import functools
 import gc
+import inspect
 import ipaddress
 import logging
 import multiprocessing
@@ -14,31 +15,43 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, cast
 
+import attrs
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import ChangeReload, Multiprocess
 
 from navai_client._redaction import RedactingFormatter
 from navai_client.functions._discovery import discover_function_modules
-from navai_client.server._access_log import AccessLines, JsonFormatter
+from navai_client.server._access_log import AccessLines, AccessRecords, JsonFormatter
 from navai_client.server._app import NavaiBackend
 from navai_client.server._connections import Connection, Connections
+from navai_client.server._errors import BackendOptionsError
 from navai_client.server._hosts import LOOPBACK_HOSTS
+from navai_client.server._inspector import PAGE_PATH
 from navai_client.server._metrics import MULTIPROCESS
+from navai_client.server._routes import OPENAPI_PATH
 from navai_client.server._settings import BackendKeywords, BackendOptions, ProcessSettings, ServerSettings
 from navai_client.server._upstream import UpstreamServices
 
 _log: Final = logging.getLogger("navai_client.server")
 
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
+_LOG_FORMAT_ON_A_TERMINAL: Final = "%(levelname)-8s %(message)s"
 _BACKLOG: Final = 2048  # uvicorn's default
 _MAX_UNSENT_IN_KERNEL: Final = 128 * 1024  # bytes; half of it is what a reader must take, see write_timeout
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
 _LONGEST_SILENCE_S: Final = 10  # a worker is replaced after it; code in C that keeps the GIL is silent, too
+_REMEDIES: Final[Mapping[int | None, str]] = {
+    errno.EADDRINUSE: "Stop the server that listens there, or choose another --port; 0 takes a free one.",
+    errno.EACCES: "Choose another --port: those below 1024 may need more rights.",
+    errno.EADDRNOTAVAIL: "Choose a --host that is an address of this machine.",
+}
 _CLEANUP_S: Final = 3  # functions that were cut off may clean up for a second; their callers get a response
 
 
@@ -46,34 +59,38 @@ class ServeError(Exception):
     """The server cannot start; the message says why in one line."""
 
 
-def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[str, Any]) -> None:
+def serve(
+    process: ProcessSettings,
+    settings: BackendKeywords,
+    options: Mapping[str, Any],
+    target: str | None = None,
+) -> None:
     """Serve until a signal stops the process; calls in flight may then finish within the grace time.
 
     Args:
         process: How to listen and run.
         settings: The backend's settings on the command line; the environment has the others.
         options: The fields of :class:`BackendOptions` on the command line.
+        target: ``module:name`` of a backend, or of a function that makes one; by default, one is made here.
 
     Raises:
-        ServeError: The port is taken, a folder of the command line is not there, or a setting cannot work.
+        ServeError: The port is taken, a folder of the command line is not there, a setting cannot work, or
+            there is no backend at *target*.
     """
-    try:
-        # In this process too, so that settings that cannot work are reported before anything starts.
-        backend = make_backend(process, settings, options)
-    except (ImportError, ValueError) as error:  # an extra that a setting needs is not installed
-        raise ServeError(str(error)) from None
+    # In this process too, so that settings that cannot work are reported before anything starts.
+    backend = _make_first(process, settings, options, target)
     base = Path(backend.settings.functions_base_dir or ".")
     _check_folders(base, settings.get("functions_folders"), backend.settings)
     listener = bind(process.host, process.port) if process.uds is None else bind_unix(Path(process.uds))
     if listener.family == socket.AF_UNIX:
         pass  # neither the pages of a browser nor other machines reach it
-    elif is_loopback(listener):
+    elif is_loopback(listener) and target is None:
         settings = {**settings, "allowed_hosts": (*LOOPBACK_HOSTS, *backend.settings.allowed_hosts)}
-    else:
+    elif not is_loopback(listener):
         _check_public(process, backend, url_of(listener))
     connections = Connections(process, backend.settings.body_timeout)
     config = uvicorn.Config(
-        functools.partial(_prepare_process, process, settings, options),
+        functools.partial(_prepare_process, process, settings, options, target),
         factory=True,
         access_log=False,
         lifespan="on",
@@ -88,12 +105,11 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
         timeout_worker_healthcheck=_LONGEST_SILENCE_S,
         timeout_graceful_shutdown=process.grace + _CLEANUP_S,
     )
-    # The one line on standard output, for people and scripts. A client that connects now waits for the start.
-    print(f"Navai backend listening on {url_of(listener)}", flush=True)  # noqa: T201
+    _announce(process, backend.settings, url_of(listener))
     if process.reload:
         # The argument reload_dirs is read only for an application that is given by its import path.
         config.reload_dirs = [base.resolve()]
-        ChangeReload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+        _Reload(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
     elif process.workers > 1:
         with tempfile.TemporaryDirectory(prefix="navai-") as folder:
             if backend.metrics is not None:
@@ -106,6 +122,24 @@ def serve(process: ProcessSettings, settings: BackendKeywords, options: Mapping[
             raise ServeError("A worker ended before it served requests; its last words are above.")
     else:
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def _make_first(
+    process: ProcessSettings, settings: BackendKeywords, options: Mapping[str, Any], target: str | None
+) -> NavaiBackend:
+    """Make the backend as each process will, and say in one line what of the settings cannot work.
+
+    Raises:
+        ServeError: As :func:`serve`.
+    """
+    if target is not None:
+        _set_variables(process, settings, options)
+    try:
+        return make_backend(process, settings, options, target)
+    except (ImportError, ValueError) as error:  # an extra that a setting needs is not installed
+        if target is not None and not isinstance(error, BackendOptionsError):
+            raise  # of the module itself: its owner needs the traceback
+        raise ServeError(str(error)) from None
 
 
 def _check_folders(base: Path, folders: str | None, settings: ServerSettings) -> None:
@@ -125,6 +159,36 @@ def _check_folders(base: Path, folders: str | None, settings: ServerSettings) ->
         verb = "has" if len(unmatched) == 1 else "have"
         agents = f" of the agents {settings.agents_folders}" if settings.agents_folders else ""
         raise ServeError(f"--functions-folders: {names} {verb} no module{agents} below {base.resolve()}.")
+
+
+def _announce(process: ProcessSettings, settings: ServerSettings, url: str) -> None:
+    """Write one line for scripts, and more for a person; the log goes on with functions and client secrets.
+
+    A client that connects now waits for the start.
+    """
+    print(f"Navai backend listening on {url}", flush=True)  # noqa: T201
+    if not sys.stdout.isatty():
+        return
+    lines = {
+        "inspector": f"{url}{PAGE_PATH}" if settings.inspector else "off; --inspector serves it",
+        "OpenAPI": f"{url}{OPENAPI_PATH}",
+        "reload": "on" if process.reload else "off; --reload restarts when a file changes",
+        "options": "navai serve --help",
+        "stop": "Ctrl-C",
+    }
+    print("".join(f"  {name:<10} {text}\n" for name, text in lines.items()), flush=True)  # noqa: T201
+
+
+class _Reload(ChangeReload):  # type: ignore[valid-type,misc] # uvicorn chooses between two classes
+    """uvicorn's reload, which says in our words what changed."""
+
+    def should_restart(self) -> list[Path] | None:
+        """Return the files that changed."""
+        changed: list[Path] | None = super().should_restart()
+        if changed:
+            names = ", ".join(sorted({each.name for each in changed}))
+            _log.info("The server starts again, for a change of %s.", names)
+        return changed
 
 
 class _Workers(Multiprocess):
@@ -153,6 +217,9 @@ class _Workers(Multiprocess):
             else:
                 return
             self._have_served = True
+        for each in self.processes:
+            if not (each.process.is_alive() or self.should_exit.is_set()):
+                _log.warning("Worker %s ended with status %s. Another one starts.", each.pid, each.exitcode)
         super().keep_subprocess_alive()
         # uvicorn gives up where a worker says that it cannot start, and does not say so to the caller.
         self.failed |= any(each.exitcode == STARTUP_FAILURE for each in self.processes)
@@ -201,30 +268,109 @@ def make_backend(
     process: ProcessSettings,
     settings: BackendKeywords,
     options: Mapping[str, Any] | None = None,
+    target: str | None = None,
 ) -> NavaiBackend:
-    """Make the backend that one process serves, with its log on standard error."""
+    """Make the backend that one process serves, or find the one at *target*, with its log on standard error.
+
+    Raises:
+        BackendOptionsError: A setting cannot work.
+        ImportError: An extra that a setting needs is not installed.
+        ServeError: There is no backend at *target*, or it has other settings than the command line.
+    """
     as_json = process.log_format == "json"
-    if process.reload and ServerSettings.from_env(**settings).inspector is None:
+    given = ServerSettings.from_env(**settings)
+    if process.reload and given.inspector is None:
         settings = {**settings, "inspector": True}
-    backend = NavaiBackend(
-        BackendOptions.from_env(**(options or {})),
-        demo=process.demo,
-        access_log=AccessLines(sys.stderr, as_json=as_json) if process.access_log else None,
-        **settings,
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    form = logging.Formatter("%(message)s" if as_json else _LOG_FORMAT)
-    masked = RedactingFormatter(form, backend.log_redactor)
-    handler.setFormatter(JsonFormatter(masked) if as_json else masked)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    root = str(Path(backend.settings.functions_base_dir or ".").resolve())
+    root = str(Path(given.functions_base_dir or ".").resolve())
     if root not in sys.path:
         sys.path.insert(0, root)  # functions may import modules beside them
+    access_log = AccessLines(sys.stderr, as_json=as_json) if process.access_log else None
+    if target is None:
+        backend = NavaiBackend(
+            BackendOptions.from_env(**(options or {})), demo=process.demo, access_log=access_log, **settings
+        )
+    else:
+        backend = _load(target)
+        _check_settings(target, backend, (*settings, *(options or {})))
+        if isinstance(backend.access_log, AccessRecords) or access_log is None:
+            backend.access_log = access_log
+    handler = logging.StreamHandler(sys.stderr)
+    text = _LOG_FORMAT_ON_A_TERMINAL if sys.stderr.isatty() else _LOG_FORMAT
+    masked = RedactingFormatter(logging.Formatter("%(message)s" if as_json else text), backend.log_redactor)
+    handler.setFormatter(JsonFormatter(masked) if as_json else masked)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    for other in ("uvicorn.error", "watchfiles"):
+        logging.getLogger(other).setLevel(logging.ERROR)  # ours says what starts, restarts and stops
     return backend
 
 
+def _set_variables(process: ProcessSettings, settings: BackendKeywords, options: Mapping[str, Any]) -> None:
+    """Set the variables of what the command line says, for a backend that a module makes, in each process.
+
+    A server that only this machine reaches refuses other hosts, and one that reloads has the inspector.
+    """
+    fields = {field.name: field for cls in (ServerSettings, BackendOptions) for field in attrs.fields(cls)}
+    for name, value in {**settings, **options}.items():
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        os.environ[fields[name].metadata["env"]] = text.lower() if isinstance(value, bool) else text
+    if process.uds is None and _is_local(process.host):
+        hosts = (*LOOPBACK_HOSTS, os.environ.get("NAVAI_ALLOWED_HOSTS", ""))
+        os.environ["NAVAI_ALLOWED_HOSTS"] = ",".join(hosts)
+    if process.reload:
+        os.environ.setdefault("NAVAI_INSPECTOR", "true")
+
+
+@functools.cache  # a function that makes a backend makes one in each process
+def _load(target: str) -> NavaiBackend:
+    """Return the backend at *target*.
+
+    Raises:
+        ServeError: There is none.
+    """
+    module_name, _, path = target.partition(":")
+    if not module_name or not path:
+        raise ServeError(f"{target} is not MODULE:NAME, such as app:backend.")
+    try:
+        value: Any = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # it is there, and imports another one
+        raise ServeError(f"There is no module {error.name} in {sys.path[0]} (--base-dir).") from None
+    for name in path.split("."):
+        if not hasattr(value, name):
+            backends = [each for each, found in vars(value).items() if isinstance(found, NavaiBackend)]
+            close = backends or get_close_matches(name, dir(value), n=1)
+            hint = f" Did you mean {' or '.join(close)}?" if close else ""
+            raise ServeError(f"{module_name} has no {name}.{hint}")
+        value = getattr(value, name)
+    if inspect.isroutine(value):
+        value = value()
+    if not isinstance(value, NavaiBackend):
+        raise ServeError(
+            f"{target} is neither a NavaiBackend nor a function that returns one, but of the type "
+            f"{type(value).__name__}. uvicorn serves applications that a backend is mounted into."
+        )
+    return value
+
+
+def _check_settings(target: str, backend: NavaiBackend, names: Sequence[str]) -> None:
+    """Refuse settings of the command line that *backend* does not have: what they restrict would be open.
+
+    Raises:
+        ServeError: One of *names* differs from what ``_set_variables`` set.
+    """
+    for wanted, has in (
+        (ServerSettings.from_env(), backend.settings),
+        (BackendOptions.from_env(), backend.options),
+    ):
+        for name, field in attrs.fields_dict(type(wanted)).items():
+            if name in names and getattr(wanted, name) != getattr(has, name):
+                option = field.metadata["option"]
+                raise ServeError(f"{target} sets {name} itself: {option} has no effect there.")
+
+
 def _prepare_process(
-    process: ProcessSettings, settings: BackendKeywords, options: Mapping[str, Any]
+    process: ProcessSettings, settings: BackendKeywords, options: Mapping[str, Any], target: str | None
 ) -> NavaiBackend:
     """Make and load the backend, and exclude the objects loaded so far from garbage collection.
 
@@ -232,7 +378,7 @@ def _prepare_process(
     objects, Python's default, costs several per cent of a short call and finds nothing.
     """
     _end_with_parent(process)
-    backend = make_backend(process, settings, options)
+    backend = make_backend(process, settings, options, target)
     backend.functions()
     _drain_on_signals(backend, process)
     gc.collect()
@@ -255,6 +401,8 @@ def _drain_on_signals(backend: NavaiBackend, process: ProcessSettings) -> None:
         ending.append(loop.create_task(backend.invoker.close()))
 
     def stop(number: int) -> None:
+        if not backend.draining:
+            _log.info("Stopping. Calls may finish within %d seconds.", process.grace)
         backend.draining = True
         loop.call_later(process.grace, cut_off)
         handlers[number](number, None)
@@ -262,7 +410,8 @@ def _drain_on_signals(backend: NavaiBackend, process: ProcessSettings) -> None:
     def on_signal(number: int) -> None:
         if number == signal.SIGTERM and process.drain_delay and not (backend.draining or process.reload):
             backend.draining = True
-            _log.info("Stopping. Requests are still accepted for %d seconds.", process.drain_delay)
+            text = "Stopping. Requests are accepted for %d seconds, then calls may finish within %d."
+            _log.info(text, process.drain_delay, process.grace)
             loop.call_later(process.drain_delay, stop, number)
         else:
             stop(number)
@@ -283,7 +432,8 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
     except (OSError, UnicodeError) as error:
-        raise _cannot_listen(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", error) from None
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        raise _cannot_listen(where, error, _REMEDIES) from None
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # pragma: no branch - Linux and macOS; connections inherit it
         # Else the kernel takes megabytes for a slow reader, and it shows only once in a while that it reads.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT_IN_KERNEL)
@@ -306,7 +456,10 @@ def bind_unix(path: Path) -> socket.socket:
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
-        raise _cannot_listen(str(path), error) from None
+        remedies: dict[int | None, str] = {
+            errno.EADDRINUSE: "Stop the server that listens there, or choose another --uds."
+        }
+        raise _cannot_listen(str(path), error, remedies) from None
     listener.set_inheritable(True)
     return listener
 
@@ -316,11 +469,20 @@ def _is_stale(path: Path) -> bool:
         return probe.connect_ex(str(path)) == errno.ECONNREFUSED
 
 
-def _cannot_listen(where: str, error: OSError | UnicodeError) -> ServeError:
+def _cannot_listen(
+    where: str, error: OSError | UnicodeError, remedies: Mapping[int | None, str]
+) -> ServeError:
     # The system's own message; Python's would repeat the address.
     number = error.errno if isinstance(error, OSError) else None
     reason = os.strerror(number) if number and number > 0 else str(error)
-    return ServeError(f"Cannot listen on {where}: {reason}.")
+    return ServeError(f"Cannot listen on {where}: {reason}. {remedies.get(number, '')}".rstrip())
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def is_loopback(listener: socket.socket) -> bool:

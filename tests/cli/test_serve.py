@@ -27,7 +27,7 @@ def test_it_serves_until_it_is_stopped(how: signal.Signals, command: Navai) -> N
         _, err = server.communicate(timeout=60)
     assert server.returncode == (130 if how == signal.SIGINT else -signal.SIGTERM)
     assert "Traceback" not in err
-    assert "Application shutdown complete" in err
+    assert err.rstrip().endswith(" INFO navai_client.server Stopped.")
 
 
 def test_it_offers_the_agents_of_a_folder_without_what_is_excluded(tmp_path: Path, command: Navai) -> None:

@@ -16,30 +16,16 @@ from navai_client._version import __version__
 from navai_client.cli import __main__ as entry
 from tests.cli.conftest import COMMAND, Navai, Result
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
+from tests.terminal import terminal
 
 ESCAPE = "\x1b["
 
 
 def on_a_terminal(*arguments: str, **environment: str) -> Result:
     """Run the command where standard output and error are one terminal."""
-    ours, theirs = pty.openpty()
-    environment = os.environ | {"TERM": "xterm-256color", "COLUMNS": "100"} | environment
-    process = subprocess.Popen(
-        [COMMAND, *arguments], stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, env=environment
-    )
-    os.close(theirs)
-    chunks = []
-    while True:
-        assert select.select([ours], [], [], 60)[0]
-        try:
-            chunk = os.read(ours, 65536)
-        except OSError:  # how Linux reports that no process has the other side open
-            break
-        if not chunk:
-            break
-        chunks.append(chunk)
-    os.close(ours)
-    return Result(process.wait(60), b"".join(chunks).decode().replace("\r\n", "\n"), "")
+    with terminal(COMMAND, *arguments, columns=100, **environment) as screen:
+        printed = screen.until(None)
+        return Result(screen.process.wait(60), printed, "")
 
 
 def test_people_see_a_table_in_colour(demo_server: str) -> None:

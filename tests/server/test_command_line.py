@@ -115,7 +115,7 @@ def test_a_call_in_flight_finishes_after_sigterm(tmp_path: Path, more: list[str]
             pause.wait(0.01)
         server.send_signal(signal.SIGTERM)
         # Only once the server says that it is stopping may the function end.
-        while "Shutting down" not in log.readline():
+        while "Stopping." not in log.readline():
             pass
         go.touch()
         calling.join()

@@ -12,6 +12,7 @@ from navai_client.server._settings import ProcessSettings
 from tests.serving import Serve, Start
 
 LIST = "/navai/functions"
+IN_USE = "Stop the server that listens there, or choose another --uds."
 NO_IPV6 = not socket.has_dualstack_ipv6()
 
 
@@ -64,12 +65,12 @@ def test_a_unix_socket_is_served_in_place_of_a_port(
     assert server.url == f"unix:{path}"
     assert path.stat().st_mode & 0o777 == 0o666
     with httpx.Client(
-        transport=httpx.HTTPTransport(uds=str(path)), base_url="http://api.shop.example"
+        transport=httpx.HTTPTransport(uds=str(path)), base_url="http://api.shop.example", timeout=60
     ) as client:
         assert client.get(LIST).status_code == 200
         assert "tell_time" in client.get(LIST).text
     status, said = start(NAVAI_UDS=str(path))
-    assert (status, said) == (2, f"navai serve: Cannot listen on {path}: Address already in use.\n")
+    assert (status, said) == (2, f"navai serve: Cannot listen on {path}: Address already in use. {IN_USE}\n")
 
 
 @pytest.mark.parametrize(

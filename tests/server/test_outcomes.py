@@ -246,7 +246,7 @@ def test_a_server_that_is_to_stop_goes_on_accepting_for_a_while(module: Path) ->
         assert post(url, "quick").json()["result"] == 1
         process.send_signal(signal.SIGTERM)
         assert process.stderr is not None
-        while "still accepted for 60 seconds" not in process.stderr.readline():
+        while "are accepted for 60 seconds" not in process.stderr.readline():
             pass
         assert post(url, "quick").json()["result"] == 1  # over a new connection
         assert httpx.get(f"{url}/ready", trust_env=False).status_code == 503

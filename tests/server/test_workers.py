@@ -77,7 +77,7 @@ def test_a_worker_that_dies_at_the_start_is_replaced_if_the_other_one_serves(
         "def pid() -> int: return os.getpid()\n",
     )
     server = serve("--functions-folders", "src", *WORKERS)
-    wait_until(lambda: server.log().count("Application startup complete") == 2)
+    wait_until(lambda: server.log().count("Offers 1 function: ") == 2)
     assert exchange(server.url, get("/ready", "connection: close")).startswith(b"HTTP/1.1 200 ")
 
 
@@ -86,11 +86,12 @@ def test_a_worker_that_dies_after_it_has_served_is_replaced(serve: Serve, write:
     server = serve("--functions-folders", "src", *WORKERS)
     assert exchange(server.url, get("/health", "connection: close")).startswith(b"HTTP/1.1 200 ")
     parent = psutil.Process(server.process.pid)
-    wait_until(lambda: server.log().count("Application startup complete") == 2)
+    wait_until(lambda: server.log().count("Offers 1 function: ") == 2)
     victim = next(each for each in parent.children() if "spawn_main" in " ".join(each.cmdline()))
     wait_until(lambda: "workers serve" in server.log())
     victim.kill()
-    wait_until(lambda: server.log().count("Application startup complete") == 3)
+    wait_until(lambda: server.log().count("Offers 1 function: ") == 3)
+    assert f"Worker {victim.pid} ended with status -9. Another one starts." in server.log()
     assert exchange(server.url, get("/health", "connection: close")).startswith(b"HTTP/1.1 200 ")
 
 
