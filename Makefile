@@ -70,6 +70,7 @@ types: $(READY)  ## mypy, strict
 
 docs: $(DOCS)  ## build the documentation into site/; warnings are errors
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs site
+	@$(BIN)/python docs/check.py site
 
 bench: $(BENCH)  ## measure against other clients and servers; see benchmarks/README.md
 	@$(BIN)/python -m benchmarks $(ARGS)

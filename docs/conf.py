@@ -1,71 +1,65 @@
 """How Sphinx builds the documentation: ``make docs``. Nothing in it is loaded from another host."""
 
 import sys
-import types
-from importlib.machinery import ModuleSpec
-from typing import Any, ClassVar
+from pathlib import Path
 
 from navai_client import __version__
 
-
-class Placeholder(type):
-    """The type of stand-ins for a framework's classes; unlike Sphinx's mocks they work in ``X | None``."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        setattr(cls, name, Placeholder(name, (), {"__module__": f"{cls.__module__}.{cls.__name__}"}))
-        return getattr(cls, name)
-
-    def __getitem__(cls, _: object) -> "Placeholder":
-        return cls
-
-
-class FrameworkModule(types.ModuleType):
-    """A module in which every name is a class."""
-
-    __path__: ClassVar[list[str]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        setattr(self, name, Placeholder(name, (), {"__module__": self.__name__}))
-        return getattr(self, name)
-
-
-class Frameworks:
-    """Finds the frameworks' modules, so that building the documentation installs none of them (1 GB)."""
-
-    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
-        installs = {
-            "agents",
-            "google",
-            "langchain_core",
-            "langgraph",
-            "livekit",
-            "mcp",
-            "mcp_types",
-            "opentelemetry",
-            "pipecat",
-            "pydantic_ai",
-            "starlette",
-        }
-        return ModuleSpec(name, self) if name.partition(".")[0] in installs else None
-
-    def create_module(self, spec: ModuleSpec) -> types.ModuleType:
-        return FrameworkModule(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        pass
-
-
-sys.meta_path.insert(0, Frameworks())
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "navai-client"
 author = "The navai-client maintainers"
+copyright = f"2026, {author[0].lower()}{author[1:]}; MIT licence"  # noqa: A001 - the name that Sphinx reads
 release = version = __version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-exclude_patterns = ["README.md"]
+site_description = "Python client, reference server and agent integrations for Navai voice backends."
+site_pages = {
+    "Start": ["first-steps", "from-javascript"],
+    "The client": [
+        "configuration",
+        "secrets",
+        "errors",
+        "timeouts",
+        "logging",
+        "transports",
+        "testing",
+        "cli",
+        "wordpress",
+    ],
+    "Voice agents": [
+        "agents",
+        "livekit",
+        "pipecat",
+        "pydantic-ai",
+        "langchain",
+        "google-adk",
+        "mcp",
+        "your-framework",
+        "project-folders",
+        "opentelemetry",
+    ],
+    "Backends": ["server", "fastapi", "security", "deployment", "scaling", "conformance", "contract"],
+    "Reference": [
+        "reference/index",
+        "reference/client",
+        "reference/models",
+        "reference/errors",
+        "reference/transports",
+        "reference/tools",
+        "reference/frameworks",
+        "reference/server",
+        "reference/testing",
+        "reference/conformance",
+    ],
+    "The project": ["parity", "changelog", "upgrading", "policy"],
+}
+extensions = [
+    "myst_parser",
+    "site_extension",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["README.md", "skill"]
 nitpicky = True
 nitpick_ignore_regex = [
     # Standard library and third parties: their documentation is on other hosts, which the build does not ask.
@@ -81,13 +75,22 @@ html_theme = "furo"
 html_title = f"navai-client {release}"
 html_show_sphinx = False
 html_copy_source = False
-
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_theme_options = {"top_of_page_buttons": []}
+pygments_style = "default"
+pygments_dark_style = "github-dark"
+copybutton_prompt_text = r"\$ |>>> |\.\.\. "
+copybutton_prompt_is_regexp = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_class_signature = "mixed"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+python_maximum_signature_line_length = 60
+python_display_short_literal_types = True
+toc_object_entries_show_parents = "hide"
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3

@@ -262,7 +262,7 @@ class _Client(ABC, Generic[AnyTransport]):
     @property
     @abstractmethod
     def with_raw_response(self) -> Any:
-        """The operations of this client, which return a ``RawResponse``: the value and its response."""
+        """The operations of this client; each returns a ``RawResponse`` with the value and its response."""
 
     def _raw(self) -> Self:
         return self._derived(evolve(self._settings, is_raw=True))

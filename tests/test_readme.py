@@ -1,9 +1,11 @@
 """What README and the documents refer to exists. conftest.py makes tests of their Python blocks."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -45,10 +47,18 @@ def test_links_have_a_text_and_lead_somewhere(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
-def test_pages_have_no_markup_that_only_sphinx_reads(document: Path) -> None:
-    """They are also read where the repository is shown; the list of pages is the exception."""
+def test_pages_read_well_where_the_repository_is_shown(document: Path) -> None:
+    """A plain renderer of Markdown shows no markup that only Sphinx reads, and knows the language of code."""
     text = document.read_text()
     assert not re.search(r"\{(?:py|doc|ref):?\w*\}`", text)
+    for token in MarkdownIt().enable("table").parse(text):
+        line = (token.map or [0])[0] + 1
+        assert token.type != "code_block", f"Line {line}: fence the code, and name its language."
+        if token.type == "fence":
+            assert re.fullmatch(r"\w+", token.info), f"Line {line}: {token.info or 'nothing'} is no language."
+        assert ":::" not in token.content, f"Line {line}: a directive of Sphinx."
+        for child, following in pairwise(token.children or ()):
+            assert (child.type, following.type) != ("link_open", "link_close"), f"Line {line}: an empty link."
 
 
 def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:

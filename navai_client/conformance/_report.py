@@ -105,7 +105,7 @@ class Report:
 
     @property
     def exit_status(self) -> int:
-        """The exit status for a process: 0 if every *must* holds, 1 if not, 3 if no response came."""
+        """The exit status for a process, 0 if every *must* holds, 1 if not, 3 if no response came."""
         return self.exit_status_at("must")
 
     def exit_status_at(self, severity: Severity) -> int:

@@ -70,7 +70,7 @@ class RegisteredFunction:
 
     @property
     def reads_only(self) -> bool:
-        """Whether a call may be cancelled, and made again: it changes nothing, and nobody has approved it."""
+        """Whether a call may be cancelled, and made again, because it changes nothing without approval."""
         return self.declaration.effect == "read" and not self.needs_approval
 
     @property

@@ -1,6 +1,7 @@
 """The options of a toolset: their types, documentation, defaults and checks, each in one place."""
 
 import inspect
+import re
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from typing import Any, Final, TypedDict, TypeVar
 
@@ -158,8 +159,14 @@ def normalized(name: str) -> str:
 
 
 def documents_options(function: F) -> F:
-    """Append the documentation of the options to the docstring of *function*."""
+    """Append the options to the docstring of *function*, each with its type, its default and its meaning."""
     _, _, described = inspect.cleandoc(ToolsetOptions.__doc__ or "").partition("Attributes:\n")
+    described = re.sub(r" \((?:False|True|\d+)\)(?=[,.;])", "", described)  # the defaults, which follow
+    for name, default in _DEFAULTS.items():
+        annotation = inspect.formatannotation(ToolsetOptions.__annotations__[name])
+        written = re.sub(r"(?:\w+\.)+(?=\w)", "", annotation)
+        head = f"    {name} ({written}, by default {default!r}):\n        "
+        described = described.replace(f"    {name}: ", head, 1)
     function.__doc__ = f"{inspect.cleandoc(function.__doc__ or '')}\n\nKeyword Args:\n{described}"
     return function
 

@@ -124,7 +124,7 @@ class NavaiRuntime:
 
     @property
     def toolset_options(self) -> RuntimeOptions:
-        """Functions and routes of the main agent: ``Toolset.load(client, **runtime.toolset_options)``."""
+        """Functions and routes of the main agent, for ``Toolset.load(client, **runtime.toolset_options)``."""
         return {"functions": self.functions, "routes": self.routes}
 
     @property

@@ -70,7 +70,7 @@ class Tool:
 
     @property
     def read_only(self) -> bool:
-        """Whether it changes nothing: its effect is ``read``."""
+        """Whether it changes nothing, which its effect ``read`` says."""
         return self.effect == "read"
 
     def silence(self, longest: float) -> float:

@@ -76,6 +76,29 @@ class _DisconnectedError(Exception):
 class NavaiBackend:
     """A Navai backend as one ASGI application, to be served alone or mounted into another.
 
+    Args:
+        options: The settings for client secrets and speech; by default read from *env*.
+        env: The source of settings that are not given; by default the process's environment.
+        demo: Whether to offer sample functions, and client secrets that open no session. The inspector is
+            then served unless the environment or *settings* say otherwise.
+        discover: Whether to search folders for functions.
+        services: Mints secrets and synthesizes speech instead of OpenAI and ElevenLabs.
+        authenticate: Returns the principal of a request, or None to refuse it, beside the access tokens:
+            a function of yours, :func:`~navai_client.server.from_host` or
+            :func:`~navai_client.server.from_jwt`. It may be async; otherwise it must not wait.
+        store: Keeps idempotency keys and counts, and is closed with the backend; by default as the
+            setting ``store_url`` says.
+        mint_policy: What everybody may mint, or a function that returns the policy of a principal, or
+            None to refuse it; it may be async. By default, what *settings* say for all.
+        access_log: Where responses are recorded, by default in the logger
+            ``navai_client.server.access``; None records nothing.
+        settings: Fields of :class:`~navai_client.server.ServerSettings`, such as ``access_token``.
+
+    Raises:
+        BackendOptionsError: A setting cannot work.
+        ImportError: JWTs are to be verified, and the extra ``auth`` is not installed; or ``redis`` for a
+            store.
+
     Attributes:
         draining: Set when the server was asked to stop and still accepts requests: ``/ready`` then fails. Our
             own server sets it; set it yourself under another.
@@ -103,31 +126,6 @@ class NavaiBackend:
         access_log: AccessLog | None = AccessRecords(),  # noqa: B008 - it holds nothing
         **settings: Unpack[BackendKeywords],
     ) -> None:
-        """Make a backend.
-
-        Args:
-            options: The settings for client secrets and speech; by default read from *env*.
-            env: The source of settings that are not given; by default the process's environment.
-            demo: Whether to offer sample functions, and client secrets that open no session. The inspector is
-                then served unless the environment or *settings* say otherwise.
-            discover: Whether to search folders for functions.
-            services: Mints secrets and synthesizes speech instead of OpenAI and ElevenLabs.
-            authenticate: Returns the principal of a request, or None to refuse it, beside the access tokens:
-                a function of yours, :func:`~navai_client.server.from_host` or
-                :func:`~navai_client.server.from_jwt`. It may be async; otherwise it must not wait.
-            store: Keeps idempotency keys and counts, and is closed with the backend; by default as the
-                setting ``store_url`` says.
-            mint_policy: What everybody may mint, or a function that returns the policy of a principal, or
-                None to refuse it; it may be async. By default, what *settings* say for all.
-            access_log: Where responses are recorded, by default in the logger
-                ``navai_client.server.access``; None records nothing.
-            settings: Fields of :class:`~navai_client.server.ServerSettings`, such as ``access_token``.
-
-        Raises:
-            BackendOptionsError: A setting cannot work.
-            ImportError: JWTs are to be verified, and the extra ``auth`` is not installed; or ``redis`` for a
-                store.
-        """
         env = os.environ if env is None else env
         self.options: BackendOptions = BackendOptions.from_env(env) if options is None else options
         self.settings: ServerSettings = ServerSettings.from_env(env, **settings)

@@ -141,7 +141,7 @@ def test_the_report_on_the_page_is_a_real_one() -> None:
     with InMemory(backend, has_no_warnings) as transport:
         text = check("http://navai.test", transport=transport, groups=["list"]).to_text()
 
-    (shown,) = re.findall(r"```\n(list: .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (shown,) = re.findall(r"```text\n(list: .*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     assert shown in text
 
 

@@ -86,7 +86,7 @@ class FakeRealtimeServer:
 
     @property
     def openai_base_url(self) -> str:
-        """The value for a backend's ``OPENAI_BASE_URL``: the backend then mints its client secrets here."""
+        """The value for the ``OPENAI_BASE_URL`` of a backend, which then mints its client secrets here."""
         if self._mint is None:
             raise RuntimeError(_NOT_RUNNING)
         return self._mint.base_url
