@@ -168,8 +168,8 @@ PUBLIC = {
         FakeBackend FakeRealtimeServer Headers LiveServer RecordedCall RecordedRequest StoreTests
     """,
     "navai_client.testing.plugin": """
-        async_navai_client navai_backend navai_backend_settings navai_client navai_client_options
-        navai_realtime_script navai_realtime_server navai_server
+        async_navai_client navai_backend navai_backend_functions navai_backend_settings navai_client
+        navai_client_options navai_realtime_script navai_realtime_server navai_server
     """,
     "navai_client.testing.realtime": """
         Action BargeIn Call Disconnect FakeElevenLabs FakeRealtimeServer FakeRealtimeSession MintedSecret Raw

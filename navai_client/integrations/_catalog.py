@@ -16,6 +16,12 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from navai_client._extras import needs_extra
+from navai_client.functions._arguments import (
+    checker,
+    inlined,
+    read_arguments,
+    without_optional_nulls,
+)
 from navai_client.functions._tool_schemas import (
     PAYLOAD,
     TOOL_NAME,
@@ -23,12 +29,6 @@ from navai_client.functions._tool_schemas import (
     UNKNOWN_PARAMETERS,
     UnusableSchemaError,
     without_refused_keywords,
-)
-from navai_client.integrations._arguments import (
-    checker,
-    inlined,
-    read_arguments,
-    without_optional_nulls,
 )
 from navai_client.integrations._local import Navigate, bind_local
 from navai_client.integrations._options import ToolsetOptions, normalized, timeout_of

@@ -5,13 +5,15 @@ library that the request came from. Synchronous callers wait for an event loop i
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Iterable
-from types import ModuleType
-from typing import Any, Final, Unpack, final
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast, final
 from urllib.parse import unquote, urlsplit
 
-from navai_client.errors import NavaiStateError
+from navai_client._extras import needs_extra
+from navai_client.errors import NavaiConfigError, NavaiStateError
 from navai_client.server._app import NavaiBackend
 from navai_client.server._demo import DemoServices
 from navai_client.server._settings import SettingsKeywords
@@ -21,6 +23,9 @@ from navai_client.testing._scripted_failures import Arrival
 from navai_client.transports import Call
 from navai_client.transports._body import Body, outcome
 from navai_client.wire._values import Request, Response, TransportFailure
+
+if TYPE_CHECKING:
+    from navai_client.testing._saved_functions import SavedFunctions
 
 _Arrive = Callable[[str, str, Iterable[tuple[str, str]], bytes], Arrival]
 
@@ -50,6 +55,8 @@ class FakeBackend(BackendForTests):
         transport: For ``NavaiBackendClient``.
         async_transport: For ``AsyncNavaiBackendClient``. Asynchronous functions then run on the client's own
             event loop.
+        strict: Whether calls that a saved list of functions refuses, or that the test says nothing about,
+            fail the test at the end; see ``from_file``.
     """
 
     def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
@@ -58,6 +65,67 @@ class FakeBackend(BackendForTests):
         self._server = InMemoryServer(self._backend)
         self.async_transport: AsyncInMemoryTransport = AsyncInMemoryTransport(self._arrive, self._server)
         self.transport: InMemoryTransport = InMemoryTransport(self.async_transport, self._server)
+        self.strict: bool = True
+        self._saved: SavedFunctions | None = None
+
+    @classmethod
+    def from_file(cls, file: str | os.PathLike[str], **settings: Unpack[SettingsKeywords]) -> Self:
+        """Make a backend with the functions of a real one, so that the two cannot drift apart.
+
+        Clients list what the file has. A test says what a function returns, by ``returns``, or what it does,
+        by ``@backend.function``. The saved schemas check each call before: the caller of one that they
+        refuse gets the error that a backend sends, and the test fails at the end, when the ``with`` block or
+        the fixture ends, even where the caller hides the error. So it does if a function is called that the
+        test says nothing about.
+
+        Args:
+            file: What ``navai functions --save FILE`` has written.
+            settings: As for the constructor.
+
+        Raises:
+            ImportError: jsonschema is not installed; the extra ``testing`` brings it.
+            NavaiConfigError: It is not such a list, or has a schema that cannot be used.
+            OSError: It cannot be read.
+        """
+        with needs_extra("testing", "jsonschema"):
+            from navai_client.testing._saved_functions import SavedFunctions  # noqa: PLC0415 - few need it
+
+        backend = cls(**settings)
+        backend._saved = saved = SavedFunctions(file)
+        saved.offer(backend._backend.functions())
+        backend.function = cast("Any", saved.function)  # of the same form, with fewer options
+        return backend
+
+    def returns(self, function_name: str, result: Any) -> None:
+        """Let a function of the file return *result* from now on, whatever its arguments are.
+
+        Raises:
+            NavaiConfigError: The file has no such function, or there is no file.
+        """
+        if self._saved is None:
+            raise NavaiConfigError("returns() needs FakeBackend.from_file(); else use @backend.function.")
+        self._saved.returns(function_name, result)
+
+    def assert_calls_accepted(self) -> None:
+        """Assert that the saved schemas accept each call that came, and that the test said what it does.
+
+        The end of the ``with`` block and of the fixture call it. Without a file, it accepts everything.
+
+        Raises:
+            AssertionError: It is not so, and ``strict`` is set; the message says what came and what was
+                expected.
+        """
+        __tracebackhide__ = True
+        problems = self._saved.problems() if self._saved is not None and self.strict else None
+        if problems is not None:
+            raise AssertionError(problems)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        if error is None:
+            self.assert_calls_accepted()
 
     def handle(self, request: Any) -> Any:
         """Respond to a request of httpx or httpx2: ``httpx.MockTransport(backend.handle)``.

@@ -4,7 +4,10 @@ pytest loads this file in every run where the package is installed. So it import
 already; what a fixture needs is imported when a test requests it.
 """
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "async_navai_client",
     "navai_backend",
+    "navai_backend_functions",
     "navai_backend_settings",
     "navai_client",
     "navai_client_options",
@@ -25,6 +29,24 @@ __all__ = [
 ]
 
 _BASE_URL = "https://navai.test"  # RFC 6761 reserves .test
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the setting of pytest's configuration that names a saved list of functions."""
+    parser.addini(
+        "navai_functions",
+        "What `navai functions --save FILE` wrote: navai_backend offers these functions, and refuses calls "
+        "that their schemas refuse",
+        type="paths",
+        default=[],
+    )
+
+
+@pytest.fixture
+def navai_backend_functions(request: pytest.FixtureRequest) -> Path | None:
+    """The file of ``FakeBackend.from_file`` for ``navai_backend``, by default that of ``navai_functions``."""
+    files: list[Path] = request.config.getini("navai_functions")
+    return next(iter(files), None)
 
 
 @pytest.fixture
@@ -41,11 +63,22 @@ def navai_client_options() -> dict[str, Any]:
 
 @pytest.fixture
 def navai_backend(
-    request: pytest.FixtureRequest, navai_backend_settings: dict[str, Any]
+    request: pytest.FixtureRequest,
+    navai_backend_settings: dict[str, Any],
+    navai_backend_functions: str | os.PathLike[str] | None,
 ) -> Iterator["FakeBackend"]:
     """A Navai backend in memory: register functions on it, assert what was called, script failures."""
-    with _load("FakeBackend")(**navai_backend_settings) as backend:
-        yield from _strictly(request, backend, backend.assert_failures_used)
+    made, file = _load("FakeBackend"), navai_backend_functions
+    backend = (
+        made(**navai_backend_settings) if file is None else made.from_file(file, **navai_backend_settings)
+    )
+
+    def check() -> None:
+        backend.assert_calls_accepted()
+        backend.assert_failures_used()
+
+    with contextlib.closing(backend):
+        yield from _strictly(request, backend, check)
 
 
 @pytest.fixture

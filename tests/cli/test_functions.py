@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from navai_client import NavaiBackendClient
 from navai_client.testing import FakeBackend
 from tests.cli.conftest import Navai, Result
 from tests.faults.server import FaultServer, closed_port
@@ -200,3 +201,18 @@ def test_a_list_that_fails_is_one_line(command: Navai, arguments: list[str]) -> 
         result = command(*arguments, "--url", f"http://127.0.0.1:{port}")
     (line,) = result.err.splitlines()
     assert line.startswith(f"navai {arguments[0]}: No response from GET http://127.0.0.1:{port}/")
+
+
+def test_a_saved_list_makes_a_fake_that_lists_the_same(
+    navai: Navai, backend: FakeBackend, tmp_path: Path
+) -> None:
+    @backend.function(effect="write", typical_seconds=3, say_while_waiting="Wait.", timeout=9, approval=True)
+    def order(n: int, note: str = "") -> None:
+        """Order it."""
+
+    file = str(tmp_path / "functions.json")
+    assert navai("functions", "--save", file).status == 0
+    with FakeBackend.from_file(file) as fake:
+        listed = NavaiBackendClient(transport=fake.transport).list_functions()
+    assert listed["order"].approval
+    assert listed == NavaiBackendClient(transport=backend.transport).list_functions()
