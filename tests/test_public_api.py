@@ -153,7 +153,7 @@ PUBLIC = {
     "navai_client.integrations.speech": "Sentences Speaker",
     "navai_client.integrations.tools": """
         EXECUTE_APP_FUNCTION ErrorType NAVIGATE_TO Tool ToolCall
-        ToolOutcome ToolsetChanges
+        ToolOutcome ToolProgress ToolsetChanges
     """,
     "navai_client.integrations.toolset": "Toolset ToolsetOptions",
     "navai_client.server": """

@@ -4,13 +4,14 @@ The steps of a call, in this order:
 
 1. ``Calls.run`` starts it in a task of its own. A caller that is cancelled (voice agents are interrupted all
    the time) leaves the task behind: a call that has begun goes on, and a caller that comes back with the same
-   id joins it. One that has not begun is cancelled. Some models count the ids anew in each turn, so an id
+   id joins it. One that has not begun is cancelled, and so is one that only reads: its function is told, at
+   the backend by the request to cancel. Some models count the ids anew in each turn, so an id
    means nothing once its outcome was delivered, and nothing in another session.
 2. The ``before`` hook may refuse it. The call's time has started. If a person must approve it, they are
    asked, and the time stands still.
    A call that is not ``parallel`` takes turns with the others that are not, and the time stands still, too.
 3. It has begun: its work runs until the deadline. Past the deadline it goes on, and its result is dropped.
-   The ``slow`` hook is called while it runs, and the person is told that it takes long.
+   The ``slow`` hook is called while it runs; ``_hooks`` says what else is told.
 4. Its result or error becomes an outcome, and the ``after`` hook gets it.
 5. A call that waits for approval at the backend has the outcome ``pending``. The same call, with the same
    idempotency key, asks from time to time what came of it, and the ``decided`` hooks get that.
@@ -19,8 +20,8 @@ Hooks and local functions are foreign code, so this is where every exception is 
 """
 
 import asyncio
-import inspect
 import logging
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
@@ -45,13 +46,16 @@ from navai_client.errors import (
     UnknownFunctionError,
 )
 from navai_client.integrations._catalog import UNKNOWN_FUNCTION
+from navai_client.integrations._hooks import Companion, Signals, awaited, notify
 from navai_client.integrations._options import Approve, Decided, ToolsetOptions
 from navai_client.integrations.tools import ToolCall, ToolOutcome
+from navai_client.models import Cancellation
 
 _AFTER_LIMIT: Final = 5.0  # seconds that an after hook may delay an outcome, which a person waits for
 # The deadline of the work comes first: the client knows whether the request was sent, the toolset does not.
 _MARGIN: Final = 0.5  # seconds
 _MIN_TIMEOUT: Final = 0.001  # seconds; clients refuse a timeout of 0
+_WITHDRAWAL_LIMIT: Final = 1.0  # seconds that close() waits for requests to cancel
 _MAX_UNDELIVERED: Final = 128  # outcomes kept for callers that come back; a session has a few calls at a time
 
 _NOT_APPROVED: Final = "The person did not approve the call."
@@ -98,6 +102,9 @@ class Run:
         approve: Asks the person, unless the options say who does.
         decided: Gets the outcome of a call that waited for approval at the backend, as the options' own does.
         options: The complete options of its toolset.
+        signals: What passes between it and its function.
+        withdraw: Asks the backend to cancel it, and returns what came of that, or None if it cannot say.
+        companion: Who is told of it while it runs, or None.
     """
 
     call: ToolCall
@@ -110,15 +117,19 @@ class Run:
     approve: Approve | None
     decided: Decided | None
     options: ToolsetOptions
-    say: Callable[[], Any] | None = None  # tells the person that it takes long
-    silence: float | None = None  # seconds until then
-    said: bool = False
+    signals: Signals
+    withdraw: Callable[["Run"], Coroutine[Any, Any, Cancellation | None]]
+    companion: Companion | None = None
     idempotency_key: str = ""  # of its requests
     begun: bool = False  # whether it goes on when its caller leaves
     started: bool = False  # whether the function may have run: a call can wait for a thread
     ahead: "list[asyncio.Task[ToolOutcome]]" = field(factory=list)  # calls that it waits for
+    is_over: bool = False  # whether its outcome is known
+    is_withdrawn: bool = False  # whether nobody wants its result any more
+    is_cancelled: bool = False  # whether it was cancelled on purpose, and the backend was asked to do so
     waiting: int = 0  # callers that wait for its outcome
     task: "asyncio.Task[ToolOutcome]" = field(init=False)
+    working: "asyncio.Task[Any] | None" = None  # the work, once it has begun
 
     @property
     def key(self) -> tuple[int, str]:
@@ -134,8 +145,11 @@ class Run:
         return asked[0] == asked[1]
 
     def may_be_withdrawn(self) -> bool:
-        """Return whether it ends when the caller that waits for it is cancelled."""
-        return self.waiting == 1 and not self.begun
+        """Return whether it ends when the caller that waits for it is cancelled, and note that it does."""
+        if self.waiting > 1 or (self.begun and (self.is_over or not self.call.read_only)):
+            return False
+        self.is_withdrawn = True
+        return True
 
     def end(self, **fields: Any) -> ToolOutcome:
         """Return its outcome."""
@@ -153,6 +167,7 @@ class Calls:
         ] = []  # calls that run one after the other, those of a conversation in this order
         self._tasks = BackgroundTasks(_log)
         self._questions = BackgroundTasks(_log)  # about calls that wait for approval
+        self._withdrawals = BackgroundTasks(_log)
         self._asking = 0
 
     async def run(self, run: Run) -> ToolOutcome:
@@ -161,6 +176,8 @@ class Calls:
         if earlier is not None and earlier.is_repeated_by(run):
             run = earlier
         else:
+            if run.companion is not None:
+                run.companion.listen(run.signals, self._tasks)
             run.task = self._tasks.start(self._make(run), run.call.function_name)
             run.task.add_done_callback(partial(self._ended, run))
             self._running[run.key] = run
@@ -174,6 +191,21 @@ class Calls:
         if self._undelivered.get(run.key) is run:
             del self._undelivered[run.key]
         return outcome
+
+    async def cancel(self, key: tuple[int, str]) -> ToolOutcome | None:
+        """Cancel the call of *key* that runs, and return its outcome; None if there is none."""
+        run = self._running.get(key)
+        if run is None:
+            return None
+        run.is_cancelled = True
+        if run.begun and run.call.kind == "backend":
+            found = await run.withdraw(run)
+            run.is_cancelled = found is None or found.cancelled
+            run.started = found is None or found.may_have_executed
+        if run.is_cancelled and not run.is_over:
+            run.is_withdrawn = True
+            run.task.cancel()
+        return await self._tasks.result(run.task)
 
     def navigate(self, how: Callable[[str], Any], loop: asyncio.AbstractEventLoop, path: str) -> Any:
         """Call *how* in *loop* for a function: at once if it runs there, else it waits for the result."""
@@ -194,6 +226,7 @@ class Calls:
     async def close(self, grace: float) -> None:
         """Wait up to *grace* seconds for calls that run, then cancel them; ask no more what was decided."""
         await self._tasks.close(grace)
+        await self._withdrawals.close(_WITHDRAWAL_LIMIT)
         await self._questions.close(0)
         self._undelivered.clear()
 
@@ -201,6 +234,7 @@ class Calls:
         name, loop = run.call.function_name, asyncio.get_running_loop()
         started = loop.time()
         outcome = await self._outcome(run, None if run.timeout is None else started + run.timeout)
+        run.is_over = True
         if not outcome.ok:
             _log.warning("%s: %s %s", name, outcome.error, outcome.details or "")
         await call_after(run.options, run.call, outcome)
@@ -208,6 +242,7 @@ class Calls:
         return outcome
 
     async def _outcome(self, run: Run, deadline: float | None) -> ToolOutcome:
+        task: asyncio.Task[Any] | None
         try:
             refusal = await _call_before(run, deadline)
             if refusal is None and run.needs_approval:
@@ -219,20 +254,42 @@ class Calls:
             if refusal is not None:
                 return run.end(**refusal)
             task = await self._work(run, deadline)
-        except asyncio.CancelledError:  # the toolset was closed, or every caller left before the start
-            return run.end(**_no_result("cancelled", may_have_run=run.started))
+        except asyncio.CancelledError:  # it was withdrawn or cancelled, or the toolset was closed
+            task = run.working
+            if task is None or not task.done() or task.cancelled():
+                self._stop(run)
+                return run.end(**_no_result("cancelled", may_have_run=run.started))
+        return self._outcome_of(run, task)
+
+    def _outcome_of(self, run: Run, task: "asyncio.Task[Any]") -> ToolOutcome:
+        """Return the outcome of *run*, whose work is done or has taken all of its time."""
         if not task.done():
+            run.signals.cancel()
             if run.started:
                 self._tasks.abandon(task)
             else:
                 task.cancel()
             return run.end(**_no_result("timeout", may_have_run=run.started))
-        if task.cancelled():
+        if task.cancelled():  # by itself
             return run.end(**_no_result("cancelled", may_have_run=run.started))
         error = task.exception()
+        if error is not None and run.is_cancelled:
+            may_have_run = getattr(error, "may_have_executed", True)
+            return run.end(**_no_result("cancelled", may_have_run=may_have_run))
         if isinstance(error, ApprovalPendingError):
             return self._pending(run, error)
         return run.end(ok=True, result=task.result()) if error is None else run.end(**_failed(run, error))
+
+    def _stop(self, run: Run) -> None:
+        """Let the work of *run* end, if it has begun and may be cut off."""
+        run.signals.cancel()
+        if run.working is None:
+            return
+        self._tasks.abandon(run.working)
+        if run.call.kind != "backend":
+            run.working.cancel()
+        elif run.call.read_only and not run.is_cancelled:
+            self._withdrawals.start(run.withdraw(run), run.call.function_name)
 
     def _pending(self, run: Run, error: ApprovalPendingError) -> ToolOutcome:
         """Return the outcome of a call that waits for approval; ask what comes of it, if that can be told."""
@@ -263,25 +320,28 @@ class Calls:
         finally:
             self._asking -= 1
         for hook in hooks:
-            await _notify("decided", name, partial(hook, run.call, outcome))
+            await notify("decided", name, partial(hook, run.call, outcome))
 
     async def _work(self, run: Run, deadline: float | None) -> "asyncio.Task[Any]":
         """Return the task of the work, when it is done or its time is over."""
         name, loop = run.call.function_name, asyncio.get_running_loop()
         left = None if deadline is None else max(deadline - loop.time(), _MIN_TIMEOUT)
         slow, slow_after = run.options["slow"], run.options["slow_after"]
-        alarms = []
+        alarms: list[asyncio.TimerHandle | asyncio.Task[None]] = []
         if slow is not None and slow_after is not None:
-            call_slow = partial(_notify, "slow", name, partial(slow, run.call))
+            call_slow = partial(notify, "slow", name, partial(slow, run.call))
             alarms.append(loop.call_later(slow_after, lambda: self._tasks.start(call_slow(), name)))
-        if run.say is not None and run.silence is not None:
-            alarms.append(loop.call_later(run.silence, self._say, run, run.say))
+        companion = run.companion
+        if companion is not None and companion.silence is not None:
+            work = partial(companion.accompany, partial(self._last_said, run.session))
+            begin = lambda: alarms.append(self._tasks.start(work(), name))  # noqa: E731
+            alarms.append(loop.call_later(companion.silence, begin))
         try:
             if run.ahead:
                 await asyncio.wait(run.ahead)
             run.begun = True
             _within.set(True)
-            task = self._tasks.start(run.work(run, left), name)
+            task = run.working = self._tasks.start(run.work(run, left), name)
             await asyncio.wait((task,), timeout=None if left is None else left + _MARGIN)
         finally:
             for alarm in alarms:
@@ -294,11 +354,10 @@ class Calls:
             run.ahead = [each.task for each in self._in_turn if each.turns is run.turns]
             self._in_turn.append(run)
 
-    def _say(self, run: Run, say: Callable[[], Any]) -> None:
-        """Tell the person that *run* takes long, unless a call that still runs has told it."""
-        if not any(each.said for each in self._running.values() if each.session is run.session):
-            run.said = True
-            self._tasks.start(_notify("say", run.call.function_name, say), run.call.function_name)
+    def _last_said(self, session: object) -> float:
+        """Return when the person of *session* last heard of a call that still runs."""
+        companions = [run.companion for run in self._running.values() if run.session is session]
+        return max((each.said_at for each in companions if each is not None), default=-math.inf)
 
     def _ended(self, run: Run, task: "asyncio.Task[ToolOutcome]") -> None:
         """Keep the outcome of *run* until it is delivered, if a second run could do something twice."""
@@ -306,7 +365,7 @@ class Calls:
             del self._running[run.key]
         if run in self._in_turn:
             self._in_turn.remove(run)
-        if task.cancelled():  # before its first step
+        if task.cancelled() or run.is_withdrawn:  # cancelled before its first step
             return
         outcome = task.result()
         if outcome.ok or outcome.pending or (outcome.may_have_executed and outcome.error_type != "failed"):
@@ -315,24 +374,11 @@ class Calls:
                 self._undelivered.popitem(last=False)
 
 
-async def awaited(value: Any) -> Any:
-    """Return *value*, or what it gives if it can be awaited."""
-    return await value if inspect.isawaitable(value) else value
-
-
 async def call_after(options: ToolsetOptions, call: ToolCall, outcome: ToolOutcome) -> None:
     """Call the ``after`` hook."""
     if options["after"] is not None:
         hook = partial(options["after"], call, outcome)
-        await _notify("after", call.function_name, hook, limit=_AFTER_LIMIT)
-
-
-async def _notify(name: str, function_name: str, hook: Callable[[], Any], limit: float | None = None) -> None:
-    try:
-        async with asyncio.timeout(limit):
-            await awaited(hook())
-    except (Exception, SystemExit):  # noqa: BLE001 - the boundary to a hook, whose failure changes no outcome
-        _log.exception("The %s hook failed for %s", name, function_name)
+        await notify("after", call.function_name, hook, limit=_AFTER_LIMIT)
 
 
 async def _call_before(run: Run, deadline: float | None) -> dict[str, Any] | None:

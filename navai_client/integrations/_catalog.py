@@ -30,6 +30,7 @@ from navai_client.functions._tool_schemas import (
     UnusableSchemaError,
     without_refused_keywords,
 )
+from navai_client.integrations._hooks import Signals
 from navai_client.integrations._local import Navigate, bind_local
 from navai_client.integrations._options import ToolsetOptions, normalized, timeout_of
 from navai_client.integrations.routes import NavaiRoute, resolve_navai_route
@@ -73,6 +74,9 @@ _check_generic = checker(_GENERIC_SCHEMA, by_name=True)
 _check_navigate = checker(_NAVIGATE_SCHEMA, by_name=True)
 
 
+Bind = Callable[[dict[str, Any], Signals], Callable[[], Any] | None]
+
+
 @frozen
 class Function:
     """One function that can be called.
@@ -85,7 +89,9 @@ class Function:
     """
 
     tool: Tool
-    bind: Callable[[dict[str, Any]], Callable[[], Any] | None] | None = field(default=None, repr=False)
+    bind: Callable[[dict[str, Any], Signals], Callable[[], Any] | None] | None = field(
+        default=None, repr=False
+    )
     may_block: bool = False
 
 
@@ -190,9 +196,16 @@ def build_catalog(
 
 
 def resolve(
-    catalog: Catalog, options: ToolsetOptions, name: str, given: Mapping[str, Any] | str | bytes | None
+    catalog: Catalog,
+    options: ToolsetOptions,
+    name: str,
+    given: Mapping[str, Any] | str | bytes | None,
+    signals: Signals,
 ) -> Resolved:
-    """Find what the tool *name* refers to and check the arguments *given* to it."""
+    """Find what the tool *name* refers to and check the arguments *given* to it.
+
+    A function of this process is bound to *signals*.
+    """
     wanted = normalized(name)
     function: Function | None = None
     payload: dict[str, Any] | None = None
@@ -226,7 +239,7 @@ def resolve(
             )
         if function.bind is not None and payload is not None:
             payload = without_optional_nulls(payload, function.tool.parameters)
-        bound = None if function.bind is None else function.bind(payload or {})
+        bound = None if function.bind is None else function.bind(payload or {}, signals)
     except ArgumentsError as error:
         refusal = {"error": str(error), "error_type": "invalid_arguments"}
         return Resolved(function=function, arguments=payload, refusal=refusal)
@@ -254,7 +267,7 @@ def _from_backend(
     try:
         if given.parameters is not None:
             schema = inlined(given.parameters)
-            check = checker(schema)
+            check = _only_check(checker(schema))
     except UnusableSchemaError as problem:
         warnings.append(f'[navai] Ignored the parameters of backend function "{given.name}": {problem}.')
     tool = _tool(
@@ -268,6 +281,10 @@ def _from_backend(
         timeout=timeout_of(options, name, given.timeout_seconds),
     )
     return Function(tool, check)
+
+
+def _only_check(check: Callable[[dict[str, Any]], None]) -> Callable[[dict[str, Any], Signals], None]:
+    return lambda arguments, _: check(arguments)
 
 
 def _tool(

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from attrs import evolve
+
 from navai_client._extras import needs_extra
 from navai_client.errors import NavaiConfigError
+from navai_client.integrations._hooks import Signals
 
 with needs_extra("tools", "docstring_parser", "pydantic"):
     from navai_client.functions._binding import Payload
@@ -67,7 +70,7 @@ def _registry_of(given: LocalFunctions) -> FunctionRegistry:
 
 
 def bind_local(
-    function: RegisteredFunction, navigate: Navigate | None, payload: dict[str, Any]
+    function: RegisteredFunction, navigate: Navigate | None, payload: dict[str, Any], signals: Signals
 ) -> Callable[[], Any]:
     """Return the call of *function* to make for *payload*; what it returns is of JSON's own types.
 
@@ -81,9 +84,10 @@ def bind_local(
     target = function.target
     context = None
     if target.takes_context:
-        context = FunctionContext()
+        context = FunctionContext(progress=signals.report)
         if navigate is not None:
-            context = FunctionContext(navigate=partial(navigate, asyncio.get_running_loop()))
+            context = evolve(context, navigate=partial(navigate, asyncio.get_running_loop()))
+        signals.cancelled = context.cancelled
     call = target.prepare(Payload(payload), context)
 
     def run() -> Any:

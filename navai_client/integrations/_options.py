@@ -10,12 +10,14 @@ from navai_client.errors import NavaiConfigError
 from navai_client.integrations._local import LocalFunctions, settled
 from navai_client.integrations._results import MAX_RESULT_CHARS
 from navai_client.integrations.routes import NavaiRoute
-from navai_client.integrations.tools import ToolCall, ToolOutcome
+from navai_client.integrations.tools import ToolCall, ToolOutcome, ToolProgress
 from navai_client.wire._decode import trim
 
 F = TypeVar("F", bound=Callable[..., Any])
 Approve = Callable[[ToolCall], Awaitable[bool] | bool]
 Say = Callable[[str], Awaitable[None] | None]
+Progress = Callable[[str], Awaitable[None] | None]
+Tell = Callable[[ToolProgress], Awaitable[None] | None]
 Decided = Callable[[ToolCall, ToolOutcome], Awaitable[None] | None]
 
 _MIN_RESULT_CHARS: Final = 200  # less has no room for the text that says what was cut
@@ -60,7 +62,8 @@ class ToolsetOptions(TypedDict, total=False):
             string; if it raises, the call is refused too.
         slow: Called once for each call that takes longer than ``slow_after``.
         slow_after: Seconds (2), also until the person is told what a function declares to say while a call
-            takes long (``say_while_waiting``); None for never.
+            takes long (``say_while_waiting``), or the model that the call still runs; None for never.
+        progress: Called with a call and each text that its function reports (``FunctionContext.progress``).
         after: Called with each call and its outcome, including calls that did not run.
         decided: Called with a call that waited for approval (``ToolOutcome.pending``) and what came of it, if
             the backend tells that, within an hour and while the toolset is open. The integrations tell their
@@ -85,6 +88,7 @@ class ToolsetOptions(TypedDict, total=False):
     before: Callable[[ToolCall], Awaitable[str | None] | str | None] | None
     slow: Callable[[ToolCall], Awaitable[None] | None] | None
     slow_after: float | None
+    progress: Callable[[ToolCall, str], Awaitable[None] | None] | None
     after: Callable[[ToolCall, ToolOutcome], Awaitable[None] | None] | None
     decided: Decided | None
 
@@ -108,6 +112,7 @@ _DEFAULTS: Final[ToolsetOptions] = {
     "before": None,
     "slow": None,
     "slow_after": 2.0,
+    "progress": None,
     "after": None,
     "decided": None,
 }

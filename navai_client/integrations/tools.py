@@ -14,6 +14,7 @@ __all__ = [
     "Tool",
     "ToolCall",
     "ToolOutcome",
+    "ToolProgress",
     "ToolsetChanges",
 ]
 
@@ -103,6 +104,33 @@ class ToolCall:
     source: str
     kind: Literal["backend", "local", "built-in"]
     read_only: bool = False
+
+
+@frozen(kw_only=True)
+class ToolProgress:
+    """How a call stands that takes long.
+
+    Attributes:
+        call: The call.
+        seconds: How long it has run.
+        message: What its function reported last, or else declares to say while a call takes long, or None.
+        aloud: Whether the person should hear the message, once nobody speaks. Otherwise it is for the model
+            alone, which can answer when the person asks.
+    """
+
+    call: ToolCall
+    seconds: float
+    message: str | None = None
+    aloud: bool = False
+
+    def as_text(self) -> str:
+        """Return it in words for a model."""
+        said = "" if self.message is None else f' It says: "{self.message}"'
+        asked = "Tell the person, in a few words." if self.aloud else "If the person asks, tell them."
+        return (
+            f"{self.call.function_name} is still running, for {self.seconds:.0f} seconds.{said} {asked} "
+            "Do not call it again meanwhile."
+        )
 
 
 @frozen(kw_only=True)

@@ -6,27 +6,31 @@ A call always has exactly one outcome, which a model can read; a failing backend
 import asyncio
 import copy
 import inspect
-import uuid
 import weakref
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, Unpack, final
 
 import attrs
 
+from navai_client._ids import new_uuid
 from navai_client._threads import CallThreads, run_in_thread
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import checked_timeout
-from navai_client.errors import NavaiConfigError, NavaiError
+from navai_client.errors import NavaiConfigError, NavaiError, NavaiHTTPError
 from navai_client.instrumentation import tool_call
 from navai_client.integrations import _prompt
-from navai_client.integrations._calls import Calls, Run, awaited, call_after, unlisted
+from navai_client.integrations._calls import Calls, Run, call_after, unlisted
 from navai_client.integrations._catalog import BUILT_IN, Catalog, Resolved, build_catalog, resolve
+from navai_client.integrations._hooks import Companion, Signals, awaited
 from navai_client.integrations._local import local_functions
 from navai_client.integrations._options import (
     Approve,
     Decided,
+    Progress,
     Say,
+    Tell,
     ToolsetOptions,
     complete,
     documents_options,
@@ -34,11 +38,13 @@ from navai_client.integrations._options import (
     timeout_of,
 )
 from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolsetChanges
-from navai_client.models import FunctionList
+from navai_client.models import Cancellation, FunctionList
 
 __all__ = ["Toolset", "ToolsetOptions"]
 
 _GRACE: Final = 5.0  # seconds that close() waits for running calls, as the client waits for abandoned ones
+_WITHDRAWAL_LIMIT: Final = 5.0  # seconds for a request to cancel: the person waits for the answer
+_WITHDRAWAL_DELAYS: Final = (0.0, 0.2)  # seconds; a call may arrive after the first request to cancel it
 _NAMES_SHOWN: Final = 8  # by a repr, which a debugger shows on one line
 
 _UNLISTED: Final = FunctionList(error=NavaiError("The functions were not listed yet."))
@@ -235,11 +241,14 @@ class Toolset:
         approve: Approve | None = None,
         decided: Decided | None = None,
         say: Say | None = None,
+        tell: Tell | None = None,
+        on_progress: Progress | None = None,
         timeout: float | None = None,
     ) -> ToolOutcome:
         """Call a tool and return its outcome; whatever the backend does, nothing is raised.
 
-        A caller that is cancelled is released at once; a call that has begun runs to its end. The same call
+        A caller that is cancelled is released at once. A call that has begun runs to its end, unless its
+        function only reads: then it is cancelled, also at the backend. The same call
         with the same *call_id*, made while it runs or because its caller was cancelled, joins it: it gets the
         outcome, and the function does not run twice. Once an outcome was delivered, its id is free.
 
@@ -258,14 +267,18 @@ class Toolset:
             say: Tells the person what the function declares to say (``say_while_waiting``), if the call takes
                 longer than ``slow_after``, or does as a rule: once for calls of one conversation that run at
                 the same time.
+            tell: Tells the model how a call stands that takes longer than ``slow_after``: what its function
+                reports, or from time to time that it still runs.
+            on_progress: Called with each text that the function reports.
             timeout: Seconds for this call instead of the tool's own.
         """
         limit = checked_timeout(timeout)
         options = self._options
-        found = resolve(self._catalog, options, name, arguments)
+        signals = Signals()
+        found = resolve(self._catalog, options, name, arguments, signals)
         tool = None if found.function is None else found.function.tool
         call = ToolCall(
-            call_id=call_id or f"call_{uuid.uuid4().hex}",
+            call_id=call_id or f"call_{new_uuid()}",
             tool_name=normalized(name),
             function_name=tool.name if tool else normalized(name),
             arguments=found.arguments,
@@ -291,18 +304,42 @@ class Toolset:
             return outcome
         if limit is None:
             limit = tool.timeout if tool else timeout_of(options, call.function_name)
-        guarded = tool is not None and tool.approval
         turns: object = None
         if tool is not None and not tool.parallel:
             turns = next((each for each in (conversation, session) if each is not None), self._backend.calls)
-        work = partial(self._work, found)
-        run = Run(call, blank, work, limit, session, guarded, turns, approve, decided, options)
-        if say is not None and tool is not None and tool.say_while_waiting is not None:
-            longest = options["slow_after"]
-            run.say = partial(say, tool.say_while_waiting)
-            run.silence = None if longest is None else tool.silence(longest)
+        run = Run(
+            call=call,
+            blank=blank,
+            work=partial(self._work, found),
+            timeout=limit,
+            session=session,
+            needs_approval=tool is not None and tool.approval,
+            turns=turns,
+            approve=approve,
+            decided=decided,
+            options=options,
+            signals=signals,
+            withdraw=self._withdraw,
+            companion=self._companion(call, tool, say, tell, on_progress),
+        )
         with tool_call(call_id):  # for the client's instrumentation
             return await self._backend.calls.run(run)
+
+    async def cancel(self, call_id: str, *, session: object = None) -> ToolOutcome | None:
+        """Cancel a call that runs, whatever its function does, because the person or the model asks for that.
+
+        The backend is asked to cancel it. A function of this process finds ``FunctionContext.cancelled`` set;
+        an async one is cancelled.
+
+        Args:
+            call_id: The id of the call.
+            session: Its conversation, as for ``call``.
+
+        Returns:
+            Its outcome, which whoever waits for the call gets, too: cancelled, and whether the function may
+            have run; or its result, if it ended before. None if no such call runs.
+        """
+        return await self._backend.calls.cancel((id(session), call_id))
 
     async def _load(self) -> None:
         await self._backend.refresh()
@@ -339,13 +376,53 @@ class Toolset:
             self._built = listed, catalog
         return self._built[1]
 
+    def _companion(
+        self,
+        call: ToolCall,
+        tool: Tool | None,
+        say: Say | None,
+        tell: Tell | None,
+        on_progress: Progress | None,
+    ) -> Companion | None:
+        """Return who is told of a call while it runs, or None if nobody is."""
+        hook, longest = self._options["progress"], self._options["slow_after"]
+        hooks: list[Progress] = [] if hook is None else [partial(hook, call)]
+        if on_progress is not None:
+            hooks.append(on_progress)
+        declared = None if tool is None else tool.say_while_waiting
+        companion = Companion(
+            call=call,
+            declared=declared,
+            silence=longest if tool is None or longest is None else tool.silence(longest),
+            pause=longest or 0.0,
+            hooks=hooks,
+            say=None if declared is None or longest is None else say,
+            tell=None if longest is None else tell,
+        )
+        return companion if companion.hooks or companion.say or companion.tell else None
+
+    async def _withdraw(self, run: Run) -> Cancellation | None:
+        """Ask the backend to cancel *run*, and return what came of that, or None if it cannot say."""
+        backend = self._backend
+        cancel = partial(backend.client.cancel_execution, run.idempotency_key, timeout=_WITHDRAWAL_LIMIT)
+        for delay in _WITHDRAWAL_DELAYS:
+            await asyncio.sleep(delay)
+            try:
+                return await (cancel() if backend.client_is_async else run_in_thread(cancel))
+            except NavaiHTTPError as error:
+                if error.status_code != HTTPStatus.NOT_FOUND:
+                    break
+            except NavaiError:
+                break
+        return None
+
     async def _work(self, found: Resolved, run: Run, timeout: float | None) -> Any:
         name, backend = run.call.function_name, self._backend
         may_block = found.function is not None and found.function.may_block
         call = found.bound
         if call is None:
             may_block = not backend.client_is_async
-            run.idempotency_key = run.idempotency_key or uuid.uuid4().hex
+            run.idempotency_key = run.idempotency_key or new_uuid()
             execute = partial(backend.client.execute_function, name, run.call.arguments)
             call = partial(execute, idempotency_key=run.idempotency_key, timeout=timeout)
 

@@ -1,0 +1,62 @@
+"""Tests on a clock of their own: a wait of a minute takes no time."""
+
+import asyncio
+import functools
+import selectors
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec
+
+__all__ = ["in_virtual_time"]
+
+P = ParamSpec("P")
+
+_LIMIT = 3600  # virtual seconds, after which a test counts as hanging
+_PATIENCE = 20  # real seconds of waiting for something that no timer will end
+
+
+class _Selector(selectors.DefaultSelector):
+    """Moves the clock of its loop to the next timer, instead of waiting for it."""
+
+    passed = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Return what is ready; if nothing is, let *timeout* seconds pass."""
+        ready = super().select(0)
+        if ready or (timeout is not None and timeout <= 0):
+            return ready
+        if timeout is None:
+            return super().select(_PATIENCE)
+        self.passed += timeout
+        return ready
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._clock = _Selector()
+        self._began = time.monotonic()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        """Return the virtual time."""
+        return self._began + self._clock.passed
+
+
+def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run *test* in an event loop with a clock that jumps; it fails if a task is left at its end.
+
+    What it calls may use neither sockets nor threads that take time: the clock does not wait for them.
+    """
+
+    @functools.wraps(test)
+    def run(*args: P.args, **options: P.kwargs) -> None:
+        async def checked() -> None:
+            async with asyncio.timeout(_LIMIT):
+                await test(*args, **options)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert not left, f"left behind: {left}"
+
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(checked())
+
+    return run
