@@ -309,6 +309,13 @@ class RedactingFormatter(logging.Formatter):
         return self._redactor.text(self._formatter.format(record))
 
 
+def without_debug(name: str) -> logging.Logger:
+    """Return a logger below *name* that nothing lets log at DEBUG, where websockets logs secret headers."""
+    logger = logging.Logger(name, logging.INFO)  # not that of getLogger(), whose level anybody can change
+    logger.parent = logging.getLogger(name)
+    return logger
+
+
 def shortened(text: str, length: int) -> str:
     """Return the beginning of a *text* of *length* characters, if that is too long for an error."""
     if length <= LONGEST_ERROR:

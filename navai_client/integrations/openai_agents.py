@@ -18,7 +18,7 @@ from attrs import field, frozen
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._extras import needs_extra
-from navai_client._redaction import Redactor, message_of
+from navai_client._redaction import Redactor, message_of, without_debug
 from navai_client._threads import run_in_thread
 from navai_client.client import NavaiBackendClient
 from navai_client.config import SessionOptions
@@ -60,9 +60,7 @@ __all__ = [
 ]
 
 _log: Final = logging.getLogger("navai_client")
-# At DEBUG, websockets logs the headers of its handshake, with the secret.
-_quiet: Final = logging.getLogger("navai_client.websocket")
-_quiet.setLevel(logging.INFO)
+_socket_log: Final = without_debug("navai_client")
 _REALTIME_URL: Final = "wss://api.openai.com/v1/realtime"
 _DEFAULT_NAME: Final = "Navai Voice Agent"
 # The SDK's limit comes after the toolset's, because only the toolset can say what happened.
@@ -273,7 +271,7 @@ async def read_backend_session(
     try:
         async with asyncio.timeout(_SESSION_TIMEOUT):
             headers = {"Authorization": f"Bearer {value}"}
-            async with connect(address, additional_headers=headers, logger=_quiet) as socket:
+            async with connect(address, additional_headers=headers, logger=_socket_log) as socket:
                 created = json.loads(await socket.recv())
     except InvalidStatus as error:
         status = error.response.status_code

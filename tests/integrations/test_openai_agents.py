@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -253,18 +254,32 @@ async def test_what_the_owner_configured_survives_the_defaults_of_the_sdk(expose
 
 @in_a_loop
 async def test_reading_a_session_logs_no_secret(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("DEBUG")
+    for name in [None, *logging.root.manager.loggerDict]:  # every logger, as a debugging user sets them
+        caplog.set_level("DEBUG", name)
     async with FakeRealtimeServer([]) as api:
         with served(Shop(), api.openai_base_url, **BACKEND) as url:
             async with AsyncNavaiBackendClient(url) as client:
                 await read_backend_session(client, url=api.url)
         (minted,) = api.minted
-    # What the fake's own half of the connection logs is not ours.
-    assert not [
-        each
-        for each in caplog.records
-        if minted.value in each.getMessage() and each.name != "websockets.server"
-    ]
+    assert caplog.records
+    assert not [each for each in caplog.records if minted.value in each.getMessage()]
+
+
+@pytest.mark.parametrize("exposed", ["true", "false"])
+@in_a_loop
+async def test_the_session_of_a_test_is_that_of_the_agent(exposed: str) -> None:
+    shop = Shop()
+    async with FakeRealtimeServer([Say("Hello.")]) as api:
+        with served(shop, api.openai_base_url, **BACKEND, NAVAI_EXPOSE_SESSION=exposed) as url:
+            async with AsyncNavaiBackendClient(url) as client, Toolset.load(client) as toolset:
+                found = await read_backend_session(client, url=api.url)
+                runner = RealtimeRunner(build_navai_agent(toolset), config={"tracing_disabled": True})
+                config = realtime_model_config(client, found, url=api.url)
+                async with await runner.run(model_config=config) as session:
+                    await session.send_message("Hello.")
+                    await api.wait_async()
+                    assert api.session is api.sessions[-1]
+                    assert api.session.said == ["Hello."]
 
 
 @pytest.mark.parametrize("approved", [True, False])

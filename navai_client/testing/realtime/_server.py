@@ -12,7 +12,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
-from navai_client._redaction import mask
+from navai_client._redaction import mask, without_debug
 from navai_client._threads import run_in_thread
 from navai_client.testing._loop_thread import LoopThread
 from navai_client.testing.realtime._minting import MintedSecret, MintServer
@@ -93,11 +93,15 @@ class FakeRealtimeServer:
 
     @property
     def session(self) -> FakeRealtimeSession:
-        """The only session, or an AssertionError that says how many there were."""
-        if len(self.sessions) != 1:
+        """The only session, or an AssertionError that says how many there were.
+
+        One that only listened, as ``read_backend_session`` does, does not count beside one that was used.
+        """
+        found = [each for each in self.sessions if each.received] or self.sessions
+        if len(found) != 1:
             refused = "".join(f"\n  refused: {reason}" for reason in self.refused)
-            raise AssertionError(f"Expected one session; {len(self.sessions)} were opened.{refused}")
-        return self.sessions[0]
+            raise AssertionError(f"Expected one session; {len(found)} were opened.{refused}")
+        return found[0]
 
     def accept(self, secret: str) -> None:
         """Accept *secret* from now on."""
@@ -189,6 +193,7 @@ class FakeRealtimeServer:
             process_request=self._admit,
             max_size=None,
             close_timeout=_CLOSING_S,
+            logger=without_debug("websockets.server"),
         )
         self._port = next(iter(self._listening.sockets)).getsockname()[1]
 
