@@ -311,7 +311,7 @@ class RedactingFormatter(logging.Formatter):
 
 def without_debug(name: str) -> logging.Logger:
     """Return a logger below *name* that nothing lets log at DEBUG, where websockets logs secret headers."""
-    logger = logging.Logger(name, logging.INFO)  # not that of getLogger(), whose level anybody can change
+    logger = logging.Logger(name, logging.INFO)  # noqa: LOG001 - anybody can change the level of the shared one
     logger.parent = logging.getLogger(name)
     return logger
 

@@ -17,13 +17,15 @@ import math
 import os
 import sys
 import types
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeVar
 
 import attrs
 from pydantic_core import to_json, to_jsonable_python
 
 from navai_client._redaction import message_of
+
+T = TypeVar("T")
 
 _SCALARS: Final = frozenset({str, int, float, bool, types.NoneType})
 _LISTS: Final = (
@@ -33,6 +35,7 @@ _LISTS: Final = (
 MAX_RESULT_BYTES: Final = 16 * 2**20  # what the clients of this package take
 _PIECE: Final = 48_000  # bytes, roughly: Pydantic encodes them in less than a millisecond
 _SCALAR_BYTES: Final = 8
+_TEXTS_OR_BYTES: Final = (str, type, bytes, bytearray, memoryview, collections.UserString)
 # Pydantic encodes only paths of this system, and addresses only in its later releases.
 _TEXTS: Final = (
     os.PathLike, ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network
@@ -57,10 +60,10 @@ def encode_at_once(result: Any, limit: int) -> bytes | None:
         ResultError: It has more than *limit* bytes.
     """
     try:
-        if _left_of(_PIECE, result) < 0:
+        if not is_quick(result):
             return None
         encoded = to_json(result, inf_nan_mode="null")
-    except (ValueError, RecursionError):  # lone surrogates, or too many levels
+    except ValueError:  # lone surrogates, or too many levels
         return None
     if len(encoded) > limit:
         raise _too_large(limit)
@@ -77,8 +80,29 @@ def encode_result(result: Any, limit: int | None = None) -> bytes:
     Raises:
         ResultError: It holds something without a form in JSON, or has more than *limit* bytes.
     """
+    return _guarded(_encode, result) if limit is None else _guarded(_encode_within, limit, result)
+
+
+def is_quick(result: Any) -> bool:
+    """Return whether encoding *result* takes little time, and runs no code but ours."""
     try:
-        return _encode(result) if limit is None else _encode_within(limit, result)
+        return _left_of(_PIECE, result) >= 0
+    except RecursionError:
+        return False
+
+
+def jsonable(result: Any) -> Any:
+    """Return a function's *result* in JSON's own types; other threads run while a large one is converted.
+
+    Raises:
+        ResultError: It holds something without a form in JSON.
+    """
+    return _guarded(_converted, result)
+
+
+def _guarded(work: Callable[..., T], *arguments: Any) -> T:
+    try:
+        return work(*arguments)
     except ResultError:
         raise
     except RecursionError:
@@ -88,16 +112,18 @@ def encode_result(result: Any, limit: int | None = None) -> bytes:
         raise ResultError(message_of(error)) from None
 
 
-def jsonable(result: Any) -> Any:
-    """Return a function's *result* in JSON's own types.
-
-    Raises:
-        ResultError: It holds something without a form in JSON.
-    """
-    try:
-        return json.loads(encode_result(result))
-    except ValueError as error:  # an integer of more digits than Python reads
-        raise ResultError(message_of(error)) from None
+def _converted(value: Any) -> Any:
+    members = None
+    if not is_quick(value) and not isinstance(value, _TEXTS_OR_BYTES):
+        if isinstance(value, Mapping):
+            members = _with_names(value)
+        elif isinstance(value, _LISTS):
+            return [_converted(each) for each in value]
+        else:
+            members = _fields_of(value)
+    if members is None:
+        return json.loads(_encode(value))
+    return {name: _converted(each) for name, each in members}
 
 
 def _too_large(limit: int) -> ResultError:

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve
 
 from navai_client._extras import needs_extra
+from navai_client._threads import run_in_thread
 from navai_client.errors import NavaiConfigError
 from navai_client.integrations._hooks import Signals
 
@@ -18,7 +19,7 @@ with needs_extra("tools", "docstring_parser", "pydantic"):
     from navai_client.functions._declaration import Declaration, name_of, registrable, source_of
     from navai_client.functions._exports import Export
     from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
-    from navai_client.functions._results import jsonable
+    from navai_client.functions._results import is_quick, jsonable
 
 
 # What a toolset takes as functions of its process.
@@ -98,4 +99,5 @@ def bind_local(
 
 
 async def _awaited(result: Any) -> Any:
-    return jsonable(await result)
+    value = await result
+    return jsonable(value) if is_quick(value) else await run_in_thread(partial(jsonable, value))

@@ -272,6 +272,26 @@ def test_blocking_functions_run_in_threads_and_coroutines_in_the_loop() -> None:
     assert asyncio.run(run()) == [False, True, True]
 
 
+def test_a_large_result_of_a_coroutine_is_converted_while_the_loop_runs() -> None:
+    async def run() -> ToolOutcome:
+        loop, loop_runs = asyncio.get_running_loop(), threading.Event()
+
+        class Rows(list[Any]):
+            def __iter__(self) -> Any:
+                loop.call_soon_threadsafe(loop_runs.set)
+                assert loop_runs.wait(30), "the event loop was blocked"
+                return super().__iter__()
+
+        async def rows() -> Any:
+            return Rows({"number": number, "name": "x" * 10} for number in range(10_000))
+
+        async with toolset_with([rows]) as toolset:
+            return await toolset.call("rows")
+
+    outcome = asyncio.run(run())
+    assert outcome.result == [{"number": number, "name": "x" * 10} for number in range(10_000)]
+
+
 def test_a_declaration_names_describes_and_limits_a_local_function() -> None:
     @declare(name="findTable", description="Find a table.", timeout=60)
     def find() -> None: ...
