@@ -13,7 +13,7 @@ copyright = f"2026, {author[0].lower()}{author[1:]}; MIT licence"  # noqa: A001 
 release = version = __version__
 site_description = "Python client, reference server and agent integrations for Navai voice backends."
 site_pages = {
-    "Start": ["first-steps", "from-javascript"],
+    "Start": ["first-steps", "recipes", "from-javascript"],
     "The client": [
         "configuration",
         "secrets",
