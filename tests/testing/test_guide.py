@@ -29,15 +29,12 @@ def test_the_examples_of_the_guide_do_what_it_says(pytester: pytest.Pytester) ->
         assert text in result.stdout.str()
 
 
-def test_the_test_that_the_readme_shows_passes(pytester: pytest.Pytester) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (code,) = (
-        code
-        for code in re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
-        if "def test_" in code
-    )
-    pytester.makepyfile(code)
+@pytest.mark.parametrize(("page", "tests"), [("README.md", 1), ("docs/recipes.md", 2)])
+def test_the_tests_that_other_pages_show_pass(page: str, tests: int, pytester: pytest.Pytester) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    pytester.makepyfile("\n".join(block for block in blocks if "def test_" in block))
 
     result = pytester.runpytest_subprocess("-p", "no:schemathesis", "-W", "error", timeout=120)
 
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(passed=tests)
