@@ -5,12 +5,13 @@ import contextlib
 import copy
 import logging
 import os
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Generic, Self, TypeVar, Unpack, final, overload
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar, Unpack, final, overload
 
 from attrs import evolve
 
@@ -22,6 +23,7 @@ from navai_client._headers import (
     wordpress_headers,
 )
 from navai_client._ids import new_request_id, new_uuid
+from navai_client._progress import AsyncReports, OnProgress, Reports, checked_on_progress
 from navai_client._raw import AsyncRawOperations, RawOperations, with_response
 from navai_client._validation import check_for
 from navai_client.client_secrets import AsyncClientSecrets, ClientSecrets, checked_leeway
@@ -55,6 +57,7 @@ from navai_client.transports import AsyncTransport, Call, Transport
 from navai_client.transports._given import async_transport, is_authorized, sync_transport
 from navai_client.transports._tls import AnyPath, Cert, Verify
 from navai_client.wire._encode import type_name
+from navai_client.wire._events import ACCEPT
 from navai_client.wire._exchange import Exchange
 from navai_client.wire._operations import (
     CREATE_CLIENT_SECRET,
@@ -121,6 +124,8 @@ class _Client(ABC, Generic[AnyTransport]):
     Raises:
         NavaiConfigError: If a value cannot work.
     """
+
+    _is_async: ClassVar[bool]
 
     def __init__(
         self,
@@ -330,6 +335,7 @@ class _Client(ABC, Generic[AnyTransport]):
         *,
         idempotency_key: str | None = None,
         result_type: Any = None,
+        on_progress: OnProgress | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[ExecuteOptions],
     ) -> Any:
@@ -347,6 +353,11 @@ class _Client(ABC, Generic[AnyTransport]):
                 to repeat a call whose response you missed.
             result_type: What the result must be, such as a Pydantic model, a dataclass or ``list[int]``. It
                 is checked and made by Pydantic or msgspec, which must be installed. By default, any JSON.
+            on_progress: Called with what the function says of its progress (``context.progress("...")``)
+                while it runs, if the backend passes that on, as the bundled server does. The async client
+                also takes an async one. The call returns when ``on_progress`` has returned, within the
+                timeout; of many messages at once it gets the latest. What it raises is logged, and changes
+                nothing.
             timeout: Seconds for this call, instead of the client's; None for no limit.
             options: Other settings of this call (``CallOptions``), and for upstream's WordPress plugin
                 ``session_key`` and ``agent_key`` (``ExecuteOptions``).
@@ -469,12 +480,16 @@ class _Client(ABC, Generic[AnyTransport]):
         payload: Any,
         idempotency_key: str | None,
         result_type: Any,
+        on_progress: Any,
         timeout: Timeout,
         options: Any,
     ) -> tuple[Invocation[Any], CallSettings]:
         settings = self._settings_of(timeout, options)
         arguments = {"function_name": function_name, "payload": payload, **options}
         invocation = self._calls.prepare(EXECUTE_FUNCTION, arguments, idempotency_key)
+        if on_progress is not None:
+            invocation.on_progress = checked_on_progress(on_progress, is_async=self._is_async)
+            invocation.call_headers += (ACCEPT,)
         plugin = self._calls.plugin
         if result_type is None and plugin is None:
             return invocation, settings
@@ -533,9 +548,13 @@ class _Client(ABC, Generic[AnyTransport]):
         if self._closed:
             raise NavaiStateError("This client is closed; make a new one.")
 
-    def _attempt(self, exchange: Exchange[Any], step: Send) -> Call:
+    def _attempt(self, exchange: Exchange[Any], step: Send, report: OnProgress | None) -> Call:
         most = self._config.max_response_bytes
-        return Call(timeout=step.timeout, max_response_bytes=most, accepts=exchange.accepts)
+        call = Call(timeout=step.timeout, max_response_bytes=most, accepts=exchange.accepts)
+        if report is not None:
+            call.events, call.report = exchange.expect_events(most), report
+            exchange.deliver = call.deliver
+        return call
 
     def __repr__(self) -> str:
         state = " closed" if self.is_closed else ""
@@ -545,6 +564,7 @@ class _Client(ABC, Generic[AnyTransport]):
 @final
 class NavaiBackendClient(_Client[Transport]):
     __doc__ = _Client.__doc__  # which Sphinx does not look up in a base class
+    _is_async = False
 
     def _open(self, transport: Any, http_client: Any, **network: Any) -> Transport:
         self._released = False
@@ -583,6 +603,7 @@ class NavaiBackendClient(_Client[Transport]):
         *,
         idempotency_key: str | None = None,
         result_type: type[T],
+        on_progress: OnProgress | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[ExecuteOptions],
     ) -> T: ...
@@ -595,6 +616,7 @@ class NavaiBackendClient(_Client[Transport]):
         *,
         idempotency_key: str | None = None,
         result_type: Any = None,
+        on_progress: OnProgress | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[ExecuteOptions],
     ) -> Any: ...
@@ -606,11 +628,12 @@ class NavaiBackendClient(_Client[Transport]):
         *,
         idempotency_key: str | None = None,
         result_type: Any = None,
+        on_progress: OnProgress | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[ExecuteOptions],
     ) -> Any:
-        call = self._execute(function_name, payload, idempotency_key, result_type, timeout, options)
-        return self._run(*call)
+        given = function_name, payload, idempotency_key, result_type, on_progress, timeout
+        return self._run(*self._execute(*given, options))
 
     def cancel_execution(
         self, idempotency_key: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **options: Unpack[CallOptions]
@@ -667,6 +690,8 @@ class NavaiBackendClient(_Client[Transport]):
         return with_response(value, exchange) if settings.is_raw else value
 
     def _drive(self, exchange: Exchange[T]) -> T:
+        on_progress = exchange.invocation.on_progress
+        report = None if on_progress is None else Reports(on_progress)
         step = exchange.start(time.monotonic())
         while isinstance(step, Send):
             if step.renews:
@@ -678,7 +703,7 @@ class NavaiBackendClient(_Client[Transport]):
                 time.sleep(step.delay)
             # Kept in no variable: it may quote a header, and a traceback can show variables.
             step = exchange.receive(
-                self._transport.send(step.request, self._attempt(exchange, step)), time.monotonic()
+                self._transport.send(step.request, self._attempt(exchange, step, report)), time.monotonic()
             )
         return step.value
 
@@ -694,6 +719,7 @@ class NavaiBackendClient(_Client[Transport]):
 @final
 class AsyncNavaiBackendClient(_Client[AsyncTransport]):
     __doc__ = _Client.__doc__
+    _is_async = True
 
     def _open(self, transport: Any, http_client: Any, **network: Any) -> AsyncTransport:
         self._background = BackgroundTasks(_log, _failure_of)
@@ -737,6 +763,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         *,
         idempotency_key: str | None = None,
         result_type: type[T],
+        on_progress: OnProgress | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[ExecuteOptions],
     ) -> T: ...
@@ -749,6 +776,7 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         *,
         idempotency_key: str | None = None,
         result_type: Any = None,
+        on_progress: OnProgress | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[ExecuteOptions],
     ) -> Any: ...
@@ -760,11 +788,12 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
         *,
         idempotency_key: str | None = None,
         result_type: Any = None,
+        on_progress: OnProgress | None = None,
         timeout: Timeout = USE_CLIENT_DEFAULT,
         **options: Unpack[ExecuteOptions],
     ) -> Any:
-        call = self._execute(function_name, payload, idempotency_key, result_type, timeout, options)
-        return await self._run(*call)
+        given = function_name, payload, idempotency_key, result_type, on_progress, timeout
+        return await self._run(*self._execute(*given, options))
 
     async def cancel_execution(
         self, idempotency_key: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **options: Unpack[CallOptions]
@@ -830,21 +859,27 @@ class AsyncNavaiBackendClient(_Client[AsyncTransport]):
 
     async def _drive(self, exchange: Exchange[T]) -> T:
         self._check_loop()
-        name = exchange.invocation.operation.name
-        step = exchange.start(time.monotonic())
-        while isinstance(step, Send):
-            if step.renews:
-                log_renewal(exchange)
-                step = exchange.renew(await exchange.source.ask_async(step.timeout), time.monotonic())
-                continue
-            if step.reason:
-                log_retry(exchange, step)
-                await asyncio.sleep(step.delay)
-            call = self._attempt(exchange, step)
-            sending = self._transport.send(step.request, call)
-            step = exchange.receive(  # in no variable, as in the other client
-                await self._background.run(sending, name, partial(_leave, call)), time.monotonic()
-            )
+        name, on_progress = exchange.invocation.operation.name, exchange.invocation.on_progress
+        reports = None if on_progress is None else AsyncReports(on_progress)
+        try:
+            step = exchange.start(time.monotonic())
+            while isinstance(step, Send):
+                if step.renews:
+                    log_renewal(exchange)
+                    step = exchange.renew(await exchange.source.ask_async(step.timeout), time.monotonic())
+                    continue
+                if step.reason:
+                    log_retry(exchange, step)
+                    await asyncio.sleep(step.delay)
+                call = self._attempt(exchange, step, reports)
+                sending = self._transport.send(step.request, call)
+                step = exchange.receive(  # in no variable, as in the other client
+                    await self._background.run(sending, name, partial(_leave, call)), time.monotonic()
+                )
+        finally:
+            if reports is not None:
+                is_cancelled = isinstance(sys.exception(), asyncio.CancelledError)
+                await reports.end(exchange.left(time.monotonic()), is_cancelled=is_cancelled)
         return step.value
 
     def _check_loop(self) -> None:

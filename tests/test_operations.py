@@ -26,6 +26,7 @@ CLIENTS: Final = (NavaiBackendClient, AsyncNavaiBackendClient)
 NOT_SENT: Final = {
     "idempotency_key",
     "max_age",
+    "on_progress",
     "result_type",
     "timeout",
     *CallOptions.__annotations__,

@@ -33,8 +33,9 @@ from navai_client.server._authentication import Authenticate, Authentication, au
 from navai_client.server._demo import DEMO_FUNCTIONS, DemoServices
 from navai_client.server._disconnects import Disconnects, Receive
 from navai_client.server._errors import BackendOptionsError
+from navai_client.server._events import EVENT_STREAM, Events, accepts_events
 from navai_client.server._execution import Invoker, threads_of
-from navai_client.server._http import IDEMPOTENCY_KEY, BackendRequest, BackendResponse, error_response
+from navai_client.server._http import IDEMPOTENCY_KEY, BackendRequest, BackendResponse, Header, error_response
 from navai_client.server._inspector._recent import RecentCalls
 from navai_client.server._metrics import Metrics
 from navai_client.server._minting import Minting, MintPolicy, PolicyOf, policy_of
@@ -463,6 +464,7 @@ class NavaiBackend:
                     response = received
                 else:
                     body = received
+                    self._offer_events(request, send)
                     response = await self._respond(request, body, receive, router)
             elif response is None:
                 response = await router.respond(request, b"")
@@ -562,9 +564,33 @@ class NavaiBackend:
             if self._disconnects.remove(task):
                 raise _DisconnectedError
 
+    def _offer_events(self, request: BackendRequest, send: Send) -> None:
+        if not accepts_events(request):
+            return
+
+        async def begin() -> None:
+            headers = self._headers(request, EVENT_STREAM)
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+        async def write(part: bytes, more: bool) -> None:
+            await send({"type": "http.response.body", "body": part, "more_body": more})
+
+        request.events = Events(begin, write)
+
     async def _send(self, request: BackendRequest, response: BackendResponse, send: Send) -> None:
+        if request.events is not None and request.events.has_begun:
+            await request.events.end(response)
+            return
+        headers = self._headers(request, response.headers)
+        if response.status not in _WITHOUT_BODY:
+            headers.append((b"content-length", b"%d" % len(response.body)))
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        body = b"" if request.method == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body})
+
+    def _headers(self, request: BackendRequest, given: tuple[Header, ...]) -> list[Header]:
         headers = [
-            *response.headers,
+            *given,
             (b"x-request-id", request.request_id.encode()),
             *self.router.cross_origin.headers(request),
         ]
@@ -573,11 +599,7 @@ class NavaiBackend:
             headers.append((b"idempotency-key", key))
         if self.store.shared:
             headers.append(_SHARED)
-        if response.status not in _WITHOUT_BODY:
-            headers.append((b"content-length", b"%d" % len(response.body)))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        body = b"" if request.method == "HEAD" else response.body
-        await send({"type": "http.response.body", "body": body})
+        return headers
 
     async def _serve_lifespan(self, receive: Receive, send: Send) -> None:
         while True:

@@ -8,11 +8,14 @@ returns later is kept for its key. Everything here happens on the event loop.
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from navai_client.functions._context import FunctionContext
+
+if TYPE_CHECKING:
+    from navai_client.server._events import Progress
 
 FAILED: Final = 200
 CUT_OFF: Final = 409
@@ -58,6 +61,7 @@ class RunningCall(msgspec.Struct, eq=False):
     Attributes:
         name: The function's name.
         context: The function's context, if it takes one.
+        progress: What the function says with it, for streams of events.
         running: The running calls, which include this one until it ends.
         request_id: The id of the request that began it, for the log.
         outcome: Its result or failure, once it has ended.
@@ -75,6 +79,7 @@ class RunningCall(msgspec.Struct, eq=False):
 
     name: str
     context: FunctionContext | None
+    progress: "Progress | None"
     running: set["RunningCall"]
     request_id: str = ""
     outcome: Outcome | None = None

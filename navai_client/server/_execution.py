@@ -31,6 +31,7 @@ from navai_client.functions._results import (
 from navai_client.server._approvals import Holding, approval_id
 from navai_client.server._calls import CUT_OFF, NOT_BEGUN, PENDING, Failure, Outcome, RunningCall
 from navai_client.server._errors import StoreError
+from navai_client.server._events import Progress
 from navai_client.server._http import BackendRequest
 from navai_client.server._processes import (
     Encoded,
@@ -203,13 +204,12 @@ class Invoker:
             request: For the function's context.
             key: The digest of the caller and its ``Idempotency-Key``.
         """
-        context = FunctionContext(request) if function.target.takes_context else None
-        call = RunningCall(function.name, context, self._running, request.request_id)
+        call = self._new_call(function, request)
         timeout = self._timeout if function.timeout is None else function.timeout or None
         held = None
         if function.needs_approval:
             key = os.urandom(_TOKEN_BYTES) if key is None else key
-            held = self._holding.kept(function, payload, context, request)
+            held = self._holding.kept(function, payload, call.context, request)
         if key is None:
             self._running.add(call)
             await self._begin(call, function, payload)
@@ -236,6 +236,13 @@ class Invoker:
             self._limit(call, timeout)
         return call, False
 
+    def _new_call(self, function: RegisteredFunction, request: BackendRequest) -> RunningCall:
+        context = progress = None
+        if function.target.takes_context:
+            progress = Progress(self._redact)
+            context = FunctionContext(request, progress=progress)
+        return RunningCall(function.name, context, progress, self._running, request.request_id)
+
     async def approve(
         self,
         function: RegisteredFunction,
@@ -248,8 +255,7 @@ class Invoker:
 
         If it does not wait, because somebody else was faster, return its entry, too.
         """
-        context = FunctionContext(request) if function.target.takes_context else None
-        call = RunningCall(function.name, context, self._running, request.request_id)
+        call = self._new_call(function, request)
         claim = _Claim(key, digest, os.urandom(_TOKEN_BYTES), call)
         claim.ttl = max(self._key_ttl, self._holding.ttl)  # its caller asks as rarely as persons decide
         self._running.add(call)

@@ -8,13 +8,16 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from navai_client.functions._binding import Payload
 from navai_client.functions._context import Principal
 from navai_client.wire._decode import parse_finite, refuse_constant
+
+if TYPE_CHECKING:
+    from navai_client.server._events import Events
 
 Header = tuple[bytes, bytes]
 
@@ -44,6 +47,7 @@ class BackendRequest(msgspec.Struct):
         request_id: The id of this request in the log and in its response.
         scope: Its ASGI scope, with what a host application has put there; empty without a server.
         principal: Who it is made for; None where nobody has to say, and before it is known.
+        events: Where a function's progress goes, if its caller accepts a stream of events.
     """
 
     method: str
@@ -52,6 +56,7 @@ class BackendRequest(msgspec.Struct):
     request_id: str = ""
     scope: Mapping[str, Any] = {}
     principal: Principal | None = None
+    events: "Events | None" = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Make a copy for another process, without the scope, which may hold what only this one can use."""

@@ -404,7 +404,8 @@ class Router:
         except BackendError as error:
             return _refusal(error)
         try:
-            outcome = await call.wait()
+            events = request.events
+            outcome = await (call.wait() if events is None else events.follow(call))
         except asyncio.CancelledError:
             if key is None:  # the caller has left; a call with a key goes on, and keeps its outcome
                 self._invoker.stop(call, SHUT_DOWN)

@@ -8,6 +8,8 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast, final
 from urllib.parse import unquote, urlsplit
@@ -31,6 +33,7 @@ _Arrive = Callable[[str, str, Iterable[tuple[str, str]], bytes], Arrival]
 
 _REFUSED: Final = "connection refused (scripted)"
 _DROPPED: Final = "connection dropped (scripted)"
+_STREAM: Final = {"content-type": "text/event-stream"}
 _LATE: Final = "the backend took longer"
 
 
@@ -165,14 +168,15 @@ class FakeBackend(BackendForTests):
         arrival = self._arrive(request.method, str(request.url), headers, content)
         if arrival.is_refused:
             raise library.ConnectError(_REFUSED, request=request)
+        parts: list[bytes] = []
         try:
             async with asyncio.timeout(_read_timeout(request)):
-                response = await self._server.respond(arrival)
+                response = await self._server.respond(arrival, parts.append)
         except TimeoutError:
             raise library.ReadTimeout(_LATE, request=request) from None
         if response is None:
             raise library.RemoteProtocolError(_DROPPED, request=request)
-        body = b"" if request.method == "HEAD" else response.body
+        body = b"" if request.method == "HEAD" else b"".join([*parts, response.body])
         return library.Response(
             response.status, headers=list(response.headers), content=body, request=request
         )
@@ -202,16 +206,27 @@ class AsyncInMemoryTransport:
         if arrival.is_refused:
             return TransportFailure(_REFUSED, sent=False)
         call.sent = True
+        events, parts = call.events, list[bytes]()
+
+        def write(part: bytes) -> None:
+            if events is None:
+                parts.append(part)
+            elif events.begin(200, _STREAM):
+                events.feed(part)
+                call.deliver()
+
         try:
             async with asyncio.timeout(call.remaining()):
-                response = await self._server.respond(arrival)
+                response = await self._server.respond(arrival, write)
         except TimeoutError:
             return TransportFailure(_LATE, timed_out=True)
         if response is None:
             return TransportFailure(_DROPPED)
         received = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
-        body = Body(call.max_response_bytes, received.get("content-encoding"))
-        body.feed(response.body)
+        if events is not None and not events.begin(response.status, received):
+            events = None
+        body = Body(call.max_response_bytes, received.get("content-encoding"), events)
+        body.feed(b"".join([*parts, response.body]))
         return outcome(response.status, received, body)
 
     async def close(self) -> None:
@@ -228,6 +243,20 @@ class InMemoryTransport:
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Return the response to *request*, within the deadline of *call*."""
+        report, said = call.report, SimpleQueue[str | None]()
+        if report is None:
+            return self._send(request, call)
+        # Its caller may make a call of its own meanwhile: it is told in its own thread, as over sockets.
+        call.report = said.put
+        with ThreadPoolExecutor(1) as threads:
+            sending = threads.submit(self._send, request, call)
+            sending.add_done_callback(lambda _: said.put(None))
+            while (message := said.get()) is not None:
+                report(message)
+        call.report = report
+        return sending.result()
+
+    def _send(self, request: Request, call: Call) -> Response | TransportFailure:
         try:
             return self._server.run(self._transport.send(request, call), call.remaining())
         except TimeoutError:

@@ -1,13 +1,15 @@
 """The server's core in this process, without sockets, for callers on any event loop and in any thread."""
 
 import asyncio
+import functools
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final, TypeVar, final
 
 from navai_client._redaction import Redactor
 from navai_client.server._app import NavaiBackend
+from navai_client.server._events import EVENT_STREAM, Events, accepts_events
 from navai_client.server._execution import Invoker, threads_of
 from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._routes import Router
@@ -16,6 +18,7 @@ from navai_client.testing._recording import RecordedRequest
 from navai_client.testing._scripted_failures import Arrival
 
 T = TypeVar("T")
+Write = Callable[[bytes], object]
 
 _GRACE_S: Final = 1.0
 
@@ -38,9 +41,12 @@ class InMemoryServer:
         self._lock = threading.Lock()
         self._cores: dict[asyncio.AbstractEventLoop, _LoopCore] = {}
 
-    async def respond(self, arrival: Arrival) -> BackendResponse | None:
-        """Respond on the running loop; None if a scripted failure drops the connection."""
-        return await self._core().respond(arrival)
+    async def respond(self, arrival: Arrival, write: Write) -> BackendResponse | None:
+        """Respond on the running loop; None if a scripted failure drops the connection.
+
+        Of a stream of events, which *write* gets as it arises, the response has only the headers.
+        """
+        return await self._core().respond(arrival, write)
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
         """Run *work* for a caller without an event loop.
@@ -101,17 +107,19 @@ class _LoopCore:
         )
         self._callers: set[asyncio.Task[Any]] = set()
 
-    async def respond(self, arrival: Arrival) -> BackendResponse | None:
+    async def respond(self, arrival: Arrival, write: Write) -> BackendResponse | None:
         """Respond to *arrival*, and keep the current task as a waiting one until then."""
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - for type checkers: a coroutine of asyncio runs in a task
         self._callers.add(task)
         try:
-            return await arrival.respond(lambda: self._route(arrival.request))
+            silent = arrival.failure.drop is not None
+            respond = functools.partial(self._route, arrival.request, _drop if silent else write)
+            return await arrival.respond(respond)
         finally:
             self._callers.discard(task)
 
-    async def _route(self, recorded: RecordedRequest) -> BackendResponse:
+    async def _route(self, recorded: RecordedRequest, write: Write) -> BackendResponse:
         """Handle a request as the server does after reading it."""
         headers = recorded.headers.raw
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")
@@ -121,7 +129,13 @@ class _LoopCore:
             return refusal
         if len(recorded.content) > self._router.settings.max_body_bytes:
             return self._router.too_large()
-        return await self._router.respond(request, recorded.content)
+        if accepts_events(request):
+            request.events = Events(_begin, functools.partial(_write, write))
+        response = await self._router.respond(request, recorded.content)
+        if request.events is None or not request.events.has_begun:
+            return response
+        await request.events.end(response)
+        return BackendResponse(200, headers=EVENT_STREAM, function=response.function)
 
     async def close(self) -> None:
         """Stop the functions that still run."""
@@ -135,6 +149,18 @@ class _LoopCore:
         if waiting:
             await asyncio.wait(waiting, timeout=_GRACE_S)
         await self.close()
+
+
+async def _begin() -> None:
+    """Send nothing: the response has the headers."""
+
+
+async def _write(write: Write, part: bytes, _more: bool) -> None:
+    write(part)
+
+
+def _drop(_part: bytes) -> None:
+    """Lose a part of a response that a script drops."""
 
 
 def _is_inside_a_loop() -> bool:

@@ -11,7 +11,8 @@ import uvicorn
 
 from navai_client.server._app import NavaiBackend
 from navai_client.server._demo import DemoServices
-from navai_client.server._http import BackendResponse
+from navai_client.server._events import EVENT_STREAM
+from navai_client.server._http import BackendResponse, Header
 from navai_client.server._settings import BackendOptions, SettingsKeywords
 from navai_client.testing._backend_base import BackendForTests
 
@@ -80,16 +81,21 @@ class LiveServer(BackendForTests):
         if body is None:
             return
         arrival = self._receive(scope["method"], scope["path"], dict(scope["headers"]), body)
-        response = await arrival.respond(functools.partial(self._respond, scope, receive, body))
+        passes_on = send if arrival.failure.drop is None else None
+        response = await arrival.respond(functools.partial(self._respond, scope, receive, body, passes_on))
         if response is None:
             # uvicorn closes a connection only when a response ends before its Content-Length.
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
             return
+        if _is_stream(response.headers):
+            return  # it has been sent
         await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
         await send({"type": "http.response.body", "body": response.body})
 
-    async def _respond(self, scope: _Message, receive: _Receive, body: bytes) -> BackendResponse:
-        """Return the server's response to a request whose *body* has been read."""
+    async def _respond(
+        self, scope: _Message, receive: _Receive, body: bytes, send: _Send | None
+    ) -> BackendResponse:
+        """Return the server's response to a request whose *body* has been read; a stream goes to *send*."""
         unread: list[_Message] = [{"type": "http.request", "body": body}]
         sent: list[_Message] = []
 
@@ -98,10 +104,17 @@ class LiveServer(BackendForTests):
 
         async def collect(message: _Message) -> None:
             sent.append(message)
+            if send is not None and _is_stream(sent[0]["headers"]):
+                await send(message)
 
         await self._app(scope, replay, collect)
-        start, end = sent or _NOTHING
-        return BackendResponse(start["status"], end["body"], tuple(start["headers"]))
+        start, *parts = sent or _NOTHING
+        content = b"".join(part["body"] for part in parts)
+        return BackendResponse(start["status"], content, tuple(start["headers"]))
+
+
+def _is_stream(headers: Sequence[Header]) -> bool:
+    return EVENT_STREAM[0] in headers
 
 
 class _Server(uvicorn.Server):

@@ -6,9 +6,12 @@ raises is a programming error.
 
 import time
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
+
+if TYPE_CHECKING:
+    from navai_client.wire._events import EventStream
 
 __all__ = ["AsyncTransport", "Call", "Endpoint", "Request", "Response", "Transport", "TransportFailure"]
 
@@ -24,6 +27,10 @@ class Call:
         cancellable: Whether the task of a call that was not sent may be cancelled. A transport that would
             lose connections sets it to False before it awaits anything.
         on_abandon: Called, if set, when its caller leaves.
+        events: Where to feed the body, as it arrives, if its caller wants progress and ``events.begin()``
+            returns that it is a stream of events; None for most calls. A transport that does not know of it
+            returns the body as ever.
+        report: Called with each message of progress, by ``deliver()``.
     """
 
     __slots__ = (
@@ -31,8 +38,10 @@ class Call:
         "abandoned",
         "cancellable",
         "deadline",
+        "events",
         "max_response_bytes",
         "on_abandon",
+        "report",
         "sent",
     )
 
@@ -49,6 +58,8 @@ class Call:
         self.abandoned: bool = False
         self.cancellable: bool = True
         self.on_abandon: Callable[[], None] | None = None
+        self.events: EventStream | None = None
+        self.report: Callable[[str], object] | None = None
         self._accepts = accepts
 
     def remaining(self) -> float | None:
@@ -76,6 +87,13 @@ class Call:
         another call: its responses have been shifted.
         """
         return self._accepts is None or not isinstance(outcome, Response) or self._accepts(outcome)
+
+    def deliver(self) -> None:
+        """Tell the caller of the progress that has arrived. A transport calls this between two pieces."""
+        if self.events is not None and self.report is not None:
+            for message in self.events.take():
+                if not self.abandoned:
+                    self.report(message)
 
     def abandon(self) -> None:
         """Note that the caller has left: what was sent goes on in the background, the rest is withdrawn."""

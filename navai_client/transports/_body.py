@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Final
 
+from navai_client.wire._events import EventStream
 from navai_client.wire._values import Response, TransportFailure
 
 ACCEPT_ENCODING: Final = "gzip, deflate"
@@ -19,13 +20,15 @@ class Body:
     Args:
         limit: Bytes to keep at most.
         encoding: The ``Content-Encoding``. A body in an unknown one is kept as it is.
+        events: What reads the body instead, if it is a stream of events: it may be of any length.
 
     Attributes:
         truncated: Whether the body is larger than *limit*.
         broken: Whether the compressed data are damaged.
     """
 
-    def __init__(self, limit: int, encoding: str | None) -> None:
+    def __init__(self, limit: int, encoding: str | None, events: EventStream | None = None) -> None:
+        self.events = events
         self._room = limit
         self._chunks: list[bytes] = []
         self._encoding = (encoding or "").strip().lower()
@@ -43,6 +46,8 @@ class Body:
             except zlib.error:
                 self.broken = True
                 return False
+        if self.events is not None:
+            return self.events.feed(chunk)
         if len(chunk) > self._room:
             self.truncated = True
             chunk = chunk[: self._room]
@@ -94,6 +99,8 @@ class Body:
 
 def outcome(status: int, headers: Mapping[str, str], body: Body) -> Response | TransportFailure:
     """Return the response with *body*, or why it cannot be used."""
+    if body.events is not None:
+        return body.events.outcome(Response(status, headers, b""))
     if 200 <= status <= 299 and body.damaged():  # noqa: PLR2004 - what HTTP calls success
         return TransportFailure("the response is compressed, and damaged or cut short")
     text = b"" if body.broken else body.content()  # an error keeps its status

@@ -24,6 +24,7 @@ class AsyncConnection(_network.AsyncConnection):
         self._context = tls.context() if origin.scheme == "https" else None
         self._encode = encode
         self._parser = ResponseParser()
+        self._call: Call | None = None  # the one under way, if its caller wants progress
         self._connected = False
         self.idle_since = 0.0
 
@@ -33,6 +34,8 @@ class AsyncConnection(_network.AsyncConnection):
             self.end()
             return
         self._parser.feed(data)
+        if self._call is not None:
+            self._call.deliver()
         if self._parser.over:
             self._wake()
 
@@ -57,7 +60,8 @@ class AsyncConnection(_network.AsyncConnection):
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* and return the outcome, as ``Transport.send`` does."""
-        self._parser.begin(call.max_response_bytes)
+        self._parser.begin(call.max_response_bytes, call.events)
+        self._call = None if call.events is None else call
         whole = self._encode(request)
         if isinstance(whole, TransportFailure):
             return whole

@@ -8,6 +8,7 @@ import httptools
 from navai_client.transports import _fast_json
 from navai_client.transports._body import ACCEPT_ENCODING, Body, outcome
 from navai_client.transports._connecting import Target
+from navai_client.wire._events import EventStream
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 # Bytes without any of the body: headers, chunk sizes, interim responses, trailers. httpcore has 100 KiB.
@@ -69,9 +70,10 @@ class ResponseParser:
         self._parser = httptools.HttpResponseParser(self)
         self.begin(0)
 
-    def begin(self, limit: int) -> None:
-        """Expect another response, with a body of at most *limit* decompressed bytes."""
+    def begin(self, limit: int, events: EventStream | None = None) -> None:
+        """Expect another response, with a body of at most *limit* decompressed bytes, or of *events*."""
         self._limit = limit
+        self._events = events
         self._body: Body | None = None
         self._headers: dict[str, str] = {}
         self._status = 0
@@ -152,7 +154,10 @@ class ResponseParser:
         elif self._headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
             self._fail("the response has a transfer coding other than chunked")
         self._status = status
-        self._body = Body(self._limit, self._headers.get("content-encoding"))
+        events = self._events
+        if events is not None and not events.begin(status, self._headers):
+            events = None
+        self._body = Body(self._limit, self._headers.get("content-encoding"), events)
 
     def on_body(self, data: bytes) -> None:
         """Add a part of the body, up to the limit."""

@@ -45,7 +45,7 @@ class SyncConnection:
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* and return the outcome, as ``Transport.send`` does."""
         parser = self._parser
-        parser.begin(call.max_response_bytes)
+        parser.begin(call.max_response_bytes, call.events)
         whole = self._encode(request)
         if isinstance(whole, TransportFailure):
             return whole
@@ -59,6 +59,7 @@ class SyncConnection:
             while not parser.over:
                 if data := connection.read(size, call):
                     parser.feed(data)
+                    call.deliver()
                     size = _READ_MORE
                 else:
                     parser.end()

@@ -99,15 +99,14 @@ class Library:
 
 def _body_of(response: Any, call: Call) -> Body:
     """Return where to put the body; it is there already if a hook of the owner's client has read it."""
+    events = call.events
+    if events is not None and not events.begin(response.status_code, response.headers):
+        events = None
     if not response.is_stream_consumed:
-        return Body(call.max_response_bytes, response.headers.get("content-encoding"))
-    body = Body(call.max_response_bytes, None)
+        return Body(call.max_response_bytes, response.headers.get("content-encoding"), events)
+    body = Body(call.max_response_bytes, None, events)
     body.feed(response.content)
     return body
-
-
-# A later operation that hands a response over in pieces (server-sent events) takes its chunks where these two
-# functions feed a Body: with each chunk, before the next is read, so that no more than one is ever held.
 
 
 def exchange(handle: Callable[[Any], Any], built: Any, call: Call) -> Response | TransportFailure:
@@ -123,6 +122,7 @@ def exchange(handle: Callable[[Any], Any], built: Any, call: Call) -> Response |
             for chunk in response.stream:
                 if not body.feed(chunk):
                     break
+                call.deliver()
                 if call.remaining() == 0:
                     raise TimeoutError("time ran out")
     finally:
@@ -141,6 +141,7 @@ async def exchange_async(
             async for chunk in response.stream:
                 if not body.feed(chunk):
                     break
+                call.deliver()
     finally:
         await response.aclose()
     return outcome(response.status_code, response.headers, body)

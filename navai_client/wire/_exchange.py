@@ -32,6 +32,7 @@ from navai_client.wire._decode import (
     says_pending,
     why_foreign,
 )
+from navai_client.wire._events import EventStream
 from navai_client.wire._requests import Invocation
 from navai_client.wire._retry import RetryPolicy
 from navai_client.wire._values import (
@@ -72,6 +73,8 @@ class Exchange(Generic[T]):
         elapsed: Seconds from the start to the last outcome.
         source: Where the client asks for its headers, if it can ask for them once more.
         spent: Seconds of the timeout that have passed before the start.
+        events: What reads the progress in the response to the latest attempt, if the call wants that.
+        deliver: Tells the caller of progress that the transport has not delivered.
     """
 
     attempts: int = 1
@@ -79,6 +82,8 @@ class Exchange(Generic[T]):
     elapsed: float = 0.0
     source: Any = None
     spent: float = 0.0
+    events: EventStream | None = None
+    deliver: Callable[[], None]
     _deadline: float | None = None
     _may_have_executed: bool = False
     _is_checked: bool = False
@@ -135,6 +140,11 @@ class Exchange(Generic[T]):
             invocation.endpoint, headers.plain if content is None else headers.json, content, call_headers
         )
 
+    def expect_events(self, limit: int) -> EventStream:
+        """Return what reads progress in the response to the next attempt, of at most *limit* bytes."""
+        self.events = EventStream(limit, self._redacted_text)
+        return self.events
+
     def accepts(self, response: Response) -> bool:
         """Return whether *response* may be to the request that was sent last.
 
@@ -155,6 +165,9 @@ class Exchange(Generic[T]):
             NavaiError: If the outcome is a failure, is not tried again, and the operation does not recover.
         """
         self.elapsed = now - self._began
+        if self.events is not None:
+            outcome = self.events.outcome(outcome)
+            self.deliver()
         invocation = self.invocation
         may_be_renewed = self.source is not None and self._refused is None and not self._may_have_executed
         if isinstance(outcome, TransportFailure):
@@ -180,7 +193,7 @@ class Exchange(Generic[T]):
             return self._finish(outcome, now)
         if may_be_renewed and outcome.status == 401 and not says_may_have_executed(outcome):  # noqa: PLR2004
             self._refused = outcome
-            return Send(self._request, self.attempts, 0.0, self._left(now), renews=True)
+            return Send(self._request, self.attempts, 0.0, self.left(now), renews=True)
         return self._retry(outcome, now) or self._finish(outcome, now)
 
     def renew(self, headers: ClientHeaders, now: float) -> Send | Done[T]:
@@ -192,7 +205,7 @@ class Exchange(Generic[T]):
         Raises:
             NavaiError: As ``receive`` does.
         """
-        left = self._left(now)
+        left = self.left(now)
         if headers.identity == self._headers.identity or (left is not None and left <= 0):
             return self._finish(cast("Response", self._refused), now)
         self._may_have_executed = False
@@ -206,7 +219,8 @@ class Exchange(Generic[T]):
         self._sent = now
         return Send(self._request, self.attempts, 0.0, left)
 
-    def _left(self, now: float) -> float | None:
+    def left(self, now: float) -> float | None:
+        """Return the seconds that are left, or None for no limit."""
         return None if self._deadline is None else self._deadline - now
 
     def _retry(self, outcome: Response | TransportFailure, now: float) -> Send | None:
@@ -222,7 +236,7 @@ class Exchange(Generic[T]):
         delay = self.policy.delay(outcome, attempt=attempt, repeatable=repeatable)
         if delay is None:
             return None
-        left = self._left(now + delay)
+        left = self.left(now + delay)
         if (left is not None and left <= 0) or _has_outcome(outcome):
             return None
         if is_lost:
@@ -257,7 +271,7 @@ class Exchange(Generic[T]):
         read, redact = self.invocation.read, self.invocation.operation.redact
         if not self._secrets:
             return read(response)
-        left = self._left(now)
+        left = self.left(now)
         seconds = _REDACTION if left is None else min(_REDACTION, max(left, _SHORTEST_REDACTION))
         redactor = Redactor(self._secrets, patterns=False, seconds=seconds)
         if not response.is_success:
@@ -284,8 +298,8 @@ class Exchange(Generic[T]):
             error.args = (redactor.text(str(error)),)
         raise error
 
-    def _redacted_text(self, text: str) -> str:
-        return Redactor(self._secrets, patterns=False).text(text)
+    def _redacted_text(self, text: str, limit: int | None = None) -> str:
+        return Redactor(self._secrets, patterns=False).text(text, limit)
 
     def _redacted(self, response: Response, redactor: Redactor) -> Response:
         """Return *response*, a failure, without the client's secrets."""

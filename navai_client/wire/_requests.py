@@ -55,6 +55,7 @@ class Invocation(Generic[T]):
         remember: Keeps a value, the response that it was read from, the time, and the client's headers.
         keys: What is known of the backend's idempotency keys.
         payload: What the function is given, where a function is executed.
+        on_progress: Called with what the function says of its progress.
         is_final: Returns whether a response outside 2xx, given with its JSON, ends the call without another
             attempt.
     """
@@ -71,6 +72,7 @@ class Invocation(Generic[T]):
     payload: Any = field(default=None, repr=False)
     keys: "SharedKeys | None" = field(default=None, repr=False)
     is_final: Callable[[Response, Any], bool] | None = field(default=None, repr=False)
+    on_progress: Callable[[str], object] | None = field(default=None, repr=False)
 
     def read(self, response: Response) -> T:
         """Return the value that *response* carries, or raise what it means."""

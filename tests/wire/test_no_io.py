@@ -14,6 +14,7 @@ WIRE = sorted((PACKAGE / "wire").glob("*.py"))
 # Modules of the standard library without clock, sockets, threads, logging and randomness.
 COMPUTES = {
     "binascii",
+    "collections",
     "collections.abc",
     "contextlib",
     "datetime",
