@@ -1,4 +1,8 @@
-"""Execute a function, and handle each kind of failure."""
+"""Execute a function, and handle each kind of failure.
+
+Needs: a backend (``navai serve --demo`` in another terminal, or NAVAI_API_URL); no key.
+Run: python examples/02_execute_function.py
+"""
 
 import sys
 
@@ -20,7 +24,11 @@ with NavaiBackendClient(timeout=10) as client:
     except NavaiHTTPError as error:
         sys.exit(f"The backend refused ({error.status_code}): {error}")
     except NavaiTransportError as error:
-        done = "It may have run." if error.may_have_executed else "It did not run."
+        done = (
+            "It may have run."
+            if error.may_have_executed
+            else "It did not run. Start a backend: navai serve --demo"
+        )
         sys.exit(f"{error} {done}")
 
 print(f"{weather['temperature']} degrees {weather['unit']}, {weather['condition']}")

@@ -1,12 +1,16 @@
 """The loop of an async voice agent: get a secret, offer the functions, run what the model calls.
 
-A list of calls takes the model's place, so that this runs without an API key. In a real agent they come from
-the Realtime session that ``secret.value`` opens.
+Needs: a backend (``navai serve --demo`` in another terminal, or NAVAI_API_URL); no key:
+    a list of calls takes the model's place.
+Run: python examples/03_agent_loop.py
+For a real voice: a Realtime session, opened with ``secret.value``, from which the calls come; see example 05.
 """
 
 import asyncio
 import json
 from typing import Any
+
+import _explain
 
 from navai_client import AsyncNavaiBackendClient, NavaiError
 

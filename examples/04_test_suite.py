@@ -1,11 +1,13 @@
-"""How a test suite looks. Run it with ``pytest examples/04_test_suite.py``.
+"""How a test suite looks: the code under test takes a client, the tests give it that of a backend in memory.
 
-The code under test takes a client; the tests give it a client of a backend in memory. The fixtures come with
-the package: pip install 'navai-client[testing]'.
+Needs: pip install 'navai-client[testing]'; no backend, no key. The fixtures come with the package.
+Run: python examples/04_test_suite.py, which is ``pytest examples/04_test_suite.py``
 """
 
 import asyncio
+import sys
 
+import _explain
 import httpx
 import pytest
 
@@ -92,3 +94,7 @@ def test_the_sentence_with_a_mock_transport_of_httpx() -> None:
 
     with NavaiBackendClient("https://navai.test", transport=httpx.MockTransport(answer)) as client:
         assert weather_sentence(client, "Oslo") == "It is 3 degrees in Oslo."
+
+
+if __name__ == "__main__":
+    sys.exit(pytest.main([__file__]))

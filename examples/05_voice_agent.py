@@ -1,12 +1,10 @@
 """A complete voice session: a backend's functions as the tools of an agent of the OpenAI Agents SDK.
 
-    python examples/05_voice_agent.py              # through microphone and speaker, else through the keyboard
-    python examples/05_voice_agent.py --offline    # a scripted conversation: no API key, no network, no sound
-    python examples/05_voice_agent.py --offline --elevenlabs --out said.wav   # spoken by another provider
-
-It needs ``pip install 'navai-client[agents]'`` and a backend with an OpenAI key (``NAVAI_API_URL``). With a
-backend that speaks through ElevenLabs, the session returns text, which the backend synthesizes. Sound needs
-``pip install sounddevice``, or ``--out`` and a file; ``--offline`` needs the extra ``testing``.
+Needs: pip install 'navai-client[agents,testing]'; no backend and no key with --offline.
+Run: python examples/05_voice_agent.py --offline, which plays a scripted conversation
+    (--elevenlabs --out said.wav: spoken by another provider, to a file)
+For a real voice: no --offline; the extra ``audio`` for microphone and speaker, without which you type; and a
+    backend with an OpenAI key (``OPENAI_API_KEY=... navai serve`` in another terminal, or NAVAI_API_URL).
 """
 
 import argparse
@@ -18,9 +16,10 @@ import wave
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+import _explain
 from agents.realtime import RealtimeRunner, RealtimeSession
 
-from navai_client import AsyncNavaiBackendClient, NavaiError
+from navai_client import AsyncNavaiBackendClient
 from navai_client.integrations.openai_agents import (
     build_navai_agent,
     read_backend_session,
@@ -205,7 +204,4 @@ if __name__ == "__main__":
     parser.add_argument("--elevenlabs", action="store_true", help="with --offline: speak through ElevenLabs")
     parser.add_argument("--out", metavar="FILE", help="keep what is said in a WAV file")
     given = parser.parse_args()
-    try:
-        asyncio.run(offline(given.out, elevenlabs=given.elevenlabs) if given.offline else online(given.out))
-    except NavaiError as problem:
-        sys.exit(str(problem))
+    asyncio.run(offline(given.out, elevenlabs=given.elevenlabs) if given.offline else online(given.out))

@@ -1,17 +1,25 @@
 """A bot of Pipecat whose tools are the functions of a Navai backend.
 
-It reads a question from the command line and prints the reply; with a transport, speech recognition and
-speech synthesis around the model, it talks. Start a backend (``python -m navai_client.server --demo``), set
-OPENAI_API_KEY, and ask::
-
-    python examples/07_pipecat_agent.py "How is the weather in Bogotá?"
+Needs: pip install 'navai-client[pipecat]'; OPENAI_API_KEY;
+    a backend (``navai serve --demo`` in another terminal, or NAVAI_API_URL).
+Run: python examples/07_pipecat_agent.py "How is the weather in Bogotá?"
+For a real voice: a transport, speech recognition and speech synthesis around the model in the pipeline.
 """
 
 import asyncio
 import os
 import sys
 
-from pipecat.frames.frames import EndFrame, Frame, LLMFullResponseEndFrame, LLMRunFrame, LLMTextFrame
+import _explain
+from loguru import logger
+from pipecat.frames.frames import (
+    EndFrame,
+    ErrorFrame,
+    Frame,
+    LLMFullResponseEndFrame,
+    LLMRunFrame,
+    LLMTextFrame,
+)
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -31,6 +39,7 @@ class Printer(FrameProcessor):
     def __init__(self) -> None:
         super().__init__()
         self.text = ""
+        self.error: str | None = None
         self.answered = asyncio.Event()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -43,15 +52,26 @@ class Printer(FrameProcessor):
             self.answered.set()
         await self.push_frame(frame, direction)
 
+    async def fail(self, _worker: PipelineWorker, frame: ErrorFrame) -> None:
+        """Signal that there is no reply to wait for."""
+        self.error = frame.error
+        self.answered.set()
+
 
 async def main(question: str) -> None:
+    logger.disable("pipecat")  # it logs the way of each frame
     model = OpenAILLMService(
         api_key=os.environ["OPENAI_API_KEY"], settings=OpenAILLMService.Settings(model="gpt-4.1-mini")
     )
     # An interruption cancels read-only calls; all others run to their end.
     async with (
         AsyncNavaiBackendClient() as client,
-        await Toolset.load(client, read_only=["get_weather"]) as tools,
+        Toolset.load(
+            client,
+            required=True,
+            read_only=["get_weather"],
+            after=lambda _, outcome: print(" ", outcome.as_dict()),
+        ) as tools,
     ):
         context = LLMContext(
             [
@@ -63,6 +83,7 @@ async def main(question: str) -> None:
         pair = LLMContextAggregatorPair(context)
         printer = Printer()
         worker = PipelineWorker(Pipeline([pair.user(), model, printer, pair.assistant()]))
+        worker.add_event_handler("on_pipeline_error", printer.fail)
         runner = WorkerRunner()
         await runner.add_workers(worker)
         running = asyncio.create_task(runner.run())
@@ -70,6 +91,8 @@ async def main(question: str) -> None:
         await printer.answered.wait()
         await worker.queue_frame(EndFrame())
         await running
+        if printer.error is not None:
+            sys.exit(f"No reply: {printer.error}")
 
 
 if __name__ == "__main__":

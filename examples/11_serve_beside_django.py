@@ -1,10 +1,15 @@
-"""A Navai backend beside Django, in one process: ``uvicorn examples.11_serve_beside_django:app``.
+"""A Navai backend beside Django, in one process. Any other WSGI application can take Django's place.
 
-Needs ``pip install starlette django a2wsgi``. Any other WSGI application can take Django's place.
+Needs: pip install 'navai-client[server]' starlette django a2wsgi; no key, except to mint client secrets
+    (OPENAI_API_KEY).
+Run: python examples/11_serve_beside_django.py, then navai functions --url http://127.0.0.1:8000/voice
+For a real voice: OPENAI_API_KEY here, and an agent whose NAVAI_API_URL is that URL; see examples 05 to 07.
 """
 
 from typing import Any, cast
 
+import _explain
+import uvicorn
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 from django.core.wsgi import get_wsgi_application
@@ -46,3 +51,7 @@ app = Starlette(
     ],
     lifespan=backend.lifespan,
 )
+
+
+if __name__ == "__main__":
+    uvicorn.run(app)

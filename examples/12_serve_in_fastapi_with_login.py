@@ -1,6 +1,10 @@
 """A FastAPI application whose users log in, with a Navai backend that knows them.
 
-Needs ``pip install fastapi``. Run ``uvicorn examples.12_serve_in_fastapi_with_login:app``.
+Needs: pip install 'navai-client[server]' fastapi; no key, except to mint client secrets (OPENAI_API_KEY).
+Run: python examples/12_serve_in_fastapi_with_login.py, then
+    curl -c jar -H 'Content-Type: application/json' -d '{"name": "ann", "password": "correct horse"}' http://localhost:8000/login
+    curl -b jar -H 'Content-Type: application/json' -d '{"function_name": "my_orders"}' http://localhost:8000/voice/navai/functions/execute
+For a real voice: OPENAI_API_KEY here, and the agent in the page that the user has logged in to.
 """
 
 import hmac
@@ -8,6 +12,8 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
+import _explain
+import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
@@ -110,3 +116,7 @@ def my_orders(context: FunctionContext) -> str:
 def refund_order(order: int) -> str:
     """Refund an order."""
     return f"Order {order} is refunded."
+
+
+if __name__ == "__main__":
+    uvicorn.run(app)

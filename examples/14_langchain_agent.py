@@ -1,9 +1,9 @@
 """An agent of LangChain whose tools are the functions of a Navai backend, and which asks before it orders.
 
-Start a backend (``python -m navai_client.server --demo``), install ``langchain`` and ``langchain-openai``,
-set OPENAI_API_KEY, and ask::
-
-    python examples/14_langchain_agent.py "How is the weather in Bogotá?"
+Needs: pip install 'navai-client[langchain]' langchain langchain-openai; OPENAI_API_KEY;
+    a backend (``navai serve --demo`` in another terminal, or NAVAI_API_URL).
+Run: python examples/14_langchain_agent.py "How is the weather in Bogotá?"
+For a real voice: speech recognition before it and speech synthesis after it; or example 05, 06 or 07.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import os
 import sys
 from typing import Any
 
+import _explain
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
@@ -32,7 +33,12 @@ def decide(call: dict[str, Any]) -> dict[str, str]:
 async def main(question: str, model: BaseChatModel | str = "openai:gpt-4.1-mini") -> None:
     async with (
         AsyncNavaiBackendClient() as client,
-        Toolset.load(client, approval=["create_order"]) as tools,
+        Toolset.load(
+            client,
+            required=True,
+            approval=["create_order"],
+            after=lambda _, outcome: print(" ", outcome.as_dict()),
+        ) as tools,
     ):
         agent = create_agent(
             model,

@@ -1,14 +1,16 @@
 """An agent of Google's ADK whose tools are the functions of a Navai backend.
 
-Start a backend (``python -m navai_client.server --demo``), set GOOGLE_API_KEY, and ask::
-
-    python examples/15_google_adk_agent.py "How is the weather in Bogotá?"
+Needs: pip install 'navai-client[google-adk]'; GOOGLE_API_KEY; an environment without LiveKit (``make adk``);
+    a backend (``navai serve --demo`` in another terminal, or NAVAI_API_URL).
+Run: python examples/15_google_adk_agent.py "How is the weather in Bogotá?"
+For a real voice: speech recognition before it and speech synthesis after it; or example 05, 06 or 07.
 """
 
 import asyncio
 import os
 import sys
 
+import _explain
 from google.adk.agents import LlmAgent
 from google.adk.models import BaseLlm
 from google.adk.runners import InMemoryRunner
@@ -20,7 +22,10 @@ from navai_client.integrations.toolset import Toolset
 
 
 async def main(question: str, model: BaseLlm | str = "gemini-2.5-flash") -> None:
-    async with AsyncNavaiBackendClient() as client, Toolset.load(client) as tools:
+    async with (
+        AsyncNavaiBackendClient() as client,
+        Toolset.load(client, required=True, after=lambda _, outcome: print(" ", outcome.as_dict())) as tools,
+    ):
         instruction = tools.instructions("You help customers of a shop. Be brief.")
         agent = LlmAgent(
             name="clerk",

@@ -1,7 +1,8 @@
 """The main job, end to end: start the bundled server, mint a secret, list the functions, execute some.
 
-Run it with ``make demo``. It needs no API key: the server's ``--demo`` serves sample functions and secrets
-that no real API accepts.
+Needs: pip install 'navai-client[server]'; no key: ``--demo`` has sample functions, and secrets that open no
+    session.
+Run: make demo
 """
 
 import json

@@ -1,12 +1,20 @@
 """The examples run as a reader would run them, and print what they promise."""
 
+import ast
+import importlib.metadata
 import os
+import re
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+from navai_client import NavaiBackendClient
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -45,6 +53,122 @@ def test_every_example_is_listed_and_run_by_a_test() -> None:
     assert {name for name in scripts if f"]({name})" in table} == scripts
     tests = "".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py"))
     assert {name for name in scripts if name in tests or f'"{name.removesuffix(".py")}"' in tests} == scripts
+
+
+SCRIPTS = sorted(path.name for path in EXAMPLES.glob("[0-9]*.py"))
+BACKENDS = ["09_serve_in_starlette.py", "10_serve_in_fastapi.py", "11_serve_beside_django.py"]
+RESTAURANT = "restaurant/agent.py"
+MORE_THAN_THE_SET_UP = [*SCRIPTS[3:], RESTAURANT]
+
+
+@pytest.fixture(scope="session")
+def set_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with just the packages that README's set-up installs: the extras ``cli`` and ``server``."""
+    folder = tmp_path_factory.mktemp("set_up")
+    wanted, seen = [("navai-client", frozenset({"cli", "server"}))], set()
+    for name, extras in wanted:  # which grows
+        seen.add(name)
+        found = importlib.metadata.distribution(name)
+        for text in found.requires or ():
+            each = Requirement(text)
+            if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in {*extras, ""}):
+                wanted += [(each.name, frozenset(each.extras))] if each.name not in seen else []
+        for top in {
+            path.parts[0] for path in found.files or () if path.parts[0] not in {"..", "__pycache__"}
+        }:
+            there = Path(str(found.locate_file(top)))
+            if there.exists() and not (folder / top).exists() and there.suffix != ".pth":
+                (folder / top).symlink_to(there)
+    (folder / "navai_client").symlink_to(EXAMPLES.parent / "navai_client")
+    return folder
+
+
+def alone(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python without a network if the system allows that, and without the environment of this process."""
+    unshared = ["unshare", "-rn", "sh", "-c", 'ip link set lo up; exec "$@"', "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*unshared, "true"], check=False).returncode:
+        unshared = []
+    return subprocess.run(
+        [*unshared, sys.executable, *command],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "HOME": os.devnull, **environment},
+        timeout=60,
+        check=False,
+        cwd=EXAMPLES.parent,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def command(example: str) -> list[str]:
+    """Return the arguments of Python that run an example, as its docstring says."""
+    return ["-m", "examples.restaurant.agent"] if example == RESTAURANT else [f"examples/{example}"]
+
+
+def last_line(finished: subprocess.CompletedProcess[str]) -> str:
+    """Return the sentence that a program ended with, after it could not do its work."""
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+    return finished.stderr.splitlines()[-1]
+
+
+def needs(example: str) -> str:
+    """Return the docstring of an example: what it needs, how it is run, what a voice would need."""
+    return ast.get_docstring(ast.parse((EXAMPLES / example).read_text())) or ""
+
+
+@pytest.mark.parametrize("example", MORE_THAN_THE_SET_UP)
+def test_after_the_readmes_set_up_an_example_says_what_to_install(example: str, set_up: Path) -> None:
+    finished = alone("-S", *command(example), PYTHONPATH=str(set_up))
+    install = re.search(r"^Needs: (pip install .+?);", needs(example), re.MULTILINE)
+    assert install
+    assert last_line(finished).endswith(f"; run: {sys.executable} -m {install[1]}")
+
+
+@pytest.mark.parametrize("example", SCRIPTS[:3])
+def test_without_a_backend_an_example_names_the_host_and_how_to_start_one(example: str, set_up: Path) -> None:
+    said = last_line(alone("-S", *command(example), PYTHONPATH=str(set_up)))
+    assert "http://localhost:3000/navai/" in said
+    assert "navai serve --demo" in said
+
+
+@pytest.mark.parametrize("example", [*SCRIPTS, "demo.py", RESTAURANT])
+def test_an_example_says_at_its_top_what_it_needs_and_how_it_is_run(example: str) -> None:
+    said = needs(example)
+    assert re.search(r"^Needs: .*\n(?: {4}.*\n)?Run: .*", said, re.MULTILINE), said
+    assert re.search(r"\bno key|_API_KEY\b", said), said
+    assert len(said.splitlines()) <= 10
+    row = re.search(rf"\[{example.partition('/')[0]}\].*", (EXAMPLES / "README.md").read_text())
+    assert row
+    extras = re.search(r"pip install 'navai-client(\[.+?\])'", said)
+    assert not extras or f"`{extras[1]}`" in row[0]
+
+
+@pytest.mark.parametrize("example", BACKENDS)
+def test_an_example_of_a_backend_serves_its_functions(example: str) -> None:
+    on_a_free_port = (
+        "import functools, runpy, sys, uvicorn; uvicorn.run = functools.partial(uvicorn.run, port=0); "
+        "sys.path.insert(0, 'examples'); runpy.run_path(sys.argv[1], run_name='__main__')"
+    )
+    arguments = [sys.executable, "-c", on_a_free_port, *command(example)]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, cwd=EXAMPLES.parent) as process:
+        try:
+            assert process.stderr is not None
+            url = next(found[0] for line in process.stderr if (found := re.search(r"http://[\d.:]+", line)))
+            with NavaiBackendClient(f"{url}/voice") as client:
+                assert [each.name for each in client.list_functions()] == ["get_weather"]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.communicate()
+
+
+def test_an_example_that_is_interrupted_says_so_and_another_error_is_shown_as_ever() -> None:
+    # This is _explain.py alone.
+    stopped = alone("-c", "import _explain; raise KeyboardInterrupt", PYTHONPATH=str(EXAMPLES))
+    assert stopped.stderr == "Stopped.\n"
+    failed = alone("-c", "import _explain; 1 / 0", PYTHONPATH=str(EXAMPLES))
+    assert failed.stderr.startswith("Traceback")
+    assert "ZeroDivisionError" in failed.stderr
 
 
 def test_without_a_backend_an_example_says_what_is_wrong() -> None:

@@ -1,7 +1,9 @@
 """The restaurant's voice agent, on the OpenAI Agents SDK; its tools are the functions of the backend.
 
-python -m examples.restaurant.agent              # against NAVAI_API_URL; you type what the caller says
-python -m examples.restaurant.agent --offline    # a scripted caller books a table; no API key, no network
+Needs: pip install 'navai-client[agents,server,testing]' fastapi sqlalchemy; no key with --offline.
+Run: python -m examples.restaurant.agent --offline, where a scripted caller books a table
+For a real voice: no --offline, and in another terminal its backend with an OpenAI key
+    (``OPENAI_API_KEY=... uvicorn --factory examples.restaurant.backend:main --port 3000``).
 """
 
 import argparse

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,16 @@ from tests.integrations.loop import in_a_loop
 from tests.integrations.scripted_livekit import ScriptedLLM, wants
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+KEYS = dict.fromkeys(("OPENAI_API_KEY", "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), "x")
+AGENTS = [
+    "05_voice_agent.py",
+    "06_livekit_agent.py",
+    "07_pipecat_agent.py",
+    "08_mcp_server.py",
+    "13_pydantic_ai_agent.py",
+    "14_langchain_agent.py",
+    "restaurant/agent.py",
+]
 
 
 def example(name: str) -> ModuleType:
@@ -33,6 +44,40 @@ def example(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def start(name: str, environment: dict[str, str]) -> str:
+    """Start an example that cannot do its work, and return what it ends with."""
+    script = "-m examples.restaurant.agent" if name == AGENTS[-1] else f"examples/{name}"
+    finished = subprocess.run(
+        [sys.executable, *script.split()],
+        capture_output=True,
+        text=True,
+        cwd=EXAMPLES.parent,
+        env={"PATH": os.environ["PATH"], "HOME": os.devnull, **environment},
+        stdin=subprocess.DEVNULL,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 1, finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+    return finished.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_without_a_backend_an_agent_names_the_host_and_how_to_start_one(name: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    said = start(name, {**KEYS, "NAVAI_API_URL": url})
+    assert said.startswith(f"No response from {'GET' if name not in AGENTS[::6] else 'POST'} {url}/")
+    assert said.endswith(
+        ("/navai serve --demo", "/navai serve", "examples.restaurant.backend:main --port 3000")
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in AGENTS if name[0] == "1" or name[:2] in {"06", "07"}])
+def test_without_a_key_an_agent_says_which_to_set(name: str) -> None:
+    assert start(name, {}).startswith("Set LIVEKIT_API_KEY" if "livekit" in name else "Set OPENAI_API_KEY")
 
 
 def test_the_livekit_agent_calls_the_backends_functions(
@@ -52,10 +97,12 @@ def test_the_livekit_agent_calls_the_backends_functions(
     talk()
 
 
-def test_the_livekit_agent_starts_from_the_command_line() -> None:
+def test_the_livekit_agent_starts_from_the_command_line(demo_server: str) -> None:
     command = [sys.executable, str(EXAMPLES / "06_livekit_agent.py"), "--help"]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
-    assert "console" in shown
+    environment = {**os.environ, **KEYS, "NAVAI_API_URL": demo_server}
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
+    assert "The agent can call calculator_add_tax, cancel_order" in shown.stdout
+    assert "console" in shown.stdout
 
 
 class OpenAI:
@@ -108,8 +155,16 @@ def test_the_pipecat_agent_calls_the_backends_functions(demo_server: str) -> Non
             return out.decode()
 
     said = asyncio.run(ask())
-    assert said.startswith('The tool said {"ok": true, "function_name": "get_weather"')
+    assert said.startswith("  {'ok': True, 'function_name': 'get_weather'")  # what the tool did
+    assert '\nThe tool said {"ok": true, "function_name": "get_weather"' in said
     assert "Bogotá" in said
+
+
+@pytest.mark.parametrize("name", ["07_pipecat_agent.py", "13_pydantic_ai_agent.py"])
+def test_a_model_that_cannot_be_reached_ends_an_agent_with_a_sentence(name: str, demo_server: str) -> None:
+    environment = {**KEYS, "NAVAI_API_URL": demo_server, "OPENAI_BASE_URL": "http://127.0.0.1:1/v1"}
+    said = start(name, environment)
+    assert "Connection" in said or "127.0.0.1 could not be reached" in said
 
 
 def test_the_mcp_server_offers_the_backends_functions(demo_server: str) -> None:
