@@ -10,7 +10,9 @@ from hypothesis import given, strategies as st
 
 from navai_client import (
     FunctionList,
+    InvalidResponseError,
     NavaiError,
+    NavaiHTTPError,
     NavaiTimeoutError,
     NavaiTransportError,
     OutcomeUnknownError,
@@ -396,3 +398,289 @@ def test_warnings_are_masked_within_one_limit(warnings: list[str], shown: tuple[
     done = exchange.receive(Response(200, {}, json.dumps({"warnings": warnings}).encode()), 9.999)
     assert isinstance(done, Done)
     assert done.value.warnings == shown
+
+
+BUSY = Response(503, {"retry-after": "1"}, b"")
+UNAUTHORIZED = Response(401, {}, b'{"error": "expired"}')
+
+
+def bearer(token: str) -> ClientHeaders:
+    """Return the headers of a client with an access token."""
+    pairs = (("Authorization", f"Bearer {token}"),)
+    return ClientHeaders(pairs, secrets=(token,))
+
+
+def renewable(timeout: float | None = 10.0, *, max_retries: int = 2) -> Exchange[Any]:
+    """Return a started call of a client that can ask for its headers once more."""
+    exchange = exchange_of(invocations()[2], policy(max_retries), timeout, bearer("first-token"))
+    exchange.source = object()
+    exchange.start(0.0)
+    return exchange
+
+
+def test_a_401_asks_for_new_headers_and_the_request_is_sent_with_them() -> None:
+    exchange = renewable()
+    step = exchange.receive(UNAUTHORIZED, 1.0)
+    assert isinstance(step, Send)
+    assert (step.renews, step.attempt, step.delay, step.timeout) == (True, 1, 0.0, 9.0)
+    step = exchange.renew(bearer("second-token"), 2.0)
+    assert isinstance(step, Send)
+    assert (step.renews, step.attempt, step.delay, step.timeout) == (False, 2, 0.0, 8.0)
+    assert ("Authorization", "Bearer second-token") in step.request.headers
+    assert not any("first-token" in value for _, value in step.request.headers)
+    assert step.request.content == invocations()[2].content
+    assert step.request.call_headers[-1] == ("X-Request-ID", "request-1")
+    done = exchange.receive(GOOD, 3.0)
+    assert isinstance(done, Done)
+    assert (exchange.attempts, exchange.elapsed) == (2, 3.0)
+
+
+def test_a_request_without_a_body_is_renewed_without_its_headers() -> None:
+    exchange = exchange_of(invocations()[1], policy(), None, bearer("first-token"))
+    exchange.source = object()
+    exchange.start(0.0)
+    exchange.receive(UNAUTHORIZED, 0.0)
+    step = exchange.renew(bearer("second-token"), 0.0)
+    assert isinstance(step, Send)
+    assert step.request.headers == bearer("second-token").plain
+
+
+def test_an_attempt_that_was_refused_for_its_credentials_is_no_retry() -> None:
+    exchange = renewable()
+    exchange.receive(UNAUTHORIZED, 0.0)
+    exchange.renew(bearer("second-token"), 0.0)
+    for attempt in (3, 4):
+        step = exchange.receive(BUSY, 0.0)
+        assert isinstance(step, Send)
+        assert (step.attempt, step.delay) == (attempt, 1.0)
+    with pytest.raises(NavaiHTTPError) as caught:
+        exchange.receive(BUSY, 0.0)
+    assert caught.value.status_code == 503
+
+
+def test_a_second_401_is_final() -> None:
+    exchange = renewable()
+    exchange.receive(UNAUTHORIZED, 0.0)
+    exchange.renew(bearer("second-token"), 0.0)
+    with pytest.raises(NavaiHTTPError, match="expired") as caught:
+        exchange.receive(UNAUTHORIZED, 0.0)
+    assert caught.value.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("token", "now"), [("first-token", 1.0), ("second-token", 10.0), ("second-token", 11.0)]
+)
+def test_the_401_stands_where_the_headers_are_the_same_or_no_time_is_left(token: str, now: float) -> None:
+    exchange = renewable()
+    exchange.receive(UNAUTHORIZED, 0.5)
+    with pytest.raises(NavaiHTTPError, match="expired") as caught:
+        exchange.renew(bearer(token), now)
+    assert caught.value.status_code == 401
+    assert exchange.attempts == 1
+
+
+@pytest.mark.parametrize("first", [LOST, BUSY])
+def test_a_401_after_an_attempt_that_may_have_arrived_is_not_renewed(
+    first: Response | TransportFailure,
+) -> None:
+    exchange = exchange_of(invocations()[0], policy(), None, bearer("first-token"))
+    exchange.source = object()
+    exchange.start(0.0)
+    assert isinstance(exchange.receive(first, 0.0), Send)
+    with pytest.raises(NavaiHTTPError, match="expired"):
+        exchange.receive(UNAUTHORIZED, 0.0)
+
+
+def test_after_a_renewal_nothing_may_have_executed_yet_and_the_secrets_of_both_headers_are_masked() -> None:
+    exchange = renewable(max_retries=0)
+    exchange.receive(UNAUTHORIZED, 0.0)
+    exchange.renew(bearer("second-token"), 0.0)
+    with pytest.raises(NavaiTransportError) as caught:
+        exchange.receive(TransportFailure("first-token, second-token", sent=False), 0.0)
+    assert not caught.value.may_have_executed
+    assert "***, ***" in str(caught.value)
+
+
+def test_an_operation_that_calls_a_response_final_is_asked_with_the_response_and_its_json() -> None:
+    asked: list[tuple[Response, Any]] = []
+
+    def is_final(response: Response, value: Any) -> bool:
+        asked.append((response, value))
+        return response.status == 429
+
+    def step(response: Response) -> Send | Done[Any]:
+        exchange = exchange_of(evolve(invocations()[2], is_final=is_final), policy(), None)
+        exchange.start(0.0)
+        return exchange.receive(response, 0.0)
+
+    busy = evolve(BUSY, content=b'{"code": "later"}')
+    assert isinstance(step(busy), Send)
+    assert asked == [(busy, {"code": "later"})]
+    with pytest.raises(NavaiHTTPError):
+        step(evolve(busy, status=429))
+
+
+@pytest.mark.parametrize("says", ['{"may_have_executed": true}', '{"pending_approval": true}'])
+def test_a_response_that_says_something_of_the_function_is_not_followed_by_an_attempt(says: str) -> None:
+    exchange = exchange_of(invocations()[2], policy(), None)
+    exchange.start(0.0)
+    with pytest.raises(NavaiError):
+        exchange.receive(evolve(BUSY, content=says.encode()), 0.0)
+    assert exchange.attempts == 1
+
+
+def test_who_asks_again_for_a_lost_response_is_known_as_the_second() -> None:
+    backend = Invocations("http://x", Paths(), lambda: "key")
+    finished(execution(backend), SHARED, 0.0)
+    exchange = execution(backend)
+    exchange.start(0.0)
+    before = exchange.invocation.context
+    assert isinstance(exchange.receive(LOST, 0.0), Send)
+    assert exchange.invocation.context == {**before, "is_second": True}
+    exchange = execution(backend)
+    exchange.start(0.0)
+    assert isinstance(exchange.receive(BUSY, 0.0), Send)
+    assert exchange.invocation.context == before
+
+
+def test_each_attempt_is_logged_with_its_outcome_and_the_seconds_since_it_was_sent() -> None:
+    logged: list[tuple[int, str, float]] = []
+    exchange = Exchange(
+        invocations()[2],
+        policy(),
+        None,
+        bearer("first-token"),
+        lambda: "request-1",
+        print,
+        lambda call, outcome, seconds: logged.append((call.attempts, outcome, seconds)),
+    )
+    exchange.source = object()
+    exchange.start(100.0)
+    exchange.receive(BUSY, 103.0)
+    step = exchange.receive(TransportFailure("no first-token", sent=False), 106.0)  # sent at 104
+    assert isinstance(step, Send)
+    exchange.receive(GOOD, 110.0 + step.delay)
+    assert logged == [(1, "HTTP 503", 3.0), (2, "no ***", 2.0), (3, "HTTP 200", 4.0)]
+
+
+def test_the_deadline_began_before_the_start_if_headers_took_time() -> None:
+    exchange = exchange_of(invocations()[2], policy(), 10.0)
+    exchange.spent = 4.0
+    step = exchange.start(100.0)
+    assert isinstance(step, Send)
+    assert step.timeout == 6.0
+    exchange.receive(GOOD, 101.0)
+    assert exchange.elapsed == 5.0
+    late = exchange_of(invocations()[2], policy(), 10.0)
+    late.spent = 10.0
+    with pytest.raises(NavaiTimeoutError, match="within 10 s: its headers arrived too late") as caught:
+        late.start(100.0)
+    assert not caught.value.may_have_executed
+
+
+@pytest.mark.parametrize(
+    ("failure", "timeout", "text"),
+    [
+        (TransportFailure("late", timed_out=True), 2.5, "within 2.5 s: late."),
+        (TransportFailure("late.", timed_out=True), None, "in time: late."),
+        (TransportFailure("reset"), 2.5, ": reset."),
+    ],
+)
+def test_a_failure_names_the_address_and_what_happened(
+    failure: TransportFailure, timeout: float | None, text: str
+) -> None:
+    exchange = exchange_of(invocations()[2], policy(0), timeout)
+    exchange.start(0.0)
+    with pytest.raises(NavaiTransportError) as caught:
+        exchange.receive(failure, 1.0)
+    between = "" if text.startswith(":") else " "
+    assert str(caught.value) == f"No response from POST http://x/navai/functions/execute{between}{text}"
+    assert caught.value.may_have_executed
+
+
+def test_an_error_has_notes_for_whoever_looks_for_the_call() -> None:
+    exchange = exchange_of(invocations()[2], policy(), None)
+    exchange.start(0.0)
+    exchange.receive(BUSY, 0.0)
+    answer = Response(404, {"x-request-id": "theirs", "server": "nginx"}, b"<html>nginx</html>")
+    with pytest.raises(NavaiHTTPError) as caught:
+        exchange.receive(answer, 0.0)
+    assert caught.value.__notes__[0] == (
+        "POST http://x/navai/functions/execute ('f'): HTTP 404, 2 attempts, "
+        "request id theirs (sent: request-1)"
+    )
+    assert caught.value.request_id == exchange.answered_id == "theirs"
+    assert caught.value.headers["X-Request-ID"] == "theirs"
+
+
+@pytest.mark.parametrize("theirs", ["", "with blank", "ü", "x" * 256])
+def test_an_id_that_no_log_line_can_show_is_replaced_by_the_one_that_was_sent(theirs: str) -> None:
+    exchange = exchange_of(invocations()[2], policy(0), None)
+    exchange.start(0.0)
+    with pytest.raises(NavaiHTTPError) as caught:
+        exchange.receive(Response(500, {"x-request-id": theirs}, b""), 0.0)
+    assert caught.value.request_id == "request-1"
+    assert caught.value.__notes__[0].endswith("HTTP 500, 1 attempt, request id request-1")
+
+
+FOREIGN = Response(200, {}, b'{"ok": true, "function_name": "other", "result": 1}')
+
+
+def test_a_response_of_another_call_is_lost_where_its_connection_is_closed() -> None:
+    exchange = execution(Invocations("http://x", Paths(), lambda: "key"))
+    exchange.start(0.0)
+    assert not exchange.accepts(FOREIGN)
+    with pytest.raises(
+        InvalidResponseError, match=r"belongs to another call: .*The connection was closed"
+    ) as caught:
+        exchange.receive(FOREIGN, 0.0)
+    assert caught.value.status_code == 200
+    assert exchange.answered_id == "request-1"
+
+
+def test_a_response_of_another_call_is_a_warning_where_no_transport_asked() -> None:
+    warned: list[str] = []
+    call = CALLS.prepare(EXECUTE_FUNCTION, {"function_name": "f"}, "key")
+    exchange = Exchange(call, policy(0), None, HEADERS, lambda: "request-1", warned.append)
+    exchange.start(0.0)
+    done = exchange.receive(FOREIGN, 0.0)
+    assert isinstance(done, Done)
+    assert done.value == 1
+    assert len(warned) == 1
+    assert warned[0].startswith("The response belongs to another call: ")
+
+
+def test_an_attempt_after_a_foreign_response_is_checked_anew() -> None:
+    backend = Invocations("http://x", Paths(), lambda: "key")
+    finished(execution(backend), SHARED, 0.0)
+    exchange = execution(backend)
+    exchange.start(0.0)
+    assert not exchange.accepts(FOREIGN)
+    assert isinstance(exchange.receive(FOREIGN, 0.0), Send)
+    assert exchange.accepts(SHARED)
+    done = exchange.receive(SHARED, 0.0)
+    assert isinstance(done, Done)
+    assert done.value == 7
+
+
+def test_headers_and_texts_of_a_failure_are_kept_without_secrets() -> None:
+    response = Response(500, {"x-echo": "a-secret-of-ours!"}, b'{"error": "a-secret-of-ours!"}')
+    exchange = exchange_of(invocations()[2], policy(0), None, SECRET_HEADERS)
+    exchange.start(0.0)
+    with pytest.raises(NavaiHTTPError, match=r'"error": "\*\*\*!"') as caught:
+        exchange.receive(response, 0.0)
+    assert exchange.response is not None
+    assert exchange.response.headers == {"x-echo": "***!"}
+    assert exchange.response.content == b'{"error": "***!"}'
+    assert exchange.response.status == 500
+    assert caught.value.headers["x-echo"] == "***!"
+
+
+def test_a_failure_without_secrets_keeps_its_cause_and_one_with_them_does_not() -> None:
+    for message, kept in (("reset", True), ("reset a-secret-of-ours", False)):
+        exchange = exchange_of(invocations()[2], policy(0), None, SECRET_HEADERS)
+        exchange.start(0.0)
+        with pytest.raises(NavaiTransportError) as caught:
+            exchange.receive(TransportFailure(message, cause=OSError(message)), 0.0)
+        assert (caught.value.__cause__ is not None) is kept
+        assert "a-secret-of-ours" not in str(caught.value)
