@@ -1,9 +1,13 @@
 # ruff: noqa: S608 - statements are made of parts of this file
 """The store of several processes of one machine: an SQLite file.
 
-All that is asked at the same time is one transaction, made in a thread. The file is in WAL mode. What a
-transaction has written survives the end of the processes; ``synchronous=full`` waits for the disk each time,
-so that it survives a loss of power, too.
+All that is asked at the same time is one transaction. The file is in WAL mode. What a transaction has written
+survives the end of the processes; ``synchronous=full`` waits for the disk each time, so that it survives a
+loss of power, too.
+
+A transaction that waits for nothing is made on the event loop: it takes less time there than a thread needs
+to begin it. What may wait is done in a thread: where another process is writing, and once in a while the
+upkeep, which waits for the disk in place of all others.
 """
 
 import logging
@@ -12,6 +16,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from navai_client._threads import CallThreads
@@ -21,8 +26,10 @@ from navai_client.server._store import LAPSED, MAX_STORE_BYTES, UNKNOWN_TTL_S, B
 _log: Final = logging.getLogger("navai_client.server")
 
 _BUSY_S: Final = 2.0  # transactions of other processes take milliseconds
-_PURGE_S: Final = 1.0
+_UPKEEP_S: Final = 1.0
 _MAX_PURGED: Final = 1000  # entries at a time: others wait meanwhile
+_PRIMARY_CODE: Final = 0xFF  # https://sqlite.org/rescode.html, of an extended code
+_MAX_WAL_BYTES: Final = 4 * 2**20  # SQLite's own default, 1000 pages
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS navai_keys (
     key BLOB PRIMARY KEY, state TEXT NOT NULL, fingerprint BLOB NOT NULL, token BLOB NOT NULL, outcome BLOB,
@@ -35,6 +42,13 @@ CREATE TABLE IF NOT EXISTS navai_counts (name BLOB PRIMARY KEY, number INTEGER N
 # An entry whose token is the given one, unless its claim has lapsed.
 _OWNED: Final = (
     "key = :key AND token = :token AND expires > :now AND (state != 'claimed' OR lease_ends > :now)"
+)
+# An entry that has expired and is still there gives way.
+_INSERT: Final = (
+    "INSERT INTO navai_keys VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+    "state = excluded.state, fingerprint = excluded.fingerprint, token = excluded.token, outcome = NULL, "
+    "call = excluded.call, lease_ends = excluded.lease_ends, expires = excluded.expires, "
+    "waits_until = excluded.waits_until WHERE expires <= ?"
 )
 
 
@@ -75,7 +89,7 @@ class SQLiteStore(BatchedStore):
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._closed = 0  # how often: what was asked before must not open the file again
-        self._purge_at = 0.0
+        self._upkeep_at = 0.0
 
     async def aclose(self) -> None:
         """Close the file."""
@@ -88,24 +102,42 @@ class SQLiteStore(BatchedStore):
 
     async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
         closed = self._closed
-        return await self._threads.run("store", lambda: self._transact(operations, closed))
+        is_quick = self._synchronous != "full" and self._clock() < self._upkeep_at
+        if is_quick and self._connection is not None and self._lock.acquire(blocking=False):
+            try:
+                return self._transact(self._connection, operations)
+            except sqlite3.Error as error:
+                if error.sqlite_errorcode & _PRIMARY_CODE != sqlite3.SQLITE_BUSY:
+                    raise _unusable(error) from None
+            finally:
+                self._lock.release()
+        return await self._threads.run("store", lambda: self._wait_and_transact(operations, closed))
 
-    def _transact(self, operations: list[tuple[Any, ...]], closed: int) -> list[Any]:
+    def _wait_and_transact(self, operations: list[tuple[Any, ...]], closed: int) -> list[Any]:
         with self._lock:
             if closed != self._closed:
                 raise StoreError("The store of idempotency keys was closed.")
             try:
                 if self._connection is None:
                     self._connection = self._open()
-                with self._connection as transaction:
-                    transaction.execute("BEGIN IMMEDIATE")
-                    now = self._clock()
-                    if now >= self._purge_at:
-                        self._purge(transaction, now)
-                    run = _Operations(transaction, now)
-                    return [getattr(run, name)(*arguments) for name, *arguments in operations]
+                self._connection.execute(f"PRAGMA busy_timeout={_BUSY_S * 1000:.0f}")
+                try:
+                    if Path(f"{self._path}-wal").stat().st_size > _MAX_WAL_BYTES:
+                        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    return self._transact(self._connection, operations)
+                finally:
+                    self._connection.execute("PRAGMA busy_timeout=0")
             except (sqlite3.Error, OSError) as error:
-                raise StoreError(f"The store of idempotency keys cannot be used: {error}") from None
+                raise _unusable(error) from None
+
+    def _transact(self, connection: sqlite3.Connection, operations: list[tuple[Any, ...]]) -> list[Any]:
+        with connection as transaction:
+            transaction.execute("BEGIN IMMEDIATE")
+            now = self._clock()
+            if now >= self._upkeep_at:
+                self._purge(transaction, now)
+            run = _Operations(transaction, now)
+            return [getattr(run, name)(*arguments) for name, *arguments in operations]
 
     def _open(self) -> sqlite3.Connection:
         os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -115,6 +147,7 @@ class SQLiteStore(BatchedStore):
         try:
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             connection.execute(f"PRAGMA synchronous={self._synchronous}")
+            connection.execute("PRAGMA wal_autocheckpoint=0")  # which would wait for the disk
             (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
             connection.execute(f"PRAGMA max_page_count={max(16, self._max_bytes // page_bytes)}")
             connection.executescript(_SCHEMA)
@@ -131,12 +164,16 @@ class SQLiteStore(BatchedStore):
         return connection
 
     def _purge(self, transaction: sqlite3.Connection, now: float) -> None:
-        self._purge_at = now + _PURGE_S
-        transaction.execute(
+        purged = transaction.execute(
             "DELETE FROM navai_keys WHERE key IN (SELECT key FROM navai_keys WHERE expires <= ? LIMIT ?)",
             (now, _MAX_PURGED),
-        )
+        ).rowcount
+        self._upkeep_at = now + (_UPKEEP_S if purged < _MAX_PURGED else _UPKEEP_S / 20)
         transaction.execute("DELETE FROM navai_counts WHERE ends <= ?", (now,))
+
+
+def _unusable(error: Exception) -> StoreError:
+    return StoreError(f"The store of idempotency keys cannot be used: {error}")
 
 
 class _Operations:
@@ -147,10 +184,10 @@ class _Operations:
         self._now = now
 
     def claim(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
-        return self.read(key) or self._insert(key, StoreEntry("claimed", fingerprint, token), lease)
+        return self._insert(key, StoreEntry("claimed", fingerprint, token), lease)
 
     def begin(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
-        return self.read(key) or self._insert(key, StoreEntry("started", fingerprint, token), lease)
+        return self._insert(key, StoreEntry("started", fingerprint, token), lease)
 
     def start(self, key: bytes, token: bytes, lease: float) -> int:
         return self._lease(
@@ -247,12 +284,13 @@ class _Operations:
         return number, ends - self._now
 
     def _insert(self, key: bytes, entry: StoreEntry, seconds: float) -> StoreEntry:
+        """Keep *entry* if *key* is free, and return the entry of *key*."""
         ends = self._now + seconds
         expires = ends + UNKNOWN_TTL_S if entry.state == "started" else ends
         waits_until = 0.0 if entry.call is None else ends
         row = (key, entry.state, entry.fingerprint, entry.token, entry.call, ends, expires, waits_until)
-        self._execute("REPLACE INTO navai_keys VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?)", row)
-        return entry
+        is_kept = self._execute(_INSERT, (*row, self._now)).rowcount
+        return entry if is_kept else self.read(key) or entry
 
     def _lease(self, change: str, key: bytes, token: bytes, lease: float) -> int:
         ends = self._now + lease

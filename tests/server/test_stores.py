@@ -128,6 +128,60 @@ def test_an_sqlite_file_that_cannot_be_opened_is_an_error_of_the_store(tmp_path:
     run(scenario())
 
 
+def test_all_expired_entries_of_an_sqlite_file_are_removed_within_a_moment(tmp_path: Path) -> None:
+    now = [1000.0]
+    path = tmp_path / "keys.sqlite"
+
+    async def scenario() -> None:
+        store = SQLiteStore(path, clock=lambda: now[0])
+        await asyncio.gather(*(store.claim(n.to_bytes(16), PRINT, TOKEN, 60) for n in range(2500)))
+        now[0] += 61
+        for _ in range(5):  # as long as calls with a key come in
+            await store.read(KEY)
+            now[0] += 0.1
+        with contextlib.closing(sqlite3.connect(path)) as reader:
+            assert reader.execute("SELECT count(*) FROM navai_keys").fetchone() == (0,)
+        await store.aclose()
+
+    run(scenario())
+
+
+def test_the_log_of_an_sqlite_file_does_not_grow(tmp_path: Path) -> None:
+    now = [1000.0]
+
+    async def scenario() -> None:
+        store = SQLiteStore(tmp_path / "keys.sqlite", clock=lambda: now[0])
+        for n in range(50):
+            await store.claim(n.to_bytes(16), PRINT, TOKEN, 60)
+            await store.finish(n.to_bytes(16), TOKEN, bytes(500_000), 60)
+            now[0] += 1.0
+        assert (tmp_path / "keys.sqlite-wal").stat().st_size < 6_000_000
+        await store.aclose()
+
+    run(scenario())
+
+
+def test_an_sqlite_file_that_another_process_writes_to_holds_nothing_up(tmp_path: Path) -> None:
+    path = tmp_path / "keys.sqlite"
+
+    async def scenario() -> None:
+        store = SQLiteStore(path)
+        await store.read(KEY)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            claim = asyncio.create_task(store.claim(KEY, PRINT, TOKEN, 60))
+            while not store._threads.running:  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0)
+            assert not claim.done()
+            other.execute("COMMIT")
+        assert (await claim).token == TOKEN
+        assert (await store.read(KEY)) is not None
+        assert store._threads.running == 0
+        await store.aclose()
+
+    run(scenario())
+
+
 def test_what_was_asked_before_a_store_was_closed_does_not_open_its_file_again(tmp_path: Path) -> None:
     path = tmp_path / "keys.sqlite"
 
