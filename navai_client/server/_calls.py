@@ -22,8 +22,6 @@ CUT_OFF: Final = 409
 NOT_BEGUN: Final = 503
 PENDING: Final = 202
 
-_RECORDING_S: Final = 2.0
-
 
 class Failure(msgspec.Struct, frozen=True):
     """A call without a result.
@@ -62,7 +60,7 @@ class RunningCall(msgspec.Struct, eq=False):
         name: The function's name.
         context: The function's context, if it takes one.
         progress: What the function says with it, for streams of events.
-        running: The running calls, which include this one until it ends.
+        running: The running calls, which include this one until its callers are answered.
         request_id: The id of the request that began it, for the log.
         outcome: Its result or failure, once it has ended.
         begun: Whether its function has begun; in a thread, this is known once it was told to stop.
@@ -72,7 +70,8 @@ class RunningCall(msgspec.Struct, eq=False):
         task: Runs it on the event loop.
         abandon: Abandons a call in a thread, and returns whether it has begun.
         on_end: Called at the end with the outcome, for a call with a key.
-        recording: Records the outcome in a store outside of the process.
+        recording: Records the outcome in a store outside of the process. Its callers wait for that, so that
+            who has the response can rely on its repetition.
         is_replayed: Whether the outcome is that of another call, which had its key before.
         observe: Called at the end with the call and its outcome, where executions are counted.
     """
@@ -102,27 +101,30 @@ class RunningCall(msgspec.Struct, eq=False):
 
     async def wait(self) -> Outcome:
         """Wait for the end, or for the answer to a call that goes on. Cancelling this changes nothing."""
-        outcome = self.outcome
-        if outcome is None:
-            waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-            self._waiting = [*(self._waiting or ()), waiter]
-            outcome = await waiter
-        if self.recording is not None:  # so that who has the response can rely on its repetition
-            await asyncio.wait((self.recording,), timeout=_RECORDING_S)
-        return outcome
+        if self.outcome is not None and self.recording is None:
+            return self.outcome
+        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting = [*(self._waiting or ()), waiter]
+        return await waiter
 
     def end(self, outcome: Outcome) -> None:
         """End with *outcome*; only the first end counts."""
         if self.outcome is not None:
             return
         self.outcome = outcome
-        self.running.discard(self)
         if self.on_end is not None:
             self.on_end(outcome)
-        self._answer(outcome)
+        if self.recording is None:
+            self.close(outcome)
         if self.observe is not None:
             self.observe(self, outcome)
         self.context = self.task = self.abandon = self.on_end = self.observe = None
+
+    def close(self, outcome: Outcome) -> None:
+        """Answer the callers: the *outcome* was recorded, or that takes too long."""
+        self.recording = None
+        self.running.discard(self)
+        self._answer(outcome)
 
     def stop(self, failure: Failure, unbegun: Failure) -> None:
         """Stop the function if possible: the call ends with *failure*, or with *unbegun* if it did not begin.

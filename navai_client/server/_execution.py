@@ -59,6 +59,7 @@ _log: Final = logging.getLogger("navai_client.server")
 _POLL_S: Final = 0.02  # at first; then twice as long each time, up to
 _SLOWEST_POLL_S: Final = 0.5
 _RETRY_S: Final = 1.0  # until an outcome is sent again to a store that could not be used
+_RECORDING_S: Final = 2.0  # a response waits for no store that takes longer
 _TOKEN_BYTES: Final = 16
 _NO_KEY: Final = bytes(16)
 _PROBE_S: Final = 1.0  # of /ready: the default time limit of Kubernetes' probes
@@ -182,7 +183,7 @@ class Invoker:
 
     @property
     def running(self) -> int:
-        """How many calls have not ended."""
+        """How many calls have not ended, or wait until their outcomes are recorded."""
         return len(self._running)
 
     async def begin(
@@ -401,8 +402,10 @@ class Invoker:
         if isinstance(self._store, MemoryStore):
             self._store.finish_now(claim.key, claim.token, kept, claim.ttl, _NOT_KEPT)
         else:
-            recording = self._record(claim, kept)
-            claim.call.recording = self._recording.start(recording, f"Outcome of {claim.call.name}")
+            call = claim.call
+            call.recording = self._recording.start(self._record(claim, kept), f"Outcome of {call.name}")
+            call.recording.add_done_callback(lambda _: call.close(outcome))
+            self._end_in(_RECORDING_S, call)
 
     async def _record(self, claim: _Claim, kept: bytes | None) -> None:
         loop = asyncio.get_running_loop()
@@ -478,7 +481,7 @@ class Invoker:
             self._stopped.hold(task)  # until it has cleaned up; the call may end before
         call.stop(failure, unbegun)
         if task is not None:
-            self._end_at(call, asyncio.get_running_loop().time() + _GRACE_S)
+            self._end_in(_GRACE_S, call)
 
     def drop(self, call: RunningCall) -> None:
         """Stop *call*, and end it as if it had never begun, so that its key is free again."""
@@ -561,18 +564,18 @@ class Invoker:
             self._run_in_loop(call, lambda: result)
 
     def _limit(self, call: RunningCall, timeout: float) -> None:
+        call.timeout = timeout
+        if call.deadline == math.inf:
+            self._end_in(timeout, call)
+
+    def _end_in(self, seconds: float, call: RunningCall) -> None:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:  # the timer and the calls of another have ended with it
             self._loop, self._timer, self._next_check = loop, None, math.inf
             self._running.intersection_update((call,))
-        call.timeout = timeout
-        if call.deadline == math.inf:
-            self._end_at(call, loop.time() + timeout)
-
-    def _end_at(self, call: RunningCall, deadline: float) -> None:
-        call.deadline = deadline
-        if deadline < self._next_check:
-            self._check_at(deadline)
+        call.deadline = loop.time() + seconds
+        if call.deadline < self._next_check:
+            self._check_at(call.deadline)
 
     def _check_at(self, deadline: float) -> None:
         """Look for late calls at *deadline*: one timer for all calls, as most of them end long before."""
@@ -588,7 +591,9 @@ class Invoker:
         for call in tuple(self._running):
             if call.deadline > now:
                 continue
-            if call.stopped is None:
+            if call.outcome is not None:
+                call.close(call.outcome)
+            elif call.stopped is None:
                 text = f"The function did not finish within {call.timeout:g} seconds."
                 self.stop(call, Failure(text, may_have_executed=True))
             else:
