@@ -20,9 +20,10 @@ import socket
 import struct
 from collections.abc import Callable
 from typing import Any, Final, cast
+from urllib.parse import unquote
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from navai_client.server._http import error_response
 from navai_client.server._routes import OVERLOADED
@@ -31,7 +32,6 @@ from navai_client.server._upstream import free_descriptors
 
 _log: Final = logging.getLogger("navai_client.server")
 
-_MAX_BUFFERED_BYTES: Final = 64 * 1024  # asyncio's own high-water mark for writing
 _PIECE: Final = 16 * 1024  # bytes parsed at a time: what is read beyond a limit stays small
 _MAX_SKIPPED: Final = 64 * 1024  # bytes of a body, or of what is no body, that are read and not used
 _PROGRESS: Final = (
@@ -45,6 +45,10 @@ _REPEAT_S: Final = 60.0  # between two log lines that say the same
 _EVICTED: Final = 20  # one connection in so many makes room at once
 _SPARE: Final = 32  # connections beyond the limit: for probes, and to say that it is reached
 _SHARE: Final = 3 / 4  # of the free descriptors; an eighth is for upstream calls, an eighth for functions
+
+_CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])  # in no field (RFC 9110, section 5.5)
+_CONTENT_LENGTH: Final = b"content-length"
+_CLOSE: Final = (b"connection", b"close")
 
 # Trailers go here: a server may discard them (RFC 9110, section 6.5.1), and must not take them for headers.
 _TRAILERS: Final = cast("list[tuple[bytes, bytes]]", collections.deque[Any](maxlen=0))
@@ -182,14 +186,14 @@ class Connection(HttpToolsProtocol):
         self._skipped = 0  # bytes of it
         self._ahead = bytearray()  # sent before the responses to earlier requests
         self._refused = False
-        self._buffered: _BufferedTransport
+        self._counted: _CountedTransport
         self._taken = 0
         self.reading_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start; a connection beyond the limit gets refusals, and responses for probes."""
-        self._buffered = _BufferedTransport(transport, self)
-        super().connection_made(self._buffered)  # type: ignore[arg-type]
+        self._counted = _CountedTransport(transport, self)
+        super().connection_made(self._counted)  # type: ignore[arg-type]
         if not self._shared.add(self):
             self.app = _overloaded(self.app)
 
@@ -241,7 +245,34 @@ class Connection(HttpToolsProtocol):
             if len(self.url) + lines > self._shared.settings.max_header_bytes:
                 raise _HeadersTooLargeError
             self._head = 0
-        super().on_headers_complete()
+        version = self.parser.get_http_version()
+        url = httptools.parse_url(self.url)
+        self.scope |= {
+            "method": self.parser.get_method().decode(),
+            "http_version": version,
+            "path": self.root_path + unquote(url.path.decode()),
+            "raw_path": self.root_path.encode() + url.path,
+            "query_string": url.query or b"",
+        }
+        before = self.cycle
+        self.cycle = _Exchange(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
         self.headers = _TRAILERS
 
     def on_response_complete(self) -> None:
@@ -355,8 +386,8 @@ class Connection(HttpToolsProtocol):
 
     def check_reader(self, now: float) -> int:
         """Close a connection whose client does not read; return how many bytes wait for it."""
-        unsent = self._buffered.unsent()
-        taken = self._buffered.written - unsent
+        unsent = self._counted.unsent()
+        taken = self._counted.written - unsent
         if not unsent or not self.reading_since or taken - self._taken >= _PROGRESS:
             self.reading_since, self._taken = now, taken
         elif now - self.reading_since >= self._shared.settings.write_timeout:
@@ -385,21 +416,50 @@ def _overloaded(app: Callable[..., Any]) -> Any:
     return refuse
 
 
-class _BufferedTransport:
-    """A transport that writes once in each turn of the event loop: uvicorn writes a head, then a body.
+class _Exchange(RequestResponseCycle):
+    """A request and its response, which leaves in one write: uvicorn writes a head, then a body."""
 
-    A second system call is a large part of the cost of a short response.
+    _start: Any = None
+
+    async def send(self, message: Any) -> None:
+        """Send a response whose length is known in one piece, and leave all others to uvicorn."""
+        start, self._start = self._start, None
+        if start is None:
+            if message["type"] == "http.response.start" and message["headers"][-1][0] == _CONTENT_LENGTH:
+                self._start = message  # its body comes next
+            else:
+                await super().send(message)
+            return
+        headers, body = start["headers"], message["body"]
+        fields = b"\r\n".join(map(b": ".join, (*self.default_headers, *headers)))
+        line_ends = 2 * (len(self.default_headers) + len(headers) - 1)
+        if (
+            self.disconnected
+            or self.flow.write_paused
+            or not self.keep_alive
+            or _CLOSE in headers
+            or headers[-1][1] != b"%d" % len(body)
+            or len(fields) - len(fields.translate(None, _CONTROLS)) != line_ends
+        ):
+            await super().send(start)
+            await super().send(message)
+            return
+        self.transport.write(b"".join((STATUS_LINE[start["status"]], fields, b"\r\n\r\n", body)))
+        self.response_started = self.response_complete = True
+        self.message_event.set()
+        self.on_response()
+
+
+class _CountedTransport:
+    """A transport that lets a client read its response before it closes.
 
     Attributes:
-        written: The bytes that it was given, but for those that it still buffers.
+        written: The bytes that it was given.
     """
 
     def __init__(self, transport: asyncio.Transport, connection: Connection) -> None:
         self._transport = transport
         self._connection = connection
-        self._loop = connection.loop
-        self._buffered: list[bytes] = []
-        self._bytes = 0
         self._closed = False
         self.written = 0
 
@@ -407,14 +467,9 @@ class _BufferedTransport:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
-        if self._closed:
-            return
-        if not self._buffered:
-            self._loop.call_soon(self._flush)
-        self._buffered.append(data)
-        self._bytes += len(data)
-        if self._bytes > _MAX_BUFFERED_BYTES:
-            self._flush()
+        if not self._closed:
+            self.written += len(data)
+            self._transport.write(data)
 
     def unsent(self) -> int:
         """Return how many bytes wait for the client to read."""
@@ -431,19 +486,10 @@ class _BufferedTransport:
         """
         if self._closed:
             return
-        self._flush()
         self._closed = True
         if self._connection.is_unread() and not self._transport.is_closing():
             self._connection.flow.pause_reading()
             self._transport.write_eof()
-            self._loop.call_later(_LINGER_S, self._transport.close)
+            self._connection.loop.call_later(_LINGER_S, self._transport.close)
         else:
             self._transport.close()
-
-    def _flush(self) -> None:
-        if self._buffered:
-            data = b"".join(self._buffered)
-            self._buffered.clear()
-            self._bytes = 0
-            self.written += len(data)
-            self._transport.write(data)
