@@ -15,6 +15,9 @@ from typing import NamedTuple
 import httpx
 import pytest
 
+from navai_client import NavaiBackendClient
+from navai_client.server import FunctionContext
+from navai_client.testing import LiveServer
 from tests.deploying import DEPLOY, SECRET, Nginx, container_of, environment, kubernetes, nginx, valkey
 from tests.test_threads import until
 
@@ -186,3 +189,24 @@ def test_a_replica_that_is_killed_loses_its_own_calls_alone_and_says_so(fleet: F
         assert answer.status_code == (409 if key in lost else 200), answer.text
     assert all(told[key].json()["may_have_executed"] is True for key in lost)
     assert fleet.charge("afterwards").status_code == 200
+
+
+def test_progress_passes_nginx_while_the_function_runs(tmp_path: Path) -> None:
+    going = threading.Event()
+
+    def plan(context: FunctionContext) -> str:
+        context.progress("Looking at March")
+        assert going.wait(20), "nginx kept the message"
+        return "12 March"
+
+    heard: list[str] = []
+
+    def hear(message: str) -> None:
+        heard.append(message)
+        going.set()
+
+    with LiveServer() as server, nginx(tmp_path, server.url) as front:
+        server.function(plan)
+        with NavaiBackendClient(front.url, timeout=40) as client:
+            assert client.execute_function("plan", on_progress=hear) == "12 March"
+    assert heard == ["Looking at March"]

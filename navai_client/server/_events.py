@@ -132,7 +132,9 @@ class Events:
                     await self._send(b": keep-alive\n\n")
         finally:
             listeners.discard(changed)
-            ended.cancel()
+            if not ended.done():  # nobody awaits the call here any more
+                ended.cancel()
+                await asyncio.wait((ended,))
 
     async def end(self, response: BackendResponse) -> None:
         """Send *response* as the last event."""

@@ -350,3 +350,10 @@ def test_folders_that_match_nothing_are_warned_of(kind: str, node: Node) -> None
         ),
     )
     client.close()
+
+
+def test_a_listener_for_progress_changes_nothing_for_express(client: Any) -> None:
+    heard: list[str] = []
+    result = client.execute_function("echo", {"args": [1, 2]}, on_progress=heard.append)
+    assert result == client.execute_function("echo", {"args": [1, 2]})
+    assert heard == []

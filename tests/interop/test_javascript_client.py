@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import pytest
 
+from navai_client.server import FunctionContext
+from navai_client.testing import LiveServer
 from tests.interop.calls import CALLS, Call
 from tests.interop.conftest import FUNCTIONS
 from tests.interop.differences import DIFFERENCES
@@ -171,3 +173,16 @@ def test_our_server_gives_what_express_gives(call: Call, peers: tuple[Peer, Peer
 
 def test_every_difference_is_one_of_a_call() -> None:
     assert not DIFFERENCES.keys() - {call.name for call in CALLS}
+
+
+def test_the_progress_of_a_function_changes_nothing_for_the_javascript_client(node: Node) -> None:
+    def plan(context: FunctionContext) -> str:
+        context.progress("Looking at March")
+        return "12 March"
+
+    with LiveServer() as server:
+        server.function(plan)
+        outcome = node.call(server.url, "executeFunction", {"functionName": "plan"})
+        (request,) = server.requests
+    assert outcome == {"value": "12 March"}
+    assert "event-stream" not in request.headers.get("accept", "")
