@@ -26,7 +26,7 @@ settings.load_profile("patient")
 
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
-    patterns=["README.md", "docs/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/skills/*/SKILL.md"],
     excludes=["docs/google-adk.md"],  # `make adk` runs it
     fixtures=["readers_environment"],
 ).pytest()

@@ -59,7 +59,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["README.md", "skill"]
+exclude_patterns = ["README.md", "skills"]
 nitpicky = True
 nitpick_ignore_regex = [
     # Standard library and third parties: their documentation is on other hosts, which the build does not ask.

@@ -9,6 +9,7 @@ import html
 import inspect
 import itertools
 import re
+import shutil
 import sys
 import types
 from importlib.machinery import ModuleSpec
@@ -203,6 +204,9 @@ def write_markdown(app: Sphinx, failure: Exception | None) -> None:
                 f"- [{app.env.titles[name].astext()}]({name}.md): {description_of(app.env.get_doctree(name))}"
             )
         index += [f"## {caption}", "\n".join(lines)] if caption else []
+    shutil.copytree(Path(app.confdir) / "skills", out / "skills", dirs_exist_ok=True)
+    skills = [f"- [{path.parent.name}]({path.relative_to(out)})" for path in out.glob("skills/*/SKILL.md")]
+    index += ["## Skills for coding agents", "\n".join(skills)]
     (out / "llms.txt").write_text("\n\n".join(index) + "\n", encoding="utf-8")
     (out / "llms-full.txt").write_text("\n\n".join(everything), encoding="utf-8")
 

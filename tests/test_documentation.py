@@ -115,3 +115,12 @@ def test_the_first_turn_of_an_agent_prints_what_the_page_shows(demo_server: str,
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True
     )
     assert re.fullmatch(re.escape(shown).replace(re.escape("{...}"), r"\{.*\}"), run.stdout)
+
+
+def test_the_skill_for_coding_agents_has_the_form_that_they_read() -> None:
+    (skill,) = DOCS.glob("skills/*/SKILL.md")
+    head = re.match(r"---\nname: (.+)\ndescription: (.+)\n", skill.read_text())
+    assert head
+    assert head[1] == skill.parent.name
+    assert len(head[2]) <= 1024
+    assert len(skill.read_text().splitlines()) < 500
