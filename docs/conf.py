@@ -27,6 +27,7 @@ site_pages = {
     ],
     "Voice agents": [
         "agents",
+        "openai-agents",
         "livekit",
         "pipecat",
         "pydantic-ai",

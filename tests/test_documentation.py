@@ -117,6 +117,20 @@ def test_the_first_turn_of_an_agent_prints_what_the_page_shows(demo_server: str,
     assert re.fullmatch(re.escape(shown).replace(re.escape("{...}"), r"\{.*\}"), run.stdout)
 
 
+@pytest.mark.parametrize(
+    "page", ["openai-agents", "livekit", "pipecat", "pydantic-ai", "langchain", "google-adk", "mcp"]
+)
+def test_the_pages_of_frameworks_have_one_form(page: str) -> None:
+    assert re.findall(r"^## (.*)", (DOCS / f"{page}.md").read_text(), re.MULTILINE) == [
+        "Install",
+        "The smallest agent",
+        "What the framework gets",
+        "Session and secrets",
+        "Testing",
+        "Limits",
+    ]
+
+
 def test_the_skill_for_coding_agents_has_the_form_that_they_read() -> None:
     (skill,) = DOCS.glob("skills/*/SKILL.md")
     head = re.match(r"---\nname: (.+)\ndescription: (.+)\n", skill.read_text())
