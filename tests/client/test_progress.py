@@ -126,6 +126,30 @@ def test_it_works_with_a_fake_backend(steps: Steps, kind: str) -> None:
     assert [call.function_name for call in backend.calls] == ["steps", "steps", "unknown", "steps"]
 
 
+@pytest.mark.parametrize("backend_for_tests", [FakeBackend, LiveServer])
+def test_a_scripted_drop_loses_the_messages_too(backend_for_tests: type[FakeBackend | LiveServer]) -> None:
+    heard: list[str] = []
+    with backend_for_tests() as backend:
+
+        @backend.function
+        def report(context: FunctionContext) -> str:
+            context.progress("one")
+            return "done"
+
+        backend.drop_next()
+        at = (
+            {"transport": backend.transport}
+            if isinstance(backend, FakeBackend)
+            else {"base_url": backend.url}
+        )
+        given: Any = at
+        with NavaiBackendClient(**given) as client, pytest.raises(NavaiTransportError) as lost:
+            client.execute_function("report", on_progress=heard.append)
+    assert lost.value.may_have_executed
+    assert heard == []
+    assert backend.requests[0].outcome == "connection dropped before answering (scripted)"
+
+
 def test_a_listener_may_call_the_same_fake_backend() -> None:
     with FakeBackend() as backend, NavaiBackendClient(transport=backend.transport) as client:
 
