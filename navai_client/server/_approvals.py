@@ -32,7 +32,7 @@ from navai_client.server._http import (
     json_response,
 )
 from navai_client.server._settings import APPROVAL_TTL_S, MAX_WAITING_APPROVALS
-from navai_client.server._store import Store, StoreEntry, encode_outcome
+from navai_client.server._store import Store, StoreEntry, decode_outcome, encode_outcome
 
 if TYPE_CHECKING:
     from navai_client.server._execution import Invoker
@@ -41,6 +41,8 @@ _log: Final = logging.getLogger("navai_client.server")
 
 APPROVALS_PATH: Final = "/navai/approvals"
 ONE_APPROVAL: Final = f"{APPROVALS_PATH}/{{id}}"
+
+_UNUSABLE: Final = "Calls that wait for approval cannot be looked up at the moment. Try again."
 
 _MAX_PAYLOAD_BYTES: Final = 16_384  # a person has to read it
 _MAX_CALL_BYTES: Final = 65_536  # with the principal; so all that wait take at most 13 MB
@@ -255,6 +257,9 @@ def _unknown() -> RequestError:
 
 
 def _refusal(error: BackendError) -> BackendResponse:
+    if isinstance(error, StoreError) and error.retry_after is None:  # its text can name the store's address
+        _log.error("Calls that wait for approval cannot be looked up: %s", error)
+        error = StoreError(_UNUSABLE, retry_after="1")
     retry_after = () if error.retry_after is None else ((b"retry-after", error.retry_after.encode()),)
     return error_response(error.status_code, str(error), *retry_after)
 
@@ -275,6 +280,10 @@ def _item(key: bytes, entry: StoreEntry, ttl: float) -> dict[str, Any]:
 
 def _decided(parts: _Parts, entry: StoreEntry) -> BackendResponse:
     """Refuse to decide again, as WordPress' plugin does."""
-    status = "rejected" if entry.state == "rejected" else "approved"
+    status = "approved"
+    if entry.state == "rejected":
+        outcome = None if entry.outcome is None else decode_outcome(entry.outcome)
+        by_person = isinstance(outcome, Failure) and outcome.error == _REJECTED
+        status = "rejected" if by_person else "withdrawn"
     approval = {"id": approval_id(*parts), "status": status}
     return json_response(409, {"error": f"The call was {status} before.", "approval": approval})

@@ -227,7 +227,7 @@ class Router:
         """Respond to *request*, which :meth:`refuse` has not refused."""
         route = self._routes.get(request.path) or self._routes[ONE_APPROVAL]
         if body and route.takes_body and b"content-type" not in request.raw_headers:
-            return _refuse_type()  # HTTP/2 announces no length
+            return _refuse_type()  # chunks and HTTP/2 announce no length
         return route.handler(request, body)
 
     def too_large(self) -> BackendResponse:
@@ -313,7 +313,7 @@ class Router:
     def _refuse_body(self, headers: Mapping[bytes, bytes]) -> BackendResponse | None:
         content_type = headers.get(b"content-type")
         if content_type is None:  # as of curl -X POST: no body counts as {}
-            if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
+            if headers.get(b"content-length", b"0") != b"0":
                 return _WRONG_TYPE
         elif content_type != b"application/json" and not _is_json(content_type):
             return _WRONG_TYPE

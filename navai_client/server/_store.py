@@ -83,8 +83,9 @@ class Store(Protocol):
     """A store of idempotency keys and counts: ``NavaiBackend(store=...)``.
 
     All operations raise :class:`StoreError` if the store cannot be reached or has no room; what they did is
-    then not known. Each can be repeated without effect, except for ``count``. Times are in seconds, measured
-    by one clock for all processes that share the store.
+    then not known, unless it sets ``retry_after``, as a store without room does: that has kept nothing, and
+    says when to try again. Each can be repeated without effect, except for ``count``. Times are in seconds,
+    measured by one clock for all processes that share the store.
     :class:`~navai_client.testing.StoreTests` tests a store of your own.
 
     Attributes:

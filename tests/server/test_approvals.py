@@ -311,7 +311,9 @@ def test_a_caller_withdraws_its_call(open_store: Callable[[], Store]) -> None:
                 assert response.json() == {"ok": True, "cancelled": cancelled}
             told = await agent.call({"amount": 5}, "k")
             assert "cancelled before" in told.json()["details"]
-            assert (await both.by("boss").decide(waits)).json()["approval"]["status"] == "rejected"
+            decided = (await both.by("boss").decide(waits)).json()
+            assert decided["approval"]["status"] == "withdrawn"
+            assert decided["error"] == "The call was withdrawn before."
             assert not both.ran
 
     run(scenario())
@@ -756,3 +758,23 @@ def test_what_has_no_form_in_json_is_not_kept_of_a_caller_and_what_cannot_be_sea
             assert msgspec.msgpack.decode(entry.call or b"")["principal"][2] == {"tenant": "t1"}
 
     run(scenario())
+
+
+def test_a_store_that_is_down_is_503_without_its_address(caplog: pytest.LogCaptureFixture) -> None:
+    class Down(MemoryStore):
+        async def list_waiting(self) -> list[tuple[bytes, StoreEntry]]:
+            raise StoreError("redis://10.1.2.3:6379 refused")
+
+        async def read(self, key: bytes) -> StoreEntry | None:
+            raise StoreError("redis://10.1.2.3:6379 refused")
+
+    async def scenario() -> None:
+        async with replicas(MemoryStore) as both, replicas(Down) as down:
+            waits = (await both.by("agent").call({"amount": 5}, "k")).json()["approval"]["id"]
+            boss = down.by("boss")
+            for answer in (await boss.http.get(APPROVALS), await boss.decide(waits)):
+                assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+                assert "10.1.2.3" not in answer.text
+
+    run(scenario())
+    assert "10.1.2.3" in caplog.text

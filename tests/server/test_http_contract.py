@@ -3,6 +3,7 @@
 import asyncio
 import enum
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 import attrs
 import httpx
 import pytest
 
 from navai_client.server import FunctionContext, NavaiBackend
+from navai_client.testing import LiveServer
 
 EXECUTE = "/navai/functions/execute"
 JSON = {"content-type": "application/json"}
@@ -393,3 +396,13 @@ def test_requests_carry_an_id(backend: NavaiBackend, ask: Any) -> None:
     )
     assert ask(backend, "GET", "/health", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"
     assert json.loads(ask(backend, "GET", "/health").content)
+
+
+@pytest.mark.parametrize(("body", "status"), [(b"0\r\n\r\n", 400), (b"2\r\n{}\r\n0\r\n\r\n", 415)])
+def test_an_empty_body_in_chunks_needs_no_content_type(body: bytes, status: int) -> None:
+    head = b"POST /navai/functions/execute HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n"
+    with LiveServer() as server:
+        address = urlsplit(server.url)
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
+            connection.sendall(head + body)
+            assert connection.recv(100).startswith(b"HTTP/1.1 %d " % status)
