@@ -39,6 +39,7 @@ check: $(READY)  ## any selection without coverage: make check ARGS='tests/test_
 NOT_QUICK := $(addprefix tests/, cli conformance/test_documents.py conformance/test_express.py \
   conformance/test_hostile_peers.py faults inspector integrations/test_example_agents.py \
   integrations/test_extras.py integrations/test_livekit.py integrations/test_mcp.py integrations/test_pipecat.py \
+  integrations/test_silence.py \
   integrations/test_speech_of_frameworks.py integrations/test_traces_of_frameworks.py \
   integrations/test_voice_agent.py interop server/test_command_line.py \
   server/test_env_file.py server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_limits.py server/test_mounting.py \
@@ -47,8 +48,8 @@ NOT_QUICK := $(addprefix tests/, cli conformance/test_documents.py conformance/t
 # What needs LangChain, LiveKit, Pipecat, Pydantic AI, web frameworks, Node, nginx or Chromium.
 NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integrations/test_example_agents.py \
   integrations/test_langchain.py integrations/test_livekit.py integrations/test_pipecat.py integrations/test_pydantic_ai.py \
-  integrations/test_speech_of_frameworks.py integrations/test_traces_of_frameworks.py interop \
-  server/test_fuzzing.py server/test_mounting.py test_benchmarks.py test_deployment.py \
+  integrations/test_silence.py integrations/test_speech_of_frameworks.py \
+  integrations/test_traces_of_frameworks.py interop server/test_fuzzing.py server/test_mounting.py test_benchmarks.py test_deployment.py \
   test_topology.py)
 
 quick: $(READY)  ## without coverage, most of the tests in about two minutes

@@ -142,7 +142,7 @@ PUBLIC = {
     """,
     "navai_client.integrations.opentelemetry": "OpenTelemetryInstrumentation",
     "navai_client.integrations.pipecat": "NavaiTTSService function_schemas tools_schema",
-    "navai_client.integrations.pydantic_ai": "NavaiToolset",
+    "navai_client.integrations.pydantic_ai": "FunctionProgressEvent NavaiToolset",
     "navai_client.integrations.realtime": """
         FunctionCall RealtimeStep RealtimeToolRunner RealtimeTools session_update
     """,

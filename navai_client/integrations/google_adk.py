@@ -3,6 +3,7 @@
 Each call returns exactly one result, which is a dict of JSON types; a failing function raises nothing.
 """
 
+from functools import partial
 from typing import Any, final
 
 from navai_client._extras import needs_extra
@@ -12,9 +13,9 @@ with needs_extra("google-adk", "google"):
     from google.adk.tools.base_tool import BaseTool
     from google.adk.tools.base_toolset import BaseToolset
     from google.adk.tools.tool_context import ToolContext
-    from google.genai.types import FunctionDeclaration
+    from google.genai.types import Content, FunctionDeclaration, Part
 
-    from navai_client.integrations.tools import Tool
+    from navai_client.integrations.tools import Tool, ToolProgress
     from navai_client.integrations.toolset import Toolset
 
 __all__ = ["NavaiToolset"]
@@ -67,5 +68,14 @@ class _FunctionTool(BaseTool):
             call_id=tool_context.function_call_id,
             session=tool_context.session,
             approve=lambda _: confirmed is not None and confirmed.confirmed,
+            tell=partial(_tell, tool_context),
         )
         return outcome.as_dict()
+
+
+def _tell(context: ToolContext, progress: ToolProgress) -> None:
+    """Tell the model of a live session how a call stands; it responds if the person should hear."""
+    queue = context.get_invocation_context().live_request_queue
+    if queue is not None:  # else it is a run, in which the model waits for the results
+        part = Part(text=progress.as_text())
+        queue.send_content(Content(role="user", parts=[part]), partial=not progress.aloud)

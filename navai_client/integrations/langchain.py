@@ -11,10 +11,12 @@ from navai_client._extras import needs_extra
 with needs_extra("langchain", "langchain_core", "langgraph"):
     from langchain_core.runnables import RunnableConfig
     from langchain_core.tools import BaseTool
+    from langgraph.config import get_stream_writer
     from langgraph.types import interrupt
     from pydantic import PrivateAttr
 
-    from navai_client.integrations.tools import Tool
+    from navai_client.integrations._options import Tell
+    from navai_client.integrations.tools import Tool, ToolProgress
     from navai_client.integrations.toolset import Toolset
 
 __all__ = ["function_tools"]
@@ -66,6 +68,7 @@ class _FunctionTool(BaseTool):
             # One object for each thread: a graph that goes on after a cancellation repeats its calls.
             session=object() if thread is None else sys.intern(str(thread)),
             approve=lambda _: approved,
+            tell=_writer(call_id),
         )
         return outcome.to_json()
 
@@ -79,3 +82,25 @@ class _FunctionTool(BaseTool):
 
     def _run(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError("These tools are asynchronous: use ainvoke or astream.")
+
+
+def _writer(call_id: str | None) -> Tell | None:
+    """Return what writes to the stream of the graph how a call stands, or None outside of a graph."""
+    try:
+        write = get_stream_writer()
+    except KeyError:
+        return None
+
+    def tell(progress: ToolProgress) -> None:
+        write(
+            {
+                "type": "tool_progress",
+                "tool_call_id": call_id,
+                "name": progress.call.function_name,
+                "message": progress.message,
+                "seconds": progress.seconds,
+                "aloud": progress.aloud,
+            }
+        )
+
+    return tell

@@ -36,7 +36,7 @@ with needs_extra("livekit", "livekit"):
     from navai_client.integrations._options import Approve, complete
     from navai_client.integrations._prompt import approval_question, decision
     from navai_client.integrations.speech import Speaker
-    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolsetChanges
+    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolProgress, ToolsetChanges
     from navai_client.integrations.toolset import Client, Toolset, ToolsetOptions
 
 __all__ = ["NavaiTTS", "NavaiToolset"]
@@ -187,8 +187,23 @@ class NavaiToolset(llm.Toolset):
         def decided(call: ToolCall, outcome: ToolOutcome) -> None:
             session.generate_reply(instructions=decision(call, outcome))
 
+        async def tell(progress: ToolProgress) -> None:
+            turn = context.speech_handle
+            if progress.aloud:
+                self._filled.add(turn)
+            elif self._filler_of(tool) is not None and turn not in self._filled:
+                return  # an update would put off the filler, which is due
+            await context.update(progress.as_text(), silent=not progress.aloud)
+
         return await self.toolset.call(
-            tool.name, arguments, call_id=call_id, session=session, approve=approve, decided=decided
+            tool.name,
+            arguments,
+            call_id=call_id,
+            session=session,
+            approve=approve,
+            decided=decided,
+            say=_by_the_filler,
+            tell=tell,
         )
 
     async def _call_with_approval(
@@ -213,9 +228,12 @@ class NavaiToolset(llm.Toolset):
         finally:
             calling.cancel()  # if this task was; a call that has begun goes on in the toolset
 
+    def _filler_of(self, tool: Tool) -> str | None:
+        return tool.say_while_waiting or self._filler
+
     def _filling(self, tool: Tool, context: RunContext[Any]) -> contextlib.AbstractAsyncContextManager[None]:
         """Say the filler while a call takes long: once for all calls of a turn."""
-        filler, turn = tool.say_while_waiting or self._filler, context.speech_handle
+        filler, turn = self._filler_of(tool), context.speech_handle
         if filler is None:
             return contextlib.nullcontext()
 
@@ -226,6 +244,10 @@ class NavaiToolset(llm.Toolset):
             return filler
 
         return context.with_filler(once, delay=tool.silence(self._filler_after))
+
+
+def _by_the_filler(_: str) -> None:
+    """LiveKit says what a function declares, once nobody has spoken for a while."""
 
 
 class _Approval(AgentTask[bool]):

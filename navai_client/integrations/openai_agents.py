@@ -41,10 +41,16 @@ with needs_extra("agents", "agents", "websockets"):
     from websockets.exceptions import InvalidStatus, WebSocketException
 
     from navai_client.integrations._results import nested
-    from navai_client.integrations.realtime import filler_request
+    from navai_client.integrations.realtime import filler_request, system_message
     from navai_client.integrations.runtime import NavaiRuntime, Specialist
     from navai_client.integrations.speech import Speaker
-    from navai_client.integrations.tools import EXECUTE_APP_FUNCTION, Tool, ToolCall, ToolOutcome
+    from navai_client.integrations.tools import (
+        EXECUTE_APP_FUNCTION,
+        Tool,
+        ToolCall,
+        ToolOutcome,
+        ToolProgress,
+    )
     from navai_client.integrations.toolset import Client, Toolset
 
 __all__ = [
@@ -226,8 +232,8 @@ class ToolRefresher:
 def tell_decisions(session: RealtimeSession) -> None:
     """Let the model of *session* be told what comes of calls that wait for approval, as a message.
 
-    It is also told to say something while a call takes long, if the function declares that
-    (``say_while_waiting``), once for calls that run at the same time.
+    It is also told how a call stands that takes long, and says what the function reports, or declares to say
+    meanwhile (``say_while_waiting``).
 
     ::
 
@@ -356,6 +362,7 @@ def _function_tool(toolset: Toolset, tool: Tool) -> FunctionTool:
             approve=approve,
             decided=None if told is None else partial(_tell, told),
             say=None if told is None else partial(_say, told),
+            tell=None if told is None else partial(_note, told),
         )
         return outcome.to_json()
 
@@ -380,9 +387,19 @@ async def _tell(session: RealtimeSession, call: ToolCall, outcome: ToolOutcome) 
 
 
 async def _say(session: RealtimeSession, text: str) -> None:
-    other_data = {"response": filler_request(text)["response"]}
+    await _send(session, filler_request(text))
+
+
+async def _note(session: RealtimeSession, progress: ToolProgress) -> None:
+    await _send(session, system_message(progress.as_text()))
+    if progress.aloud and progress.message is not None:
+        await _say(session, progress.message)
+
+
+async def _send(session: RealtimeSession, event: dict[str, Any]) -> None:
+    other_data = {name: value for name, value in event.items() if name != "type"}
     await session.model.send_event(
-        RealtimeModelSendRawMessage(message={"type": "response.create", "other_data": other_data})
+        RealtimeModelSendRawMessage(message={"type": event["type"], "other_data": other_data})
     )
 
 

@@ -16,7 +16,7 @@ with needs_extra("pipecat", "pipecat"):
     from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 
     from navai_client.integrations._prompt import approval_question, decision
-    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome
+    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolProgress
     from navai_client.integrations.toolset import Toolset
 
 if TYPE_CHECKING:
@@ -121,6 +121,18 @@ async def _tell(params: "FunctionCallParams", call: ToolCall, outcome: ToolOutco
     await params.llm.push_frame(LLMMessagesAppendFrame([message], run_llm=True))
 
 
+async def _note(params: "FunctionCallParams", tool: Tool, progress: ToolProgress) -> None:
+    """Tell the model how a call stands; it tells the person when neither speaks, if they should hear it."""
+    from pipecat.frames.frames import FunctionCallResultProperties, LLMMessagesAppendFrame  # noqa: PLC0415 - loads much
+
+    if _is_cancelled_by_interruptions(tool):  # Pipecat takes updates of the others alone
+        message: Any = {"role": "developer", "content": progress.as_text()}
+        await params.llm.push_frame(LLMMessagesAppendFrame([message], run_llm=progress.aloud))
+    else:
+        properties = FunctionCallResultProperties(is_final=False, run_llm=progress.aloud)
+        await params.result_callback({"progress": progress.as_text()}, properties=properties)
+
+
 async def _say(params: "FunctionCallParams", text: str) -> None:
     """Let the bot's voice say *text*."""
     from pipecat.frames.frames import TTSSpeakFrame  # noqa: PLC0415 - loads much
@@ -134,6 +146,10 @@ def _turns(params: "FunctionCallParams") -> int:
     return sum(isinstance(each, dict) and each.get("role") == "user" for each in messages)
 
 
+def _is_cancelled_by_interruptions(tool: Tool) -> bool:
+    return tool.read_only and not tool.approval  # the answer of the person interrupts, too
+
+
 def _function_schema(toolset: Toolset, tool: Tool, approvals: _Approvals) -> FunctionSchema:
     async def handle(params: "FunctionCallParams") -> None:
         outcome = await toolset.call(
@@ -144,13 +160,14 @@ def _function_schema(toolset: Toolset, tool: Tool, approvals: _Approvals) -> Fun
             approve=partial(approvals.ask, params),
             decided=partial(_tell, params),
             say=partial(_say, params),
+            tell=partial(_note, params, tool),
         )
         await params.result_callback(outcome.as_dict())
 
     waits = tool.approval or not tool.parallel  # for the person, or for other calls: without a limit
     limit = None if tool.timeout is None or waits else tool.timeout + _MARGIN
     options = tool_options(
-        cancel_on_interruption=tool.read_only and not tool.approval,  # the answer interrupts, too
+        cancel_on_interruption=_is_cancelled_by_interruptions(tool),
         timeout_secs=limit,
     )
     return FunctionSchema(

@@ -5,17 +5,21 @@ failing function raises nothing.
 """
 
 import json
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, final
 
 from navai_client._extras import needs_extra
 
 with needs_extra("pydantic-ai", "pydantic_ai"):
-    from pydantic_ai import RunContext, ToolDefinition
+    from pydantic_ai import CustomEvent, RunContext, ToolDefinition
+    from pydantic_ai.messages import SystemPromptPart
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 
+    from navai_client.integrations.tools import ToolProgress
     from navai_client.integrations.toolset import Toolset
 
-__all__ = ["NavaiToolset"]
+__all__ = ["FunctionProgressEvent", "NavaiToolset"]
 
 _RETRIES: Final = 1  # never used: nothing here asks the model to try again
 
@@ -77,8 +81,37 @@ class NavaiToolset(AbstractToolset[Any]):
             call_id=ctx.tool_call_id,
             session=ctx.usage,  # one for each run, which all its contexts share
             approve=lambda _: ctx.tool_call_approved,
+            tell=partial(_tell, ctx),
         )
         return outcome.as_dict()
+
+
+@dataclass(kw_only=True)
+class FunctionProgressEvent(CustomEvent):
+    """How a call stands that takes long, in the event stream of a run or of a realtime session.
+
+    Attributes:
+        message: What its function reported last, or declares to say while a call takes long, or None.
+        seconds: How long it has run.
+        aloud: Whether the person should hear the message.
+    """
+
+    message: str | None
+    seconds: float
+    aloud: bool
+
+
+async def _tell(ctx: RunContext[Any], progress: ToolProgress) -> None:
+    await ctx.emit(
+        FunctionProgressEvent(message=progress.message, seconds=progress.seconds, aloud=progress.aloud)
+    )
+    session = ctx.realtime_session
+    if session is not None:
+        part = SystemPromptPart(progress.as_text())
+        if progress.aloud:
+            session.enqueue(part)  # sent when no response is active, and with a request for one
+        else:
+            await session.send(part, respond=False)
 
 
 class _AsWritten:

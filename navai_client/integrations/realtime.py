@@ -20,7 +20,7 @@ from navai_client._abandoned import BackgroundTasks
 from navai_client.functions._tool_schemas import openai_tool
 from navai_client.integrations._prompt import decision, filler
 from navai_client.integrations._results import compact, nested
-from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome
+from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolProgress
 from navai_client.integrations.toolset import Toolset
 
 __all__ = ["FunctionCall", "RealtimeStep", "RealtimeToolRunner", "RealtimeTools", "session_update"]
@@ -188,12 +188,19 @@ class RealtimeTools:
         The request waits, as after calls, while another response is active or the person speaks.
         """
         self._response_wanted = True
-        content = [{"type": "input_text", "text": text}]
-        item = {
-            "type": "conversation.item.create",
-            "item": {"type": "message", "role": "system", "content": content},
-        }
-        return RealtimeStep(send=(item, *self._create()))
+        return RealtimeStep(send=(system_message(text), *self._create()))
+
+    def note(self, call: FunctionCall, progress: ToolProgress) -> RealtimeStep:
+        """Let the model know how *call* stands, and return what to send: a message of the system.
+
+        The model says it too if it is to be heard (``progress.aloud``) and nobody speaks.
+        """
+        batch = self._batches.get(call.response_id)
+        if batch is None or call.call_id not in batch.open:
+            return RealtimeStep()
+        if progress.aloud and not self._is_others_turn:
+            batch.filler = progress.message
+        return RealtimeStep(send=(system_message(progress.as_text()), *self._create()))
 
     def _item(self, event: Mapping[str, Any]) -> tuple[FunctionCall, ...]:
         item = event.get("item")
@@ -248,9 +255,12 @@ class RealtimeTools:
             self._response_wanted = True  # that response may not have read our outputs: try again after it
             self._active = self._active or {_UNKNOWN_RESPONSE}
 
+    @property
+    def _is_others_turn(self) -> bool:
+        return bool(self._active) or self._speaking or self._interrupted
+
     def _create(self) -> tuple[dict[str, Any], ...]:
-        is_others_turn = self._active or self._speaking or self._interrupted
-        if self._response_requested or is_others_turn:
+        if self._response_requested or self._is_others_turn:
             return ()
         if self._response_wanted:
             self._response_wanted = False
@@ -262,6 +272,15 @@ class RealtimeTools:
                 self._response_requested = True
                 return (filler_request(text, event_id=f"{_OUR_FILLERS}{next(self._count)}"),)
         return ()
+
+
+def system_message(text: str) -> dict[str, Any]:
+    """Return the event that adds *text* to the conversation, as a message of the system."""
+    content = [{"type": "input_text", "text": text}]
+    return {
+        "type": "conversation.item.create",
+        "item": {"type": "message", "role": "system", "content": content},
+    }
 
 
 def filler_request(text: str, **fields: Any) -> dict[str, Any]:
@@ -365,6 +384,7 @@ class RealtimeToolRunner:
             session=self,
             decided=self._tell,
             say=partial(self._say, call),
+            tell=partial(self._note, call),
         )
         try:
             # Under the lock, so that no response.create overtakes the outputs that it is about.
@@ -383,6 +403,11 @@ class RealtimeToolRunner:
     async def _say(self, call: FunctionCall, text: str) -> None:
         async with self._sending:
             for event in self.tools.say(call, text).send:
+                await self._send(event)
+
+    async def _note(self, call: FunctionCall, progress: ToolProgress) -> None:
+        async with self._sending:
+            for event in self.tools.note(call, progress).send:
                 await self._send(event)
 
     async def _send_all(self, events: Iterable[dict[str, Any]]) -> None:

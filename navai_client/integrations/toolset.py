@@ -425,6 +425,8 @@ class Toolset:
             run.idempotency_key = run.idempotency_key or new_uuid()
             execute = partial(backend.client.execute_function, name, run.call.arguments)
             call = partial(execute, idempotency_key=run.idempotency_key, timeout=timeout)
+            if run.signals.listener is not None:  # else the backend would send a stream for nobody
+                call = partial(call, on_progress=run.signals.report)
 
         def start() -> Any:
             run.started = True

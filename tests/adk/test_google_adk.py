@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 import pytest
-from google.adk.agents import LlmAgent
+from google.adk.agents import LiveRequestQueue, LlmAgent
 from google.adk.models import BaseLlm, LlmRequest, LlmResponse
+from google.adk.models.base_llm_connection import BaseLlmConnection
 from google.adk.runners import InMemoryRunner
 from google.genai.types import Content, FunctionCall, FunctionResponse, Part
 from pydantic import PrivateAttr
@@ -20,8 +21,10 @@ from navai_client import AsyncNavaiBackendClient
 from navai_client.integrations.google_adk import NavaiToolset
 from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset, ToolsetOptions
+from tests.integrations.clock import in_virtual_time
 from tests.integrations.live_backend import LiveBackend, live_backend
 from tests.integrations.loop import in_a_loop
+from tests.integrations.silence import LONG, Silence, offered
 
 if TYPE_CHECKING:
     from google.adk.events import Event
@@ -174,6 +177,76 @@ class TestAFunctionThatNeedsApproval:
             (result,) = talk.results("call_1")
         assert asked == ["book_table"]
         assert "did not approve" in result["error"]
+
+
+class Connection(BaseLlmConnection):
+    """A live model that calls a tool, and says something when it has the result."""
+
+    def __init__(self, name: str, silence: Silence) -> None:
+        self.name = name
+        self.silence = silence
+        self.sent: list[tuple[str, bool]] = []
+        self.result = asyncio.Event()
+
+    async def send_history(self, history: list[Content]) -> None:
+        """Take the history."""
+
+    async def send_content(self, content: Content) -> None:
+        """Take a turn."""
+        await self._send_content(content)
+
+    async def _send_content(self, content: Content, *, partial: bool = False) -> None:
+        (part,) = content.parts or []
+        if part.function_response is not None:
+            self.result.set()
+        elif part.text != "Begin.":
+            self.silence.ends()
+            self.sent.append((str(part.text), partial))
+
+    async def send_realtime(self, blob: Any) -> None:
+        """Take sound."""
+
+    async def receive(self) -> AsyncGenerator[LlmResponse, None]:
+        """Play the turn."""
+        yield LlmResponse(content=Content(role="model", parts=[Part(function_call=wants(self.name))]))
+        await self.result.wait()
+        yield LlmResponse(content=Content(role="model", parts=[Part(text="Done.")]))
+
+    async def close(self) -> None:
+        """End."""
+
+
+class LiveScript(Script):
+    """A live model."""
+
+    _connection: Any = PrivateAttr()
+
+    @asynccontextmanager
+    async def connect(self, llm_request: LlmRequest) -> AsyncIterator[Connection]:
+        """Connect."""
+        yield self._connection
+
+
+@pytest.mark.parametrize("name", LONG)
+@in_virtual_time
+async def test_a_live_session_has_no_silence_of_more_than_two_seconds(name: str) -> None:
+    silence = Silence()
+    model = LiveScript(model="scripted")
+    model._connection = connection = Connection(name, silence)
+    async with offered(silence) as toolset:
+        agent = LlmAgent(name="waiter", model=model, tools=[NavaiToolset(toolset)])
+        runner = InMemoryRunner(agent, app_name="shop")
+        session = await runner.session_service.create_session(app_name="shop", user_id="ada")
+        queue = LiveRequestQueue()
+        queue.send_content(Content(role="user", parts=[Part(text="Begin.")]))
+        async for event in runner.run_live(user_id="ada", session_id=session.id, live_request_queue=queue):
+            if event.content and event.content.parts and event.content.parts[0].text == "Done.":
+                queue.close()
+                break
+        await runner.close()
+    assert silence.longest <= 2
+    assert all(f"{name} is still running" in text for text, _ in connection.sent)
+    assert any(not partial for _, partial in connection.sent) == (name != "count_stock")
 
 
 @in_a_loop

@@ -19,13 +19,14 @@ class _Selector(selectors.DefaultSelector):
     """Moves the clock of its loop to the next timer, instead of waiting for it."""
 
     passed = 0.0
+    busy = 0  # threads
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Return what is ready; if nothing is, let *timeout* seconds pass."""
         ready = super().select(0)
         if ready or (timeout is not None and timeout <= 0):
             return ready
-        if timeout is None:
+        if timeout is None or self.busy:
             return super().select(_PATIENCE)
         self.passed += timeout
         return ready
@@ -41,11 +42,21 @@ class _Loop(asyncio.SelectorEventLoop):
         """Return the virtual time."""
         return self._began + self._clock.passed
 
+    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:  # type: ignore[override]
+        """Call *func* in a thread, and let the clock stand still meanwhile."""
+        self._clock.busy += 1
+        future = super().run_in_executor(executor, func, *args)
+        future.add_done_callback(self._returned)
+        return future
+
+    def _returned(self, _: object) -> None:
+        self._clock.busy -= 1
+
 
 def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
     """Run *test* in an event loop with a clock that jumps; it fails if a task is left at its end.
 
-    What it calls may use neither sockets nor threads that take time: the clock does not wait for them.
+    What it calls may use neither sockets nor threads of its own: the clock does not wait for them.
     """
 
     @functools.wraps(test)

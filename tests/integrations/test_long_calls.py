@@ -11,6 +11,7 @@ import pytest
 
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.integrations import toolset as toolset_module
+from navai_client.integrations._hooks import awaited
 from navai_client.integrations.tools import ToolCall, ToolProgress
 from navai_client.integrations.toolset import Toolset
 from navai_client.server import FunctionContext, function
@@ -18,6 +19,8 @@ from navai_client.testing import FakeBackend
 from tests.integrations.clock import in_virtual_time
 from tests.integrations.live_backend import live_backend
 from tests.integrations.loop import in_a_loop
+
+KINDS: Any = [AsyncNavaiBackendClient, NavaiBackendClient]
 
 
 @function(name="make_report")
@@ -97,6 +100,30 @@ class TestReports:
 
         async with client() as backend, Toolset.load(backend, functions=[search]) as toolset:
             outcome = await toolset.call("search", on_progress=on_progress)
+        assert outcome.result == "found"
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @in_a_loop
+    async def test_of_a_function_of_the_backend_are_heard_while_it_runs(self, kind: Any) -> None:
+        may_end, reported = asyncio.Event(), asyncio.Event()
+
+        async def search(context: FunctionContext) -> str:
+            context.progress("half way")
+            await reported.wait()
+            context.progress("nearly there")
+            await may_end.wait()
+            return "found"
+
+        async def tell(progress: ToolProgress) -> None:
+            if progress.message is not None:
+                {"half way": reported, "nearly there": may_end}[progress.message].set()
+
+        async with live_backend() as live:
+            live.backend.function(search)
+            backend = kind(live.url, env={})
+            async with Toolset.load(backend, slow_after=0.01) as toolset:
+                outcome = await toolset.call("search", tell=tell)
+            await awaited(backend.close())
         assert outcome.result == "found"
 
     @in_a_loop
@@ -236,9 +263,6 @@ class Watched:
         assert context.cancelled.wait(10)
         self.loop.call_soon_threadsafe(self.cancelled.set)
         return "seen"
-
-
-KINDS: Any = [AsyncNavaiBackendClient, NavaiBackendClient]
 
 
 @asynccontextmanager
