@@ -14,6 +14,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import attrs
+import msgspec
 import pytest
 
 import navai_client
@@ -317,3 +319,13 @@ def test_the_client_never_loads_the_server_nor_an_integration() -> None:
     )
     rooms = {name.split(".")[1] for name in loaded if name.startswith("navai_client.")}
     assert rooms.isdisjoint({"server", "integrations", "testing", "conformance", "cli"})
+
+
+@pytest.mark.parametrize("package", ["navai_client", "navai_client.server", "navai_client.testing"])
+def test_the_signatures_of_public_names_can_be_read(package: str) -> None:
+    """As help(), editors and the documentation do; a name that exists only for type checkers breaks that."""
+    module = importlib.import_module(package)
+    for name in module.__all__:
+        member = getattr(module, name)
+        if inspect.isfunction(member) or attrs.has(member) or isinstance(member, msgspec.StructMeta):
+            inspect.signature(member)

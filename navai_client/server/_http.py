@@ -8,16 +8,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from navai_client.functions._binding import Payload
 from navai_client.functions._context import Principal
 from navai_client.wire._decode import parse_finite, refuse_constant
-
-if TYPE_CHECKING:
-    from navai_client.server._events import Events
 
 Header = tuple[bytes, bytes]
 
@@ -56,7 +53,7 @@ class BackendRequest(msgspec.Struct):
     request_id: str = ""
     scope: Mapping[str, Any] = {}
     principal: Principal | None = None
-    events: "Events | None" = None
+    events: Any = None  # its Events; their module imports this one
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Make a copy for another process, without the scope, which may hold what only this one can use."""
