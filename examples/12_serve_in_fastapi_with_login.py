@@ -2,8 +2,8 @@
 
 Needs: pip install 'navai-client[server]' fastapi; no key, except to mint client secrets (OPENAI_API_KEY).
 Run: python examples/12_serve_in_fastapi_with_login.py, then
-    curl -c jar -H 'Content-Type: application/json' -d '{"name": "ann", "password": "correct horse"}' http://localhost:8000/login
-    curl -b jar -H 'Content-Type: application/json' -d '{"function_name": "my_orders"}' http://localhost:8000/voice/navai/functions/execute
+    curl -c jar --json '{"name": "ann", "password": "correct horse"}' http://localhost:8000/login
+    curl -b jar --json '{"function_name": "my_orders"}' http://localhost:8000/voice/navai/functions/execute
 For a real voice: OPENAI_API_KEY here, and the agent in the page that the user has logged in to.
 """
 
