@@ -464,8 +464,7 @@ class NavaiBackend:
                     response = received
                 else:
                     body = received
-                    self._offer_events(request, send)
-                    response = await self._respond(request, body, receive, router)
+                    response = await self._respond(request, body, receive, send, router)
             elif response is None:
                 response = await router.respond(request, b"")
         except _DisconnectedError:
@@ -554,9 +553,11 @@ class NavaiBackend:
             return error_response(408, "Request body did not arrive in time.", (b"connection", b"close"))
 
     async def _respond(
-        self, request: BackendRequest, body: bytes, receive: Receive, router: Router
+        self, request: BackendRequest, body: bytes, receive: Receive, send: Send, router: Router
     ) -> BackendResponse:
         """Respond to *request*, unless its client goes away before."""
+        if accepts_events(request):
+            self._offer_events(request, send)
         task = self._disconnects.add(receive)
         try:
             return await router.respond(request, body)
@@ -565,9 +566,6 @@ class NavaiBackend:
                 raise _DisconnectedError
 
     def _offer_events(self, request: BackendRequest, send: Send) -> None:
-        if not accepts_events(request):
-            return
-
         async def begin() -> None:
             headers = self._headers(request, EVENT_STREAM)
             await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -7,7 +7,6 @@ before is a plain response with its own status. Server-sent events: the WHATWG's
 import asyncio
 import json
 import threading
-from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -42,6 +41,9 @@ def accepts_events(request: BackendRequest) -> bool:
     return False
 
 
+_lock: Final = threading.Lock()  # one for all calls: it is held for a moment, and most calls say nothing
+
+
 class Progress:
     """The latest messages of a function, which it may send from any thread.
 
@@ -49,23 +51,24 @@ class Progress:
         redact: Removes secrets and paths from a message.
     """
 
+    __slots__ = ("_is_waking", "_loop", "_messages", "_redact", "_said", "listeners")
+
     def __init__(self, redact: Callable[[str], str]) -> None:
         self._redact = redact
         self._loop = asyncio.get_running_loop()
-        self._lock = threading.Lock()
-        self._messages: deque[tuple[int, str]] = deque(maxlen=_MOST_KEPT)
+        self._messages: tuple[tuple[int, str], ...] = ()
         self._said = 0
         self._is_waking = False
-        self.listeners: set[asyncio.Event] = set()
+        self.listeners: tuple[asyncio.Event, ...] = ()
 
     def __call__(self, message: str) -> None:
         """Keep *message*, and wake the streams; never wait for them."""
         text = str(message)[:_LONGEST_KEPT]
         if not text.strip():
             return
-        with self._lock:
+        with _lock:
             self._said += 1
-            self._messages.append((self._said, text))
+            self._messages = (*self._messages[1 - _MOST_KEPT :], (self._said, text))
             if self._is_waking or not self.listeners:
                 return
             self._is_waking = True
@@ -81,9 +84,9 @@ class Progress:
 
     def since(self, number: int) -> tuple[int, list[str]]:
         """Return the number of the latest message, and those after *number*."""
-        with self._lock:
-            said, messages = self._said, [text for each, text in self._messages if each > number]
-        return said, [self._redact(text)[:_LONGEST] for text in messages]
+        messages = self._messages
+        latest = [self._redact(text)[:_LONGEST] for each, text in messages if each > number]
+        return messages[-1][0] if messages else 0, latest
 
 
 class Events:
@@ -110,8 +113,8 @@ class Events:
         ended = asyncio.ensure_future(call.wait())
         ended.add_done_callback(lambda _: changed.set())
         progress = call.progress
-        listeners = set() if progress is None else progress.listeners
-        listeners.add(changed)
+        if progress is not None:
+            progress.listeners += (changed,)
         try:
             while True:
                 changed.clear()
@@ -131,7 +134,8 @@ class Events:
                 except TimeoutError:
                     await self._send(b": keep-alive\n\n")
         finally:
-            listeners.discard(changed)
+            if progress is not None:
+                progress.listeners = tuple(each for each in progress.listeners if each is not changed)
             if not ended.done():  # nobody awaits the call here any more
                 ended.cancel()
                 await asyncio.wait((ended,))

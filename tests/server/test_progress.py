@@ -374,7 +374,7 @@ def test_a_message_after_the_end_of_the_call_or_of_the_server_does_nothing(trips
         contexts[0].progress("too late")
     (progress,) = (each.progress for each in contexts)
     assert isinstance(progress, _events.Progress)
-    progress.listeners.add(asyncio.Event())  # a stream that the end of the loop has left behind
+    progress.listeners = (asyncio.Event(),)  # a stream that the end of the loop has left behind
     progress("much too late")
 
 
