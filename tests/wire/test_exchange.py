@@ -21,7 +21,14 @@ from navai_client.wire._exchange import Exchange
 from navai_client.wire._operations import EXECUTE_FUNCTION, OPERATIONS, Paths
 from navai_client.wire._requests import Invocation, Invocations
 from navai_client.wire._retry import RetryPolicy
-from navai_client.wire._values import ClientHeaders, Done, Response, Send, TransportFailure
+from navai_client.wire._values import (
+    LONGEST_BODY,
+    ClientHeaders,
+    Done,
+    Response,
+    Send,
+    TransportFailure,
+)
 from tests.properties import PROPERTY
 
 CALLS = Invocations("http://x", Paths(), lambda: "key")
@@ -684,3 +691,100 @@ def test_a_failure_without_secrets_keeps_its_cause_and_one_with_them_does_not() 
             exchange.receive(TransportFailure(message, cause=OSError(message)), 0.0)
         assert (caught.value.__cause__ is not None) is kept
         assert "a-secret-of-ours" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("status", "is_redirect"), [(300, True), (302, True), (399, True), (400, False)])
+def test_a_redirect_says_where_it_leads_and_which_option_is_meant(status: int, is_redirect: bool) -> None:
+    exchange = exchange_of(invocations()[2], policy(0), None)
+    exchange.start(0.0)
+    moved = Response(status, {"location": "http://x/navai/functions/execute/"}, b"moved")
+    with pytest.raises(NavaiHTTPError) as caught:
+        exchange.receive(moved, 0.0)
+    assert ("functions_execute_path" in str(caught.value)) is is_redirect
+    assert (f"HTTP {status}" in str(caught.value)) is is_redirect
+    assert (str(caught.value) == "moved") is not is_redirect
+
+
+def test_an_error_says_when_to_ask_again() -> None:
+    exchange = exchange_of(invocations()[2], policy(0), None)
+    exchange.start(0.0)
+    with pytest.raises(NavaiHTTPError) as caught:
+        exchange.receive(evolve(BUSY, headers={"retry-after": "7"}), 0.0)
+    assert caught.value.retry_after == 7.0
+
+
+def test_a_long_error_is_masked_before_it_is_cut() -> None:
+    secret = b"a-secret-of-ours"
+    content = b"x" * (LONGEST_BODY - 5) + secret + b"\xff" * LONGEST_BODY
+    exchange = exchange_of(invocations()[2], policy(0), None, SECRET_HEADERS)
+    exchange.start(0.0)
+    with pytest.raises(NavaiHTTPError):
+        exchange.receive(Response(500, {}, content), 0.0)
+    assert exchange.response is not None
+    shown = exchange.response.content
+    assert b"a-sec" not in shown
+    assert shown.startswith(b"x" * (LONGEST_BODY - 200))
+    assert len(shown) <= LONGEST_BODY + 200
+
+
+def test_only_full_stops_are_taken_from_the_end_of_what_a_transport_says() -> None:
+    exchange = exchange_of(invocations()[2], policy(0), None)
+    exchange.start(0.0)
+    with pytest.raises(NavaiTransportError, match=r"(?m): no MX\.$"):
+        exchange.receive(TransportFailure("no MX.."), 0.0)
+
+
+def test_each_attempt_is_checked_for_a_response_of_another_call() -> None:
+    warned: list[str] = []
+    call = CALLS.prepare(EXECUTE_FUNCTION, {"function_name": "f"}, "key")
+    for outcome in (BUSY, UNAUTHORIZED):
+        exchange = Exchange(call, policy(2), None, bearer("first-token"), lambda: "request-1", warned.append)
+        exchange.source = object()
+        exchange.start(0.0)
+        exchange.accepts(outcome)
+        exchange.receive(outcome, 0.0)
+        if outcome is UNAUTHORIZED:
+            exchange.renew(bearer("second-token"), 0.0)
+        assert isinstance(exchange.receive(FOREIGN, 0.0), Done)
+    assert len(warned) == 2
+
+
+def test_a_renewed_request_goes_on_as_one_with_the_new_headers() -> None:
+    logged: list[float] = []
+    backend = Invocations("http://x", Paths(), lambda: "key")
+    call = backend.prepare(EXECUTE_FUNCTION, {"function_name": "f"}, "key")
+    new = bearer("a-token-that-is-longer")
+    exchange = Exchange(
+        call,
+        policy(jitter=0.0),
+        10.0,
+        bearer("a-token"),
+        lambda: "request-1",
+        print,
+        lambda _call, _outcome, seconds: logged.append(seconds),
+    )
+    exchange.source = object()
+    exchange.start(0.0)
+    exchange.receive(UNAUTHORIZED, 1.0)
+    step = exchange.renew(new, 9.5)
+    assert isinstance(step, Send)
+    assert step.timeout == 0.5
+    assert step.request.headers == new.json
+    exchange.receive(SHARED, 9.75)
+    assert logged == [1.0, 0.25]
+    assert asks_again(backend, 10.0, new)
+    assert not asks_again(backend, 10.0, bearer("a-token"))
+
+
+def test_of_the_secrets_of_both_headers_the_longest_is_masked_first() -> None:
+    for first, second in (
+        ("a-long-token", "a-long-token-and-more"),
+        ("a-long-token-and-more", "a-long-token"),
+    ):
+        exchange = exchange_of(invocations()[2], policy(0), None, bearer(first))
+        exchange.source = object()
+        exchange.start(0.0)
+        exchange.receive(UNAUTHORIZED, 0.0)
+        exchange.renew(bearer(second), 0.0)
+        with pytest.raises(NavaiTransportError, match=r"(?m): no \*\*\*\.$"):
+            exchange.receive(TransportFailure("no a-long-token-and-more", sent=False), 0.0)
