@@ -60,7 +60,7 @@ def test_responses_are_those_of_the_server(server: LiveServer, caplog: pytest.Lo
             == 304
         )
         assert client.head("/navai/functions").status_code == 200
-        assert client.post("/navai/functions/execute", content=iter([b"x" * 600] * 2)).status_code == 415
+        assert client.post("/navai/functions/execute", content=iter([b"x" * 300] * 2)).status_code == 415
         too_long = {"content": b"x" * 2000, "headers": {"content-type": "application/json"}}
         assert client.post("/navai/functions/execute", **too_long).status_code == 413  # type: ignore[arg-type]
 
