@@ -136,7 +136,9 @@ class CallThreads:
             NoThreadLeftError: Every slot is held by abandoned calls, or too many calls wait.
         """
         with self._lock:
-            slots = self._functions.setdefault(function, _Slots())
+            slots = self._functions.get(function)
+            if slots is None:
+                slots = self._functions[function] = _Slots()
             job = _Job(slots, contextvars.copy_context(), call, on_end)
             thread_needed = False
             if slots.taken < self._per_function and self._taken < self._in_all:

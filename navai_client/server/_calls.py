@@ -61,6 +61,7 @@ class RunningCall(msgspec.Struct, eq=False):
         context: The function's context, if it takes one.
         progress: What the function says with it, for streams of events.
         running: The running calls, which include this one until its callers are answered.
+        loop: The event loop that it belongs to. Asking for it costs a system call in Python 3.11.
         request_id: The id of the request that began it, for the log.
         outcome: Its result or failure, once it has ended.
         begun: Whether its function has begun; in a thread, this is known once it was told to stop.
@@ -80,6 +81,7 @@ class RunningCall(msgspec.Struct, eq=False):
     context: FunctionContext | None
     progress: "Progress | None"
     running: set["RunningCall"]
+    loop: asyncio.AbstractEventLoop
     request_id: str = ""
     outcome: Outcome | None = None
     begun: bool = False
@@ -103,7 +105,7 @@ class RunningCall(msgspec.Struct, eq=False):
         """Wait for the end, or for the answer to a call that goes on. Cancelling this changes nothing."""
         if self.outcome is not None and self.recording is None:
             return self.outcome
-        waiter: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[Outcome] = self.loop.create_future()
         self._waiting = [*(self._waiting or ()), waiter]
         return await waiter
 

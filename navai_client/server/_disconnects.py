@@ -25,10 +25,10 @@ class Disconnects:
 
     def add(self, receive: Receive) -> "asyncio.Task[Any]":
         """Watch the request of the current task, whose body has been read, until ``remove``."""
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None  # noqa: S101 - for type checkers: a coroutine of asyncio runs in a task
         self._open[task] = receive
-        loop = task.get_loop()
         if loop is not self._timed:
             self._timed = loop
             loop.call_later(_INTERVAL_S, self._look, loop)

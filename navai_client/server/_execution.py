@@ -6,6 +6,7 @@ The owner's code runs here and nowhere else in the server, so every exception is
 import asyncio
 import functools
 import inspect
+import itertools
 import logging
 import math
 import os
@@ -61,6 +62,7 @@ _SLOWEST_POLL_S: Final = 0.5
 _RETRY_S: Final = 1.0  # until an outcome is sent again to a store that could not be used
 _RECORDING_S: Final = 2.0  # a response waits for no store that takes longer
 _TOKEN_BYTES: Final = 16
+_local_tokens: Final = itertools.count()
 _NO_KEY: Final = bytes(16)
 _PROBE_S: Final = 1.0  # of /ready: the default time limit of Kubernetes' probes
 _GRACE_S: Final = 1.0  # a cancelled function may clean up for so long before its caller gets a response
@@ -225,7 +227,7 @@ class Invoker:
                     self._limit(known.call, timeout)  # it still runs, and its callers have been answered
                 return known.call, True
             self._running.add(call)
-            claim = _Claim(key, digest, os.urandom(_TOKEN_BYTES), call, held=held, ttl=self._key_ttl)
+            claim = _Claim(key, digest, self._new_token(), call, held=held, ttl=self._key_ttl)
             self._claims[key] = claim
             call.on_end = functools.partial(self._end_claim, claim)
             claiming = self._claim(claim, function, payload)
@@ -237,12 +239,18 @@ class Invoker:
             self._limit(call, timeout)
         return call, False
 
+    def _new_token(self) -> bytes:
+        if isinstance(self._store, MemoryStore):  # no other process makes tokens for it
+            return next(_local_tokens).to_bytes(_TOKEN_BYTES)
+        return os.urandom(_TOKEN_BYTES)
+
     def _new_call(self, function: RegisteredFunction, request: BackendRequest) -> RunningCall:
         context = progress = None
         if function.target.takes_context:
             progress = Progress(self._redact)
             context = FunctionContext(request, progress=progress)
-        return RunningCall(function.name, context, progress, self._running, request.request_id)
+        loop = asyncio.get_running_loop()
+        return RunningCall(function.name, context, progress, self._running, loop, request.request_id)
 
     async def approve(
         self,
@@ -257,7 +265,7 @@ class Invoker:
         If it does not wait, because somebody else was faster, return its entry, too.
         """
         call = self._new_call(function, request)
-        claim = _Claim(key, digest, os.urandom(_TOKEN_BYTES), call)
+        claim = _Claim(key, digest, self._new_token(), call)
         claim.ttl = max(self._key_ttl, self._holding.ttl)  # its caller asks as rarely as persons decide
         self._running.add(call)
         call.on_end = functools.partial(self._end_claim, claim)
@@ -319,7 +327,7 @@ class Invoker:
             await self._begin(call, function, payload, claim, run)
         elif not _end_as(claim, entry):
             call.begun = True  # perhaps, elsewhere
-            call.task = asyncio.get_running_loop().create_task(self._follow(claim, function, payload))
+            call.task = call.loop.create_task(self._follow(claim, function, payload))
 
     async def _begin(
         self,
@@ -519,7 +527,7 @@ class Invoker:
     def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         # A task of its own: a function that ignores its cancellation holds up no caller, and what it sets up
         # for "the current task" (time limits, task groups) is its own.
-        call.task = asyncio.get_running_loop().create_task(self._run(call, run))
+        call.task = call.loop.create_task(self._run(call, run))
 
     async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         call.begun = True
@@ -569,7 +577,7 @@ class Invoker:
             self._end_in(timeout, call)
 
     def _end_in(self, seconds: float, call: RunningCall) -> None:
-        loop = asyncio.get_running_loop()
+        loop = call.loop
         if loop is not self._loop:  # the timer and the calls of another have ended with it
             self._loop, self._timer, self._next_check = loop, None, math.inf
             self._running.intersection_update((call,))

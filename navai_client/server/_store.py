@@ -54,6 +54,7 @@ _HELD: Final = b"held"  # no key: those have 16 bytes
 _HELD_RETRY_AFTER: Final = "60"  # a person decides
 _MAX_BATCH: Final = 256  # a batch is one transaction, or one write to a connection
 
+_POINT: Final = ord(".")  # which is found faster than two characters
 _EXPONENT: Final = re.compile(rb"e\d")  # as msgspec writes floats
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 _decode_failure: Final = msgspec.json.Decoder(Failure).decode
@@ -203,8 +204,11 @@ class MemoryStore:
         if entry is not None:
             return self._as_of(now, entry)
         self._make_room(now, _ENTRY_BYTES)
-        entry = _MemoryEntry("started" if start else "claimed", fingerprint, token)
-        self._lease(entry, now + lease)
+        ends = now + lease
+        if start:
+            entry = _MemoryEntry("started", fingerprint, token, None, None, ends, ends + UNKNOWN_TTL_S)
+        else:
+            entry = _MemoryEntry("claimed", fingerprint, token, None, None, ends, ends)
         self._entries[key] = entry
         self._bytes += _ENTRY_BYTES
         return entry
@@ -252,7 +256,7 @@ class MemoryStore:
             if otherwise is None:
                 raise StoreError("The store of idempotency keys has no room for an outcome.")
             outcome = otherwise
-        self._end(key, "done", outcome, ttl)
+        self._end(key, entry, "done", outcome, now, ttl)
         return True
 
     async def hold(
@@ -294,7 +298,7 @@ class MemoryStore:
         if entry is None or entry.fingerprint != fingerprint:
             return False
         if self._as_of(now, entry).state == "waiting":
-            self._end(key, "rejected", outcome, ttl)
+            self._end(key, entry, "rejected", outcome, now, ttl)
         return entry.state == "rejected"
 
     async def list_waiting(self) -> list[tuple[bytes, StoreEntry]]:
@@ -350,11 +354,14 @@ class MemoryStore:
             return StoreEntry(LAPSED[entry.state], entry.fingerprint, entry.token, None, entry.call)
         return entry
 
-    def _end(self, key: bytes, state: State, outcome: bytes, ttl: float) -> None:
-        entry = self._entries[key]
-        self._bytes += len(outcome) - len(entry.call or b"")
-        self._held.discard(key)
-        entry.state, entry.outcome, entry.call, entry.expires = state, outcome, None, self._clock() + ttl
+    def _end(  # noqa: PLR0917 - what changes
+        self, key: bytes, entry: _MemoryEntry, state: State, outcome: bytes, now: float, ttl: float
+    ) -> None:
+        self._bytes += len(outcome)
+        if entry.call is not None:
+            self._bytes -= len(entry.call)
+            self._held.discard(key)
+        entry.state, entry.outcome, entry.call, entry.expires = state, outcome, None, now + ttl
         self._done[ttl].append(key)
 
     def _drop(self, key: bytes) -> None:
@@ -512,7 +519,8 @@ def fingerprint(function: str, payload: Payload) -> bytes:
     """Return the fingerprint of a call: its function, and the value of its payload."""
     try:
         text = _encode_sorted((function, payload.value))
-        if b".0" in text or _EXPONENT.search(text):  # 2.0 is 2 in JSON, and 1e17 the number with 17 zeros
+        # 2.0 is 2 in JSON, and 1e17 the number with 17 zeros
+        if (_POINT in text and b".0" in text) or _EXPONENT.search(text):
             text = _encode_sorted((function, whole_numbers(payload.value)))
     except (ValueError, OverflowError):
         # msgspec has no form for lone surrogates and integers of more than 64 bits.
