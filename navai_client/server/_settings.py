@@ -234,7 +234,8 @@ def _check_header_value(_: object, attribute: "attrs.Attribute[Any]", value: Any
     raise BackendOptionsError(f"{_names_of(attribute)} {reason}")
 
 
-def _check_ttl(_: object, _attribute: object, ttl: Any) -> None:
+def check_ttl(_: object, _attribute: object, ttl: Any) -> None:
+    """Refuse seconds that OpenAI refuses: a validator of attrs, which each minting repeats, as in Express."""
     if isinstance(ttl, bool) or not isinstance(ttl, int) or not MIN_TTL_S <= ttl <= MAX_TTL_S:
         raise BackendOptionsError(
             f"clientSecretTtlSeconds must be between {MIN_TTL_S} and {MAX_TTL_S}. Received: {ttl}"
@@ -787,7 +788,7 @@ class BackendOptions(_FromEnvironment):
         option=None,
         parse=_seconds,
         converter=whole,
-        validator=_check_ttl,
+        validator=check_ttl,
     )
     allow_api_key_from_request: bool = _setting(
         "Whether a request's apiKey is used if the backend has no key. In the environment only true allows "
