@@ -14,8 +14,8 @@ import click
 
 from navai_client._headers import client_headers, resolve_headers
 from navai_client._redaction import Redactor, secrets_in
-from navai_client.cli._errors import explain
-from navai_client.cli._output import VERBOSE_OPTION, complain
+from navai_client.cli._errors import Status, explain, uncertain
+from navai_client.cli._output import VERBOSE_OPTION, complain, counted
 from navai_client.client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.config import access_token_for, resolve_base_url, wordpress_site
 from navai_client.errors import NavaiConfigError, NavaiError
@@ -23,7 +23,10 @@ from navai_client.wire._wordpress import is_wordpress
 
 Client = TypeVar("Client", NavaiBackendClient, AsyncNavaiBackendClient)
 
-WORDS = "navai_client.cli.words"  # the key in a context's meta for the words of the command line
+# Keys in a context's meta: for the words of the command line, and for the idempotency key of a call that was
+# sent and may act (None for one without a key).
+WORDS = "navai_client.cli.words"
+SENT = "navai_client.cli.sent"
 
 _REFERENCE = re.compile(r"(?:^|(?<=\s))@(env|file):(.+)$", re.DOTALL)
 # Arguments of the client as its errors name them, and the options that set them.
@@ -189,11 +192,8 @@ class BackendCommand(click.Command):
         ctx.meta[WORDS] = (*args,)  # click forgets the arguments before an option whose value is completed
         rest = super().parse_args(ctx, args)
         if rest and not ctx.resilient_parsing:
-            many = "1 argument" if len(rest) == 1 else f"{len(rest)} arguments"
-            hint = "Values with blanks need quotes"
-            if any(option.name == "pairs" for option in self.params):
-                hint += "; members of a payload go with -p KEY=VALUE"
-            raise click.UsageError(f"{many} too many (not shown). {hint}.", ctx)
+            many = counted(len(rest), "argument")
+            raise click.UsageError(f"{many} too many (not shown). Values with blanks need quotes.", ctx)
         return rest
 
 
@@ -259,12 +259,18 @@ def connection_options(
         def command(**options: Any) -> Any:
             fields = attrs.fields_dict(Connection).keys() & options
             connection = Connection(**{name: options.pop(name) for name in fields})
+            sent = click.get_current_context().meta
             try:
                 return function(connection, **options)
             except NavaiError as error:
-                explanation = explain(error, acts=acts)
+                explanation = explain(error, acts=acts, key=sent.get(SENT))
                 complain(connection.redact(str(explanation)))
                 return explanation.status
+            except KeyboardInterrupt:
+                if SENT not in sent:
+                    raise
+                complain(f"The call was interrupted. {uncertain(sent[SENT])}")
+                return Status.INTERRUPTED
 
         decorated: Callable[..., Any] = command
         log_options = (VERBOSE_OPTION,) if logs else ()

@@ -18,8 +18,10 @@ from navai_client.errors import (
 )
 
 _REDIRECTS = range(300, 400)
-_UNCERTAIN = "It may have been executed all the same: check before you try again."
+_UNCERTAIN = "It may have been executed all the same: check before you try again"
 _KEYLESS = "Missing API key."  # the contract's text for a backend without a key
+KEYLESS = "The backend has no OpenAI key"
+GIVE_IT_ONE = "Set OPENAI_API_KEY where the backend runs, and start it again."
 _NAMES_SHOWN = 10  # of the backend's functions, when none is close to the one asked for
 
 
@@ -54,23 +56,34 @@ class Explanation:
         return f"{self.message.rstrip('. ')}. {self.remedy}" if self.remedy else self.message
 
 
-def explain(error: NavaiError, *, acts: bool) -> Explanation:
+def uncertain(key: str | None) -> str:
+    """Return what to do about a call that may have been executed, sent with an idempotency *key* or None."""
+    if key is None:
+        return f"{_UNCERTAIN}."
+    return (
+        f"{_UNCERTAIN}. The same command with --idempotency-key {key} asks what came of it; a backend that "
+        "does not know such keys executes it once more."
+    )
+
+
+def explain(error: NavaiError, *, acts: bool, key: str | None = None) -> Explanation:
     """Return what to say about *error*, and the exit status.
 
     Args:
         error: What a call raised.
         acts: Whether the call has an effect, so that without a response its outcome is unknown.
+        key: The idempotency key of the call, if it has one.
     """
     message, remedy, status = str(error), None, Status.FAILED
     match error:
         case NavaiTransportError() if acts and error.may_have_executed:
-            remedy, status = _UNCERTAIN, Status.UNCERTAIN
+            remedy, status = uncertain(key), Status.UNCERTAIN
         case OutcomeUnknownError():
-            message, remedy, status = _http(error), _UNCERTAIN, Status.UNCERTAIN
+            message, remedy, status = _http(error), uncertain(key), Status.UNCERTAIN
         case ApprovalPendingError():
             message, remedy, status = f"{error.function_name}: {message}", _waiting(error), Status.WAITING
         case FunctionFailedError(may_have_executed=True):
-            message, remedy, status = f"{error.function_name}: {message}", _UNCERTAIN, Status.UNCERTAIN
+            message, remedy, status = f"{error.function_name}: {message}", uncertain(key), Status.UNCERTAIN
         case NavaiTransportError():
             remedy, status = "`navai doctor` says why.", Status.UNREACHABLE
         case UnknownFunctionError():
@@ -94,7 +107,13 @@ def _waiting(error: ApprovalPendingError) -> str:
     return f"It waits for approval{which}. The same command with {key} prints what came of it."
 
 
+def _is_keyless(error: NavaiHTTPError) -> bool:
+    return isinstance(error.error, str) and error.error.startswith(_KEYLESS)
+
+
 def _http(error: NavaiHTTPError) -> str:
+    if _is_keyless(error):
+        return KEYLESS
     if error.status_code in _REDIRECTS and "location" in error.headers:
         return str(error).replace("base_url", "--url").replace("in headers", "in --header")
     text = error.error if isinstance(error.error, str) else str(error)
@@ -106,8 +125,8 @@ def _http(error: NavaiHTTPError) -> str:
 
 def _http_remedy(error: NavaiHTTPError) -> str | None:
     status = error.status_code
-    if isinstance(error.error, str) and error.error.startswith(_KEYLESS):
-        return "Set OPENAI_API_KEY where the backend runs."
+    if _is_keyless(error):
+        return GIVE_IT_ONE
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return "Credentials go with --header 'Authorization: Bearer @env:NAME'."
     if status == HTTPStatus.NOT_FOUND:

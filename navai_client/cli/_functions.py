@@ -9,11 +9,13 @@ from typing import Any
 import attrs
 import click
 
+from navai_client._ids import new_uuid
 from navai_client.cli._completion import complete_function, complete_parameter
-from navai_client.cli._connection import BackendCommand, Connection, connection_options
+from navai_client.cli._connection import SENT, BackendCommand, Connection, connection_options
 from navai_client.cli._errors import Status
 from navai_client.cli._output import (
     check_folder,
+    examples,
     is_terminal,
     note,
     one_line,
@@ -24,7 +26,7 @@ from navai_client.cli._output import (
     write_json,
     write_text,
 )
-from navai_client.cli._payload import parameters_of, parse_json, parse_pairs, read_file
+from navai_client.cli._payload import parameters_of, parse_json, parse_pairs, read_file, split_pairs
 from navai_client.client import NavaiBackendClient
 from navai_client.errors import NavaiTransportError
 from navai_client.models import BackendFunction, FunctionList
@@ -134,9 +136,23 @@ def _write_table(listed: FunctionList) -> None:
     write_text(capture.get())
 
 
-@click.command(cls=BackendCommand)
+class _Call(BackendCommand):
+    """Says how parameters are given where one is given as an option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse them."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            name = error.option_name.lstrip("-")
+            text = f"{error.format_message()} A parameter of the function is given as {name}=VALUE."
+            raise click.UsageError(text, ctx) from None
+
+
+@click.command(cls=_Call, epilog=examples("navai call get_weather location=Oslo unit=celsius"))
 @click.argument("name", shell_complete=complete_function)
-@click.option("--payload", metavar="JSON", help="The payload.")
+@click.argument("members", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete_parameter)
+@click.option("--payload", metavar="JSON", help="The payload, which is sent as it is.")
 @click.option(
     "-p",
     "--param",
@@ -144,7 +160,7 @@ def _write_table(listed: FunctionList) -> None:
     multiple=True,
     metavar="KEY=VALUE",
     shell_complete=complete_parameter,
-    help="One member of the payload; may be repeated. With KEY:=JSON the value is read as JSON.",
+    help="As KEY=VALUE without -p; may be repeated.",
 )
 @click.option(
     "--payload-file",
@@ -159,6 +175,7 @@ def call(
     connection: Connection,
     *,
     name: str,
+    members: tuple[str, ...],
     payload: str | None,
     pairs: tuple[str, ...],
     payload_file: str | None,
@@ -168,11 +185,13 @@ def call(
     """Execute the function NAME and print its result as JSON.
 
     The value of KEY=VALUE is typed by the function's schema, if the backend sends one: a string stays as it
-    is; a number, boolean, array or object is read as JSON. Without a schema, what is JSON is read as JSON,
-    and everything else is a string.
+    is; a number, boolean, array or object is read as JSON. What the schema refuses is not sent. Without a
+    schema, what is JSON is read as JSON, and everything else is a string. KEY:=JSON is sent as it is.
     """
+    pairs = (*pairs, *members)
     if (payload is not None) + bool(pairs) + (payload_file is not None) > 1:
-        raise click.UsageError("--payload, --payload-file and -p exclude each other.")
+        raise click.UsageError("--payload, --payload-file and KEY=VALUE exclude each other.")
+    split_pairs(pairs)  # what is none is refused before anything is sent
     value: Any = None
     if payload is not None:
         value = parse_json(payload, "--payload")
@@ -180,8 +199,9 @@ def call(
         value = parse_json(read_file(payload_file, "--payload-file"), "--payload-file")
     with connection.client() as client, waiting(f"Calling {name}"):
         if pairs:
-            value = parse_pairs(pairs, _schema(client, name))
-        result = client.execute_function(name, value, idempotency_key=idempotency_key)
+            value = parse_pairs(pairs, _schema(client, name), name)
+        key = click.get_current_context().meta[SENT] = idempotency_key or new_uuid()
+        result = client.execute_function(name, value, idempotency_key=key)
     write_json(result, indent=None if as_json else 2)
 
 

@@ -41,6 +41,12 @@ VERBOSE_OPTION = click.option(
 )
 
 
+def examples(*commands: str) -> str:
+    """Return the end of a command's help: *commands* to try."""
+    lines = [f"Example{'s' if len(commands) > 1 else ''}:", *(f"  {command}" for command in commands)]
+    return "\b\n" + "\n".join(lines)  # click's mark for a block that is not wrapped
+
+
 def printable(text: str) -> str:
     r"""Return *text* with its control characters as escapes, such as ``\x1b``."""
     return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
@@ -50,6 +56,11 @@ def one_line(text: str) -> str:
     """Return *text* on one line, printable and cut."""
     line = printable(" ".join(text.split()))
     return line if len(line) <= _LONGEST_LINE else f"{line[: _LONGEST_LINE - 4]} ..."
+
+
+def counted(number: int, thing: str) -> str:
+    """Return *number* with the name of the *thing*: ``1 function``, ``2 functions``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def is_terminal(stream: IO[str] | None) -> bool:

@@ -1,16 +1,21 @@
 """From the command line to a payload: JSON, files, and ``key=value`` typed by the function's JSON Schema."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 
+from navai_client.cli._output import counted
 from navai_client.wire._decode import refuse_constant
+from navai_client.wire._operations import BY_POSITION
 
 _ENUM_VALUES_SHOWN = 6
+_LIKE_A_TOKEN = re.compile(r"[A-Za-z0-9+/._~-]{20,}={1,2}")  # in base64, the rest of a header without quotes
 _TYPES = {str: "string", bool: "boolean", int: "integer", float: "number", list: "array", type(None): "null"}
 
 
@@ -46,33 +51,74 @@ def read_file(name: str, option: str) -> str:
         raise click.UsageError(f"{option} {name}: the content is not UTF-8.") from None
 
 
-def parse_pairs(pairs: Sequence[str], schema: Mapping[str, Any] | None) -> dict[str, Any]:
+def split_pairs(pairs: Sequence[str]) -> dict[str, str]:
+    """Return the texts of *pairs* such as ``key=value`` and ``key:=json`` by ``key`` and ``key:``.
+
+    Raises:
+        click.UsageError: One is none of the two, or is given twice. The message shows no value.
+    """
+    given: dict[str, str] = {}
+    surplus = []
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        key = name.removesuffix(":")
+        if not equals or not key or _LIKE_A_TOKEN.fullmatch(pair):
+            surplus.append(pair)
+        elif given.keys() & {key, f"{key}:"}:
+            raise click.UsageError(f"-p {key} is given twice; for a list, write {key}:='[...]'.")
+        given[name] = text
+    if surplus:
+        many = f"{counted(len(surplus), 'argument')} too many (not shown): neither KEY=VALUE nor KEY:=JSON."
+        raise click.UsageError(f"{many} {_hint(surplus[0])}")
+    return given
+
+
+def parse_pairs(
+    pairs: Sequence[str], schema: Mapping[str, Any] | None, function: str = "The function"
+) -> dict[str, Any]:
     """Return the payload that *pairs* such as ``key=value`` and ``key:=json`` make.
 
     Args:
-        pairs: The values of -p.
+        pairs: The pairs of the command line.
         schema: The JSON Schema of the payload, or None.
+        function: The function's name, for messages.
 
     Raises:
-        click.UsageError: If one cannot be read. The message shows its key and no value.
+        click.UsageError: If one cannot be read, or the schema refuses it, which ``key:=json`` does not ask.
+            The message shows its key and no value.
     """
-    payload: dict[str, Any] = {}
     properties = properties_of(schema)
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        is_json = key.endswith(":")
-        key = key.removesuffix(":")
-        if not equals or not key:
-            raise click.UsageError("-p takes KEY=VALUE or KEY:=JSON (the argument is not shown).")
-        if key in payload:
-            raise click.UsageError(f"-p {key} is given twice; for a list, write {key}:='[...]'.")
-        payload[key] = parse_json(text, f"-p {key}") if is_json else _typed(key, text, properties.get(key))
+    is_closed = schema is not None and schema.get("additionalProperties") is False
+    payload: dict[str, Any] = {}
+    for name, text in split_pairs(pairs).items():
+        key = name.removesuffix(":")
+        if name != key:
+            payload[key] = parse_json(text, f"-p {key}")
+        elif is_closed and not (key in properties or key in BY_POSITION):
+            close = get_close_matches(key, properties, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f". It has: {', '.join(properties) or 'none'}."
+            raise click.UsageError(f"{function} has no parameter {key}{hint} {_all_the_same(key)}")
+        else:
+            payload[key] = _typed(key, text, properties.get(key))
     return payload
 
 
+def _hint(pair: str) -> str:
+    if pair.lstrip().startswith(("{", "[")):
+        return "A payload as JSON goes with --payload."
+    return "Values with blanks need quotes, and there is no blank around =."
+
+
 def _typed(key: str, text: str, schema: Any) -> Any:
-    """Return *text* as a value of the type that *schema* asks for."""
-    types = _types_of(schema)
+    """Return *text* as a value of the type, and among the values, that *schema* asks for."""
+    value = _read(key, text, _types_of(schema))
+    allowed = _enum_of(schema) if isinstance(schema, Mapping) else []
+    if allowed and value not in allowed:
+        raise _refusal(key, _type_text(schema))
+    return value
+
+
+def _read(key: str, text: str, types: frozenset[str] | None) -> Any:
     if types is not None and types <= {"string", "null"}:
         return text
     try:
@@ -85,8 +131,15 @@ def _typed(key: str, text: str, schema: Any) -> Any:
             return value
     if types is None or "string" in types:
         return text
-    wanted = " or ".join(sorted(types))
-    raise click.UsageError(f"-p {key} must be JSON of type {wanted}, says the function's schema.")
+    raise _refusal(key, f"JSON of type {' or '.join(sorted(types))}")
+
+
+def _refusal(key: str, wanted: str) -> click.UsageError:
+    return click.UsageError(f"-p {key} must be {wanted}, says the function's schema. {_all_the_same(key)}")
+
+
+def _all_the_same(key: str) -> str:
+    return f"{key}:=JSON sends it all the same."
 
 
 def _loads(text: str) -> Any:

@@ -19,7 +19,8 @@ import attrs
 
 from navai_client._threads import run_within
 from navai_client.cli._connection import Connection, with_option_names
-from navai_client.cli._errors import explain
+from navai_client.cli._errors import GIVE_IT_ONE, KEYLESS, explain
+from navai_client.cli._output import counted
 from navai_client.config import DEFAULT_BASE_URL
 from navai_client.errors import InvalidResponseError, NavaiConfigError
 from navai_client.models import FunctionList
@@ -182,7 +183,7 @@ def _certificate(encrypted: ssl.SSLSocket) -> Diagnosis:
     issuer = dict(pair for part in cast("Names", certificate.get("issuer", ())) for pair in part)
     days = (ssl.cert_time_to_seconds(str(certificate.get("notAfter"))) - time.time()) / _DAY
     authority = issuer.get("organizationName") or issuer.get("commonName") or "an unnamed authority"
-    message = f"{encrypted.version()}, certificate by {authority}, valid for {days:.0f} days"
+    message = f"{encrypted.version()}, certificate by {authority}, valid for {counted(round(days), 'day')}"
     if days < _EXPIRES_SOON:
         return Diagnosis("TLS", "warn", message, "Renew the server's certificate.")
     return Diagnosis("TLS", "ok", message)
@@ -217,14 +218,31 @@ def _call(connection: Connection) -> Iterator[Diagnosis]:
             return
     yield _backend(listed, recorder.outcome)
     if listed.error is None:
-        count = {0: "no functions", 1: "1 function"}.get(len(listed), f"{len(listed)} functions")
+        count = counted(len(listed), "function") if listed else "no functions"
         if listed.warnings:
             message = f"{count}; {'; '.join(listed.warnings)}"
             yield Diagnosis("functions", "warn", message, "See the backend's log.")
         else:
             yield Diagnosis("functions", "ok", count)
+        if isinstance(recorder.outcome, Response):
+            yield from _client_secrets(recorder.outcome.headers.get("navai-client-secrets"))
     if isinstance(recorder.outcome, Response):
         yield _clock(recorder.outcome.headers.get("date"), recorder.started, recorder.ended)
+
+
+def _client_secrets(mints: str | None) -> Iterator[Diagnosis]:
+    """Judge by the header of the bundled server; other backends do not say it before they are asked."""
+    match mints:
+        case "own-key":
+            yield Diagnosis("client secrets", "ok", "minted with the backend's own OpenAI key")
+        case "request-key":
+            message = f"{KEYLESS}: only a request with a key of its own (--api-key) gets one"
+            yield Diagnosis("client secrets", "warn", message, GIVE_IT_ONE)
+        case "no-key":
+            message = f"{KEYLESS}, and mints no client secret"
+            yield Diagnosis("client secrets", "warn", message, GIVE_IT_ONE)
+        case "samples":
+            yield Diagnosis("client secrets", "ok", "samples of a demo, which open no session")
 
 
 def _backend(listed: FunctionList, outcome: Response | TransportFailure | None) -> Diagnosis:

@@ -7,10 +7,17 @@ from typing import Any
 import click
 
 from navai_client._redaction import mask
-from navai_client.cli._connection import BackendCommand, Connection, connection_options, expand
+from navai_client.cli._connection import (
+    SENT,
+    BackendCommand,
+    Connection,
+    connection_options,
+    expand,
+)
 from navai_client.cli._errors import Status
 from navai_client.cli._output import (
     check_folder,
+    counted,
     note,
     one_line,
     save,
@@ -110,6 +117,7 @@ def speak(connection: Connection, *, text: str, out: str, as_json: bool, **voice
     if text == "-":
         text = read_file("-", "TEXT")
     with connection.client() as client, waiting("Waiting for the audio"):
+        click.get_current_context().meta[SENT] = None
         speech = client.synthesize_speech(text, **_given(SYNTHESIZE_SPEECH, voice))
     if out == "-":
         write(speech.audio)
@@ -119,5 +127,5 @@ def speak(connection: Connection, *, text: str, out: str, as_json: bool, **voice
         size = len(speech.audio)
         write_json({"file": out, "bytes": size, "mime_type": speech.mime_type, "provider": speech.provider})
     elif status == Status.OK:
-        note(f"{out}: {len(speech.audio):,} bytes of {one_line(speech.mime_type)}")
+        note(f"{out}: {counted(len(speech.audio), 'byte')} of {one_line(speech.mime_type)}")
     return status

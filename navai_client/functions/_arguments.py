@@ -12,15 +12,13 @@ from typing import Any, Final
 from navai_client._extras import needs_extra
 from navai_client.functions._tool_schemas import UnusableSchemaError, object_schema
 from navai_client.wire._decode import parse_finite, refuse_constant
+from navai_client.wire._operations import BY_POSITION
 
 with needs_extra("tools", "jsonschema", "docstring_parser", "pydantic"):
     import jsonschema
     from jsonschema import validators
 
     from navai_client.functions._binding import ArgumentsError
-
-# The keys by which the contract passes arguments by position.
-_BY_POSITION: Final = frozenset({"args", "arguments", "constructorArgs", "methodArgs", "value"})
 
 _MAX_MESSAGE_CHARS: Final = 200
 _MAX_SHOWN_CHARS: Final = 80  # of a value, or of the rule that it breaks
@@ -76,7 +74,7 @@ def checker(schema: dict[str, Any], *, by_name: bool = False) -> Callable[[dict[
             describe, pass: those under a key of the contract that is not one of its properties.
     """
     validator = _validator(schema)
-    positional = frozenset() if by_name else _BY_POSITION - schema["properties"].keys()
+    positional = frozenset() if by_name else BY_POSITION - schema["properties"].keys()
 
     def check(arguments: dict[str, Any]) -> None:
         if not positional.isdisjoint(arguments):

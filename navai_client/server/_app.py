@@ -137,7 +137,6 @@ class NavaiBackend:
         self._disconnects = Disconnects()
         self._base_dir = Path(self.settings.functions_base_dir or ".").resolve()
         self._loaded = not (discover and self.settings.include_functions_routes)
-        self._demo = demo
         secrets = (*self.options.secrets, *self.settings.secrets)
         redactor = Redactor(secrets, base_dir=self._base_dir)
         self.log_redactor: Redactor = Redactor(secrets)  # the owner may see paths
@@ -295,17 +294,16 @@ class NavaiBackend:
                 "Functions require scopes, but callers do not say who they are, and cannot call them. "
                 "Set authenticate=, or NAVAI_JWT_JWKS_URL, NAVAI_JWT_ISSUER and NAVAI_JWT_AUDIENCE."
             )
-        if isinstance(self.services, DemoServices):
-            _log.info("Client secrets are samples, which open no session.")
-            return
-        if not isinstance(self.services, UpstreamServices):
-            pass  # it says itself what it mints with
-        elif self.options.openai_api_key is not None:
-            _log.info("Mints client secrets for %s.", self.options.default_model)
-        elif self.options.allow_api_key_from_request:
-            _log.info("No OPENAI_API_KEY is set: only a request with an apiKey gets a client secret.")
-        else:
-            _log.warning("No OPENAI_API_KEY is set: requests for a client secret get status 401.")
+        match getattr(self.services, "mints", None):
+            case "samples":
+                _log.info("Client secrets are samples, which open no session.")
+                return
+            case "own-key":
+                _log.info("Mints client secrets for %s.", self.options.default_model)
+            case "request-key":
+                _log.info("No OPENAI_API_KEY is set: only a request with an apiKey gets a client secret.")
+            case "no-key":
+                _log.warning("No OPENAI_API_KEY is set: requests for a client secret get status 401.")
         chosen = [("OPENAI_REALTIME_MODEL", self.options.default_model)]
         chosen += (("NAVAI_MINT_MODELS", model) for model in self.settings.mint_models)
         for variable, model in chosen:

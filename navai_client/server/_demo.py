@@ -30,7 +30,13 @@ _SILENCE: Final = (
 
 
 class DemoServices:
-    """Responds as OpenAI and ElevenLabs would, without calling them."""
+    """Responds as OpenAI and ElevenLabs would, without calling them.
+
+    Attributes:
+        mints: What the client secrets are worth, as :attr:`UpstreamServices.mints`.
+    """
+
+    mints: Final = "samples"
 
     def __init__(self, ttl: int = 600) -> None:
         """Mint secrets that expire after *ttl* seconds."""

@@ -58,6 +58,9 @@ from navai_client.wire._operations import (
 
 _log: Final = logging.getLogger("navai_client.server")
 
+MINTS: Final = b"navai-client-secrets"
+"""A header of the list: with whose key the backend mints client secrets, for those who look for a mistake."""
+
 HEALTH_PATH: Final = "/health"
 READY_PATH: Final = "/ready"
 METRICS_PATH: Final = "/metrics"
@@ -380,6 +383,8 @@ class Router:
             headers: tuple[Header, ...] = (JSON_HEADER, etag_of(body), (b"cache-control", b"no-cache"))
             if self._authentication is not None:
                 headers = (JSON_HEADER, etag_of(body), *_FOR_THIS_CALLER)
+            if (mints := getattr(self._services, "mints", None)) is not None:
+                headers = (*headers, (MINTS, mints.encode()))
             listing = self._listings[scopes] = BackendResponse(200, body, headers)
         return not_modified(listing, request)
 

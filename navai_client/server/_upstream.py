@@ -602,7 +602,11 @@ def free_descriptors() -> float:
 
 
 class UpstreamServices:
-    """Mints at OpenAI and speaks with ElevenLabs, over one pool of connections."""
+    """Mints at OpenAI and speaks with ElevenLabs, over one pool of connections.
+
+    Attributes:
+        mints: With whose key it mints client secrets: ``own-key``, ``request-key`` or ``no-key``.
+    """
 
     def __init__(self, options: BackendOptions) -> None:
         """Make the pool; connections are opened when they are needed.
@@ -615,6 +619,8 @@ class UpstreamServices:
             _check_proxy(options.elevenlabs_base_url)
         room = max(1, free_descriptors() / 8)  # our own server takes three quarters for connections
         upstream = Upstream(max_calls=int(min(options.max_upstream_calls, room)))
+        foreign = "request-key" if options.allow_api_key_from_request else "no-key"
+        self.mints: str = foreign if options.openai_api_key is None else "own-key"
         self._options = options
         self._upstream = upstream
         self.aclose = upstream.aclose

@@ -190,6 +190,9 @@ LIST_FUNCTIONS: Final[Operation[FunctionList]] = Operation(
     recover=_list_of_nothing,
     redact=_redacted_list,
 )
+BY_POSITION: Final = frozenset({"args", "arguments", "constructorArgs", "methodArgs", "value"})
+"""The keys of a payload by which the contract passes arguments by position."""
+
 EXECUTE_FUNCTION: Final[Operation[Any]] = Operation(
     name="execute_function",
     method="POST",

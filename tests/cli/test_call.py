@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import httpx
 import pytest
 from hypothesis import given, strategies as st
@@ -133,6 +134,61 @@ def test_a_value_of_another_type_is_refused_without_showing_it(
     assert f"={value}" not in result.err
 
 
+CLOSED = {
+    "properties": {"sku": {"type": "string"}, "unit": {"enum": ["kg", "g"]}},
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("skuu=a", "f has no parameter skuu; did you mean sku? skuu:=JSON sends it all the same."),
+        ("zzz=a", "f has no parameter zzz. It has: sku, unit. zzz:=JSON sends it all the same."),
+        (
+            "unit=t",
+            '-p unit must be "kg"|"g", says the function\'s schema. unit:=JSON sends it all the same.',
+        ),
+    ],
+)
+@pytest.mark.parametrize("option", [[], ["-p"]], ids=["argument", "option"])
+def test_what_the_schema_refuses_is_not_sent(
+    option: list[str], argument: str, said: str, navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    server = reply(json.dumps({"items": [{"name": "f", "parameters": CLOSED}]}))
+    result = navai("call", "f", *option, argument, "--url", server.url)
+    assert result == (2, "", f"navai call: {said} See `navai call --help`.\n")
+    assert server.count("execute") == 0
+
+
+def test_a_function_without_parameters_says_so() -> None:
+    with pytest.raises(click.UsageError, match=r"^f has no parameter a\. It has: none\."):
+        parse_pairs(["a=1"], {"properties": {}, "additionalProperties": False}, "f")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["skuu:=7"], ["unit:=3"], ["args:=[1]"], ["args=[1]"], ["--payload", '{"skuu": 7}']],
+    ids=str,
+)
+def test_what_the_schema_refuses_can_be_sent_all_the_same(
+    arguments: list[str], navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    server = reply(json.dumps({"items": [{"name": "f", "parameters": CLOSED}], "ok": True, "result": 1}))
+    assert navai("call", "f", *arguments, "--url", server.url).out == "1\n"
+
+
+def test_parameters_are_arguments_and_options_in_any_order(command: Navai, demo_server: str) -> None:
+    given = ("location=San Francisco", "--json", "unit=fahrenheit")
+    printed = command("call", "get_weather", *given, "--url", demo_server).out
+    assert json.loads(printed)["location"] == "San Francisco"
+    assert json.loads(printed)["unit"] == "fahrenheit"
+    mixed = command(
+        "call", "get_weather", "-p", "unit=fahrenheit", "location=San Francisco", "--url", demo_server
+    )
+    assert json.loads(mixed.out) == json.loads(printed)
+
+
 @given(value=JSON)
 def test_any_json_can_be_given_and_is_sent_unchanged(value: Any) -> None:
     text = json.dumps(value)
@@ -171,17 +227,27 @@ def test_a_lone_surrogate_is_printed_as_json_spells_it(navai: Navai) -> None:
         (["--payload", "NaN"], "--payload is not JSON: NaN is not a JSON value."),
         (["--payload", "[" * 100_000], "--payload is not JSON: it is nested too deeply."),
         (["-p", "x:={"], "-p x is not JSON"),
-        (["-p", "x"], "-p takes KEY=VALUE or KEY:=JSON (the argument is not shown)."),
-        (["-p", "=x"], "-p takes KEY=VALUE"),
+        (["-p", "x"], "1 argument too many (not shown): neither KEY=VALUE nor KEY:=JSON. Values with blanks"),
+        (["-p", "=x"], "neither KEY=VALUE nor KEY:=JSON."),
         (["-p", "x=1", "-p", "x=2"], "-p x is given twice; for a list, write x:='[...]'."),
-        (["-p", "x=1", "--payload", "1"], "--payload, --payload-file and -p exclude each other."),
+        (["-p", "x=1", "--payload", "1"], "--payload, --payload-file and KEY=VALUE exclude each other."),
+        (["x=1", "--payload", "1"], "--payload, --payload-file and KEY=VALUE exclude each other."),
+        (["x=1", "-p", "x=2"], "-p x is given twice"),
         (["--payload-file", "/not/there"], "'/not/there' does not exist"),
         (["--payload-file", "/proc/self/mem"], "--payload-file /proc/self/mem: "),
         (["--payload", "1e999"], "payload is inf; JSON has only finite numbers."),
         (["--idempotency-key", "a b"], "idempotency_key must be"),
-        (["too", "many"], "2 arguments too many (not shown). Values with blanks need quotes; "),
-        (["order_id=7"], "members of a payload go with -p KEY=VALUE."),
-        (["many"], "1 argument too many (not shown)."),
+        (["location", "Oslo"], "2 arguments too many (not shown): neither KEY=VALUE nor KEY:=JSON."),
+        (["location=San", "Francisco"], "Values with blanks need quotes, and there is no blank around =."),
+        (["location", "=", "Oslo"], "Values with blanks need quotes, and there is no blank around =."),
+        (["location:", "Oslo"], "2 arguments too many (not shown)"),
+        (["-H", "Authorization: Bearer", "c2VjcmV0LXRva2VuLTEyMw=="], "1 argument too many (not shown)"),
+        (['{"location": "Oslo"}'], "A payload as JSON goes with --payload."),
+        (
+            ["--location", "Oslo"],
+            "No such option '--location'. A parameter of the function is given as location=VALUE.",
+        ),
+        (["--location=Oslo"], "A parameter of the function is given as location=VALUE."),
         (["--timeout", "0"], "0.0 is not in the range x>0"),
     ],
 )
@@ -270,6 +336,8 @@ def test_a_lost_response_is_status_4(command: Navai) -> None:
         assert result.status == 4
         assert "It may have been executed all the same: check before you try again." in result.err
         assert server.count("execute") == 1
+        key = result.err.split("--idempotency-key ")[1].split()[0]
+        assert f"Idempotency-Key: {key}".encode() in server.arrived[0][1]
         # Requesting the schema has no effect: a lost list leaves no outcome unknown.
         assert command("call", "f", "-p", "a=1", "--url", server.url).status == 3
 
@@ -290,10 +358,8 @@ def test_a_function_that_may_have_acted_without_a_result_is_status_4(
 ) -> None:
     result = navai("call", "f", "--url", reply(body, status=status).url)
     assert result.status == 4
-    assert (
-        result.err
-        == f"navai call: {said}. It may have been executed all the same: check before you try again.\n"
-    )
+    told = f"navai call: {said}. It may have been executed all the same: check before you try again. The same"
+    assert result.err.startswith(f"{told} command with --idempotency-key ")
 
 
 def test_a_call_that_takes_too_long_is_status_4(command: Navai) -> None:

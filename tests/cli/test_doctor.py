@@ -11,12 +11,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import trustme
 
 from navai_client.cli import _reachability
+from navai_client.server import NavaiBackend
 from tests.cli.conftest import Navai
 from tests.faults.server import FAULTS, FaultServer, Peer, answer, closed_port
+from tests.serving import serving_app
 from tests.transports.test_tls_and_proxies import tls_server
 
 LIST = '{"items": [{"name": "f"}], "warnings": []}'
@@ -59,6 +62,47 @@ def test_a_healthy_backend_is_status_0(command: Navai, demo_server: str) -> None
     assert "ok   functions: 6 functions\n" in result.out
     assert "ok   clock: the server and this machine agree\n" in result.out
     assert all(line.startswith("ok   ") for line in result.out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("env", "level", "said"),
+    [
+        ({"OPENAI_API_KEY": "sk-1"}, "ok", "minted with the backend's own OpenAI key"),
+        (
+            {},
+            "warn",
+            "The backend has no OpenAI key: only a request with a key of its own (--api-key) gets one",
+        ),
+        (
+            {"NAVAI_ALLOW_FRONTEND_API_KEY": "false"},
+            "warn",
+            "The backend has no OpenAI key, and mints no client secret",
+        ),
+    ],
+    ids=["own key", "request's key", "no key"],
+)
+def test_whether_the_backend_can_mint_is_reported(
+    env: dict[str, str], level: str, said: str, look: Look
+) -> None:
+    with serving_app(NavaiBackend(env=env, discover=False)) as url:
+        found = look("--url", url)["client secrets"]
+        ready = httpx.get(f"{url}/ready", trust_env=False)
+    remedy = None if level == "ok" else "Set OPENAI_API_KEY where the backend runs, and start it again."
+    assert (found["level"], found["message"], found["remedy"]) == (level, said, remedy)
+    assert ready.json() == {"ok": True}
+    assert "navai-client-secrets" not in ready.headers
+
+
+def test_who_may_not_list_the_functions_does_not_learn_what_is_minted(look: Look) -> None:
+    backend = NavaiBackend(env={}, discover=False, access_token="machines-token-1234")
+    with serving_app(backend) as url:
+        assert "client secrets" not in look("--url", url)
+        assert "navai-client-secrets" not in httpx.get(f"{url}/navai/functions", trust_env=False).headers
+        assert "client secrets" in look("--url", url, "--access-token", "machines-token-1234")
+
+
+def test_another_backend_does_not_say_whether_it_mints(look: Look, reply: Callable[..., FaultServer]) -> None:
+    assert "client secrets" not in look("--url", reply('{"items": []}').url)
 
 
 def test_versions_and_extras_are_reported(look: Look, demo_server: str) -> None:

@@ -286,7 +286,7 @@ def test_what_is_missing_is_said_in_one_line_with_the_remedy(
 
     keyless = talk(play(OPENAI_API_KEY=""), "Hi.\n", *sound)
     assert (keyless.status, keyless.out, keyless.err.count("\n")) == (1, "", 1)
-    assert "Missing API key." in keyless.err
+    assert "The backend has no OpenAI key." in keyless.err
     assert "Set OPENAI_API_KEY where the backend runs" in keyless.err
 
     said = "navai run: agents is not installed; run: pip install 'navai-client[agents]'\n"

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from navai_client.server import NavaiBackend
 from tests.cli.conftest import Navai
 from tests.faults.server import FAULTS, FaultServer
+from tests.serving import serving_app
 
 SECRET = "ek_0123456789abcdef0123456789abcdef"
 AUDIO = base64.b64encode(b"sound").decode()
@@ -62,6 +64,13 @@ def test_what_is_given_is_sent(
         "voiceTone": "t",
         "apiKey": "sk-my-own-key-0123456789",
     }
+
+
+def test_a_backend_without_a_key_is_said_to_need_one(navai: Navai) -> None:
+    with serving_app(NavaiBackend(env={}, discover=False)) as url:
+        result = navai("secret", "--url", url)
+    said = "The backend has no OpenAI key. Set OPENAI_API_KEY where the backend runs, and start it again."
+    assert result == (1, "", f"navai secret: {said}\n")
 
 
 def test_a_refusal_shows_no_key(

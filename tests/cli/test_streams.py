@@ -114,7 +114,35 @@ def test_ctrl_c_is_status_130_and_no_traceback() -> None:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    assert err.strip() == ""
+    assert err.startswith(
+        "navai call: The call was interrupted. It may have been executed all the same: check before "
+    )
+    key = err.split("--idempotency-key ")[1].split()[0]
+    assert f"Idempotency-Key: {key}".encode() in server.arrived[0][1]
+
+
+def test_after_ctrl_c_the_key_asks_what_came_of_the_call(command: Navai, demo_server: str) -> None:
+    with terminal(COMMAND, "call", "make_report", "seconds=2", "--url", demo_server, NO_COLOR="1") as screen:
+        screen.until("Calling make_report")
+        screen.process.send_signal(signal.SIGINT)
+        said = screen.until(None)
+        assert screen.process.wait(60) == 130
+    key = said.split("--idempotency-key ")[1].split()[0]
+    asked = ("call", "make_report", "seconds=2", "--json", "--idempotency-key", key, "--url", demo_server)
+    assert '"orders":42' in command(*asked).out
+
+
+def test_ctrl_c_before_a_call_was_sent_says_nothing() -> None:
+    with FaultServer(FAULTS["never answers"]) as server:
+        process = subprocess.Popen(
+            [COMMAND, "call", "f", "a=1", "--url", server.url], stderr=subprocess.PIPE, text=True
+        )
+        pause = threading.Event()
+        while not server.arrived:
+            pause.wait(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err.strip(), server.count("execute")) == (130, "", 0)
 
 
 def test_ctrl_c_before_the_command_runs_is_status_130(monkeypatch: pytest.MonkeyPatch) -> None:
