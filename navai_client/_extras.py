@@ -22,8 +22,13 @@ SERVER_PACKAGES: Final = (
 
 def missing_extra(extra: str, *packages: str) -> str:
     """Return the message for *packages* that are not installed, with the command that installs *extra*."""
+    return missing_package(f"navai-client[{extra}]", *packages)
+
+
+def missing_package(requirement: str, *packages: str) -> str:
+    """Return the message for *packages* that are not installed, with the command for *requirement*."""
     are = "is" if len(packages) == 1 else "are"
-    return f"{' and '.join(packages)} {are} not installed; run: pip install 'navai-client[{extra}]'"
+    return f"{' and '.join(packages)} {are} not installed; run: pip install '{requirement}'"
 
 
 @contextmanager

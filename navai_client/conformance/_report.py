@@ -129,7 +129,8 @@ class Report:
         """
         width = max(width, _NARROWEST)
         lines = [f"Navai conformance of {self.url} (profile: {self.profile})"]
-        for group, grouped in groupby(self.findings, key=lambda each: each.requirement.group):
+        shown = self.findings if self.reached or verbose else ()  # nothing was seen of the others
+        for group, grouped in groupby(shown, key=lambda each: each.requirement.group):
             findings = tuple(grouped)
             lines += ["", f"{group}: {_counts_text(findings)}"]
             skipped: dict[str, list[str]] = {}
@@ -145,10 +146,9 @@ class Report:
         return "\n".join(lines) + "\n"
 
     def _summary(self) -> str:
-        counts = _counts_text(self.findings)
         if not self.reached:
-            return f"The backend gave no response ({self.failure}): {counts}."
-        return f"{counts} in {self.seconds:.1f} s."
+            return f"The backend gave no response, so nothing was checked: {self.failure}."
+        return f"{_counts_text(self.findings)} in {self.seconds:.1f} s."
 
     def to_json(self) -> str:
         """Return the report as JSON, whose form docs/conformance.md describes."""

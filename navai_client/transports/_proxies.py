@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
+from navai_client._extras import missing_package
 from navai_client.errors import NavaiConfigError
 from navai_client.transports._connecting import Origin, Target
 
@@ -64,9 +65,8 @@ class Proxy:
                 "with one of the schemes http, https, socks5 and socks5h."
             )
         if parsed.url.scheme.startswith("socks") and find_spec("socksio") is None:
-            raise NavaiConfigError(
-                f"{source} is a SOCKS proxy, for which socksio is missing: pip install 'httpx[socks]'"
-            )
+            missing = missing_package("httpx[socks]", "socksio")
+            raise NavaiConfigError(f"{source} is a SOCKS proxy: {missing}")
         return cls(source, parsed.url.scheme, host, parsed.url.port, parsed.auth)
 
     def __str__(self) -> str:

@@ -58,8 +58,10 @@ def test_a_backend_that_is_down_is_reported_and_not_probed_further() -> None:
         "the backend gave no response"
     }
     assert report.exit_status == 3
-    text = " ".join(report.to_text().split())
-    assert f"The backend gave no response ({report.failure}): 1 failed," in text
+    text = report.to_text(width=999)
+    assert f"The backend gave no response, so nothing was checked: {report.failure}.\n" in text
+    assert len(text.splitlines()) == 3
+    assert "EXEC-01" in report.to_text(verbose=True)
 
 
 def test_a_backend_that_is_down_is_not_a_success_for_a_single_group() -> None:
