@@ -13,12 +13,22 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
+from navai_client._env_file import load_env_file
 from navai_client._extras import needs_extra
 from navai_client._redaction import Redactor
 from navai_client._threads import run_in_thread
 from navai_client.cli._connection import BackendCommand, Connection, connection_options
 from navai_client.cli._errors import Status
-from navai_client.cli._output import complain, is_terminal, note, one_line, printable, write, write_text
+from navai_client.cli._output import (
+    complain,
+    examples,
+    is_terminal,
+    note,
+    one_line,
+    printable,
+    write,
+    write_text,
+)
 from navai_client.client import AsyncNavaiBackendClient
 from navai_client.integrations._results import nested
 
@@ -38,12 +48,16 @@ _WORDS: Final = ("response.output_text.delta", "response.output_audio_transcript
 _HEARD: Final = "conversation.item.input_audio_transcription.completed"
 
 
-@click.command(cls=BackendCommand)
+@click.command(
+    cls=BackendCommand, epilog=examples("navai run", "navai run shop --env-file .env --exclude '**/drafts/*'")
+)
 @click.argument("folder", default=".", type=click.Path(exists=True, file_okay=False))
 @click.option("--functions-folders", metavar="LIST", help="The functions; else NAVAI_FUNCTIONS_FOLDERS.")
 @click.option("--agents-folders", metavar="LIST", help="The agents; else NAVAI_AGENTS_FOLDERS.")
 @click.option("--routes-file", metavar="FILE", help="The module with routes; else NAVAI_ROUTES_FILE.")
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Modules to skip; may be repeated.")
+@click.option(
+    "--exclude", multiple=True, metavar="LIST", help="Patterns of modules to skip; may be repeated."
+)
 @click.option("--model", metavar="NAME", help="The model; else NAVAI_REALTIME_MODEL, else the backend's.")
 @click.option(
     "--realtime-url",
@@ -52,24 +66,41 @@ _HEARD: Final = "conversation.item.input_audio_transcription.completed"
     metavar="URL",
     help="Where Realtime sessions are opened.",
 )
+@click.option(
+    "--env-file", metavar="FILE", help="A file with a line NAME=value for each variable not yet set."
+)
 @click.option("--audio", is_flag=True, help="Use microphone and speaker (extra audio).")
 @connection_options(timeout_help="Seconds for each call, and without a word from the model.")
-def run(connection: Connection, *, folder: str, realtime_url: str, audio: bool, **settings: Any) -> int:
+def run(
+    connection: Connection,
+    *,
+    folder: str,
+    realtime_url: str,
+    env_file: str | None,
+    audio: bool,
+    exclude: tuple[str, ...],
+    **settings: Any,
+) -> int:
     """Talk with the voice agent of a project's FOLDER, by default the working directory.
 
     The backend mints the session's secret and offers its functions; those of the folder are added. Each line
     that is typed is a turn. The end of the input (Ctrl-D) ends it.
     """
     try:
+        if env_file is not None:
+            load_env_file(env_file, "cli")
         import_module("navai_client.integrations.openai_agents")  # may be missing, as may the next
         sound = _import_sounddevice() if audio else None
     except ImportError as error:
         complain(str(error))
         return Status.USAGE
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     from navai_client.integrations.runtime import resolve_navai_runtime  # noqa: PLC0415 - it is there
 
     logging.getLogger("navai_client").addHandler(logging.NullHandler())  # what it logs is shown here
-    runtime = resolve_navai_runtime(folder, **settings)
+    patterns = [each.strip() for each in ",".join(exclude).split(",") if each.strip()]
+    runtime = resolve_navai_runtime(folder, exclude=patterns, **settings)
     _warn(runtime.warnings)
     try:
         asyncio.run(_talk(connection, runtime, realtime_url, sound))

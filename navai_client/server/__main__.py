@@ -5,15 +5,13 @@ lays out that of the other ``navai`` commands.
 """
 
 import argparse
-import io
-import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
 import attrs
 
+from navai_client._env_file import load_env_file
 from navai_client._extras import SERVER_PACKAGES, needs_extra
 from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings
 
@@ -70,6 +68,8 @@ def _add_options(parser: argparse._ActionsContainer) -> None:
         kind: dict[str, Any] = {"type": field.metadata["parse"], "metavar": field.metadata["metavar"]}
         if not field.metadata["metavar"]:  # it is on or off
             kind = {"action": argparse.BooleanOptionalAction if env else "store_true"}
+        if field.metadata["metavar"] == "LIST":  # may be repeated, as those of `navai run`
+            kind = {"action": "append", "metavar": "LIST"}
         notes = (
             [] if default in (None, (), "") or isinstance(default, bool) else [f"default: {_text(default)}"]
         )
@@ -78,6 +78,10 @@ def _add_options(parser: argparse._ActionsContainer) -> None:
         parser.add_argument(
             field.metadata["option"], dest=field.name, default=argparse.SUPPRESS, help=help_text, **kind
         )
+
+
+def _read(given: Any, field: "attrs.Attribute[Any]") -> Any:
+    return field.metadata["parse"](",".join(given)) if isinstance(given, list) else given
 
 
 def _text(default: Any) -> str:
@@ -100,13 +104,17 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m navai
     """
     parser = _make_parser(prog)
     given = vars(parser.parse_args(arguments))
-    of_process, of_server, of_options = (
-        {field.name: given[field.name] for field in attrs.fields(cls) if field.name in given}
-        for cls in _SETTINGS
-    )
     try:
+        of_process, of_server, of_options = (
+            {
+                field.name: _read(given[field.name], field)
+                for field in attrs.fields(cls)
+                if field.name in given
+            }
+            for cls in _SETTINGS
+        )
         if given["env_file"] is not None:
-            _load_env_file(given["env_file"])
+            load_env_file(given["env_file"], "server")
         process = ProcessSettings.from_env(**of_process)
     except (ImportError, ValueError) as error:
         parser.error(str(error))
@@ -125,32 +133,6 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "python -m navai
     except ServeError as error:
         parser.error(str(error))
     return 0
-
-
-def _load_env_file(path: str) -> None:
-    """Add the variables in the file at *path* to the environment, which takes precedence.
-
-    Raises:
-        ImportError: The extra ``server`` is not installed.
-        ValueError: The file cannot be read, or a line sets nothing: what it was to restrict would be open.
-    """
-    with needs_extra("server", *SERVER_PACKAGES):
-        from dotenv.parser import parse_stream  # noqa: PLC0415 - only with a file
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "the content is not UTF-8"
-        raise ValueError(f"--env-file {path}: {reason}.") from None
-    found: dict[str, str] = {}
-    for line in parse_stream(io.StringIO(text)):
-        if line.error or (line.key and (line.value is None or "\0" in line.value)):
-            text = line.original.string
-            number = line.original.line + text[: -len(text.lstrip())].count("\n")  # blank lines come with it
-            raise ValueError(f"--env-file {path}: line {number} is not NAME=value (it is not shown).")
-        if line.key:
-            found[line.key] = line.value or ""
-    for name, value in found.items():  # as it is written: a ${...} may be a part of a password
-        os.environ.setdefault(name, value)
 
 
 if __name__ == "__main__":

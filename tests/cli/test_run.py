@@ -219,6 +219,39 @@ def test_options_of_the_command_line_take_precedence(play: Any, talk: Talk, fold
     assert played.api.sessions[-1].tool_names == ["navigate_to", "order", "wait", "get_weather"]
 
 
+def test_variables_of_a_file_and_a_list_of_patterns_are_taken(
+    play: Any, talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in AGENTS:
+        monkeypatch.delenv(name)
+    file = tmp_path / "variables"
+    file.write_text("".join(f"{name}={value}\n" for name, value in AGENTS.items()))
+    played = play(Say("Hello."))
+    ended = talk(played, "Hi.\n", "--env-file", str(file), "--exclude", "**/none.py, **/broken.py")
+    assert ended == (0, "you: Hi.\nagent: Hello.\n", "")
+    assert "transfer_to_fast_food" in played.api.sessions[-1].tool_names
+
+
+@pytest.mark.parametrize("content", [None, "NAVAI_API_URL\n"], ids=["not there", "no value"])
+def test_a_file_of_variables_that_cannot_be_read_is_status_2(
+    content: str | None, navai: Navai, tmp_path: Path
+) -> None:
+    file = tmp_path / "variables"
+    if content is not None:
+        file.write_text(content)
+    result = navai("run", "--env-file", str(file))
+    assert (result.status, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith(f"navai run: --env-file {file}: ")
+
+
+def test_a_realtime_api_that_is_not_there_is_named(play: Any, talk: Talk) -> None:
+    with closed_port() as port:
+        gone = f"ws://127.0.0.1:{port}/v1/realtime"
+        ended = talk(play(), "Hi.\n", "--realtime-url", gone, "--exclude", "**/broken.py")
+    assert ended.status == 3
+    assert ended.err.startswith(f"navai run: The Realtime session at 127.0.0.1:{port} could not be read: ")
+
+
 def test_a_closed_standard_input_ends_it(play: Any, navai: Navai, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", None)  # as after <&-
     assert navai(*play().arguments, "--exclude", "**/broken.py") == (0, "", "")

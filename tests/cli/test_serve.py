@@ -31,7 +31,15 @@ def test_it_serves_until_it_is_stopped(how: signal.Signals, command: Navai) -> N
 
 
 def test_it_offers_the_agents_of_a_folder_without_what_is_excluded(tmp_path: Path, command: Navai) -> None:
-    for path in ("main/a", "main/drafts/b", "main/agent_config", "other/c", "old"):
+    for path in (
+        "main/a",
+        "main/drafts/b",
+        "main/agent_config",
+        "main/none/d",
+        "main/old/e",
+        "other/c",
+        "old",
+    ):
         file = tmp_path / "src" / "ai" / f"{path}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(f"def {file.stem}(): ...")
@@ -41,7 +49,9 @@ def test_it_offers_the_agents_of_a_folder_without_what_is_excluded(tmp_path: Pat
         "--agents-folders",
         "main",
         "--exclude",
-        "**/drafts/**",
+        "**/drafts/**,**/old/**",
+        "--exclude",
+        "**/none/**",
     )
     with subprocess.Popen(
         [COMMAND, "serve", "--base-dir", tmp_path, "--port", "0", *folders],
