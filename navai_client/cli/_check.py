@@ -15,7 +15,7 @@ from navai_client.cli._connection import (
     connection_options,
     with_option_names,
 )
-from navai_client.cli._output import check_folder, note, save, waiting, wants_colour, write_text
+from navai_client.cli._output import check_folder, examples, note, save, waiting, wants_colour, write_text
 from navai_client.cli._payload import parse_json
 from navai_client.conformance import GROUPS, PROFILES, Report
 from navai_client.conformance._catalogue import ACTS
@@ -38,7 +38,13 @@ def _path_options(function: Any) -> Any:
     return function
 
 
-@click.command("check", cls=BackendCommand)
+@click.command(
+    "check",
+    cls=BackendCommand,
+    epilog=examples(
+        "navai check https://api.example.com", "navai check --mint --execute get_time --group execute"
+    ),
+)
 @click.argument("backend", metavar="[URL]", required=False)
 @click.option("--profile", type=click.Choice(list(PROFILES)), default="contract", help="The expectations.")
 @click.option(
@@ -128,6 +134,8 @@ def check(
     except NavaiConfigError as error:
         raise click.UsageError(with_option_names(str(error))) from None
     report = _with_option_names(report)
+    if not report.reached:
+        note("`navai doctor` says why.")
     return _write(report, form, output, verbose=verbose) or report.exit_status_at(fail_on)
 
 

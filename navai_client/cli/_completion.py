@@ -18,9 +18,10 @@ from click.shell_completion import (
     split_arg_string,
 )
 
+from navai_client._version import __version__
 from navai_client.cli._connection import WORDS, Connection
-from navai_client.cli._output import one_line, write_text
-from navai_client.cli._payload import properties_of
+from navai_client.cli._output import examples, one_line, write_text
+from navai_client.cli._payload import properties_of, values_of
 from navai_client.errors import NavaiError
 
 _MAX_AGE = 60.0  # seconds that a list is kept: several keystrokes, but not long after a function was added
@@ -44,19 +45,26 @@ class _Bash(BashComplete):
         line = os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])]
         words = split_arg_string(line)
         incomplete = "" if line[-1:].isspace() else words.pop()
+        self._before, equals, _ = incomplete.rpartition("=")
+        self._before += equals
         return words[1:], incomplete
 
+    def format_completion(self, item: CompletionItem) -> str:
+        """Leave out what precedes ``=``: for bash, a word begins after it."""
+        item.value = item.value.removeprefix(self._before)
+        return super().format_completion(item)
 
-@click.command()
+
+@click.command(
+    epilog=examples(
+        'eval "$(navai completion bash)"    in ~/.bashrc',
+        'eval "$(navai completion zsh)"     in ~/.zshrc, after compinit',
+        "navai completion fish | source     in ~/.config/fish/config.fish",
+    )
+)
 @click.argument("shell", type=click.Choice(["bash", "fish", "zsh"]))
 def completion(shell: str) -> None:
-    """Print the script that teaches SHELL to complete the commands, options and functions of navai.
-
-    \b
-    bash: eval "$(navai completion bash)"       in ~/.bashrc
-    zsh:  eval "$(navai completion zsh)"        in ~/.zshrc, after compinit
-    fish: navai completion fish | source        in ~/.config/fish/config.fish
-    """  # noqa: D301 - click's mark for a block that is not wrapped
+    """Print the script that teaches SHELL to complete the commands, options and functions of navai."""
     root = click.get_current_context().find_root().command
     complete = get_completion_class(shell)
     assert complete is not None  # noqa: S101 - one of click's own
@@ -73,14 +81,17 @@ def complete_function(ctx: click.Context, _param: click.Parameter, incomplete: s
 
 
 def complete_parameter(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the function's parameters whose names begin with *incomplete*, each with its ``=``."""
-    return [
-        CompletionItem(f"{name}=", help=one_line(text))
+    """Return the function's parameters, each with its ``=``, and after that the values it lists."""
+    wanted, equals, _ = incomplete.partition("=")
+    items = [
+        CompletionItem(f"{name}={value}", help=one_line(parameter["description"]))
         for function in _functions(ctx)
         if function["name"] in ctx.meta[WORDS]
-        for name, text in function["parameters"].items()
-        if name.startswith(incomplete)
+        for name, parameter in function["parameters"].items()
+        if name == wanted or not equals
+        for value in (parameter["values"] if equals else [""])
     ]
+    return [item for item in items if item.value.startswith(incomplete)]
 
 
 def _functions(ctx: click.Context) -> Functions:
@@ -94,7 +105,14 @@ def _functions(ctx: click.Context) -> Functions:
         proxy=given.get("proxy"),
     )
     environment = [os.environ.get(name) for name in ("NAVAI_API_URL", "NAVAI_ACCESS_TOKEN")]
-    identity = [connection.url, connection.headers, connection.token, connection.proxy, *environment]
+    identity = [
+        __version__,
+        connection.url,
+        connection.headers,
+        connection.token,
+        connection.proxy,
+        *environment,
+    ]
     name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
     path = _cache_folder() / f"{name}.json"
     with contextlib.suppress(OSError, ValueError):  # there is no file, or its content is not ours
@@ -112,7 +130,8 @@ def _functions(ctx: click.Context) -> Functions:
             "name": function.name,
             "description": function.description or "",
             "parameters": {
-                name: _description(schema) for name, schema in properties_of(function.parameters).items()
+                name: {"description": _description(schema), "values": values_of(schema)}
+                for name, schema in properties_of(function.parameters).items()
             },
         }
         for function in listed

@@ -17,7 +17,15 @@ import click
 from navai_client._version import __version__
 from navai_client.cli._connection import BackendCommand, Connection, connection_options
 from navai_client.cli._errors import Status
-from navai_client.cli._output import one_line, printable, waiting, wants_colour, write_json, write_text
+from navai_client.cli._output import (
+    examples,
+    one_line,
+    printable,
+    waiting,
+    wants_colour,
+    write_json,
+    write_text,
+)
 from navai_client.cli._reachability import Diagnosis, base_url_source, diagnose_backend
 from navai_client.transports import Call
 from navai_client.transports._default import HTTPXTransport
@@ -30,7 +38,7 @@ _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[([^]]*)\])?")
 _EXTRA = re.compile(r"^extra == ['\"]([^'\"]+)['\"]$")
 
 
-@click.command(cls=BackendCommand)
+@click.command(cls=BackendCommand, epilog=examples("navai doctor --url https://api.example.com"))
 @click.option("--json", "as_json", is_flag=True, help="Print the diagnoses as JSON.")
 @connection_options()
 def doctor(connection: Connection, *, as_json: bool) -> int:

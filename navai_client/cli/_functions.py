@@ -32,7 +32,10 @@ from navai_client.errors import NavaiTransportError
 from navai_client.models import BackendFunction, FunctionList
 
 
-@click.command(cls=BackendCommand)
+@click.command(
+    cls=BackendCommand,
+    epilog=examples("navai functions --url https://api.example.com", "navai functions --diff functions.json"),
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the list as JSON, with the warnings.")
 @click.option("--save", "to", metavar="FILE", help="Write the list to FILE, as JSON that --diff reads.")
 @click.option(
@@ -122,15 +125,16 @@ def _write_table(listed: FunctionList) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    console = Console(no_color=not wants_colour(sys.stdout))
     table = Table("Function", "Parameters", "Description", box=box.SIMPLE_HEAD, pad_edge=False)
     table.columns[0].style = "bold"
-    table.columns[0].overflow = "fold"
+    for column in table.columns:
+        column.overflow = "fold"
     for function in listed:
         known = function.parameters is not None
         parameters = "\n".join(parameters_of(function.parameters)) if known else "(unknown)"
         row = function.name, parameters, function.description or ""
         table.add_row(*(Text(printable(text)) for text in row))
-    console = Console(no_color=not wants_colour(sys.stdout))
     with console.capture() as capture:
         console.print(table)
     write_text(capture.get())
@@ -149,7 +153,12 @@ class _Call(BackendCommand):
             raise click.UsageError(text, ctx) from None
 
 
-@click.command(cls=_Call, epilog=examples("navai call get_weather location=Oslo unit=celsius"))
+@click.command(
+    cls=_Call,
+    epilog=examples(
+        "navai call get_weather location=Oslo", "navai call create_order --payload-file order.json"
+    ),
+)
 @click.argument("name", shell_complete=complete_function)
 @click.argument("members", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete_parameter)
 @click.option("--payload", metavar="JSON", help="The payload, which is sent as it is.")

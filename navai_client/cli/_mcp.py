@@ -16,12 +16,15 @@ from navai_client.cli._connection import (
     with_option_names,
 )
 from navai_client.cli._errors import Status
-from navai_client.cli._output import complain, is_terminal, note, write_text
+from navai_client.cli._output import complain, examples, is_terminal, note, write_text
 from navai_client.client import AsyncNavaiBackendClient
 from navai_client.errors import NavaiConfigError
 
 
-@click.command(cls=BackendCommand)
+@click.command(
+    cls=BackendCommand,
+    epilog=examples("navai mcp --url https://api.example.com", "navai mcp --http --port 8000"),
+)
 @click.option("--http", is_flag=True, help="Use streamable HTTP instead of standard input and output.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="With --http: the address to listen on.")
 @click.option(

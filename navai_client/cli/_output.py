@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -22,6 +23,9 @@ from navai_client.cli._errors import Status
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _LONGEST_LINE = 600  # characters
 _SPINNER_DELAY = 0.5  # seconds: what is fast needs neither a spinner nor the import of what draws it
+
+
+_SPINNER_STEP = 1.0  # seconds
 
 
 def _show_requests(_ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
@@ -177,6 +181,10 @@ def _spin(text: str, done: threading.Event) -> None:
     if done.wait(_SPINNER_DELAY):
         return
     from rich.console import Console  # noqa: PLC0415 - its import takes longer than most calls
+    from rich.text import Text  # noqa: PLC0415
 
-    with Console(stderr=True).status(text):
-        done.wait()
+    console, started = Console(stderr=True), time.monotonic() - _SPINNER_DELAY
+    dots = "dots" if console.encoding.startswith("utf") else "line"
+    with console.status(Text(text), spinner=dots) as status:
+        while not done.wait(_SPINNER_STEP):
+            status.update(Text(f"{text} ({time.monotonic() - started:.0f} s)"))

@@ -152,6 +152,14 @@ def properties_of(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return properties if isinstance(properties, Mapping) else {}
 
 
+def values_of(schema: Any) -> list[str]:
+    """Return the values that *schema* lists, as KEY=VALUE takes them; none if it lists none."""
+    if _types_of(schema) == {"boolean"}:
+        return ["true", "false"]
+    listed = _enum_of(schema) if isinstance(schema, Mapping) else []
+    return [each if isinstance(each, str) else json.dumps(each) for each in listed]
+
+
 def parameters_of(schema: Mapping[str, Any] | None) -> list[str]:
     """Return a text for each parameter in *schema*: ``name: type``, or ``name?: type`` if it is optional."""
     required = (schema or {}).get("required")

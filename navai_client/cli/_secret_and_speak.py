@@ -18,6 +18,7 @@ from navai_client.cli._errors import Status
 from navai_client.cli._output import (
     check_folder,
     counted,
+    examples,
     note,
     one_line,
     save,
@@ -62,7 +63,7 @@ def _given(operation: Operation[Any], options: dict[str, Any]) -> dict[str, Any]
     return given
 
 
-@click.command(cls=BackendCommand)
+@click.command(cls=BackendCommand, epilog=examples("navai secret --voice marin --language Spanish"))
 @_field_options(CREATE_CLIENT_SECRET)
 @click.option("--reveal", is_flag=True, help="Show the secret itself.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON; masked, too, without --reveal.")
@@ -96,7 +97,7 @@ def _expiry(minted: ClientSecret) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}, in {round(minted.expires_in(now=minted.issued_at))} s"
 
 
-@click.command(cls=BackendCommand)
+@click.command(cls=BackendCommand, epilog=examples("navai speak 'Good morning' --out morning.mp3"))
 @click.argument("text")
 @click.option(
     "--out",

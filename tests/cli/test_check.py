@@ -67,7 +67,11 @@ def test_an_unreachable_backend_is_status_3(command: Navai) -> None:
     with closed_port() as port:
         result = command("check", f"http://127.0.0.1:{port}")
     assert result.status == 3
-    assert "The backend gave no response" in result.out
+    assert "The backend gave no response, so nothing was checked: ConnectError" in " ".join(
+        result.out.split()
+    )
+    assert result.out.count("\n") <= 5
+    assert "`navai doctor` says why." in result.err
 
 
 def test_a_header_is_sent_and_not_shown(navai: Navai, reply: Callable[..., FaultServer]) -> None:

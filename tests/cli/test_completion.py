@@ -78,6 +78,27 @@ def test_parameters_are_completed_too(complete: Complete, reply: Callable[..., F
     assert values(complete(f"navai call --url {url} get_time -p ")) == []
 
 
+@pytest.mark.parametrize("option", ["", "-p "])
+def test_the_values_that_a_schema_lists_are_completed(
+    option: str, complete: Complete, reply: Callable[..., FaultServer]
+) -> None:
+    properties = {
+        "unit": {"enum": ["kg", "g", 7, None]},
+        "fast": {"type": "boolean"},
+        "kind": {"const": "new"},
+        "text": {"type": "string"},
+    }
+    url = reply(json.dumps({"items": [{"name": "f", "parameters": {"properties": properties}}]})).url
+    line = f"navai call --url {url} f {option}"
+    assert values(complete(line)) == ["unit=", "fast=", "kind=", "text="]
+    assert values(complete(f"{line}unit=")) == ["kg", "g", "7", "null"]
+    assert values(complete(f"{line}unit=k")) == ["kg"]
+    assert values(complete(f"{line}fast=t")) == ["true"]
+    assert values(complete(f"{line}kind=")) == ["new"]
+    assert values(complete(f"{line}text=")) == []
+    assert values(complete(f"{line}unit=k", "fish")) == ["unit=kg"]
+
+
 def test_a_list_is_kept_for_a_minute(
     complete: Complete, reply: Callable[..., FaultServer], tmp_path: Path
 ) -> None:
@@ -201,7 +222,9 @@ def test_a_person_completes_in_bash(demo_server: str) -> None:
         bash.read_until("get_weather ")
         bash.type("-p loc\t")
         bash.read_until("location=")
-        bash.type("Oslo --js\t")
+        bash.type("Oslo unit=ce\t")
+        bash.read_until("unit=celsius ")
+        bash.type("--js\t")
         assert "location= " not in bash.read_until("--json ")
         bash.type("\n")
         bash.read_until('"location":"Oslo"')

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -90,7 +91,7 @@ def test_a_slow_command_shows_a_spinner() -> None:
         )
         os.close(theirs)
         seen = b""
-        while b"Calling slow_one" not in seen:
+        while not re.search(rb"Calling slow_one \(\d+ s\)", seen):
             assert select.select([ours], [], [], 60)[0]
             seen += os.read(ours, 65536)
         shown.set()
@@ -198,13 +199,47 @@ def test_help_and_version_go_to_standard_output(command: Navai) -> None:
     assert "Exit statuses: 0 done" in " ".join(printed.out.split())
 
 
-@pytest.mark.parametrize("name", ["functions", "call", "secret", "speak", "serve", "doctor", "completion"])
-def test_every_command_has_help(name: str, navai: Navai) -> None:
+COMMANDS = ["functions", "call", "secret", "speak", "run", "serve", "check", "mcp", "doctor", "completion"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str, navai: Navai) -> None:
     assert f"  {name} " in navai("--help").out
     printed = navai(name, "--help")
     assert printed.status == 0
     assert printed.out.lower().startswith(f"usage: navai {name}")
     assert printed.err == ""
+    _, heading, example = printed.out.partition("\n  Example" if name != "serve" else "\nExample")
+    assert heading
+    assert f" navai {name}" in example.replace("(navai", " navai")
+    assert "\b" not in printed.out
+    assert "\\b" not in printed.out
+
+
+def test_a_narrow_terminal_shows_everything(demo_server: str) -> None:
+    with terminal(COMMAND, "functions", "--url", demo_server, columns=40, NO_COLOR="1") as screen:
+        lines = screen.until(None).splitlines()
+    assert max(map(len, lines)) <= 40
+    assert "\u2026" not in "".join(lines)
+
+
+def test_a_terminal_without_unicode_shows_a_spinner_of_plain_characters() -> None:
+    with (
+        FaultServer(FAULTS["never answers"]) as server,
+        terminal(COMMAND, "functions", "--url", server.url, PYTHONIOENCODING="ascii") as screen,
+    ):
+        assert screen.until("Listing the functions").isascii()
+
+
+def test_the_package_is_the_command(command: Navai) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "navai_client", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert ran.stdout == command("--version").out
 
 
 def test_without_a_command_there_is_help_and_status_2(command: Navai) -> None:
