@@ -154,7 +154,7 @@ def properties_of(schema: Mapping[str, Any] | None) -> Mapping[str, Any]:
 
 def values_of(schema: Any) -> list[str]:
     """Return the values that *schema* lists, as KEY=VALUE takes them; none if it lists none."""
-    if _types_of(schema) == {"boolean"}:
+    if _types_of(schema) == frozenset({"boolean"}):
         return ["true", "false"]
     listed = _enum_of(schema) if isinstance(schema, Mapping) else []
     return [each if isinstance(each, str) else json.dumps(each) for each in listed]
