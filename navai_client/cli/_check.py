@@ -133,10 +133,10 @@ def check(
             )
     except NavaiConfigError as error:
         raise click.UsageError(with_option_names(str(error))) from None
-    report = _with_option_names(report)
+    failed = _write(_with_option_names(report), form, output, verbose=verbose)
     if not report.reached:
         note("`navai doctor` says why.")
-    return _write(report, form, output, verbose=verbose) or report.exit_status_at(fail_on)
+    return failed or report.exit_status_at(fail_on)
 
 
 def _call(name: str | None, payload: str | None, option: str, payload_option: str) -> tuple[str, Any] | None:

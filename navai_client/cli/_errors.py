@@ -1,5 +1,6 @@
 """Exit statuses, and what an error becomes: one line with a remedy, and a status."""
 
+import re
 from difflib import get_close_matches
 from enum import IntEnum
 from http import HTTPStatus
@@ -18,6 +19,10 @@ from navai_client.errors import (
 )
 
 _REDIRECTS = range(300, 400)
+_PAGE = re.compile(
+    r"\A\s*<(?:!doctype html|html)\b(?:.{0,2000}?<title>(?P<title>[^<]{1,200})</title>)?",
+    re.IGNORECASE | re.DOTALL,
+)
 _UNCERTAIN = "It may have been executed all the same: check before you try again"
 _KEYLESS = "Missing API key."  # the contract's text for a backend without a key
 KEYLESS = "The backend has no OpenAI key"
@@ -117,6 +122,8 @@ def _http(error: NavaiHTTPError) -> str:
     if error.status_code in _REDIRECTS and "location" in error.headers:
         return str(error).replace("base_url", "--url").replace("in headers", "in --header")
     text = error.error if isinstance(error.error, str) else str(error)
+    if page := _PAGE.search(error.body):  # its markup says nothing to a person
+        text = f"a page of HTML{', ' if page['title'] else ''}{page['title'] or ''}"
     if isinstance(error.details, str):
         text = f"{text.rstrip('.')}: {error.details}"
     status = f"HTTP {error.status_code}"
@@ -129,7 +136,7 @@ def _http_remedy(error: NavaiHTTPError) -> str | None:
         return GIVE_IT_ONE
     if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return "Credentials go with --header 'Authorization: Bearer @env:NAME'."
-    if status == HTTPStatus.NOT_FOUND:
+    if status == HTTPStatus.NOT_FOUND or _PAGE.match(error.body):
         return "Is there a Navai backend at this --url? `navai doctor` looks closer."
     return None
 

@@ -17,6 +17,24 @@ def listing(*items: dict[str, Any], warnings: list[str] | None = None) -> str:
     return json.dumps({"items": list(items), "warnings": warnings or []})
 
 
+@pytest.mark.parametrize(
+    ("page", "said"),
+    [
+        (
+            "<!DOCTYPE HTML>\n<html><head><title>Error response</title>",
+            "HTTP 501: a page of HTML, Error response.",
+        ),
+        ("<html><h1>no</h1>", "HTTP 501: a page of HTML."),
+    ],
+)
+def test_a_page_of_another_server_is_named_without_its_markup(
+    page: str, said: str, navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    result = navai("functions", "--url", reply(page, status="501 Not Implemented").url)
+    asked = "Is there a Navai backend at this --url? `navai doctor` looks closer."
+    assert result == (1, "", f"navai functions: {said} {asked}\n")
+
+
 def test_scripts_get_a_line_for_each_function(command: Navai, demo_server: str) -> None:
     result = command("functions", "--url", demo_server)
     assert result.status == 0

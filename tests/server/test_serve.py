@@ -146,10 +146,11 @@ def test_the_backend_of_a_module_is_served_with_the_settings_of_the_command_line
 def test_others_than_this_machine_reach_the_backend_of_a_module_by_any_name(
     serve: Serve, write: Write
 ) -> None:
-    write("shop.py", textwrap.dedent(SHOP))
+    write("shop.py", textwrap.dedent(SHOP).replace("discover=False", "access_log=None, discover=False"))
     server = serve("shop:shop", "--host", "0.0.0.0")
     url = server.url.replace("0.0.0.0", "127.0.0.1") + LIST
     assert httpx.get(url, headers={"host": "shop.example"}, timeout=60).status_code == 200
+    assert "path=" not in server.stop()
 
 
 def test_the_backend_of_a_module_is_served_again_when_its_file_changes(serve: Serve, write: Write) -> None:
