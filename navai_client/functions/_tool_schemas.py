@@ -12,7 +12,9 @@ OpenAIAPI = Literal["realtime", "responses", "chat"]
 
 _log: Final = logging.getLogger("navai_client")
 
-TOOL_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # OpenAI's rule for tools
+LONGEST_TOOL_NAME: Final = 64
+# OpenAI's rule for tools, which most hosts of MCP have, too.
+TOOL_NAME: Final = re.compile(rf"[a-zA-Z0-9_-]{{1,{LONGEST_TOOL_NAME}}}")
 UNDESCRIBED: Final = "Execute backend function."
 PAYLOAD: Final = (
     "An object with the function's arguments, by name or as a list called args; for methods of a class "

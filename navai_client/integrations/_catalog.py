@@ -23,6 +23,7 @@ from navai_client.functions._arguments import (
     without_optional_nulls,
 )
 from navai_client.functions._tool_schemas import (
+    LONGEST_TOOL_NAME,
     PAYLOAD,
     TOOL_NAME,
     UNDESCRIBED,
@@ -45,7 +46,6 @@ with needs_extra("tools", "docstring_parser", "pydantic"):
 BUILT_IN: Final = (NAVIGATE_TO, EXECUTE_APP_FUNCTION)
 UNKNOWN_FUNCTION: Final = "Unknown or disallowed function."
 _REFUSED: Final = re.compile(r"[^a-zA-Z0-9_-]")
-_LONGEST_NAME: Final = 64  # that OpenAI and most hosts of MCP accept
 _CHANGES: Final = ("write", "dangerous")  # effects of functions that do not run beside each other
 _UNKNOWN_ROUTE: Final = "Unknown or disallowed route."
 
@@ -334,10 +334,10 @@ def _accepted(name: str, names: set[str]) -> str:
     """Return a name for models that is like *name*, not among *names*, and the same each time."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     like = _REFUSED.sub("_", ascii_name)
-    if any(map(str.isalnum, like)) and len(like) <= _LONGEST_NAME and like not in names:
+    if any(map(str.isalnum, like)) and len(like) <= LONGEST_TOOL_NAME and like not in names:
         return like
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{like[: _LONGEST_NAME - 9]}_{digest}"
+    return f"{like[: LONGEST_TOOL_NAME - 9]}_{digest}"
 
 
 def _built_in(name: str, description: str, parameters: dict[str, Any], timeout: float | None) -> Tool:

@@ -22,12 +22,18 @@ from navai_client._redaction import Redactor, message_of, without_debug
 from navai_client._threads import run_in_thread
 from navai_client.client import NavaiBackendClient
 from navai_client.config import SessionOptions
-from navai_client.errors import InvalidResponseError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError
+from navai_client.errors import (
+    InvalidResponseError,
+    NavaiConfigError,
+    NavaiHTTPError,
+    NavaiTimeoutError,
+    NavaiTransportError,
+)
 from navai_client.integrations._prompt import decision, manner_of_speech, specialist_instructions
 from navai_client.models import ClientSecret
 
 with needs_extra("agents", "agents", "websockets"):
-    from agents import FunctionTool
+    from agents import FunctionTool, Handoff
     from agents.realtime import (
         RealtimeAgent,
         RealtimeModelConfig,
@@ -141,6 +147,9 @@ def build_navai_agent(
             name and instructions, and its specialists. Of *instructions*, such an agent keeps the lines about
             language, accent and tone.
         tools: Additional tools of the SDK.
+
+    Raises:
+        NavaiConfigError: Two specialists, or one and a tool, have the same name as a tool.
     """
     manner = manner_of_speech(instructions)
     if runtime is not None:
@@ -160,6 +169,15 @@ def build_navai_agent(
         tools=[*function_tools(toolset), *tools],
         handoffs=[*agents],
     )
+    taken = {tool.name: f"the tool {tool.name}" for tool in main.tools}
+    for agent in agents:
+        handoff = Handoff.default_tool_name(agent)
+        if handoff in taken:
+            raise NavaiConfigError(
+                f"{taken[handoff]} and the specialist {agent.name} are one tool to the model, {handoff}: "
+                "give one of them another name."
+            )
+        taken[handoff] = f"the specialist {agent.name}"
     for each, agent in zip(specialists, agents, strict=True):
         if each.hands_back:
             agent.handoffs.append(main)

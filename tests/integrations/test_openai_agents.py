@@ -15,6 +15,7 @@ from websockets.exceptions import ConnectionClosedError
 from navai_client import (
     AsyncNavaiBackendClient,
     NavaiBackendClient,
+    NavaiConfigError,
     NavaiError,
     NavaiHTTPError,
     NavaiTransportError,
@@ -31,6 +32,7 @@ from navai_client.integrations.openai_agents import (
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.toolset import Toolset
 from navai_client.server import NavaiBackend
+from navai_client.testing import FakeBackend
 from navai_client.testing.realtime import BargeIn, Call, Disconnect, FakeRealtimeServer, Raw, Say
 from tests.integrations.live_backend import approving_backend, live_backend
 from tests.integrations.loop import in_a_loop
@@ -439,6 +441,20 @@ async def test_a_specialist_takes_over_with_its_own_functions_and_hands_back() -
         ]
         assert as_specialist["audio"]["output"]["voice"] == back["audio"]["output"]["voice"] == "cedar"
         assert "get_weather" in [tool["name"] for tool in back["tools"]]
+
+
+@pytest.mark.parametrize("names", [("Fast Food", "fast-food"), ("Food", "FOOD"), ("Weather report",)])
+@in_a_loop
+async def test_two_tools_of_one_name_are_refused_where_the_agents_are_made(names: tuple[str, ...]) -> None:
+    async def transfer_to_weather_report() -> str:
+        return "it is warm"
+
+    async with (
+        AsyncNavaiBackendClient("https://navai.test", transport=FakeBackend().async_transport) as client,
+        Toolset.load(client, functions=[transfer_to_weather_report]) as toolset,
+    ):
+        with pytest.raises(NavaiConfigError, match=f"specialist {names[-1]} are one tool"):
+            build_navai_agent(toolset, specialists=[Specialist(name=name) for name in names])
 
 
 @in_a_loop

@@ -5,7 +5,7 @@ The sessions are scripted and on a clock of their own. Silence is what ``Silence
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import pytest
@@ -22,7 +22,13 @@ from langchain.agents import create_agent
 from langchain_core.messages import AIMessage
 from livekit.agents import Agent, AgentSession
 from livekit.agents.voice.events import ToolCallUpdated
-from pipecat.frames.frames import Frame, FunctionCallResultFrame, LLMMessagesAppendFrame, TTSSpeakFrame
+from pipecat.frames.frames import (
+    Frame,
+    FunctionCallResultFrame,
+    InterruptionFrame,
+    LLMMessagesAppendFrame,
+    TTSSpeakFrame,
+)
 from pydantic_ai import Agent as PydanticAgent, RunContext
 from pydantic_ai.messages import ModelMessage
 from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
@@ -40,7 +46,8 @@ from tests.integrations.live_backend import loaded_toolset
 from tests.integrations.loop import in_a_loop
 from tests.integrations.silence import LONG, Silence, offered
 from tests.integrations.test_langchain import Script as ChatScript
-from tests.integrations.test_pydantic_ai import realtime_model
+from tests.integrations.test_long_calls import Watched, watched
+from tests.integrations.test_pydantic_ai import Script, realtime_model, wants
 
 LONGEST = 2.0  # seconds
 
@@ -280,3 +287,72 @@ async def test_langgraph(name: str) -> None:
             assert (event["type"], event["name"], event["tool_call_id"]) == ("tool_progress", name, "call_1")
             silence.ends()
     assert silence.longest <= LONGEST
+
+
+class TestACallThatNobodyWaitsFor:
+    """It is cancelled at the backend if its function only reads, whoever leaves it."""
+
+    @in_a_loop
+    async def test_the_raw_loop_is_closed(self) -> None:
+        async with watched(effect="read") as (functions, toolset):
+            session = ScriptedSession(Silence())
+            async with RealtimeToolRunner(toolset, session.send, as_text=False) as session.runner:
+                calling = asyncio.create_task(session.call("look"))
+                await functions.begun.wait()
+            await functions.cancelled.wait()
+            calling.cancel()
+            await asyncio.wait((calling,))
+
+    @in_a_loop
+    async def test_a_session_of_the_agents_sdk_is_closed(self) -> None:
+        called = RealtimeModelToolCallEvent(name="look", call_id="c1", arguments="{}", id="i1")
+        model = ScriptedRealtimeModel([Step(RealtimeModelSendUserInput, emit=[called])])
+        async with watched(effect="read") as (functions, toolset):
+            agent = RealtimeAgent(name="nav", tools=[*openai_agents.function_tools(toolset)])
+            runner = RealtimeRunner(agent, model=model, config={"tracing_disabled": True})
+            async with await runner.run() as session:
+                await session.send_message("Begin.")
+                await functions.begun.wait()
+            await functions.cancelled.wait()
+
+    @in_a_loop
+    async def test_livekit_closes_its_session(self) -> None:
+        async with watched(effect="read") as (functions, toolset):
+            model = scripted_livekit.ScriptedLLM([scripted_livekit.wants("look")], "Done.")
+            async with AgentSession[None](llm=model) as session:
+                await session.start(Agent(instructions="Help.", tools=[NavaiToolset(toolset)]))
+                session.generate_reply(user_input="Begin.")
+                await functions.begun.wait()
+            await functions.cancelled.wait()
+
+    @in_a_loop
+    async def test_the_person_interrupts_pipecat(self) -> None:
+        async with watched(effect="read") as (functions, toolset):
+            llm = scripted_pipecat.ScriptedLLM([scripted_pipecat.wants("look")], "Never mind.")
+            async with scripted_pipecat.conversation(llm, tools_schema(toolset)) as talk:
+                await talk.say("Begin.")
+                await functions.begun.wait()
+                await talk.send(InterruptionFrame())
+                await functions.cancelled.wait()
+
+    @in_a_loop
+    async def test_a_run_of_pydantic_ai_is_cancelled(self) -> None:
+        async with watched(effect="read") as (functions, toolset):
+            agent = PydanticAgent(Script([wants("look")]).model, toolsets=[pydantic_ai.NavaiToolset(toolset)])
+            await self.leave(agent.run("Begin."), functions)
+
+    @in_a_loop
+    async def test_a_graph_is_cancelled(self) -> None:
+        call = {"name": "look", "args": {}, "id": "call_1", "type": "tool_call"}
+        answers: list[Any] = [AIMessage("", tool_calls=[call])]
+        async with watched(effect="read") as (functions, toolset):
+            graph: Any = create_agent(ChatScript(responses=answers), langchain.function_tools(toolset))
+            await self.leave(graph.ainvoke({"messages": [("user", "Begin.")]}), functions)
+
+    async def leave(self, work: Coroutine[Any, Any, Any], functions: Watched) -> None:
+        """Cancel *work* once its call runs."""
+        running = asyncio.create_task(work)
+        await functions.begun.wait()
+        running.cancel()
+        await functions.cancelled.wait()
+        await asyncio.wait((running,))
