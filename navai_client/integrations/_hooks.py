@@ -75,22 +75,22 @@ class Signals:
 
     def report(self, message: str) -> None:
         """Take a report of the function, from any thread."""
-        if self.listener is None:
+        listener = self.listener
+        if listener is None:
             return
         self.reports.append(_redactor.text(str(message), _LONGEST_REPORT))
         if not self._is_scheduled:  # else a function that reports without end would fill the loop
             self._is_scheduled = True
-            self._schedule()
+            self._schedule(listener)
 
     def cancel(self) -> None:
         """Tell the function that nobody wants its result any more."""
         if self.cancelled is not None:
             self.cancelled.set()
 
-    def _listen(self) -> None:
+    def _listen(self, listener: Callable[[], object]) -> None:
         self._is_scheduled = False  # first: a report that comes now is scheduled again
-        if self.listener is not None:
-            self.listener()
+        listener()
 
 
 @define(eq=False)

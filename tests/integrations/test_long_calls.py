@@ -86,6 +86,25 @@ class TestReports:
         ]
         assert reported == [("c1", text) for _, text in heard.all]
 
+    @in_virtual_time
+    async def test_wait_for_a_hook_that_takes_long(self) -> None:
+        heard = Heard()
+
+        async def on_progress(text: str) -> None:
+            await asyncio.sleep(0.6)
+            heard(text)
+
+        async with (
+            client() as backend,
+            Toolset.load(backend, functions=[make_report], timeout=None) as toolset,
+        ):
+            await toolset.call("make_report", on_progress=on_progress)
+        assert heard.all == [
+            (5.6, "Looking at January"),
+            (6.2, "Looking at February"),
+            (6.8, "Looking at March"),
+        ]
+
     @in_a_loop
     async def test_of_a_function_in_a_thread_are_heard_while_it_runs(self) -> None:
         may_end = threading.Event()
@@ -341,6 +360,23 @@ class TestWithdrawing:
             functions.may_end.set()
             assert (await toolset.call("look", call_id="c1")).result == "seen"
         assert functions.ran == 2
+
+    @in_a_loop
+    async def test_one_that_ends_just_then_has_its_result(self) -> None:
+        ended: asyncio.Queue[Any] = asyncio.Queue()
+
+        @function(effect="read")
+        async def look() -> str:
+            asyncio.get_running_loop().call_soon(calling.cancel)
+            return "seen"
+
+        async with (
+            client() as backend,
+            Toolset.load(backend, functions=[look], after=lambda _, outcome: ended.put(outcome)) as toolset,
+        ):
+            calling = asyncio.create_task(toolset.call("look"))
+            assert (await ended.get()).result == "seen"
+            assert calling.cancelled()
 
     @in_a_loop
     async def test_it_goes_on_while_another_caller_waits(self) -> None:
