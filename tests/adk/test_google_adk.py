@@ -249,6 +249,22 @@ async def test_a_live_session_has_no_silence_of_more_than_two_seconds(name: str)
     assert any(not partial for _, partial in connection.sent) == (name != "count_stock")
 
 
+@in_virtual_time
+async def test_a_run_has_nothing_for_progress_but_the_hook() -> None:
+    reports: list[str] = []
+    async with offered(Silence(), progress=lambda _, report: reports.append(report)) as toolset:
+        agent = LlmAgent(
+            name="waiter", model=Script.of([wants("make_report")]), tools=[NavaiToolset(toolset)]
+        )
+        runner = InMemoryRunner(agent, app_name="shop")
+        session = await runner.session_service.create_session(app_name="shop", user_id="ada")
+        talk = Talk(runner, session.id)
+        await talk.say("Begin.")
+        await runner.close()
+    assert reports[0] == "Looking at January"
+    assert [each["result"] for each in talk.results("call_1")] == ["written"]
+
+
 @in_a_loop
 async def test_a_run_that_is_cancelled_is_released_at_once_and_the_call_goes_on() -> None:
     async with talking(Script.of([wants("book_table", name="Ada")])) as (live, toolset, talk):
