@@ -6,14 +6,15 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.server import ServerState
 
-from navai_client.server import NavaiBackend
+from navai_client.server import BackendError, NavaiBackend
 from navai_client.server._connections import Connection, Connections
+from navai_client.server._demo import DemoServices
 from navai_client.server._settings import ProcessSettings
 
 
-async def ask(requests: bytes, end: bytes) -> bytes:
-    """Send *requests* over one connection and return what comes, up to and with *end*."""
-    backend = NavaiBackend(env={}, discover=False, access_log=None)
+async def ask(requests: bytes, end: bytes, **given: Any) -> bytes:
+    """Send *requests* over one connection and return what comes, up to and with *end*, or all without one."""
+    backend = NavaiBackend(env={}, discover=False, access_log=None, **given)
     backend.function(name="long")(lambda: "x" * 200_000)
     backend.function(name="short")(lambda: "y")
     config = uvicorn.Config(
@@ -29,7 +30,7 @@ async def ask(requests: bytes, end: bytes) -> bytes:
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=2**20)
         writer.write(requests)
-        answers = await reader.readuntil(end)
+        answers = await (reader.readuntil(end) if end else reader.read())
         writer.close()
         await writer.wait_closed()
         while state.connections:  # noqa: ASYNC110 - uvicorn sets no event
@@ -49,6 +50,18 @@ def test_pipelined_responses_of_all_sizes_arrive_complete_and_in_order() -> None
     got = asyncio.run(ask(post(b"short") + post(b"long") + head + last, b'{"ok":true}'))
     assert got.count(b"HTTP/1.1 200 OK\r\n") == 4
     assert got.index(b'"y"') < got.index(b"x" * 200_000) < got.index(b'{"ok":true}')
+
+
+class Injecting(DemoServices):
+    """Its refusal has a line break in a header."""
+
+    async def create_client_secret(self, request: Any, *, ttl_seconds: int | None = None) -> Any:
+        raise BackendError("Later.", status_code=503, retry_after="1\r\nset-cookie: a=b")
+
+
+def test_a_line_break_in_a_header_of_the_owner_adds_no_header() -> None:
+    request = post(b"short").replace(b"functions/execute", b"realtime/client-secret")
+    assert asyncio.run(ask(request, b"", services=Injecting(60))) == b""
 
 
 def test_a_request_that_is_not_http_is_400_and_closes_the_connection() -> None:
