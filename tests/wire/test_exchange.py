@@ -9,6 +9,7 @@ from attrs import evolve
 from hypothesis import given, strategies as st
 
 from navai_client import (
+    ApprovalPendingError,
     FunctionList,
     InvalidResponseError,
     NavaiError,
@@ -788,3 +789,78 @@ def test_of_the_secrets_of_both_headers_the_longest_is_masked_first() -> None:
         exchange.renew(bearer(second), 0.0)
         with pytest.raises(NavaiTransportError, match=r"(?m): no \*\*\*\.$"):
             exchange.receive(TransportFailure("no a-long-token-and-more", sent=False), 0.0)
+
+
+def test_a_list_that_fails_is_one_warning_with_what_went_wrong_and_its_notes() -> None:
+    warned: list[str] = []
+    exchange = Exchange(
+        CALLS.list_functions(None), policy(0), None, SECRET_HEADERS, lambda: "request-1", warned.append
+    )
+    exchange.start(0.0)
+    text = "why\n  a-secret-of-ours  " + "x" * 2000
+    done = exchange.receive(Response(500, {}, text.encode()), 0.0)
+    assert isinstance(done, Done)
+    begin = "list_functions: why *** xxx"
+    end = " (GET http://x/navai/functions: HTTP 500, 1 attempt, request id request-1)"
+    (warning,) = warned
+    assert warning.startswith(begin)
+    assert warning.endswith(end)
+    assert 1000 <= len(warning.removesuffix(end)) < 1200
+
+
+def test_notes_say_that_there_was_no_response_or_that_it_looks_like_that_of_another_service() -> None:
+    exchange = exchange_of(invocations()[2], policy(0), None)
+    exchange.start(0.0)
+    with pytest.raises(NavaiTransportError) as caught:
+        exchange.receive(LOST, 0.0)
+    assert caught.value.__notes__ == [
+        "POST http://x/navai/functions/execute ('f'): no response, 1 attempt, request id request-1"
+    ]
+    exchange = exchange_of(invocations()[2], policy(0), None)
+    exchange.start(0.0)
+    page = Response(404, {"content-type": "text/html"}, b"<!doctype html><title>Not Found</title>")
+    with pytest.raises(NavaiHTTPError) as wrong:
+        exchange.receive(page, 0.0)
+    assert len(wrong.value.__notes__) == 2
+    assert wrong.value.__notes__[1].endswith(" Check base_url and functions_execute_path.")
+
+
+def test_what_a_redirect_says_has_the_address_and_the_target() -> None:
+    exchange = exchange_of(invocations()[2], policy(0), None)
+    exchange.start(0.0)
+    moved = Response(308, {"location": "https://other.test/navai/functions/execute"}, b"")
+    with pytest.raises(NavaiHTTPError) as caught:
+        exchange.receive(moved, 0.0)
+    assert "https://other.test" in str(caught.value)
+    assert "http://x" in str(caught.value) or "base_url" in str(caught.value)
+
+
+def test_the_ids_of_a_call_that_waits_are_masked_too() -> None:
+    body = {
+        "ok": False,
+        "pending_approval": True,
+        "function_name": "f",
+        "approval": {"id": "a-secret-of-ours-1"},
+        "trace_id": "a-secret-of-ours-2",
+    }
+    exchange = exchange_of(invocations()[2], policy(0), None, SECRET_HEADERS)
+    exchange.start(0.0)
+    response = Response(202, {"x-echo": "a-secret-of-ours"}, json.dumps(body).encode())
+    with pytest.raises(ApprovalPendingError) as caught:
+        exchange.receive(response, 0.0)
+    assert (caught.value.approval_id, caught.value.trace_id) == ("***-1", "***-2")
+    assert exchange.response is not None
+    assert exchange.response.headers == {"x-echo": "***"}
+
+
+def test_an_error_about_a_result_keeps_its_text_without_secrets() -> None:
+    error = error_at(1.0, Response(200, {}, b'a-secret-of-ours {"ok"'))
+    assert isinstance(error, InvalidResponseError)
+    assert "a-secret" not in str(error)
+    assert len(str(error)) > 10
+
+
+def test_only_the_secrets_of_the_call_are_searched_for_in_what_a_function_says() -> None:
+    """What looks like a secret of others is the backend's own text, and stays."""
+    error = error_at(1.0, Response(200, {}, b'{"ok": false, "error": "sk-proj-abcdefghijklmnopqrstu"}'))
+    assert error.error == "sk-proj-abcdefghijklmnopqrstu"
