@@ -43,7 +43,7 @@ NOT_QUICK := $(addprefix tests/, cli conformance/test_documents.py conformance/t
   integrations/test_speech_of_frameworks.py integrations/test_traces_of_frameworks.py \
   integrations/test_voice_agent.py interop server/test_command_line.py \
   server/test_env_file.py server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_limits.py server/test_mounting.py \
-  server/test_progress.py server/test_smoke.py server/test_store_model.py server/test_workers.py simulation test_benchmarks.py test_deployment.py \
+  server/test_progress.py server/test_serve.py server/test_smoke.py server/test_store_model.py server/test_workers.py simulation test_benchmarks.py test_deployment.py \
   test_topology.py test_examples.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
 # What needs LangChain, LiveKit, Pipecat, Pydantic AI, web frameworks, Node, nginx or Chromium.
 NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integrations/test_example_agents.py \
