@@ -19,6 +19,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from navai_client.server import NavaiBackend
 from navai_client.server._serving import bind, url_of
+from tests.interop import peers
 
 T = TypeVar("T")
 
@@ -150,6 +151,18 @@ def _driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chro
         yield driver
     finally:
         driver.quit()
+
+
+@pytest.fixture(scope="session", name="axe")
+def _axe() -> str:
+    """The source of axe-core, which finds what keeps people out of a page."""
+    try:
+        peers.install()
+    except peers.PeersMissingError as error:
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    return (peers.HERE / "node_modules" / "axe-core" / "axe.min.js").read_text()
 
 
 @pytest.fixture(name="backend")

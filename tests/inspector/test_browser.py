@@ -1,5 +1,12 @@
 """The inspector in a real browser."""
 
+import ast
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import attrs
@@ -8,7 +15,8 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.select import Select
 
-from navai_client.server import NavaiBackend
+from navai_client import NavaiBackendClient, UnknownFunctionError
+from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._http import BackendRequest
 from tests.inspector.conftest import Page, serving
 
@@ -17,6 +25,11 @@ STRANGE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 def names(page: Page) -> list[str]:
     return [each.text for each in page.all("#functions .name")]
+
+
+def latest(page: Page) -> str:
+    """Return the name of the latest call, if there is one."""
+    return next((each.text for each in page.all("#calls .name")), "")
 
 
 def test_every_function_is_listed_and_found_by_name_or_description(page: Page) -> None:
@@ -89,7 +102,7 @@ def test_a_payload_can_be_written_as_json_and_begins_with_the_forms(page: Page) 
     page.field("location").send_keys("Oslo")
     page.button("Edit as JSON").click()
     area = page.field("payload")
-    assert area.get_property("value") == '{\n  "location": "Oslo"\n}'
+    assert area.get_property("value") == '{\n  "location": "Oslo",\n  "unit": "celsius"\n}'
     area.clear()
     area.send_keys("{")
     page.button("Run").click()
@@ -100,6 +113,39 @@ def test_a_payload_can_be_written_as_json_and_begins_with_the_forms(page: Page) 
     assert page.result()["location"] == "Rome"
     page.button("Back to the form").click()
     assert page.field("location").get_property("value") == "Oslo"
+
+
+def test_json_begins_with_what_the_schema_says_and_keeps_what_was_typed(page: Page) -> None:
+    page.open("create_order")
+    page.field("customer_id").send_keys("7 Elm")
+    page.field("quantity").send_keys("many")
+    page.button("Edit as JSON").click()
+    area = page.field("payload")
+    drafted = json.loads(str(area.get_property("value")))
+    assert drafted["customer_id"] == "7 Elm"
+    assert drafted["items"] == [{"product": "coffee", "quantity": "many"}]
+    area.clear()
+    area.send_keys("[1]")
+    page.button("Back to the form").click()
+    page.button("Edit as JSON").click()
+    assert page.field("payload").get_property("value") == "[1]"
+    page.button("Back to the form").click()
+    page.field("customer_id").send_keys("!")
+    page.button("Edit as JSON").click()
+    assert '"7 Elm!"' in str(page.field("payload").get_property("value"))
+
+
+def test_a_name_that_does_not_exist_is_shown_where_it_was_asked_for(page: Page, driver: Any) -> None:
+    page.open("send_fax")
+    page.wait(lambda: page.find("main h2").text == "send_fax", "name that was asked for")
+    assert "no such function" in page.find("main .lead").text
+    with NavaiBackendClient(page.url) as client, pytest.raises(UnknownFunctionError):
+        client.execute_function("send_fax")
+    page.wait(lambda: [each.text for each in page.all("#calls .name")] == ["send_fax"], "call of send_fax")
+    page.open("get_weather")
+    page.open()
+    assert page.wait(lambda: page.all("#calls .name"), "latest call")[0].text == "send_fax"
+    assert len(page.all("#calls li")) == 1  # the page's own lists are not among them
 
 
 def test_a_secret_is_minted_masked_and_shown_on_demand(page: Page, driver: Any) -> None:
@@ -123,12 +169,12 @@ def test_calls_appear_as_they_arrive_with_request_and_response(page: Page) -> No
     page.open("cancel_order")
     page.field("order_id").send_keys("17")
     page.button("Run").click()
-    page.wait(lambda: page.all("#calls .name")[0].text == "cancel_order", "call of cancel_order")
-    page.find("#calls summary").click()
+    page.wait(lambda: latest(page) == "cancel_order", "call of cancel_order")
+    page.find("#calls button").click()
     shown = [each.text for each in page.all("#calls li:first-child pre")]
     assert '"order_id": "17"' in shown[0]
     assert "There is no order" in shown[1]
-    assert "failed" in page.find("#calls summary").text
+    assert "failed" in page.find("#calls button").text
 
 
 def test_the_page_can_be_used_by_keyboard_alone(page: Page) -> None:
@@ -151,6 +197,20 @@ def test_the_page_can_be_used_by_keyboard_alone(page: Page) -> None:
     assert page.outcome()[0] == "Done"
     said = page.find(".said")
     assert said.get_attribute("role") == "status"
+    page.wait(lambda: page.all("#calls button"), "latest call")
+    while page.focused.get_attribute("aria-controls") is None:
+        page.press(Keys.TAB)
+    row = page.focused
+    assert row.get_attribute("aria-expanded") == "false"
+    page.press(Keys.ENTER)
+    assert row.get_attribute("aria-expanded") == "true"
+    assert "Oslo" in page.find(f"#{row.get_attribute('aria-controls')}").text
+    page.press(Keys.SPACE)
+    assert row.get_attribute("aria-expanded") == "false"
+    while page.focused.accessible_name != "curl":
+        page.press(Keys.SHIFT, Keys.TAB)
+    page.press(Keys.ENTER)
+    assert "curl " in page.find("main form pre").text
 
 
 def test_every_control_has_a_label_and_every_button_a_name(page: Page) -> None:
@@ -366,6 +426,196 @@ def test_a_backend_that_stops_and_starts_again_is_noticed(driver: Any) -> None:
         driver.get("about:blank")
 
 
+class TestProgress:
+    """A function that says how far it has come."""
+
+    @pytest.fixture(name="goes_on")
+    def _goes_on(self) -> threading.Event:
+        return threading.Event()
+
+    @pytest.fixture(name="backend")
+    def _backend(self, goes_on: threading.Event) -> NavaiBackend:
+        backend = NavaiBackend(env={}, discover=False, inspector=True)
+
+        @backend.function
+        def report(context: FunctionContext, *, fails: bool = False) -> int:
+            context.progress("Looking at März")
+            goes_on.wait(60)
+            if fails:
+                raise LookupError("There is no März.")
+            return 12345678901234567890123
+
+        return backend
+
+    def test_it_is_shown_until_the_result(self, page: Page, goes_on: threading.Event) -> None:
+        page.open("report")
+        page.button("Run").click()
+        page.wait(lambda: "Looking at März" in page.find(".said").text, "progress")
+        goes_on.set()
+        assert page.outcome()[0] == "Done"
+        assert page.find(".outcome pre").text == "12345678901234567890123"
+        assert "März" not in page.find(".said").text
+        page.wait(lambda: latest(page) == "report", "latest call")
+        Select(page.field("fails")).select_by_visible_text("true")
+        page.button("Run").click()
+        page.wait(lambda: page.outcome()[0] == "Failed", "failure")
+        assert "There is no März." in page.outcome()[1]
+
+
+class TestCopies:
+    """A call as text that runs elsewhere."""
+
+    @pytest.fixture(name="token", params=[None, "let's$(me)in"])
+    def _token(self, request: pytest.FixtureRequest) -> str | None:
+        """The backend's access token, if it needs one."""
+        token: str | None = request.param
+        return token
+
+    @pytest.fixture(name="backend")
+    def _backend(self, token: str | None) -> NavaiBackend:
+        backend = NavaiBackend(env={}, discover=False, inspector=True, access_token=token)
+
+        @backend.function
+        def echo(**given: Any) -> dict[str, Any]:
+            return given
+
+        return backend
+
+    @pytest.fixture(name="refusals")
+    def _refusals(self) -> list[str]:
+        """The browser logs each 401 response."""
+        return ["401 (Unauthorized)"]
+
+    @pytest.mark.parametrize("kind", ["curl", "Python", "navai call"])
+    def test_it_runs_and_sends_the_same(
+        self, page: Page, backend: NavaiBackend, token: str | None, kind: str
+    ) -> None:
+        payload = {
+            "quotes": 'it\'s "here" \\ `id` $HOME ${x} !! $(id)\n\tnew',
+            "ünïcode ☕": ["日本 \U0001f600 \u2028", None, True, False],
+            "numbers": [12345678901234567890123, -0.5, 1e100],
+            "deep": {"": [{}, []]},
+        }
+        page.open("echo")
+        if token is not None:
+            page.find("#token").send_keys(token, Keys.ENTER)
+        page.button("Edit as JSON").click()
+        area = page.field("payload")
+        page.driver.execute_script("arguments[0].value = arguments[1]", area, json.dumps(payload, indent=1))
+        page.button(kind).click()
+        text = str(page.find("main form pre").get_property("textContent"))
+        assert "let's" not in text
+        assert ("NAVAI_ACCESS_TOKEN" in text) is (token is not None)
+        command = [sys.executable, "-c", text] if kind == "Python" else ["bash", "-ec", text]
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "NO_PROXY": "*",
+            **({} if token is None else {"NAVAI_ACCESS_TOKEN": token}),
+        }
+        ran = subprocess.run(
+            command, capture_output=True, text=True, env=environment, timeout=60, check=False
+        )
+        assert ran.returncode == 0, text + ran.stderr
+        result = ast.literal_eval(ran.stdout) if kind == "Python" else json.loads(ran.stdout)
+        assert (result["result"] if kind == "curl" else result) == payload
+
+
+LONG_NAMES = [
+    "calculator_add_tax_of_every_country_of_the_union_to_an_amount",
+    "getWeatherOfEveryCityInTheWorldForOneWholeWeek",
+]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+class TestAccessibility:
+    """What axe finds, and what is cut, in every state of the page."""
+
+    @pytest.fixture(name="backend")
+    def _backend(self) -> NavaiBackend:
+        """A backend with long names, and a function that needs approval."""
+        backend = NavaiBackend(env={}, discover=False, demo=True, inspector_token="inspectors-own")
+        for name in LONG_NAMES:
+            backend.function(lambda: None, name=name)
+        backend.function(lambda: None, name="pay_all_bills_of_the_month_that_are_due", approval=True)
+        return backend
+
+    @pytest.fixture(name="refusals")
+    def _refusals(self) -> list[str]:
+        """The browser logs each 401 response."""
+        return ["401 (Unauthorized)"]
+
+    def test_axe_finds_nothing_and_no_name_is_cut(
+        self, page: Page, driver: Any, axe: str, scheme: str, width: int
+    ) -> None:
+        def look(state: str) -> None:
+            driver.execute_script(axe)
+            found = driver.execute_async_script("axe.run().then(arguments[0])")
+            assert [
+                (each["id"], [node["html"] for node in each["nodes"]]) for each in found["violations"]
+            ] == [], state
+            # Each part of a name, between two places where a line may end, is a text of its own.
+            cut = driver.execute_script(
+                """
+                const cut = [];
+                for (const each of document.querySelectorAll(".name, article h2, article > .code")) {
+                  if (each.getClientRects().length === 0) continue;
+                  const whole = document.createRange();
+                  for (const part of each.childNodes) {
+                    whole.selectNode(part);
+                    if (part.nodeType === 3 && whole.getClientRects().length > 1) cut.push(part.data);
+                  }
+                  const isInline = getComputedStyle(each).display === "inline";
+                  if (!isInline && each.scrollWidth > each.clientWidth) cut.push(each.textContent);
+                }
+                return cut;
+                """
+            )
+            assert cut == [], state
+            assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth"), state
+
+        driver.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        )
+        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        try:
+            page.open("create_order")
+            page.find("#token")
+            look("dialog")
+            page.find("#token").send_keys("inspectors-own", Keys.ENTER)
+            page.field("product")
+            page.button("Run").click()
+            look("invalid")
+            page.find("#functions button[data-name=pay_all_bills_of_the_month_that_are_due]").click()
+            page.wait(lambda: "pay" in page.find("main h2").text, "form")
+            page.button("Run").click()
+            assert page.outcome()[0] == "Waits for approval"
+            page.wait(lambda: page.all("#approvals li"), "call that waits")
+            look("approval")
+            page.find("#functions button[data-name=cancel_order]").click()
+            page.field("order_id").send_keys("17")
+            page.button("Run").click()
+            assert page.outcome()[0] == "Failed"
+            page.button("curl").click()
+            page.find("main form pre")
+            page.wait(lambda: page.all("#calls button"), "latest call")[0].click()
+            look("failure, copied call and open row")
+            page.find(f"#functions button[data-name={LONG_NAMES[0]}]").click()
+            page.wait(lambda: "calculator" in page.find("main h2").text, "form")
+            page.button("Run").click()
+            assert page.outcome()[0] == "Done"
+            page.wait(lambda: latest(page) == LONG_NAMES[0], "latest call")
+            look("long name")
+            page.find("#secret-button").click()
+            page.button("Mint").click()
+            page.button("Reveal").click()
+            look("secret")
+        finally:
+            driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
 def test_the_latest_calls_do_not_change_while_paused(page: Page) -> None:
     page.open("tell_time")
     page.button("Pause").click()
@@ -374,7 +624,7 @@ def test_the_latest_calls_do_not_change_while_paused(page: Page) -> None:
     assert page.outcome()[0] == "Done"
     assert len(page.all("#calls li")) == before
     page.button("Resume").click()
-    page.wait(lambda: page.all("#calls .name")[0].text == "tell_time", "call of tell_time")
+    page.wait(lambda: latest(page) == "tell_time", "call of tell_time")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -181,3 +181,18 @@ def test_a_secret_in_a_path_is_masked_and_a_second_look_shows_the_same() -> None
 
 def test_without_it_nothing_is_kept() -> None:
     assert NavaiBackend(env={}, discover=False).recent_calls is None
+
+
+def test_a_404_has_the_name_that_was_asked_for_and_the_pages_own_lists_are_left_out() -> None:
+    backend = NavaiBackend(env={}, discover=False, demo=True)
+    own = {"x-navai-inspector": "1"}
+    ask(
+        backend,
+        ("GET", "/navai/functions", {"headers": own}),
+        ("POST", EXECUTE, {"json": {"function_name": "send_fax"}, "headers": own}),
+        ("POST", EXECUTE, {"json": {"function_name": "sk-proj-abcdef123456"}}),
+        ("POST", EXECUTE, {"json": {"function_name": "x" * 20_000}}),  # cut, so that it is no JSON
+        ("GET", "/navai/functions", {}),
+    )
+    calls = [(each["status"], each["function"]) for each in get(backend, CALLS).json()["calls"]]
+    assert calls == [(200, None), (404, None), (404, "***"), (404, "send_fax")]

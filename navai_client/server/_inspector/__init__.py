@@ -38,6 +38,7 @@ _FILES: Final = {
     "inspector-calls.js": _SCRIPT,
     "inspector-fields.js": _SCRIPT,
     "inspector-json.js": _SCRIPT,
+    "inspector-snippets.js": _SCRIPT,
     "inspector.svg": b"image/svg+xml",
 }
 

@@ -19,6 +19,7 @@ from navai_client.server._inspector import PAGE_PATH
 _MAX_CALLS: Final = 100  # at most 3.2 MB with _KEPT_BYTES of each body
 _IGNORED_PATHS: Final = frozenset({PAGE_PATH, "/health", "/navai/approvals"})
 _FILES_OF_THE_PAGE: Final = PAGE_PATH + "inspector"
+_FROM_THE_PAGE: Final = b"x-navai-inspector"  # a header of its requests
 _KEPT_BYTES: Final = 16_384  # more than is shown, so that a secret across the cut is found as a whole
 _SHOWN_CHARACTERS: Final = 2000
 _SECONDS: Final = 0.25  # for masking one body: the event loop waits for it
@@ -34,6 +35,12 @@ class _Call(msgspec.Struct):
     seconds: float
     body: bytes
     description: dict[str, Any] | None = None  # once it has been requested
+
+
+class _Asked(msgspec.Struct):
+    """The body of a request to execute a function, as far as it is shown."""
+
+    function_name: str
 
 
 class RecentCalls:
@@ -52,8 +59,10 @@ class RecentCalls:
         self._latest = 0
 
     def record(self, request: BackendRequest, body: bytes, response: BackendResponse, seconds: float) -> None:
-        """Keep a call that took *seconds*, unless it serves the inspector itself."""
+        """Keep a call that took *seconds*, unless it serves the inspector, which lists the functions, too."""
         if request.path in _IGNORED_PATHS or request.path.startswith(_FILES_OF_THE_PAGE):
+            return
+        if request.method == "GET" and _FROM_THE_PAGE in request.raw_headers:
             return
         kept = _KEPT_BYTES if request.path in self._shown_paths else 0
         self._latest += 1
@@ -93,11 +102,18 @@ class RecentCalls:
             "request_id": call.request.request_id,
             "status": call.response.status,
             "ok": not failed,
-            "function": call.response.function,
+            "function": call.response.function or self._asked(call.body),
             "duration_ms": round(call.seconds * 1000, 2),
             "sent": self._text(call.body),
             "given": self._text(call.response.body),
         }
+
+    def _asked(self, body: bytes) -> str | None:
+        """Return the name that was asked for where no function was called."""
+        try:
+            return self._redactor.text(msgspec.json.decode(body, type=_Asked).function_name, 200)
+        except msgspec.DecodeError:
+            return None
 
     def _text(self, body: bytes) -> str:
         return self._redactor.content(body, seconds=_SECONDS).decode("utf-8", "replace")[:_SHOWN_CHARACTERS]

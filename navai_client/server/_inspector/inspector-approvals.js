@@ -1,6 +1,6 @@
 // The calls that wait for a person's approval, with buttons that decide them.
 import { APPROVALS, fetchText, post, request } from './inspector-backend.js';
-import { make } from './inspector-fields.js';
+import { make, named } from './inspector-fields.js';
 import { elementsOf, indented, membersOf } from './inspector-json.js';
 
 const byId = (id) => document.getElementById(id);
@@ -53,9 +53,9 @@ const makeRow = ({ id, function_name: name, payload, caller, requested_at: at })
   reject.addEventListener('click', decide('reject'));
   return make(
     'li', {},
-    make('p', {}, make('span', { className: 'name' }, name), ' ', make('time', { className: 'faint', dateTime: time.toISOString() }, time.toLocaleTimeString())),
+    make('p', {}, make('span', { className: 'name' }, ...named(name)), ' ', make('time', { className: 'faint', dateTime: time.toISOString() }, time.toLocaleTimeString())),
     make('p', { className: 'faint' }, caller === null ? 'Asked by anybody' : `Asked by ${caller}`),
-    make('pre', { tabIndex: 0, role: 'region', 'aria-label': `Payload of ${name}` }, indented(payload)),
+    make('pre', { tabIndex: 0, role: 'group', 'aria-label': `Payload of ${name}` }, indented(payload)),
     reason,
     make('div', { className: 'actions' }, approve, reject),
     error,

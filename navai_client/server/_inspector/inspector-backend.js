@@ -1,5 +1,7 @@
 // Requests to the backend: the paths of its routes, and the access token, which is kept in memory only.
 
+import { membersOf } from './inspector-json.js';
+
 export const { secret: SECRET, list: LIST, execute: EXECUTE } = document.documentElement.dataset;
 export const CALLS = '/navai/inspector/calls';
 export const APPROVALS = '/navai/approvals';
@@ -12,18 +14,41 @@ const byId = (id) => document.getElementById(id);
 let token = '';
 let authorized = false;
 
+// Whether requests need the access token that this page has.
+export const hasToken = () => token !== '';
+
 // Whether the backend has responded to this page other than by asking for another access token.
 export const isAuthorized = () => authorized;
 
-export const fetchText = async (path, options = {}) => {
-  const headers = { accept: 'application/json', ...options.headers };
+// Reads a stream of events: tells what it says of progress, and returns the response that ends it.
+const readEvents = async (body, onProgress) => {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let kept = ''; ; ) {
+    const { value, done } = await reader.read();
+    if (done) throw new Error('The stream ended before its response.');
+    const events = (kept + value).split('\n\n');
+    kept = events.pop();
+    for (const each of events) {
+      const [, kind, data] = /^event: (\w+)\ndata: (.*)$/.exec(each) ?? [];
+      if (kind === 'progress') onProgress(JSON.parse(data).message);
+      if (kind === 'response') return membersOf(data);
+    }
+  }
+};
+
+export const fetchText = async (path, { onProgress, ...options } = {}) => {
+  // The latest calls leave out what says that the page itself asks for it.
+  const headers = { accept: 'application/json', 'x-navai-inspector': '1', ...options.headers };
   if (token) headers.authorization = `Bearer ${token}`;
   const response = await fetch(urlOf(path), { ...options, headers, credentials: 'same-origin', redirect: 'error' });
-  const text = await response.text();
+  const isStream = response.headers.get('content-type')?.startsWith('text/event-stream');
+  const ended = isStream ? await readEvents(response.body, onProgress) : undefined;
+  const status = Number(ended?.get('status') ?? response.status);
+  const text = ended?.get('body') ?? (await response.text());
   // A 401 can also come from OpenAI, about the backend's key: only that of the backend names a scheme.
   const isRefused = response.status === 401 && response.headers.has('www-authenticate');
   authorized = !isRefused && response.status !== 403;
-  return { status: response.status, ok: response.ok, etag: response.headers.get('etag'), text, isRefused };
+  return { status, ok: status >= 200 && status < 300, etag: response.headers.get('etag'), text, isRefused };
 };
 
 // Sends a request, and if the backend requires a token, asks the user for it first.
@@ -35,8 +60,10 @@ export const request = async (path, options) => {
   }
 };
 
-export const post = (path, body, signal) =>
-  request(path, { method: 'POST', body, signal, headers: { 'content-type': 'application/json' } });
+export const post = (path, body, signal, onProgress) => {
+  const headers = { 'content-type': 'application/json', ...(onProgress && { accept: 'application/json, text/event-stream' }) };
+  return request(path, { method: 'POST', body, signal, headers, onProgress });
+};
 
 let asking; // one dialog for all requests that wait for a token
 export const askForToken = (wrong) => {

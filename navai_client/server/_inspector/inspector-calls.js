@@ -1,7 +1,7 @@
 // The latest calls that reached the backend, polled while the page is visible.
 import { pollApprovals } from './inspector-approvals.js';
 import { CALLS, EXECUTE, LIST, SECRET, fetchText, isAuthorized } from './inspector-backend.js';
-import { make, milliseconds } from './inspector-fields.js';
+import { make, milliseconds, named } from './inspector-fields.js';
 import { indented } from './inspector-json.js';
 
 const POLL_MS = 1500;
@@ -67,20 +67,24 @@ const showCalls = (calls) => {
   }
 };
 
-const callRow = ({ at, method, path, request_id: id, status, ok, function: name, duration_ms: duration, sent, given }) => {
+const callRow = ({ id: number, at, method, path, request_id: id, status, ok, function: name, duration_ms: duration, sent, given }) => {
   const time = new Date(at * 1000);
-  const summary = make(
-    'summary', {},
+  const more = make('div', { id: `call-${number}`, hidden: true }, make('p', { className: 'faint code' }, `${method} ${path} · ${id}`));
+  const button = make(
+    'button', { type: 'button', 'aria-expanded': 'false', 'aria-controls': more.id },
     make('span', { className: ok ? 'dot good' : 'dot bad', 'aria-hidden': 'true' }),
-    make('span', { className: 'name' }, name ?? TITLES[path] ?? `${method} ${path}`),
+    make('span', { className: 'name' }, ...named(name ?? TITLES[path] ?? `${method} ${path}`)),
     make('span', { className: 'faint' }, `${status}${ok || status >= 400 ? '' : ' failed'}`),
     make('span', { className: 'faint' }, milliseconds(duration)),
     make('time', { className: 'faint', dateTime: time.toISOString() }, time.toLocaleTimeString()),
   );
-  const more = make('div', {}, make('p', { className: 'faint code' }, `${method} ${path} · ${id}`));
   if (sent) more.append(make('h3', {}, 'Sent'), make('pre', { tabIndex: 0 }, indented(sent)));
   if (given) more.append(make('h3', {}, 'Received'), make('pre', { tabIndex: 0 }, indented(given)));
-  return make('li', {}, make('details', {}, summary, more));
+  button.addEventListener('click', () => {
+    more.hidden = !more.hidden;
+    button.setAttribute('aria-expanded', String(!more.hidden));
+  });
+  return make('li', {}, button, more);
 };
 
 byId('pause').addEventListener('click', ({ currentTarget }) => {

@@ -1,5 +1,6 @@
 // Forms from JSON Schemas. A field has an `element` and `read()`, which gives the JSON text of its value, or
-// undefined if it is left out, or throws Invalid with the control that is wrong.
+// undefined if it is left out, or throws Invalid with the control that is wrong; and `draft()`, which gives what is
+// there to begin with as JSON: what was typed, right or wrong, else what the schema says.
 // Names and texts of schemas come from elsewhere: they become text nodes and never HTML.
 
 let count = 0;
@@ -16,6 +17,9 @@ export const make = (tag, properties = {}, ...children) => {
   element.append(...children.filter((child) => child !== undefined && child !== null));
   return element;
 };
+
+// A name of which a line may end after a mark or within camel case, but nowhere else.
+export const named = (name) => (name.match(/.+?(?:[_./#-]+|[a-z\d](?=[A-Z])|$)/gs) ?? []).flatMap((part, index) => (index ? [make('wbr'), part] : [part]));
 
 // A duration for people.
 export const milliseconds = (number) => (number < 10 ? `${number.toFixed(1)} ms` : number < 10000 ? `${Math.round(number)} ms` : `${(number / 1000).toFixed(1)} s`);
@@ -83,6 +87,19 @@ const wrongNumber = (text, schema, kind) => {
   return fits ? undefined : `Must be ${rangeOf(schema)}.`;
 };
 
+const LEAST = { string: '""', boolean: 'false', object: '{}', array: '[]' };
+const FORMATS = { date: '"2026-01-31"', 'date-time': '"2026-01-31T12:00:00Z"', time: '"12:00:00Z"', uuid: '"00000000-0000-0000-0000-000000000000"' };
+
+// The JSON text of a value that a schema takes: its default, its example, or the least.
+const exampleOf = (schema, kind) => {
+  const given = 'default' in schema ? schema.default : schema.examples?.[0];
+  if (given !== undefined) return JSON.stringify(given);
+  if (kind === 'choice') return JSON.stringify('const' in schema ? schema.const : schema.enum[0]);
+  if (kind !== 'integer' && kind !== 'number') return FORMATS[schema.format] ?? LEAST[schema.type] ?? 'null';
+  const { minimum, exclusiveMinimum, exclusiveMaximum, maximum = exclusiveMaximum - 1 } = schema;
+  return String(minimum ?? (exclusiveMinimum === undefined ? Math.min(0, maximum || 0) : Math.min(exclusiveMinimum + 1, maximum || Infinity)));
+};
+
 // Controls: each returns the element to label, and a function that reads its value.
 const controls = {
   string(schema, { name, required }) {
@@ -144,13 +161,14 @@ export const makeField = (given, { name, label = name, required }) => {
   const kind = kindOf(schema);
   const options = { name, label, required: required && !nullable };
   const field = kind === 'object' || kind === 'array' ? group(schema, options, kind) : single(schema, options, kind);
-  const { read } = field;
+  const { read, draft } = field;
   field.read = () => read() ?? (required ? 'null' : undefined); // required and nullable: left empty it is null
+  field.draft = () => draft() ?? (required ? 'null' : undefined);
   return field;
 };
 
 const headed = (schema, { label, required }, kind) => [
-  make('span', { className: 'name' }, label),
+  make('span', { className: 'name' }, ...named(label)),
   make('span', { className: 'type' }, required ? typeOf(schema, kind) : `${typeOf(schema, kind)}, optional`),
 ];
 
@@ -164,7 +182,15 @@ const single = (schema, options, kind) => {
   const error = make('p', { className: 'error', id: `${id}-error`, hidden: true });
   control.setAttribute('aria-describedby', hint ? `${id}-hint ${id}-error` : `${id}-error`);
   for (const event of ['input', 'change']) control.addEventListener(event, () => hideInvalid(control));
-  return { element: make('div', { className: 'field' }, make('label', { for: id }, ...headed(schema, options, kind)), hint, control, error), read };
+  const draft = () => {
+    if (control.value === '') return options.required || 'default' in schema || schema.examples ? exampleOf(schema, kind) : undefined;
+    try {
+      return read();
+    } catch {
+      return JSON.stringify(control.value);
+    }
+  };
+  return { element: make('div', { className: 'field' }, make('label', { for: id }, ...headed(schema, options, kind)), hint, control, error), read, draft };
 };
 
 // Lists, and objects, which are lists of one member each. An optional one is absent until it is added.
@@ -176,14 +202,14 @@ const group = (schema, options, kind) => {
   if (kind === 'object' && options.required) {
     const members = makeMembers(schema);
     body.append(members.element);
-    return { element: fieldset, read: members.read };
+    return { ...members, element: fieldset };
   }
   const rows = [];
   const add = make('button', { type: 'button', className: 'small', 'aria-label': `Add to ${options.label}` }, kind === 'array' ? 'Add' : 'Give it');
   const addRow = () => {
     const inner = kind === 'array' ? makeField(schema.items, { name: options.name, label: `${options.label} ${rows.length + 1}`, required: true }) : makeMembers(schema);
     const remove = make('button', { type: 'button', className: 'small plain', 'aria-label': `Remove from ${options.label}` }, 'Remove');
-    const row = { element: make('div', { className: 'row' }, inner.element, remove), read: inner.read };
+    const row = { element: make('div', { className: 'row' }, inner.element, remove), read: inner.read, draft: inner.draft };
     remove.addEventListener('click', () => {
       rows.splice(rows.indexOf(row), 1);
       row.element.remove();
@@ -204,10 +230,14 @@ const group = (schema, options, kind) => {
     if (texts.length < (schema.minItems ?? 0)) throw new Invalid(`At least ${schema.minItems} are needed.`, add);
     return texts.length === 0 && !options.required ? undefined : `[${texts.join(',')}]`;
   };
-  return { element: fieldset, read };
+  const draft = () => {
+    if (rows.length === 0 && !options.required) return 'default' in schema ? JSON.stringify(schema.default) : undefined;
+    return kind === 'object' ? rows[0].draft() : `[${rows.map((row) => row.draft()).join(',')}]`;
+  };
+  return { element: fieldset, read, draft };
 };
 
-// The members of an object, and a function that reads them all as one JSON text.
+// The members of an object, and functions that read and draft them all as one JSON text.
 export const makeMembers = (schema) => {
   const required = new Set(Array.isArray(schema.required) ? schema.required : []);
   const entries = Object.entries(isRecord(schema.properties) ? schema.properties : {});
@@ -216,19 +246,27 @@ export const makeMembers = (schema) => {
   const more = open === true || isRecord(open)
     ? makeField({ type: 'object', description: 'Further arguments by name, as a JSON object.' }, { name: 'more', label: 'more', required: false })
     : undefined;
-  const read = () => {
+  const join = (textOf) => {
     const texts = [];
     for (const [name, field] of fields) {
-      const text = field.read();
+      const text = textOf(field);
       if (text !== undefined) texts.push(`${JSON.stringify(name)}:${text}`);
     }
+    return texts;
+  };
+  const draft = () => {
+    const rest = more?.draft();
+    return `{${[...join((field) => field.draft()), ...(rest?.startsWith('{') ? [rest.slice(1, -1).trim()] : [])].filter(Boolean).join(',')}}`;
+  };
+  const read = () => {
+    const texts = join((field) => field.read());
     const rest = more?.read();
     if (rest !== undefined && !isRecord(JSON.parse(rest))) throw new Invalid('This is not a JSON object.', more.element.querySelector('textarea'));
     const inner = rest?.slice(1, -1).trim();
     if (inner) texts.push(inner);
     return `{${texts.join(',')}}`;
   };
-  return { element: make('div', { className: 'members' }, ...fields.map(([, field]) => field.element), more?.element), read, count: fields.length + (more ? 1 : 0) };
+  return { element: make('div', { className: 'members' }, ...fields.map(([, field]) => field.element), more?.element), read, draft, count: fields.length + (more ? 1 : 0) };
 };
 
 const hideInvalid = (control) => {

@@ -3,8 +3,9 @@
 import { EXECUTE, LIST, SECRET, CALLS, request, askForToken, base, post } from './inspector-backend.js';
 import { watchApprovals } from './inspector-approvals.js';
 import { poll, startPolling } from './inspector-calls.js';
-import { Invalid, make, makeMembers, milliseconds, showInvalid } from './inspector-fields.js';
+import { Invalid, make, makeMembers, milliseconds, named, showInvalid } from './inspector-fields.js';
 import { indented, membersOf } from './inspector-json.js';
+import { SNIPPETS } from './inspector-snippets.js';
 
 const byId = (id) => document.getElementById(id);
 let functions = [];
@@ -71,7 +72,7 @@ const showList = () => {
   const found = functions.filter(({ name, description }) => `${name} ${description ?? ''}`.toLowerCase().includes(wanted));
   byId('functions').replaceChildren(
     ...found.map(({ name, description }) => {
-      const button = make('button', { type: 'button' }, make('span', { className: 'name' }, name), make('span', { className: 'faint' }, description ?? ''));
+      const button = make('button', { type: 'button' }, make('span', { className: 'name' }, ...named(name)), make('span', { className: 'faint' }, description ?? ''));
       button.dataset.name = name;
       button.addEventListener('click', () => choose(name));
       return make('li', {}, button);
@@ -117,7 +118,8 @@ const showChosen = (isMove = false) => {
   const found = functions.find((each) => each.name === name) ?? (name === '' ? functions[0] : undefined);
   if (found && name === '') history.replaceState(null, '', `#${encodeURIComponent(found.name)}`);
   if (found) showFunction(found);
-  else showSecret();
+  else if (name === '' || name === '/secret') showSecret();
+  else byId('work').replaceChildren(make('article', {}, ...heading(name, 'This backend has no such function.')));
   markChosen();
   if (!isMove) return;
   const title = byId('work').querySelector('h2');
@@ -133,15 +135,15 @@ const show = (key, build) => {
 };
 
 const heading = (title, description, source) => [
-  make('h2', { tabIndex: -1 }, title),
-  description ? make('p', { className: 'lead' }, description) : undefined,
-  source ? make('p', { className: 'faint code' }, source) : undefined,
+  make('h2', { tabIndex: -1 }, ...named(title)),
+  description ? make('p', { className: 'lead' }, ...named(description)) : undefined,
+  source ? make('p', { className: 'faint code' }, ...named(source)) : undefined,
 ];
 
 const makeOutcome = () => {
   const said = make('p', { className: 'said', role: 'status' });
   const body = make('div');
-  const element = make('section', { className: 'outcome', 'aria-label': 'Result' }, said, body);
+  const element = make('section', { className: 'outcome', 'aria-label': 'Outcome' }, said, body);
   return {
     element,
     show(kind, title, ...more) {
@@ -166,14 +168,17 @@ const codeBlock = (text, label) => {
 };
 
 const copied = async (text, button) => {
+  const label = (button.dataset.label ??= button.textContent);
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = 'Copied';
   } catch {
     button.textContent = 'Not allowed';
   }
+  byId('announced').textContent = button.textContent;
   setTimeout(() => {
-    button.textContent = 'Copy';
+    button.textContent = label;
+    byId('announced').textContent = '';
   }, 1500);
 };
 
@@ -198,7 +203,7 @@ const run = async (outcome, button, work) => {
   }, 100);
   outcome.show('busy', 'Waiting');
   try {
-    const answer = await work(controller.signal);
+    const answer = await work(controller.signal, (message) => outcome.show('busy', 'Waiting', message));
     return { ...answer, time: performance.now() - began };
   } catch {
     outcome.show('bad', controller.signal.aborted ? 'Cancelled' : 'No response', milliseconds(performance.now() - began));
@@ -225,10 +230,11 @@ const parsed = (text) => {
   }
 };
 
-const showRefusal = (outcome, { status, text, time }) => {
+const showRefusal = (outcome, { status, text, time }, name) => {
   const said = parsed(text);
   outcome.show('bad', `HTTP ${status}`, milliseconds(time));
-  if (typeof said?.error === 'string') outcome.add(make('p', { className: 'message' }, said.error));
+  const asked = status === 404 && name ? `${name}: ` : '';
+  if (typeof said?.error === 'string') outcome.add(make('p', { className: 'message' }, asked + said.error));
   if (text) outcome.add(whole(text));
 };
 
@@ -256,41 +262,64 @@ const showFunction = (item) => show(`function ${JSON.stringify(item)}`, () => bu
 
 const buildFunction = ({ name, description, source, parameters }) => {
   const members = makeMembers(parameters ?? { additionalProperties: true });
+  const nothing = make('p', { className: 'faint' }, 'It takes no arguments.');
   const raw = makeMembers({ properties: { payload: { description: 'What is sent as the payload, as JSON.' } }, required: ['payload'] });
   const area = raw.element.querySelector('textarea');
   const outcome = makeOutcome();
   const button = make('button', { type: 'submit', className: 'main' }, 'Run');
   const toggle = make('button', { type: 'button', className: 'plain' }, 'Edit as JSON');
-  const fields = make('div', {}, members.count ? members.element : make('p', { className: 'faint' }, 'It takes no arguments.'));
-  const form = make('form', { noValidate: true, autocomplete: 'off' }, fields, make('div', { className: 'actions' }, button, toggle));
+  const fields = make('div', {}, members.count ? members.element : nothing);
   let isRaw = false;
+  let drafted; // what the form made of the payload: what was edited is kept until the form makes something else
+  const read = () => (isRaw ? membersOf(raw.read()).get('payload') : members.read());
+  const copies = makeCopies(name, read);
+  const form = make('form', { noValidate: true, autocomplete: 'off' }, fields, make('div', { className: 'actions' }, button, toggle, copies.buttons), copies.copy);
+  form.addEventListener('input', () => copies.copy.replaceChildren());
   toggle.addEventListener('click', () => {
     isRaw = !isRaw;
-    if (isRaw && area.value === '') area.value = drafted(members);
+    const draft = indented(members.draft());
+    if (isRaw && draft !== drafted) {
+      area.value = drafted = draft;
+      area.rows = Math.min(draft.split('\n').length + 1, 20);
+      area.setSelectionRange(0, 0);
+    }
     toggle.textContent = isRaw ? 'Back to the form' : 'Edit as JSON';
-    fields.replaceChildren(isRaw ? raw.element : members.count ? members.element : make('p', { className: 'faint' }, 'It takes no arguments.'));
+    fields.replaceChildren(isRaw ? raw.element : members.count ? members.element : nothing);
     if (isRaw) area.focus();
   });
   onSubmit(form, async () => {
-    const payload = isRaw ? membersOf(raw.read()).get('payload') : members.read();
-    const answer = await run(outcome, button, (signal) => post(EXECUTE, `{"function_name":${JSON.stringify(name)},"payload":${payload}}`, signal));
-    if (answer) showExecution(outcome, answer);
+    const payload = read();
+    const answer = await run(outcome, button, (signal, onProgress) => post(EXECUTE, `{"function_name":${JSON.stringify(name)},"payload":${payload}}`, signal, onProgress));
+    if (answer) showExecution(outcome, answer, name);
   });
   return make('article', {}, ...heading(name, description, source), form, outcome.element);
 };
 
-const drafted = (members) => {
-  try {
-    return indented(members.read());
-  } catch {
-    return '{}';
+// Buttons that copy the call as code, and show what they copied.
+const makeCopies = (name, read) => {
+  const copy = make('div');
+  const buttons = make('div', { className: 'copies', role: 'group', 'aria-label': 'Copy as' }, make('span', { className: 'faint', 'aria-hidden': 'true' }, 'Copy as'));
+  for (const [kind, write] of Object.entries(SNIPPETS)) {
+    const button = make('button', { type: 'button', className: 'small plain' }, kind);
+    button.addEventListener('click', () => {
+      try {
+        const text = write(name, read());
+        copy.replaceChildren(make('pre', { tabIndex: 0, role: 'region', 'aria-label': `The call as ${kind}` }, text));
+        copied(text, button);
+      } catch (error) {
+        if (!(error instanceof Invalid)) throw error;
+        showInvalid(error);
+      }
+    });
+    buttons.append(button);
   }
+  return { buttons, copy };
 };
 
-const showExecution = (outcome, answer) => {
+const showExecution = (outcome, answer, name) => {
   const said = answer.ok ? parsed(answer.text) : undefined;
   if (said === undefined || said === null) {
-    showRefusal(outcome, answer);
+    showRefusal(outcome, answer, name);
   } else if (said.pending_approval === true) {
     outcome.show('busy', 'Waits for approval', milliseconds(answer.time));
     outcome.add(make('p', { className: 'message' }, String(said.message)), whole(answer.text));
