@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# One process per core; conftest.py says which tests stay in one process.
-PARALLEL := -n logical
+# Two processes per core, because most tests wait: with one, half of the time no core is busy. conftest.py says
+# which tests stay in one process.
+PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 # uv trusts the system's certificates, as pip does: both work behind a proxy that re-signs TLS.
 export UV_SYSTEM_CERTS := 1
 # Without compiled files every Python that a test starts would compile its imports again: 2.8 s instead of 0.7 s.
@@ -21,30 +22,39 @@ READY := $(VENV)/.ready
 RAY_VENV := .venv-ray
 ADK_VENV := .venv-adk
 
-.PHONY: demo test check quick core lint format types docs bench mutants adk ray pictures clean
+.PHONY: help demo test deep check quick core lint format types docs bench mutants adk ray pictures clean
+
+help:  ## list the targets, as make without a target does
+	@awk -F ':.*  ## ' '/^[a-z]+:.*  ## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(DEMO)  ## start the bundled server and call it, end to end
 	@$(BIN)/python examples/demo.py
 
-test: $(READY)  ## the whole suite with branch coverage, in parallel; with ARGS a part of it, whose coverage is not judged
+# Seeds, fuzzers, measurements, and fleets of real processes: some 300 of the suite's 1,070 seconds of processor time.
+DEEP := $(addprefix tests/, faults/test_fleet.py interop/test_differential.py server/test_fuzzing.py \
+  server/test_fuzzing_bytes.py server/test_store_model.py simulation test_benchmarks.py test_deployment.py test_topology.py)
+
+test: $(READY)  ## the suite with branch coverage, in parallel; with ARGS a part of it, whose coverage is not judged
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(PARALLEL) $(ARGS)
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(if $(filter tests/%,$(ARGS)),,$(DEEP:%=--ignore=%)) $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --omit='*/google_adk.py' $(if $(ARGS),--fail-under=0)
+
+deep: $(READY)  ## what test leaves out: seeds, fuzzers, measurements, fleets of real processes
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS) $(DEEP)
 
 check: $(READY)  ## any selection without coverage: make check ARGS='tests/test_models.py -k repr'
 	$(BIN)/python -m pytest $(ARGS)
 
 # What starts processes, or waits for a deadline: one test of these takes as long as a hundred others.
-NOT_QUICK := $(addprefix tests/, cli conformance/test_documents.py conformance/test_express.py \
-  conformance/test_hostile_peers.py faults inspector integrations/test_example_agents.py \
-  integrations/test_extras.py integrations/test_livekit.py integrations/test_mcp.py integrations/test_pipecat.py \
-  integrations/test_silence.py \
-  integrations/test_speech_of_frameworks.py integrations/test_traces_of_frameworks.py \
-  integrations/test_voice_agent.py interop server/test_command_line.py \
-  server/test_env_file.py server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_limits.py server/test_mounting.py \
-  server/test_progress.py server/test_serve.py server/test_smoke.py server/test_store_model.py server/test_workers.py simulation test_benchmarks.py test_deployment.py \
-  test_topology.py test_examples.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
+NOT_QUICK := $(DEEP) $(addprefix tests/, cli client/test_diagnostics.py conformance/test_as_tests.py \
+  conformance/test_documents.py conformance/test_hostile_peers.py conformance/test_seeded_faults.py faults \
+  functions/test_discovery.py integrations/test_agents_runner.py integrations/test_extras.py integrations/test_mcp.py \
+  integrations/test_openai_agents.py integrations/test_opentelemetry.py integrations/test_voice_agent.py \
+  server/test_approvals.py server/test_command_line.py server/test_env_file.py server/test_fail_closed.py \
+  server/test_limits.py server/test_listening.py server/test_operating.py server/test_processes.py server/test_progress.py \
+  server/test_replicas.py server/test_serve.py server/test_smoke.py server/test_upstream_settings.py server/test_workers.py test_abandoned.py \
+  test_closing.py test_examples.py test_suite.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
 # What needs LangChain, LiveKit, Pipecat, Pydantic AI, web frameworks, Node, nginx or Chromium.
 NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integrations/test_example_agents.py \
   integrations/test_langchain.py integrations/test_livekit.py integrations/test_pipecat.py integrations/test_pydantic_ai.py \
@@ -52,8 +62,10 @@ NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integratio
   integrations/test_traces_of_frameworks.py interop server/test_fuzzing.py server/test_mounting.py test_benchmarks.py test_deployment.py \
   test_topology.py)
 
-quick: $(READY)  ## without coverage, most of the tests in about two minutes
-	$(BIN)/python -m pytest $(PARALLEL) $(NOT_QUICK:%=--ignore=%) $(ARGS) tests
+# Over the default transports alone, and without generated examples.
+quick: $(CORE)  ## most tests, in one to two minutes with set-up: no framework, no program but Python
+	$(BIN)/python -m pytest $(PARALLEL) $(addprefix --ignore=,$(sort $(NOT_QUICK) $(NOT_CORE))) \
+	  -k 'not fast' -m 'not hypothesis' $(ARGS) tests
 
 core: $(CORE)  ## the tests that need nothing but Python: make core VENV=.venv-3.13 PYTHON=python3.13
 	$(BIN)/python -m pytest $(PARALLEL) $(NOT_CORE:%=--ignore=%) $(ARGS) tests
@@ -111,6 +123,7 @@ $(TOOLS): pyproject.toml
 	@touch $@
 
 $(DEMO): $(TOOLS)
+	@test -e $(READY) || echo "Once: $(VENV) gets the command and the server, 100 MB on the disk, in a few seconds."
 	$(INSTALL) --editable '.[cli,server]'
 	@touch $@
 
@@ -119,6 +132,7 @@ $(LINT): $(TOOLS)
 	@touch $@
 
 $(CORE): $(TOOLS)
+	@test -e $(READY) || echo "Once: $(VENV) gets small extras and pytest, 230 MB on the disk, in about 20 seconds."
 	$(INSTALL) --editable '.[agents,cli,fast,mcp,otel,server,testing,tools]' --group core
 	@touch $@
 
@@ -139,5 +153,7 @@ $(VENV)/.adk: $(TOOLS)
 	@touch $@
 
 $(READY): $(TOOLS)
+	@echo "Once: $(VENV) gets every extra, all agent frameworks and tools, 1.3 GB on the disk, in about a minute."
+	@echo "Some tests fetch npm packages, too. make test then takes some ten minutes on two cores, make quick one or two."
 	$(INSTALL) --editable '.[all]' --group dev
 	@touch $@
