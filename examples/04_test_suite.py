@@ -1,11 +1,13 @@
 """How a test suite looks: the code under test takes a client, the tests give it that of a backend in memory.
 
 Needs: pip install 'navai-client[testing]'; no backend, no key. The fixtures come with the package.
-Run: python examples/04_test_suite.py, which is ``pytest examples/04_test_suite.py``
+Run: python examples/04_test_suite.py; in a project of your own, ``pytest``
 """
 
 import asyncio
+import subprocess
 import sys
+from pathlib import Path
 
 import _explain
 import httpx
@@ -97,4 +99,5 @@ def test_the_sentence_with_a_mock_transport_of_httpx() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(pytest.main([__file__]))
+    folder = Path(__file__).parent  # without the conftest.py of this repository, which needs more
+    sys.exit(subprocess.call([sys.executable, "-m", "pytest", f"--confcutdir={folder}", __file__]))
