@@ -173,7 +173,7 @@ class Calls:
     async def run(self, run: Run) -> ToolOutcome:
         """Return the outcome of the call, or of the same call if it still runs or was not delivered."""
         earlier = self._running.get(run.key) or self._undelivered.get(run.key)
-        if earlier is not None and earlier.is_repeated_by(run):
+        if earlier is not None and not earlier.is_withdrawn and earlier.is_repeated_by(run):
             run = earlier
         else:
             if run.companion is not None:

@@ -9,7 +9,7 @@ import logging
 import signal
 import socket
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 
 from navai_client._abandoned import BackgroundTasks
 from navai_client._extras import needs_extra
+from navai_client._ids import new_uuid
 from navai_client._version import __version__
 from navai_client.errors import NavaiConfigError
 
@@ -42,7 +43,7 @@ with needs_extra("mcp", "mcp", "mcp_types", "pydantic", "uvicorn"):
 
     from navai_client.integrations._options import complete
     from navai_client.integrations._results import compact
-    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome
+    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolProgress
     from navai_client.integrations.toolset import Client, Toolset, ToolsetOptions
 
 __all__ = ["McpServerOptions", "build_mcp_server", "serve_http", "serve_stdio"]
@@ -53,6 +54,7 @@ _User = tuple[tuple[str, str], ...]  # the headers with which a user calls the b
 # Notified of changes, and users whose tools are kept. A session that went away is not always noticed.
 _MAX_SESSIONS: Final = 1000
 _MAX_WAITING: Final = 128  # calls that wait for approval at the backend; a toolset follows as many
+_RETRIED_WITHIN: Final = 120.0  # seconds; a model asks again soon after its host has cancelled a call
 _ASK_AGAIN: Final = (
     "The call waits for the approval of a person. It was not executed. Call the tool again later, with the "
     "same arguments, to learn what came of it: nothing is requested twice."
@@ -60,6 +62,23 @@ _ASK_AGAIN: Final = (
 _GRACE: Final = 3  # seconds for open connections at the end; hosts keep event streams open for ever
 _APPROVAL: Final = "approval"
 _NOTHING_TO_FILL: Final[dict[str, Any]] = {"type": "object", "properties": {}}  # accepting is the answer
+_OUTCOME: Final[dict[str, Any]] = {  # of the outcomes of every tool
+    "type": "object",
+    "properties": {
+        "ok": {"type": "boolean", "description": "Whether there is a result."},
+        "function_name": {"type": "string"},
+        "source": {"type": "string", "description": "Where the function comes from."},
+        "result": {"description": "What the function returned."},
+        "truncated": {"type": "boolean", "description": "Whether the result was cut, with a mark there."},
+        "path": {"type": "string", "description": "The path that was opened."},
+        "error": {"type": "string", "description": "Why there is no result."},
+        "available_functions": {"type": "array", "items": {"type": "string"}},
+        "may_have_executed": {"type": "boolean", "description": "Whether the function may have run."},
+        "pending": {"type": "boolean", "description": "Whether the call waits for a person's approval."},
+        "details": {"type": "string"},
+    },
+    "required": ["ok"],
+}
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 _log: Final = logging.getLogger("navai_client")
 _log_url: Final = partial(_log.info, "MCP server listening on %s")
@@ -204,9 +223,26 @@ def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySet
     return TransportSecuritySettings(allowed_hosts=names, allowed_origins=origins)
 
 
-async def _report(session: "ServerSession", text: str) -> None:
-    """Tell the host, if it asked for the progress of its call, that it takes long."""
-    await session.report_progress(0.0, message=text)
+@define
+class _Reports:
+    """Tells a host that asked for the progress of a call what the function reports, and that it runs."""
+
+    session: "ServerSession"
+    count: int = 0
+    is_new: bool = False  # whether the function has reported since the host was told how the call stands
+
+    async def report(self, text: str) -> None:
+        """Pass on *text*. The number grows with each notification, as the protocol wants it."""
+        self.count += 1
+        self.is_new = True
+        await self.session.report_progress(self.count, message=text)
+
+    async def tell(self, progress: ToolProgress) -> None:
+        """Tell that the call still runs, unless the function has just said so itself."""
+        if not self.is_new:
+            running = f"{progress.call.function_name} has been running for {progress.seconds:.0f} s."
+            await self.report(progress.message or running)
+        self.is_new = False
 
 
 def _hints(tool: Tool) -> types.ToolAnnotations | None:
@@ -301,6 +337,15 @@ class _UserTools:
     listing: asyncio.Lock = field(factory=asyncio.Lock)
 
 
+@frozen
+class _Cancelled:
+    """A call that its host has cancelled."""
+
+    call_id: str
+    conversation: object  # held, so that no other one has the same identity
+    at: float
+
+
 class _Bridge:
     """One toolset for every connected host."""
 
@@ -322,6 +367,8 @@ class _Bridge:
         self._waiting: OrderedDict[str, ToolOutcome] = (
             OrderedDict()
         )  # calls for approval, then what came of them
+        self._cancelled: OrderedDict[tuple[int, str], _Cancelled] = OrderedDict()
+        self._warned: deque[str] = deque(maxlen=_MAX_SESSIONS)
         self._listed_at = 0.0
         self._listing = asyncio.Lock()
         self._hosts = 0
@@ -344,6 +391,7 @@ class _Bridge:
             if not self._hosts:
                 self._sessions.clear()
                 self._waiting.clear()
+                self._cancelled.clear()
                 self._users.clear()
                 await self._notifications.close(0)
                 toolset, self._toolset = self._toolset, None
@@ -366,6 +414,7 @@ class _Bridge:
                 name=tool.name,
                 description=tool.description,
                 input_schema=tool.parameters,
+                output_schema=_OUTCOME,
                 annotations=_hints(tool),
             )
             for tool in toolset.tools
@@ -384,6 +433,11 @@ class _Bridge:
                 del self._waiting[asked]
             return _result(known)
         toolset = await self._toolset_of(user, None)
+        conversation = self._conversation(context, toolset)
+        call_id = self._call_id(context, conversation, asked)
+        # In one process, a host that wants the progress has no token.
+        is_told = context.request is None or "progress_token" in (context.meta or {})
+        reports = _Reports(context.session) if is_told else None
         tool = next((each for each in toolset.tools if each.name == params.name and each.approval), None)
         approve = None
         if tool is not None and toolset.approve is None:
@@ -391,15 +445,23 @@ class _Bridge:
             approve = approval.given
             if (request := approval.request()) is not None:
                 return request
-        outcome = await toolset.call(
-            params.name,
-            params.arguments,
-            session=context.session,
-            conversation=self._conversation(context, toolset),
-            approve=approve,
-            decided=partial(self._decided, asked),
-            say=partial(_report, context.session),
-        )
+        try:
+            outcome = await toolset.call(
+                params.name,
+                params.arguments,
+                call_id=call_id,
+                session=conversation,
+                approve=approve,
+                decided=partial(self._decided, asked),
+                tell=None if reports is None else reports.tell,
+                on_progress=None if reports is None else reports.report,
+            )
+        except asyncio.CancelledError:
+            cancelled = _Cancelled(call_id, conversation, asyncio.get_running_loop().time())
+            self._cancelled[id(conversation), asked] = cancelled
+            if len(self._cancelled) > _MAX_WAITING:
+                self._cancelled.popitem(last=False)
+            raise
         if outcome.decision_follows:
             outcome = self._waiting[asked] = attrs.evolve(outcome, error=_ASK_AGAIN)
             if len(self._waiting) > _MAX_WAITING:
@@ -419,6 +481,19 @@ class _Bridge:
         if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:
             return context.session.client_params or context.session
         return context.session if context.request is not None and self._identity is None else toolset
+
+    def _call_id(self, context: ServerRequestContext[None], conversation: object, asked: str) -> str:
+        """Return the id of a call: that of an earlier request for the same, which did not get its outcome.
+
+        Hosts say nowhere that a request is made again. A host that asks for the same as in a call that it has
+        just cancelled, at its time limit as a rule, makes it again. Before protocol 2026-07-28, a request
+        sent twice over one connection has the same id, which belongs to no other request.
+        """
+        earlier = self._cancelled.pop((id(conversation), asked), None)
+        if earlier and asyncio.get_running_loop().time() - earlier.at < _RETRIED_WITHIN:
+            return earlier.call_id
+        is_unique = context.protocol_version not in MODERN_PROTOCOL_VERSIONS
+        return f"request {context.request_id}" if is_unique else new_uuid()
 
     def _user_of(self, context: ServerRequestContext[None]) -> _User:
         """Return the headers with which the user of a host calls the backend, if the host tells."""
@@ -444,6 +519,7 @@ class _Bridge:
             if known.listed_at is None or (max_age is not None and now - known.listed_at >= max_age):
                 await known.toolset.refresh()
                 known.listed_at = now
+                self._log_warnings(known.toolset)
             return known.toolset
 
     async def _current(self, max_age: float | None) -> Toolset:
@@ -453,14 +529,21 @@ class _Bridge:
             if self._toolset is None:
                 self._toolset = await Toolset.load(self._client, **self._options)
                 self._listed_at = now()
-                for warning in self._toolset.warnings:
-                    _log.warning("%s", warning)
+                self._log_warnings(self._toolset)
             elif max_age is not None and now() - self._listed_at >= max_age:
                 changes = await self._toolset.refresh()
                 self._listed_at = now()
+                self._log_warnings(self._toolset)
                 if changes:
                     await self._notify()
             return self._toolset
+
+    def _log_warnings(self, toolset: Toolset) -> None:
+        """Log what is new among the warnings of the last list."""
+        for warning in toolset.warnings:
+            if warning not in self._warned:
+                self._warned.append(warning)
+                _log.warning("%s", warning)
 
     async def _poll_for_changes(self) -> None:
         while self._poll is not None:

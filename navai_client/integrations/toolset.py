@@ -237,7 +237,6 @@ class Toolset:
         *,
         call_id: str | None = None,
         session: object = None,
-        conversation: object = None,
         approve: Approve | None = None,
         decided: Decided | None = None,
         say: Say | None = None,
@@ -259,7 +258,6 @@ class Toolset:
             session: The conversation that *call_id* belongs to, as any object: calls of two conversations
                 never join, nor wait for each other (option ``parallel``). Without it, all calls of the
                 toolset are one conversation.
-            conversation: That in which calls wait for each other, if it is more than the session.
             approve: Asks the person in the session, if the function needs approval and the toolset has no
                 ``approve`` of its own; returns True if the call may run.
             decided: Called with the call and what came of it, if it waited for an approval at the backend, as
@@ -306,7 +304,7 @@ class Toolset:
             limit = tool.timeout if tool else timeout_of(options, call.function_name)
         turns: object = None
         if tool is not None and not tool.parallel:
-            turns = next((each for each in (conversation, session) if each is not None), self._backend.calls)
+            turns = self._backend.calls if session is None else session
         run = Run(
             call=call,
             blank=blank,

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import httpx2
+import jsonschema
 import mcp_types as types
 import pytest
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
@@ -23,6 +24,7 @@ from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiConfi
 from navai_client.integrations import mcp
 from navai_client.integrations.mcp import build_mcp_server, serve_http, serve_stdio
 from navai_client.integrations.routes import NavaiRoute
+from navai_client.server import FunctionContext
 from tests.faults.server import closed_port
 from tests.integrations.live_backend import LiveBackend, live_backend
 from tests.integrations.loop import in_a_loop
@@ -200,7 +202,7 @@ class TestACall:
             )
 
             async def report(progress: float, total: float | None, message: str | None) -> None:
-                assert (progress, total) == (0.0, None)
+                assert (progress, total) == (1, None)
                 reported.append(message)
                 live.release.set()
 
@@ -208,6 +210,46 @@ class TestACall:
                 result = await host.call_tool("reserve", {"name": "Ada"}, progress_callback=report)
         assert not result.is_error
         assert reported == ["I am asking."]
+
+    @pytest.mark.parametrize("way", IN_PROCESS)
+    @in_a_loop
+    async def test_reports_what_the_function_does_and_that_it_still_runs(self, way: str) -> None:
+        heard: asyncio.Queue[tuple[float, float | None, str | None]] = asyncio.Queue()
+        go_on, end = asyncio.Event(), asyncio.Event()
+
+        async def count(context: FunctionContext) -> str:
+            context.progress("Looking at March")
+            context.progress("Looking at April")
+            await go_on.wait()
+            context.progress("Looking at May")
+            await end.wait()
+            return "done"
+
+        async def report(progress: float, total: float | None, message: str | None) -> None:
+            await heard.put((progress, total, message))
+
+        async with served() as (live, backend):
+            options: Any = {"functions": [count], "slow_after": 0.01}
+            async with connected(way, backend, **options) as host:
+                call = asyncio.create_task(host.call_tool("count", progress_callback=report))
+                assert await heard.get() == (1, None, "Looking at March")
+                assert await heard.get() == (2, None, "Looking at April")
+                go_on.set()
+                number, _, message = await heard.get()
+                while message != "Looking at May":
+                    assert message == "Looking at April"  # it still runs
+                    last, (number, _, message) = number, await heard.get()
+                    assert number > last
+                end.set()
+                assert not (await call).is_error
+                booking = asyncio.create_task(
+                    host.call_tool("book_table", {"name": "A"}, progress_callback=report)
+                )
+                while "book_table has been running for 0 s" not in str((await heard.get())[2]):
+                    pass
+                live.release.set()
+                assert not (await booking).is_error
+                assert not (await host.call_tool("count")).is_error  # without anybody who listens
 
     @pytest.mark.parametrize("way", WAYS)
     @in_a_loop
@@ -310,6 +352,102 @@ class TestACall:
             assert not (await host.call_tool("get_weather", {"location": "Lima"})).is_error
             live.release.set()
             await live.done.wait()
+        assert live.booked == ["Ada"]
+
+    @pytest.mark.parametrize("way", ["memory", "memory, legacy", "http, legacy", "http, a user"])
+    @pytest.mark.parametrize("when", ["while it runs", "afterwards", "much later"])
+    @in_a_loop
+    async def test_that_is_made_again_after_it_was_cancelled_gets_what_came_of_it(
+        self, way: str, when: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if when == "much later":
+            monkeypatch.setattr(mcp, "_RETRIED_WITHIN", 0.0)
+        options: Any = {"identity": lambda _: {"X-User": "ada"}} if way == "http, a user" else {}
+        async with (
+            served() as (live, backend),
+            connected(way.removesuffix(", a user"), backend, **options) as host,
+        ):
+            first = asyncio.create_task(host.call_tool("book_table", {"name": "Ada"}))
+            await live.waiting.wait()
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            if when != "while it runs":
+                live.release.set()
+                await live.done.wait()
+            again = asyncio.create_task(host.call_tool("book_table", {"name": "Ada"}))
+            if when == "while it runs":
+                live.waiting.clear()
+                await host.call_tool("get_weather", {"location": "Lima"})
+                assert not live.waiting.is_set()
+                live.release.set()
+            assert json.loads(text(await again))["result"] == "booked for Ada"
+            assert live.booked == ["Ada"] * (2 if when == "much later" else 1)
+            await host.call_tool("book_table", {"name": "Ada"})  # another call
+            await host.call_tool("book_table", {"name": "Eve"})
+        assert live.booked == ["Ada"] * (3 if when == "much later" else 2) + ["Eve"]
+
+    @in_a_loop
+    async def test_that_was_cancelled_is_no_concern_of_other_hosts(self) -> None:
+        async with (
+            served() as (live, backend),
+            served_over_http(backend) as url,
+            Client(url) as host,
+            Client(url) as other,
+        ):
+            first = asyncio.create_task(host.call_tool("book_table", {"name": "Ada"}))
+            await live.waiting.wait()
+            first.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await first
+            live.release.set()
+            await live.done.wait()
+            assert not (await other.call_tool("book_table", {"name": "Ada"})).is_error
+        assert live.booked == ["Ada", "Ada"]
+
+    @in_a_loop
+    async def test_no_more_cancelled_calls_are_remembered_than_calls_wait(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mcp, "_MAX_WAITING", 1)
+        async with served() as (live, backend), connected("memory", backend) as host:
+            for name in ("Ada", "Eve"):
+                call = asyncio.create_task(host.call_tool("book_table", {"name": name}))
+                await live.waiting.wait()
+                live.waiting.clear()
+                call.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await call
+            live.release.set()
+            for name in ("Ada", "Eve"):
+                assert not (await host.call_tool("book_table", {"name": name})).is_error
+        assert sorted(live.booked) == ["Ada", "Ada", "Eve"]
+
+    @in_a_loop
+    async def test_whose_request_is_sent_again_runs_once(self) -> None:
+        headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-11-25"}
+        client_info = {"name": "raw", "version": "1"}
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client_info}
+        call = {"name": "book_table", "arguments": {"name": "Ada"}}
+
+        def message(method: str, **fields: Any) -> dict[str, Any]:
+            return {"jsonrpc": "2.0", "method": method, **fields}
+
+        async with (
+            served() as (live, backend),
+            served_over_http(backend) as url,
+            httpx2.AsyncClient(headers=headers, trust_env=False) as http,
+        ):
+            opened = await http.post(url, json=message("initialize", id=1, params=hello))
+            http.headers["Mcp-Session-Id"] = opened.headers["mcp-session-id"]
+            await http.post(url, json=message("notifications/initialized"))
+            request = message("tools/call", id=2, params=call)
+            async with http.stream("POST", url, json=request):
+                await live.waiting.wait()  # then the connection is lost
+            async with http.stream("POST", url, json=request) as again:
+                live.release.set()
+                body = await again.aread()
+        assert b"booked for Ada" in body
         assert live.booked == ["Ada"]
 
     @pytest.mark.parametrize("way", ["memory", "http, legacy", "stdio"])
@@ -457,6 +595,63 @@ class TestTheTools:
         assert tool.name == "compra_de_te"
         assert executed == [{"function_name": "compra de té", "payload": {"cups": 2}}]
         assert result.structured_content["result"] == "té"
+
+    @pytest.mark.parametrize("way", ["memory", "memory, legacy"])
+    @in_a_loop
+    async def test_say_what_every_outcome_looks_like(self, way: str) -> None:
+        def much() -> list[str]:
+            return ["x" * 100] * 1000
+
+        options: Any = {
+            "functions": [much],
+            "navigate": print,
+            "routes": [NavaiRoute(name="home", path="/")],
+            "approval": ["book_table"],
+            "show_details": True,
+            "timeouts": {"meet": 0.2},
+        }
+        async with served() as (live, backend):
+            live.offer_refund()
+            async with connected(way, backend, **options) as host:
+                schemas = [tool.output_schema for tool in (await host.list_tools()).tools]
+                results = [
+                    await host.call_tool(name, arguments)
+                    for name, arguments in (
+                        ("get_weather", {"location": "Lima"}),
+                        ("get_weather", {}),
+                        ("much", {}),
+                        ("navigate_to", {"target": "home"}),
+                        ("book_table", {"name": "Ada"}),
+                        ("refund", {"order": "7"}),
+                        ("break_down", {}),
+                        ("meet", {"guest": 1}),
+                        ("nowhere", {}),
+                    )
+                ]
+        assert None not in schemas
+        (schema,) = {json.dumps(schema) for schema in schemas}
+        closed = {**json.loads(schema), "additionalProperties": False}
+        for result in results:
+            jsonschema.validate(result.structured_content, closed)
+        assert [result.is_error for result in results] == [False, True, False, False] + [True] * 5
+
+    @in_a_loop
+    async def test_have_warnings_that_are_logged_once_each(self, caplog: pytest.LogCaptureFixture) -> None:
+        names = ["compra de té"]
+
+        def backend(_: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, json={"items": [{"name": name} for name in names], "warnings": []})
+
+        async with (
+            AsyncNavaiBackendClient("http://backend.example", env={}, transport=backend) as client,
+            Client(build_mcp_server(client, max_age=0.0)) as host,
+        ):
+            await host.list_tools()
+            names.append("venta de té")
+            await host.list_tools()
+            await host.list_tools()
+        logged = [record.getMessage() for record in caplog.records]
+        assert [sum(f'"{name}"' in each for each in logged) for name in names] == [1, 1]
 
     @pytest.mark.parametrize("way", IN_PROCESS)
     @in_a_loop
