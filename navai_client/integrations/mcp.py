@@ -189,6 +189,7 @@ async def serve_http(
     security = _security(host, allowed_hosts)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the bundled server's does
         origin = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         app = bridge.streamable_http_app(
             streamable_http_path=path,

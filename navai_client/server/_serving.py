@@ -434,6 +434,9 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise _cannot_listen(where, error, _REMEDIES) from None
+    # Connections inherit it. asyncio sets it for them only if the listener names its protocol, which
+    # create_server does not: each response would wait 40 ms for the acknowledgement of its first part.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # pragma: no branch - Linux and macOS; connections inherit it
         # Else the kernel takes megabytes for a slow reader, and it shows only once in a while that it reads.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT_IN_KERNEL)

@@ -48,6 +48,7 @@ class LiveServer(BackendForTests):
         self._app = NavaiBackend(options, env={}, discover=False, services=DemoServices(), **settings)
         super().__init__(self._app)
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the server's own does
         self.url: str = f"http://127.0.0.1:{listener.getsockname()[1]}"
         config = uvicorn.Config(
             self._serve,
