@@ -169,7 +169,9 @@ def test_a_retry_that_would_begin_after_the_deadline_is_not_made(retry_after: st
 
 def test_without_a_timeout_there_is_no_deadline() -> None:
     exchange = exchange_of(invocations()[0], policy(), None)
-    exchange.start(0.0)
+    first = exchange.start(0.0)
+    assert isinstance(first, Send)
+    assert (first.delay, first.timeout) == (0.0, None)
     step = exchange.receive(Response(503, {"retry-after": "86400"}, b""), 1e9)
     assert isinstance(step, Send)
     assert (step.delay, step.timeout) == (86_400.0, None)
@@ -220,6 +222,10 @@ def test_a_known_list_younger_than_max_age_needs_no_request() -> None:
     known = again.start(1060.9)
     assert isinstance(known, Done)
     assert known.value is done.value
+    assert exchange_of(backend.list_functions(60.0), policy(), 30.0).attempts == 1
+    recalled = exchange_of(backend.list_functions(60.0), policy(), 30.0)
+    recalled.start(1060.9)
+    assert recalled.attempts == 0
     assert isinstance(exchange_of(backend.list_functions(60.0), policy(), 30.0).start(1061.0), Send)
     assert isinstance(exchange_of(backend.list_functions(None), policy(), 30.0).start(1002.0), Send)
 
@@ -431,6 +437,7 @@ def test_a_401_asks_for_new_headers_and_the_request_is_sent_with_them() -> None:
     step = exchange.receive(UNAUTHORIZED, 1.0)
     assert isinstance(step, Send)
     assert (step.renews, step.attempt, step.delay, step.timeout) == (True, 1, 0.0, 9.0)
+    assert step.request.content == invocations()[2].content
     step = exchange.renew(bearer("second-token"), 2.0)
     assert isinstance(step, Send)
     assert (step.renews, step.attempt, step.delay, step.timeout) == (False, 2, 0.0, 8.0)
@@ -664,7 +671,9 @@ def test_an_attempt_after_a_foreign_response_is_checked_anew() -> None:
     exchange = execution(backend)
     exchange.start(0.0)
     assert not exchange.accepts(FOREIGN)
-    assert isinstance(exchange.receive(FOREIGN, 0.0), Send)
+    again = exchange.receive(FOREIGN, 0.0)
+    assert isinstance(again, Send)
+    assert again.reason == "the response belongs to another call"
     assert exchange.accepts(SHARED)
     done = exchange.receive(SHARED, 0.0)
     assert isinstance(done, Done)
@@ -864,3 +873,34 @@ def test_only_the_secrets_of_the_call_are_searched_for_in_what_a_function_says()
     """What looks like a secret of others is the backend's own text, and stays."""
     error = error_at(1.0, Response(200, {}, b'{"ok": false, "error": "sk-proj-abcdefghijklmnopqrstu"}'))
     assert error.error == "sk-proj-abcdefghijklmnopqrstu"
+
+
+def test_a_request_has_the_headers_of_its_kind_and_an_id() -> None:
+    for invocation, headers in ((invocations()[1], HEADERS.plain), (invocations()[2], HEADERS.json)):
+        step = exchange_of(invocation, policy(), None).start(0.0)
+        assert isinstance(step, Send)
+        assert step.request.headers == headers
+        assert step.request.call_headers[-1] == ("X-Request-ID", "request-1")
+    own = exchange_of(invocations()[2], policy(), None, ClientHeaders(request_id="mine"))
+    step = own.start(0.0)
+    assert isinstance(step, Send)
+    assert own.request_id == "mine"
+    assert all(name != "X-Request-ID" for name, _ in step.request.call_headers)
+
+
+def test_the_key_of_a_request_is_masked_beside_the_secrets_of_its_headers() -> None:
+    call = CALLS.prepare(OPERATIONS[0], {"api_key": "sk-of-the-request"})
+    exchange = exchange_of(call, policy(0), None, SECRET_HEADERS)
+    exchange.start(0.0)
+    with pytest.raises(NavaiHTTPError) as caught:
+        exchange.receive(Response(400, {}, b"sk-of-the-request a-secret-of-ours"), 0.0)
+    assert str(caught.value) == "*** ***"
+
+
+def test_a_failed_list_warns_with_each_of_its_notes() -> None:
+    warned: list[str] = []
+    call = CALLS.list_functions(None)
+    exchange = Exchange(call, policy(0), None, HEADERS, lambda: "request-1", warned.append)
+    exchange.start(0.0)
+    exchange.receive(Response(404, {}, b"<html></html>"), 0.0)
+    assert "request id request-1. The response is a page" in warned[0]

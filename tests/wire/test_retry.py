@@ -185,6 +185,7 @@ def test_a_policy_sets_numbers_delays_and_statuses() -> None:
     assert policy.delay(response(503), attempt=1, repeatable=True) is None
     assert policy.delay(response(500, "60"), attempt=1, repeatable=True) == 60
     assert policy.delay(response(500, "61"), attempt=1, repeatable=True) is None
+    assert RetryPolicy(base_delay=0).delay(NEVER_SENT, attempt=1, repeatable=False) == 0
 
 
 @pytest.mark.parametrize("status", range(400, 600))
@@ -204,6 +205,8 @@ def test_a_policy_can_forbid_a_retry_and_never_allow_one_that_is_not_safe(status
     ("options", "message"),
     [
         ({"max_retries": -1}, "max_retries must be a whole number, 0 or more; it is -1."),
+        ({"statuses": [600]}, "statuses must be numbers from 400 to 599; one is 600."),
+        ({"max_retries": "2"}, "max_retries must be a whole number, 0 or more; it is '2'."),
         ({"base_delay": "1"}, "base_delay must be a number of seconds, up to a day; it is '1'."),
         ({"longest_delay": math.nan}, "longest_delay must be a number of seconds, up to a day; it is nan."),
         ({"longest_delay": True}, "longest_delay must be a number of seconds, up to a day; it is True."),
