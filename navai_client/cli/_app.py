@@ -66,7 +66,7 @@ class _Commands(click.Group):
     cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit statuses: 0 done, 1 the backend failed or refused, 2 wrong usage, 3 no response, "
-    "4 no response but the call may have been executed, 130 interrupted.",
+    "4 no result but the call may have been executed, 5 the call waits for approval, 130 interrupted.",
 )
 @VERBOSE_OPTION
 @click.version_option(__version__, "-V", "--version", prog_name="navai")

@@ -469,19 +469,19 @@ class ServerSettings(Paths, _FromEnvironment):
         option=None,
     )
     functions_base_dir: str | os.PathLike[str] | None = _setting(  # noqa: RUF009 - immutable
-        "The directory that is searched for function modules; the working directory if None.",
+        "The directory that is searched for function modules; by default the working directory.",
         option="--base-dir",
     )
     functions_folders: str | None = _setting(
-        "Folders, files or wildcards below it, separated by commas; src/ai/functions-modules if None.",
+        "Folders, files or wildcards below it, separated by commas; by default src/ai/functions-modules.",
         converter=_optional,
     )
     agents_folders: str | None = _setting(
-        "The first-level subfolders of these folders to use, separated by commas; all if None.",
+        "The first-level subfolders of these folders to use, separated by commas; by default all.",
         converter=_optional,
     )
     default_functions_folder: str | None = _setting(
-        "Where functions are if functions_folders is None or selects none; src/ai/functions-modules if None.",
+        "Where functions are if functions_folders selects none; by default src/ai/functions-modules.",
         converter=_optional,
     )
     exclude: Sequence[str] = _list(
@@ -491,11 +491,11 @@ class ServerSettings(Paths, _FromEnvironment):
         of="wildcards, such as **/drafts/**",
     )
     expose_session: bool = _switch(
-        "True sends the whole session with a client secret; else without instructions, tools and prompt.",
+        "Send the whole session with a client secret, not one without instructions, tools and prompt.",
         default=False,
     )
     strict_exports: bool = _switch(
-        "True offers only what __all__ or the decorator names, not every public function of a module.",
+        "Offer only what __all__ or the decorator names, not every public function of a module.",
         default=False,
     )
     function_timeout: float | None = _duration(
@@ -575,7 +575,7 @@ class ServerSettings(Paths, _FromEnvironment):
         of="header names, such as X-Session-Id, or *",
     )
     inspector: bool | None = _switch(
-        "Whether to serve the inspector at /navai/, for development; if None, with --demo and --reload.",
+        "Serve the inspector at /navai/, for development; by default with --demo and --reload.",
         default=None,
     )
     expose_errors: bool = _switch(
