@@ -54,7 +54,7 @@ const makeRow = ({ id, function_name: name, payload, caller, requested_at: at })
   return make(
     'li', {},
     make('p', {}, make('span', { className: 'name' }, ...named(name)), ' ', make('time', { className: 'faint', dateTime: time.toISOString() }, time.toLocaleTimeString())),
-    make('p', { className: 'faint' }, caller === null ? 'Asked by anybody' : `Asked by ${caller}`),
+    make('p', { className: 'faint' }, caller === null ? 'Asked by an unknown caller' : `Asked by ${caller}`),
     make('pre', { tabIndex: 0, role: 'group', 'aria-label': `Payload of ${name}` }, indented(payload)),
     reason,
     make('div', { className: 'actions' }, approve, reject),

@@ -339,9 +339,9 @@ const SECRET_FIELDS = {
   model: 'The realtime model.',
   voice: 'Its voice.',
   instructions: 'The instructions of the session.',
-  language: 'The language that is always replied in.',
-  voiceAccent: 'The accent that is spoken with.',
-  voiceTone: 'The tone that is spoken in.',
+  language: 'The language of every reply.',
+  voiceAccent: 'The accent to speak with.',
+  voiceTone: 'The tone of voice.',
 };
 
 const showSecret = () => show('secret', buildSecret);
