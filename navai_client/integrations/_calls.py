@@ -174,6 +174,8 @@ class Calls:
         """Return the outcome of the call, or of the same call if it still runs or was not delivered."""
         earlier = self._running.get(run.key) or self._undelivered.get(run.key)
         if earlier is not None and not earlier.is_withdrawn and earlier.is_repeated_by(run):
+            if earlier.companion is not None and run.companion is not None and not earlier.waiting:
+                earlier.companion.follow(run.companion)
             run = earlier
         else:
             if run.companion is not None:

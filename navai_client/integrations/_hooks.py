@@ -127,6 +127,10 @@ class Companion:
         self._signals, self._tasks = signals, tasks
         signals.listener = self._heard
 
+    def follow(self, other: "Companion") -> None:
+        """Tell whom *other* tells, from now on: the caller has left, and came back."""
+        self.hooks, self.say, self.tell = other.hooks, other.say, other.tell
+
     def _heard(self) -> None:
         self._latest = self._signals.reports[-1]
         self._news.set()

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -144,6 +145,21 @@ class TestReports:
                 outcome = await toolset.call("search", tell=tell)
             await awaited(backend.close())
         assert outcome.result == "found"
+
+    @pytest.mark.parametrize("leaves", [True, False])
+    @in_virtual_time
+    async def test_go_to_a_caller_that_comes_back_if_nobody_else_waits(self, leaves: bool) -> None:
+        first, second = Heard(), Heard()
+        async with client() as backend, Toolset.load(backend, functions=[make_report], timeout=90) as tools:
+            call = partial(tools.call, "make_report", call_id="c1")
+            calling = asyncio.create_task(call(on_progress=first, tell=first))
+            await asyncio.sleep(5.2)
+            if leaves:
+                await leave(calling)
+            await call(on_progress=second, tell=second)
+        assert ((6.0, "Looking at March") in first.all) is not leaves
+        assert ((6.0, "Looking at March") in second.all) is leaves
+        assert any(isinstance(what, tuple) for _, what in second.all) is leaves  # that it still runs
 
     @in_a_loop
     async def test_without_a_listener_cost_nothing_and_show_no_secret(self) -> None:

@@ -387,6 +387,37 @@ class TestACall:
             await host.call_tool("book_table", {"name": "Eve"})
         assert live.booked == ["Ada"] * (3 if when == "much later" else 2) + ["Eve"]
 
+    @pytest.mark.parametrize("way", ["memory", "memory, legacy", "http, legacy"])
+    @in_a_loop
+    async def test_that_is_made_again_while_it_runs_reports_to_the_second_request(self, way: str) -> None:
+        heard: asyncio.Queue[str | None] = asyncio.Queue()
+        go_on, end = asyncio.Event(), asyncio.Event()
+
+        async def count(context: FunctionContext) -> str:
+            context.progress("Looking at March")
+            await go_on.wait()
+            context.progress("Looking at April")
+            await end.wait()
+            return "done"
+
+        async def report(progress: float, total: float | None, message: str | None) -> None:
+            await heard.put(message)
+
+        async with served() as (live, backend):
+            live.backend.function(count)
+            async with connected(way, backend, slow_after=None) as host:
+                first = asyncio.create_task(host.call_tool("count", progress_callback=report))
+                assert await heard.get() == "Looking at March"
+                first.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await first
+                again = asyncio.create_task(host.call_tool("count", progress_callback=report))
+                await host.call_tool("get_weather", {"location": "Lima"})
+                go_on.set()
+                assert await asyncio.wait_for(heard.get(), 10) == "Looking at April"
+                end.set()
+                assert json.loads(text(await again))["result"] == "done"
+
     @in_a_loop
     async def test_that_was_cancelled_is_no_concern_of_other_hosts(self) -> None:
         async with (
