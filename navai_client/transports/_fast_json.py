@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-from navai_client.wire._values import Response
+from navai_client.wire._values import UNPARSED, Response
 
 _LARGE: Final = 8 * 1024  # bytes, which the standard library parses in a tenth of a millisecond
 
@@ -50,6 +50,8 @@ decoder: Final = _Decoder()
 
 def parse(response: Response) -> None:
     """Keep the JSON value of *response* in it, if msgspec is loaded and can read it."""
+    if response.parsed is not UNPARSED:  # the last one of a stream of events
+        return
     if decoder.decode is not None:
         if not response.truncated and not response.is_long_error:
             with contextlib.suppress(*decoder.errors):

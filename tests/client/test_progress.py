@@ -25,6 +25,7 @@ from navai_client import (
 from navai_client.server import FunctionContext
 from navai_client.testing import FakeBackend, LiveServer
 from navai_client.transports import Call, Request, Response, TransportFailure
+from navai_client.transports._fast_json import decoder
 from tests.backends import BASE, Backend, Clients, answer
 from tests.clients import GIVEN, KINDS, THROUGH, make_client
 from tests.faults.server import FaultServer, Peer
@@ -245,6 +246,15 @@ class TestTheResponse:
             raw = client.raw.execute_function("f", on_progress=heard.append)
         assert heard == ["one", "one"]
         assert (raw.value, raw.status_code) == (7, 200)
+
+    def test_is_the_event_also_where_large_responses_have_loaded_another_parser(
+        self, clients: Clients
+    ) -> None:
+        decoder.load()
+        assert decoder.loading is not None
+        decoder.loading.join(60)
+        with clients.make(Backend(stream(event("response", DONE))), BASE) as client:
+            assert client.execute_function("f", on_progress=print) == 7
 
     def test_has_the_errors_of_a_plain_one(self, clients: Clients) -> None:
         failed = {"ok": False, "function_name": "f", "error": "Failed.", "details": "Why."}
