@@ -33,7 +33,7 @@ from navai_client.server._errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from navai_client.server._settings import BackendOptions, VoiceSettings, check_ttl
+from navai_client.server._settings import BackendOptions, VoiceSettings, check_ttl, whole
 from navai_client.transports import Call
 from navai_client.wire._decode import trim
 from navai_client.wire._operations import CREATE_CLIENT_SECRET, SYNTHESIZE_SPEECH, Field, Operation
@@ -322,7 +322,7 @@ async def create_realtime_client_secret(
             a key (401), or only the request has one, and the backend accepts none from requests (403).
         UpstreamError: OpenAI refused, did not respond, or gave no client secret.
     """
-    seconds = options.client_secret_ttl_seconds if ttl_seconds is None else ttl_seconds
+    seconds = options.client_secret_ttl_seconds if ttl_seconds is None else whole(ttl_seconds)
     check_ttl(None, None, seconds)
     if not isinstance(request, ClientSecretRequest):
         request = ClientSecretRequest.from_json(_in_camel_case(request or {}))
