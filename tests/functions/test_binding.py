@@ -242,12 +242,16 @@ def test_a_call_that_could_not_be_bound_does_not_stay_registered(backend: NavaiB
         return x
 
     (function,) = backend.functions().functions
-    for key in (None, b"k", b"k"):
+
+    async def begin(key: bytes | None) -> None:
         beginning = backend.invoker.begin(
             function, Payload({"x": 1}), BackendRequest("POST", EXECUTE, {}), key=key
         )
         with pytest.raises(KeyboardInterrupt):
             beginning.send(None)
+
+    for key in (None, b"k", b"k"):
+        asyncio.run(begin(key))
     assert backend.invoker._running == set()
 
 

@@ -373,6 +373,7 @@ class TestACall:
             with pytest.raises(asyncio.CancelledError):
                 await first
             if when != "while it runs":
+                await host.call_tool("get_weather", {"location": "Lima"})  # after the host's cancellation
                 live.release.set()
                 await live.done.wait()
             again = asyncio.create_task(host.call_tool("book_table", {"name": "Ada"}))

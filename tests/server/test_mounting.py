@@ -29,10 +29,10 @@ ROOT = Path(__file__).parents[2]
 
 @contextmanager
 def served(example: str) -> Iterator[str]:
-    """Serve the application of *example* as its first line says, on a free port."""
+    """Serve the application of *example* with uvicorn, as a script does, but on a free port."""
     with bind("127.0.0.1", 0) as listener:
-        command = [sys.executable, "-m", "uvicorn", f"examples.{example}:app", "--fd", str(listener.fileno())]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-m", "uvicorn", f"{example}:app", "--fd", str(listener.fileno())]
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'examples'}"}
         with subprocess.Popen(
             command,
             cwd=ROOT,
