@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -328,6 +329,29 @@ class TestMessages:
         expected = r"(?s)1 of 2 turns were played; the client sent 1 x response.create. Next would be: \[Say"
         with pytest.raises(AssertionError, match=expected):
             test()
+
+    @pytest.mark.parametrize(
+        ("outputs", "message"),
+        [
+            (["1", ""], r"name='a'.*\(c\) got 1 result for 2 calls"),
+            (["1", "2"], None),
+            (["1", "23"], r"\(c\) got 3 results for 2 calls: \['1', '2', '3'\]"),
+        ],
+    )
+    def test_calls_of_two_turns_with_the_same_id(self, outputs: list[str], message: str | None) -> None:
+        turns = [Call("a", {}, "c", offered=False)] * len(outputs)
+        with (
+            nullcontext() if message is None else pytest.raises(AssertionError, match=message),
+            FakeRealtimeServer(turns, secrets=[SECRET]) as api,
+            connected(api) as socket,
+        ):
+            for number, sent in enumerate(outputs, 1):
+                tell(socket, "response.create")
+                list(events(socket))
+                for output in sent:
+                    result = {"type": "function_call_output", "call_id": "c", "output": output}
+                    tell(socket, "conversation.item.create", item=result)
+                api.wait_for("conversation.item.create", len("".join(outputs[:number])))
 
     @pytest.mark.parametrize(
         ("outputs", "message"),

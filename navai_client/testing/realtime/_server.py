@@ -262,10 +262,13 @@ class FakeRealtimeServer:
             ]
             for call_id, call in session.calls.items():
                 outputs = session.outputs.get(call_id, [])
-                if len(outputs) > 1:
-                    missing.append(f"{call} ({call_id}) got {len(outputs)} results: {outputs}")
+                made = session.made[call_id]
+                of = f" for {made} calls" if made > 1 else ""
+                if len(outputs) > made or (0 < len(outputs) < made and not session.hung_up):
+                    results = "1 result" if len(outputs) == 1 else f"{len(outputs)} results"
+                    missing.append(f"{call} ({call_id}) got {results}{of}: {outputs}")
                 elif not outputs and not session.hung_up:
-                    missing.append(f"{call} ({call_id}) got no result.")
+                    missing.append(f"{call} ({call_id}) got no result{of}.")
         return missing
 
     def _story(self) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -30,7 +31,8 @@ class FakeRealtimeSession:
         config: The current session: the settings of its secret, updated by every ``session.update`` since.
         model: The ``model`` of the URL, or None.
         received: Every event of the client, in order; without the audio of ``input_audio_buffer.append``.
-        calls: The calls that the model made and finished, by call id.
+        calls: The calls that the model made and finished, by call id; the last one of each.
+        made: How many calls there were of each id: several models use an id again in a later turn.
         outputs: The results that the client sent, by call id; each call should have one.
         said: The words of the model.
         refused: The messages of the errors for events of the client that the API refuses.
@@ -47,6 +49,7 @@ class FakeRealtimeSession:
         self.model = model
         self.received: list[dict[str, Any]] = []
         self.calls: dict[str, Call] = {}
+        self.made: Counter[str] = Counter()
         self.outputs: dict[str, list[str]] = {}
         self.said: list[str] = []
         self.refused: list[str] = []
@@ -213,6 +216,7 @@ class FakeRealtimeSession:
                     self.unoffered.append((action, self._offered))
                 if status == "completed":
                     self.calls[call_id] = action
+                    self.made[call_id] += 1
                 for event in call_events(action, response, index, item, call_id):
                     await self._send(**event)
             case Raw(event):
