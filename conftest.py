@@ -1,6 +1,7 @@
 """Fixtures of every test, parallel runs, and the pages whose Python blocks are tests: README and docs."""
 
 import functools
+import logging
 import os
 import signal
 import subprocess
@@ -84,6 +85,15 @@ def encodable(value: Any) -> Any:
 def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     """Let a test log lone surrogates: what a parallel process reports travels as UTF-8."""
     return encodable((yield))
+
+
+@pytest.fixture(autouse=True)
+def level_of_the_log() -> Iterator[None]:
+    """Undo what a command's ``--verbose``, or a page that shows the log, does to its process."""
+    logger = logging.getLogger("navai_client")
+    before = logger.level
+    yield
+    logger.setLevel(before)
 
 
 @pytest.fixture(params=KINDS)

@@ -1,6 +1,5 @@
 """What the command's tests share: the command as it is installed, and the same within this process."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -39,15 +38,6 @@ class Result(NamedTuple):
 
 
 Navai = Callable[..., Result]
-
-
-@pytest.fixture(autouse=True)
-def quiet_log() -> Iterator[None]:
-    """Undo what ``--verbose`` does to the process in which a command runs."""
-    logger = logging.getLogger("navai_client")
-    before = logger.level
-    yield
-    logger.setLevel(before)
 
 
 @pytest.fixture(autouse=True)
