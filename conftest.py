@@ -1,5 +1,6 @@
 """Fixtures of every test, parallel runs, and the pages whose Python blocks are tests: README and docs."""
 
+import contextlib
 import functools
 import logging
 import os
@@ -87,13 +88,20 @@ def pytest_report_to_serializable() -> Generator[None, Any, Any]:
     return encodable((yield))
 
 
-@pytest.fixture(autouse=True)
+@contextlib.contextmanager
 def level_of_the_log() -> Iterator[None]:
     """Undo what a command's ``--verbose``, or a page that shows the log, does to its process."""
     logger = logging.getLogger("navai_client")
     before = logger.level
     yield
     logger.setLevel(before)
+
+
+@pytest.fixture(autouse=True)
+def same_log() -> Iterator[None]:
+    """Begin each test with the log as it was."""
+    with level_of_the_log():
+        yield
 
 
 @pytest.fixture(params=KINDS)
@@ -143,7 +151,8 @@ def readers_environment(demo_server: str) -> Iterator[None]:
     """The environment of a page's reader: the demo server runs at ``NAVAI_API_URL``."""
     before = os.environ.get("NAVAI_API_URL")
     os.environ["NAVAI_API_URL"] = demo_server
-    yield
+    with level_of_the_log():
+        yield
     if before is None:
         del os.environ["NAVAI_API_URL"]
     else:
