@@ -224,9 +224,8 @@ def _call(connection: Connection) -> Iterator[Diagnosis]:
             yield Diagnosis("functions", "warn", message, "See the backend's log.")
         else:
             yield Diagnosis("functions", "ok", count)
-        if isinstance(recorder.outcome, Response):
-            yield from _client_secrets(recorder.outcome.headers.get("navai-client-secrets"))
     if isinstance(recorder.outcome, Response):
+        yield from _client_secrets(recorder.outcome.headers.get("navai-client-secrets"))
         yield _clock(recorder.outcome.headers.get("date"), recorder.started, recorder.ended)
 
 

@@ -211,7 +211,8 @@ class AsyncInMemoryTransport:
         def write(part: bytes) -> None:
             if events is None:
                 parts.append(part)
-            elif events.begin(200, _STREAM):
+            else:
+                events.begin(200, _STREAM)
                 events.feed(part)
                 call.deliver()
 

@@ -88,6 +88,13 @@ def test_a_lost_response_to_minting_is_status_3(navai: Navai) -> None:
         assert navai("secret", "--timeout", "0.2", "--url", server.url).status == 3
 
 
+def test_a_lost_response_to_speech_may_have_been_paid_for(navai: Navai) -> None:
+    with FaultServer(FAULTS["never answers"]) as server:
+        result = navai("speak", "hi", "--out", "-", "--timeout", "0.2", "--url", server.url)
+    assert result.status == 4
+    assert "It may have been executed all the same: check before you try again." in result.err
+
+
 def test_audio_is_written_to_a_file(command: Navai, demo_server: str, tmp_path: Path) -> None:
     out = tmp_path / "hello.wav"
     result = command("speak", "hello", "--out", str(out), "--url", demo_server)

@@ -181,3 +181,17 @@ async def stream() -> Any:
 )
 def test_a_result_that_json_cannot_hold_is_a_failure_and_says_why(call: Any, make: Any, details: str) -> None:
     assert call(lambda: make()) == details  # noqa: PLW0108 - a class would be registered by its methods
+
+
+@pytest.mark.parametrize(
+    ("value", "is_plain"),
+    [
+        ({"a": [1, "b", None, True, 0.5]}, True),
+        ({1: "a"}, False),
+        ([[dt.date(2026, 11, 28)]], False),
+        ((Text("a"),), False),
+        ("a", True),
+    ],
+)
+def test_only_the_types_of_json_are_plain(value: Any, is_plain: bool) -> None:
+    assert _results._is_plain(value) is is_plain

@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -957,3 +958,22 @@ def test_a_missing_extra_is_one_line() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "mcp is not installed; run: pip install 'navai-client[mcp]'\n"
+
+
+@in_a_loop
+async def test_a_host_is_not_told_twice_what_a_function_has_just_reported() -> None:
+    told: list[tuple[float, str]] = []
+
+    class Session:
+        """Keeps what a host is told."""
+
+        async def report_progress(self, number: float, *, message: str) -> None:
+            told.append((number, message))
+
+    session: Any = Session()
+    reports: Any = mcp._Reports(session)
+    progress = SimpleNamespace(call=SimpleNamespace(function_name="f"), seconds=2.0, message=None)
+    await reports.report("Looking at March")
+    await reports.tell(progress)
+    await reports.tell(progress)
+    assert told == [(1, "Looking at March"), (2, "f has been running for 2 s.")]

@@ -17,6 +17,7 @@ import pytest
 
 from navai_client.server import BackendError, NavaiBackend, UpstreamError
 from navai_client.server._errors import UpstreamTimeoutError
+from navai_client.server._http import BackendRequest
 from tests.serving import Serve, Served, Start, serving_app
 
 EXECUTE: Final = "/navai/functions/execute"
@@ -113,6 +114,14 @@ class Services:
 
     async def aclose(self) -> None:
         """Free nothing."""
+
+
+def test_a_list_says_nothing_of_client_secrets_that_services_of_ones_own_mint() -> None:
+    backend = NavaiBackend(env={}, discover=False, services=Services())
+    request = BackendRequest("GET", "/navai/functions", {})
+    response = asyncio.run(backend.router.respond(request, b""))
+    assert response.status == 200
+    assert b"navai-client-secrets" not in dict(response.headers)
 
 
 class TestMetrics:

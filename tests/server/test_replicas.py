@@ -292,6 +292,32 @@ def test_an_owner_notices_that_the_store_has_lost_its_key(
     assert "The store has lost the key of a call of work." in caplog.messages
 
 
+class Full(Brief):
+    """A store that takes keys, and no outcomes."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.tried = 0
+
+    async def finish(self, *_: Any) -> bool:
+        self.tried += 1
+        raise StoreError("It cannot be written to.")
+
+
+def test_an_outcome_that_the_store_never_takes_is_given_up_when_its_key_would_have_ended(
+    tmp_path: Path,
+) -> None:
+    store = Full(SQLiteStore(tmp_path / "keys.sqlite"))
+
+    async def scenario() -> None:
+        async with replicas(lambda: store, key_ttl=0.01) as both:
+            both.release.set()
+            assert (await post(both.backends[0], "k")).status == 200
+
+    asyncio.run(scenario())
+    assert store.tried == 2
+
+
 async def _key(backend: NavaiBackend) -> bytes:
     await loops_until(lambda: bool(backend.invoker._claims))
     return next(iter(backend.invoker._claims))
