@@ -1,11 +1,12 @@
 """Tests on a clock of their own: a wait of a minute takes no time."""
 
 import asyncio
-import functools
 import selectors
 import time
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
+
+from tests.integrations.loop import in_a_loop
 
 __all__ = ["in_virtual_time"]
 
@@ -58,16 +59,4 @@ def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P,
 
     What it calls may use neither sockets nor threads of its own: the clock does not wait for them.
     """
-
-    @functools.wraps(test)
-    def run(*args: P.args, **options: P.kwargs) -> None:
-        async def checked() -> None:
-            async with asyncio.timeout(_LIMIT):
-                await test(*args, **options)
-            left = asyncio.all_tasks() - {asyncio.current_task()}
-            assert not left, f"left behind: {left}"
-
-        with asyncio.Runner(loop_factory=_Loop) as runner:
-            runner.run(checked())
-
-    return run
+    return in_a_loop(test, limit=_LIMIT, loop_factory=_Loop)
