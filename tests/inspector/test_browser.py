@@ -1,11 +1,13 @@
 """The inspector in a real browser."""
 
 import ast
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -229,6 +231,21 @@ class Place:
 
     street: str
     number: int
+
+
+@contextlib.contextmanager
+def emulated(driver: Any, scheme: str, width: int) -> Iterator[None]:
+    """Let the page be *width* pixels wide, and light or dark."""
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        yield
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 class TestForms:
@@ -574,12 +591,7 @@ class TestAccessibility:
             assert cut == [], state
             assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth"), state
 
-        driver.execute_cdp_cmd(
-            "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        )
-        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-        try:
+        with emulated(driver, scheme, width):
             page.open("create_order")
             page.find("#token")
             look("dialog")
@@ -611,9 +623,6 @@ class TestAccessibility:
             page.button("Mint").click()
             page.button("Reveal").click()
             look("secret")
-        finally:
-            driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_the_latest_calls_do_not_change_while_paused(page: Page) -> None:
@@ -632,20 +641,12 @@ def test_the_latest_calls_do_not_change_while_paused(page: Page) -> None:
 def test_it_fits_every_width_and_can_be_read_in_light_and_dark(
     page: Page, driver: Any, scheme: str, width: int
 ) -> None:
-    driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    try:
+    with emulated(driver, scheme, width):
         page.open("create_order")
         page.field("product")
         assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         for selector in ("h2", ".lead", ".hint", ".type", "#search", ".main", ".plain", ".choices .faint"):
             assert contrast(driver, selector) >= 4.5, selector
-    finally:
-        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def contrast(driver: Any, selector: str) -> float:
