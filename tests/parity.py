@@ -13,7 +13,9 @@ from typing import Any, Final, get_args
 import attrs
 from attrs import frozen
 
-from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings
+from navai_client.server._process_settings import ProcessSettings
+from navai_client.server._settings import ServerSettings
+from navai_client.server._upstream_settings import BackendOptions
 
 __all__ = [
     "PAGE",

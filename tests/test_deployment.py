@@ -14,7 +14,8 @@ import yaml
 
 from navai_client import NavaiBackendClient
 from navai_client.server import ServerSettings
-from navai_client.server._settings import BackendOptions, ProcessSettings
+from navai_client.server._process_settings import ProcessSettings
+from navai_client.server._upstream_settings import BackendOptions
 from tests.deploying import DEPLOY, SECRET, container_of, environment, kubernetes, nginx
 from tests.serving import Serve, Start
 

@@ -131,7 +131,7 @@ def _extras() -> Diagnosis:
 
 def _model(timeout: float) -> Diagnosis:
     """Ask OpenAI when the model that a backend would mint for shuts down, with the key of the environment."""
-    from navai_client.server._settings import BackendOptions  # noqa: PLC0415 - most have no key here
+    from navai_client.server._upstream_settings import BackendOptions  # noqa: PLC0415 - most have no key here
 
     try:
         options = BackendOptions.from_env()

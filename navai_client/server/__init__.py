@@ -38,11 +38,7 @@ if TYPE_CHECKING:
     from navai_client.server._minting import MintPolicy as MintPolicy
     from navai_client.server._redis_store import RedisStore as RedisStore
     from navai_client.server._routes import Services as Services
-    from navai_client.server._settings import (
-        BackendOptions as BackendOptions,
-        ServerSettings as ServerSettings,
-        VoiceSettings as VoiceSettings,
-    )
+    from navai_client.server._settings import ServerSettings as ServerSettings
     from navai_client.server._sqlite_store import SQLiteStore as SQLiteStore
     from navai_client.server._store import (
         MemoryStore as MemoryStore,
@@ -57,6 +53,10 @@ if TYPE_CHECKING:
         create_realtime_client_secret_sync as create_realtime_client_secret_sync,
         synthesize_speech as synthesize_speech,
         synthesize_speech_sync as synthesize_speech_sync,
+    )
+    from navai_client.server._upstream_settings import (
+        BackendOptions as BackendOptions,
+        VoiceSettings as VoiceSettings,
     )
 
 __getattr__, __dir__, __all__ = lazy(
@@ -75,7 +75,8 @@ __getattr__, __dir__, __all__ = lazy(
         "._minting": ("MintPolicy",),
         "._redis_store": ("RedisStore",),
         "._routes": ("Services",),
-        "._settings": ("BackendOptions", "ServerSettings", "VoiceSettings"),
+        "._settings": ("ServerSettings",),
+        "._upstream_settings": ("BackendOptions", "VoiceSettings"),
         "._sqlite_store": ("SQLiteStore",),
         "._store": ("MemoryStore", "Store", "StoreEntry"),
         "._upstream": (

@@ -13,7 +13,9 @@ import attrs
 
 from navai_client._env_file import load_env_file
 from navai_client._extras import SERVER_PACKAGES, needs_extra
-from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings
+from navai_client.server._process_settings import ProcessSettings
+from navai_client.server._settings import ServerSettings
+from navai_client.server._upstream_settings import BackendOptions
 
 if TYPE_CHECKING:
     from navai_client.server._settings import BackendKeywords

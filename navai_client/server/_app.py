@@ -41,10 +41,11 @@ from navai_client.server._metrics import Metrics
 from navai_client.server._minting import Minting, MintPolicy, PolicyOf, policy_of
 from navai_client.server._processes import Processes
 from navai_client.server._routes import ROUTES_OF_A_HOST, Router, Services
-from navai_client.server._settings import BackendKeywords, BackendOptions, ServerSettings
+from navai_client.server._settings import BackendKeywords, ServerSettings
 from navai_client.server._store import MemoryStore, Store
 from navai_client.server._tracing import Tracing
 from navai_client.server._upstream import UpstreamServices
+from navai_client.server._upstream_settings import BackendOptions
 
 if TYPE_CHECKING:
     from starlette.routing import BaseRoute

@@ -26,8 +26,8 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from navai_client.server._http import error_response
+from navai_client.server._process_settings import ProcessSettings
 from navai_client.server._routes import OVERLOADED
-from navai_client.server._settings import ProcessSettings
 from navai_client.server._upstream import free_descriptors
 
 _log: Final = logging.getLogger("navai_client.server")

@@ -13,8 +13,9 @@ import attrs
 
 from navai_client.functions._context import Principal
 from navai_client.server._errors import BackendOptionsError, RequestError, StoreError
-from navai_client.server._settings import MAX_TTL_S, MIN_TTL_S, BackendOptions, ServerSettings, whole
+from navai_client.server._settings import ServerSettings
 from navai_client.server._store import MemoryStore, Store
+from navai_client.server._upstream_settings import MAX_TTL_S, MIN_TTL_S, BackendOptions, whole
 
 _WINDOW_S: Final = 60.0
 _TOO_MANY: Final = 429

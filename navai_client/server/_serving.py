@@ -35,9 +35,11 @@ from navai_client.server._errors import BackendOptionsError
 from navai_client.server._hosts import LOOPBACK_HOSTS
 from navai_client.server._inspector import PAGE_PATH
 from navai_client.server._metrics import MULTIPROCESS
+from navai_client.server._process_settings import ProcessSettings
 from navai_client.server._routes import OPENAPI_PATH
-from navai_client.server._settings import BackendKeywords, BackendOptions, ProcessSettings, ServerSettings
+from navai_client.server._settings import BackendKeywords, ServerSettings
 from navai_client.server._upstream import UpstreamServices
+from navai_client.server._upstream_settings import BackendOptions
 
 _log: Final = logging.getLogger("navai_client.server")
 

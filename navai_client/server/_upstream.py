@@ -33,7 +33,7 @@ from navai_client.server._errors import (
     UpstreamError,
     UpstreamTimeoutError,
 )
-from navai_client.server._settings import BackendOptions, VoiceSettings, check_ttl, whole
+from navai_client.server._upstream_settings import BackendOptions, VoiceSettings, check_ttl, whole
 from navai_client.transports import Call
 from navai_client.wire._decode import trim
 from navai_client.wire._operations import CREATE_CLIENT_SECRET, SYNTHESIZE_SPEECH, Field, Operation

@@ -13,7 +13,8 @@ from navai_client.server._app import NavaiBackend
 from navai_client.server._demo import DemoServices
 from navai_client.server._events import EVENT_STREAM
 from navai_client.server._http import BackendResponse, Header
-from navai_client.server._settings import BackendOptions, SettingsKeywords
+from navai_client.server._settings import SettingsKeywords
+from navai_client.server._upstream_settings import BackendOptions
 from navai_client.testing._backend_base import BackendForTests
 
 _Message = MutableMapping[str, Any]

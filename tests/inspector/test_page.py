@@ -1,7 +1,7 @@
 """The inspector without a browser: when it is served, its access rules, and the latest calls."""
 
 import asyncio
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
@@ -9,8 +9,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from navai_client.server import NavaiBackend
+from navai_client.server._process_settings import ProcessSettings
 from navai_client.server._serving import make_backend
-from navai_client.server._settings import BackendKeywords, ProcessSettings
+
+if TYPE_CHECKING:
+    from navai_client.server._settings import BackendKeywords
 
 CALLS = "/navai/inspector/calls"
 EXECUTE = "/navai/functions/execute"

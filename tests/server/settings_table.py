@@ -11,7 +11,9 @@ from typing import Any, Final
 import attrs
 
 from navai_client.config import DEFAULT_BASE_URL
-from navai_client.server._settings import BackendOptions, ProcessSettings, ServerSettings, VoiceSettings
+from navai_client.server._process_settings import ProcessSettings
+from navai_client.server._settings import ServerSettings
+from navai_client.server._upstream_settings import BackendOptions, VoiceSettings
 from navai_client.wire._operations import Paths
 from tests.parity import Row, systems
 

@@ -7,13 +7,16 @@ import sys
 import threading
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from navai_client.server.__main__ import main
+from navai_client.server._process_settings import ProcessSettings
 from navai_client.server._serving import bind, make_backend
-from navai_client.server._settings import BackendKeywords, ProcessSettings
+
+if TYPE_CHECKING:
+    from navai_client.server._settings import BackendKeywords
 
 
 @pytest.mark.parametrize(

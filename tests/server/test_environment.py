@@ -16,7 +16,7 @@ from navai_client.server import (
     VoiceSettings,
 )
 from navai_client.server.__main__ import main
-from navai_client.server._settings import ProcessSettings
+from navai_client.server._process_settings import ProcessSettings
 from tests.server import settings_table
 from tests.serving import Serve
 

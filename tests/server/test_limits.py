@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from navai_client.server._settings import ProcessSettings
+from navai_client.server._process_settings import ProcessSettings
 from tests.server.raw import (
     EXECUTE,
     PATIENCE,

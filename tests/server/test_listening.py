@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from navai_client.server import BackendOptionsError
+from navai_client.server._process_settings import ProcessSettings
 from navai_client.server._serving import bind, url_of
-from navai_client.server._settings import ProcessSettings
 from tests.serving import Serve, Start
 
 LIST = "/navai/functions"

@@ -9,7 +9,7 @@ from uvicorn.server import ServerState
 from navai_client.server import BackendError, NavaiBackend
 from navai_client.server._connections import Connection, Connections
 from navai_client.server._demo import DemoServices
-from navai_client.server._settings import ProcessSettings
+from navai_client.server._process_settings import ProcessSettings
 
 
 async def ask(requests: bytes, end: bytes, **given: Any) -> bytes:

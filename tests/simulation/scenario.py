@@ -35,7 +35,7 @@ from navai_client.server import (
     ToolError,
 )
 from navai_client.server._connections import Connection, Connections
-from navai_client.server._settings import ProcessSettings
+from navai_client.server._process_settings import ProcessSettings
 from navai_client.server._store import MemoryStore
 from navai_client.transports import _connecting
 from navai_client.transports.fast import AsyncFastTransport
