@@ -9,13 +9,15 @@ from typing import Any, final
 from navai_client._extras import needs_extra
 
 with needs_extra("google-adk", "google"):
+    from google.adk.agents.live_request_queue import LiveRequestQueue
     from google.adk.agents.readonly_context import ReadonlyContext
     from google.adk.tools.base_tool import BaseTool
     from google.adk.tools.base_toolset import BaseToolset
     from google.adk.tools.tool_context import ToolContext
     from google.genai.types import Content, FunctionDeclaration, Part
 
-    from navai_client.integrations.tools import Tool, ToolProgress
+    from navai_client.integrations._prompt import decision
+    from navai_client.integrations.tools import Tool, ToolCall, ToolOutcome, ToolProgress
     from navai_client.integrations.toolset import Toolset
 
 __all__ = ["NavaiToolset"]
@@ -62,20 +64,28 @@ class _FunctionTool(BaseTool):
             tool_context.request_confirmation(hint=f"May {self.name} be called with {args}?")
             tool_context.actions.skip_summarization = True  # the model has nothing to say yet
             return {"ok": False, "error": "The call waits until the person has confirmed it."}
+        # Without it, it is a run, in which the model waits for the results.
+        queue = tool_context.get_invocation_context().live_request_queue
         outcome = await self._toolset.call(
             self.name,
             args,
             call_id=tool_context.function_call_id,
             session=tool_context.session,
             approve=lambda _: confirmed is not None and confirmed.confirmed,
-            tell=partial(_tell, tool_context),
+            decided=None if queue is None else partial(_tell_decision, queue),
+            tell=None if queue is None else partial(_tell, queue),
         )
         return outcome.as_dict()
 
 
-def _tell(context: ToolContext, progress: ToolProgress) -> None:
+def _tell_decision(queue: LiveRequestQueue, call: ToolCall, outcome: ToolOutcome) -> None:
+    queue.send_content(_content(decision(call, outcome)))
+
+
+def _tell(queue: LiveRequestQueue, progress: ToolProgress) -> None:
     """Tell the model of a live session how a call stands; it responds if the person should hear."""
-    queue = context.get_invocation_context().live_request_queue
-    if queue is not None:  # else it is a run, in which the model waits for the results
-        part = Part(text=progress.as_text())
-        queue.send_content(Content(role="user", parts=[part]), partial=not progress.aloud)
+    queue.send_content(_content(progress.as_text()), partial=not progress.aloud)
+
+
+def _content(text: str) -> Content:
+    return Content(role="user", parts=[Part(text=text)])

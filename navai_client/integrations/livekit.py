@@ -1,7 +1,7 @@
 """A backend's functions as tools of LiveKit Agents, and its voice. Needs the extra ``livekit``.
 
-LiveKit does not cancel a running tool when a person interrupts the agent, only when the agent or the session
-ends. A call that has begun then runs to its end.
+LiveKit does not cancel a running tool when a person interrupts the agent. When the agent or the session ends,
+it cancels those that only read, and waits for the others.
 """
 
 import asyncio
@@ -162,7 +162,10 @@ class NavaiToolset(llm.Toolset):
 
         # Providers refuse a schema with other keys (livekit/agents#3210).
         schema = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-        return function_tool(call, raw_schema=schema)
+        # What is cancellable, the model can cancel, and LiveKit does not wait for at the end of an agent.
+        may_cancel = tool.read_only and not tool.approval
+        flags = llm.ToolFlag.CANCELLABLE if may_cancel else llm.ToolFlag.NONE
+        return function_tool(call, raw_schema=schema, flags=flags)
 
     async def _call(
         self, tool: Tool, arguments: dict[str, object], context: RunContext[Any] | None

@@ -7,16 +7,20 @@ failing function raises nothing.
 import json
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from navai_client._extras import needs_extra
+
+if TYPE_CHECKING:
+    from pydantic_ai.realtime import RealtimeSession
 
 with needs_extra("pydantic-ai", "pydantic_ai"):
     from pydantic_ai import CustomEvent, RunContext, ToolDefinition
     from pydantic_ai.messages import SystemPromptPart
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 
-    from navai_client.integrations.tools import ToolProgress
+    from navai_client.integrations._prompt import decision
+    from navai_client.integrations.tools import ToolCall, ToolOutcome, ToolProgress
     from navai_client.integrations.toolset import Toolset
 
 __all__ = ["FunctionProgressEvent", "NavaiToolset"]
@@ -81,6 +85,7 @@ class NavaiToolset(AbstractToolset[Any]):
             call_id=ctx.tool_call_id,
             session=ctx.usage,  # one for each run, which all its contexts share
             approve=lambda _: ctx.tool_call_approved,
+            decided=None if ctx.realtime_session is None else partial(_tell_decision, ctx.realtime_session),
             tell=partial(_tell, ctx),
         )
         return outcome.as_dict()
@@ -99,6 +104,10 @@ class FunctionProgressEvent(CustomEvent):
     message: str | None
     seconds: float
     aloud: bool
+
+
+def _tell_decision(session: "RealtimeSession", call: ToolCall, outcome: ToolOutcome) -> None:
+    session.enqueue(SystemPromptPart(decision(call, outcome)))
 
 
 async def _tell(ctx: RunContext[Any], progress: ToolProgress) -> None:

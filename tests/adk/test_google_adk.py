@@ -4,7 +4,7 @@ import asyncio
 import io
 import re
 import runpy
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,13 +18,15 @@ from google.genai.types import Content, FunctionCall, FunctionResponse, Part
 from pydantic import PrivateAttr
 
 from navai_client import AsyncNavaiBackendClient
+from navai_client.integrations import _calls
 from navai_client.integrations.google_adk import NavaiToolset
 from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from tests.integrations.clock import in_virtual_time
-from tests.integrations.live_backend import LiveBackend, live_backend
+from tests.integrations.live_backend import LiveBackend, approving_backend, archive, live_backend
 from tests.integrations.loop import in_a_loop
 from tests.integrations.silence import LONG, Silence, offered
+from tests.integrations.test_long_calls import watched
 
 if TYPE_CHECKING:
     from google.adk.events import Event
@@ -180,13 +182,15 @@ class TestAFunctionThatNeedsApproval:
 
 
 class Connection(BaseLlmConnection):
-    """A live model that calls a tool, and says something when it has the result."""
+    """A live model that makes a call, and is done when the result is there and what it waits for was told."""
 
-    def __init__(self, name: str, silence: Silence) -> None:
-        self.name = name
-        self.silence = silence
+    def __init__(self, call: FunctionCall, tell: Callable[[str], object], waits_for: str = "") -> None:
+        self.call = call
+        self.tell = tell
+        self.waits_for = waits_for
         self.sent: list[tuple[str, bool]] = []
-        self.result = asyncio.Event()
+        self.results: list[Any] = []
+        self.changed = asyncio.Event()
 
     async def send_history(self, history: list[Content]) -> None:
         """Take the history."""
@@ -198,18 +202,21 @@ class Connection(BaseLlmConnection):
     async def _send_content(self, content: Content, *, partial: bool = False) -> None:
         (part,) = content.parts or []
         if part.function_response is not None:
-            self.result.set()
+            self.results.append(part.function_response.response)
         elif part.text != "Begin.":
-            self.silence.ends()
             self.sent.append((str(part.text), partial))
+            self.tell(str(part.text))
+        self.changed.set()
 
     async def send_realtime(self, blob: Any) -> None:
         """Take sound."""
 
     async def receive(self) -> AsyncGenerator[LlmResponse, None]:
         """Play the turn."""
-        yield LlmResponse(content=Content(role="model", parts=[Part(function_call=wants(self.name))]))
-        await self.result.wait()
+        yield LlmResponse(content=Content(role="model", parts=[Part(function_call=self.call)]))
+        while not self.results or self.waits_for not in str(self.sent):
+            self.changed.clear()
+            await self.changed.wait()
         yield LlmResponse(content=Content(role="model", parts=[Part(text="Done.")]))
 
     async def close(self) -> None:
@@ -227,26 +234,63 @@ class LiveScript(Script):
         yield self._connection
 
 
+async def live(toolset: Toolset, connection: Connection) -> None:
+    """Run a live session until its model is done."""
+    model = LiveScript(model="scripted")
+    model._connection = connection
+    agent = LlmAgent(name="waiter", model=model, tools=[NavaiToolset(toolset)])
+    runner = InMemoryRunner(agent, app_name="shop")
+    session = await runner.session_service.create_session(app_name="shop", user_id="ada")
+    queue = LiveRequestQueue()
+    queue.send_content(Content(role="user", parts=[Part(text="Begin.")]))
+    async for event in runner.run_live(user_id="ada", session_id=session.id, live_request_queue=queue):
+        if event.content and event.content.parts and event.content.parts[0].text == "Done.":
+            queue.close()
+            break
+    await runner.close()
+
+
 @pytest.mark.parametrize("name", LONG)
 @in_virtual_time
 async def test_a_live_session_has_no_silence_of_more_than_two_seconds(name: str) -> None:
     silence = Silence()
-    model = LiveScript(model="scripted")
-    model._connection = connection = Connection(name, silence)
+    connection = Connection(wants(name), lambda _: silence.ends())
     async with offered(silence) as toolset:
-        agent = LlmAgent(name="waiter", model=model, tools=[NavaiToolset(toolset)])
-        runner = InMemoryRunner(agent, app_name="shop")
-        session = await runner.session_service.create_session(app_name="shop", user_id="ada")
-        queue = LiveRequestQueue()
-        queue.send_content(Content(role="user", parts=[Part(text="Begin.")]))
-        async for event in runner.run_live(user_id="ada", session_id=session.id, live_request_queue=queue):
-            if event.content and event.content.parts and event.content.parts[0].text == "Done.":
-                queue.close()
-                break
-        await runner.close()
+        await live(toolset, connection)
     assert silence.longest <= 2
     assert all(f"{name} is still running" in text for text, _ in connection.sent)
     assert any(not partial for _, partial in connection.sent) == (name != "count_stock")
+
+
+@in_a_loop
+async def test_the_model_of_a_live_session_hears_the_progress_of_a_function_of_the_backend() -> None:
+    async with archive() as (functions, toolset):
+        connection = Connection(wants("search"), functions.hear)
+        await live(toolset, connection)
+    assert [each["result"] for each in connection.results] == ["found"]
+
+
+@in_a_loop
+async def test_the_model_of_a_live_session_is_told_what_came_of_a_call_that_waited_for_approval(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_calls, "_FIRST_QUESTION", 0.01)
+    monkeypatch.setattr(_calls, "_LONGEST_DELAY", 0.01)
+    told = "What came of the call of refund"
+    connection = Connection(wants("refund", order="o-1"), lambda _: None, waits_for=told)
+    async with (
+        approving_backend() as backend,
+        AsyncNavaiBackendClient(backend.url) as client,
+        Toolset.load(client) as toolset,
+    ):
+        talking = asyncio.create_task(live(toolset, connection))
+        while not connection.results:
+            await connection.changed.wait()
+            connection.changed.clear()
+        await backend.decide("approve")
+        await talking
+    assert "you are told what comes of it" in connection.results[0]["error"]
+    assert "refunded o-1" in connection.sent[-1][0]
 
 
 @in_virtual_time
@@ -277,6 +321,20 @@ async def test_a_run_that_is_cancelled_is_released_at_once_and_the_call_goes_on(
         live.release.set()
         await toolset.close()
         assert live.booked == ["Ada"]
+
+
+@in_a_loop
+async def test_a_call_that_only_reads_is_cancelled_at_the_backend_with_its_run() -> None:
+    async with watched(effect="read") as (functions, toolset):
+        agent = LlmAgent(name="waiter", model=Script.of([wants("look")]), tools=[NavaiToolset(toolset)])
+        runner = InMemoryRunner(agent, app_name="shop")
+        session = await runner.session_service.create_session(app_name="shop", user_id="ada")
+        running = asyncio.create_task(Talk(runner, session.id).say("Begin."))
+        await functions.begun.wait()
+        running.cancel()
+        await functions.cancelled.wait()
+        await asyncio.wait((running,))
+        await runner.close()
 
 
 @in_a_loop

@@ -12,11 +12,12 @@ import httpx
 import uvicorn
 
 from navai_client import AsyncNavaiBackendClient
+from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._serving import bind, url_of
 
-__all__ = ["LiveBackend", "approving_backend", "live_backend", "loaded_toolset"]
+__all__ = ["Archive", "LiveBackend", "approving_backend", "archive", "live_backend", "loaded_toolset"]
 
 _CROWD = 10
 _INSPECTOR = "token-of-the-inspector-for-tests"
@@ -135,3 +136,38 @@ async def loaded_toolset(**options: Unpack[ToolsetOptions]) -> AsyncIterator[tup
         Toolset.load(client, **options) as toolset,
     ):
         yield live, toolset
+
+
+class Archive:
+    """A function of a backend that takes until the agent has heard what it reports, and that it is slow."""
+
+    def __init__(self) -> None:
+        self._is_heard = asyncio.Event()
+        self._is_slow = asyncio.Event()
+
+    async def search(self, context: FunctionContext) -> str:
+        """Search the archive."""
+        context.progress("Looking at March")
+        await self._is_heard.wait()
+        await self._is_slow.wait()
+        return "found"
+
+    def hear(self, told: object) -> None:
+        """Take what the agent is told."""
+        if "Looking at March" in str(told):
+            self._is_heard.set()
+
+    def slow(self, call: ToolCall) -> None:
+        """Take that *call* is slow."""
+        assert call.function_name == "search"
+        self._is_slow.set()
+
+
+@asynccontextmanager
+async def archive(**options: Any) -> AsyncIterator[tuple[Archive, Toolset]]:
+    """Serve ``search`` of an ``Archive``, and load it."""
+    functions = Archive()
+    async with live_backend() as live, AsyncNavaiBackendClient(live.url) as client:
+        live.backend.function(functions.search)
+        async with Toolset.load(client, slow=functions.slow, slow_after=0.01, **options) as toolset:
+            yield functions, toolset
