@@ -184,14 +184,14 @@ class Redactor:
     def content(self, content: bytes, *, seconds: float = _SECONDS) -> bytes:
         """Return *content*, a body, masked: the strings of JSON one by one, anything else as text."""
         deadline = min(self._deadline, time.monotonic() + seconds)
-        text = content.decode("utf-8", "surrogateescape")
+        text = content.decode(errors="surrogateescape")
         try:
             masked = self._fit(text, deadline)
             if (masked != text or (self._patterns and _can_have_private_names(text))) and _is_json(text):
                 masked = self._fit_json(text, deadline, only_private=masked == text)
         except _DeadlinePassedError:
             return _NOT_SHOWN.encode()
-        return content if masked == text else masked.encode("utf-8", "surrogateescape")
+        return content if masked == text else masked.encode(errors="surrogateescape")
 
     def _fit(self, text: str, deadline: float, end: int | None = None) -> str:
         """Return *text* up to *end*, masked, paths shortened. A secret across *end* is masked as a whole."""
@@ -259,22 +259,19 @@ class Redactor:
 
         With *only_private*, only the values of private members are masked.
         """
-        pieces, done, depth = [], 0, 0
+        pieces, done = [], 0
         is_next_private = False
-        private_depth = 0  # of the array or object around, the value of a private member; 0 if there is none
+        inside = 0  # of how many arrays and objects: the value of a private member, and those in it
         for token in _compiled(_TOKENS).finditer(text):
             _check(deadline)
             string, colon, opening, closing = token.groups()
             if opening:
-                depth += 1
-                if is_next_private and not private_depth:
-                    private_depth = depth
+                inside += is_next_private or inside > 0
             elif closing:
-                private_depth = 0 if private_depth == depth else private_depth
-                depth -= 1
+                inside -= inside > 0
             else:
                 written = string or token[0]
-                hidden = not colon and (is_next_private or private_depth > 0)
+                hidden = not colon and (is_next_private or inside > 0)
                 if hidden or not only_private:
                     pieces += [text[done : token.start()], self._fit_value(written, deadline, hidden=hidden)]
                     done = token.start() + len(written)
@@ -393,7 +390,7 @@ def _last_part(found: "re.Match[str]") -> str:
     path = found[0]
     parts = [part for part in re.split(r"[\\/]", path) if part]
     # A lone "/word" is as often a choice ("and/or") or a route as a file: a path is one that exists.
-    if path.startswith("/") and not Path("/" + parts[0].split(" ")[0]).exists():
+    if path.startswith("/") and not Path("/" + parts[0].split()[0]).exists():
         return path
     return parts[-1] if len(parts) > 1 else path
 
@@ -427,8 +424,7 @@ def mask(secret: str) -> str:
 def message_of(error: BaseException) -> str:
     """Return the message of *error*, or the name of its type if it has none or ``str`` fails."""
     try:
-        message = str(error)
+        return str(error) or type(error).__name__
     # A boundary: __str__ of an exception is foreign code.
     except BaseException:  # noqa: BLE001
-        message = ""
-    return message or type(error).__name__
+        return type(error).__name__
