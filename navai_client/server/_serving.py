@@ -1,6 +1,7 @@
 """Serving a backend with uvicorn: the socket, what is said about it, workers, reload and stop."""
 
 import asyncio
+import contextlib
 import errno
 import functools
 import gc
@@ -15,9 +16,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import import_module
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -181,8 +183,35 @@ def _announce(process: ProcessSettings, settings: ServerSettings, url: str) -> N
     print("".join(f"  {name:<10} {text}\n" for name, text in lines.items()), flush=True)  # noqa: T201
 
 
+@contextlib.contextmanager
+def _interrupts_postponed() -> Iterator[None]:
+    """Start processes in the body that Ctrl-C does not reach while they import: Python would print where.
+
+    They inherit that SIGINT is blocked, until ``_prepare_process``. This process gets it after the body.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # pragma: no cover - Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which the first process would start, and Python 3.11 then unblocks
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Reload(ChangeReload):  # type: ignore[valid-type,misc] # uvicorn chooses between two classes
     """uvicorn's reload, which says in our words what changed."""
+
+    def startup(self) -> None:
+        """Start the first process."""
+        with _interrupts_postponed():
+            super().startup()
+
+    def restart(self) -> None:
+        """Start another one."""
+        with _interrupts_postponed():
+            super().restart()
 
     def should_restart(self) -> list[Path] | None:
         """Return the files that changed."""
@@ -205,8 +234,15 @@ class _Workers(Multiprocess):
         self.failed = False
         self._have_served = False
 
+    def init_processes(self) -> None:
+        """Start the workers."""
+        with _interrupts_postponed():
+            super().init_processes()
+
     def keep_subprocess_alive(self) -> None:
         """Replace workers that died, unless none has served yet."""
+        if self.should_exit.is_set():
+            return
         if not self._have_served:
             alive = [each for each in self.processes if each.process.is_alive()]
             if len(alive) < len(self.processes):  # the others may serve, or be about to
@@ -220,9 +256,10 @@ class _Workers(Multiprocess):
                 return
             self._have_served = True
         for each in self.processes:
-            if not (each.process.is_alive() or self.should_exit.is_set()):
+            if not each.process.is_alive():
                 _log.warning("Worker %s ended with status %s. Another one starts.", each.pid, each.exitcode)
-        super().keep_subprocess_alive()
+        with _interrupts_postponed():
+            super().keep_subprocess_alive()
         # uvicorn gives up where a worker says that it cannot start, and does not say so to the caller.
         self.failed |= any(each.exitcode == STARTUP_FAILURE for each in self.processes)
 
@@ -379,6 +416,8 @@ def _prepare_process(
     Requests make short-lived objects, almost none of them in cycles. Looking for cycles after every 700
     objects, Python's default, costs several per cent of a short call and finds nothing.
     """
+    if multiprocessing.parent_process() is not None and hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # uvicorn handles it from now on
     _end_with_parent(process)
     backend = make_backend(process, settings, options, target)
     backend.functions()

@@ -96,6 +96,19 @@ def test_a_worker_that_dies_after_it_has_served_is_replaced(serve: Serve, write:
 
 
 @pytest.mark.parametrize("how", [WORKERS, ["--reload"]], ids=["workers", "reload"])
+def test_ctrl_c_while_processes_still_import_says_nothing(how: list[str], serve: Serve, write: Write) -> None:
+    write("src/functions.py", "def fine() -> int: return 1\n")
+    server = serve("--functions-folders", "src", *how)
+    children = psutil.Process(server.process.pid).children
+    wait_until(lambda: any("spawn_main" in " ".join(each.cmdline()) for each in children()))
+    for pid in [*(each.pid for each in children()), server.process.pid]:  # a terminal sends it to all of them
+        os.kill(pid, signal.SIGINT)
+    server.process.wait(60)
+    assert server.log() == ""
+    assert refuses(server.url)
+
+
+@pytest.mark.parametrize("how", [WORKERS, ["--reload"]], ids=["workers", "reload"])
 def test_nothing_outlives_a_parent_that_was_killed(how: list[str], serve: Serve, write: Write) -> None:
     write("src/functions.py", "def fine() -> int: return 1\n")
     server = serve("--functions-folders", "src", *how)
