@@ -84,8 +84,8 @@ def parse_pairs(
         function: The function's name, for messages.
 
     Raises:
-        click.UsageError: If one cannot be read, or the schema refuses it, which ``key:=json`` does not ask.
-            The message shows its key and no value.
+        click.UsageError: If one cannot be read, or the schema refuses it, which ``key:=json`` does not ask,
+            or requires others. The message shows keys and no value.
     """
     properties = properties_of(schema)
     is_closed = schema is not None and schema.get("additionalProperties") is False
@@ -100,6 +100,12 @@ def parse_pairs(
             raise click.UsageError(f"{function} has no parameter {key}{hint} {_all_the_same(key)}")
         else:
             payload[key] = _typed(key, text, properties.get(key))
+    required = (schema or {}).get("required")
+    named = required if isinstance(required, list) else []
+    lacking = [name for name in named if isinstance(name, str) and name not in payload]
+    if lacking and BY_POSITION.isdisjoint(payload):
+        names = " and ".join(lacking)
+        raise click.UsageError(f"{function} also needs {names}. --payload JSON is sent as it is.")
     return payload
 
 

@@ -161,6 +161,35 @@ def test_what_the_schema_refuses_is_not_sent(
     assert server.count("execute") == 0
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["unit=kg"], "f also needs sku and count."),
+        (["-p", "unit=kg", "sku:=7"], "f also needs count."),
+        (["valuee:=7"], "f also needs sku and count."),
+    ],
+    ids=str,
+)
+def test_what_the_schema_requires_besides_is_named_and_nothing_is_sent(
+    arguments: list[str], said: str, navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    required = {**CLOSED, "required": ["sku", "count"]}
+    server = reply(json.dumps({"items": [{"name": "f", "parameters": required}]}))
+    result = navai("call", "f", *arguments, "--url", server.url)
+    said += " --payload JSON is sent as it is. See `navai call --help`."
+    assert result == (2, "", f"navai call: {said}\n")
+    assert server.count("execute") == 0
+
+
+@pytest.mark.parametrize("required", [["sku"], [[]], "sku", None], ids=str)
+def test_arguments_by_position_and_odd_schemas_are_left_to_the_backend(
+    required: Any, navai: Navai, reply: Callable[..., FaultServer]
+) -> None:
+    schema = {**CLOSED, "required": required}
+    server = reply(json.dumps({"items": [{"name": "f", "parameters": schema}], "ok": True, "result": 1}))
+    assert navai("call", "f", "args:=[1]", "--url", server.url).out == "1\n"
+
+
 def test_a_function_without_parameters_says_so() -> None:
     with pytest.raises(click.UsageError, match=r"^f has no parameter a\. It has: none\."):
         parse_pairs(["a=1"], {"properties": {}, "additionalProperties": False}, "f")
