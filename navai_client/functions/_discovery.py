@@ -19,6 +19,7 @@ AGENT_CONFIG: Final = "agent_config.py"  # of an agent's folder: it offers no fu
 DEFAULT_FUNCTIONS_FOLDER: Final = "src/ai/functions-modules"
 
 _EXCLUDED_FOLDERS: Final = frozenset({"node_modules", "dist", "__pycache__", "venv", "env", "site-packages"})
+_ANY_FOLDERS: Final = re.compile(r"(?:^|(?<=/))\*\*/")
 _LEADING: Final = re.compile(r"^/+|^(?:\./)+|^(?:\.\./)+")
 
 _log: Final = logging.getLogger("navai_client.functions")
@@ -92,7 +93,7 @@ def discover_function_modules(
     wanted = trim(functions_folders or "")
     configured = entries_of(wanted)
     agents = agents_of(agents_folders)
-    excluded = [_glob(_clean(each)) for each in exclude]
+    excluded = [_exclusion(_clean(each)) for each in exclude]
     search = _Search(base, configured, agents, excluded)
     warnings = [
         f'[navai] NAVAI_FUNCTIONS_FOLDERS: the entry "{entry}" did not match any module.'
@@ -276,8 +277,20 @@ def _pattern(entry: str, agents: list[str]) -> _Pattern:
 
 def _glob(pattern: str) -> re.Pattern[str]:
     """Return a pattern with ``*`` within a segment and ``**`` across segments as a regular expression."""
-    parts = ("[^/]*".join(map(re.escape, part.split("*"))) for part in pattern.split("**"))
-    return re.compile(".*".join(parts), re.DOTALL)
+    return re.compile(_expression(pattern), re.DOTALL)
+
+
+def _exclusion(pattern: str) -> re.Pattern[str]:
+    """Return the same for what is excluded, where ``**/`` also stands for no folder, as in ``.gitignore``.
+
+    In the JavaScript backend it never does. There, ``**/drafts/*`` offers what is in a ``drafts`` at the top.
+    """
+    parts = map(_expression, _ANY_FOLDERS.split(pattern))
+    return re.compile("(?:.*/)?".join(parts), re.DOTALL)
+
+
+def _expression(pattern: str) -> str:
+    return ".*".join("[^/]*".join(map(re.escape, part.split("*"))) for part in pattern.split("**"))
 
 
 def _clean(entry: str) -> str:

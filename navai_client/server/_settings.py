@@ -123,7 +123,7 @@ class ServerSettings(Paths, FromEnvironment):
     )
     exclude: Sequence[str] = list_of(
         "Wildcards for files and folders below the base directory to skip, such as **/drafts/** (* within a "
-        "name, ** across folders).",
+        "name, ** across folders, **/ also for none).",
         normalized=not_blank,
         of="wildcards, such as **/drafts/**",
     )

@@ -11,6 +11,7 @@ import pytest
 from navai_client.server import discover_function_modules
 
 FUNCTION = "def offered(): ..."
+PUT = ["a.py", "drafts/c.py", "my-drafts/b.py", "src/drafts/c.py", "src/old/d.py", "src/x/drafts/c.py"]
 # Permissions do not bind root, unless these capabilities are gone.
 WITHOUT_PRIVILEGES = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
 
@@ -185,3 +186,22 @@ def test_an_entry_that_names_nothing_selects_nothing(tmp_path: Path) -> None:
     assert found(tmp_path, "./") == ["src/ai/functions-modules/b.py"]
     (warning,) = warnings(tmp_path, "/")
     assert warning.startswith('[navai] NAVAI_FUNCTIONS_FOLDERS did not match any module: "/".')
+
+
+@pytest.mark.parametrize(
+    ("pattern", "left"),
+    [
+        ("**/drafts/*", ["a.py", "my-drafts/b.py", "src/old/d.py"]),
+        ("**/drafts/**", ["a.py", "my-drafts/b.py", "src/old/d.py"]),
+        ("src/**/old", [each for each in PUT if "old" not in each]),
+        ("**/a.py", PUT[1:]),
+        ("my-**/drafts/*", PUT),
+        ("x/drafts/*", PUT),
+    ],
+)
+def test_in_an_exclusion_two_stars_also_stand_for_no_folder(
+    tmp_path: Path, pattern: str, left: list[str]
+) -> None:
+    put(tmp_path, *PUT)
+    found = discover_function_modules(tmp_path, "**", exclude=[pattern])
+    assert [module.path for module in found.modules] == left
