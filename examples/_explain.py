@@ -3,6 +3,7 @@
 ``import _explain`` is all that an example does for it. Leave that line out of a program of your own.
 """
 
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -51,3 +52,4 @@ def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 sys.excepthook = explain
+logging.getLogger("navai_client").addHandler(logging.NullHandler())  # its warning would say the same

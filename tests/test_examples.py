@@ -130,7 +130,9 @@ def test_after_the_readmes_set_up_an_example_says_what_to_install(example: str, 
 @pytest.mark.parametrize("example", SCRIPTS[:3])
 def test_without_a_backend_an_example_names_the_host_and_how_to_start_one(example: str, set_up: Path) -> None:
     nowhere = "http://127.0.0.1:1"
-    said = last_line(alone("-S", *command(example), PYTHONPATH=str(set_up), NAVAI_API_URL=nowhere))
+    finished = alone("-S", *command(example), PYTHONPATH=str(set_up), NAVAI_API_URL=nowhere)
+    said = last_line(finished)
+    assert finished.stderr == f"{said}\n"  # the log has nothing beside it
     assert f"{nowhere}/navai/" in said
     assert "navai serve --demo" in said
 
