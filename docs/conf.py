@@ -67,8 +67,7 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(?!navai_client\.).*"),
     # Names of this package that occur in signatures and are not public.
     (r"py:.*", r"navai_client\.(.+\.)?_.*"),
-    # What stands behind a public class and is not to be used by itself, and type variables.
-    (r"py:.*", r"navai_client\.integrations\.toolset\.LoadingToolset"),
+    # Type variables.
     (r"py:.*", r"navai_client\.(.+\.)?[A-Z]"),
 ]
 

@@ -123,7 +123,7 @@ class Toolset:
 
     @classmethod
     @documents_options
-    def load(cls, client: Client, **options: Unpack[ToolsetOptions]) -> "LoadingToolset":
+    def load(cls, client: Client, **options: Unpack[ToolsetOptions]) -> "_LoadingToolset":
         """List the backend's functions and make a toolset of them.
 
         Await it, or enter it: ``async with Toolset.load(client) as toolset``. A failing backend raises
@@ -138,7 +138,7 @@ class Toolset:
             NavaiConfigError: If an option cannot work.
             NavaiError: If the functions are required and cannot be listed.
         """
-        return LoadingToolset(cls(client, _UNLISTED, **options))
+        return _LoadingToolset(cls(client, _UNLISTED, **options))
 
     @property
     def tools(self) -> tuple[Tool, ...]:
@@ -437,7 +437,7 @@ class Toolset:
 
 
 @final
-class LoadingToolset:
+class _LoadingToolset:
     """A toolset whose functions are being listed: await it, or enter it as the toolset."""
 
     def __init__(self, toolset: Toolset) -> None:
