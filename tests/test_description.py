@@ -35,7 +35,7 @@ def test_with_an_address_every_link_leads_somewhere_on_an_index(sources: Path) -
         settings.write(f'\n[project.urls]\nRepository = "{ADDRESS}"\n')
     text = description(sources)
     targets = _TARGET.findall(text)
-    assert f"{ADDRESS}/blob/HEAD/docs/errors.md#once-or-told" in targets
+    assert f"{ADDRESS}/blob/HEAD/docs/errors.md#at-most-once" in targets
     assert f"{ADDRESS}/raw/HEAD/docs/pictures/inspector.png" in targets
     assert [target for target in targets if not target.startswith(("https://", "http://127.0.0.1"))] == []
     assert f"git clone {ADDRESS} navai-client" in text

@@ -61,6 +61,13 @@ def test_pages_read_well_where_the_repository_is_shown(document: Path) -> None:
             assert (child.type, following.type) != ("link_open", "link_close"), f"Line {line}: an empty link."
 
 
+@pytest.mark.parametrize("document", sorted((ROOT / "docs").glob("*.md")), ids=lambda path: path.name)
+def test_a_page_that_installs_an_extra_links_to_how_to_install_the_package(document: Path) -> None:
+    """`pip install 'navai-client[agents]'` works by name alone only once the package is installed."""
+    if document.name != "first-steps.md" and "pip install 'navai-client[" in document.read_text():
+        assert "first-steps.md#install" in [target for _, target in links_of(document)]
+
+
 def test_the_commands_of_the_readme_are_targets_of_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, re.MULTILINE):
