@@ -61,6 +61,27 @@ class _Job:
     returned: bool = False
 
 
+class _Heir(Protocol):
+    def forget_parent(self) -> None: ...
+
+
+_heirs: Final[WeakSet[_Heir]] = WeakSet()
+
+
+def forgets_parent(heir: _Heir) -> None:
+    """Let ``heir.forget_parent()`` be called in each child of fork()."""
+    _heirs.add(heir)
+
+
+def _forget_parent() -> None:  # pragma: no cover - in the child nothing is measured
+    for heir in list(_heirs):
+        heir.forget_parent()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
+    os.register_at_fork(after_in_child=_forget_parent)
+
+
 class CallThreads:
     """Makes calls in threads, a bounded number of them for each function and in all."""
 
@@ -83,11 +104,16 @@ class CallThreads:
         self._per_function = per_function
         self._in_all = in_all
         self._may_wait = waiting
+        self._idle = idle
+        self.forget_parent()
+        forgets_parent(self)
+
+    def forget_parent(self) -> None:
+        """Begin anew: a child of fork() has none of the threads, and the lock may have been held."""
         self._taken = 0
         self._abandoned = 0
         self._waiting = 0
         self._turns: deque[_Slots] = deque()  # those for whom calls wait
-        self._idle = idle
         self._lock = threading.Lock()
         self._functions: dict[Hashable, _Slots] = {}
         self._queue: SimpleQueue[_Job] = SimpleQueue()
@@ -274,32 +300,7 @@ def on_this_loop(function: Callable[..., object]) -> Callable[..., None]:
     return call
 
 
-# For calls that share no limit.
-_unlimited = CallThreads(math.inf)
-
-
-class _Heir(Protocol):
-    def forget_parent(self) -> None: ...
-
-
-_heirs: Final[WeakSet[_Heir]] = WeakSet()
-
-
-def forgets_parent(heir: _Heir) -> None:
-    """Let ``heir.forget_parent()`` be called in each child of fork()."""
-    _heirs.add(heir)
-
-
-def _forget_threads() -> None:
-    """A child of fork() has none of the threads of its parent."""
-    global _unlimited  # noqa: PLW0603 - its lock may have been held at the moment of the fork
-    _unlimited = CallThreads(math.inf)
-    for heir in list(_heirs):
-        heir.forget_parent()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
-    os.register_at_fork(after_in_child=_forget_threads)
+_unlimited: Final = CallThreads(math.inf)  # for calls that share no limit
 
 
 async def run_in_thread(call: Callable[[], T]) -> T:

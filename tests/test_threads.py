@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from navai_client import _threads
 from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop, run_within
 
 
@@ -247,9 +246,10 @@ def test_a_forked_child_starts_threads_of_its_own() -> None:
 
 
 def test_forgetting_the_parents_threads_makes_calls_in_others() -> None:
-    parents = run_within(5, threading.current_thread)
-    _threads._forget_threads()
-    assert run_within(5, threading.current_thread) is not parents
+    threads = CallThreads()
+    parents = run_within(5, threading.current_thread, threads)
+    threads.forget_parent()
+    assert run_within(5, threading.current_thread, threads) is not parents
 
 
 def test_one_limit_holds_for_the_threads_of_all_functions_and_they_take_turns() -> None:

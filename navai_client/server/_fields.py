@@ -244,7 +244,7 @@ def documented(cls: type[T]) -> type[T]:
     return cls
 
 
-def read_environment(cls: type, env: Mapping[str, str | None]) -> dict[str, Any]:
+def _read_environment(cls: type, env: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the fields of *cls* that *env* sets. Values are trimmed; an empty one counts as absent."""
     found: dict[str, Any] = {}
     for field in attrs.fields(cls):
@@ -268,4 +268,10 @@ class FromEnvironment:
         Raises:
             BackendOptionsError: A value cannot work.
         """
-        return cls(**{**read_environment(cls, os.environ if env is None else env), **given})
+        env = os.environ if env is None else env
+        return cls(**cls._completed({**_read_environment(cls, env), **given}, env))
+
+    @classmethod
+    def _completed(cls, found: dict[str, Any], _env: Mapping[str, str | None]) -> dict[str, Any]:
+        """Return what was *found* with what follows from it."""
+        return found

@@ -6,72 +6,45 @@ from typing import Any, Final
 from navai_client._version import __version__
 from navai_client.server._approvals import APPROVALS_PATH, ONE_APPROVAL
 from navai_client.server._settings import ServerSettings
-from navai_client.wire._operations import CANCEL_EXECUTION, EXECUTE_FUNCTION, Field, Operation
+from navai_client.wire._operations import CANCEL_EXECUTION, EXECUTE_FUNCTION, Field, Operation, json_object
 
-_PENDING: Final = {
-    "type": "object",
-    "properties": {
-        "ok": {"const": False},
-        "pending_approval": {"const": True},
-        "function_name": {"type": "string"},
-        "approval": {
-            "type": "object",
-            "properties": {"id": {"type": "string"}, "status": {"const": "pending"}},
-            "required": ["id", "status"],
-        },
-        "message": {"type": "string"},
-    },
-    "required": ["ok", "pending_approval", "function_name", "approval"],
-}
-_DECISION: Final = {
-    "type": "object",
-    "properties": {"decision": {"enum": ["approve", "reject"]}, "reason": {"type": ["string", "null"]}},
-    "required": ["decision"],
-}
-_DECIDED: Final = {
-    "type": "object",
-    "properties": {
-        "ok": {"const": True},
-        "function_name": {"type": "string"},
-        "approval": {
-            "type": "object",
-            "properties": {"id": {"type": "string"}, "status": {"enum": ["approved", "rejected"]}},
-            "required": ["id", "status"],
-        },
-    },
-    "required": ["ok", "function_name", "approval"],
-}
-_WAITING: Final = {
-    "type": "object",
-    "properties": {
-        "items": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "id": {"type": "string"},
-                    "status": {"const": "pending"},
-                    "function_name": {"type": "string"},
-                    "payload": {"description": "The payload, with secrets masked."},
-                    "caller": {"type": ["string", "null"]},
-                    "request_id": {"type": "string"},
-                    "requested_at": {"type": "number"},
-                    "expires_at": {"type": "number"},
-                },
-                "required": ["id", "status", "function_name", "payload"],
-            },
-        }
-    },
-    "required": ["items"],
-}
-_APPROVAL: Final = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
+_STRING: Final = {"type": "string"}
+_PENDING: Final = json_object(
+    *("ok", "pending_approval", "function_name", "approval"),
+    ok={"const": False},
+    pending_approval={"const": True},
+    function_name=_STRING,
+    approval=json_object(id=_STRING, status={"const": "pending"}),
+    message=_STRING,
+)
+_DECISION: Final = json_object(
+    "decision", decision={"enum": ["approve", "reject"]}, reason={"type": ["string", "null"]}
+)
+_DECIDED: Final = json_object(
+    ok={"const": True},
+    function_name=_STRING,
+    approval=json_object(id=_STRING, status={"enum": ["approved", "rejected"]}),
+)
+_WAITING_CALL: Final = json_object(
+    *("id", "status", "function_name", "payload"),
+    id=_STRING,
+    status={"const": "pending"},
+    function_name=_STRING,
+    payload={"description": "The payload, with secrets masked."},
+    caller={"type": ["string", "null"]},
+    request_id=_STRING,
+    requested_at={"type": "number"},
+    expires_at={"type": "number"},
+)
+_WAITING: Final = json_object(items={"type": "array", "items": _WAITING_CALL})
+_APPROVAL: Final = {"name": "id", "in": "path", "required": True, "schema": _STRING}
 _KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": True,
     "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
 }
-_ERROR: Final = {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+_ERROR: Final = json_object(error=_STRING)
 _BODY_REFUSALS: Final = (400, 408, 413, 415)
 _NOT_BLANK: Final = {"type": "string", "pattern": "[^\\s\ufeff]"}
 _TYPES: Final[Mapping[str, dict[str, Any]]] = {
@@ -121,8 +94,8 @@ def describe(settings: ServerSettings, *, authenticated: bool = False) -> dict[s
 
 
 def _probe(summary: str, *refusals: int) -> dict[str, Any]:
-    schema = {"type": "object", "properties": {"ok": {"const": True}}, "required": ["ok"]}
-    return {"get": {"summary": summary, "security": [], "responses": _responses(schema, refusals)}}
+    responses = _responses(json_object(ok={"const": True}), refusals)
+    return {"get": {"summary": summary, "security": [], "responses": responses}}
 
 
 def _describe(operation: Operation[Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """The settings for OpenAI and ElevenLabs: keys, and what client secrets and speech have by default."""
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -21,7 +20,6 @@ from navai_client.server._fields import (
     named,
     names_of,
     not_blank,
-    read_environment,
     seconds,
     secret,
     setting,
@@ -250,20 +248,12 @@ class BackendOptions(FromEnvironment):
         return tuple(key for key in keys if key)
 
     @classmethod
-    def from_env(cls, env: Mapping[str, str | None] | None = None, **given: Any) -> Self:
-        """Read from *env*, by default the process's environment; *given* values take precedence.
-
-        Raises:
-            BackendOptionsError: A value cannot work.
-        """
-        env = os.environ if env is None else env
-        found = {
+    def _completed(cls, found: dict[str, Any], env: Mapping[str, str | None]) -> dict[str, Any]:
+        derived = {
             "elevenlabs_voice_settings": VoiceSettings.from_env(env),
-            **read_environment(cls, env),
-            **given,
+            "allow_api_key_from_request": not not_blank(found.get("openai_api_key")),
         }
-        found.setdefault("allow_api_key_from_request", not not_blank(found.get("openai_api_key")))
-        return cls(**found)
+        return {**derived, **found}
 
 
 def _tokens_in(session: Mapping[str, Any]) -> Iterator[str]:

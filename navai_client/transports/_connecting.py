@@ -249,6 +249,10 @@ def noting_handshake(peer: Any) -> Iterator[None]:
         _avoided.pop(peer[:2], None)
 
 
+# The system's resolver has no timeout: names are looked up in threads, which callers can leave.
+_lookups: Final = CallThreads(_LOOKUPS)
+
+
 def _addresses(host: str, port: int, call: Call) -> list[_Address]:
     if known := _literal(host, port):
         return known  # type: ignore[no-any-return]
@@ -285,20 +289,6 @@ def _literal(host: str, port: int) -> Any:
         return None
     # As bytes, because a str would load the IDNA codec.
     return socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
-
-
-# The system's resolver has no timeout: names are looked up in threads, which callers can leave.
-_lookups = CallThreads(_LOOKUPS)
-
-
-def _forget_lookups() -> None:
-    """A child of fork() has none of the threads of its parent that look up names."""
-    global _lookups  # noqa: PLW0603 - there is one limit for the process
-    _lookups = CallThreads(_LOOKUPS)
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has no fork()
-    os.register_at_fork(after_in_child=_forget_lookups)
 
 
 async def connect_async(loop: asyncio.AbstractEventLoop, host: str, port: int, call: Call) -> socket.socket:

@@ -105,7 +105,8 @@ class Operation(Generic[T]):
         return tuple(each.name for each in self.fields if each.secret)
 
 
-def _object(*required: str, **properties: Any) -> dict[str, Any]:
+def json_object(*required: str, **properties: Any) -> dict[str, Any]:
+    """Return the schema of an object with these *properties*; all are required unless some are named."""
     return {"type": "object", "properties": properties, "required": list(required or properties)}
 
 
@@ -146,12 +147,12 @@ CREATE_CLIENT_SECRET: Final[Operation[ClientSecret]] = Operation(
     path_option="client_secret_path",
     summary="Mint a client secret",
     read=_decode.client_secret,
-    response=_object(
+    response=json_object(
         "value",
         "speech",
         value=_STRING,
         expires_at={"type": "number"},
-        speech=_object(provider={"enum": ["openai", "elevenlabs"]}),
+        speech=json_object(provider={"enum": ["openai", "elevenlabs"]}),
     ),
     refusals=("4XX", 502, 504),  # a refusal of OpenAI is passed on with its status
     repeatable=True,
@@ -175,10 +176,10 @@ LIST_FUNCTIONS: Final[Operation[FunctionList]] = Operation(
     path_option="functions_list_path",
     summary="List the functions",
     read=_decode.function_list,
-    response=_object(
+    response=json_object(
         items={
             "type": "array",
-            "items": _object(
+            "items": json_object(
                 name=_STRING, description=_STRING, source=_STRING, parameters={"type": "object"}
             ),
         },
@@ -202,8 +203,8 @@ EXECUTE_FUNCTION: Final[Operation[Any]] = Operation(
     read=_decode.function_result,
     response={
         "oneOf": [
-            _object(ok={"const": True}, function_name=_STRING, source=_STRING, result={}),
-            _object(
+            json_object(ok={"const": True}, function_name=_STRING, source=_STRING, result={}),
+            json_object(
                 *("ok", "function_name", "error", "details"),
                 ok={"const": False},
                 function_name=_STRING,
@@ -229,7 +230,7 @@ SYNTHESIZE_SPEECH: Final[Operation[SpeechAudio]] = Operation(
     summary="Synthesize speech",
     read=_decode.speech_audio,
     optional=True,
-    response=_object(provider={"const": "elevenlabs"}, mimeType=_STRING, audioBase64=_STRING),
+    response=json_object(provider={"const": "elevenlabs"}, mimeType=_STRING, audioBase64=_STRING),
     refusals=("4XX", 502, 504),  # a refusal of ElevenLabs is passed on with its status
     fields=(
         Field("text", "text", "The text to speak.", required=True),
@@ -287,7 +288,7 @@ CANCEL_EXECUTION: Final[Operation[Cancellation]] = Operation(
     path_option=EXECUTE_FUNCTION.path_option,
     summary="Cancel a call by its Idempotency-Key",
     read=_decode.cancellation,
-    response=_object(
+    response=json_object(
         "ok",
         "cancelled",
         ok={"const": True},

@@ -15,7 +15,7 @@ import pytest
 import trustme
 import uvloop
 
-from navai_client import AsyncNavaiBackendClient, NavaiTimeoutError, NavaiTransportError, _threads
+from navai_client import AsyncNavaiBackendClient, NavaiTimeoutError, NavaiTransportError
 from navai_client._threads import CallThreads
 from navai_client.integrations.toolset import Toolset
 from navai_client.models import BackendFunction, FunctionList
@@ -153,7 +153,7 @@ def test_forgetting_the_parent_drops_connections_and_frees_all_slots(
         transport = client.real._transport
         for _ in range(100):
             transport._slots.get()
-        _threads._forget_threads()
+        transport.forget_parent()
         assert not waiting(transport)
         assert client.execute_function("f", 2) == 2
     assert backend.connections == 2
@@ -542,13 +542,23 @@ def test_a_name_that_idna_refuses_has_sent_nothing(kind: str, through: str, host
     assert not outcome.sent
 
 
-def test_a_child_of_fork_looks_up_names_whatever_its_parent_waits_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    parents = _connecting._lookups
-    monkeypatch.setattr(_connecting, "_lookups", parents)
-    _connecting._forget_lookups()
-    assert _connecting._lookups is not parents
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_of_fork_looks_up_names_whatever_its_parent_waits_for() -> None:
+    release = threading.Event()
+    lookups = _connecting._lookups
+    waiting = [lookups.submit(None, release.wait, lambda *_: None) for _ in range(32)]
+    assert lookups.running == 32
+    child = os.fork()
+    if child == 0:
+        try:
+            call = Call(timeout=5, max_response_bytes=100)
+            os._exit(0 if _connecting._addresses("localhost", 80, call) else 1)
+        finally:
+            os._exit(1)
+    release.set()
+    assert len(waiting) == 32
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize("lookups", [32, 1])
