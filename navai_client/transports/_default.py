@@ -29,8 +29,8 @@ from navai_client.transports._connecting import Origin, connect, connect_unix, r
 from navai_client.transports._httpx import Library, exchange, exchange_async
 from navai_client.transports._network import encrypt
 from navai_client.transports._pool import AsyncPool, Pool
-from navai_client.transports._proxies import Proxies, Proxy
-from navai_client.transports._tls import TLS, AnyPath, Cert, Verify
+from navai_client.transports._proxies import Proxy
+from navai_client.transports._tls import TLS
 from navai_client.wire._values import Request, Response, TransportFailure
 
 _HTTPX: Final = Library(httpx)
@@ -432,36 +432,18 @@ class HTTPXTransport(Pool):
         NavaiConfigError: If an argument cannot work.
     """
 
-    def __init__(
-        self,
-        verify: Verify = True,
-        proxy: str | None = None,
-        cert: Cert | None = None,
-        uds: AnyPath | None = None,
-    ) -> None:
-        tls, proxies = TLS(verify, cert), Proxies(proxy, uds)
-        super().__init__(lambda origin: SyncConnection(origin, tls, proxies.find(origin), proxies.uds))
+    def _connection(self, origin: Origin, proxy: Proxy | None) -> SyncConnection:
+        return SyncConnection(origin, self._tls, proxy, self._proxies.uds)
 
 
 class AsyncHTTPXTransport(AsyncPool):
     """The default transport of ``AsyncNavaiBackendClient``; its arguments are those of ``HTTPXTransport``."""
 
-    def __init__(
-        self,
-        verify: Verify = True,
-        proxy: str | None = None,
-        cert: Cert | None = None,
-        uds: AnyPath | None = None,
-    ) -> None:
-        tls, proxies = TLS(verify, cert), Proxies(proxy, uds)
-
-        async def make(origin: Origin) -> AsyncConnection:
-            if origin.scheme == "https":
-                await tls.load()
-            return AsyncConnection(origin, tls, proxies.find(origin), proxies.uds)
-
-        super().__init__(make)
+    def _prepare(self) -> None:
         _load_anyio()
+
+    def _connection(self, origin: Origin, proxy: Proxy | None) -> AsyncConnection:
+        return AsyncConnection(origin, self._tls, proxy, self._proxies.uds)
 
 
 @functools.cache

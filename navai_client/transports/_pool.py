@@ -8,14 +8,17 @@ import asyncio
 import contextlib
 import functools
 import time
+from abc import ABC, abstractmethod
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Final, Generic, Protocol, TypeVar
 
 from navai_client._threads import forgets_parent
 from navai_client.transports import Call
 from navai_client.transports._connecting import Origin, Target
+from navai_client.transports._proxies import Proxies, Proxy
+from navai_client.transports._tls import TLS, AnyPath, Cert, Verify
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
 
 MAX_CONNECTIONS: Final = 100  # as httpx has
@@ -135,19 +138,25 @@ def _all_busy() -> TransportFailure:
     return TransportFailure(f"all {MAX_CONNECTIONS} connections were busy", sent=False, timed_out=True)
 
 
-class Pool:
-    """The connections of a sync transport.
+class Pool(ABC):
+    """The connections of a sync transport. ``FastTransport`` documents the arguments."""
 
-    Args:
-        make: Makes a connection to an origin. It connects at its first call.
-    """
-
-    def __init__(self, make: Callable[[Origin], SyncConnection]) -> None:
-        self._make = make
+    def __init__(
+        self,
+        verify: Verify = True,
+        proxy: str | None = None,
+        cert: Cert | None = None,
+        uds: AnyPath | None = None,
+    ) -> None:
+        self._tls, self._proxies = TLS(verify, cert), Proxies(proxy, uds)
         self._idle: _Idle[SyncConnection] = _Idle(lambda connection: connection.close())
         self._targets = _Targets()
         self._slots = _new_slots()
         forgets_parent(self)
+
+    @abstractmethod
+    def _connection(self, origin: Origin, proxy: Proxy | None) -> SyncConnection:
+        """Return a connection, which connects at its first call."""
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* on a connection; see ``Transport``."""
@@ -160,7 +169,9 @@ class Pool:
         except Empty:
             return _all_busy()
         try:
-            connection = self._idle.take(target.origin) or self._make(target.origin)
+            connection = self._idle.take(target.origin) or self._connection(
+                target.origin, self._proxies.find(target.origin)
+            )
             try:
                 outcome = connection.send(request, call)
                 keeps = call.accepts(outcome) and connection.is_reusable()
@@ -185,20 +196,35 @@ class Pool:
             connection.close()
 
 
-class AsyncPool:
-    """The connections of an async transport.
+class AsyncPool(ABC):
+    """The connections of an async transport. ``FastTransport`` documents the arguments."""
 
-    Args:
-        make: Makes a connection to an origin. It connects at its first call.
-    """
-
-    def __init__(self, make: Callable[[Origin], Awaitable[AsyncConnection]]) -> None:
-        self._make = make
+    def __init__(
+        self,
+        verify: Verify = True,
+        proxy: str | None = None,
+        cert: Cert | None = None,
+        uds: AnyPath | None = None,
+    ) -> None:
+        self._tls, self._proxies = TLS(verify, cert), Proxies(proxy, uds)
+        self._prepare()
         self._idle: _Idle[AsyncConnection] = _Idle(self._discard)
         self._targets = _Targets()
         self._slots = asyncio.BoundedSemaphore(MAX_CONNECTIONS)
         self._abandoned: dict[Call, asyncio.TimerHandle] = {}  # until their connections are closed
         self._ending: dict[asyncio.Future[None], AsyncConnection] = {}
+
+    @abstractmethod
+    def _connection(self, origin: Origin, proxy: Proxy | None) -> AsyncConnection:
+        """Return a connection, which connects at its first call."""
+
+    def _prepare(self) -> None:  # noqa: B027 - there may be nothing to prepare
+        """Do now what would block the event loop in the first call."""
+
+    async def _make(self, origin: Origin) -> AsyncConnection:
+        if origin.scheme == "https":
+            await self._tls.load()
+        return self._connection(origin, self._proxies.find(origin))
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
         """Send *request* on a connection; see ``AsyncTransport``."""

@@ -4,11 +4,12 @@ They keep every promise of the default transports and skip the objects of httpx 
 Calls that need a proxy are sent on connections of the default transports, which know proxies.
 """
 
+from functools import cached_property
+
 from navai_client._extras import needs_extra
 from navai_client.transports._connecting import Origin
 from navai_client.transports._pool import AsyncConnection, AsyncPool, Pool, SyncConnection
-from navai_client.transports._proxies import Proxies
-from navai_client.transports._tls import TLS, AnyPath, Cert, Verify
+from navai_client.transports._proxies import Proxy
 
 with needs_extra("fast", "httptools"):
     from navai_client.transports import _fast_async, _fast_sync
@@ -36,24 +37,16 @@ class FastTransport(Pool):
         NavaiConfigError: If an argument cannot work.
     """
 
-    def __init__(
-        self,
-        verify: Verify = True,
-        proxy: str | None = None,
-        cert: Cert | None = None,
-        uds: AnyPath | None = None,
-    ) -> None:
-        tls, proxies, encode = TLS(verify, cert), Proxies(proxy, uds), Encoder()
+    @cached_property
+    def _encode(self) -> Encoder:
+        return Encoder()
 
-        def make(origin: Origin) -> SyncConnection:
-            through = proxies.find(origin)
-            if through is None:
-                return _fast_sync.SyncConnection(origin, tls, encode, proxies.uds)
-            from navai_client.transports import _default  # noqa: PLC0415 - it loads httpcore
+    def _connection(self, origin: Origin, proxy: Proxy | None) -> SyncConnection:
+        if proxy is None:
+            return _fast_sync.SyncConnection(origin, self._tls, self._encode, self._proxies.uds)
+        from navai_client.transports import _default  # noqa: PLC0415 - it loads httpcore
 
-            return _default.SyncConnection(origin, tls, through)
-
-        super().__init__(make)
+        return _default.SyncConnection(origin, self._tls, proxy)
 
 
 class AsyncFastTransport(AsyncPool):
@@ -72,23 +65,13 @@ class AsyncFastTransport(AsyncPool):
         NavaiConfigError: If an argument cannot work.
     """
 
-    def __init__(
-        self,
-        verify: Verify = True,
-        proxy: str | None = None,
-        cert: Cert | None = None,
-        uds: AnyPath | None = None,
-    ) -> None:
-        tls, proxies, encode = TLS(verify, cert), Proxies(proxy, uds), Encoder()
+    @cached_property
+    def _encode(self) -> Encoder:
+        return Encoder()
 
-        async def make(origin: Origin) -> AsyncConnection:
-            if origin.scheme == "https":
-                await tls.load()
-            through = proxies.find(origin)
-            if through is None:
-                return _fast_async.AsyncConnection(origin, tls, encode, proxies.uds)
-            from navai_client.transports import _default  # noqa: PLC0415 - it loads httpcore
+    def _connection(self, origin: Origin, proxy: Proxy | None) -> AsyncConnection:
+        if proxy is None:
+            return _fast_async.AsyncConnection(origin, self._tls, self._encode, self._proxies.uds)
+        from navai_client.transports import _default  # noqa: PLC0415 - it loads httpcore
 
-            return _default.AsyncConnection(origin, tls, through)
-
-        super().__init__(make)
+        return _default.AsyncConnection(origin, self._tls, proxy)
