@@ -257,6 +257,9 @@ class FunctionFailedError(NavaiError):
         function_name: The name of the function.
         error: The response's ``error``, else None.
         details: The response's ``details``, else None.
+        details_for_model: Whether the response says that its ``details`` were written for the caller, so that
+            an agent shows them to its model: the message of a ``ToolError``, or what is wrong with the
+            arguments.
         status_code: The HTTP status.
         may_have_executed: Whether the response says that the function may still run, or has acted all the
             same: after its time limit, for example.
@@ -269,6 +272,7 @@ class FunctionFailedError(NavaiError):
         function_name: str = "",
         error: Any = None,
         details: Any = None,
+        details_for_model: bool = False,
         status_code: int = 0,
         may_have_executed: bool = False,
         request_id: str | None = None,
@@ -277,6 +281,7 @@ class FunctionFailedError(NavaiError):
         self.function_name = function_name
         self.error = error
         self.details = details
+        self.details_for_model = details_for_model
         self.status_code = status_code
         self.may_have_executed = may_have_executed
         self.request_id = request_id

@@ -62,6 +62,7 @@ CASES: list[tuple[type[NavaiError], dict[str, Any]]] = [
             "function_name": "f",
             "error": ["e"],
             "details": {"d": 1},
+            "details_for_model": True,
             "status_code": 500,
             "may_have_executed": True,
             "request_id": "r-1",

@@ -32,6 +32,7 @@ import attrs
 from attrs import define, field
 
 from navai_client._abandoned import BackgroundTasks
+from navai_client._extras import needs_extra
 from navai_client._redaction import Redactor, message_of
 from navai_client.errors import (
     ApprovalPendingError,
@@ -51,6 +52,9 @@ from navai_client.integrations._options import Approve, Decided, ToolsetOptions
 from navai_client.integrations.tools import ToolCall, ToolOutcome
 from navai_client.models import Cancellation
 
+with needs_extra("tools", "pydantic"):
+    from navai_client.functions._results import ToolError
+
 _AFTER_LIMIT: Final = 5.0  # seconds that an after hook may delay an outcome, which a person waits for
 # The deadline of the work comes first: the client knows whether the request was sent, the toolset does not.
 _MARGIN: Final = 0.5  # seconds
@@ -59,6 +63,7 @@ _WITHDRAWAL_LIMIT: Final = 1.0  # seconds that close() waits for requests to can
 _MAX_UNDELIVERED: Final = 128  # outcomes kept for callers that come back; a session has a few calls at a time
 
 _NOT_APPROVED: Final = "The person did not approve the call."
+_NOBODY_ASKED: Final = "The call needs the approval of a person, and nobody could be asked."
 _FAILED: Final = "Function execution failed."
 _NO_RESULT: Final = {
     "cancelled": "The call was cancelled.",
@@ -238,7 +243,8 @@ class Calls:
         outcome = await self._outcome(run, None if run.timeout is None else started + run.timeout)
         run.is_over = True
         if not outcome.ok:
-            _log.warning("%s: %s %s", name, outcome.error, outcome.details or "")
+            says_more = outcome.details and not outcome.pending and outcome.details not in str(outcome.error)
+            _log.warning("%s: %s%s", name, outcome.error, f" {outcome.details}" if says_more else "")
         await call_after(run.options, run.call, outcome)
         _log.debug("%s took %.3f s", name, loop.time() - started)
         return outcome
@@ -408,7 +414,7 @@ async def _ask(run: Run) -> dict[str, Any] | None:
     """Ask the person in the session; return fields of the outcome unless the answer is yes."""
     name = run.call.function_name
     approve = run.options["approve"] or run.approve
-    details = None
+    reason, details = _NOBODY_ASKED, None
     if approve is None:
         details = "Nobody can be asked: pass approve= to Toolset.load or to Toolset.call."
         _log.error("%s needs the approval of a person. %s", name, details)
@@ -416,10 +422,11 @@ async def _ask(run: Run) -> dict[str, Any] | None:
         try:
             if await awaited(approve(run.call)) is True:
                 return None
+            reason = _NOT_APPROVED
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary to the code that asks
             _log.exception("The approval of %s failed; it was not called", name)
             details = _details(error)
-    return {"error": f"{_NOT_APPROVED} {_DID_NOT_RUN}", "error_type": "refused", "details": details}
+    return {"error": f"{reason} {_DID_NOT_RUN}", "error_type": "refused", "details": details}
 
 
 def _failed(run: Run, error: BaseException) -> dict[str, Any]:
@@ -437,6 +444,8 @@ def _failed(run: Run, error: BaseException) -> dict[str, Any]:
             return fields | _no_result(kind, may_have_run=error.may_have_executed)
         case OutcomeUnknownError() | FunctionFailedError(may_have_executed=True):
             fields |= {"error": f"{_CUT_OFF} {_MAY_HAVE_RUN}", "error_type": "unavailable"}
+        case ToolError() | FunctionFailedError(details_for_model=True):
+            fields["error"] = fields["details"]
         case NavaiPayloadError() | NavaiHTTPError(validation_errors=[_, *_]):
             found = error.validation_errors if isinstance(error, NavaiHTTPError) else (str(error),)
             text = f"Invalid arguments: {_redactor.error(' '.join(found))}"
@@ -481,8 +490,9 @@ def _decided(run: Run, error: NavaiError) -> dict[str, Any]:
     if isinstance(error, ApprovalPendingError):  # the backend has forgotten the call, and asks a person again
         return _waits(error, will_tell=False)
     fields = _failed(run, error)
-    if isinstance(error, FunctionFailedError) and isinstance(error.error, str) and error.error != _FAILED:
-        fields["error"] = _redactor.error(error.error)  # such as that a person rejected it
+    kind = error.error if isinstance(error, FunctionFailedError) else None
+    if fields["error"] == _FAILED and isinstance(kind, str):
+        fields["error"] = _redactor.error(kind)  # such as that a person rejected it
     return fields
 
 

@@ -41,7 +41,8 @@ class ToolsetOptions(TypedDict, total=False):
             backend can advise one (``BackendFunction.timeout_seconds``).
         timeouts: Limits for single functions, by name.
         max_result_chars: Maximum length of the JSON that a model reads (16000). A longer result is cut.
-        show_details: Whether the model sees the backend's own error texts (False).
+        show_details: Whether the model sees every error text of a function (False), not only the message of a
+            ``ToolError`` and what is wrong with the arguments.
         read_only: Names of functions that change nothing, whatever they declare
             (``navai_client.server.function(effect="read")``).
         approval: Names of functions that run only after the person in the session has approved the call. So

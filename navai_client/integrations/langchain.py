@@ -67,18 +67,21 @@ class _FunctionTool(BaseTool):
             call_id=call_id,
             # One object for each thread: a graph that goes on after a cancellation repeats its calls.
             session=object() if thread is None else sys.intern(str(thread)),
-            approve=lambda _: approved,
+            approve=None if approved is None else lambda _: approved,
             tell=_writer(call_id),
         )
         return outcome.to_json()
 
-    def _ask(self, arguments: str | dict[str, Any], call_id: str | None) -> bool:
-        """Interrupt the graph; once it goes on, return whether the answer is an approval."""
+    def _ask(self, arguments: str | dict[str, Any], call_id: str | None) -> bool | None:
+        """Interrupt the graph; once it goes on, return whether the answer is an approval.
+
+        None without a graph, where nobody can be asked.
+        """
         asked = {"type": "tool_approval", "tool_call_id": call_id, "name": self.name, "args": arguments}
         try:
             return bool(interrupt({**asked, "description": self.description}) == {"type": "approve"})
-        except KeyError:  # there is no graph, and nobody to ask
-            return False
+        except KeyError:
+            return None
 
     def _run(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError("These tools are asynchronous: use ainvoke or astream.")

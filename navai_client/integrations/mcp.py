@@ -275,28 +275,26 @@ class _Approval:
         self._message = f"Allow {asked}?"
         form = types.ElicitationCapability(form=types.FormElicitationCapability())
         capability = types.ClientCapabilities(elicitation=form)
-        self._can_ask = context.session.check_client_capability(capability)
+        self.can_ask = context.session.check_client_capability(capability)
         self._asks_by_result = context.protocol_version in MODERN_PROTOCOL_VERSIONS
         self._state = hashlib.sha256(asked.encode()).hexdigest()  # an answer is for these arguments alone
 
     def request(self) -> types.InputRequiredResult | None:
         """Return what asks for the user's answer, unless it is there, or comes while the call runs."""
-        if not self._can_ask or not self._asks_by_result or self._answer() is not None:
+        if not self.can_ask or not self._asks_by_result or self._answer() is not None:
             return None
         form_params = types.ElicitRequestFormParams(message=self._message, requested_schema=_NOTHING_TO_FILL)
         return types.InputRequiredResult(
             input_requests={_APPROVAL: types.ElicitRequest(params=form_params)}, request_state=self._state
         )
 
-    async def given(self, call: ToolCall) -> bool:
+    async def given(self, _: ToolCall) -> bool:
         """Return whether the user approves the call."""
         answer = self._answer()
-        if self._can_ask and not self._asks_by_result:
+        if not self._asks_by_result:
             answer = await self._context.session.elicit_form(
                 self._message, _NOTHING_TO_FILL, related_request_id=self._context.request_id
             )
-        if answer is None:
-            _log.warning("%s was refused: it needs approval, and the host cannot ask", call.function_name)
         return answer is not None and answer.action == "accept"
 
     def _answer(self) -> types.ElicitResult | None:
@@ -443,7 +441,7 @@ class _Bridge:
         approve = None
         if tool is not None and toolset.approve is None:
             approval = _Approval(context, params, tool)
-            approve = approval.given
+            approve = approval.given if approval.can_ask else None
             if (request := approval.request()) is not None:
                 return request
         try:

@@ -145,7 +145,8 @@ class ToolOutcome:
         path: The path that ``navigate_to`` opened.
         error: The failure in words for the model.
         error_type: The kind of failure, for programs.
-        details: The failure in detail, for logs: the backend's own text, which may not be for the model.
+        details: The failure in detail, for logs: the backend's own text, which may not be for the model. One
+            that was written for the model is its ``error``, too.
         available_functions: The names that exist, if the requested one does not.
         may_have_executed: Whether the function may have run although the call failed.
         pending: Whether the call waits for a person's approval, and has not run: it must not be repeated.
@@ -201,14 +202,14 @@ class ToolOutcome:
                 fields["truncated"] = True
                 fields["result"], _ = truncate(self.result, max(left - len(',"truncated":true'), 0))
             return fields
-        fields["error"] = self.error
+        fields["error"], _ = truncate(self.error, max(most - len(compact({**fields, "error": 0})) + 1, 0))
         if self.available_functions is not None:
             fields["available_functions"] = list(self.available_functions)
         if self.may_have_executed and self.error_type != "failed":
             fields["may_have_executed"] = True
         if self.pending:
             fields["pending"] = True
-        if shown and self.details is not None:
+        if shown and self.details not in (None, self.error):
             fields["details"] = self.details
         return fields
 

@@ -53,7 +53,8 @@ _KEY_BYTES: Final = 16  # as of the fingerprint
 _REJECTED: Final = "The call was rejected."
 _TOO_LARGE: Final = Failure(
     f"The function needs a person's approval, who could not read this call: a payload may have at most "
-    f"{_MAX_PAYLOAD_BYTES} bytes."
+    f"{_MAX_PAYLOAD_BYTES} bytes.",
+    details_for_model=True,
 )
 
 
@@ -106,7 +107,7 @@ class Holding:
         try:
             function.target.prepare(payload, context)
         except ArgumentsError as error:
-            return Failure(self._redactor.error(str(error)))
+            return Failure(self._redactor.error(str(error)), details_for_model=True)
         text = json.dumps(payload.value).encode() if payload.text is None else payload.text
         if len(text) > _MAX_PAYLOAD_BYTES:  # before it is searched for secrets
             return _TOO_LARGE
@@ -213,7 +214,8 @@ class Approvals:
     async def _reject(self, parts: _Parts, reason: str) -> StoreEntry | None:
         """Reject a call, or return its entry if it does not wait any more."""
         text = f"A person rejected the call: {reason}" if reason else "A person rejected the call."
-        outcome = encode_outcome(Failure(f"{text} It was not executed.", error=_REJECTED))
+        rejected = Failure(f"{text} It was not executed.", error=_REJECTED, details_for_model=True)
+        outcome = encode_outcome(rejected)
         if await self._store.reject(*parts, outcome, self._holding.ttl):
             return None
         entry = await self._store.read(parts[0])

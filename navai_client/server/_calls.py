@@ -33,6 +33,7 @@ class Failure(msgspec.Struct, frozen=True):
         may_have_executed: Whether the function may still run, or may have acted, whatever the message says.
         retry_after: Seconds after which a call that has not begun may be sent again.
         error: What the message is about, for a function that failed.
+        details_for_model: Whether the message was written for the caller, whose model may read it.
         approval_id: The id of the approval that it waits for.
     """
 
@@ -41,6 +42,7 @@ class Failure(msgspec.Struct, frozen=True):
     may_have_executed: bool = False
     retry_after: str = "1"
     error: str = "Function execution failed."
+    details_for_model: bool = False
     approval_id: str = ""
 
     @property

@@ -346,7 +346,8 @@ class Invoker:
             if claim is None or await self._start(claim):
                 self._run_function(call, function, run)
         except (ArgumentsError, NotSentError) as error:
-            call.end(Failure(self._redact(str(error))))
+            is_callers = isinstance(error, ArgumentsError)
+            call.end(Failure(self._redact(str(error)), details_for_model=is_callers))
         except NoThreadLeftError:
             call.end(_TOO_BUSY)
         except StoreError as error:
@@ -615,18 +616,21 @@ class Invoker:
     def _failure(self, call: RunningCall, error: BaseException) -> Failure:
         name, request_id, message = call.name, call.request_id, message_of(error)
         line = message.encode("unicode_escape").decode()
-        if isinstance(error, ToolError):
+        is_callers = isinstance(error, ToolError)
+        if is_callers:
             _log.info("Function %s failed (request %s): %s", name, request_id, line)
         elif isinstance(error, ResultError):
             text = "Function %s returned a result without a form in JSON (request %s): %s"
             _log.warning(text, name, request_id, line)
         else:
             _log.error("Function %s failed (request %s).", name, request_id, exc_info=error)
-        if not self._expose_errors and not isinstance(error, ToolError):
+        if not self._expose_errors and not is_callers:
             message = f"The function failed. Request id: {request_id}"
         # A result that cannot be given came from a function that has acted.
         may_have_executed = isinstance(error, ResultError | ProcessEndedError)
-        return Failure(self._redact(message), may_have_executed=may_have_executed)
+        return Failure(
+            self._redact(message), may_have_executed=may_have_executed, details_for_model=is_callers
+        )
 
 
 def threads_of(settings: ServerSettings) -> CallThreads:

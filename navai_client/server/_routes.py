@@ -498,6 +498,8 @@ def _to_response(function: RegisteredFunction, outcome: Outcome, *, replayed: bo
     if outcome.status == FAILED:
         body: dict[str, Any] = {"ok": False, "function_name": function.name}
         body |= {"error": outcome.error, "details": outcome.message}
+        if outcome.details_for_model:
+            body["details_for_model"] = True
     elif outcome.status == PENDING:  # as upstream's WordPress plugin has it
         body = {"ok": False, "pending_approval": True, "function_name": function.name}
         body |= {"approval": {"id": outcome.approval_id, "status": "pending"}, "message": outcome.message}

@@ -155,6 +155,7 @@ def _function_failed(record: dict[str, Any], function_name: str, status: int) ->
         function_name=function_name,
         error=error,
         details=details,
+        details_for_model=record.get("details_for_model") is True and isinstance(details, str),
         status_code=status,
         may_have_executed=record.get("may_have_executed") is True,
     )

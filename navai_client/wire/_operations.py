@@ -210,6 +210,7 @@ EXECUTE_FUNCTION: Final[Operation[Any]] = Operation(
                 function_name=_STRING,
                 error={"const": "Function execution failed."},
                 details=_STRING,
+                details_for_model={"const": True, "description": "The details were written for a model."},
                 may_have_executed={"const": True},
             ),
         ]

@@ -134,6 +134,23 @@ class TestErrors:
         assert caught.value.function_name == "get_weather"
         assert (caught.value.error, caught.value.details) == (said.get("error"), said.get("details"))
 
+    @pytest.mark.parametrize(
+        ("said", "for_model"),
+        [
+            ({"details": "E", "details_for_model": True}, True),
+            ({"details": "E", "details_for_model": 1}, False),
+            ({"details": ["E"], "details_for_model": True}, False),
+            ({"details": "E"}, False),
+        ],
+    )
+    def test_the_error_of_a_failed_function_says_whether_a_model_may_read_it(
+        self, clients: Clients, said: dict[str, Any], for_model: bool
+    ) -> None:
+        client = clients.make(Backend(answer({"ok": False, **said})), BASE)
+        with pytest.raises(FunctionFailedError) as caught:
+            client.execute_function("get_weather")
+        assert caught.value.details_for_model is for_model
+
     def test_a_list_without_a_response_has_a_warning(self, mocked: Clients) -> None:
         backend = Backend(httpx.ConnectError("refused"))
         client = mocked.make(backend, BASE, max_retries=0)

@@ -77,12 +77,13 @@ class LiveBackend:
         self.refunded.append(order)
         return f"refunded {order}"
 
-    async def decide(self, decision: str) -> str:
+    async def decide(self, decision: str, **more: str) -> str:
         """Decide the only call that waits for approval, and return its id."""
         headers = {"Authorization": f"Bearer {_INSPECTOR}"}
         async with httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False) as person:
             (item,) = (await person.get("/navai/approvals")).json()["items"]
-            answer = await person.post(f"/navai/approvals/{item['id']}", json={"decision": decision})
+            path = f"/navai/approvals/{item['id']}"
+            answer = await person.post(path, json={"decision": decision, **more})
             assert answer.json()["ok"] is True
         return str(item["id"])
 

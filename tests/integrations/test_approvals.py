@@ -53,7 +53,9 @@ class TestTheBundledServer:
     """It tells what came of a call to whoever asks with its key."""
 
     @in_a_loop
-    async def test_the_call_waits_and_its_outcome_is_told_once_it_was_approved(self) -> None:
+    async def test_the_call_waits_and_its_outcome_is_told_once_it_was_approved(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
         told = Told()
         async with served(decided=told) as (live, toolset):
             waits = await toolset.call("refund", {"order": "o-1"}, call_id="call_1")
@@ -68,6 +70,9 @@ class TestTheBundledServer:
                 False,
                 True,
             )
+            assert [record.message for record in caplog.records if record.name == "navai_client"] == [
+                f"refund: {waits.error}"
+            ]
             assert waits.approval_id == await live.decide("approve")
             outcome = await told.outcome()
         assert (outcome.ok, outcome.result, outcome.pending) == (True, "refunded o-1", False)
@@ -78,9 +83,10 @@ class TestTheBundledServer:
         told = Told()
         async with served() as (live, toolset):
             await toolset.call("refund", {"order": "o-1"}, decided=told)
-            await live.decide("reject")
+            await live.decide("reject", reason="Too much.")
             outcome = await told.outcome()
-        assert (outcome.ok, outcome.error, outcome.pending) == (False, "The call was rejected.", False)
+        said = "A person rejected the call: Too much. It was not executed."
+        assert (outcome.ok, outcome.error, outcome.pending) == (False, said, False)
         assert live.refunded == []
 
     @in_a_loop

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+from datetime import date
 from typing import Any
 
+import httpx
 import pytest
 from openai import AsyncOpenAI
 from websockets.asyncio.client import connect
@@ -17,6 +19,7 @@ from navai_client.integrations.realtime import (
     session_update,
 )
 from navai_client.integrations.toolset import Toolset
+from navai_client.server import NavaiBackend, ToolError
 from navai_client.testing.realtime import Action, BargeIn, Call, FakeRealtimeServer, Raw, Say
 from tests.integrations.live_backend import approving_backend, live_backend
 from tests.integrations.loop import in_a_loop
@@ -437,6 +440,44 @@ class TestOverAWebSocket:
         assert '"result":"refunded o-1"' in content["text"]
         assert json.loads(api.session.outputs["call_1"][0])["pending"] is True
         assert api.session.said == ["It waits.", "It was refunded."]
+
+    @pytest.mark.parametrize("local", [False, True], ids=["backend", "local"])
+    @in_a_loop
+    async def test_the_model_reads_what_was_written_for_it_about_a_failure(self, local: bool) -> None:
+        def book(day: date) -> str:
+            """Book a table."""
+            if day == date(2030, 5, 17):
+                raise ToolError(f"There is no table left on {day}. Bearer abcdef0123456789")
+            raise ValueError("connection to db.internal refused")
+
+        days = {"full": "2030-05-17", "wrong": "tomorrow", "broken": "2030-05-18"}
+        calls: list[Action] = [Call("book", {"day": day}, name) for name, day in days.items()]
+        backend = NavaiBackend(env={"NAVAI_EXPOSE_ERRORS": "false"}, discover=False)
+        if not local:
+            backend.function(book)
+        async with (
+            FakeRealtimeServer([calls, Say("We are full.")], secrets=["ek_1"]) as api,
+            backend.lifespan(),
+            AsyncNavaiBackendClient("http://shop", transport=httpx.ASGITransport(backend)) as client,
+            Toolset.load(client, functions=[book] if local else []) as toolset,
+            connect(api.url, additional_headers={"Authorization": "Bearer ek_1"}) as socket,
+            RealtimeToolRunner(toolset, socket.send) as runner,
+        ):
+
+            async def listen() -> None:
+                async for message in socket:
+                    await runner.receive(message)
+
+            listening = asyncio.create_task(listen())
+            await runner.offer()
+            await socket.send('{"type": "response.create"}')
+            await api.wait_async()
+            await socket.close()
+            await listening
+        read = {name: json.loads(outputs[0])["error"] for name, outputs in api.session.outputs.items()}
+        assert read["full"] == "There is no table left on 2030-05-17. Bearer ***"
+        assert "day: Input should be a valid date" in read["wrong"]
+        assert read["broken"] == "Function execution failed."
 
     @in_a_loop
     async def test_the_person_is_told_once_that_calls_take_long(self) -> None:

@@ -228,6 +228,7 @@ def test_a_rejected_call_never_runs_and_its_caller_is_told(open_store: Callable[
                     "function_name": "pay",
                     "error": "The call was rejected.",
                     "details": f"A person rejected the call{why} It was not executed.",
+                    "details_for_model": True,
                 }
                 late = await both.by("boss").decide(waits)
                 assert (late.status_code, late.json()["approval"]["status"]) == (409, "rejected")

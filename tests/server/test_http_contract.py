@@ -17,7 +17,7 @@ import attrs
 import httpx
 import pytest
 
-from navai_client.server import FunctionContext, NavaiBackend
+from navai_client.server import FunctionContext, NavaiBackend, ToolError
 from navai_client.testing import LiveServer
 
 EXECUTE = "/navai/functions/execute"
@@ -66,6 +66,23 @@ def test_a_function_that_raises_is_200_and_not_ok(backend: NavaiBackend, ask: An
         "error": "Function execution failed.",
         "details": "no such order",
     }
+
+
+@pytest.mark.parametrize(
+    ("payload", "details"),
+    [({"number": 7}, "There is no order 7."), ({"nummer": 7}, "did you mean number?")],
+)
+def test_what_is_written_for_the_caller_is_marked_for_its_model(
+    backend: NavaiBackend, ask: Any, payload: Any, details: str
+) -> None:
+    @backend.function
+    def find(number: int) -> None:
+        raise ToolError(f"There is no order {number}.")
+
+    body = {"function_name": "find", "payload": payload}
+    for headers in ({}, {"idempotency-key": "k"}, {"idempotency-key": "k"}):
+        answer = ask(backend, "POST", EXECUTE, json=body, headers=headers).json()
+        assert (details in answer["details"], answer["details_for_model"]) == (True, True)
 
 
 @pytest.mark.parametrize(

@@ -235,7 +235,7 @@ def test_a_crash_hurts_no_other_call_and_may_have_executed(
     ("name", "details", "more"),
     [
         ("raises", "no room", {}),
-        ("refuses", "no key ***", {}),
+        ("refuses", "no key ***", {"details_for_model": True}),
         ("exits", "3", {}),
         ("no_json", "A result of type object has no form in JSON.", {"may_have_executed": True}),
     ],
