@@ -15,11 +15,12 @@ import trustme
 
 from navai_client import NavaiError, RetryPolicy
 from navai_client.wire._operations import OPERATIONS as TABLE
-from tests.clients import Client, make_client
+from tests.clients import KINDS, THROUGH, Client, make_client
 from tests.faults.server import FaultServer, Peer
 
 __all__ = [
     "BASE",
+    "EVERY_WAY",
     "OPERATIONS",
     "RAISING",
     "SECRET",
@@ -44,6 +45,13 @@ OPERATIONS: dict[str, tuple[Any, ...]] = {
     for operation in TABLE
 }
 """Valid arguments for each operation: its required fields, which are strings."""
+EVERY_WAY: Final = pytest.mark.parametrize(
+    "clients",
+    [(kind, through) for kind in KINDS for through in ("mock", *THROUGH)],
+    indirect=True,
+    ids="-".join,
+)
+"""For tests of what a transport has a part in: both clients, over a mock of httpx and our transports."""
 RAISING = [operation.name for operation in TABLE if operation.recover is None]
 
 

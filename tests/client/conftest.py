@@ -1,11 +1,10 @@
-"""Clients of both kinds, with a mock of httpx and with each transport of the package."""
+"""Clients of both kinds, with a mock of httpx and with the transports of the package."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from tests.backends import Clients, OnTheWire
-from tests.clients import THROUGH
 
 
 @pytest.fixture
@@ -16,15 +15,17 @@ def mocked(kind: str) -> Iterator[Clients]:
     made.close()
 
 
-@pytest.fixture(params=["mock", *THROUGH])
-def clients(request: pytest.FixtureRequest, kind: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
-    """Clients with a mock, and with the same backend on a socket."""
-    if request.param == "mock":
+# What is decided above the transports: each client and each of our transports once. EVERY_WAY has the rest.
+@pytest.fixture(params=[("sync", "fast"), ("async", "default")], ids="-".join)
+def clients(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
+    """Clients of a kind, with a backend on a socket or a mock."""
+    kind, through = request.param
+    if through == "mock":
         made = Clients(kind)
         yield made
         made.close()
         return
     with OnTheWire(monkeypatch) as wire:
-        made = Clients(kind, request.param, wire)
+        made = Clients(kind, through, wire)
         yield made
         made.close()

@@ -22,6 +22,7 @@ from navai_client import (
 )
 from tests.backends import (
     BASE,
+    EVERY_WAY,
     OPERATIONS,
     Backend,
     Clients,
@@ -33,6 +34,7 @@ from tests.backends import (
 class TestLifecycle:
     """Opening, closing, event loops."""
 
+    @EVERY_WAY
     def test_a_client_is_a_context_manager(self, clients: Clients) -> None:
         with clients.make(Backend(answer({"ok": True, "result": 1})), BASE) as client:
             assert client.execute_function("f") == 1
@@ -44,6 +46,7 @@ class TestLifecycle:
             raise ZeroDivisionError
 
     @pytest.mark.parametrize("operation", OPERATIONS)
+    @EVERY_WAY
     def test_a_closed_client_raises_and_sends_nothing(self, clients: Clients, operation: str) -> None:
         backend = Backend(answer({}))
         client = clients.make(backend, BASE)
@@ -219,6 +222,7 @@ class TestRetries:
         assert getattr(caught.value, "may_have_executed", True)
 
     @pytest.mark.parametrize("status", [429, 503])
+    @EVERY_WAY
     def test_after_retry_after_the_same_request_is_sent_again(self, clients: Clients, status: int) -> None:
         backend = Backend(answer(b"", status, {"Retry-After": "0"}), answer({"ok": True, "result": 1}))
         assert clients.make(backend, BASE).execute_function("f", {"a": 1}) == 1
@@ -251,6 +255,7 @@ class TestCachedFunctionLists:
         client.list_functions(max_age=0)
         assert len(backend.requests) == 3
 
+    @EVERY_WAY
     def test_an_older_list_is_revalidated_by_its_etag(self, clients: Clients) -> None:
         etag = {"ETag": 'W/"1"'}
         backend = Backend(answer(self.LISTED, 200, etag), answer(b"", 304, etag))

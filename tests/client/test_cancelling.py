@@ -18,7 +18,7 @@ from navai_client import (
 )
 from navai_client.server import FunctionContext
 from navai_client.testing import FakeBackend, LiveServer
-from tests.backends import BASE, Backend, Clients, answer
+from tests.backends import BASE, EVERY_WAY, Backend, Clients, answer
 from tests.clients import GIVEN, KINDS, THROUGH, make_client
 
 
@@ -81,6 +81,7 @@ def test_a_call_that_has_ended_is_not_cancelled() -> None:
 class TestTheRequest:
     """What is sent, and what is read."""
 
+    @EVERY_WAY
     def test_has_the_key_and_no_body_below_the_path_that_executes(self, clients: Clients) -> None:
         backend = Backend(answer({"ok": True, "cancelled": False}))
         with clients.make(backend, BASE, functions_execute_path="/run") as client:

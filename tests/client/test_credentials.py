@@ -19,7 +19,7 @@ from navai_client import (
     NavaiTimeoutError,
     NavaiTransportError,
 )
-from tests.backends import BASE, OPERATIONS, RAISING, Backend, Clients, answer, call, shown_by
+from tests.backends import BASE, EVERY_WAY, OPERATIONS, RAISING, Backend, Clients, answer, call, shown_by
 
 TOKEN = "token-0123456789abcdef"
 GOOD = answer({"ok": True, "result": 1, "value": "ek", "items": []})
@@ -53,6 +53,7 @@ class TestAccessToken:
     """``access_token=``."""
 
     @pytest.mark.parametrize("operation", OPERATIONS)
+    @EVERY_WAY
     def test_a_text_is_sent_as_a_bearer_token(self, clients: Clients, operation: str) -> None:
         backend = Backend(answer(b"", 418))
         client = clients.make(backend, BASE, access_token=TOKEN, headers={"X-A": "1"})

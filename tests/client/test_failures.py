@@ -14,7 +14,7 @@ from navai_client import (
     UnknownFunctionError,
 )
 from navai_client.wire._operations import OPERATIONS
-from tests.backends import BASE, RAISING, Backend, Clients, answer, call
+from tests.backends import BASE, EVERY_WAY, RAISING, Backend, Clients, answer, call
 from tests.clients import Client
 
 
@@ -54,6 +54,7 @@ class TestErrors:
             (b"", None, None),
         ],
     )
+    @EVERY_WAY
     def test_an_error_has_the_members_of_the_body(
         self, clients: Clients, body: bytes, error: object, details: object
     ) -> None:
@@ -74,6 +75,7 @@ class TestErrors:
             warnings=(f"[navai] Failed to load backend functions ({status}).",)
         )
 
+    @EVERY_WAY
     def test_an_unknown_function_error_lists_the_available_functions(self, clients: Clients) -> None:
         said = {"error": "Unknown or disallowed function.", "available_functions": ["a", 1, "b", None]}
         client = clients.make(Backend(answer(said, 404)), BASE)
@@ -302,6 +304,7 @@ class TestRedirects:
             "and base_url."
         )
 
+    @EVERY_WAY
     def test_a_list_warns_of_the_status_and_says_what_to_set(self, clients: Clients) -> None:
         client = clients.make(Backend(answer(b"", 301, {"Location": "/navai/functions/"})), BASE)
         status, advice = client.list_functions().warnings
@@ -311,6 +314,7 @@ class TestRedirects:
             'if it is right, set functions_list_path="/navai/functions/".'
         )
 
+    @EVERY_WAY
     def test_a_redirect_without_a_target_is_an_ordinary_http_error(self, clients: Clients) -> None:
         client = clients.make(Backend(answer(b"", 302)), BASE)
         with pytest.raises(NavaiHTTPError, match=r"(?m)^HTTP 302$"):

@@ -19,7 +19,18 @@ from navai_client import (
     RetryPolicy,
     SpeechAudio,
 )
-from tests.backends import BASE, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call, shown_by
+from tests.backends import (
+    BASE,
+    EVERY_WAY,
+    OPERATIONS,
+    SECRET,
+    SPEECH,
+    Backend,
+    Clients,
+    answer,
+    call,
+    shown_by,
+)
 from tests.clients import THROUGH, make_client
 from tests.faults.server import FaultServer, Peer, answer as http_answer
 
@@ -224,6 +235,7 @@ class TestWithOptions:
         assert backend.request.headers["Authorization"] == "Basic abc"
 
     @pytest.mark.parametrize("operation", OPERATIONS)
+    @EVERY_WAY
     def test_only_closing_the_original_closes_it(self, clients: Clients, operation: str) -> None:
         backend = Backend(answer({"ok": True, **SECRET, **SPEECH}))
         original = clients.make(backend, BASE)
@@ -276,6 +288,7 @@ class TestRawResponse:
     }
 
     @pytest.mark.parametrize("operation", OPERATIONS)
+    @EVERY_WAY
     def test_an_operation_returns_its_value_and_its_response(self, clients: Clients, operation: str) -> None:
         headers = {"X-RateLimit-Remaining": "7", "X-Request-ID": "theirs"}
         said = answer({"ok": True, "result": 5, **SECRET, **SPEECH}, 203, headers)

@@ -26,7 +26,7 @@ from navai_client.server import FunctionContext
 from navai_client.testing import FakeBackend, LiveServer
 from navai_client.transports import Call, Request, Response, TransportFailure
 from navai_client.transports._fast_json import decoder
-from tests.backends import BASE, Backend, Clients, answer
+from tests.backends import BASE, EVERY_WAY, Backend, Clients, answer
 from tests.clients import GIVEN, KINDS, THROUGH, make_client
 from tests.faults.server import FaultServer, Peer
 
@@ -238,6 +238,7 @@ class TestTheRequest:
 class TestTheResponse:
     """Streams of events as backends in any language may send them."""
 
+    @EVERY_WAY
     def test_has_the_messages_and_the_result(self, clients: Clients) -> None:
         heard: list[str] = []
         events = (b": hello\n\n", event("progress", {"message": "one"}), event("response", DONE))
@@ -247,6 +248,7 @@ class TestTheResponse:
         assert heard == ["one", "one"]
         assert (raw.value, raw.status_code) == (7, 200)
 
+    @EVERY_WAY
     def test_is_the_event_also_where_large_responses_have_loaded_another_parser(
         self, clients: Clients
     ) -> None:
@@ -284,6 +286,7 @@ class TestTheResponse:
     @pytest.mark.parametrize(
         "end", [b"", event("progress", {"message": "one"}), b'event: response\ndata: {"sta']
     )
+    @EVERY_WAY
     def test_that_ends_without_the_outcome_is_lost(self, clients: Clients, end: bytes) -> None:
         backend = Backend(stream(b": hello\n\n", end))
         with (
@@ -309,6 +312,7 @@ class TestTheResponse:
         with clients.make(backend, BASE) as client, pytest.raises(InvalidResponseError):
             client.execute_function("f", on_progress=print)
 
+    @EVERY_WAY
     def test_too_large_is_said(self, clients: Clients) -> None:
         large = {"status": 200, "body": {"ok": True, "result": "x" * 5000}}
         for events in (event("response", large), b"data: x\n" * 2000, b": " + b"x" * 5000):
@@ -318,6 +322,7 @@ class TestTheResponse:
             ):
                 client.execute_function("f", on_progress=print)
 
+    @EVERY_WAY
     def test_may_be_longer_than_a_response_as_long_as_each_event_is_not(self, clients: Clients) -> None:
         heard: list[str] = []
         messages = [event("progress", {"message": str(number)}) for number in range(500)]

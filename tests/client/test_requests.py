@@ -18,7 +18,7 @@ import pytest
 import navai_client
 from navai_client import NavaiConfigError, NavaiHTTPError, NavaiPayloadError, ObservedCall
 from navai_client.wire._operations import OPERATIONS as TABLE
-from tests.backends import BASE, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call
+from tests.backends import BASE, EVERY_WAY, OPERATIONS, SECRET, SPEECH, Backend, Clients, answer, call
 
 
 @dataclasses.dataclass
@@ -68,6 +68,7 @@ class TestUrls:
     @pytest.mark.parametrize(
         ("operation", "method", "path"), [(each.name, each.method, each.path) for each in TABLE]
     )
+    @EVERY_WAY
     def test_each_operation_has_its_method_and_default_path(
         self, clients: Clients, operation: str, method: str, path: str
     ) -> None:
@@ -141,6 +142,7 @@ class TestBodiesAndHeaders:
     """Bodies and headers."""
 
     @pytest.mark.parametrize("operation", OPERATIONS)
+    @EVERY_WAY
     def test_every_request_accepts_json_and_names_the_package(self, clients: Clients, operation: str) -> None:
         backend = Backend(answer(b"", 418))
         with contextlib.suppress(NavaiHTTPError):
@@ -151,6 +153,7 @@ class TestBodiesAndHeaders:
         assert backend.request.headers.get("Content-Type") == ("application/json" if with_body else None)
         assert bool(backend.request.content) == with_body
 
+    @EVERY_WAY
     def test_the_users_headers_are_sent_and_take_precedence(self, clients: Clients) -> None:
         backend = Backend(answer({}))
         headers = {
@@ -212,6 +215,7 @@ class TestBodiesAndHeaders:
             (({"\udc00": 1},), rb'{"\udc00":1}'),
         ],
     )
+    @EVERY_WAY
     def test_the_payload_is_sent_unchanged(
         self, clients: Clients, args: tuple[Any, ...], payload: bytes
     ) -> None:
@@ -219,6 +223,7 @@ class TestBodiesAndHeaders:
         clients.make(backend, BASE).execute_function("get_weather", *args)
         assert backend.request.content == b'{"function_name":"get_weather","payload":%b}' % payload
 
+    @EVERY_WAY
     def test_the_function_name_is_sent_unchanged(self, clients: Clients) -> None:
         backend = Backend(answer({"ok": True}))
         clients.make(backend, BASE).execute_function(' Get "Weather"\ud800 ')

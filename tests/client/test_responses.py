@@ -13,7 +13,7 @@ from navai_client import (
     InvalidResponseError,
     NavaiHTTPError,
 )
-from tests.backends import BASE, SPEECH, Backend, Clients, answer
+from tests.backends import BASE, EVERY_WAY, SPEECH, Backend, Clients, answer
 
 
 class TestResponses:
@@ -39,16 +39,19 @@ class TestResponses:
             (b'{"ok":false,"ok":true,"result":"last"}', "last"),
         ],
     )
+    @EVERY_WAY
     def test_a_result_is_returned_unchanged(self, clients: Clients, body: bytes, result: object) -> None:
         client = clients.make(Backend(answer(body)), BASE)
         assert client.execute_function("f") == result
 
+    @EVERY_WAY
     def test_the_charset_is_ignored(self, clients: Clients) -> None:
         body = '{"ok":true,"result":"é"}'.encode()
         headers = {"Content-Type": "text/html; charset=iso-8859-1"}
         client = clients.make(Backend(answer(body, headers=headers)), BASE)
         assert client.execute_function("f") == "é"
 
+    @EVERY_WAY
     def test_the_charset_of_an_error_is_ignored_too(self, clients: Clients) -> None:
         headers = {"Content-Type": "text/plain; charset=utf-16"}
         client = clients.make(Backend(answer("\ufeffdéjà".encode() + b"\xff", 500, headers)), BASE)
@@ -57,6 +60,7 @@ class TestResponses:
         assert str(caught.value) == caught.value.body == "déjà\ufffd"
 
     @pytest.mark.parametrize("digits", [4301, 30_000])
+    @EVERY_WAY
     def test_a_number_of_very_many_digits_does_not_raise(self, clients: Clients, digits: int) -> None:
         body = b'{"ok":true,"result":%b}' % (b"7" * digits)
         assert clients.make(Backend(answer(body)), BASE).execute_function("f") == math.inf
@@ -147,6 +151,7 @@ class TestResponses:
             assert secret.expires_in(now=0.0) == math.inf
             assert not secret.is_expired(now=0.0)
 
+    @EVERY_WAY
     def test_functions_are_read_and_invalid_items_are_left_out(self, clients: Clients) -> None:
         items = [
             {"name": "a", "description": "A.", "source": "a.js#a", "parameters": {"type": "object"}, "x": 1},
@@ -182,6 +187,7 @@ class TestResponses:
     ) -> None:
         assert clients.make(Backend(answer(said)), BASE).list_functions() == FunctionList()
 
+    @EVERY_WAY
     def test_speech_is_returned_as_bytes(self, clients: Clients) -> None:
         audio = clients.make(Backend(answer(SPEECH)), BASE).synthesize_speech("Hello")
         assert (audio.audio, audio.mime_type, audio.provider) == (b"ID3", "audio/mpeg", "elevenlabs")
@@ -218,6 +224,7 @@ class TestResponses:
         client = clients.make(Backend(answer({**SPEECH, "audioBase64": ""})), BASE)
         assert client.synthesize_speech("Hello").audio == b""
 
+    @EVERY_WAY
     def test_a_response_that_is_too_large_is_refused(self, clients: Clients) -> None:
         body = json.dumps({"ok": True, "result": "x" * 100}).encode()
         for limit, fits in ((len(body), True), (len(body) - 1, False)):
