@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from navai_client import NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError, RetryPolicy
-from tests.clients import GIVEN, THROUGH, make_client
+from tests.clients import GIVEN, KINDS, THROUGH, make_client
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer, closed_port
 
 TIMEOUT: Final = 0.6  # seconds: enough to connect and send on a busy machine
@@ -19,13 +19,27 @@ OPERATIONS: Final[dict[str, Any]] = {
     "execute": lambda client: client.execute_function("book", {"seat": "hidden-payload"}),
     "speech": lambda client: client.synthesize_speech("hello"),
 }
-# What is passed in carries all operations in the same way: those that are never and always repeated will do.
+# A transport does not know what it carries: all of ours carry an execution, which is never repeated, and each
+# other operation goes with one client over each. Of what is passed in, each library carries either.
 MATRIX: Final = (
-    *((through, operation) for through in THROUGH for operation in OPERATIONS),
-    ("httpx", "execute"),
-    ("httpx", "list"),
-    ("httpx2", "execute"),
-    ("httpx2 client", "execute"),
+    *((kind, through, "execute") for kind in KINDS for through in THROUGH),
+    ("sync", "default", "list"),
+    ("async", "fast", "list"),
+    ("sync", "fast", "secret"),
+    ("async", "default", "secret"),
+    ("sync", "default", "speech"),
+    ("async", "fast", "speech"),
+    ("sync", "httpx", "list"),
+    ("async", "httpx", "execute"),
+    ("sync", "httpx2", "execute"),
+    ("async", "httpx2 client", "execute"),
+)
+# What ends before a request is one, whatever it carries.
+BEFORE: Final = (
+    *((through, "execute") for through in (*THROUGH, *GIVEN)),
+    ("default", "list"),
+    ("fast", "secret"),
+    ("default", "speech"),
 )
 # For speech, bytes of any type count as audio.
 _SOUND: Final = {"announces less than it sends", "sends invalid UTF-8"}
@@ -67,7 +81,7 @@ def check_failed(operation: str, outcome: Any) -> None:
     assert "hidden" not in str(outcome)
 
 
-@pytest.mark.parametrize(("through", "operation"), MATRIX, ids=" ".join)
+@pytest.mark.parametrize(("kind", "through", "operation"), MATRIX)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_ends_in_time_as_an_error_and_executes_once_at_most(
     fault: str, operation: str, kind: str, options: dict[str, Any]
@@ -86,7 +100,7 @@ def test_every_fault_ends_in_time_as_an_error_and_executes_once_at_most(
             assert len(server.arrived) <= 2
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(("through", "operation"), BEFORE)
 def test_a_refused_connection_has_certainly_not_executed(
     operation: str, kind: str, options: dict[str, Any]
 ) -> None:
@@ -98,7 +112,7 @@ def test_a_refused_connection_has_certainly_not_executed(
         assert not outcome.may_have_executed
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(("through", "operation"), BEFORE)
 def test_tls_to_a_port_without_tls_has_certainly_not_executed(
     operation: str, kind: str, options: dict[str, Any]
 ) -> None:
@@ -138,6 +152,7 @@ def test_a_redirect_is_not_followed_to_another_origin(kind: str, options: dict[s
         assert other.connections == 0
 
 
+@pytest.mark.parametrize("through", THROUGH)
 @pytest.mark.parametrize("status", ["429 Too Many Requests", "503 Service Unavailable"])
 def test_execute_is_sent_again_when_the_backend_asks_for_it(
     status: str, kind: str, options: dict[str, Any]
@@ -155,6 +170,7 @@ def test_execute_is_sent_again_when_the_backend_asks_for_it(
         assert len(keys) == 1
 
 
+@pytest.mark.parametrize("through", THROUGH)
 @pytest.mark.parametrize("fault", ["never answers", "closes after the request", "sends garbage"])
 def test_list_and_secret_are_tried_again_unless_time_ran_out(
     fault: str, kind: str, options: dict[str, Any]
@@ -240,7 +256,10 @@ def test_a_response_of_exactly_one_read_and_another_behind_it_are_kept_apart(
             client.close()
 
 
-@pytest.mark.parametrize("operation", ["execute", "list"])
+# Above the transports.
+@pytest.mark.parametrize(
+    ("kind", "through", "operation"), [("sync", "default", "execute"), ("async", "fast", "list")]
+)
 def test_an_error_that_keeps_the_search_for_secrets_busy_ends_in_time(
     operation: str, kind: str, options: dict[str, Any]
 ) -> None:
