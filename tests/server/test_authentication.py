@@ -147,6 +147,12 @@ class TestAccessTokens:
             "same-token,b=same-token",
         ],
     )
+    def test_what_cannot_be_a_token_is_refused(self, tokens: str) -> None:
+        with pytest.raises(BackendOptionsError, match="NAVAI_ACCESS_TOKENS") as refused:
+            NavaiBackend(env={"NAVAI_ACCESS_TOKENS": tokens}, discover=False)
+        assert "same-token" not in str(refused.value)
+
+    @pytest.mark.parametrize("tokens", ["", "a=same-token,b=same-token"])
     def test_what_cannot_be_a_token_stops_the_start(self, start: Start, tokens: str) -> None:
         status, said = start(NAVAI_ACCESS_TOKENS=tokens)
         assert status == 2

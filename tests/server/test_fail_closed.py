@@ -14,16 +14,20 @@ KEY = "sk-live-not-to-be-shown"
 LIST = "/navai/functions"
 
 
-@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
-def test_a_blank_access_token_stops_the_start(start: Start, blank: str) -> None:
-    status, said = start("--demo", NAVAI_ACCESS_TOKEN=blank)
+def test_a_blank_access_token_stops_the_start(start: Start) -> None:
+    status, said = start("--demo", NAVAI_ACCESS_TOKEN=" ")
     assert status == 2
     assert said == (
         "navai serve: access_token (NAVAI_ACCESS_TOKEN) must be a text that is not blank, or not be set at "
         "all.\n"
     )
-    with pytest.raises(BackendOptionsError, match="must be a text that is not blank"):
-        NavaiBackend(env={}, access_token=blank)
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t\n"])
+def test_a_blank_access_token_is_refused(blank: str) -> None:
+    for options in ({"env": {}, "access_token": blank}, {"env": {"NAVAI_ACCESS_TOKEN": blank}}):
+        with pytest.raises(BackendOptionsError, match="must be a text that is not blank"):
+            NavaiBackend(**options)
     assert NavaiBackend(env={"NAVAI_ACCESS_TOKEN": None}, discover=False).settings.access_token is None
 
 
@@ -38,13 +42,12 @@ def test_a_blank_access_token_stops_the_start(start: Start, blank: str) -> None:
         (f"{KEY}\u2019", "must be printable ASCII without spaces and line breaks"),
     ],
 )
-def test_a_key_or_token_that_cannot_be_sent_stops_the_start_by_name_without_being_shown(
-    start: Start, text: str, said: str
+def test_a_key_or_token_that_cannot_be_sent_is_refused_by_name_without_being_shown(
+    text: str, said: str
 ) -> None:
-    status, written = start(OPENAI_API_KEY=text)
-    assert status == 2
-    assert f"(OPENAI_API_KEY) {said}" in written
-    assert KEY not in written
+    with pytest.raises(BackendOptionsError, match=rf"\(OPENAI_API_KEY\) {said}") as refused:
+        BackendOptions.from_env({"OPENAI_API_KEY": text})
+    assert KEY not in str(refused.value)
     for backend in (
         lambda: NavaiBackend(env={}, access_token=text),
         lambda: BackendOptions(openai_api_key=text),
@@ -52,6 +55,13 @@ def test_a_key_or_token_that_cannot_be_sent_stops_the_start_by_name_without_bein
     ):
         with pytest.raises(BackendOptionsError, match=said):
             backend()
+
+
+def test_a_key_that_cannot_be_sent_stops_the_start_by_name_without_being_shown(start: Start) -> None:
+    status, written = start(OPENAI_API_KEY=f'"{KEY}"')
+    assert status == 2
+    assert "(OPENAI_API_KEY) must have no quotes around it" in written
+    assert KEY not in written
 
 
 def test_a_token_that_is_no_text_is_refused() -> None:

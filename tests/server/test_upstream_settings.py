@@ -50,8 +50,15 @@ def test_a_base_url_that_cannot_be_meant_stops_the_start_by_name(url: str, said:
 @pytest.mark.parametrize(
     "proxy", ["//proxy.example:3128", "ftp://proxy:1", '"http://proxy:1"', "http://[::1"]
 )
-def test_a_proxy_that_cannot_be_meant_stops_the_start_by_name(start: Start, proxy: str) -> None:
-    status, said = start(OPENAI_API_KEY=KEY, https_proxy=proxy, no_proxy="")
+def test_a_proxy_that_cannot_be_meant_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.setenv("no_proxy", "")
+    with pytest.raises(BackendOptionsError, match=r"^HTTPS_PROXY is not a proxy's URL: "):
+        NavaiBackend(env={"OPENAI_API_KEY": KEY}, discover=False)
+
+
+def test_a_proxy_that_cannot_be_meant_stops_the_start_by_name(start: Start) -> None:
+    status, said = start(OPENAI_API_KEY=KEY, https_proxy="//proxy.example:3128", no_proxy="")
     assert status == 2
     assert said.startswith("navai serve: HTTPS_PROXY is not a proxy's URL: ")
     assert said.count("\n") == 1
