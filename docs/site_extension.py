@@ -26,6 +26,7 @@ from sphinx.writers.text import TextTranslator
 _DESCRIPTION = 200  # characters; search engines show about 160
 # A link to a file of the repository that is a paragraph by itself: the documentation shows the file there.
 _FILE = re.compile(r"(?:(?<=\n\n)|\A)\[[^\]\n]+\]\((\.\./[^)#\n]*?([^./)#\n]+))\)(?=\n(?:\n|\Z))")
+_LONG_NAME = re.compile(r'(?<=<span class="pre">)[^<\s]{30,}(?=</span>)')  # of a test, for example
 _LANGUAGES = {"conf": "nginx", "Dockerfile": "docker", "py": "python", "yaml": "yaml"}
 
 
@@ -157,6 +158,14 @@ def describe(_app: Sphinx, name: str, _template: str, context: dict[str, Any], p
         )
 
 
+def break_names(_app: Sphinx, _name: str, _template: str, context: dict[str, Any], _page: Any) -> None:
+    """Let long names in tables break after their marks, where a cell would be too wide."""
+    if "<table" in context.get("body", ""):
+        context["body"] = _LONG_NAME.sub(
+            lambda name: re.sub(r"(::|[_./(])", r"\1<wbr>", name[0]), context["body"]
+        )
+
+
 def markdown_of(app: Sphinx, name: str) -> str:
     """Return the page *name* as Markdown: its source; what is made from docstrings, as text."""
     source = Path(app.env.doc2path(name)).read_text(encoding="utf-8")
@@ -221,5 +230,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("source-read", show_files)
     app.connect("source-read", add_tree)
     app.connect("html-page-context", describe)
+    app.connect("html-page-context", break_names)
     app.connect("build-finished", write_markdown)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
