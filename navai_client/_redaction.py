@@ -238,15 +238,17 @@ class Redactor:
                 yield form, position
 
     def _matches_in(self, text: str, first: int, last: int, deadline: float) -> Iterator[tuple[int, int]]:
-        """Yield the secrets whose matches begin from *first* to *last*."""
+        """Yield the secrets whose matches begin from *first* to *last*; known ones before that, too."""
         for secret in self._known:
-            start = text.find(secret, first)
+            start = text.find(secret)
             while 0 <= start < last:
                 _check(deadline)
                 yield start, start + len(secret)
                 start = text.find(secret, start + len(secret))
-        lowered = text.lower() if self._patterns else ""
-        for words, pattern in _PATTERNS if self._patterns else ():
+        if not self._patterns:
+            return
+        lowered = text.lower()
+        for words, pattern in _PATTERNS:
             _check(deadline)
             if _has_word(lowered, words):
                 for match in _compiled(pattern).finditer(text, first):
