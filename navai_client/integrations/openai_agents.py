@@ -298,8 +298,9 @@ async def read_backend_session(
             async with connect(address, additional_headers=headers, logger=_socket_log) as socket:
                 created = json.loads(await socket.recv())
     except InvalidStatus as error:
-        status = error.response.status_code
-        raise NavaiHTTPError(f"The Realtime session was refused: HTTP {status}", status_code=status) from None
+        status, body = error.response.status_code, (error.response.body or b"").decode("utf-8", "replace")
+        text = f"The Realtime session was refused: HTTP {status} {Redactor((value,)).error(body)}".rstrip()
+        raise NavaiHTTPError(text, status_code=status, body=body) from None
     except TimeoutError:
         raise NavaiTimeoutError(
             "The Realtime session could not be read in time.", may_have_executed=False

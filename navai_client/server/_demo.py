@@ -34,6 +34,7 @@ class DemoServices:
 
     Attributes:
         mints: What the client secrets are worth, as :attr:`UpstreamServices.mints`.
+        minted: Called with each secret.
     """
 
     mints: Final = "samples"
@@ -41,14 +42,17 @@ class DemoServices:
     def __init__(self, ttl: int = 600) -> None:
         """Mint secrets that expire after *ttl* seconds."""
         self._ttl = ttl
+        self.minted: Callable[[str], object] = lambda _: None
 
     async def create_client_secret(
         self, request: Mapping[str, Any], *, ttl_seconds: int | None = None
     ) -> dict[str, Any]:
         """Mint a secret that begins with ``ek_demo_``."""
         ClientSecretRequest.from_json(request)
+        value = f"ek_demo_{secrets.token_hex(16)}"
+        self.minted(value)
         return {
-            "value": f"ek_demo_{secrets.token_hex(16)}",
+            "value": value,
             "expires_at": int(time.time()) + (ttl_seconds or self._ttl),
             "speech": {"provider": "openai"},
         }

@@ -4,16 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, ClassVar, Final, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, Unpack
 from unittest.mock import ANY
 
 from navai_client.errors import NavaiConfigError
 from navai_client.server._app import NavaiBackend
+from navai_client.server._demo import DemoServices
 from navai_client.server._http import JSON_HEADER, BackendResponse, error_response
 from navai_client.testing import _assertions as assertions
 from navai_client.testing._recording import RecordedCall, RecordedRequest, calls_of, lookup_name, read_request
 from navai_client.testing._scripted_failures import Arrival, Failure, ScriptedFailures, Stage, Which
 from navai_client.wire._encode import encode_json
+
+if TYPE_CHECKING:
+    from navai_client.testing.realtime import FakeRealtimeServer
 
 _ERRORS: Final = range(400, 600)
 _FINAL: Final = range(200, 600)
@@ -29,8 +33,9 @@ class BackendForTests(ABC):
 
     _can_refuse: ClassVar[bool] = True
 
-    def __init__(self, backend: NavaiBackend) -> None:
+    def __init__(self, backend: NavaiBackend, services: DemoServices) -> None:
         self._backend = backend
+        self._services = services
         self._requests: list[RecordedRequest] = []
         self._failures = ScriptedFailures()
         self.function = backend.function
@@ -46,6 +51,15 @@ class BackendForTests(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def mint_for(self, api: "FakeRealtimeServer") -> None:
+        """Let *api* accept the client secrets that the backend mints from now on.
+
+        The fixtures ``navai_backend`` and ``navai_server`` do so beside ``navai_realtime_server``. A session
+        has the fake's own model, voice and instructions: for those of a backend, let a ``NavaiBackend`` mint
+        at ``api.openai_base_url``.
+        """
+        self._services.minted = api.accept
 
     @property
     def requests(self) -> list[RecordedRequest]:

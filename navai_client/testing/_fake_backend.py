@@ -64,7 +64,8 @@ class FakeBackend(BackendForTests):
 
     def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
         """Make a backend with *settings*, fields of :class:`~navai_client.server.ServerSettings`."""
-        super().__init__(NavaiBackend(env={}, discover=False, services=DemoServices(), **settings))
+        services = DemoServices()
+        super().__init__(NavaiBackend(env={}, discover=False, services=services, **settings), services)
         self._server = InMemoryServer(self._backend)
         self.async_transport: AsyncInMemoryTransport = AsyncInMemoryTransport(self._arrive, self._server)
         self.transport: InMemoryTransport = InMemoryTransport(self.async_transport, self._server)

@@ -46,8 +46,9 @@ class LiveServer(BackendForTests):
             OSError: If it cannot listen.
         """
         options = BackendOptions.from_env({}, default_model="demo")  # a model without an announced shutdown
-        self._app = NavaiBackend(options, env={}, discover=False, services=DemoServices(), **settings)
-        super().__init__(self._app)
+        services = DemoServices()
+        self._app = NavaiBackend(options, env={}, discover=False, services=services, **settings)
+        super().__init__(self._app, services)
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as the server's own does
         self.url: str = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -78,6 +78,7 @@ def navai_backend(
         backend.assert_failures_used()
 
     with contextlib.closing(backend):
+        _connect(request, backend)
         yield from _strictly(request, backend, check)
 
 
@@ -87,6 +88,7 @@ def navai_server(
 ) -> Iterator["LiveServer"]:
     """A Navai server on a free port, at ``navai_server.url``; otherwise as ``navai_backend``."""
     with _load("LiveServer")(**navai_backend_settings) as server:
+        _connect(request, server)
         yield from _strictly(request, server, server.assert_failures_used)
 
 
@@ -100,7 +102,10 @@ def navai_realtime_script() -> list[Any]:
 def navai_realtime_server(
     request: pytest.FixtureRequest, navai_realtime_script: list[Any]
 ) -> Iterator["FakeRealtimeServer"]:
-    """A fake of OpenAI's Realtime API that plays a script; after the test it checks that all was played."""
+    """A fake of OpenAI's Realtime API that plays a script; after the test it checks that all was played.
+
+    It accepts the client secrets of ``navai_backend`` and ``navai_server``, if a test uses both.
+    """
     with _load("FakeRealtimeServer")(navai_realtime_script, strict=False) as api:
         yield from _strictly(request, api, api.check)
 
@@ -128,6 +133,12 @@ def async_navai_client(
     client = AsyncNavaiBackendClient(transport=navai_backend.async_transport, **options)
     yield client
     _close_without_loop(client)
+
+
+def _connect(request: pytest.FixtureRequest, backend: Any) -> None:
+    """Let the client secrets of *backend* open sessions of the fake Realtime API, if the test uses it."""
+    if "navai_realtime_server" in request.fixturenames:
+        backend.mint_for(request.getfixturevalue("navai_realtime_server"))
 
 
 def _load(name: str) -> Any:

@@ -258,6 +258,41 @@ def test_a_realtime_api_plays_its_script(pytester: pytest.Pytester) -> None:
     run(pytester).assert_outcomes(passed=1)
 
 
+def test_the_backends_secrets_open_sessions_of_the_realtime_api(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import pytest
+        from navai_client import NavaiBackendClient
+        from websockets.exceptions import InvalidStatus
+        from websockets.sync.client import connect
+
+        @pytest.fixture(params=["memory, first", "memory, last", "server"])
+        def client(request):
+            names = {"memory, first": ["navai_client", "navai_realtime_server"]}
+            names["memory, last"] = names["memory, first"][::-1]
+            given = [request.getfixturevalue(name) for name in names.get(request.param, ["navai_server"])]
+            if len(given) == 2:
+                yield next(each for each in given if isinstance(each, NavaiBackendClient))
+            else:
+                with NavaiBackendClient(given[0].url) as client:
+                    yield client
+
+        def opened(api, secret):
+            headers = {"Authorization": f"Bearer {secret}"}
+            with connect(api.url, additional_headers=headers) as socket:
+                return "session.created" in socket.recv(timeout=30)
+
+        def test_both(client, navai_realtime_server):
+            assert opened(navai_realtime_server, client.create_client_secret().value)
+            with pytest.raises(InvalidStatus) as refused:
+                opened(navai_realtime_server, "ek_other")
+            assert b"openai_base_url" in refused.value.response.body
+        """
+    )
+
+    run(pytester).assert_outcomes(passed=3)
+
+
 def test_a_script_that_was_not_played_is_an_error_once(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         REALTIME

@@ -217,7 +217,10 @@ class FakeRealtimeServer:
         if scheme.lower() != "bearer" or not secret:
             return self._refuse(connection, HTTPStatus.UNAUTHORIZED, "there was no Authorization: Bearer")
         if secret not in self._secrets:
-            why = f"{mask(secret)} is not a client secret that was minted here or accepted"
+            why = (
+                f"{mask(secret)} is not a client secret that was minted here or accepted: let the backend mint "
+                "with openai_base_url as its OPENAI_BASE_URL, or call accept(secret)"
+            )
             return self._refuse(connection, HTTPStatus.UNAUTHORIZED, why)
         return None
 
