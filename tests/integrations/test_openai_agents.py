@@ -621,7 +621,7 @@ class TestReadingTheBackendsSession:
         async with FakeRealtimeServer() as minting, FakeRealtimeServer() as refusing:
             with served(Shop(), minting.openai_base_url) as url:
                 async with AsyncNavaiBackendClient(url) as client:
-                    with pytest.raises(NavaiHTTPError, match="HTTP 401 .*accept") as refused:
+                    with pytest.raises(NavaiHTTPError, match=r"HTTP 401 .*accept") as refused:
                         await read_backend_session(client, url=refusing.url)
                     assert refused.value.status_code == 401
                     with pytest.raises(NavaiTransportError, match=r"127\.0\.0\.1:9 could not be read: .*9"):

@@ -218,8 +218,8 @@ class FakeRealtimeServer:
             return self._refuse(connection, HTTPStatus.UNAUTHORIZED, "there was no Authorization: Bearer")
         if secret not in self._secrets:
             why = (
-                f"{mask(secret)} is not a client secret that was minted here or accepted: let the backend mint "
-                "with openai_base_url as its OPENAI_BASE_URL, or call accept(secret)"
+                f"{mask(secret)} is not a client secret that was minted here or accepted: let the backend "
+                "mint with openai_base_url as its OPENAI_BASE_URL, or call accept(secret)"
             )
             return self._refuse(connection, HTTPStatus.UNAUTHORIZED, why)
         return None
