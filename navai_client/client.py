@@ -84,42 +84,42 @@ _log: Final = logging.getLogger("navai_client")
 class _Client(ABC, Generic[AnyTransport]):
     """Calls a Navai backend: mints client secrets, lists its functions and executes them.
 
-    A client keeps connections open between calls. Any number of threads can share a ``NavaiBackendClient``,
-    any number of tasks of one event loop an ``AsyncNavaiBackendClient``. Use it as a context manager, or call
-    ``close()``.
+    A client keeps connections open between calls. Any number of threads can share a ``NavaiBackendClient``.
+    Any number of tasks of one event loop can share an ``AsyncNavaiBackendClient``. Use it as a context
+    manager, or call ``close()``.
 
     Args:
-        base_url: Where the backend is, else ``NAVAI_API_URL`` of *env*, else ``http://localhost:3000``. Blank
-            counts as absent; trailing slashes are dropped.
-        env: Where to look for ``NAVAI_API_URL`` and ``NAVAI_ACCESS_TOKEN``, instead of the process's
-            environment.
+        base_url: Where the backend is; else ``NAVAI_API_URL`` in *env*; else ``http://localhost:3000``. A
+            blank value counts as not set, and trailing slashes are dropped.
+        env: Read ``NAVAI_API_URL`` and ``NAVAI_ACCESS_TOKEN`` from here instead of the environment of the
+            process.
         client_secret_path: The path of ``create_client_secret``.
         functions_list_path: The path of ``list_functions``.
         functions_execute_path: The path of ``execute_function``.
         speech_synthesize_path: The path of ``synthesize_speech``.
-        access_token: Sent as ``Authorization: Bearer``: a text, or a function (for the async client also an
-            async one) that is called for each call, and once more if the first attempt is refused with 401.
-            Else ``NAVAI_ACCESS_TOKEN`` of *env*, if *base_url* has the origin of ``NAVAI_API_URL`` or is the
+        access_token: Sent as ``Authorization: Bearer``: a string, or a function (for the async client also an
+            async one). The function is called for each call, and again if the first attempt gets 401. Else
+            ``NAVAI_ACCESS_TOKEN`` in *env*, if *base_url* has the origin of ``NAVAI_API_URL`` or is the
             default, and *headers* have no ``Authorization``.
-        headers: Sent with every request; a mapping, or a function that is called as *access_token* is.
-        timeout: Seconds for one whole call, retries included; None for no limit.
-        max_retries: How often a call is tried again at most; each method says when. Or a ``RetryPolicy``.
+        headers: Sent with every request: a mapping, or a function that is called like *access_token*.
+        timeout: Seconds for a whole call, including retries; None for no limit.
+        max_retries: The number of retries of a call; each method says when it retries. Or a ``RetryPolicy``.
         max_response_bytes: The largest response body that is read, in decompressed bytes.
-        json_default: Returns a JSON value for what is not one in a payload, such as a datetime, as the
-            ``default`` of ``json.dumps`` does. It raises ``TypeError`` for what it does not convert.
+        json_default: Converts values in a payload that are not JSON, such as a datetime, like the ``default``
+            of ``json.dumps``. It raises ``TypeError`` for a value that it cannot convert.
         verify: For the default transport: True for the usual certificate authorities (and those that
             ``SSL_CERT_FILE`` and ``SSL_CERT_DIR`` name), a file or folder of certificates, or an
             ``ssl.SSLContext``.
         proxy: For the default transport: a proxy's URL, instead of variables such as ``HTTPS_PROXY``.
         cert: For the default transport: the client's certificate, for backends that demand one (mutual TLS).
-            A file that holds its key too, or a tuple of its file, the file of its key and, if that is
-            encrypted, its password.
+            A file with certificate and key, or a tuple of the certificate file, the key file and, if the key
+            is encrypted, the password.
         uds: For the default transport: the path of a Unix socket to connect to, instead of the URL's host.
         transport: Sends the requests instead of the default: a transport of this package, of httpx or of
             httpx2 (such as ``httpx.MockTransport``), which is closed with the client, or a function from
             ``httpx.Request`` to ``httpx.Response``.
-        http_client: A client of httpx or httpx2 to send through. It stays yours to close.
-        instrumentation: Watches the calls, for tracing for example.
+        http_client: A client of httpx or httpx2 that sends the requests. This client does not close it.
+        instrumentation: Observes the calls, for example for tracing.
 
     Raises:
         NavaiConfigError: If a value cannot work.
@@ -196,21 +196,21 @@ class _Client(ABC, Generic[AnyTransport]):
         agent_key: str | None = None,
         **options: Any,
     ) -> Self:
-        """Return a client of upstream's WordPress plugin (NAVAI Voice).
+        """Return a client for Navai's WordPress plugin (NAVAI Voice).
 
-        It has the plugin's paths, tries a 429 without ``Retry-After`` and a refusal of OpenAI only once, and
-        raises ``FunctionFailedError`` for a result that is a failure (``{"ok": false, "error"}``, or a
+        It has the plugin's paths, does not retry after a 429 without ``Retry-After`` or a refusal of OpenAI,
+        and raises ``FunctionFailedError`` if a result is a failure (``{"ok": false, "error"}``, or a
         ``WP_Error``).
 
         Args:
             url: The site, such as ``https://shop.example``, or its API: ``https://shop.example/wp-json/``;
                 ``https://shop.example/index.php?rest_route=/`` if its permalinks are plain. Else
                 ``NAVAI_API_URL``.
-            user: A user of the site, with whose rights calls are made.
+            user: A user of the site; calls are made with this user's permissions.
             application_password: An application password of that user, which WordPress accepts over https.
-            nonce: Sent as ``X-WP-Nonce``, with the cookie of a session in ``headers``.
-            session_key: The conversation in the plugin's memory of calls that name none.
-            agent_key: The plugin's agent of executions that name none.
+            nonce: Sent as ``X-WP-Nonce``, together with the cookie of a session in ``headers``.
+            session_key: The conversation in the plugin's memory, for calls that do not name one.
+            agent_key: The plugin's agent, for executions that do not name one.
             options: Other arguments of the class.
 
         Raises:
@@ -234,19 +234,19 @@ class _Client(ABC, Generic[AnyTransport]):
 
     @property
     def timeout(self) -> float | None:
-        """Seconds for one whole call, or None for no limit."""
+        """Seconds for a whole call, or None for no limit."""
         return self._settings.timeout
 
     @property
     def is_closed(self) -> bool:
-        """Whether the client was closed. No call can be made then."""
+        """Whether the client was closed. It can make no more calls then."""
         return self._closed if self._original is None else self._original.is_closed
 
     def with_options(self, *, timeout: Timeout = USE_CLIENT_DEFAULT, **options: Unpack[CallOptions]) -> Self:
-        """Return a client with other settings, on the connections and in the event loop of this one.
+        """Return a client with other settings, which uses the connections and the event loop of this one.
 
-        Closing this client closes both; closing the other one does nothing. The two share the function lists
-        that ``max_age`` keeps, as far as their headers are the same.
+        Closing this client closes both; closing the other one does nothing. If their headers are the same,
+        they share the function lists that ``max_age`` keeps.
 
         Args:
             timeout: Seconds for each call, instead of this client's; None for no limit.
@@ -277,7 +277,7 @@ class _Client(ABC, Generic[AnyTransport]):
     ) -> Any:
         """Mint a short-lived key with which an agent opens a Realtime session.
 
-        Tried again after connection failures and after 408, 429, 502, 503 and 504.
+        It is retried after connection failures and after 408, 429, 502, 503 and 504.
 
         Args:
             timeout: Seconds for this call, instead of the client's; None for no limit.
@@ -292,14 +292,14 @@ class _Client(ABC, Generic[AnyTransport]):
         """
 
     def client_secrets(self, *, leeway: float = 30.0, **session: Unpack[SessionOptions]) -> Any:
-        """Return a source of valid client secrets: its ``get()`` mints one only when it must.
+        """Return a source of valid client secrets, whose ``get()`` mints one only when necessary.
 
-        A secret is handed out again while more than *leeway* seconds of its life are left. Callers that ask
-        at the same time share one minting. The source itself can be called for the value alone, which is what
-        the ``api_key`` of the OpenAI Agents SDK accepts.
+        ``get()`` returns the same secret while more than *leeway* seconds of its life are left. If several
+        callers ask at the same time, it mints one secret for all of them. You can also call the source itself
+        to get the value of a secret. The ``api_key`` of the OpenAI Agents SDK accepts such a function.
 
         Args:
-            leeway: Seconds that a secret must have left.
+            leeway: Seconds that a secret must still be valid.
             session: As for ``create_client_secret``.
 
         Raises:
@@ -316,13 +316,13 @@ class _Client(ABC, Generic[AnyTransport]):
     ) -> Any:
         """List the functions that the backend offers, as a sequence that also has ``warnings``.
 
-        A failing backend raises no exception: the list is empty, its ``warnings`` and the log say why, and
-        its ``raise_for_error()`` raises the reason. Tried again after connection failures and after 408, 429,
-        502, 503 and 504.
+        If the backend fails, this does not raise: the list is empty, its ``warnings`` and the log say why,
+        and its ``raise_for_error()`` raises the reason. It is retried after connection failures and after
+        408, 429, 502, 503 and 504.
 
         Args:
-            max_age: Seconds for which the last list may be returned again without a request. An older one is
-                revalidated by its ``ETag``, if it had one. None sends a request each time. A failure is never
+            max_age: Seconds for which the last list is returned again without a request. An older list is
+                revalidated by its ``ETag``, if it has one. None sends a request each time. Failures are not
                 kept.
             timeout: Seconds for this call, instead of the client's; None for no limit.
             options: Other settings of this call (``CallOptions``): ``max_retries`` and ``headers``.
@@ -341,25 +341,24 @@ class _Client(ABC, Generic[AnyTransport]):
     ) -> Any:
         """Execute a function of the backend and return its result.
 
-        Tried again when the request was certainly not sent, and after 429 and 503 with ``Retry-After``. If a
-        response is lost, it is asked for again with the same key only where the backend says that all its
-        processes share their keys (``Navai-Idempotency: shared``). No function runs twice.
+        It is retried if the request was certainly not sent, and after 429 and 503 with ``Retry-After``. If a
+        response is lost, it is repeated with the same key only if the backend says that all its processes
+        share their keys (``Navai-Idempotency: shared``). No function runs twice.
 
         Args:
             function_name: The name of the function.
             payload: Its input: JSON values, usually a dict, or None.
-            idempotency_key: Sent with every attempt as ``Idempotency-Key``, so that a backend that knows the
-                header (the bundled server does) runs the function once. A new UUID by default; give your own
-                to repeat a call whose response you missed.
-            result_type: What the result must be, such as a Pydantic model, a dataclass or ``list[int]``. It
-                is checked and made by Pydantic or msgspec, which must be installed. By default, any JSON.
-            on_progress: Called with what the function says of its progress (``context.progress("...")``)
-                while it runs, if the backend passes that on, as the bundled server does. The async client
-                also takes an async one. The call returns when ``on_progress`` has returned, within the
-                timeout; of many messages at once it gets the latest. What it raises is logged, and changes
-                nothing.
+            idempotency_key: Sent with every attempt as ``Idempotency-Key``. A backend that supports the
+                header, such as the bundled server, runs the function once for each key. By default a new
+                UUID. Pass your own key to be able to repeat a call whose response was lost.
+            result_type: The type of the result, such as a Pydantic model, a dataclass or ``list[int]``.
+                Pydantic or msgspec, which must be installed, checks and converts it. By default, any JSON.
+            on_progress: Called with the progress messages of the function (``context.progress("...")``)
+                while it runs, if the backend sends them, as the bundled server does. With the async client,
+                it may be async. The call returns when ``on_progress`` has returned, within the timeout. Of
+                many messages at once, it gets the latest. If it raises, this is only logged.
             timeout: Seconds for this call, instead of the client's; None for no limit.
-            options: Other settings of this call (``CallOptions``), and for upstream's WordPress plugin
+            options: Other settings of this call (``CallOptions``), and for Navai's WordPress plugin
                 ``session_key`` and ``agent_key`` (``ExecuteOptions``).
 
         Raises:
@@ -367,9 +366,9 @@ class _Client(ABC, Generic[AnyTransport]):
             UnknownFunctionError: If the backend has no such function.
             ApprovalPendingError: If the call waits for a person, and has not run. Do not repeat it.
             OutcomeUnknownError: If the function may have run, but its result is lost.
-            NavaiHTTPError: If it refuses otherwise.
+            NavaiHTTPError: If the backend refuses for another reason.
             FunctionFailedError: If the function failed; ``may_have_executed`` says whether it may still act.
-            InvalidResponseError: If the response breaks the contract, or the result is no *result_type*.
+            InvalidResponseError: If the response breaks the contract, or the result is not a *result_type*.
             NavaiTransportError: If no response arrives; ``may_have_executed`` says whether the function may
                 have run.
         """
@@ -379,11 +378,11 @@ class _Client(ABC, Generic[AnyTransport]):
     ) -> Any:
         """Cancel the call that ``execute_function`` makes with this *idempotency_key*.
 
-        Its function is told to stop, as far as it can be, and never begins if it has not begun. The call
-        itself then ends with ``FunctionFailedError``, or with its result if that comes nevertheless. Give a
-        key to ``execute_function`` to be able to cancel it from another thread or task. An extension that
-        the bundled server has; it knows a call by the credentials with which it was made. Tried again as
-        ``list_functions`` is.
+        Pass a key to ``execute_function`` to be able to cancel the call from another thread or task. The
+        backend asks the function to stop; if it has not begun, it never begins. The cancelled call ends with
+        ``FunctionFailedError``, or with its result if the function still returns one. This is an extension of
+        the bundled server. Use the credentials with which the call was made. It is retried like
+        ``list_functions``.
 
         Args:
             idempotency_key: The key of the call.
@@ -392,7 +391,7 @@ class _Client(ABC, Generic[AnyTransport]):
 
         Raises:
             NavaiPayloadError: If *idempotency_key* is not a key.
-            NavaiHTTPError: With 404 if the backend knows no call by this key, or cannot cancel calls; with
+            NavaiHTTPError: With 404 if the backend knows no call with this key, or cannot cancel calls. With
                 409 if another process of the backend runs the call.
             InvalidResponseError: If its response breaks the contract.
             NavaiTransportError: If no response arrives.
@@ -401,9 +400,9 @@ class _Client(ABC, Generic[AnyTransport]):
     def synthesize_speech(
         self, text: str, *, timeout: Timeout = USE_CLIENT_DEFAULT, **voice: Unpack[SpeechOptions]
     ) -> Any:
-        """Synthesize speech, on a backend that uses ElevenLabs.
+        """Synthesize speech, with a backend that uses ElevenLabs.
 
-        Tried again as ``execute_function`` is, because each call costs money.
+        It is retried like ``execute_function``, because each call costs money.
 
         Args:
             text: The text to speak.
@@ -419,9 +418,9 @@ class _Client(ABC, Generic[AnyTransport]):
         """
 
     def warmup(self, *, timeout: Timeout = USE_CLIENT_DEFAULT) -> Any:
-        """Open a connection, so that the next call need not wait for name lookup, TCP and TLS.
+        """Open a connection, so that the next call does not wait for name lookup, TCP and TLS.
 
-        It sends ``GET /health``; any response will do. The connection is kept for 55 seconds.
+        It sends ``GET /health`` and accepts any response. The connection is kept for 55 seconds.
 
         Args:
             timeout: Seconds for this call, instead of the client's; None for no limit.
@@ -431,27 +430,27 @@ class _Client(ABC, Generic[AnyTransport]):
         """
 
     def wait_until_ready(self, timeout: float | None = 30.0) -> Any:
-        """Wait until the backend responds to ``/ready``, else to ``/health``, else with its functions.
+        """Wait until the backend responds to ``/ready``, or to ``/health``, or lists its functions.
 
-        It asks again while there is no response, or one that says "not yet", with growing delays of up to a
-        second.
+        It asks again, with growing delays of up to a second, while there is no response, or a response that
+        says "not yet".
 
         Args:
             timeout: Seconds to wait; None for no limit.
 
         Raises:
             NavaiTimeoutError: If it is not ready in time; the message says why.
-            NavaiHTTPError: If it refuses to list its functions, and waiting does not help: with 401, say.
+            NavaiHTTPError: If it refuses to list its functions and waiting does not help, such as with 401.
         """
 
     def close(self) -> Any:
-        """Close the connections. A client can be closed more than once, but not used afterwards.
+        """Close the connections. You can close a client more than once, but not use it afterwards.
 
-        One that ``with_options()`` made stays open until its original is closed.
+        A client from ``with_options()`` stays open until its original is closed.
 
         The async client first waits up to 5 seconds for abandoned calls, whose callers were cancelled. If
-        ``close()`` is interrupted, it cancels them and closes the connections nevertheless; a further
-        ``close()`` waits until that is done. When ``asyncio.run()`` ends, it closes the connections that are
+        ``close()`` itself is cancelled, it cancels these calls and still closes the connections; another
+        ``close()`` waits until this is done. When ``asyncio.run()`` ends, it closes connections that are
         still open.
         """
 

@@ -21,7 +21,7 @@ _COMMANDS = {
     "speak": ("_secret_and_speak", "Turn text into speech."),
     "run": ("_run", "Talk with the voice agent of a folder (extra agents)."),
     "serve": ("_app", "Serve a backend (extra server)."),
-    "check": ("_check", "Check whether a backend keeps the contract."),
+    "check": ("_check", "Check whether a backend follows the contract."),
     "mcp": ("_mcp", "Offer the functions to MCP hosts (extra mcp)."),
     "doctor": ("_doctor", "Find out what is wrong."),
     "completion": ("_completion", "Print the completion script of a shell."),

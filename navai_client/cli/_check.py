@@ -46,22 +46,22 @@ def _path_options(function: Any) -> Any:
     ),
 )
 @click.argument("backend", metavar="[URL]", required=False)
-@click.option("--profile", type=click.Choice(list(PROFILES)), default="contract", help="The expectations.")
+@click.option("--profile", type=click.Choice(list(PROFILES)), default="contract", help="What to expect.")
 @click.option(
     "--group",
     "groups",
     multiple=True,
     type=click.Choice(GROUPS),
-    help="Check this group alone.",
+    help="Check only this group; may be repeated.",
 )
 @click.option(
-    "--execute", metavar="NAME", help="A function that may be executed, three times at most, and succeeds."
+    "--execute", metavar="NAME", help="A function that the check may call, up to three times; it succeeds."
 )
 @click.option("--payload", metavar="JSON", help="Its payload.")
-@click.option("--execute-failing", metavar="NAME", help="A function that may be executed, once, and fails.")
+@click.option("--execute-failing", metavar="NAME", help="A function that the check may call once; it fails.")
 @click.option("--failing-payload", metavar="JSON", help="Its payload.")
-@click.option("--mint", is_flag=True, help="Up to six client secrets may be minted.")
-@click.option("--speak", metavar="TEXT", help="A text that may be spoken once.")
+@click.option("--mint", is_flag=True, help="Allow the check to mint up to six client secrets.")
+@click.option("--speak", metavar="TEXT", help="A text that the backend may speak, once.")
 @click.option("--origin", metavar="URL", help="An origin that CORS must allow.")
 @click.option("--large-body", type=int, metavar="BYTES", help="The size from which a body must be refused.")
 @_path_options
@@ -85,7 +85,7 @@ def _path_options(function: Any) -> Any:
     "--output",
     type=click.Path(dir_okay=False, writable=True),
     metavar="FILE",
-    help="Write it to FILE.",
+    help="Write the report to FILE.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="List what was skipped.")
 @connection_options(timeout=10.0, timeout_help="Seconds for each response.", logs=False)
@@ -104,10 +104,10 @@ def check(
     verbose: bool,
     **options: Any,
 ) -> int:
-    """Check whether the backend at URL, in any language, keeps the contract of Navai.
+    """Check whether the backend at URL, in any language, follows the Navai contract.
 
-    It changes nothing, unless --execute, --execute-failing, --mint or --speak allow it to. Ends with status 1
-    when a requirement is violated, and with 3 when no response came.
+    It changes nothing, unless you allow that with --execute, --execute-failing, --mint or --speak. Ends with
+    status 1 if the backend violates a requirement, and with 3 if there is no response.
     """
     if backend is not None:
         if connection.url is not None:

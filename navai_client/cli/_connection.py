@@ -213,8 +213,8 @@ _CONNECTION_OPTIONS = {
         "--access-token",
         "token",
         metavar="TOKEN",
-        help="Sent as Authorization: Bearer; may be @env:NAME or @file:PATH. Else NAVAI_ACCESS_TOKEN, to the "
-        "origin of NAVAI_API_URL alone.",
+        help="Sent as Authorization: Bearer; may be @env:NAME or @file:PATH. Else NAVAI_ACCESS_TOKEN, but "
+        "only to the origin of NAVAI_API_URL.",
     ),
     "ca_file": click.option(
         "--ca-file",
@@ -232,7 +232,7 @@ def connection_options(
     *,
     acts: bool = False,
     timeout: float = 30.0,
-    timeout_help: str = "Seconds for one whole call, retries included.",
+    timeout_help: str = "Seconds for a whole call, including retries.",
     logs: bool = True,
     token: bool = True,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

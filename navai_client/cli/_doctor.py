@@ -42,10 +42,10 @@ _EXTRA = re.compile(r"^extra == ['\"]([^'\"]+)['\"]$")
 @click.option("--json", "as_json", is_flag=True, help="Print the diagnoses as JSON.")
 @connection_options()
 def doctor(connection: Connection, *, as_json: bool) -> int:
-    """Examine the settings, the installation and the way to the backend, and say what to do.
+    """Check the settings, the installation and the connection to the backend, and say what to do.
 
-    Nothing is minted or executed. With OPENAI_API_KEY set, OpenAI is asked when the model shuts down.
-    Ends with status 1 when something fails.
+    It mints no secret and calls no function. If OPENAI_API_KEY is set, it asks OpenAI when the model shuts
+    down. Ends with status 1 if a check fails.
     """
     connection.credentials()  # a mistake in the command line is reported as by every command
     diagnoses = []

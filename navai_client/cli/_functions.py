@@ -169,7 +169,7 @@ class _Call(BackendCommand):
     multiple=True,
     metavar="KEY=VALUE",
     shell_complete=complete_parameter,
-    help="As KEY=VALUE without -p; may be repeated.",
+    help="The same as KEY=VALUE without -p; may be repeated.",
 )
 @click.option(
     "--payload-file",
@@ -193,9 +193,9 @@ def call(
 ) -> None:
     """Execute the function NAME and print its result as JSON.
 
-    The value of KEY=VALUE is typed by the function's schema, if the backend sends one: a string stays as it
-    is; a number, boolean, array or object is read as JSON. What the schema refuses is not sent. Without a
-    schema, what is JSON is read as JSON, and everything else is a string. KEY:=JSON is sent as it is.
+    If the backend sends a schema of the function, it decides the type of VALUE: a string stays as it is; a
+    number, boolean, array or object is read as JSON. A value that the schema refuses is not sent. Without a
+    schema, VALUE is read as JSON if it is JSON, and else is a string. KEY:=JSON is sent as it is.
     """
     pairs = (*pairs, *members)
     if (payload is not None) + bool(pairs) + (payload_file is not None) > 1:

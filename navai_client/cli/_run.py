@@ -70,7 +70,7 @@ _HEARD: Final = "conversation.item.input_audio_transcription.completed"
     "--env-file", metavar="FILE", help="A file with a line NAME=value for each variable not yet set."
 )
 @click.option("--audio", is_flag=True, help="Use microphone and speaker (extra audio).")
-@connection_options(timeout_help="Seconds for each call, and without a word from the model.")
+@connection_options(timeout_help="Seconds for each call, and that the model may be silent.")
 def run(
     connection: Connection,
     *,
@@ -83,8 +83,8 @@ def run(
 ) -> int:
     """Talk with the voice agent of a project's FOLDER, by default the working directory.
 
-    The backend mints the session's secret and offers its functions; those of the folder are added. Each line
-    that is typed is a turn. The end of the input (Ctrl-D) ends it.
+    The backend mints the client secret. The agent has the functions of the backend and of the folder. Each
+    line that you type is a turn. Ctrl-D (the end of the input) ends the session.
     """
     try:
         if env_file is not None:

@@ -45,7 +45,8 @@ class ProcessSettings(FromEnvironment):
         "The port to listen on; 0 takes a free one.", default=3000, least=0, most=65535, env="PORT"
     )
     uds: str | None = setting(
-        "The path of a Unix socket to listen on, not host and port. Who may enter its folder may connect.",
+        "The path of a Unix socket to listen on instead of host and port. Everybody with access to its "
+        "folder can connect.",
         converter=not_blank,
     )
     root_path: str = setting(
@@ -62,36 +63,37 @@ class ProcessSettings(FromEnvironment):
         "Serve sample functions, and client secrets that open no session.", default=False, env=None
     )
     allow_anonymous: bool = switch(
-        "Start on an address that others reach with the backend's own key, although no access token is set: "
-        "everyone who reaches it can then call functions and mint client secrets.",
+        "Start without an access token, even if others can reach the address and the backend has its own "
+        "key. Everyone who can reach it can then call functions and mint client secrets.",
         default=False,
     )
     access_log: bool = switch("Write a log line for each response.", default=True)
     log_format: str = setting(
-        "The form of the log on standard error: text, or json with one object in each line.",
+        "The format of the log on standard error: text, or json with one object per line.",
         default="text",
         parse=str.lower,
         validator=must_be("text or json", ("text", "json").__contains__),
     )
     drain_delay: int = count(
-        "Seconds that a server goes on accepting after SIGTERM, while /ready fails; a second one ends them.",
+        "Seconds that the server still accepts requests after SIGTERM, while /ready fails. A second SIGTERM "
+        "ends this.",
         default=2,
         least=0,
         metavar="SECONDS",
     )
     grace: int = count(
-        "Seconds that calls may take to finish after that; those that still run get 409.",
+        "Seconds that calls may take to finish after that; calls that still run get status 409.",
         default=30,
         least=0,
         metavar="SECONDS",
     )
     max_connections: int = count(
-        "The number of connections at a time, if RLIMIT_NOFILE allows them. Those without a request make "
-        "room for others; beyond that, requests get status 503.",
+        "The number of connections at a time, if RLIMIT_NOFILE allows them. Beyond that, connections without "
+        "a request are closed, and then requests get status 503.",
         default=1000,
     )
     max_header_bytes: int = count(
-        "The largest headers of a request, all together; larger ones get status 431.",
+        "The largest size of all headers of a request together; larger ones get status 431.",
         default=2**16,
         metavar="BYTES",
     )
@@ -99,10 +101,10 @@ class ProcessSettings(FromEnvironment):
         "Seconds that the headers of a request may take to arrive.", default=10.0
     )
     keep_alive: float = duration(
-        "Seconds that a connection stays open between requests. A proxy in front should give up its own "
-        "earlier: nginx does after 60.",
+        "Seconds that a connection stays open between requests. A proxy in front should close its "
+        "connections earlier; nginx does so after 60.",
         default=75.0,
     )
     write_timeout: float = duration(
-        "Seconds in which a client must read 64 KiB of its response, or what is left of it.", default=30.0
+        "Seconds in which a client must read 64 KiB of its response, or the rest of it.", default=30.0
     )

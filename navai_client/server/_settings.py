@@ -100,7 +100,7 @@ class ServerSettings(Paths, FromEnvironment):
     """The routes, limits, functions and access rules of a backend."""
 
     include_functions_routes: bool = switch(
-        "False leaves out the two routes of the functions, and searches for no functions.",
+        "False leaves out the two routes for functions, and does not search for functions.",
         default=True,
         env=None,
         option=None,
@@ -128,7 +128,7 @@ class ServerSettings(Paths, FromEnvironment):
         of="wildcards, such as **/drafts/**",
     )
     expose_session: bool = switch(
-        "Send the whole session with a client secret, not one without instructions, tools and prompt.",
+        "Send the whole session with a client secret, including instructions, tools and prompt.",
         default=False,
     )
     strict_exports: bool = switch(
@@ -170,13 +170,13 @@ class ServerSettings(Paths, FromEnvironment):
         "Seconds for which the outcome of a call is kept for its idempotency key.", default=600.0
     )
     max_kept_result_bytes: int = count(
-        "The largest outcome that is kept for an idempotency key; a copy of a call with a larger one gets "
+        "The largest outcome that is kept for an idempotency key. If it was larger, a repeated call gets "
         "status 409.",
         default=2**20,
         metavar="BYTES",
     )
     max_key_bytes: int = count(
-        "The largest size of a store in memory or in an SQLite file; without room, calls with a new key get "
+        "The largest size of a store in memory or in an SQLite file. If it is full, calls with a new key get "
         "status 503.",
         default=2**28,
         metavar="BYTES",
@@ -191,9 +191,9 @@ class ServerSettings(Paths, FromEnvironment):
     max_body_bytes: int = count("The largest request body that is read.", default=2**20, metavar="BYTES")
     body_timeout: float = duration("Seconds that a request's body may take to arrive.", default=30.0)
     allowed_hosts: Sequence[str] = list_of(
-        "Host names that requests may use, against DNS rebinding; *.shop.example stands for subdomains, "
-        ".shop.example for the domain too, * for all. A server of its own on loopback allows localhost, too; "
-        "elsewhere, all names are allowed until this is set.",
+        "Host names that requests may use, against DNS rebinding. *.shop.example allows subdomains, "
+        ".shop.example also the domain itself, * all names. On loopback, navai serve always allows "
+        "localhost, too; elsewhere, all names are allowed if this is not set.",
         normalized=host_pattern,
         of="host names without scheme and port, such as shop.example, *.shop.example or *",
     )
@@ -216,8 +216,8 @@ class ServerSettings(Paths, FromEnvironment):
         default=None,
     )
     expose_errors: bool = switch(
-        "Whether callers get the messages of exceptions. If not, they get those of arguments and of "
-        "ToolError, else a request id; the log has the others.",
+        "Whether callers get the messages of exceptions. If not, they get only errors of arguments and "
+        "messages of ToolError, and otherwise a request id; the log has the messages.",
         default=True,
     )
     inspector_token: str | None = secret(
@@ -232,8 +232,8 @@ class ServerSettings(Paths, FromEnvironment):
         may_be_blank=False,  # a token that was lost on its way here must not open the server
     )
     access_tokens: Sequence[str] = setting(
-        "Further access tokens, each as token or name=token. A name is the principal of its callers; "
-        "those without one are one principal.",
+        "More access tokens, each as token or name=token. The name is the principal of its callers. All "
+        "tokens without a name are one principal.",
         default=(),
         option=None,
         parse=comma_separated,
@@ -242,7 +242,7 @@ class ServerSettings(Paths, FromEnvironment):
         repr=lambda entries: repr(("***",) * len(entries)),
     )
     jwt_jwks_url: str | None = setting(
-        "Where the issuer of JSON Web Tokens publishes its keys; needs the next two.",
+        "Where the issuer of JSON Web Tokens publishes its keys; needs the next two settings.",
         converter=not_blank,
     )
     jwt_issuer: str | None = setting("The issuer that a JWT must name.", converter=not_blank)
@@ -255,14 +255,14 @@ class ServerSettings(Paths, FromEnvironment):
     )
 
     mint_models: Sequence[str] = list_of(
-        "The models that callers may choose for a client secret; all until this is set. If the default is no "
-        "such model, the first is used.",
+        "The models that callers may choose for a client secret; by default all. If the default model is not "
+        "one of them, the first one is used.",
         normalized=not_blank,
         of="names of models",
         may_be_blank=False,  # a restriction that was lost on its way here must not allow everything
     )
     mint_voices: Sequence[str] = list_of(
-        "The voices that callers may choose, likewise.",
+        "The voices that callers may choose, in the same way.",
         normalized=not_blank,
         of="names of voices",
         may_be_blank=False,  # as above
@@ -284,7 +284,7 @@ class ServerSettings(Paths, FromEnvironment):
         "Serve metrics for Prometheus at /metrics, to those who may call the backend.", default=False
     )
     metrics_token: str | None = secret(
-        "The bearer token of /metrics, if it is to be readable with this token alone.",
+        "The bearer token for /metrics, if only this token may read it.",
         env="NAVAI_METRICS_TOKEN",
         may_be_blank=False,  # as above
     )

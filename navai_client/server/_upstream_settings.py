@@ -158,9 +158,8 @@ class BackendOptions(FromEnvironment):
     default_voice_accent: str | None = _default_of(CREATE_CLIENT_SECRET, "voice_accent")
     default_voice_tone: str | None = _default_of(CREATE_CLIENT_SECRET, "voice_tone")
     session_extra: Mapping[str, Any] = setting(
-        "Further fields of the sessions, as OpenAI's API names them: turn detection, transcription, tools of "
-        "MCP servers and so on. They are the owner's: no request can set them. In the environment, a JSON "
-        "object.",
+        "More fields of the sessions, with the names of OpenAI's API: turn detection, transcription, tools "
+        "of MCP servers and so on. Requests cannot set them. In the environment, a JSON object.",
         default={},
         env="NAVAI_SESSION_EXTRA",
         option=None,
@@ -179,8 +178,8 @@ class BackendOptions(FromEnvironment):
         validator=check_ttl,
     )
     allow_api_key_from_request: bool = setting(
-        "Whether a request's apiKey is used if the backend has no key. In the environment only true allows "
-        "it; where the variable is not set, it is allowed without OPENAI_API_KEY.",
+        "Whether a request's apiKey is used if the backend has no key. In the environment, only true allows "
+        "it. If the variable is not set, it is allowed if OPENAI_API_KEY is not set either.",
         default=False,
         env="NAVAI_ALLOW_FRONTEND_API_KEY",
         option=None,
@@ -194,7 +193,7 @@ class BackendOptions(FromEnvironment):
         parse=str.lower,
     )
     elevenlabs_api_key: str | None = secret(
-        "The key for ElevenLabs; required if it speaks.", env="ELEVENLABS_API_KEY"
+        "The key for ElevenLabs; required if ElevenLabs speaks.", env="ELEVENLABS_API_KEY"
     )
     elevenlabs_base_url: str = setting(
         "The base URL of ElevenLabs' API.",
@@ -214,14 +213,14 @@ class BackendOptions(FromEnvironment):
         "How the voice speaks.", default=VoiceSettings(), env=None, option=None
     )
     timeout: float = duration(
-        "Seconds that a call of OpenAI or ElevenLabs may take.",
+        "Seconds that a call to OpenAI or ElevenLabs may take.",
         default=30.0,
         env="NAVAI_UPSTREAM_TIMEOUT",
         option="--upstream-timeout",
     )
     max_upstream_calls: int = count(
-        "The number of calls of OpenAI and ElevenLabs at a time, if RLIMIT_NOFILE allows them. Others wait "
-        "for up to 5 seconds, then get status 503.",
+        "The number of calls to OpenAI and ElevenLabs at a time, if RLIMIT_NOFILE allows them. More calls "
+        "wait for up to 5 seconds, then get status 503.",
         default=64,
     )
 

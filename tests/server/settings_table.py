@@ -28,9 +28,9 @@ _OF_OTHERS: Final = {
     "NAVAI_API_URL": (DEFAULT_BASE_URL, "The base URL of the backend, for [clients](configuration.md)."),
     "NAVAI_ROUTES_FILE": (
         "src/ai/routes.py",
-        "The module with the routes, for [a project's folder](agents.md).",
+        "The module with the routes, for [a project folder](project-folders.md).",
     ),
-    "NAVAI_REALTIME_MODEL": ("", "The model to ask the backend for, likewise."),
+    "NAVAI_REALTIME_MODEL": ("", "The model to ask the backend for."),
 }
 
 
