@@ -102,7 +102,6 @@ class _PerCaller(Generic[Source]):
         return found
 
     def all(self) -> list[Source]:
-        """Return all sources."""
         return list(self._sources.values())
 
 

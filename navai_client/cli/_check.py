@@ -149,7 +149,6 @@ def _call(name: str | None, payload: str | None, option: str, payload_option: st
 
 
 def _with_option_names(report: Report) -> Report:
-    """Return *report* with the names of options for those of the check's arguments."""
     findings = []
     for finding in report:
         reason = finding.reason

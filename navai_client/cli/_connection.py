@@ -184,8 +184,6 @@ class Connection:
 
 
 class BackendCommand(click.Command):
-    """A command that calls a backend."""
-
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Refuse surplus arguments without showing them, as click would: they can be the rest of a header."""
         ctx.allow_extra_args = True

@@ -113,7 +113,6 @@ def _versions() -> Diagnosis:
 
 
 def _extras() -> Diagnosis:
-    """Return which extras of this package are installed."""
     needs: dict[str, list[str]] = {}
     for requirement in metadata.requires(_PACKAGE) or ():
         package, _, marker = requirement.partition(";")

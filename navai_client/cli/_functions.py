@@ -144,7 +144,6 @@ class _Call(BackendCommand):
     """Says how parameters are given where one is given as an option."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse them."""
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:

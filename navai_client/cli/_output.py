@@ -68,7 +68,6 @@ def counted(number: int, thing: str) -> str:
 
 
 def is_terminal(stream: IO[str] | None) -> bool:
-    """Return whether *stream* is a terminal. A stream that the shell closed is None."""
     return stream is not None and not stream.closed and stream.isatty()
 
 

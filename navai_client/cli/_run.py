@@ -203,23 +203,19 @@ class _Screen:
         self._is_open = False  # whether a line was begun
 
     def words(self, text: str) -> None:
-        """Write words of the agent."""
         write(printable(text if self._is_open else f"agent: {text}"))
         self._is_open = True
 
     def end(self) -> None:
-        """End what the agent says."""
         if self._is_open:
             write_text("")
         self._is_open = False
 
     def line(self, text: str) -> None:
-        """Write a line."""
         self.end()
         write_text(printable(text))
 
     def opened(self, path: str) -> None:
-        """Write that the agent opened a path."""
         self.line(f"  the app opens {path}")
 
     def called(self, call: "ToolCall", outcome: "ToolOutcome") -> None:
@@ -393,7 +389,6 @@ class _Device:
             raise click.UsageError(text) from None
 
     async def play(self) -> None:
-        """Play what is spoken."""
         while True:
             await run_in_thread(partial(self._speaker.write, await self.spoken.get()))
             self.spoken.task_done()
@@ -417,7 +412,6 @@ class _Device:
                 self.spoken.task_done()
 
     async def send(self, session: "RealtimeSession") -> None:
-        """Send what is heard."""
         while True:
             await session.send_audio(await self._heard.get())
 

@@ -64,7 +64,6 @@ class Outcome:
 
     @property
     def success(self) -> bool:
-        """Whether the status is one of 200 to 299."""
         return self.status in _SUCCESS
 
     @functools.cached_property
@@ -92,7 +91,6 @@ class Outcome:
         return self._response.headers.get(name.lower(), "").strip()
 
     def items(self) -> list[Any]:
-        """Return the items of a list of functions."""
         items = self.record.get("items")
         return items if isinstance(items, list) else []
 
@@ -101,7 +99,6 @@ class Outcome:
         return [(index, item) for index, item in enumerate(self.items()) if isinstance(item, dict)]
 
     def function_names(self) -> list[str]:
-        """Return the names of the functions that are strings."""
         return [item["name"] for _, item in self.functions() if isinstance(item.get("name"), str)]
 
     def secrets(self) -> tuple[str, ...]:

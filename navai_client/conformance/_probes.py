@@ -126,7 +126,6 @@ class _Builder:
         return Probe(name=name, request=request, shown=shown, acts=acts, private=private, optional=optional)
 
     def execute(self, name: str, function: Any, payload: Any = None, **options: Any) -> Probe:
-        """Build a call of *function*."""
         body = encode_json({"function_name": function, "payload": payload}, name="payload")
         return self.probe(name, EXECUTE_FUNCTION, body, **options)
 

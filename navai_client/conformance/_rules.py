@@ -70,22 +70,18 @@ Rule = Callable[[Outcome, Evidence], str | Unseen | None]
 
 
 def is_string(value: Any) -> bool:
-    """Return whether *value* is a JSON string."""
     return isinstance(value, str)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether *value* is a JSON number; true is not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def is_array(value: Any) -> bool:
-    """Return whether *value* is a JSON array."""
     return isinstance(value, list)
 
 
 def is_text(value: Any) -> bool:
-    """Return whether *value* is a string that is not blank."""
     return isinstance(value, str) and bool(value.strip())
 
 

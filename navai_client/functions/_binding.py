@@ -516,7 +516,6 @@ def _call_method(cls: type, method: str, made: _Bound, called: _Bound) -> Any:
 
 
 def is_async(call: Any) -> bool:
-    """Return whether *call* returns an awaitable."""
     while isinstance(call, functools.partial):
         call = call.func
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004

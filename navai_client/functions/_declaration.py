@@ -187,7 +187,6 @@ def name_of(call: Any) -> str:
 
 
 def module_of(call: Any) -> str:
-    """Return the name of the module in which *call* is defined."""
     inner = _without_partial(call)
     return getattr(inner, "__module__", None) or type(inner).__module__
 

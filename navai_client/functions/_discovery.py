@@ -126,12 +126,10 @@ def discover_function_modules(
 
 
 def entries_of(functions_folders: str) -> list[str]:
-    """Return the entries of a setting."""
     return [part for part in map(trim, functions_folders.split(",")) if part]
 
 
 def agents_of(agents_folders: str | None) -> list[str]:
-    """Return the names of agents in a setting."""
     names = (_clean(part).replace("/", "") for part in (agents_folders or "").split(","))
     return [name for name in names if name]
 

@@ -69,7 +69,6 @@ def parameters_of(call: Any) -> list[inspect.Parameter]:
 
 
 def has_signature(call: Any) -> bool:
-    """Return whether *call* has a signature, which some builtins do not."""
     try:
         inspect.signature(call, **_FORMAT)
     except (ValueError, TypeError):
@@ -280,7 +279,6 @@ class Hints:
 
 
 def is_required(parameter: inspect.Parameter) -> bool:
-    """Return whether *parameter* is required."""
     default = parameter.default
     return parameter.kind in _NAMED and (
         default.is_required() if isinstance(default, FieldInfo) else default is _Kind.empty

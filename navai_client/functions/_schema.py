@@ -23,11 +23,9 @@ class ArgumentsSchema(GenerateJsonSchema):
         return False
 
     def set_schema(self, schema: Any) -> dict[str, Any]:
-        """Describe a set, which accepts repeated items."""
         return self._without_unique(super().set_schema(schema))
 
     def frozenset_schema(self, schema: Any) -> dict[str, Any]:
-        """Describe a frozen set, which accepts repeated items."""
         return self._without_unique(super().frozenset_schema(schema))
 
     def dict_schema(self, schema: Any) -> dict[str, Any]:

@@ -157,7 +157,6 @@ class Run:
         return True
 
     def end(self, **fields: Any) -> ToolOutcome:
-        """Return its outcome."""
         return attrs.evolve(self.blank, **fields)
 
 

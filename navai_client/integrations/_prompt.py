@@ -19,7 +19,6 @@ _MANNER: Final = re.compile(r"Always reply in .+\.|Use a .+ (?:accent|tone) whil
 
 
 def function_lines(functions: Iterable[Tool]) -> list[str]:
-    """Return one line for each function."""
     return [f"- {each.name}: {each.description}" for each in functions] or [_NONE]
 
 

@@ -289,7 +289,6 @@ class _Approval:
         )
 
     async def given(self, _: ToolCall) -> bool:
-        """Return whether the user approves the call."""
         answer = self._answer()
         if not self._asks_by_result:
             answer = await self._context.session.elicit_form(
@@ -310,7 +309,6 @@ class _TokenVerifier:
     accepted: str = field(repr=False)
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Return who sent *token*, or None if it is wrong."""
         # Starlette decodes headers as Latin-1.
         if not hmac.compare_digest(token.encode("latin-1"), self.accepted.encode()):
             return None
@@ -400,7 +398,6 @@ class _Bridge:
     async def list_tools(
         self, context: ServerRequestContext[None], params: types.PaginatedRequestParams | None
     ) -> types.ListToolsResult:
-        """Return all tools on one page."""
         if params is not None and params.cursor is not None:
             raise MCPError(types.INVALID_PARAMS, "There is no such page: all tools are on the first one.")
         if context.protocol_version not in MODERN_PROTOCOL_VERSIONS:  # modern hosts listen
@@ -423,7 +420,6 @@ class _Bridge:
     async def call_tool(
         self, context: ServerRequestContext[None], params: types.CallToolRequestParams
     ) -> types.CallToolResult | types.InputRequiredResult:
-        """Call a tool and return its outcome."""
         user = self._user_of(context)
         asked = compact([user, params.name, params.arguments])
         known = self._waiting.get(asked)

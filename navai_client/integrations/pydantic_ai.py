@@ -138,5 +138,4 @@ class _AsWritten:
         return found if isinstance(found, dict) else input
 
     def validate_python(self, input: Any, **_: Any) -> Any:  # noqa: A002 - as above
-        """Return the arguments."""
         return input

@@ -327,7 +327,6 @@ def _read_agents(
     *,
     strict: bool,
 ) -> tuple[RuntimeAgent, ...]:
-    """Return the agents that have modules, in the order of *names*."""
     own: dict[str, list[FunctionModule]] = {name: [] for name in names}
     homeless: list[FunctionModule] = []
     for module in modules:

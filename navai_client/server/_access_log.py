@@ -38,7 +38,6 @@ class AccessRecords:
     """Writes to the logger ``navai_client.server.access`` at INFO: ``name=value``, and ``extra`` fields."""
 
     def write(self, request: BackendRequest, response: BackendResponse, seconds: float) -> None:
-        """Record that *request* got *response* after *seconds*."""
         if not _log.isEnabledFor(logging.INFO):
             return
         fields = _fields(request, response, seconds)
@@ -70,7 +69,6 @@ class JsonFormatter(logging.Formatter):
         self._messages = messages
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the object as one line."""
         return _json_line(
             record.created, record.levelname, record.name, {"message": self._messages.format(record)}
         )
@@ -93,7 +91,6 @@ class AccessLines:
         self._stamp = ""
 
     def write(self, request: BackendRequest, response: BackendResponse, seconds: float) -> None:
-        """Record that *request* got *response* after *seconds*."""
         line = self._line_of(request, response, seconds)
         if self._bytes + len(line) > _MAX_BUFFERED_BYTES:
             self.flush()
@@ -129,7 +126,6 @@ class AccessLines:
         self.flush()
 
     def flush(self) -> None:
-        """Write what is buffered."""
         if not self._lines:
             return
         text = "".join(self._lines)

@@ -91,7 +91,6 @@ class Connections:
         return room
 
     def remove(self, connection: "Connection") -> None:
-        """Remove a connection that has ended."""
         self._open.discard(connection)
 
     def closed(self, why: str) -> None:
@@ -198,7 +197,6 @@ class Connection(HttpToolsProtocol):
             self.app = _overloaded(self.app)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End."""
         self._shared.remove(self)
         super().connection_lost(exc)
 
@@ -313,7 +311,6 @@ class Connection(HttpToolsProtocol):
     # The end.
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP."""
         self._refuse(400, msg, "they sent no valid HTTP")
 
     def _refuse_headers(self) -> None:

@@ -89,7 +89,6 @@ class BackendResponse(msgspec.Struct, frozen=True):
 
 
 def json_response(status: int, value: object, *headers: Header) -> BackendResponse:
-    """Return a response with *value* as JSON."""
     return BackendResponse(status, msgspec.json.encode(value), (JSON_HEADER, *headers))
 
 
@@ -99,7 +98,6 @@ def error_response(status: int, message: str, *headers: Header) -> BackendRespon
 
 
 def etag_of(body: bytes) -> Header:
-    """Return the ``ETag`` header for *body*."""
     return b"etag", b'"%s"' % hashlib.sha256(body).hexdigest()[:32].encode()
 
 

@@ -142,7 +142,6 @@ class Metrics:
         self._processes_taken.set(self._processes.running)
 
     def render(self) -> tuple[bytes, bytes]:
-        """Return all metrics, and their media type."""
         self._measure()
         registry = self._registry
         if MULTIPROCESS in os.environ:

@@ -196,7 +196,6 @@ class Router:
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths of all routes."""
         return tuple(self._routes)
 
     def route_of(self, path: str) -> str | None:

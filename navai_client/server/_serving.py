@@ -204,17 +204,14 @@ class _Reload(ChangeReload):  # type: ignore[valid-type,misc] # uvicorn chooses 
     """uvicorn's reload, which says in our words what changed."""
 
     def startup(self) -> None:
-        """Start the first process."""
         with _interrupts_postponed():
             super().startup()
 
     def restart(self) -> None:
-        """Start another one."""
         with _interrupts_postponed():
             super().restart()
 
     def should_restart(self) -> list[Path] | None:
-        """Return the files that changed."""
         changed: list[Path] | None = super().should_restart()
         if changed:
             names = ", ".join(sorted({each.name for each in changed}))
@@ -235,7 +232,6 @@ class _Workers(Multiprocess):
         self._have_served = False
 
     def init_processes(self) -> None:
-        """Start the workers."""
         with _interrupts_postponed():
             super().init_processes()
 

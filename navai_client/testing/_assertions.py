@@ -25,7 +25,6 @@ class Expectation:
     only: bool
 
     def differences(self, payload: Any) -> Iterator[str]:
-        """Return where *payload* differs from what is expected."""
         yield from differences(self.payload, payload)
         yield from differences(self.containing, payload, partial=True)
 

@@ -137,7 +137,6 @@ class _SavedTarget(Target):
         self._prepare: Callable[[Payload, FunctionContext | None], Callable[[], Any]] | None = None
 
     def registered(self) -> RegisteredFunction:
-        """Return it as a backend lists it."""
         saved = self._function
         declaration = Declaration(
             name=saved.name,

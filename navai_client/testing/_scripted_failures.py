@@ -123,7 +123,6 @@ class ScriptedFailures:
         self._failures: list[Failure] = []
 
     def add(self, failure: Failure) -> None:
-        """Add *failure* after all others."""
         with self._lock:
             self._failures.append(failure)
 

@@ -65,7 +65,6 @@ class Body:
         return not self.truncated and not self._decompressor.eof
 
     def content(self) -> bytes:
-        """Return what was collected."""
         return self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
 
     def _decompress(self, chunk: bytes) -> bytes:

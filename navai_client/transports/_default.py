@@ -346,7 +346,6 @@ class SyncConnection(_Connection[_SyncNetwork]):
         self._transport = _HTTPTransport(_pool(kinds, self._network, origin, tls, proxy=proxy, uds=uds))
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return the outcome, as ``Transport.send`` does."""
         self._network.begin(call)
         try:
             return self._checked(exchange(self._transport.handle_request, _HTTPX.request(request), call))
@@ -354,7 +353,6 @@ class SyncConnection(_Connection[_SyncNetwork]):
             return self._failure(error, call)
 
     def close(self) -> None:
-        """Close it at once."""
         if self._network.stream is not None:
             self._network.stream.close()
 
@@ -368,7 +366,6 @@ class AsyncConnection(_Connection[_AsyncNetwork]):
         self._transport = _AsyncHTTPTransport(_pool(kinds, self._network, origin, tls, proxy=proxy, uds=uds))
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return the outcome, as ``Transport.send`` does."""
         self._network.begin(call)
         handle = self._transport.handle_async_request
         try:
@@ -377,7 +374,6 @@ class AsyncConnection(_Connection[_AsyncNetwork]):
             return self._failure(error, call)
 
     def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
-        """Close it; return a future that is done when it is closed."""
         stream = self._network.stream
         return None if stream is None else stream.end(in_peace=in_peace)
 

@@ -51,15 +51,12 @@ class AsyncConnection(_network.AsyncConnection):
         super().connection_lost(exc)
 
     def is_reusable(self) -> bool:
-        """Return whether another call may use the connection."""
         return self._parser.reusable and self._transport is not None and not self.has_unsent()
 
     def close(self, *, in_peace: bool = False) -> asyncio.Future[None] | None:
-        """Close it; return a future that is done when it is closed."""
         return self.end(in_peace=in_peace) if self._connected else None
 
     async def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return the outcome, as ``Transport.send`` does."""
         self._parser.begin(call.max_response_bytes, call.events)
         self._call = None if call.events is None else call
         whole = self._encode(request)

@@ -130,7 +130,6 @@ class ResponseParser:
         return not self._headers.keys() & {"content-length", "transfer-encoding"}
 
     def on_message_begin(self) -> None:
-        """Notice a second response."""
         if self._complete:
             self.reusable = False
 
@@ -166,7 +165,6 @@ class ResponseParser:
             self.over = True
 
     def on_message_complete(self) -> None:
-        """Note that the response is complete."""
         if self._body is not None and not self._complete:
             self._complete = True
             self.reusable = not self.over and self._parser.should_keep_alive()

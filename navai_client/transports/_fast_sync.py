@@ -30,20 +30,16 @@ class SyncConnection:
         self.idle_since = 0.0
 
     def is_alive(self) -> bool:
-        """Return whether the peer keeps it open, and has sent nothing unrequested."""
         return self._connection is not None and self._connection.is_alive()
 
     def is_reusable(self) -> bool:
-        """Return whether another call may use the connection."""
         return self._parser.reusable and self._connection is not None and self._connection.is_clean()
 
     def close(self) -> None:
-        """Close it at once."""
         if self._connection is not None:
             self._connection.close()
 
     def send(self, request: Request, call: Call) -> Response | TransportFailure:
-        """Send *request* and return the outcome, as ``Transport.send`` does."""
         parser = self._parser
         parser.begin(call.max_response_bytes, call.events)
         whole = self._encode(request)

@@ -43,7 +43,6 @@ class Library:
         self._prepared: WeakKeyDictionary[Endpoint, tuple[Headers, Any, Any]] = WeakKeyDictionary()
 
     def request(self, request: Request, extensions: dict[str, Any] | None = None) -> Any:
-        """Return *request* as a request of the library."""
         endpoint, given = request.endpoint, request.headers
         prepared = self._prepared.get(endpoint)
         if prepared is None or prepared[0] is not given:

@@ -248,7 +248,6 @@ class SyncConnection:
         return not self._unsent and self._broken is None and self.socket.fileno() >= 0 and not self.unread()
 
     def close(self) -> None:
-        """Close it at once."""
         self.socket.close()
 
 

@@ -55,8 +55,6 @@ def encode_json(value: Any, *, name: str, default: Default | None = None, advice
 
 
 def _converting(default: Default, whole: Any, name: str) -> json.JSONEncoder:
-    """Return an encoder of *whole* that converts with *default* what is not JSON."""
-
     def convert(item: Any) -> Any:
         try:
             made = default(item)

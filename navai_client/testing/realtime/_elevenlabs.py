@@ -121,7 +121,6 @@ class _Handler(RequestHandler):
         super().__init__(*connection)
 
     def do_POST(self) -> None:  # noqa: N802 - the base class's name
-        """Respond with the sound of the text."""
         url = urlsplit(self.path)
         try:
             asked = json.loads(self.body())

@@ -49,11 +49,9 @@ class LocalServer:
 
     @property
     def url(self) -> str:
-        """Its origin."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
-        """Stop serving."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -63,7 +61,6 @@ class RequestHandler(BaseHTTPRequestHandler):
     """Handles one request of a ``LocalServer``."""
 
     def body(self) -> bytes:
-        """Read the body of the request."""
         return self.rfile.read(int(self.headers.get("content-length") or 0))
 
     def respond(self, status: int, media_type: str, content: bytes) -> None:
@@ -97,7 +94,6 @@ class _Handler(RequestHandler):
         super().__init__(*connection)
 
     def do_POST(self) -> None:
-        """Mint a secret."""
         content = self.body()
         scheme, _, key = self.headers.get("authorization", "").partition(" ")
         if self.path != _PATH:

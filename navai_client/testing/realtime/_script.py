@@ -112,7 +112,6 @@ class Script:
         self._ids: dict[str, int] = {}
 
     def next_turn(self) -> Sequence[Action]:
-        """Return the next turn."""
         with self.changed:
             self.played += 1
             self.changed.notify_all()
