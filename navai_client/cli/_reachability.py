@@ -9,7 +9,6 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from typing import Literal, cast
@@ -29,7 +28,7 @@ from navai_client.transports._connecting import Origin
 from navai_client.transports._default import HTTPXTransport
 from navai_client.transports._proxies import Proxies, Proxy
 from navai_client.transports._tls import TLS
-from navai_client.wire._decode import trim
+from navai_client.wire._decode import http_date, trim
 from navai_client.wire._values import Request, Response, TransportFailure
 
 _DAY = 86_400.0  # seconds
@@ -264,11 +263,10 @@ def _backend(listed: FunctionList, outcome: Response | TransportFailure | None) 
 
 def _clock(date: str | None, started: float, ended: float) -> Diagnosis:
     """Compare the server's clock with this machine's; the header Date is exact to a second."""
-    try:
-        server = parsedate_to_datetime(date or "").timestamp() + 0.5
-    except ValueError:
+    server = http_date(date or "")
+    if server is None:
         return Diagnosis("clock", "ok", "not compared: the response has no Date")
-    skew = server - (started + ended) / 2
+    skew = server + 0.5 - (started + ended) / 2
     if abs(skew) > _SKEW + (ended - started):
         side = "ahead of" if skew > 0 else "behind"
         message = f"the server is {abs(skew):.0f} s {side} this machine"

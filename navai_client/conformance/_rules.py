@@ -8,14 +8,13 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from attrs import frozen
 
 from navai_client.conformance._outcome import NOT_JSON, Outcome, kind_of
 from navai_client.conformance._probes import FOREIGN_ORIGIN, Subject
-from navai_client.wire._decode import trim
+from navai_client.wire._decode import http_date, trim
 
 _CLIENT_ERRORS: Final = range(400, 500)
 _ERRORS_FROM: Final = 400
@@ -331,10 +330,8 @@ def replays(outcome: Outcome, evidence: Evidence) -> str | None:
 
 def expires_soon(outcome: Outcome, evidence: Evidence) -> str | None:
     """Require seconds, as far ahead as OpenAI allows, by the backend's own clock if it sends its time."""
-    try:
-        now = parsedate_to_datetime(outcome.header("date")).timestamp()
-    except (ValueError, OverflowError):
-        now = evidence.now
+    sent = http_date(outcome.header("date"))
+    now = evidence.now if sent is None else sent
     expires_at: float = outcome.record["expires_at"]
     # It can be an integer that no double can hold, so only comparisons are safe.
     if now + _SHORTEST_TTL - _CLOCK_SLACK <= expires_at <= now + _LONGEST_TTL + _CLOCK_SLACK:

@@ -26,7 +26,7 @@ from navai_client._redaction import message_of
 from navai_client._validation import walk
 from navai_client.errors import NavaiConfigError
 from navai_client.functions._context import FunctionContext
-from navai_client.functions._declaration import name_of
+from navai_client.functions._declaration import name_of, without_partial
 from navai_client.functions._hints import (
     Hints,
     UnresolvedHintError,
@@ -459,10 +459,7 @@ class Target:
     @property
     def is_importable(self) -> bool:
         """Whether other processes can import what is called: it is not defined inside a function."""
-        call = self._call
-        while isinstance(call, functools.partial):
-            call = call.func
-        return "<" not in getattr(call, "__qualname__", "")
+        return "<" not in getattr(without_partial(self._call), "__qualname__", "")
 
     def prepare(self, payload: Payload, context: FunctionContext | None) -> Callable[[], Any]:
         """Bind *payload* and return the call; raise :class:`ArgumentsError` when it does not fit."""
@@ -516,8 +513,7 @@ def _call_method(cls: type, method: str, made: _Bound, called: _Bound) -> Any:
 
 
 def is_async(call: Any) -> bool:
-    while isinstance(call, functools.partial):
-        call = call.func
+    call = without_partial(call)
     return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(getattr(call, "__call__", None))  # noqa: B004
 
 

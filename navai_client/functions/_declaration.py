@@ -182,18 +182,18 @@ def is_declared(call: Any) -> bool:
 
 def name_of(call: Any) -> str:
     """Return the name of the definition of *call*, whatever kind of callable it is."""
-    inner = _without_partial(call)
+    inner = without_partial(call)
     return getattr(inner, "__name__", None) or type(inner).__name__
 
 
 def module_of(call: Any) -> str:
-    inner = _without_partial(call)
+    inner = without_partial(call)
     return getattr(inner, "__module__", None) or type(inner).__module__
 
 
 def source_of(call: Any) -> str:
     """Return where *call* is defined: ``module#qualified name``."""
-    inner = _without_partial(call)
+    inner = without_partial(call)
     return f"{module_of(inner)}#{getattr(inner, '__qualname__', type(inner).__qualname__)}"
 
 
@@ -223,7 +223,8 @@ def registrable(call: Any) -> Any:
     return call
 
 
-def _without_partial(call: Any) -> Any:
+def without_partial(call: Any) -> Any:
+    """Return what ``functools.partial`` objects call in the end."""
     while isinstance(call, functools.partial):
         call = call.func
     return call

@@ -19,6 +19,7 @@ from navai_client.wire._decode import parse_finite, refuse_constant
 Header = tuple[bytes, bytes]
 
 IDEMPOTENCY_KEY: Final = re.compile(rb"[\x20-\x7e]{1,255}")  # 255: the limit of Stripe's API, the precedent
+METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})  # that a backend knows
 JSON_HEADER: Final[Header] = (b"content-type", b"application/json; charset=utf-8")
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from navai_client._extras import needs_extra
 from navai_client.server._calls import Outcome, RunningCall
 from navai_client.server._errors import BackendError, UpstreamError, UpstreamTimeoutError
-from navai_client.server._http import BackendRequest, BackendResponse
+from navai_client.server._http import METHODS, BackendRequest, BackendResponse
 
 if TYPE_CHECKING:
     from navai_client._threads import CallThreads
@@ -26,7 +26,6 @@ Service = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
 MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 
-_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 # Prometheus' own defaults end at 10 seconds; calls may take 30 and more.
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -92,7 +91,7 @@ class Metrics:
     ) -> None:
         """Count a response; *route* is None if the path is none."""
         route = route or "other"
-        method = request.method if request.method in _METHODS else "other"
+        method = request.method if request.method in METHODS else "other"
         self._requests.labels(method, route, str(response.status)).inc()
         self._request_seconds.labels(route).observe(seconds)
 

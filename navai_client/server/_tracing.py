@@ -10,9 +10,8 @@ from typing import Any, Final
 
 from navai_client._extras import needs_extra
 from navai_client._version import __version__
-from navai_client.server._http import BackendRequest, BackendResponse
+from navai_client.server._http import METHODS, BackendRequest, BackendResponse
 
-_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS", "POST"})
 _SERVER_ERROR: Final = 500  # of HTTP's statuses, those that say that the server failed
 
 
@@ -47,7 +46,7 @@ class Tracing:
         if not self._trace.get_current_span().get_span_context().is_valid:
             kind = self._trace.SpanKind.SERVER
             parent = self._propagate.extract(request.headers)
-        method = request.method if request.method in _METHODS else "_OTHER"
+        method = request.method if request.method in METHODS else "_OTHER"
         attributes: dict[str, Any] = {"http.request.method": method, "navai.request_id": request.request_id}
         if route is not None:
             attributes |= {"http.route": route, "url.path": route}

@@ -1,12 +1,13 @@
 """The record of a test backend: requests as they arrived, and the calls that they belong to."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from navai_client._redaction import Redactor
+from navai_client.errors import Headers as ResponseHeaders
 from navai_client.server._http import BodyError, decode_record
 from navai_client.server._settings import ServerSettings
 from navai_client.wire._decode import trim
@@ -37,7 +38,7 @@ def _shallow(value: Any, levels: int) -> Any:
     return value
 
 
-class Headers(Mapping[str, str]):
+class Headers(ResponseHeaders):
     """The headers of a request, by name in any case. A repr masks all values that could be secret.
 
     Attributes:
@@ -45,20 +46,11 @@ class Headers(Mapping[str, str]):
     """
 
     def __init__(self, raw: Mapping[bytes, bytes]) -> None:
+        super().__init__({name.decode("latin-1"): value.decode("latin-1") for name, value in raw.items()})
         self.raw = raw
-        self._values = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw.items()}
-
-    def __getitem__(self, name: str) -> str:
-        return self._values[name.lower()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
-
-    def __len__(self) -> int:
-        return len(self._values)
 
     def __repr__(self) -> str:
-        shown = {name: value if name in _PLAIN_HEADERS else "***" for name, value in self._values.items()}
+        shown = {name: value if name in _PLAIN_HEADERS else "***" for name, value in self.items()}
         return f"<Headers {shown}>"
 
 
