@@ -28,6 +28,7 @@ from navai_client.integrations.openai_agents import (
 )
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.speech import Speaker
+from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset
 
 OPENAI = "wss://api.openai.com/v1/realtime"
@@ -46,7 +47,10 @@ async def talk(
     with loudspeaker(sound, out) as play:
         async with (
             Toolset.load(
-                client, routes=ROUTES, navigate=lambda path: print(f"  the app opens {path}")
+                client,
+                routes=ROUTES,
+                navigate=lambda path: print(f"  the app opens {path}"),
+                approve=ask,
             ) as tools,
             Speaker(client, lambda audio: play(audio.audio), output_format="pcm_24000") as speaker,
         ):
@@ -71,6 +75,12 @@ async def talk(
                 await speaker.join()  # let it finish
                 await session.close()
                 await showing
+
+
+async def ask(call: ToolCall) -> bool:
+    """Ask the person at the terminal whether a call of a dangerous function may run."""
+    question = f"  Allow {call.function_name} with {call.arguments}? (yes) "
+    return (await asyncio.to_thread(input, question)).strip() == "yes"
 
 
 async def show(

@@ -194,7 +194,8 @@ class OutcomeUnknownError(NavaiHTTPError):
 class ApprovalPendingError(NavaiError):
     """The call waits for the approval of a person, and has not run. Do not repeat it.
 
-    The message is the response's ``message``. The client never repeats such a call by itself.
+    The message is the response's ``message``. The client never repeats such a call by itself. At the bundled
+    server, a person decides in the inspector, or by ``GET`` and ``POST /navai/approvals``.
 
     Attributes:
         function_name: The name of the function.

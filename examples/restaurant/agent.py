@@ -9,7 +9,7 @@ For a real voice: no --offline, and in another terminal its backend with an Open
 import argparse
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 from agents.realtime import RealtimeRunner, RealtimeSession
@@ -22,15 +22,19 @@ from navai_client.integrations.openai_agents import (
     read_backend_session,
     realtime_model_config,
 )
+from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset
 from navai_client.server import BackendOptions
 from navai_client.testing.realtime import Call, FakeRealtimeServer, Say
+
+Approve = Callable[[ToolCall], bool | Awaitable[bool]]
 
 WHO = "You take bookings for a small restaurant. Ask for day, time, number of people and a name; be brief."
 
 CALLER = [
     "A table for four on the 17th of May, please. And have you something vegetarian?",
     "At eight, for Ana.",
+    "Cancel it, please.",
 ]
 MODEL: list[Call | Say] = [
     Call("free_seatings", {"day": "2030-05-17", "party": 4}),
@@ -38,6 +42,8 @@ MODEL: list[Call | Say] = [
     Say("We have tables at six and at eight, and a mushroom risotto. When, and for whom?"),
     Call("book", {"day": "2030-05-17", "seating": "20:00", "party": 4, "guest": "Ana"}),
     Say("Your table is booked, Ana: eight o'clock on the 17th of May."),
+    Call("cancel", {"booking": 1}),
+    Say("Then it stays booked."),
 ]
 
 
@@ -61,10 +67,18 @@ def spoken(item: RealtimeItem) -> str:
     return "".join(part.text or "" if part.type == "text" else part.transcript or "" for part in item.content)
 
 
-async def talk(client: AsyncNavaiBackendClient, caller: AsyncIterator[str], url: str | None = None) -> None:
+async def ask(call: ToolCall) -> bool:
+    """Ask the person at this terminal whether a dangerous call may run."""
+    question = f"  Allow {call.function_name} with {call.arguments}? (yes) "
+    return (await asyncio.to_thread(input, question)).strip() == "yes"
+
+
+async def talk(
+    client: AsyncNavaiBackendClient, caller: AsyncIterator[str], approve: Approve, url: str | None = None
+) -> None:
     """Hold a conversation with *caller*, line by line."""
     known = await (read_backend_session(client, url=url) if url else read_backend_session(client))
-    async with await Toolset.load(client, generic_tool=False) as tools:
+    async with Toolset.load(client, generic_tool=False, approve=approve) as tools:
         agent = build_navai_agent(tools, name="Restaurant", instructions=WHO)
         config = realtime_model_config(client, known, url=url)
         runner = RealtimeRunner(agent, config={"tracing_disabled": True, "async_tool_calls": True})
@@ -82,6 +96,10 @@ async def offline() -> None:
         for line in CALLER:
             yield line
 
+    def refuse(call: ToolCall) -> bool:
+        print(f"  [may {call.function_name} run? no]")
+        return False
+
     with tempfile.TemporaryDirectory() as folder:
         async with FakeRealtimeServer(MODEL) as api:
             options = BackendOptions(openai_api_key="sk-offline", openai_base_url=api.openai_base_url)
@@ -90,7 +108,7 @@ async def offline() -> None:
                 app.router.lifespan_context(app),
                 AsyncNavaiBackendClient("http://restaurant", transport=httpx.ASGITransport(app)) as client,
             ):
-                await talk(client, caller(), api.url)
+                await talk(client, caller(), refuse, api.url)
 
 
 async def online() -> None:
@@ -101,7 +119,7 @@ async def online() -> None:
             yield line
 
     async with AsyncNavaiBackendClient() as client:
-        await talk(client, caller())
+        await talk(client, caller(), ask)
 
 
 if __name__ == "__main__":

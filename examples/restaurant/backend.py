@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, sessionmaker
 
 from examples.restaurant.database import SEATINGS, Booking, Dish, Seating, Table, open_database
-from navai_client.server import BackendOptions, NavaiBackend
+from navai_client.server import BackendOptions, NavaiBackend, ToolError
 
 
 class Confirmation(TypedDict):
@@ -66,7 +66,7 @@ class Restaurant:
                 if booking is None:
                     table = self._free_table(session, day, seating, party)
                     if table is None:
-                        raise ValueError(f"There is no table for {party} left on {day} at {seating}.")
+                        raise ToolError(f"There is no table for {party} left on {day} at {seating}.")
                     booking = Booking(table, day, seating, guest, party)
                     session.add(booking)
                     try:
@@ -86,7 +86,7 @@ class Restaurant:
         with self._sessions.begin() as session:
             found = session.get(Booking, booking)
             if found is None:
-                raise LookupError(f"There is no booking {booking}.")
+                raise ToolError(f"There is no booking {booking}.")
             session.delete(found)
         return "cancelled"
 
@@ -101,8 +101,10 @@ def make_app(database: str, options: BackendOptions | None = None) -> FastAPI:
     """Return the application; without *options*, the environment configures client secrets."""
     restaurant = Restaurant(open_database(database))
     backend = NavaiBackend(options)
-    for call in (restaurant.menu, restaurant.free_seatings, restaurant.book, restaurant.cancel):
-        backend.function(call)
+    backend.function(effect="read")(restaurant.menu)
+    backend.function(effect="read")(restaurant.free_seatings)
+    backend.function(effect="write")(restaurant.book)
+    backend.function(effect="dangerous")(restaurant.cancel)  # the agent asks the person first
     app = FastAPI(title="Restaurant", lifespan=backend.lifespan)
 
     @app.get("/menu")

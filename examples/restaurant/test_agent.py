@@ -14,4 +14,6 @@ def test_the_agent_looks_up_free_tables_and_books_one() -> None:
     assert '"result":["18:00","20:00"]' in finished.stdout
     assert '"mushroom risotto":"14.5"' in finished.stdout
     assert '"seating":"20:00","party":4' in finished.stdout
-    assert finished.stdout.endswith("agent:  Your table is booked, Ana: eight o'clock on the 17th of May.\n")
+    assert "agent:  Your table is booked, Ana: eight o'clock on the 17th of May.\n" in finished.stdout
+    assert "The person did not approve the call." in finished.stdout
+    assert finished.stdout.endswith("agent:  Then it stays booked.\n")

@@ -18,7 +18,7 @@ with needs_extra("tools", "jsonschema", "docstring_parser", "pydantic"):
     import jsonschema
     from jsonschema import validators
 
-    from navai_client.functions._binding import ArgumentsError
+    from navai_client.functions._binding import ArgumentsError, no_parameter
 
 _MAX_MESSAGE_CHARS: Final = 200
 _MAX_SHOWN_CHARS: Final = 80  # of a value, or of the rule that it breaks
@@ -137,7 +137,8 @@ def _message(error: jsonschema.ValidationError | jsonschema.SchemaError) -> str:
         text = f"missing {', '.join(json.dumps(name) for name in rule if name not in value)}"
     elif error.validator == "additionalProperties" and rule is False:
         known = schema.get("properties", {})
-        text = f"no parameter {', '.join(json.dumps(name) for name in value if name not in known)}"
+        free = [name for name in known if name not in value]
+        text = "; ".join(no_parameter(name, free, json.dumps) for name in value if name not in known)
     else:
         shown = _cut(f"{json.dumps(error.validator)}: {json.dumps(rule)}")
         text = f"{_cut(json.dumps(value, ensure_ascii=False, default=str))} does not satisfy {shown}"

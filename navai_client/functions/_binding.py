@@ -70,6 +70,12 @@ _JSON_TYPES: Final[Mapping[type, frozenset[str]]] = {
 }
 
 
+def no_parameter(name: str, free: Iterable[str], show: Callable[[str], str]) -> str:
+    """Return that there is no parameter *name*, and which of those that are *free* may be meant."""
+    close = difflib.get_close_matches(name, list(free), 1)
+    return f"no parameter {show(name)}" + (f"; did you mean {show(close[0])}?" if close else "")
+
+
 class ArgumentsError(Exception):
     """A payload does not fit the function.
 
@@ -409,9 +415,7 @@ class Binding:
             if name in self._known_names:
                 continue
             free = [each for each in self._names if each not in given and each not in beside]
-            close = difflib.get_close_matches(name, free, 1)
-            shown = name[:_MAX_NAME_CHARS] or '""'
-            yield f"no parameter {shown}" + (f"; did you mean {close[0]}?" if close else "")
+            yield no_parameter(name, free, lambda each: each[:_MAX_NAME_CHARS] or '""')
 
     def _assembled(
         self, values: dict[str, Any], context: FunctionContext | None

@@ -68,7 +68,8 @@ class ToolsetOptions(TypedDict, total=False):
         after: Called with each call and its outcome, including calls that did not run.
         decided: Called with a call that waited for approval (``ToolOutcome.pending``) and what came of it, if
             the backend tells that, within an hour and while the toolset is open. The integrations tell their
-            model, too.
+            model, too: in a session of the OpenAI Agents SDK, only if ``tell_decisions(session)`` was called
+            before the session was entered.
     """
 
     required: bool

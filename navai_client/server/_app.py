@@ -394,11 +394,12 @@ class NavaiBackend:
                 its time limit ends that. The function must be at the top level of a module, and its arguments
                 must be picklable. Or a :class:`Runner`, an object that runs it elsewhere.
             scopes: What a caller's principal must hold, all of it, to see and to call it; by default nothing.
-            approval: Whether each call waits until a person has approved it: one who holds the scope
-                ``navai:approve``, or has the inspector's own token.
+            approval: Whether each call waits until a person has approved it, in the inspector, or by
+                ``GET /navai/approvals`` and ``POST /navai/approvals/ID``: one who holds the scope
+                ``navai:approve``, or has ``inspector_token``, which is for those who approve, too.
             effect: What it does, for agents: ``read`` changes nothing, so that a call whose caller leaves is
                 cancelled; ``write`` changes something; ``dangerous`` changes what the person in the session
-                should agree to first. Agents decide what they make of it.
+                should agree to first. Agents decide what they make of it: it keeps no caller from a call.
             typical_seconds: How long a call takes as a rule. An agent talks at once if that is long.
             say_while_waiting: What an agent says while a call takes long.
 

@@ -221,8 +221,9 @@ class ServerSettings(Paths, FromEnvironment):
         default=True,
     )
     inspector_token: str | None = secret(
-        "The inspector's own bearer token: it shows the latest calls and those that wait for approval, and "
-        "decides these, beside what an access token may. Principals with the scope navai:approve may, too.",
+        "The bearer token of the inspector and of those who approve: it shows the latest calls and those "
+        "that wait for approval, and decides these, beside what an access token may. Principals with the "
+        "scope navai:approve may, too.",
         env="NAVAI_INSPECTOR_TOKEN",
         may_be_blank=False,  # a token that was lost on its way here must not open the inspector
     )
