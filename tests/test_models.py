@@ -253,21 +253,21 @@ def test_a_function_whose_name_openai_refuses_is_left_out_and_logged(
     assert "'año nuevo' is not offered as a tool" in caplog.text
 
 
-def deep_schema() -> dict[str, Any]:
-    schema: dict[str, Any] = {}
-    for _ in range(100_000):
-        schema = {"not": schema}
-    return schema
-
-
 @pytest.mark.parametrize(
-    "schema",
-    [{"type": "string"}, {"properties": 7}, {"properties": {"a": {"anyOf": [{}] * 6000}}}, deep_schema()],
+    ("schema", "depth"),
+    [
+        ({"type": "string"}, 0),
+        ({"properties": 7}, 0),
+        ({"properties": {"a": {"anyOf": [{}] * 6000}}}, 0),
+        ({}, 100_000),
+    ],
     ids=["text", "properties", "large", "deep"],
 )
 def test_a_schema_that_openai_refuses_is_replaced_and_logged(
-    schema: dict[str, Any], caplog: pytest.LogCaptureFixture
+    schema: dict[str, Any], depth: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    for _ in range(depth):
+        schema = {"not": schema}
     (tool,) = FunctionList(functions=(BackendFunction(name="f", parameters=schema),)).to_openai_tools()
     assert tool["parameters"] == OFFERED.to_openai_tools()[1]["parameters"]
     assert "The parameters of 'f' are ignored: it" in caplog.text

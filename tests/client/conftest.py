@@ -16,7 +16,7 @@ def mocked(kind: str) -> Iterator[Clients]:
 
 
 # What is decided above the transports: each client and each of our transports once. EVERY_WAY has the rest.
-@pytest.fixture(params=[("sync", "fast"), ("async", "default")], ids="-".join)
+@pytest.fixture(params=[("sync", "default"), ("async", "fast")], ids="-".join)
 def clients(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
     """Clients of a kind, with a backend on a socket or a mock."""
     kind, through = request.param
