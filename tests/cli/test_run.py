@@ -171,7 +171,7 @@ def test_typed_turns_are_answered_by_the_agent_with_the_functions_and_specialist
         input="What is the weather?\n\nShow my orders.\nA taco, please.",
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert ended.stdout.splitlines() == [
@@ -377,7 +377,7 @@ def spoken_with(played: Played) -> Iterator["subprocess.Popen[str]"]:
         played.command("--audio", "--exclude", "**/broken.py"),
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
-        played.api.wait_for("input_audio_buffer.append", timeout=60)
+        played.api.wait_for("input_audio_buffer.append", timeout=180)
         played.api.speak("What time is it?")
         yield process
 
@@ -402,7 +402,7 @@ def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer
         played.api.speak("Thank you.")  # it interrupts the answer
         shows(process, "\nagent: You are welcome.\n")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (130, "\n")
     assert speaker.read_bytes()
     (sent,) = played.api.sessions[-1].sent("input_audio_buffer.append")
@@ -425,7 +425,7 @@ def test_with_audio_a_backend_that_speaks_through_elevenlabs_is_heard_until_the_
             first, second = voices.sound("It is noon."), voices.sound("You are welcome.")
             wait_until(lambda: speaker.read_bytes().endswith(second))
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.communicate(timeout=180)
     heard = speaker.read_bytes().removesuffix(second)
     assert heard == first[: len(heard)]
     assert len(heard) < len(first)
