@@ -368,21 +368,7 @@ class NavaiBackend:
         typical_seconds: float | None = None,
         say_while_waiting: str | None = None,
     ) -> Callable[[_F], _F]: ...
-    def function(
-        self,
-        call: _F | None = None,
-        /,
-        *,
-        name: str | None = None,
-        description: str | None = None,
-        timeout: float | None = None,
-        runs_in: Literal["process"] | Runner | None = None,
-        scopes: Iterable[str] | None = None,
-        approval: bool | None = None,
-        effect: Effect | None = None,
-        typical_seconds: float | None = None,
-        say_while_waiting: str | None = None,
-    ) -> _F | Callable[[_F], _F]:
+    def function(self, call: Any = None, /, **said: Any) -> Any:  # noqa: D417 - said are the others, by name
         """Register a function, or each public method of a class: ``@backend.function`` or with arguments.
 
         Args:
@@ -408,21 +394,12 @@ class NavaiBackend:
                 a value of its parameter's type (a marker of another framework), or it cannot run in a
                 process.
         """
-        declaration = Declaration(
-            name=name,
-            description=description,
-            timeout=timeout,
-            runs_in=runs_in,
-            scopes=scopes,
-            approval=approval,
-            effect=effect,
-            typical_seconds=typical_seconds,
-            say_while_waiting=say_while_waiting,
-        )
+        declaration = Declaration(**said)
 
-        def register(call: _F) -> _F:
+        def register(call: Any) -> Any:
             callable_ = registrable(call)
-            self._registry.add_value(module_of(callable_), name or name_of(callable_), callable_, declaration)
+            name = declaration.name or name_of(callable_)
+            self._registry.add_value(module_of(callable_), name, callable_, declaration)
             return call
 
         return register if call is None else register(call)
