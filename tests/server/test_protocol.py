@@ -12,8 +12,11 @@ from navai_client.server._demo import DemoServices
 from navai_client.server._process_settings import ProcessSettings
 
 
-async def ask(requests: bytes, end: bytes, **given: Any) -> bytes:
-    """Send *requests* over one connection and return what comes, up to and with *end*, or all without one."""
+async def ask(requests: bytes, end: bytes, *, then: bytes = b"", **given: Any) -> bytes:
+    """Send *requests* over one connection and return what comes, up to and with *end*, or all without one.
+
+    What comes *then* is sent once the server has read what came before it.
+    """
     backend = NavaiBackend(env={}, discover=False, access_log=None, **given)
     backend.function(name="long")(lambda: "x" * 200_000)
     backend.function(name="short")(lambda: "y")
@@ -30,6 +33,9 @@ async def ask(requests: bytes, end: bytes, **given: Any) -> bytes:
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=2**20)
         writer.write(requests)
+        while then and not any(each.cycle for each in cast("set[Connection]", state.connections)):  # noqa: ASYNC110 - as below
+            await asyncio.sleep(0)
+        writer.write(then)
         answers = await (reader.readuntil(end) if end else reader.read())
         writer.close()
         await writer.wait_closed()
@@ -50,6 +56,20 @@ def test_pipelined_responses_of_all_sizes_arrive_complete_and_in_order() -> None
     got = asyncio.run(ask(post(b"short") + post(b"long") + head + last, b'{"ok":true}'))
     assert got.count(b"HTTP/1.1 200 OK\r\n") == 4
     assert got.index(b'"y"') < got.index(b"x" * 200_000) < got.index(b'{"ok":true}')
+
+
+def test_thousands_of_requests_in_one_piece_begin_one_after_the_other() -> None:
+    last = b"GET /health HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
+    got = asyncio.run(ask(post(b"short") * 2_000 + last, b'{"ok":true}'))
+    assert got.count(b'"y"') == 2_000
+
+
+def test_a_body_that_comes_after_its_headers_is_waited_for() -> None:
+    async def main() -> bytes:
+        request = post(b"short")
+        return await ask(request[:-5], b'"y"}', then=request[-5:])
+
+    assert b'"y"' in asyncio.run(main())
 
 
 class Injecting(DemoServices):
