@@ -109,7 +109,7 @@ class _PerCaller(Generic[Source]):
 class ClientSecrets:
     """Returns valid client secrets to any number of threads.
 
-    Calling it returns the secret's value alone, for libraries that accept a function for their key.
+    Call it to get only the value of a secret, for libraries that accept a function as their key.
 
     Args:
         mint: Returns a new secret.
@@ -140,8 +140,8 @@ class ClientSecrets:
     def get(self) -> ClientSecret:
         """Return a secret that is valid for longer than the leeway. It is minted if there is none.
 
-        Threads that ask during a minting share its outcome, a failure too; the next call tries again. If the
-        backend's secrets expire within the leeway, or their lifetime is unknown, each call mints one.
+        Threads that ask while one is minted share the outcome, even a failure; the next call tries again. If
+        the backend's secrets expire within the leeway, or their lifetime is unknown, each call mints one.
 
         Raises:
             NavaiError: As ``create_client_secret`` does.
@@ -199,7 +199,8 @@ class ClientSecrets:
 class AsyncClientSecrets:
     """Returns valid client secrets to any number of tasks.
 
-    Calling it returns the secret's value alone, as the ``api_key`` of the OpenAI Agents SDK accepts it.
+    Call it to get only the value of a secret. The ``api_key`` of the OpenAI Agents SDK accepts such a
+    function.
 
     Args:
         mint: Returns a new secret.
@@ -230,10 +231,10 @@ class AsyncClientSecrets:
         self._minting: asyncio.Task[ClientSecret] | None = None
 
     async def get(self) -> ClientSecret:
-        """Return a secret with the leeway to live, minted if there is none.
+        """Return a secret that is valid for longer than the leeway. It is minted if there is none.
 
-        Tasks that ask during a minting share its outcome, a failure too; the next call tries again.
-        Cancelling one of them does not affect the others.
+        Tasks that ask while one is minted share the outcome, even a failure; the next call tries again. If
+        one of them is cancelled, the others are not affected.
 
         Raises:
             NavaiError: As ``create_client_secret`` does.

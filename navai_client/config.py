@@ -69,7 +69,7 @@ class CallOptions(TypedDict, total=False):
 
 
 class ExecuteOptions(CallOptions, total=False):
-    """Further keyword arguments of ``execute_function``, for upstream's WordPress plugin.
+    """More keyword arguments of ``execute_function``, for Navai's WordPress plugin.
 
     Attributes:
         session_key: The conversation in the plugin's memory.
@@ -91,7 +91,7 @@ class SessionOptions(CallOptions, total=False):
         voice_accent: The accent that it speaks with.
         voice_tone: The tone that it speaks in.
         api_key: An OpenAI key, for backends that accept one from requests.
-        session_key: The conversation in the memory of upstream's WordPress plugin, which alone reads it.
+        session_key: The conversation in the memory of Navai's WordPress plugin; other backends ignore it.
     """
 
     model: str | None

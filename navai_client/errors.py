@@ -45,7 +45,7 @@ __all__ = [
 class Headers(Mapping[str, str]):
     """The headers of a response. Names are case-insensitive (RFC 9110, section 5.1).
 
-    The repr shows no values, which can be secret.
+    The repr does not show the values, because they can be secret.
     """
 
     def __init__(self, values: Mapping[str, str]) -> None:
@@ -68,15 +68,15 @@ class NavaiError(Exception):
     """The base class of all errors of this package.
 
     Attributes:
-        request_id: The ``X-Request-ID`` by which the backend's log knows the call: the response's, else the
-            one that was sent. None if nothing was sent.
+        request_id: The ``X-Request-ID`` that identifies the call in the backend's log: the id in the
+            response, or else the one that was sent. None if nothing was sent.
     """
 
     request_id: str | None = None
 
 
 class NavaiConfigError(NavaiError, ValueError):
-    """A base URL, path, header or option cannot work. Raised where it is given."""
+    """A base URL, path, header or option cannot work. Raised where you pass it."""
 
 
 class NavaiPayloadError(NavaiError, TypeError):
@@ -91,8 +91,8 @@ class NavaiTransportError(NavaiError, OSError):
     """No complete response arrived from the backend.
 
     Attributes:
-        may_have_executed: Whether the backend may have acted on the call. False only if certainly no byte of
-            any attempt was sent.
+        may_have_executed: Whether the backend may have acted on the call. It is False only if certainly no
+            byte was sent, in any attempt.
     """
 
     def __init__(
@@ -174,8 +174,8 @@ class UnknownFunctionError(NavaiHTTPError):
 class OutcomeUnknownError(NavaiHTTPError):
     """The function may have been executed, but its result is lost. Check before you call it again.
 
-    The response says so (``"may_have_executed": true``, usually with 409), or it is an error that followed an
-    attempt whose response was lost. Such a call is never tried again.
+    Either the response says so (``"may_have_executed": true``, usually with 409), or it is an error after an
+    attempt whose response was lost. The client never retries such a call.
 
     Attributes:
         function_name: The name of the function.
@@ -192,7 +192,7 @@ class OutcomeUnknownError(NavaiHTTPError):
 
 
 class ApprovalPendingError(NavaiError):
-    """The call waits for the approval of a person, and has not run. Do not repeat it.
+    """The call waits for a person's approval, and has not run. Do not repeat it.
 
     The message is the response's ``message``. The client never repeats such a call by itself. At the bundled
     server, a person decides in the inspector, or by ``GET`` and ``POST /navai/approvals``.
@@ -201,9 +201,9 @@ class ApprovalPendingError(NavaiError):
         function_name: The name of the function.
         approval_id: The id of the approval, as text, or None if the response has none.
         trace_id: The id of the call in the backend's traces, or None if the response has none.
-        idempotency_key: The key that asks for the outcome, as the ``idempotency_key`` of the same call: the
-            function runs once, after it was approved. None if the backend knows no keys, as upstream's
-            WordPress plugin, where the same call is another request for approval.
+        idempotency_key: The key to get the outcome: repeat the same call with this ``idempotency_key``. The
+            function runs once, after the approval. None if the backend does not support keys, such as Navai's
+            WordPress plugin, where a repeated call is another request for approval.
     """
 
     def __init__(
@@ -232,7 +232,7 @@ class InvalidResponseError(NavaiError):
 
     Attributes:
         status_code: The HTTP status.
-        may_have_executed: Whether the backend may have acted on the call, as one that responds may have.
+        may_have_executed: Whether the backend may have acted on the call.
     """
 
     def __init__(
@@ -250,7 +250,7 @@ class InvalidResponseError(NavaiError):
 
 
 class FunctionFailedError(NavaiError):
-    """The function failed: the response's ``ok`` is not true, with a status of success or 500.
+    """The function failed: ``ok`` in the response is not true, and the status is 2xx or 500.
 
     The message is the response's ``details``, else its ``error``, else ``Backend function failed.``
 
@@ -262,8 +262,8 @@ class FunctionFailedError(NavaiError):
             an agent shows them to its model: the message of a ``ToolError``, or what is wrong with the
             arguments.
         status_code: The HTTP status.
-        may_have_executed: Whether the response says that the function may still run, or has acted all the
-            same: after its time limit, for example.
+        may_have_executed: Whether the response says that the function may still run or has acted anyway, for
+            example after its timeout.
     """
 
     def __init__(

@@ -30,19 +30,19 @@ _LONGEST_NAME: Final = 64
 class ClientSecret:
     """A short-lived key with which an agent opens Realtime sessions.
 
-    It can open several sessions until it expires; a running session goes on after that. Its repr and str show
-    the value masked.
+    Until it expires, it can open several sessions. A running session continues after that. Its repr and str
+    mask the value.
 
     Attributes:
         value: The secret itself, such as ``ek_...``.
         expires_at: When it expires, in seconds since the Unix epoch, or None if the backend did not say.
-        speech_provider: What speaks: ``openai`` (the Realtime session itself) or ``elevenlabs`` (call
+        speech_provider: Who speaks: ``openai`` (the Realtime session itself) or ``elevenlabs`` (call
             ``synthesize_speech`` with each text).
-        session: The configuration of the sessions, as OpenAI gave it, or None if the backend did not send it.
-            The bundled server leaves out instructions, tools and prompts, unless its owner allows them. It
-            does not count in comparisons.
-        issued_at: When the backend sent it, by the backend's own clock (``Date``), in seconds since the Unix
-            epoch, or None if it did not say. It does not count in comparisons.
+        session: The configuration of the sessions, as OpenAI returned it, or None if the backend did not send
+            it. The bundled server leaves out instructions, tools and prompts, unless its owner allows them.
+            Comparisons ignore it.
+        issued_at: When the backend sent it, by the backend's clock (``Date``), in seconds since the Unix
+            epoch, or None if the backend did not say. Comparisons ignore it.
     """
 
     value: str = field(repr=mask)
@@ -53,14 +53,14 @@ class ClientSecret:
 
     @property
     def expires_at_datetime(self) -> dt.datetime | None:
-        """When the secret expires, as a time in UTC; None if that is unknown, or no year up to 9999."""
+        """When the secret expires, in UTC; None if that is unknown, or after the year 9999."""
         try:
             return None if self.expires_at is None else dt.datetime.fromtimestamp(self.expires_at, dt.UTC)
         except (OverflowError, ValueError, OSError):
             return None
 
     def expires_in(self, *, now: float | None = None) -> float:
-        """Return the seconds until the secret expires: negative afterwards, infinite if that is unknown.
+        """Return the seconds until the secret expires; negative after that, infinite if it is unknown.
 
         Args:
             now: Seconds since the Unix epoch; the system's clock by default.
@@ -76,7 +76,7 @@ class ClientSecret:
         """Return whether the secret expires within *leeway* seconds.
 
         Args:
-            leeway: Seconds that must be left for the secret to count as valid.
+            leeway: Seconds that the secret must still be valid.
             now: Seconds since the Unix epoch; the system's clock by default.
         """
         return self.expires_in(now=now) <= leeway
@@ -95,9 +95,9 @@ class BackendFunction:
         approval: Whether a call waits until a person has approved it (``ApprovalPendingError``).
         timeout_seconds: How long a call may take, as the backend advises, or None.
         effect: What it does, as the backend declares: ``read`` changes nothing, ``write`` changes something,
-            ``dangerous`` changes what the person in the session should agree to first; or None.
-        typical_seconds: How long a call takes as a rule, or None.
-        say_while_waiting: What an agent may say while a call takes long, or None.
+            ``dangerous`` changes something that the person in the session should agree to first; or None.
+        typical_seconds: How long a call usually takes, or None.
+        say_while_waiting: What an agent may say during a long call, or None.
     """
 
     name: str
@@ -116,20 +116,20 @@ class FunctionList(Sequence[Any]):  # of functions: with Any, mypy accepts `"nam
     """The functions that a backend offers, and its warnings.
 
     It is a sequence of its functions: ``functions[0]`` and ``functions[:3]`` work, ``functions["name"]`` is
-    the function of that name, and ``"name" in functions`` says whether there is one. So it cannot be unpacked
-    into functions and warnings; read the two attributes instead::
+    the function of that name, and ``"name" in functions`` says whether there is one. So do not unpack it into
+    functions and warnings. Read the two attributes instead::
 
         listed = client.list_functions()
         functions, warnings = listed.functions, listed.warnings
 
-    The list of a call that failed is empty; ``raise_for_error()`` raises the reason.
+    If the call failed, the list is empty, and ``raise_for_error()`` raises the reason.
 
     Attributes:
         functions: The functions, in the backend's order.
         warnings: The backend's warnings. If the call failed, the first says so, and a second may say what to
             do.
-        error: The exception of a failed call, which ``list_functions`` does not raise, or None. It does not
-            count in comparisons.
+        error: The exception of a failed call, which ``list_functions`` does not raise, or None. Comparisons
+            ignore it.
     """
 
     functions: tuple[BackendFunction, ...] = ()
@@ -170,7 +170,7 @@ class FunctionList(Sequence[Any]):  # of functions: with Any, mypy accepts `"nam
         return f"<FunctionList: {'; '.join(parts)}>"
 
     def raise_for_error(self) -> Self:
-        """Return the list itself, if the call did not fail.
+        """Return the list itself if the call did not fail.
 
         Raises:
             NavaiError: ``error``, if it failed.
@@ -180,17 +180,17 @@ class FunctionList(Sequence[Any]):  # of functions: with Any, mypy accepts `"nam
         return self
 
     def to_openai_tools(self, api: OpenAIAPI = "realtime") -> list[dict[str, Any]]:
-        """Return the functions as tools for a model of OpenAI's, without a toolset.
+        """Return the functions as tools for an OpenAI model, without a toolset.
 
-        Schemas have no references, and are open where the backend sends none. Execute what the model calls
-        with ``client.execute_function(call.name, json.loads(call.arguments))``. A function whose name
-        OpenAI refuses is left out, with a warning in the log.
+        Schemas have no references. If the backend sends no schema, the tool accepts any object. Run what the
+        model calls with ``client.execute_function(call.name, json.loads(call.arguments))``. Functions with
+        names that OpenAI refuses are left out, and the log has a warning.
 
         Args:
             api: The API that the tools are for: ``realtime``, ``responses`` or ``chat`` (completions).
 
         Raises:
-            NavaiConfigError: There is no such API.
+            NavaiConfigError: If there is no such API.
         """
         return openai_tools(self.functions, api)
 
@@ -208,9 +208,9 @@ class SpeechAudio:
     """Spoken text.
 
     Attributes:
-        audio: The encoded sound.
+        audio: The encoded audio.
         mime_type: Its media type, such as ``audio/mpeg``.
-        provider: What spoke it: ``elevenlabs``.
+        provider: Who spoke it: ``elevenlabs``.
     """
 
     audio: bytes = field(repr=lambda audio: f"<{len(audio)} bytes>")
@@ -220,10 +220,10 @@ class SpeechAudio:
 
 @frozen(kw_only=True)
 class Cancellation:
-    """What came of the request to cancel a call.
+    """The result of a request to cancel a call.
 
     Attributes:
-        cancelled: Whether the call had not ended before.
+        cancelled: Whether the call was cancelled; False if it had already ended.
         may_have_executed: Whether the function of a cancelled call had begun, and may have acted.
     """
 
@@ -233,15 +233,15 @@ class Cancellation:
 
 @frozen(kw_only=True)
 class RawResponse(Generic[T]):
-    """The value of a call, and the response that it was read from.
+    """The value of a call, and the response that it comes from.
 
     Attributes:
         value: What the operation returns.
         status_code: The HTTP status, or None without a response: ``list_functions`` can return a list from
-            memory, and one that says why none arrived.
+            memory, or one that says why there is no response.
         headers: The headers. Names are case-insensitive.
-        request_id: The ``X-Request-ID`` of the response, else of the request.
-        elapsed: Seconds that the call took, retries included.
+        request_id: The ``X-Request-ID`` of the response, or of the request if the response has none.
+        elapsed: Seconds that the call took, including retries.
         attempts: How many requests were sent.
     """
 

@@ -30,15 +30,15 @@ class ToolsetOptions(TypedDict, total=False):
         required: Whether loading raises if the backend's functions cannot be listed (False).
         functions: Python functions of this process, under their own names or the names of a mapping. They
             replace backend functions of the same name. Coroutine functions run in the event loop, others in
-            threads. A class is one function for each public method, ``{class}_{method}``; each call makes
-            an instance, so that nothing is kept between calls. Also what
-            ``navai_client.server.load_functions`` returns.
+            threads. A class becomes one function for each public method, ``{class}_{method}``. Each call
+            creates a new instance, so attributes do not last between calls. It may also be the result of
+            ``navai_client.server.load_functions``.
         routes: The routes that ``navigate_to`` may open.
         navigate: Opens a path. It is called in the event loop, and awaited if it returns an awaitable.
-            Without it there is no ``navigate_to``.
-        timeout: Seconds that one call may take, its ``before`` hook included (20); None for no limit. A local
-            function can declare its own limit, with ``navai_client.server.function(timeout=...)``, and a
-            backend can advise one (``BackendFunction.timeout_seconds``).
+            Without it, there is no tool ``navigate_to``.
+        timeout: Seconds that one call may take, including its ``before`` hook (20); None for no limit. A
+            local function can declare its own limit, with ``navai_client.server.function(timeout=...)``, and
+            a backend can recommend one (``BackendFunction.timeout_seconds``).
         timeouts: Limits for single functions, by name.
         max_result_chars: Maximum length of the JSON that a model reads (16000). A longer result is cut.
         show_details: Whether the model sees every error text of a function (False), not only the message of a
@@ -46,29 +46,30 @@ class ToolsetOptions(TypedDict, total=False):
         read_only: Names of functions that change nothing, whatever they declare
             (``navai_client.server.function(effect="read")``).
         approval: Names of functions that run only after the person in the session has approved the call. So
-            do those that are declared dangerous (``effect="dangerous"``), unless a person approves their
-            calls at the backend. They always have a tool of their own. The integrations ask: the Agents SDK
-            by ``needs_approval``, LiveKit and Pipecat in the conversation, MCP by an elicitation. Waiting
-            takes no time of the call.
-        approve: Asks the person instead, and returns True if the call may run. Needed where no integration
-            asks, as in a loop of your own: a call that nobody can approve is refused.
-        parallel: Whether a function may run beside every other, by name, whatever it declares. By default,
-            calls of those that declare ``effect="write"`` or ``"dangerous"`` run one after the other within a
-            conversation, in the order of the model's calls. Waiting takes no time of the call.
+            do functions that declare ``effect="dangerous"``, unless a person approves their calls at the
+            backend. They always have their own tool. The integrations ask the person: the Agents SDK through
+            ``needs_approval``, LiveKit and Pipecat in the conversation, MCP through an elicitation. The wait
+            does not count against the timeout of the call.
+        approve: Asks the person instead, and returns True if the call may run. You need it if no integration
+            asks, as in your own loop: a call that nobody can approve is refused.
+        parallel: By name, whether a function may run at the same time as all others, whatever it declares. By
+            default, calls of functions that declare ``effect="write"`` or ``"dangerous"`` run one after the
+            other within a conversation, in the order of the model's calls. The wait does not count against
+            the timeout of the call.
         only: Names of the backend functions to offer; None for all.
-        generic_tool: Whether to offer ``execute_app_function`` for the functions that have no tool of their
-            own (True).
+        generic_tool: Whether to offer ``execute_app_function`` for functions that have no tool of their own
+            (True).
         direct_tools: Whether to offer one tool for each function whose name models accept (True).
-        before: Called before a call runs. If it returns a string, the call is refused and the model gets the
-            string; if it raises, the call is refused too.
+        before: Called before a call runs. If it returns a string, the call is refused, and the model gets the
+            string. If it raises, the call is refused, too.
         slow: Called once for each call that takes longer than ``slow_after``.
-        slow_after: Seconds (2), also until the person is told what a function declares to say while a call
-            takes long (``say_while_waiting``), or the model that the call still runs; None for never.
+        slow_after: Seconds (2). After this time, the person hears the function's ``say_while_waiting``, or
+            the model learns that the call still runs; None for never.
         progress: Called with a call and each text that its function reports (``FunctionContext.progress``).
         after: Called with each call and its outcome, including calls that did not run.
-        decided: Called with a call that waited for approval (``ToolOutcome.pending``) and what came of it, if
-            the backend tells that, within an hour and while the toolset is open. The integrations tell their
-            model, too: in a session of the OpenAI Agents SDK, only if ``tell_decisions(session)`` was called
+        decided: Called with a call that waited for approval (``ToolOutcome.pending``) and its outcome, if the
+            backend reports it within an hour, while the toolset is open. The integrations also tell their
+            model; in a session of the OpenAI Agents SDK, only if ``tell_decisions(session)`` was called
             before the session was entered.
     """
 

@@ -27,13 +27,13 @@ __all__ = ["NavaiToolset"]
 class NavaiToolset(BaseToolset):
     """The tools of a toolset, for ``LlmAgent(tools=[...])``.
 
-    Each invocation of the agent offers the tools that *toolset* has then. A function that needs approval asks
-    by ADK's confirmation: the application answers its ``adk_request_confirmation`` with ``confirmed``. If the
-    toolset has an ``approve`` of its own, that is asked instead.
+    Each invocation of the agent offers the tools that *toolset* has at that time. A function that needs
+    approval uses ADK's confirmation: the application answers its ``adk_request_confirmation`` with
+    ``confirmed``. If the toolset has an ``approve``, that is used instead.
 
     Args:
-        toolset: A toolset from ``Toolset.load``, which must stay open while the agent runs. It is not closed
-            with the agent.
+        toolset: A toolset from ``Toolset.load``. Keep it open while the agent runs; the agent does not close
+            it.
     """
 
     def __init__(self, toolset: Toolset) -> None:

@@ -28,10 +28,10 @@ def function_tools(toolset: Toolset) -> list[BaseTool]:
     They are asynchronous: run the agent with ``ainvoke`` or ``astream``. A function that needs approval
     (``Toolset.load(approval=[...])``) interrupts the graph, with ``name``, ``args`` and ``tool_call_id``.
     ``Command(resume={"type": "approve"})`` lets the call run; any other answer refuses it, and so does a call
-    outside of a graph. A toolset that has an ``approve`` of its own asks that instead.
+    outside of a graph. If the toolset has an ``approve``, that is used instead.
 
     Args:
-        toolset: A toolset from ``Toolset.load``, which must stay open while the graph runs.
+        toolset: A toolset from ``Toolset.load``. Keep it open while the graph runs.
     """
     return [_FunctionTool.of(toolset, tool) for tool in toolset.tools]
 

@@ -51,14 +51,14 @@ class NavaiToolset(llm.Toolset):
     ``toolset.warnings`` say why.
 
     Args:
-        given: The backend's client, which stays yours to close; or a callable that makes one, such as the
-            class ``AsyncNavaiBackendClient``, called in ``setup()``, whose client ``aclose()`` closes; or a
-            loaded ``Toolset``, which stays yours to close.
+        given: The backend's client, or a loaded ``Toolset``; you close them yourself. Or a callable that
+            creates a client, such as the class ``AsyncNavaiBackendClient``: ``setup()`` calls it, and
+            ``aclose()`` closes the client.
         id: LiveKit's id for these tools.
-        filler: What the agent says during a long call, once for all calls of a turn, if the function does not
-            declare it (``say_while_waiting``).
-        filler_after: Seconds of silence before it does.
-        options: As for ``Toolset.load``; not allowed with a ``Toolset``.
+        filler: What the agent says during a long call, once for all calls of a turn, if the function declares
+            no ``say_while_waiting``.
+        filler_after: Seconds of silence before the agent says it.
+        options: The same as for ``Toolset.load``; not allowed with a ``Toolset``.
 
     Raises:
         NavaiConfigError: If an option cannot work.
@@ -111,7 +111,7 @@ class NavaiToolset(llm.Toolset):
         return self
 
     async def aclose(self) -> None:
-        """Let calls that have begun finish, and close what ``setup()`` made. It can be set up again."""
+        """Let calls that have begun finish, and close what ``setup()`` created. You can set it up again."""
         toolset, self._toolset = self._toolset, None
         client, self._own_client = self._own_client, None
         self._offer(())
@@ -292,9 +292,9 @@ class NavaiTTS(tts.TTS[Any]):
     skipped; if none can, the turn fails. The backend's client repeats requests itself, so LiveKit does not.
 
     Args:
-        client: The backend's client, which stays yours to close.
-        sample_rate: Samples in a second: 8000, 16000, 22050, 24000, 44100 or 48000.
-        voice: As for ``synthesize_speech``. ``output_format`` is PCM of this rate unless you choose another.
+        client: The backend's client. You close it yourself.
+        sample_rate: Samples per second: 8000, 16000, 22050, 24000, 44100 or 48000.
+        voice: Options of ``synthesize_speech``. ``output_format`` is PCM of this rate by default.
     """
 
     def __init__(self, client: Client, *, sample_rate: int = 24_000, **voice: Unpack[SpeechOptions]) -> None:
@@ -312,13 +312,13 @@ class NavaiTTS(tts.TTS[Any]):
     def synthesize(
         self, text: str, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> tts.ChunkedStream:
-        """Return the sound of *text*."""
+        """Return the audio of *text*."""
         return self._synthesize_with_stream(text, conn_options=conn_options)
 
     def stream(
         self, *, conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS
     ) -> tts.SynthesizeStream:
-        """Return a stream that takes a text in parts and gives its sound."""
+        """Return a stream that takes a text in parts and returns its audio."""
         return _SpeechStream(self, self._client, self._voice, conn_options)
 
 

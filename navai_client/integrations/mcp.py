@@ -106,17 +106,17 @@ def build_mcp_server(
 ) -> "Server[None]":
     """Return a server of the ``mcp`` package that offers the functions of *client*'s backend as tools.
 
-    A host that lists the tools gets them as the backend has them. Each call has one result: the outcome as
-    JSON text and as structured content, with ``is_error`` if it failed. A call that has begun runs to its
-    end, also when its host cancels it or disconnects. A call that waits for approval at the backend says so;
-    the same call, made again by any host, gets what came of it.
+    A host that lists the tools gets the current functions of the backend. Each call has one result: the
+    outcome as JSON text and as structured content, with ``is_error`` if it failed. A call that has begun runs
+    to its end, even if its host cancels it or disconnects. If a call waits for approval at the backend, the
+    result says so; if any host repeats the same call later, it gets the outcome.
 
     Args:
-        client: The backend's client, which stays yours to close.
+        client: The backend's client. You close it yourself.
         name: The name of the server for hosts.
         instructions: What hosts tell their model about the server.
         max_age: Seconds for which a list of tools is used before the backend is asked again.
-        poll: Seconds between checks for changed tools, which hosts are notified of; None for never.
+        poll: Seconds between checks for changed tools, about which hosts are notified; None for never.
         identity: Called with the headers of a host's HTTP request; returns those with which its user calls
             the backend, such as ``Authorization``, beside the client's or instead of those of the same names.
             Each user gets the tools that the backend lists for them. If it raises, the request is refused.

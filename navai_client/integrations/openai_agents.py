@@ -101,7 +101,7 @@ class BackendSession:
         output_modalities: ``("audio",)``, or ``("text",)`` if another provider synthesizes the speech.
         speech_provider: As in ``ClientSecret``: with ``elevenlabs``, a ``Speaker`` speaks the texts.
         settings: The SDK's settings of formats, transcription, noise reduction, turn detection and speed, for
-            which it has defaults of its own. They do not count in comparisons.
+            which it has its own defaults. Comparisons ignore them.
     """
 
     model: str
@@ -115,10 +115,10 @@ class BackendSession:
 def function_tools(toolset: Toolset) -> list[FunctionTool]:
     """Return the tools of *toolset* for an agent of the SDK: a ``RealtimeAgent``, or an ``Agent``.
 
-    Each call returns one JSON text to the model, also when it fails; it never raises into the session. A
+    Each call returns one JSON text to the model, even if it fails; it never raises into the session. A
     function that needs approval (``Toolset.load(approval=[...])``) has ``needs_approval``: the session emits
     ``tool_approval_required``, and runs it after ``session.approve_tool_call(call_id)``. A run of ``Runner``
-    ends with ``interruptions``, and goes on from its state.
+    ends with ``interruptions``, and continues from its state.
     """
     return [_function_tool(toolset, tool) for tool in toolset.tools]
 
@@ -134,7 +134,7 @@ def build_navai_agent(
 ) -> RealtimeAgent[Any]:
     """Return the agent of the JavaScript package: its tools, its instructions, specialists as handoffs.
 
-    Its tools are those of now; a ``ToolRefresher`` keeps a session's tools up to date.
+    It has the current tools; a ``ToolRefresher`` keeps the tools of a session up to date.
 
     Args:
         toolset: Its tools. Warnings about a specialist's functions appear in ``toolset.warnings``.
@@ -142,14 +142,14 @@ def build_navai_agent(
         instructions: Who it is: the lines before those about its tools, such as those of the backend
             (``BackendSession.instructions``). Specialists get the backend's lines about language, accent and
             tone.
-        specialists: Agents to hand over to, by the tools ``transfer_to_{name}``.
-        runtime: A project's folder, whose *toolset_options* the toolset was loaded with: its main agent's
-            name and instructions, and its specialists. Of *instructions*, such an agent keeps the lines about
-            language, accent and tone.
+        specialists: Agents to hand over to, with the tools ``transfer_to_{name}``.
+        runtime: A project folder, whose *toolset_options* the toolset was loaded with. Its main agent's name
+            and instructions, and its specialists, are used. From *instructions*, only the lines about
+            language, accent and tone are kept.
         tools: Additional tools of the SDK.
 
     Raises:
-        NavaiConfigError: Two specialists, or one and a tool, have the same name as a tool.
+        NavaiConfigError: If two specialists, or a specialist and a tool, have the same tool name.
     """
     manner = manner_of_speech(instructions)
     if runtime is not None:
@@ -186,7 +186,7 @@ def build_navai_agent(
 
 @final
 class ToolRefresher:
-    """Lists the backend's functions from time to time, and gives the agent that is active the new tools.
+    """Lists the backend's functions from time to time, and gives the active agent the new tools.
 
     ::
 
@@ -199,14 +199,14 @@ class ToolRefresher:
             async for event in session:
                 refresher.receive(event)
 
-    It lists at most once in *every* seconds, in the background, and tells the session only about changes.
+    It lists at most once in *every* seconds, in the background, and updates the session only after a change.
 
     Args:
         toolset: The toolset of the agents.
         session: The session whose events ``receive`` gets.
-        build: Returns the main agent with its specialists, as they are now.
-        every: Seconds between two lists. A list that did not change costs the backend little: the client asks
-            whether it did (``If-None-Match``).
+        build: Returns the main agent with its specialists, with the current tools.
+        every: Seconds between two lists. If the list did not change, it costs the backend little
+            (``If-None-Match``).
     """
 
     def __init__(
@@ -248,10 +248,10 @@ class ToolRefresher:
 
 
 def tell_decisions(session: RealtimeSession) -> None:
-    """Let the model of *session* be told what comes of calls that wait for approval, as a message.
+    """Let a message tell the model of *session* the outcome of calls that wait for approval.
 
-    It is also told how a call stands that takes long, and says what the function reports, or declares to say
-    meanwhile (``say_while_waiting``).
+    The model also learns the progress of long calls, and says what the function reports or declares
+    (``say_while_waiting``).
 
     ::
 
@@ -260,7 +260,7 @@ def tell_decisions(session: RealtimeSession) -> None:
         async with session:
             ...
 
-    Call it in the task that enters the session, before it does: the tools of the session find it by that.
+    Call it before ``async with session``, in the same task, because the session's tools find it in this way.
 
     Args:
         session: A session that was not entered yet.
@@ -274,15 +274,15 @@ async def read_backend_session(
     url: str = _REALTIME_URL,
     **secret: Unpack[SessionOptions],
 ) -> BackendSession:
-    """Read the configuration in the backend's client secrets, which is valid until the backend's changes.
+    """Read the configuration in the backend's client secrets. It is valid until the backend's changes.
 
-    A backend may send it with the secret. Where it does not, or leaves out the instructions, a session is
-    opened with the secret, read and closed: one connection, and no tokens.
+    Some backends send it with the secret. If the backend does not, or leaves out the instructions, this opens
+    a session with the secret, reads the configuration, and closes the session: one connection, no tokens.
 
     Args:
-        client: The backend's client, of either kind.
+        client: The backend's client, sync or async.
         url: The URL of Realtime sessions.
-        secret: As for ``create_client_secret``.
+        secret: Options of ``create_client_secret``.
 
     Raises:
         NavaiError: If no secret can be created, or the session cannot be opened and read within 10 seconds.
@@ -323,11 +323,12 @@ def realtime_model_config(
     """Return the ``model_config`` of ``RealtimeRunner.run``, with a new client secret for each connection.
 
     Args:
-        client: The backend's client, of either kind; it must be open when the session connects.
-        session: The values that the SDK must keep, from ``read_backend_session`` or from your configuration.
+        client: The backend's client, sync or async. Keep it open until the session connects.
+        session: The values that the SDK should keep, from ``read_backend_session`` or from your
+            configuration.
         url: The URL to connect to instead of OpenAI's, without ``?model=``.
-        settings: Additional settings of the SDK, which take precedence over *session*.
-        secret: As for ``create_client_secret``.
+        settings: More settings of the SDK, which take precedence over *session*.
+        secret: Options of ``create_client_secret``.
     """
 
     async def api_key() -> str:
@@ -361,7 +362,7 @@ def speak_event(speaker: Speaker, event: RealtimeSessionEvent) -> None:
 
     Args:
         speaker: The speaker of this session.
-        event: An event of the session. Those that do not concern speech are ignored.
+        event: An event of the session. Events that are not about speech are ignored.
     """
     if event.type == "raw_model_event" and event.data.type == "raw_server_event":
         speaker.receive(event.data.data)

@@ -39,7 +39,7 @@ def tools_schema(toolset: Toolset) -> ToolsSchema:
     """Return the tools of *toolset* for an ``LLMContext`` or, after a refresh, for an ``LLMSetToolsFrame``.
 
     Args:
-        toolset: A toolset from ``Toolset.load``, which must stay open while the pipeline runs.
+        toolset: A toolset from ``Toolset.load``. Keep it open while the pipeline runs.
     """
     return ToolsSchema(standard_tools=[*function_schemas(toolset)])
 
@@ -47,11 +47,12 @@ def tools_schema(toolset: Toolset) -> ToolsSchema:
 def function_schemas(toolset: Toolset) -> list[FunctionSchema]:
     """Return one schema for each tool of *toolset*, with its handler, to combine with other schemas.
 
-    When the bot is interrupted, a tool goes on: Pipecat continues the conversation and gives the model the
-    result later. A read-only tool (``Toolset.load(read_only=[...])``) is cancelled, which the model learns.
+    When a person interrupts the bot, a tool continues: Pipecat continues the conversation and gives the model
+    the result later. A read-only tool (``Toolset.load(read_only=[...])``) is cancelled, and the model learns
+    that.
 
     Args:
-        toolset: As for ``tools_schema``.
+        toolset: The same as for ``tools_schema``.
     """
     approvals = _Approvals()
     schemas = [_function_schema(toolset, tool, approvals) for tool in toolset.tools]

@@ -32,15 +32,15 @@ _RETRIES: Final = 1  # never used: nothing here asks the model to try again
 class NavaiToolset(AbstractToolset[Any]):
     """The tools of a toolset, for ``Agent(toolsets=[...])``.
 
-    Each step of a run, or of a realtime session, offers the tools that *toolset* has then: after
-    ``toolset.refresh()`` there is nothing else to do. A function that needs approval is a deferred call of
-    Pydantic AI: the run ends with ``DeferredToolRequests``, which must be among the agent's ``output_type``,
-    or a ``HandleDeferredToolCalls`` capability answers. If the toolset has an ``approve`` of its own, that is
-    asked instead.
+    Each step of a run, or of a realtime session, offers the tools that *toolset* has at that time: after
+    ``toolset.refresh()``, you do not have to do anything. A function that needs approval is a deferred call
+    of Pydantic AI: either the run ends with ``DeferredToolRequests``, which must be in the agent's
+    ``output_type``, or a ``HandleDeferredToolCalls`` capability answers. If the toolset has an ``approve``,
+    that is used instead.
 
     Args:
-        toolset: A toolset from ``Toolset.load``, which must stay open while the agent runs.
-        id: A name for it among the toolsets of an agent.
+        toolset: A toolset from ``Toolset.load``. Keep it open while the agent runs.
+        id: Its name among the toolsets of an agent.
     """
 
     def __init__(self, toolset: Toolset, *, id: str = "navai") -> None:  # noqa: A002 - Pydantic AI's name for it
@@ -93,10 +93,10 @@ class NavaiToolset(AbstractToolset[Any]):
 
 @dataclass(kw_only=True)
 class FunctionProgressEvent(CustomEvent):
-    """How a call stands that takes long, in the event stream of a run or of a realtime session.
+    """The progress of a long call, in the event stream of a run or of a realtime session.
 
     Attributes:
-        message: What its function reported last, or declares to say while a call takes long, or None.
+        message: The last report of its function, or its ``say_while_waiting``, or None.
         seconds: How long it has run.
         aloud: Whether the person should hear the message.
     """

@@ -162,7 +162,7 @@ class Speaker:
     A sentence that cannot be synthesized, or that *play* fails at, is logged and skipped.
 
     Args:
-        client: The backend's client, of either kind, which stays yours to close.
+        client: The backend's client, sync or async. You close it yourself.
         play: Plays the sound of one sentence, and returns when the next one may begin. It is cancelled when
             the person interrupts: then it must fall silent.
         ahead: How many sentences are synthesized, or wait for their turn, while one is played.
@@ -230,7 +230,7 @@ class Speaker:
         self._add(self._said.end())
 
     def interrupt(self) -> None:
-        """Fall silent: cancel ``play``, and drop what was to be spoken and what is being synthesized."""
+        """Stop speaking: cancel ``play``, and drop all text and audio that is left."""
         self._texts.drop()
         self._said.end()
         self._pending.clear()
@@ -249,7 +249,7 @@ class Speaker:
             await asyncio.wait((self._playing,))
 
     async def close(self) -> None:
-        """Fall silent for good. Can be called more than once."""
+        """Stop speaking, and speak no more. You can call this more than once."""
         self._closed = True
         self.interrupt()
         await self._tasks.close(0)

@@ -48,12 +48,12 @@ class Tool:
         effect: What it does, as declared: ``read``, ``write`` or ``dangerous``; ``read`` for those that
             ``Toolset.load(read_only=...)`` names; None if unknown.
         approval: Whether the person in the session must approve each call: because
-            ``Toolset.load(approval=...)`` names it, or because it is declared dangerous and no one else
+            ``Toolset.load(approval=...)`` names it, or because it is declared dangerous and nobody else
             approves its calls.
-        parallel: Whether a call may run beside every other of its conversation; else it waits for earlier
-            ones that may not either, which takes no time of the call.
-        typical_seconds: How long a call takes as a rule, as declared, or None.
-        say_while_waiting: What to say while a call takes long, as declared, or None.
+        parallel: Whether a call may run at the same time as all others of its conversation. If not, it waits
+            for earlier calls of such functions; the wait does not count against its timeout.
+        typical_seconds: How long a call usually takes, as declared, or None.
+        say_while_waiting: What to say during a long call, as declared, or None.
         timeout: Seconds that a call may take, or None for no limit. A framework's own limit should be larger.
     """
 
@@ -71,14 +71,14 @@ class Tool:
 
     @property
     def read_only(self) -> bool:
-        """Whether it changes nothing, which its effect ``read`` says."""
+        """Whether it changes nothing: its effect is ``read``."""
         return self.effect == "read"
 
     def silence(self, longest: float) -> float:
         """Return after how many seconds of a call an agent should say something.
 
         Args:
-            longest: The longest silence. A call that takes longer as a rule is announced at once.
+            longest: The longest silence. A call that usually takes longer is announced at once.
         """
         return 0.0 if self.typical_seconds is not None and self.typical_seconds > longest else longest
 
@@ -108,14 +108,14 @@ class ToolCall:
 
 @frozen(kw_only=True)
 class ToolProgress:
-    """How a call stands that takes long.
+    """The progress of a long call.
 
     Attributes:
         call: The call.
         seconds: How long it has run.
-        message: What its function reported last, or else declares to say while a call takes long, or None.
-        aloud: Whether the person should hear the message, once nobody speaks. Otherwise it is for the model
-            alone, which can answer when the person asks.
+        message: The last report of its function, or its ``say_while_waiting``, or None.
+        aloud: Whether the person should hear the message, when nobody is speaking. Otherwise, it is only for
+            the model, which can answer when the person asks.
     """
 
     call: ToolCall
@@ -151,7 +151,7 @@ class ToolOutcome:
         may_have_executed: Whether the function may have run although the call failed.
         pending: Whether the call waits for a person's approval, and has not run: it must not be repeated.
         approval_id: The id of that approval, or None.
-        decision_follows: Whether ``decided`` is called with what comes of it.
+        decision_follows: Whether ``decided`` will be called with the outcome.
         call_id: The id of the call.
         max_result_chars: Maximum length of the whole as JSON.
         show_details: Whether ``as_dict`` includes ``details``.

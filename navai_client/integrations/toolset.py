@@ -90,13 +90,14 @@ class _Backend:
 class Toolset:
     """The tools of one agent: a backend's functions, local functions, and navigation.
 
-    Made by ``await Toolset.load(client, ...)``. It belongs to one event loop. Use it as an async context
-    manager, or call ``close()``, so that calls that have begun can finish; the client stays yours to close.
+    Create it with ``await Toolset.load(client, ...)``. It belongs to one event loop. Use it as an async
+    context manager, or call ``close()``, so that calls that have begun can finish. It does not close the
+    client.
 
     Args:
-        client: The backend's client, of either kind. Calls of a synchronous client run in threads.
+        client: The backend's client, sync or async. Calls of a sync client run in threads.
         listed: The backend's functions, as ``list_functions`` returns them.
-        options: As for ``load``.
+        options: The same as for ``load``.
 
     Raises:
         NavaiConfigError: If an option cannot work.
@@ -124,14 +125,14 @@ class Toolset:
     @classmethod
     @documents_options
     def load(cls, client: Client, **options: Unpack[ToolsetOptions]) -> "_LoadingToolset":
-        """List the backend's functions and make a toolset of them.
+        """List the backend's functions and create a toolset from them.
 
-        Await it, or enter it: ``async with Toolset.load(client) as toolset``. A failing backend raises
-        nothing, unless its functions are *required*: the reason is in ``warnings``, a model that calls one is
-        told that the backend cannot be reached, and ``refresh()`` tries again.
+        Await it, or write ``async with Toolset.load(client) as toolset``. If the backend fails, this does not
+        raise, unless its functions are *required*. The reason is in ``warnings``, a model that calls a
+        function reads that the backend cannot be reached, and ``refresh()`` tries again.
 
         Args:
-            client: The backend's client, of either kind.
+            client: The backend's client, sync or async.
             options: See below.
 
         Raises:
@@ -147,7 +148,7 @@ class Toolset:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Everything unusual, in the wording of the JavaScript agent where it has one."""
+        """Everything unusual, in the words of the JavaScript agent if it has such a warning."""
         options, catalog = self._options, self._catalog
         named = {*options["timeouts"], *options["read_only"], *options["approval"], *options["parallel"]}
         unknown = named - {*catalog.functions, *BUILT_IN}
@@ -192,13 +193,13 @@ class Toolset:
         )
 
     def derive(self, name: str, **options: Unpack[ToolsetOptions]) -> "Toolset":
-        """Return the toolset of another agent of the same application: same client, hooks and limits.
+        """Return a toolset for another agent of the same application, with the same client, hooks and limits.
 
-        It is refreshed and closed with this one, and this one's ``warnings`` include its own.
+        It is refreshed and closed together with this one, and the ``warnings`` of this one include its own.
 
         Args:
-            name: The name of the agent. A second toolset of the same name replaces the first.
-            options: What differs, as for ``load``.
+            name: The name of the agent. A second toolset with the same name replaces the first.
+            options: The options that differ, the same as for ``load``.
         """
         given: ToolsetOptions = {**self._options, "functions": (), **options}
         backend = self._backend
@@ -208,17 +209,17 @@ class Toolset:
     def as_user(
         self, *, access_token: str | None = None, headers: Mapping[str, str] | None = None
     ) -> "Toolset":
-        """Return this toolset for one user's conversation: each of its calls has that user's credentials.
+        """Return a toolset for one user's conversation. All its calls have that user's credentials.
 
-        It costs little, and shares connections and threads, but no calls. It offers what this one does;
-        ``refresh()`` lists what the user may call. It is closed with this one, or by itself.
+        It costs little: it shares connections and threads, but no calls. It offers the same functions as this
+        one; ``refresh()`` lists what the user may call. It is closed together with this one, or by itself.
 
         Args:
-            access_token: Sent as ``Authorization: Bearer``, instead of the client's.
-            headers: Added to the client's headers, or instead of those of the same names.
+            access_token: Sent as ``Authorization: Bearer``, instead of the client's token.
+            headers: Added to the client's headers; they replace headers with the same names.
 
         Raises:
-            NavaiConfigError: If the headers cannot be sent, or both say who calls.
+            NavaiConfigError: If the headers cannot be sent, or both arguments have credentials.
         """
         given = dict(headers or {})
         if access_token is not None:
@@ -244,31 +245,30 @@ class Toolset:
         on_progress: Progress | None = None,
         timeout: float | None = None,
     ) -> ToolOutcome:
-        """Call a tool and return its outcome; whatever the backend does, nothing is raised.
+        """Call a tool and return its outcome. Whatever the backend does, this does not raise.
 
-        A caller that is cancelled is released at once. A call that has begun runs to its end, unless its
-        function only reads: then it is cancelled, also at the backend. The same call
-        with the same *call_id*, made while it runs or because its caller was cancelled, joins it: it gets the
-        outcome, and the function does not run twice. Once an outcome was delivered, its id is free.
+        If the caller is cancelled, it returns at once. A call that has begun runs to its end; if its function
+        only reads, it is cancelled instead, at the backend, too. If the same call with the same *call_id* is
+        made while it runs, or because its caller was cancelled, it joins the first call: it gets the outcome,
+        and the function does not run twice. After an outcome was delivered, its id is free.
 
         Args:
             name: The name of a tool or of a function.
             arguments: An object, its JSON text as a model wrote it, or None.
             call_id: The id that the model gave the call.
-            session: The conversation that *call_id* belongs to, as any object: calls of two conversations
-                never join, nor wait for each other (option ``parallel``). Without it, all calls of the
-                toolset are one conversation.
+            session: Any object that identifies the conversation of *call_id*. Calls of different
+                conversations never join, and do not wait for each other (option ``parallel``). Without it,
+                all calls of the toolset are one conversation.
             approve: Asks the person in the session, if the function needs approval and the toolset has no
-                ``approve`` of its own; returns True if the call may run.
-            decided: Called with the call and what came of it, if it waited for an approval at the backend, as
-                the toolset's own ``decided`` is. It tells the model of this conversation.
-            say: Tells the person what the function declares to say (``say_while_waiting``), if the call takes
-                longer than ``slow_after``, or does as a rule: once for calls of one conversation that run at
-                the same time.
-            tell: Tells the model how a call stands that takes longer than ``slow_after``: what its function
+                ``approve``. It returns True if the call may run.
+            decided: Called with the call and its outcome after it waited for approval at the backend, like
+                the toolset's ``decided``. It tells the model of this conversation.
+            say: Says the function's ``say_while_waiting`` to the person, if the call takes, or usually takes,
+                longer than ``slow_after``. Calls of one conversation that run at the same time say it once.
+            tell: Tells the model about a call that takes longer than ``slow_after``: what its function
                 reports, or from time to time that it still runs.
             on_progress: Called with each text that the function reports.
-            timeout: Seconds for this call instead of the tool's own.
+            timeout: Seconds for this call, instead of the tool's timeout.
         """
         limit = checked_timeout(timeout)
         options = self._options
@@ -324,9 +324,9 @@ class Toolset:
             return await self._backend.calls.run(run)
 
     async def cancel(self, call_id: str, *, session: object = None) -> ToolOutcome | None:
-        """Cancel a call that runs, whatever its function does, because the person or the model asks for that.
+        """Cancel a running call, whatever its function does, because the person or the model asks for it.
 
-        The backend is asked to cancel it. A function of this process finds ``FunctionContext.cancelled`` set;
+        A request asks the backend to cancel it. For a local function, ``FunctionContext.cancelled`` is set;
         an async one is cancelled.
 
         Args:
@@ -334,8 +334,9 @@ class Toolset:
             session: Its conversation, as for ``call``.
 
         Returns:
-            Its outcome, which whoever waits for the call gets, too: cancelled, and whether the function may
-            have run; or its result, if it ended before. None if no such call runs.
+            The outcome, which the caller that waits for the call gets, too: that it was cancelled, and
+            whether the function may have run; or the result, if the call ended before. None if no such call
+            is running.
         """
         return await self._backend.calls.cancel((id(session), call_id))
 
@@ -347,7 +348,7 @@ class Toolset:
     async def refresh(self) -> ToolsetChanges:
         """List the backend's functions again and return what changed.
 
-        If the backend fails, everything stays as it was, and ``warnings`` say why.
+        If the backend fails, nothing changes, and ``warnings`` say why.
         """
         before = self.tools
         await self._backend.refresh()

@@ -385,9 +385,9 @@ class NavaiBackend:
                 ``navai:approve``, or has ``inspector_token``, which is for those who approve, too.
             effect: What it does, for agents: ``read`` changes nothing, so that a call whose caller leaves is
                 cancelled; ``write`` changes something; ``dangerous`` changes what the person in the session
-                should agree to first. Agents decide what they make of it: it keeps no caller from a call.
-            typical_seconds: How long a call takes as a rule. An agent talks at once if that is long.
-            say_while_waiting: What an agent says while a call takes long.
+                should agree to first. Agents decide how they use it; the backend does not refuse calls.
+            typical_seconds: How long a call usually takes. If that is long, an agent speaks at once.
+            say_while_waiting: What an agent says during a long call.
 
         Raises:
             NavaiConfigError: It cannot be called as it is (a method without an instance), or a default is not

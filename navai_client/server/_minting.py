@@ -46,7 +46,7 @@ class MintPolicy:
     Attributes:
         models: The models that it may choose; None allows all. If the backend's default is not one of them, a
             request that names none gets the first.
-        voices: The voices that it may choose, likewise.
+        voices: The voices that it may choose, in the same way.
         instructions: Whether it may set the instructions, or the language, accent and tone, which become a
             part of them.
         ttl_seconds: Seconds that the client secret is valid, from 10 to 7200; None means the backend's.

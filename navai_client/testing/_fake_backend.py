@@ -39,7 +39,7 @@ _LATE: Final = "the backend took longer"
 
 @final
 class FakeBackend(BackendForTests):
-    """Runs registered functions for clients of every kind, records its requests, and fails on request.
+    """Runs registered functions for clients of any kind, records their requests, and plays failures.
 
     ::
 
@@ -50,20 +50,20 @@ class FakeBackend(BackendForTests):
 
             client = NavaiBackendClient(transport=backend.transport)
 
-    Secrets are demo secrets, and no folder is searched for functions. Any number of threads and event loops
-    may use one at the same time; an ``Idempotency-Key`` is known where it arrived first: to all synchronous
+    It mints sample secrets, and does not search folders for functions. Any number of threads and event loops
+    can use it at the same time. An ``Idempotency-Key`` is valid where it arrived first: for all synchronous
     callers, or on that event loop.
 
     Attributes:
         transport: For ``NavaiBackendClient``.
         async_transport: For ``AsyncNavaiBackendClient``. Asynchronous functions then run on the client's own
             event loop.
-        strict: Whether calls that a saved list of functions refuses, or that the test says nothing about,
-            fail the test at the end; see ``from_file``.
+        strict: Whether the test fails at its end if a saved list of functions refuses a call, or if the test
+            does not define the function; see ``from_file``.
     """
 
     def __init__(self, **settings: Unpack[SettingsKeywords]) -> None:
-        """Make a backend with *settings*, fields of :class:`~navai_client.server.ServerSettings`."""
+        """Create a backend with *settings*, fields of :class:`~navai_client.server.ServerSettings`."""
         services = DemoServices()
         super().__init__(NavaiBackend(env={}, discover=False, services=services, **settings), services)
         self._server = InMemoryServer(self._backend)
@@ -74,22 +74,22 @@ class FakeBackend(BackendForTests):
 
     @classmethod
     def from_file(cls, file: str | os.PathLike[str], **settings: Unpack[SettingsKeywords]) -> Self:
-        """Make a backend with the functions of a real one, so that the two cannot drift apart.
+        """Create a backend with the functions of a real one, so that the two cannot drift apart.
 
-        Clients list what the file has. A test says what a function returns, by ``returns``, or what it does,
-        by ``@backend.function``. The saved schemas check each call before: the caller of one that they
-        refuse gets the error that a backend sends, and the test fails at the end, when the ``with`` block or
-        the fixture ends, even where the caller hides the error. So it does if a function is called that the
-        test says nothing about.
+        Clients list the functions in the file. The test says what a function returns, with ``returns``, or
+        what it does, with ``@backend.function``. If the saved schemas refuse a call, the caller gets the
+        error that the real backend would send, and the test fails when the ``with`` block or the fixture
+        ends, even if the code under test hides the error. The test also fails if a function is called that
+        it does not define.
 
         Args:
-            file: What ``navai functions --save FILE`` has written.
-            settings: As for the constructor.
+            file: A file from ``navai functions --save FILE``.
+            settings: The same as for the constructor.
 
         Raises:
-            ImportError: jsonschema is not installed; the extra ``testing`` brings it.
-            NavaiConfigError: It is not such a list, or has a schema that cannot be used.
-            OSError: It cannot be read.
+            ImportError: If jsonschema is not installed; the extra ``testing`` brings it.
+            NavaiConfigError: If the file is not such a list, or has a schema that cannot be used.
+            OSError: If the file cannot be read.
         """
         with needs_extra("testing", "jsonschema"):
             from navai_client.testing._saved_functions import SavedFunctions  # noqa: PLC0415 - few need it
@@ -101,23 +101,23 @@ class FakeBackend(BackendForTests):
         return backend
 
     def returns(self, function_name: str, result: Any) -> None:
-        """Let a function of the file return *result* from now on, whatever its arguments are.
+        """Let a function in the file return *result* from now on, whatever its arguments are.
 
         Raises:
-            NavaiConfigError: The file has no such function, or there is no file.
+            NavaiConfigError: If the file has no such function, or there is no file.
         """
         if self._saved is None:
             raise NavaiConfigError("returns() needs FakeBackend.from_file(); else use @backend.function.")
         self._saved.returns(function_name, result)
 
     def assert_calls_accepted(self) -> None:
-        """Assert that the saved schemas accept each call that came, and that the test said what it does.
+        """Assert that the saved schemas accept all calls, and that the test defines the called functions.
 
-        The end of the ``with`` block and of the fixture call it. Without a file, it accepts everything.
+        The ``with`` block and the fixture call this at their end. Without a file, it accepts everything.
 
         Raises:
-            AssertionError: It is not so, and ``strict`` is set; the message says what came and what was
-                expected.
+            AssertionError: If one of these is not true and ``strict`` is set; the message says what came and
+                what was expected.
         """
         __tracebackhide__ = True
         problems = self._saved.problems() if self._saved is not None and self.strict else None
@@ -188,7 +188,7 @@ class FakeBackend(BackendForTests):
         return self._receive(method, unquote(urlsplit(url).path), raw, content)
 
     def close(self) -> None:
-        """Stop what still runs; afterwards synchronous callers get no response."""
+        """Stop all running calls. After this, synchronous callers get no response."""
         self._server.close()
 
 

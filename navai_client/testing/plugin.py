@@ -86,7 +86,7 @@ def navai_backend(
 def navai_server(
     request: pytest.FixtureRequest, navai_backend_settings: dict[str, Any]
 ) -> Iterator["LiveServer"]:
-    """A Navai server on a free port, at ``navai_server.url``; otherwise as ``navai_backend``."""
+    """A Navai server on a free port, at ``navai_server.url``; otherwise the same as ``navai_backend``."""
     with _load("LiveServer")(**navai_backend_settings) as server:
         _connect(request, server)
         yield from _strictly(request, server, server.assert_failures_used)
@@ -102,7 +102,7 @@ def navai_realtime_script() -> list[Any]:
 def navai_realtime_server(
     request: pytest.FixtureRequest, navai_realtime_script: list[Any]
 ) -> Iterator["FakeRealtimeServer"]:
-    """A fake of OpenAI's Realtime API that plays a script; after the test it checks that all was played.
+    """A fake of OpenAI's Realtime API that plays a script; after the test, it checks that all was played.
 
     It accepts the client secrets of ``navai_backend`` and ``navai_server``, if a test uses both.
     """

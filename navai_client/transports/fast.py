@@ -21,7 +21,7 @@ __all__ = ["AsyncFastTransport", "FastTransport"]
 class FastTransport(Pool):
     """A transport for ``NavaiBackendClient`` that does less for each call than the default one.
 
-    Give it as ``transport=FastTransport()``. It is closed with the client. Any number of threads may use it.
+    Pass it as ``transport=FastTransport()``. The client closes it. Any number of threads may use it.
 
     Args:
         verify: True for the usual certificate authorities (and those that ``SSL_CERT_FILE`` and
@@ -29,8 +29,8 @@ class FastTransport(Pool):
             ``ssl.SSLContext``.
         proxy: The URL of a proxy; without it, the proxy variables apply. Calls through a proxy are only as
             fast as those of the default transport.
-        cert: The client's certificate, for backends that demand one (mutual TLS): a file that holds its key
-            too, or a tuple of its file, the file of its key and, if that is encrypted, its password.
+        cert: The client's certificate, for backends that demand one (mutual TLS): a file with certificate and
+            key, or a tuple of the certificate file, the key file and, if the key is encrypted, the password.
         uds: The path of a Unix socket to connect to, instead of the URL's host. No proxy is used then.
 
     Raises:
@@ -50,10 +50,10 @@ class FastTransport(Pool):
 
 
 class AsyncFastTransport(AsyncPool):
-    """A transport for ``AsyncNavaiBackendClient``, as ``FastTransport`` is for the other client.
+    """A transport for ``AsyncNavaiBackendClient``; see ``FastTransport``.
 
-    Give it as ``transport=AsyncFastTransport()``. It belongs to the event loop of its first call, be it of
-    asyncio or of uvloop.
+    Pass it as ``transport=AsyncFastTransport()``. It belongs to the event loop of its first call, of asyncio
+    or uvloop.
 
     Args:
         verify: As for ``FastTransport``.
