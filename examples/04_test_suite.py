@@ -1,4 +1,4 @@
-"""How a test suite looks: the code under test takes a client, the tests give it that of a backend in memory.
+"""A test suite: the code under test takes a client, and the tests pass that of a backend in memory.
 
 Needs: pip install 'navai-client[testing]'; no backend, no key. The fixtures come with the package.
 Run: python examples/04_test_suite.py; in a project of your own, ``pytest``

@@ -65,7 +65,7 @@ def check(
     Args:
         url: The backend's base URL; else ``NAVAI_API_URL``; else ``http://localhost:3000``.
         profile: ``contract`` for what the documents say, ``express`` for what the published backend does,
-            ``wordpress`` for upstream's plugin, which is then looked for on its own paths.
+            ``wordpress`` for Navai's plugin, which has its own paths.
         groups: Which groups of requirements to check; None means all.
         execute: A function's name and a payload with which it succeeds. It is executed twice, or three times
             by a backend that does not know the header ``Idempotency-Key``.

@@ -52,13 +52,13 @@ _EXPRESS: Final = {
     "EXEC-17": Deviation("Express does not know the header, and runs the function again."),
     "SECRET-08": Deviation("Express passes members of any type on to OpenAI."),
     "SECRET-09": _MALFORMED,
-    "SECRET-10": Deviation("Express takes an array for an object without members, and mints.", status()),
-    "SECRET-11": Deviation("Express reads a form as no body, and mints.", status()),
+    "SECRET-10": Deviation("Express treats an array as an object without members, and mints.", status()),
+    "SECRET-11": Deviation("Express treats a form as a missing body, and mints.", status()),
     "ERR-01": _MALFORMED,
     "ERR-03": Deviation(
-        "A body of another type is read as no body: 400, function_name is required.", _OTHER_TYPE
+        "A body of another type counts as missing: 400, function_name is required.", _OTHER_TYPE
     ),
-    "ERR-04": Deviation("A form is read as no body: 400, function_name is required.", _OTHER_TYPE),
+    "ERR-04": Deviation("A form counts as a missing body: 400, function_name is required.", _OTHER_TYPE),
     "ERR-06": Deviation("An unknown path returns 404 and an HTML page of Express.", status(404)),
     "ERR-07": Deviation(
         "A method that a path does not support is treated like an unknown path: 404.", status(404)
@@ -86,12 +86,12 @@ _NO_NAME: Final = Deviation(
     _wordpress(400, "navai_invalid_function_name"),
 )
 _NO_BODY: Final = Deviation(
-    "A body that is no JSON object is read as none: 400, navai_invalid_function_name.", _NO_NAME.rule
+    "A body that is not a JSON object counts as missing: 400, navai_invalid_function_name.", _NO_NAME.rule
 )
 _NO_JSON: Final = Deviation(
     "The error is one of WordPress: 400, rest_invalid_json.", _wordpress(400, "rest_invalid_json")
 )
-_MINTS: Final = "The plugin reads a body that is no JSON object as none, and mints."
+_MINTS: Final = "The plugin treats a body that is not a JSON object as missing, and mints."
 _ANY_ORIGIN: Final = Deviation(
     "WordPress itself allows every origin with credentials; it trusts a cookie only with its nonce."
 )
@@ -100,7 +100,7 @@ _PLUGIN: Final = {
     "EXEC-04": _NO_NAME,
     "EXEC-05": _NO_NAME,
     "EXEC-06": Deviation(
-        "A name that is no string is none, 400, or becomes one that is unknown, 404.", status(400, 404)
+        "A name that is not a string counts as missing, 400, or as unknown, 404.", status(400, 404)
     ),
     "EXEC-14": Deviation(
         "A function that throws returns 500, with ok: false, error and details.",
@@ -121,7 +121,7 @@ _PLUGIN: Final = {
     "ERR-07": Deviation("A method that a path does not support returns 404, rest_no_route.", status(404)),
     "CORS-01": _ANY_ORIGIN,
     "CORS-03": _ANY_ORIGIN,
-    "LIMIT-03": Deviation("WordPress has no limit of its own: the web server and PHP have theirs."),
+    "LIMIT-03": Deviation("WordPress itself has no limit; the web server and PHP have limits."),
 }
 
 PROFILES: Final[Mapping[str, Profile]] = {
@@ -136,7 +136,7 @@ PROFILES: Final[Mapping[str, Profile]] = {
         ),
         Profile(
             name="wordpress",
-            sentence="What upstream's plugin for WordPress, NAVAI Voice 0.3.45, does on WordPress 6.1.",
+            sentence="What Navai's plugin for WordPress, NAVAI Voice 0.3.45, does on WordPress 6.1.",
             deviations=_PLUGIN,
         ),
     )

@@ -198,7 +198,7 @@ class ServerSettings(Paths, FromEnvironment):
         of="host names without scheme and port, such as shop.example, *.shop.example or *",
     )
     cors_origins: Sequence[str] = list_of(
-        "Origins whose pages may call the backend, beside those of localhost: https://shop.example, "
+        "Origins whose pages may call the backend, in addition to localhost: https://shop.example, "
         "https://*.shop.example; * allows all.",
         normalized=origin_pattern,
         of="origins, each scheme://host[:port], scheme://*.domain or *, without quotes",
@@ -206,8 +206,8 @@ class ServerSettings(Paths, FromEnvironment):
         option="--cors-origin",
     )
     cors_headers: Sequence[str] = list_of(
-        "Request headers that these pages may send, beside those of the contract and of W3C Trace Context; "
-        "* allows all.",
+        "Request headers that these pages may send, in addition to those of the contract and of W3C Trace "
+        "Context; * allows all.",
         normalized=header_pattern,
         of="header names, such as X-Session-Id, or *",
     )
@@ -221,9 +221,9 @@ class ServerSettings(Paths, FromEnvironment):
         default=True,
     )
     inspector_token: str | None = secret(
-        "The bearer token of the inspector and of those who approve: it shows the latest calls and those "
-        "that wait for approval, and decides these, beside what an access token may. Principals with the "
-        "scope navai:approve may, too.",
+        "The bearer token of the inspector and of people who approve calls. It can do what an access token "
+        "can, and also show the latest calls and approve waiting calls. Principals with the scope "
+        "navai:approve can do that, too.",
         env="NAVAI_INSPECTOR_TOKEN",
         may_be_blank=False,  # a token that was lost on its way here must not open the inspector
     )
