@@ -123,13 +123,15 @@ class Companion:
     _passing: asyncio.Task[None] | None = None
 
     def listen(self, signals: Signals, tasks: BackgroundTasks) -> None:
-        """Take what the function reports by *signals*; hooks run in *tasks*."""
+        """Take what the function reports by *signals*, if anybody wants that; hooks run in *tasks*."""
         self._signals, self._tasks = signals, tasks
-        signals.listener = self._heard
+        if self.hooks or self.tell is not None:
+            signals.listener = self._heard
 
     def follow(self, other: "Companion") -> None:
         """Tell whom *other* tells, from now on: the caller has left, and came back."""
         self.hooks, self.say, self.tell = other.hooks, other.say, other.tell
+        self.listen(self._signals, self._tasks)
 
     def _heard(self) -> None:
         self._latest = self._signals.reports[-1]

@@ -161,6 +161,27 @@ class TestReports:
         assert ((6.0, "Looking at March") in second.all) is leaves
         assert any(isinstance(what, tuple) for _, what in second.all) is leaves  # that it still runs
 
+    @pytest.mark.parametrize("listens", ["tell", "on_progress", "progress", "say", None])
+    @in_a_loop
+    async def test_are_asked_of_the_backend_only_for_somebody(self, listens: str | None) -> None:
+        asked: list[str] = []
+
+        def respond(request: httpx.Request) -> httpx.Response:
+            if request.method == "GET":
+                item = {"name": "search", "metadata": {"say_while_waiting": "I am searching."}}
+                return httpx.Response(200, json={"items": [item]})
+            asked.append(request.headers["Accept"])
+            return httpx.Response(200, json={"ok": True, "result": "found"})
+
+        options: Any = {"progress": lambda *_: None} if listens == "progress" else {}
+        given: Any = {} if listens in {"progress", None} else {listens: lambda _: None}
+        async with (
+            AsyncNavaiBackendClient("https://navai.test", transport=respond) as backend,
+            Toolset.load(backend, **options) as toolset,
+        ):
+            assert (await toolset.call("search", **given)).ok
+        assert ("text/event-stream" in asked[0]) == (listens not in {"say", None})
+
     @in_a_loop
     async def test_without_a_listener_cost_nothing_and_show_no_secret(self) -> None:
         heard: list[str] = []
