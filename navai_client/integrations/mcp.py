@@ -226,7 +226,7 @@ def _security(host: str, allowed_hosts: Collection[str]) -> TransportSecuritySet
 
 @define
 class _Reports:
-    """Tells a host that asked for the progress of a call what the function reports, and that it runs."""
+    """Tells a host what the function reports, and that it runs, if it asked for the progress of a call."""
 
     session: "ServerSession"
     count: int = 0
@@ -430,9 +430,8 @@ class _Bridge:
         toolset = await self._toolset_of(user, None)
         conversation = self._conversation(context, toolset)
         call_id = self._call_id(context, conversation, asked)
-        # In one process, a host that wants the progress has no token.
-        is_told = context.request is None or "progress_token" in (context.meta or {})
-        reports = _Reports(context.session) if is_told else None
+        # Without effect unless the host asked for the progress, as it may when it makes the call again.
+        reports = _Reports(context.session)
         tool = next((each for each in toolset.tools if each.name == params.name and each.approval), None)
         approve = None
         if tool is not None and toolset.approve is None:
@@ -448,8 +447,8 @@ class _Bridge:
                 session=conversation,
                 approve=approve,
                 decided=partial(self._decided, asked),
-                tell=None if reports is None else reports.tell,
-                on_progress=None if reports is None else reports.report,
+                tell=reports.tell,
+                on_progress=reports.report,
             )
         except asyncio.CancelledError:
             cancelled = _Cancelled(call_id, conversation, asyncio.get_running_loop().time())
