@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar, overlo
 
 from attrs import asdict, converters, evolve, field, frozen, validators
 
+from navai_client.config import checked_timeout
 from navai_client.errors import NavaiConfigError
 from navai_client.models import EFFECTS, Effect
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 _MARK: Final = "__navai_declaration__"
+_ROOM: Final = (
+    2  # times its typical time that a call may take: the time is that of most calls, not of the longest
+)
 
 
 def scope_set(scopes: Iterable[str]) -> frozenset[str]:
@@ -58,20 +62,45 @@ def _check_runs_in(_: object, _attribute: object, runs_in: Any) -> None:
         )
 
 
+def _check_timeout(_: object, _attribute: object, seconds: Any) -> None:
+    if seconds != 0:  # no limit
+        checked_timeout(seconds)
+
+
 def _check_effect(_: object, _attribute: object, effect: Any) -> None:
     if effect not in EFFECTS:
         raise NavaiConfigError(f"effect must be one of {', '.join(EFFECTS)}. Received: {effect!r}")
 
 
-def _check_typical_seconds(_: object, _attribute: object, seconds: Any) -> None:
+def _check_typical_seconds(declared: "Declaration", _attribute: object, seconds: Any) -> None:
     is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
     if not is_number or not 0 < seconds < math.inf:
         raise NavaiConfigError(f"typical_seconds must be a positive number. Received: {seconds!r}")
+    if declared.timeout and seconds > declared.timeout:
+        raise NavaiConfigError(
+            f"By its declaration, a call takes {seconds:g} seconds as a rule (typical_seconds), and may take "
+            f"{declared.timeout:g} (timeout): raise the timeout."
+        )
 
 
 def _check_say_while_waiting(_: object, _attribute: object, text: Any) -> None:
     if not isinstance(text, str) or not text.strip():
         raise NavaiConfigError(f"say_while_waiting must be a text. Received: {text!r}")
+
+
+def time_limit(default: float | None, timeout: float | None, typical_seconds: float | None) -> float | None:
+    """Return the seconds that a call of a function may take, or None for no limit.
+
+    Args:
+        default: The limit of functions that declare none.
+        timeout: The declared limit, in which 0 is no limit, or None.
+        typical_seconds: How long a call takes as a rule, as declared, or None. No default cuts such a call.
+    """
+    if timeout is not None:
+        return checked_timeout(timeout or None)
+    if default is None or typical_seconds is None:
+        return default
+    return checked_timeout(max(default, _ROOM * typical_seconds))
 
 
 @frozen(kw_only=True)
@@ -81,7 +110,8 @@ class Declaration:
     Attributes:
         name: Its name, by default that of its definition; it is brought into the contract's form.
         description: Its description for models, by default its docstring's first paragraph.
-        timeout: Seconds that a call may take; None means the backend's limit, 0 no limit.
+        timeout: Seconds that a call may take; None means the limit of the backend or of the toolset, or twice
+            *typical_seconds* if that is longer; 0 means no limit.
         runs_in: Where a backend runs it: in a thread or on the event loop if None, else in a process, or by
             the object. A toolset ignores it.
         scopes: What a backend's caller must hold, all of it, to see and to call it. A toolset does not ask.
@@ -95,7 +125,7 @@ class Declaration:
 
     name: str | None = None
     description: str | None = None
-    timeout: float | None = None
+    timeout: float | None = field(default=None, validator=validators.optional(_check_timeout))
     runs_in: Literal["process"] | Runner | None = field(default=None, validator=_check_runs_in)
     scopes: frozenset[str] | None = field(default=None, converter=converters.optional(scope_set))
     approval: bool | None = None

@@ -10,7 +10,7 @@ import attrs
 from navai_client._redaction import Redactor, message_of
 from navai_client.errors import NavaiConfigError
 from navai_client.functions._binding import Target
-from navai_client.functions._declaration import Declaration
+from navai_client.functions._declaration import Declaration, time_limit
 from navai_client.functions._discovery import FunctionModule
 from navai_client.functions._exports import Export, exports_of_module, exports_of_value
 from navai_client.functions._results import encode_result
@@ -73,10 +73,9 @@ class RegisteredFunction:
         """Whether a call may be cancelled, and made again, because it changes nothing without approval."""
         return self.declaration.effect == "read" and not self.needs_approval
 
-    @property
-    def timeout(self) -> float | None:
-        """Seconds that a call may take; None means the backend's limit, 0 no limit."""
-        return self.declaration.timeout
+    def limit(self, default: float | None) -> float | None:
+        """Return the seconds that a call may take, or None for no limit; *default* if it declares nothing."""
+        return time_limit(default, self.declaration.timeout, self.declaration.typical_seconds)
 
 
 class FunctionRegistry:

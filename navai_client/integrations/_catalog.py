@@ -255,7 +255,7 @@ def _from_local(local: RegisteredFunction, options: ToolsetOptions, navigate: Na
         parameters=without_refused_keywords(local.parameters),
         source=local.source,
         kind="local",
-        timeout=timeout_of(options, local.name, local.timeout),
+        timeout=timeout_of(options, local.name, local.declaration.timeout, local.declaration.typical_seconds),
     )
     return Function(tool, partial(bind_local, local, navigate), may_block=not local.target.is_async)
 
@@ -278,7 +278,7 @@ def _from_backend(
         parameters=without_refused_keywords(schema),
         source=given.source or "backend",
         kind="backend",
-        timeout=timeout_of(options, name, given.timeout_seconds),
+        timeout=timeout_of(options, name, given.timeout_seconds, given.typical_seconds),
     )
     return Function(tool, check)
 

@@ -7,6 +7,7 @@ from typing import Any, Final, TypedDict, TypeVar
 
 from navai_client.config import checked_timeout
 from navai_client.errors import NavaiConfigError
+from navai_client.functions._declaration import time_limit
 from navai_client.integrations._local import LocalFunctions, settled
 from navai_client.integrations._results import MAX_RESULT_CHARS
 from navai_client.integrations.routes import NavaiRoute
@@ -38,7 +39,8 @@ class ToolsetOptions(TypedDict, total=False):
             Without it, there is no tool ``navigate_to``.
         timeout: Seconds that one call may take, including its ``before`` hook (20); None for no limit. A
             local function can declare its own limit, with ``navai_client.server.function(timeout=...)``, and
-            a backend can recommend one (``BackendFunction.timeout_seconds``).
+            a backend can recommend one (``BackendFunction.timeout_seconds``). A function that declares only
+            its typical time (``typical_seconds``) may take twice that, if it is more.
         timeouts: Limits for single functions, by name.
         max_result_chars: Maximum length of the JSON that a model reads (16000). A longer result is cut.
         show_details: Whether the model sees every error text of a function (False), not only the message of a
@@ -149,16 +151,22 @@ def complete(options: ToolsetOptions) -> ToolsetOptions:
     return full
 
 
-def timeout_of(options: ToolsetOptions, function_name: str, declared: float | None = None) -> float | None:
+def timeout_of(
+    options: ToolsetOptions,
+    function_name: str,
+    declared: float | None = None,
+    typical_seconds: float | None = None,
+) -> float | None:
     """Return the seconds that a call of *function_name* may take; None for no limit.
 
     Args:
         options: The complete options.
         function_name: The function.
         declared: The timeout of its declaration, in which 0 is no limit; None if it declares none.
+        typical_seconds: How long a call takes as a rule, as declared, or None.
     """
-    default = options["timeout"] if declared is None else declared or None
-    return options["timeouts"].get(function_name, default)
+    limit = time_limit(options["timeout"], declared, typical_seconds)
+    return options["timeouts"].get(function_name, limit)
 
 
 def normalized(name: str) -> str:

@@ -375,7 +375,8 @@ class NavaiBackend:
             call: The function or class; it is returned unchanged.
             name: Its name, by default that of its definition; brought into the contract's form.
             description: Its description for models, by default its docstring's first paragraph.
-            timeout: Seconds that a call may take, by default the backend's limit; 0 means no limit.
+            timeout: Seconds that a call may take; by default the backend's limit, or twice *typical_seconds*
+                if that is more. 0 means no limit.
             runs_in: ``"process"`` for one that computes or may crash: each call has a process to itself, and
                 its time limit ends that. The function must be at the top level of a module, and its arguments
                 must be picklable. Or a :class:`Runner`, an object that runs it elsewhere.

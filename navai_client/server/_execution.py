@@ -208,7 +208,7 @@ class Invoker:
             key: The digest of the caller and its ``Idempotency-Key``.
         """
         call = self._new_call(function, request)
-        timeout = self._timeout if function.timeout is None else function.timeout or None
+        timeout = function.limit(self._timeout)
         held = None
         if function.needs_approval:
             key = os.urandom(_TOKEN_BYTES) if key is None else key
@@ -271,7 +271,7 @@ class Invoker:
         call.on_end = functools.partial(self._end_claim, claim)
         # An approver that leaves now changes nothing.
         found = await self._claiming.run(self._approve(claim, function, payload), f"Approval of {call.name}")
-        timeout = self._timeout if function.timeout is None else function.timeout or None
+        timeout = function.limit(self._timeout)
         if timeout is not None and call.outcome is None:
             self._limit(call, timeout)
         return call, found

@@ -334,7 +334,13 @@ untold = functools.partial(buy, 1)
             ("plain_go", "Call class method Plain.go()."),
             ("tool", "Buy some."),
         ]
-        assert [each.timeout for each in backend.functions().functions] == [7, None, None, None, 7]
+        assert [each.declaration.timeout for each in backend.functions().functions] == [
+            7,
+            None,
+            None,
+            None,
+            7,
+        ]
 
     def test_it_holds_for_a_registered_and_a_local_function(self, backend: NavaiBackend) -> None:
         @function(name="tea", description="Buy tea.", timeout=7)
@@ -344,8 +350,8 @@ untold = functools.partial(buy, 1)
         backend.function(buy)
         backend.function(description="Other.", timeout=0)(buy)
         first, second = backend.functions().functions
-        assert (first.name, first.description, first.timeout) == ("tea", "Buy tea.", 7)
-        assert (second.name, second.description, second.timeout) == ("tea_2", "Other.", 0)
+        assert (first.name, first.description, first.declaration.timeout) == ("tea", "Buy tea.", 7)
+        assert (second.name, second.description, second.declaration.timeout) == ("tea_2", "Other.", 0)
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             first.declaration.name = "x"  # type: ignore[misc]
         (tool,) = toolset_of(buy).tools

@@ -8,11 +8,12 @@ from typing import Any
 import httpx
 import pytest
 
-from navai_client import AsyncNavaiBackendClient, NavaiConfigError
+from navai_client import AsyncNavaiBackendClient, FunctionList, NavaiConfigError
 from navai_client.integrations.toolset import Toolset
 from navai_client.server import NavaiBackend, function
 from tests.integrations.live_backend import LiveBackend, live_backend
 from tests.integrations.loop import in_a_loop
+from tests.serving import serving_app
 
 
 def nothing() -> str:
@@ -113,6 +114,63 @@ async def test_local_functions_declare_the_same() -> None:
     assert (tool.effect, tool.typical_seconds, tool.say_while_waiting) == ("dangerous", 0.5, "Wait.")
     assert tool.approval
     assert outcome.error_type == "refused"
+
+
+class TestATypicalTimeThatIsLongerThanTheLimit:
+    """A call may take twice as long as it does as a rule, unless a limit of the function itself is given."""
+
+    @in_a_loop
+    async def test_raises_the_limits_of_the_backend_and_of_the_toolset(self) -> None:
+        async def search() -> str:
+            await asyncio.sleep(0.2)  # longer than both limits
+            return "found"
+
+        backend = NavaiBackend(env={}, function_timeout=0.05)
+        backend.function(search, typical_seconds=1)
+        with serving_app(backend) as url:
+            async with AsyncNavaiBackendClient(url, env={}) as client:
+                local = function(name="local_search", typical_seconds=1)(search)
+                async with Toolset.load(client, functions=[local], timeout=0.1) as toolset:
+                    assert {tool.name: tool.timeout for tool in toolset.tools} == {
+                        "search": 2,
+                        "local_search": 2,
+                    }
+                    assert (await toolset.call("search")).result == "found"
+                    assert (await toolset.call("local_search")).result == "found"
+
+    @pytest.mark.parametrize(
+        ("declared", "options", "expected"),
+        [
+            ({"typical_seconds": 9}, {}, 20),
+            ({"typical_seconds": 15}, {}, 30),
+            ({"typical_seconds": 15}, {"timeout": None}, None),
+            ({"typical_seconds": 15}, {"timeouts": {"look": 8}}, 8),
+            ({"typical_seconds": 15, "timeout": 16}, {}, 16),
+            ({"typical_seconds": 15, "timeout": 0}, {}, None),
+            ({"typical_seconds": 10**9}, {}, None),
+        ],
+    )
+    def test_raises_the_limit_that_is_not_of_the_function(
+        self, declared: Any, options: Any, expected: float | None
+    ) -> None:
+        local = function(name="look", **declared)(lambda: None)
+        client = AsyncNavaiBackendClient("https://navai.test", env={})
+        (tool,) = Toolset(client, FunctionList(), functions=[local], **options).tools
+        assert tool.timeout == expected
+
+    @pytest.mark.parametrize("said", ["typical_seconds", "timeout_seconds"])
+    @in_a_loop
+    async def test_of_any_size_ends_no_call(self, said: str) -> None:
+        def respond(request: httpx.Request) -> httpx.Response:
+            item = {"name": "look", "metadata": {said: 10**400}}
+            listed = {"items": [item]} if request.method == "GET" else {"ok": True, "result": "seen"}
+            return httpx.Response(200, json=listed)
+
+        async with (
+            AsyncNavaiBackendClient("https://navai.test", env={}, transport=respond) as client,
+            Toolset.load(client) as toolset,
+        ):
+            assert (await toolset.call("look")).result == "seen"
 
 
 class TestWhatIsSaidDuringALongCall:
@@ -374,9 +432,14 @@ class TestCallsAtTheSameTime:
     [
         ({"effect": "harmless"}, r"effect must be one of read, write, dangerous\. Received: 'harmless'"),
         ({"effect": ["read"]}, "effect must be one of"),
+        ({"timeout": -1}, r"timeout \(seconds\) must be a number above 0; it is -1"),
         ({"typical_seconds": 0}, r"typical_seconds must be a positive number\. Received: 0"),
         ({"typical_seconds": float("inf")}, "typical_seconds must be a positive number"),
         ({"typical_seconds": True}, "typical_seconds must be a positive number"),
+        (
+            {"typical_seconds": 60, "timeout": 20},
+            r"a call takes 60 seconds as a rule \(typical_seconds\), and may take 20 \(timeout\)",
+        ),
         ({"say_while_waiting": " "}, "say_while_waiting must be a text"),
         ({"say_while_waiting": 5}, "say_while_waiting must be a text"),
     ],
