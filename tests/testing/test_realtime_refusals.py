@@ -24,6 +24,9 @@ TOOL: dict[str, Any] = {
 }
 
 
+CHOICE: dict[str, Any] = {"type": "function", "name": "tell_time"}
+
+
 @pytest.fixture(autouse=True)
 def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -58,7 +61,7 @@ def detection(**members: Any) -> dict[str, Any]:
     return update(audio={"input": {"turn_detection": members}})
 
 
-REFUSED: list[tuple[Any, str, str]] = [
+REFUSED: list[tuple[Any, str | None, str]] = [
     ({"type": "session.update", "session": {}}, "missing_required_parameter", "session.type"),
     ({"type": "session.update", "session": {"type": "banana"}}, "invalid_value", "session.type"),
     ({"type": "session.update"}, "missing_required_parameter", "session"),
@@ -103,6 +106,19 @@ REFUSED: list[tuple[Any, str, str]] = [
         "response.output_modalities",
     ),
     ({"type": "response.create", "response": {"voice": "marin"}}, "unknown_parameter", "response.voice"),
+    (update(tools=[TOOL], tool_choice=CHOICE), None, "session.tool_choice"),
+    (update(tool_choice=CHOICE), None, "session.tool_choice"),
+    (
+        update(tools=[TOOL], tool_choice={"type": "mcp", "server_label": "get_weather"}),
+        None,
+        "session.tool_choice",
+    ),
+    ({"type": "response.create", "response": {"tool_choice": CHOICE}}, None, "response.tool_choice"),
+    (
+        {"type": "response.create", "response": {"tools": [TOOL], "tool_choice": CHOICE}},
+        None,
+        "response.tool_choice",
+    ),
     ({"type": "response.create", "retry": True}, "unknown_parameter", "retry"),
     ({"type": "banana"}, "invalid_value", "type"),
     ({"audio": "AAAA"}, "missing_required_parameter", "type"),
@@ -129,7 +145,12 @@ REFUSED: list[tuple[Any, str, str]] = [
 ACCEPTED: list[Any] = [
     update(),
     update(tools=[TOOL, {"type": "mcp", "server_label": "a"}, {"type": "function", "name": "no-parameters"}]),
-    update(output_modalities=["text"], tool_choice={"type": "function", "name": "get_weather"}),
+    update(output_modalities=["text"], tools=[TOOL], tool_choice={"type": "function", "name": "get_weather"}),
+    update(
+        tools=[{"type": "mcp", "server_label": "a"}],
+        tool_choice={"type": "mcp", "server_label": "a", "name": "any"},
+    ),
+    update(tool_choice="required"),
     update(audio={"input": {"turn_detection": None, "noise_reduction": None, "transcription": None}}),
     update(audio={"input": {"format": {"type": "audio/pcmu"}}, "output": {"voice": {"id": "v"}, "speed": 1}}),
     update(tracing=None, truncation="auto", max_output_tokens="inf", reasoning={"effort": "low"}),
@@ -148,7 +169,7 @@ ACCEPTED: list[Any] = [
 
 @pytest.mark.parametrize(("event", "code", "param"), REFUSED, ids=str)
 def test_an_event_that_the_api_refuses_is_an_error_that_says_where(
-    event: Any, code: str, param: str, api: FakeRealtimeServer, socket: Connection
+    event: Any, code: str | None, param: str, api: FakeRealtimeServer, socket: Connection
 ) -> None:
     came = sent(socket, {"event_id": "mine", **event})
 
@@ -156,6 +177,19 @@ def test_an_event_that_the_api_refuses_is_an_error_that_says_where(
     assert (came["error"]["code"], came["error"]["param"]) == (code, param)
     assert came["error"]["event_id"] == "mine"
     assert api.session.refused == [came["error"]["message"]]
+
+
+def test_a_chosen_tool_is_one_of_the_response_or_else_of_the_session(
+    api: FakeRealtimeServer, socket: Connection
+) -> None:
+    chosen = {"type": "function", "name": "get_weather"}
+    assert sent(socket, update(tools=[TOOL]))["type"] == "session.updated"
+    assert sent(socket, update(tool_choice=chosen))["type"] == "session.updated"
+    refused = sent(socket, {"type": "response.create", "response": {"tools": [], "tool_choice": chosen}})
+    assert refused["error"]["message"] == "Tool choice 'get_weather' not found in 'tools' parameter."
+    assert sent(socket, {"type": "response.create", "response": {"tool_choice": chosen}})["type"] == (
+        "response.created"
+    )
 
 
 def test_a_refused_update_changes_nothing_and_stands_in_the_story(
@@ -194,6 +228,7 @@ def minted(api: FakeRealtimeServer, body: Any) -> Any:
         ({"expires_after": {"anchor": "now"}}, "expires_after.anchor"),
         ({"session": {}}, "session.type"),
         ({"session": {"type": "realtime", "tools": [TOOL, TOOL]}}, "session.tools[1].name"),
+        ({"session": {"type": "realtime", "tools": [TOOL], "tool_choice": CHOICE}}, "session.tool_choice"),
         ({"ttl": 60}, "ttl"),
         ([1], ""),
     ],

@@ -93,7 +93,7 @@ class FakeRealtimeSession:
         if not isinstance(event, dict):
             await self._refuse("invalid_json", "A message must be a JSON object.")
             return
-        if (refusal := refusal_of_event(event)) is not None:
+        if (refusal := refusal_of_event(event, self.config["tools"])) is not None:
             await self._refuse(refusal.code, refusal.message, event, param=refusal.param)
         else:
             await self._handle(event)
@@ -251,7 +251,12 @@ class FakeRealtimeSession:
         await self._send("conversation.item.done", previous_item_id=None, item=whole)
 
     async def _refuse(
-        self, code: str, message: str, event: Mapping[str, Any] | None = None, *, param: str | None = None
+        self,
+        code: str | None,
+        message: str,
+        event: Mapping[str, Any] | None = None,
+        *,
+        param: str | None = None,
     ) -> None:
         self.refused.append(message)
         error = {"type": "invalid_request_error", "code": code, "message": message, "param": param}

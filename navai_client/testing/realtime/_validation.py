@@ -35,25 +35,25 @@ class Refusal:
     """Why a message is refused.
 
     Attributes:
-        code: OpenAI's code, such as ``unknown_parameter``.
+        code: OpenAI's code, such as ``unknown_parameter``, or None where it has none.
         message: The reason.
         param: The path in the message.
     """
 
-    code: str
+    code: str | None
     message: str
     param: str | None = None
 
 
-def refusal_of_event(event: Mapping[str, Any]) -> Refusal | None:
-    """Return why the API refuses *event* of a client, or None."""
+def refusal_of_event(event: Mapping[str, Any], tools: Iterable[Mapping[str, Any]] = ()) -> Refusal | None:
+    """Return why the API refuses *event* of a client in a session with *tools*, or None."""
     refusal = _check(event, _schema()["messages"]["event"], "")
     if refusal is not None:
         return refusal
     if event["type"] == "session.update":
-        return _refusal_of_session(event["session"], "session")
+        return _refusal_of_session({"tools": tools, **event["session"]}, "session")
     if event["type"] == "response.create":
-        return _refusal_of_session(event.get("response", {}), "response")
+        return _refusal_of_session({"tools": tools, **event.get("response", {})}, "response")
     return None
 
 
@@ -82,8 +82,10 @@ def _refusal_of_session(session: Mapping[str, Any], path: str) -> Refusal | None
         text = f"Invalid modalities: {modalities}. Supported combinations are: ['text'] and ['audio']."
         return Refusal("invalid_value", text, f"{path}.output_modalities")
     names: set[str] = set()
+    labels: set[str] = set()  # of MCP servers
     for number, tool in enumerate(session.get("tools", ())):
         if tool.get("type", "function") != "function":
+            labels.add(tool["server_label"])
             continue
         where = f"{path}.tools[{number}]"
         name = tool.get("name", "")
@@ -99,7 +101,19 @@ def _refusal_of_session(session: Mapping[str, Any], path: str) -> Refusal | None
                 "'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level."
             )
             return Refusal("invalid_function_parameters", text, f"{where}.parameters")
-    return None
+    return _refusal_of_choice(session.get("tool_choice"), names, labels, path)
+
+
+def _refusal_of_choice(choice: Any, names: set[str], labels: set[str], path: str) -> Refusal | None:
+    """Return a refusal if *choice* is of a tool that there is not, as OpenAI's Responses API words it."""
+    if not isinstance(choice, Mapping):  # such as "auto"
+        return None
+    is_function = choice["type"] == "function"
+    chosen = choice["name" if is_function else "server_label"]
+    if chosen in (names if is_function else labels):
+        return None
+    text = f"Tool choice {chosen!r} not found in 'tools' parameter."
+    return Refusal(None, text, f"{path}.tool_choice")
 
 
 def _is_plain_object(schema: Any) -> bool:
