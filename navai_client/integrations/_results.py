@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from attrs import frozen
@@ -10,7 +10,7 @@ from attrs import frozen
 from navai_client._extras import needs_extra
 
 with needs_extra("tools", "pydantic"):
-    from navai_client.functions._results import ResultError, jsonable
+    from navai_client.functions._results import SCALARS, ResultError, jsonable, opened
 
 MAX_RESULT_CHARS: Final = 16_000  # about 4,000 tokens; a realtime session has 32,000 in all
 _LEVELS: Final = 255  # that Pydantic encodes; a list that contains itself has more
@@ -44,34 +44,47 @@ def to_jsonable(value: Any) -> Any:
         return f"[left out: {error}]"
 
 
-def truncate(value: Any, most: int) -> tuple[Any, bool]:
-    """Return *value* in JSON types, its JSON cut to at most *most* characters, and whether it was cut.
+def truncate(value: Any, most: int, most_of_cut: int | None = None) -> tuple[Any, bool]:
+    """Return *value* in JSON types, cut if its JSON has more than *most* characters, and whether it was cut.
 
     Strings keep their beginning, lists their first items; the fields of an object share the space, and short
     ones stay complete. What is cut is neither converted nor encoded, so a large value takes no longer.
+
+    Args:
+        value: Any value.
+        most: Characters of what is not cut.
+        most_of_cut: Characters of what is cut, if that is another number.
     """
-    whole = _whole(value, most)
-    if whole is not None:
-        return whole.value, False
-    cut = _cut(value, most)
+    known = _known(_members(value), most)
+    if known.size <= most:
+        return known.value, False
+    most = most if most_of_cut is None else most_of_cut
+    cut = _cut(known.value, most)
     return (cut if len(compact(cut)) <= most else _cut_string(compact(cut), most)), True
 
 
 @frozen
-class _Whole:
-    """A value in JSON types, and the length of its JSON."""
+class _Known:
+    """A value in JSON types, and the length of its JSON; or a value that is longer than what it may be."""
 
     value: Any
     size: int
 
 
-def _whole(value: Any, most: int) -> _Whole | None:
-    """Return *value* converted, or None if its JSON is longer than *most* characters."""
+def _known(value: Any, most: int) -> _Known:
+    """Return *value* converted, unless its JSON is surely longer than *most* characters."""
     if _is_longer(value, most):
-        return None
+        return _Known(value, most + 1)
     converted = to_jsonable(value)
-    size = len(compact(converted))
-    return _Whole(converted, size) if size <= most else None
+    return _Known(converted, len(compact(converted)))
+
+
+def _members(value: Any) -> Any:
+    """Return *value* as a list or dict of its members, if it has any; or a string that says what is wrong."""
+    try:
+        return opened(value)
+    except ResultError as error:
+        return f"[left out: {error}]"
 
 
 def _is_longer(value: Any, most: int) -> bool:
@@ -90,6 +103,10 @@ def _is_longer(value: Any, most: int) -> bool:
             elif type(each) is dict:
                 size += 5 * len(each)
                 inner += itertools.islice(each.values(), most // 5 + 1)
+            elif type(each) in SCALARS or isinstance(each, Iterator):  # which gives its members once
+                size += 1
+            elif type(members := _members(each)) in (list, dict):
+                inner.append(members)
             else:
                 size += 1
             if size > most:
@@ -101,14 +118,14 @@ def _is_longer(value: Any, most: int) -> bool:
 def _cut(value: Any, most: int) -> Any:
     if most < _MARK_CHARS:
         return _SHORTEST_MARK
+    value = _members(value)
     if type(value) is str:
         return _cut_string(value, most)
-    if type(value) in (list, tuple):
+    if type(value) is list:
         return _cut_list(value, most)
-    if type(value) is dict and all(type(name) is str for name in value):
+    if type(value) is dict:
         return _cut_object(value, most)
-    converted = to_jsonable(value)
-    return _cut(converted, most) if type(converted) in (str, list, dict) else _SHORTEST_MARK
+    return _SHORTEST_MARK  # for a long number
 
 
 def _cut_string(text: str, most: int) -> str:
@@ -126,17 +143,17 @@ def _string_mark(shown: int, of: int) -> str:
     return f"… [cut: {shown} of {of} characters shown]"
 
 
-def _cut_list(items: Sequence[Any], most: int) -> list[Any]:
+def _cut_list(items: list[Any], most: int) -> list[Any]:
     kept: list[Any] = []
     left = most - _MARK_CHARS
     for item in items:  # pragma: no branch - not all fit, or nothing would be cut
-        whole = _whole(item, left - 1)  # and a comma
-        if whole is None:
+        known = _known(item, left - 1)  # and a comma
+        if known.size > left - 1:
+            if not kept and left >= _MARK_CHARS:
+                kept.append(_cut(known.value, left))
             break
-        kept.append(whole.value)
-        left -= whole.size + 1
-    if not kept and left >= _MARK_CHARS:
-        kept.append(_cut(items[0], left))
+        kept.append(known.value)
+        left -= known.size + 1
     if len(kept) < len(items):
         kept.append(f"… [cut: {len(kept)} of {len(items)} items shown]")
     return kept
@@ -144,22 +161,22 @@ def _cut_list(items: Sequence[Any], most: int) -> list[Any]:
 
 def _cut_object(fields: dict[str, Any], most: int) -> dict[str, Any]:
     left = most - _MARK_CHARS
-    named: dict[str, _Whole | None] = {}
+    named: dict[str, _Known] = {}
     for name, value in fields.items():
         overhead = len(compact(name)) + 2  # the colon, the comma
         if left < overhead + 3:
             break
         left -= overhead + 3  # the shortest mark
-        named[name] = _whole(value, most)
+        named[name] = _known(value, most)
     left += 3 * len(named)
     share: dict[str, int] = {}
-    sizes = {name: most if whole is None else whole.size for name, whole in named.items()}
+    sizes = {name: min(known.size, most) for name, known in named.items()}
     for count, (name, size) in enumerate(sorted(sizes.items(), key=lambda each: each[1])):
         share[name] = min(size, left // (len(named) - count))
         left -= share[name]
     kept = {
-        name: _cut(fields[name], share[name]) if whole is None or whole.size > share[name] else whole.value
-        for name, whole in named.items()
+        name: known.value if known.size <= share[name] else _cut(known.value, share[name])
+        for name, known in named.items()
     }
     if len(kept) < len(fields):
         kept[_SHORTEST_MARK] = f"[cut: {len(kept)} of {len(fields)} fields shown]"

@@ -197,10 +197,10 @@ class ToolOutcome:
         if self.ok:
             fields["source"] = self.source
             left = most - len(compact({**fields, "result": 0})) + 1
-            fields["result"], cut = truncate(self.result, max(left, 0))
+            left_if_cut = left - len(',"truncated":true')
+            fields["result"], cut = truncate(self.result, max(left, 0), max(left_if_cut, 0))
             if cut:
                 fields["truncated"] = True
-                fields["result"], _ = truncate(self.result, max(left - len(',"truncated":true'), 0))
             return fields
         fields["error"], _ = truncate(self.error, max(most - len(compact({**fields, "error": 0})) + 1, 0))
         if self.available_functions is not None:

@@ -174,6 +174,7 @@ class TestLongResults:
     def test_what_cannot_be_cut_in_its_shape_is_cut_as_text(self) -> None:
         cut = shown({"n": 10**4000}, max_result_chars=200)
         assert isinstance(cut, str | dict)
+        assert shown({"n": 10**4000}, max_result_chars=600) == {"n": "…"}
 
     def test_truncated_stands_beside_the_result(self) -> None:
         outcome = ToolOutcome(ok=True, function_name="f", source="s", result="x" * 500, max_result_chars=200)
@@ -214,6 +215,47 @@ class TestLongResults:
             outcome = ToolOutcome(ok=True, function_name="f", source="s", result=result)
             assert len(outcome.to_json()) <= 16_000
             assert 0 < len(converted) < 5000
+
+    @pytest.mark.parametrize("kind", ["attrs", "data class", "deque", "set", "numbers as names", "iterator"])
+    def test_members_of_other_types_are_cut_like_those_of_json(self, kind: str) -> None:
+        converted: list[int] = []
+
+        class Row(pydantic.BaseModel):
+            number: int
+
+            @pydantic.field_serializer("number")
+            def _converted(self, number: int) -> int:
+                converted.append(number)
+                return number
+
+            def __hash__(self) -> int:
+                return self.number
+
+        @attrs.frozen
+        class Rows:
+            rows: Any
+
+        @dataclasses.dataclass
+        class Page:
+            rows: Any
+
+        rows = [Row(number=number) for number in range(20_000)]
+        results: dict[str, Any] = {
+            "attrs": lambda: Rows(rows),
+            "data class": lambda: [Page(Page(rows))],
+            "deque": lambda: deque(rows),
+            "set": lambda: {"rows": frozenset(rows)},
+            "numbers as names": lambda: dict(enumerate(rows)),
+            "iterator": lambda: iter(rows),
+        }
+        text = ToolOutcome(ok=True, function_name="f", source="s", result=results[kind]()).to_json()
+        assert " of 20000 " in text
+        assert 10_000 < len(text) <= 16_000
+        assert 0 < len(converted) < 5000
+
+    def test_an_iterator_within_is_cut_before_it_is_known(self) -> None:
+        result = [iter(["x" * 500]), iter(["y" * 500])]
+        assert shown(result, max_result_chars=200)[-1] == "… [cut: 1 of 2 items shown]"
 
 
 def test_details_are_included_on_request() -> None:
