@@ -225,8 +225,7 @@ class AsyncInMemoryTransport:
         if response is None:
             return TransportFailure(_DROPPED)
         received = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
-        if events is not None and not events.begin(response.status, received):
-            events = None
+        events = events and events.begin(response.status, received)
         body = Body(call.max_response_bytes, received.get("content-encoding"), events)
         body.feed(b"".join([*parts, response.body]))
         return outcome(response.status, received, body)

@@ -28,7 +28,7 @@ class Call:
             lose connections sets it to False before it awaits anything.
         on_abandon: Called, if set, when its caller leaves.
         events: Where to feed the body, as it arrives, if its caller wants progress and ``events.begin()``
-            returns that it is a stream of events; None for most calls. A transport that does not know of it
+            returns it, as for a stream of events; None for most calls. A transport that does not know of it
             returns the body as ever.
         report: Called with each message of progress, by ``deliver()``.
     """

@@ -153,9 +153,7 @@ class ResponseParser:
         elif self._headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
             self._fail("the response has a transfer coding other than chunked")
         self._status = status
-        events = self._events
-        if events is not None and not events.begin(status, self._headers):
-            events = None
+        events = self._events and self._events.begin(status, self._headers)
         self._body = Body(self._limit, self._headers.get("content-encoding"), events)
 
     def on_body(self, data: bytes) -> None:

@@ -98,9 +98,7 @@ class Library:
 
 def _body_of(response: Any, call: Call) -> Body:
     """Return where to put the body; it is there already if a hook of the owner's client has read it."""
-    events = call.events
-    if events is not None and not events.begin(response.status_code, response.headers):
-        events = None
+    events = call.events and call.events.begin(response.status_code, response.headers)
     if not response.is_stream_consumed:
         return Body(call.max_response_bytes, response.headers.get("content-encoding"), events)
     body = Body(call.max_response_bytes, None, events)

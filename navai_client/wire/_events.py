@@ -8,7 +8,7 @@ import contextlib
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from navai_client.errors import NavaiPayloadError
 from navai_client.wire._decode import json_of, trim
@@ -48,13 +48,13 @@ class EventStream:
         self._size = 0  # bytes of the data
         self._is_too_large = False
 
-    def begin(self, status: int, headers: Mapping[str, str]) -> bool:
-        """Return whether a response with this *status* and these *headers* is a stream of events."""
+    def begin(self, status: int, headers: Mapping[str, str]) -> Self | None:
+        """Return itself if a response with this *status* and these *headers* is a stream of events."""
         media_type = trim(headers.get("content-type", "").partition(";")[0]).lower()
         if media_type != "text/event-stream" or not 200 <= status <= 299:  # noqa: PLR2004 - success
-            return False
+            return None
         self._head = status, headers
-        return True
+        return self
 
     def feed(self, chunk: bytes) -> bool:
         """Read *chunk*; return whether more is wanted: not after an event that is too large."""
@@ -81,7 +81,7 @@ class EventStream:
     def outcome(self, outcome: Response | TransportFailure) -> Response | TransportFailure:
         """Return the response that the events had, if *outcome* is their stream or how that broke off."""
         if self._head is None:
-            if isinstance(outcome, TransportFailure) or not self.begin(outcome.status, outcome.headers):
+            if isinstance(outcome, TransportFailure) or self.begin(outcome.status, outcome.headers) is None:
                 return outcome
             self._is_too_large = not self.feed(outcome.content) or outcome.truncated  # it came as a whole
         if self._response is not None:
