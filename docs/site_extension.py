@@ -104,7 +104,7 @@ def text_of(default: Any) -> str:
 
 
 def show_defaults(_app: Sphinx, call: Any, _bound: bool) -> None:
-    """Replace the defaults of *call* that would show as ``<function ...>`` or ``NOTHING``."""
+    """Leave out private parameters; replace defaults that would show as ``<function ...>`` or ``NOTHING``."""
     try:
         signature = inspect.signature(call)
     except (TypeError, ValueError):
@@ -112,6 +112,8 @@ def show_defaults(_app: Sphinx, call: Any, _bound: bool) -> None:
     fields = {each.alias: each for each in getattr(call, "__globals__", {}).get("attr_dict", {}).values()}
     parameters = []
     for name, parameter in signature.parameters.items():
+        if name.startswith("_"):  # for this package's own code
+            continue
         default = parameter.default
         if repr(default) == "NOTHING":
             default = fields[name].default.factory()
@@ -121,6 +123,15 @@ def show_defaults(_app: Sphinx, call: Any, _bound: bool) -> None:
         call.__signature__ = signature.replace(parameters=parameters)
 
 
+def shown_lines(path: str) -> str:
+    """Return the option that leaves out what only an example needs: ``_explain``, and how to run it."""
+    lines = (Path(__file__).parent / path).read_text(encoding="utf-8").splitlines()
+    if "import _explain" not in lines:
+        return ""
+    first, left_out = lines.index('"""') + 3, lines.index("import _explain") + 1
+    return f":lines: {first}-{left_out - 1}, {left_out + 1}-\n"
+
+
 def show_files(_app: Sphinx, _name: str, source: list[str]) -> None:
     """Show a file where a paragraph is a link to it. The repository's own page shows the link."""
 
@@ -128,7 +139,7 @@ def show_files(_app: Sphinx, _name: str, source: list[str]) -> None:
         path, ending = link.groups()
         if ending == "md":
             return f"```{{include}} {path}\n```"
-        return f"```{{literalinclude}} {path}\n:language: {_LANGUAGES[ending]}\n```"
+        return f"```{{literalinclude}} {path}\n:language: {_LANGUAGES[ending]}\n{shown_lines(path)}```"
 
     source[0] = _FILE.sub(show, source[0])
 

@@ -71,7 +71,7 @@ class Tool:
 
     @property
     def read_only(self) -> bool:
-        """Whether it changes nothing: its effect is ``read``."""
+        """Whether it changes nothing, which is so if its effect is ``read``."""
         return self.effect == "read"
 
     def silence(self, longest: float) -> float:

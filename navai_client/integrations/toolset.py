@@ -1,6 +1,6 @@
 """A backend's functions, local functions and navigation as the tools of one agent, for any framework.
 
-A call always has exactly one outcome, which a model can read; a failing backend raises nothing.
+A call always has exactly one outcome, which a model can read. Whatever the backend does, no call raises.
 """
 
 import asyncio
