@@ -263,6 +263,8 @@ class StoreTests(ABC):
             assert len(owners) == 1
             ((state, owner, approved),) = owners
             assert (state, approved) == ("claimed", call)
+            asked_again = await one.hold(key, fingerprint, _new(), call, _LEASE_S, limit=_MANY)
+            assert (asked_again.state, asked_again.token) == ("claimed", owner)
             assert not await other.reject(key, fingerprint, b"no", _LEASE_S)
             assert [each for each in tokens if await other.start(key, each, _LEASE_S)] == [owner]
             assert key not in dict(await one.list_waiting())
@@ -341,6 +343,7 @@ class StoreTests(ABC):
                     return False
                 return True
 
+            assert not await holds(_new(), _LEASE_S)
             for key in reversed(keys):  # beside those that other tests have left
                 while not await holds(key, _SHORT_S if key is keys[0] else _LEASE_S):
                     limit += 1
@@ -369,7 +372,7 @@ class StoreTests(ABC):
             counted = [await (other if n % 2 else one).count(name, _LEASE_S) for n in range(5)]
             assert [number for number, _ in counted] == [1, 2, 3, 4, 5]
             assert all(0 < left <= _LEASE_S for _, left in counted)
-            await one.count(brief, _SHORT_S)
+            assert (await one.count(brief, _SHORT_S))[0] == 1
 
             async def begins_again() -> bool:
                 return (await other.count(brief, _SHORT_S))[0] == 1

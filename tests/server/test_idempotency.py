@@ -10,7 +10,7 @@ import pytest
 from navai_client.functions._binding import Payload
 from navai_client.server import BackendOptionsError, MemoryStore, NavaiBackend, StoreError
 from navai_client.server._http import BackendRequest, BackendResponse
-from navai_client.server._store import fingerprint
+from navai_client.server._store import BatchedStore, fingerprint, key_digest
 from tests.server.conftest import Ask
 
 EXECUTE = "/navai/functions/execute"
@@ -139,6 +139,66 @@ def test_counts_begin_again_after_their_window() -> None:
             await store.finish(b"k", b"t", bytes(5000), 60)
 
     asyncio.run(scenario())
+
+
+def test_counts_that_are_over_are_forgotten() -> None:
+    now = [0.0]
+    store = MemoryStore(clock=lambda: now[0])
+
+    async def scenario() -> None:
+        for name, window in (("long", 100), ("again", 10), ("short", 10)):
+            await store.count(name, window)
+        now[0] = 20
+        assert await store.count("again", 1000) == (1, 1000)
+        now[0] = 100
+        assert await store.count("new", 1) == (1, 1)
+        assert [*store._windows] == ["again", "new"]
+
+    asyncio.run(scenario())
+
+
+def test_calls_that_wait_for_approval_take_the_room_of_their_contents() -> None:
+    store = MemoryStore(max_bytes=2000)
+
+    async def scenario() -> None:
+        await store.claim(b"a", b"", b"t", 60)
+        with pytest.raises(StoreError, match="full"):
+            await store.hold(b"b", b"", b"t", bytes(1000), 60, limit=9)
+        await store.hold(b"b", b"", b"t", bytes(500), 60, limit=9)
+        with pytest.raises(StoreError, match="full"):
+            await store.claim(b"c", b"", b"t", 60)
+        await store.finish(b"b", b"t", None, 60)
+        await store.claim(b"c", b"", b"t", 60)
+
+    asyncio.run(scenario())
+
+
+def test_a_call_counts_as_held_until_its_time_to_wait_is_over() -> None:
+    now = [0.0]
+    store = MemoryStore(clock=lambda: now[0])
+
+    async def scenario() -> None:
+        await store.hold(b"a", b"f", b"t", b"call", 10, limit=1)
+        await store.approve(b"a", b"f", b"t", 60)
+        now[0] = 9
+        with pytest.raises(StoreError, match=r"^Too many calls wait for approval\.$") as refused:
+            await store.hold(b"b", b"f", b"t", b"call", 10, limit=1)
+        assert refused.value.retry_after == "60"
+        now[0] = 10
+        assert (await store.hold(b"b", b"f", b"t", b"call", 10, limit=1)).state == "waiting"
+
+    asyncio.run(scenario())
+
+
+def test_what_stores_know_calls_by_stays_as_it_is() -> None:
+    class Asked(BatchedStore):
+        async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
+            assert operations == [("count", bytes.fromhex("2a51a79e92d2fdf35da3f6cde7d05a54"), 60)]
+            return [(1, 60.0)]
+
+    assert key_digest(b"caller", b"key").hex() == "07b5f64efc7339f96b5993af584d4a41"
+    assert fingerprint("f", Payload({"x": 1.0})).hex() == "8b4a5e610d79d3174ed5692bf30c62ea"
+    assert asyncio.run(Asked().count("\ud800a", 60)) == (1, 60.0)
 
 
 @pytest.mark.parametrize(
