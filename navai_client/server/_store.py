@@ -527,14 +527,26 @@ def fingerprint(function: str, payload: Payload) -> bytes:
         # 2.0 is 2 in JSON, and 1e17 the number with 17 zeros
         if (_POINT in text and b".0" in text) or _EXPONENT.search(text):
             text = _encode_sorted((function, whole_numbers(payload.value)))
-    except (ValueError, OverflowError):
-        # msgspec has no form for lone surrogates and integers of more than 64 bits.
-        text = json.dumps(
-            [function, whole_numbers(payload.value)], sort_keys=True, separators=(",", ":")
-        ).encode()
-    except RecursionError:  # as it was sent, then
-        text = payload.text or b""
+    except (ValueError, OverflowError, RecursionError):
+        # msgspec has no form for lone surrogates, integers of more than 64 bits, and deep nesting.
+        text = _flat([function, payload.value])
     return _digest(text)
+
+
+def _flat(value: Any) -> bytes:
+    """Return what only this JSON *value* has: its parts, however deep they are."""
+    parts, rest = [], [value]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, dict):
+            parts.append(f"{{{len(part)}")
+            rest += [each for name in sorted(part) for each in (name, part[name])]
+        elif isinstance(part, list):
+            parts.append(f"[{len(part)}")
+            rest += part
+        else:
+            parts.append(json.dumps(whole_numbers(part)))
+    return " ".join(parts).encode()
 
 
 def encode_outcome(outcome: Outcome) -> bytes:

@@ -169,6 +169,83 @@ def test_calls_that_wait_for_approval_take_the_room_of_their_contents() -> None:
             await store.claim(b"c", b"", b"t", 60)
         await store.finish(b"b", b"t", None, 60)
         await store.claim(b"c", b"", b"t", 60)
+        await store.finish(b"c", b"t", None, 60)
+        await store.hold(b"d", b"", b"t", bytes(500), 60, limit=9)
+        assert await store.reject(b"d", b"", b"no", 60)
+        assert store._bytes == 2 * 512 + len(b"no")
+        assert store._held == set()
+
+    asyncio.run(scenario())
+
+
+def test_a_store_is_full_when_its_last_byte_is_taken() -> None:
+    now = [100.0]
+    store = MemoryStore(max_bytes=1024, clock=lambda: now[0])
+
+    async def claim(key: bytes) -> None:
+        await store.claim(key, b"", b"t", 60)
+
+    async def scenario() -> None:
+        await claim(b"a")
+        await claim(b"b")
+        with pytest.raises(StoreError, match=r"^The store of idempotency keys is full\.$") as full:
+            await claim(b"c")
+        assert full.value.retry_after == "1"
+        assert await store.finish(b"a", b"t", bytes(512), 100)  # an outcome as short as this needs no room
+        with pytest.raises(StoreError, match=r"^The store of idempotency keys has no room for an outcome\.$"):
+            await store.finish(b"b", b"t", bytes(513), 10)
+        assert store.finish_now(b"b", b"t", bytes(513), 10, b"short")
+        entry = await store.read(b"b")
+        assert entry is not None
+        assert entry.outcome == b"short"
+        now[0] += 100.0
+        await claim(b"c")
+        await claim(b"d")
+        assert await store.finish(b"c", b"t", b"", 100)
+        assert await store.finish(b"d", b"t", b"", 10)
+        now[0] += 10.0
+        await claim(b"e")  # in the place of d, which ends before c
+
+    asyncio.run(scenario())
+
+
+def test_a_lease_ends_at_its_last_moment() -> None:
+    now = [100.0]
+    store = MemoryStore(clock=lambda: now[0])
+
+    async def scenario() -> None:
+        await store.hold(b"k", b"f", b"t", b"call", 60, limit=1)
+        await store.approve(b"k", b"f", b"u", 10)
+        now[0] += 10.0
+        assert not await store.start(b"k", b"u", 10)
+        lapsed = await store.read(b"k")
+        assert lapsed is not None
+        assert (lapsed.state, lapsed.fingerprint, lapsed.token) == ("waiting", b"f", b"u")
+        assert (lapsed.outcome, lapsed.call) == (None, b"call")
+        await store.approve(b"k", b"f", b"v", 10)
+        assert await store.finish(b"k", b"v", None, 10)
+        freed = await store.read(b"k")
+        assert freed is not None
+        assert (freed.state, freed.token, freed.call) == ("waiting", b"", b"call")
+
+    asyncio.run(scenario())
+
+
+def test_a_call_of_unknown_outcome_is_known_for_a_day() -> None:
+    now = [1e6]
+    store = MemoryStore(clock=lambda: now[0])
+
+    async def scenario() -> None:
+        for key in (b"a", b"b"):
+            await store.claim(key, b"", b"t", 60, start=key == b"b")
+            await store.start(key, b"t", 60)
+        now[0] += 60 + 24 * 3600 - 1
+        for key in (b"a", b"b"):
+            entry = await store.read(key)
+            assert entry is not None
+            assert entry.state == "unknown"
+        now[0] += 1
+        assert [await store.read(key) for key in (b"a", b"b")] == [None, None]
 
     asyncio.run(scenario())
 
@@ -198,6 +275,10 @@ def test_what_stores_know_calls_by_stays_as_it_is() -> None:
 
     assert key_digest(b"caller", b"key").hex() == "07b5f64efc7339f96b5993af584d4a41"
     assert fingerprint("f", Payload({"x": 1.0})).hex() == "8b4a5e610d79d3174ed5692bf30c62ea"
+    odd = fingerprint("f", Payload({"b": "\ud800", "a": [1, 2.0]}))
+    assert odd.hex() == "72729725a51c897d37134b79c7a34e93"
+    assert odd != fingerprint("f", Payload({"b": "\ud800", "a": [1, 3]}))
+    assert odd != fingerprint("g", Payload({"b": "\ud800", "a": [1, 2.0]}))
     assert asyncio.run(Asked().count("\ud800a", 60)) == (1, 60.0)
 
 
@@ -406,6 +487,19 @@ def test_a_payload_is_the_same_however_its_json_is_written(ways: tuple[str, ...]
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("leaf", ["1", "1.0", r'"\ud800"'])
+def test_a_copy_of_a_deeply_nested_payload_is_recognised(leaf: str) -> None:
+    backend, ran = backend_of(MemoryStore())
+
+    async def scenario() -> None:
+        for within, status in ((leaf, 200), (leaf, 200), (r'"\udfff"', 422), (f"{leaf},1", 422)):
+            response = await post(backend, "k", '{"x":' + "[" * 700 + within + "]" * 700 + "}")
+            assert response.status == status
+        assert len(ran) == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_key_with_a_deeply_nested_payload_is_recognised() -> None:
     def nested(levels: int) -> Payload:
         value: Any = 1
@@ -413,8 +507,9 @@ def test_a_key_with_a_deeply_nested_payload_is_recognised() -> None:
             value = [value]
         return Payload(value, b"[" * levels + b"1" + b"]" * levels)
 
-    assert fingerprint("f", nested(5000)) == fingerprint("f", nested(5000))
+    assert fingerprint("f", nested(5000)) == fingerprint("f", nested(5000)) != fingerprint("f", Payload(1))
     assert fingerprint("f", nested(5000)) != fingerprint("f", nested(5001))
+    assert fingerprint("f", nested(5000)) != fingerprint("g", nested(5000))
     assert fingerprint("f", Payload({"a": 2.0, "b": [1.5, 10**30]})) == fingerprint(
         "f", Payload({"b": [1.5, 10**30], "a": 2})
     )
