@@ -13,7 +13,8 @@ import attrs
 import msgspec
 
 from navai_client.server._errors import RequestError
-from navai_client.server._upstream import ClientSecretRequest, SpeechRequest
+from navai_client.server._upstream import ClientSecretRequest, SpeechRequest, requested_session
+from navai_client.server._upstream_settings import BackendOptions
 from navai_client.wire._decode import trim
 
 # A tenth of a second of silence: 8-bit mono at 8 kHz, as WAV.
@@ -34,7 +35,7 @@ class DemoServices:
 
     Attributes:
         mints: What the client secrets are worth, as :attr:`UpstreamServices.mints`.
-        minted: Called with each secret.
+        minted: Called with each secret and the session that it is for.
     """
 
     mints: Final = "samples"
@@ -42,15 +43,15 @@ class DemoServices:
     def __init__(self, ttl: int = 600) -> None:
         """Mint secrets that expire after *ttl* seconds."""
         self._ttl = ttl
-        self.minted: Callable[[str], object] = lambda _: None
+        self.minted: Callable[[str, dict[str, Any]], object] = lambda _, __: None
 
     async def create_client_secret(
         self, request: Mapping[str, Any], *, ttl_seconds: int | None = None
     ) -> dict[str, Any]:
         """Mint a secret that begins with ``ek_demo_``."""
-        ClientSecretRequest.from_json(request)
+        asked = ClientSecretRequest.from_json(request)
         value = f"ek_demo_{secrets.token_hex(16)}"
-        self.minted(value)
+        self.minted(value, requested_session(BackendOptions(), asked))
         return {
             "value": value,
             "expires_at": int(time.time()) + (ttl_seconds or self._ttl),

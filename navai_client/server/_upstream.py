@@ -327,7 +327,7 @@ async def create_realtime_client_secret(
     if not isinstance(request, ClientSecretRequest):
         request = ClientSecretRequest.from_json(_in_camel_case(request or {}))
     key = _choose_key(options, request)
-    session = _session(options, request)
+    session = requested_session(options, request)
     lifetime = {"anchor": "created_at", "seconds": seconds}
     async with contextlib.nullcontext(upstream) if upstream else Upstream() as connections:
         response = await connections.post(
@@ -386,7 +386,7 @@ def _account(options: BackendOptions) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in named if value is not None)
 
 
-def _session(options: BackendOptions, request: ClientSecretRequest) -> dict[str, Any]:
+def requested_session(options: BackendOptions, request: ClientSecretRequest) -> dict[str, Any]:
     """Return the session to open: what *request* asks for, the defaults, and the owner's own fields."""
     if options.session_extra.get("type") == "transcription":
         asked = attrs.asdict(attrs.evolve(request, api_key=None), filter=lambda _, value: value is not None)

@@ -56,8 +56,8 @@ class BackendForTests(ABC):
         """Let *api* accept the client secrets that the backend mints from now on.
 
         The fixtures ``navai_backend`` and ``navai_server`` do so beside ``navai_realtime_server``. A session
-        has the fake's own model, voice and instructions: for those of a backend, let a ``NavaiBackend`` mint
-        at ``api.openai_base_url``.
+        has the model, voice and instructions that the client asks for, else those of a backend without
+        settings.
         """
         self._services.minted = api.accept
 

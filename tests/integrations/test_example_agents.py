@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -34,6 +35,26 @@ AGENTS = [
     "14_langchain_agent.py",
     "restaurant/agent.py",
 ]
+
+
+MORE_OF_THE_SKILL = """
+@pytest.mark.parametrize("answer", ["yes", "no"])
+@pytest.mark.parametrize("navai_realtime_script", [[Call("burn"), Say("1"), Call("fails"), Say("2")]])
+def test_asked(answer, navai_backend, async_navai_client, navai_realtime_server, monkeypatch, capsys):
+    asked, burnt = [], []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
+    navai_backend.function(lambda: burnt.append(1), name="burn", effect="dangerous")
+
+    @navai_backend.function
+    def fails() -> None:
+        raise ToolError("The roof leaks.")
+
+    replies = asyncio.run(talk(async_navai_client, ["Burn it.", "And?"], navai_realtime_server.url))
+    assert replies == ["1", "2"]
+    assert len(asked) == 1
+    assert burnt == [1] * (answer == "yes")
+    assert "The roof leaks." in capsys.readouterr().out
+"""
 
 
 def example(name: str) -> ModuleType:
@@ -231,3 +252,22 @@ def test_the_langchain_agent_asks_before_it_orders(
     in_a_loop(example("14_langchain_agent").main)("One pizza.", model)
     assert len(asked) == 1
     assert said in capsys.readouterr().out
+
+
+def test_the_tests_of_the_skill_for_coding_agents_pass_and_its_agent_asks(tmp_path: Path) -> None:
+    (skill,) = EXAMPLES.parent.glob("docs/skills/*/SKILL.md")
+    blocks = re.findall(r"^```python\n(.*?)^```$", skill.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "test_skill.py").write_text("\n".join([*blocks, MORE_OF_THE_SKILL]))
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "pytest",
+        "-p",
+        "no:schemathesis",
+        "-p",
+        "no:cacheprovider",
+    ]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert "4 passed" in run.stdout, run.stdout + run.stderr

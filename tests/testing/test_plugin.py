@@ -283,7 +283,9 @@ def test_the_backends_secrets_open_sessions_of_the_realtime_api(pytester: pytest
                 return "session.created" in socket.recv(timeout=30)
 
         def test_both(client, navai_realtime_server):
-            assert opened(navai_realtime_server, client.create_client_secret().value)
+            assert opened(navai_realtime_server, client.create_client_secret(voice="cedar").value)
+            config = navai_realtime_server.session.config
+            assert (config["model"], config["audio"]["output"]["voice"]) == ("gpt-realtime-2.1", "cedar")
             with pytest.raises(InvalidStatus) as refused:
                 opened(navai_realtime_server, "ek_other")
             assert b"openai_base_url" in refused.value.response.body

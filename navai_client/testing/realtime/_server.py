@@ -1,6 +1,6 @@
 """``FakeRealtimeServer``: it listens on 127.0.0.1 in a thread of its own, for sync and async tests alike."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -103,9 +103,9 @@ class FakeRealtimeServer:
             raise AssertionError(f"Expected one session; {len(found)} were opened.{refused}")
         return found[0]
 
-    def accept(self, secret: str) -> None:
-        """Accept *secret* from now on."""
-        self._secrets[secret] = {}
+    def accept(self, secret: str, session: Mapping[str, Any] | None = None) -> None:
+        """Accept *secret* from now on; *session* has the configuration of its sessions."""
+        self._secrets[secret] = dict(session or {})
 
     def revoke(self, secret: str) -> None:
         """Revoke *secret*; open sessions go on."""
