@@ -42,13 +42,14 @@ def test_a_timeout_after_sending_is_not_tried_again(repeatable: bool) -> None:
     assert delay(TIMED_OUT, repeatable=repeatable) is None
 
 
-@pytest.mark.parametrize("status", range(100, 600))
-def test_only_transient_statuses_are_tried_again(status: int) -> None:
-    passing = status in {408, 429, 502, 503, 504}
-    assert delay(response(status), repeatable=True) == (0.25 if passing else None)
-    assert delay(response(status), repeatable=False) is None
-    assert delay(response(status, "7"), repeatable=True) == (7.0 if passing else None)
-    assert delay(response(status, "7"), repeatable=False) == (7.0 if status in {429, 503} else None)
+def test_only_transient_statuses_are_tried_again() -> None:
+    for status in range(100, 600):
+        passing = status in {408, 429, 502, 503, 504}
+        assert delay(response(status), repeatable=True) == (0.25 if passing else None), status
+        assert delay(response(status), repeatable=False) is None, status
+        assert delay(response(status, "7"), repeatable=True) == (7.0 if passing else None), status
+        after = 7.0 if status in {429, 503} else None
+        assert delay(response(status, "7"), repeatable=False) == after, status
 
 
 @pytest.mark.parametrize(
@@ -188,15 +189,15 @@ def test_a_policy_sets_numbers_delays_and_statuses() -> None:
     assert RetryPolicy(base_delay=0).delay(NEVER_SENT, attempt=1, repeatable=False) == 0
 
 
-@pytest.mark.parametrize("status", range(400, 600))
-def test_a_policy_can_forbid_a_retry_and_never_allow_one_that_is_not_safe(status: int) -> None:
+def test_a_policy_can_forbid_a_retry_and_never_allow_one_that_is_not_safe() -> None:
     every, none = RetryPolicy(statuses=range(400, 600)), RetryPolicy(statuses=())
-    for retry_after in (None, "1"):
-        outcome = response(status, retry_after)
-        assert none.delay(outcome, attempt=1, repeatable=True) is None
-        assert none.delay(outcome, attempt=1, repeatable=False) is None
-        if retry_after is None or status not in {429, 503}:
-            assert every.delay(outcome, attempt=1, repeatable=False) is None
+    for status in range(400, 600):
+        for retry_after in (None, "1"):
+            outcome = response(status, retry_after)
+            assert none.delay(outcome, attempt=1, repeatable=True) is None, status
+            assert none.delay(outcome, attempt=1, repeatable=False) is None, status
+            if retry_after is None or status not in {429, 503}:
+                assert every.delay(outcome, attempt=1, repeatable=False) is None, status
     assert every.delay(CUT_OFF, attempt=1, repeatable=False) is None
     assert every.delay(TIMED_OUT, attempt=1, repeatable=True) is None
 
