@@ -30,9 +30,10 @@ help:  ## list the targets, as make without a target does
 demo: $(DEMO)  ## start the bundled server and call it, end to end
 	@$(BIN)/python examples/demo.py
 
-# Seeds, fuzzers, measurements, and fleets of real processes: some 300 of the suite's 1,070 seconds of processor time.
-DEEP := $(addprefix tests/, faults/test_fleet.py interop/test_differential.py server/test_fuzzing.py \
-  server/test_fuzzing_bytes.py server/test_store_model.py simulation test_benchmarks.py test_deployment.py test_topology.py)
+# Seeds, fuzzers, measurements, fleets of real processes, and the examples of agents as processes of their own.
+DEEP := $(addprefix tests/, faults/test_fleet.py integrations/test_example_agents.py integrations/test_voice_agent.py \
+  interop/test_differential.py server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_store_model.py simulation \
+  test_benchmarks.py test_deployment.py test_topology.py)
 
 test: $(READY)  ## the suite with branch coverage, in parallel; with ARGS a part of it, whose coverage is not judged
 	@rm -f .coverage .coverage.*
@@ -40,7 +41,7 @@ test: $(READY)  ## the suite with branch coverage, in parallel; with ARGS a part
 	@$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --omit='*/google_adk.py' $(if $(ARGS),--fail-under=0)
 
-deep: $(READY)  ## what test leaves out: seeds, fuzzers, measurements, fleets of real processes
+deep: $(READY)  ## what test leaves out: seeds, fuzzers, measurements, fleets of processes, examples of agents
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS) $(DEEP)
 
 check: $(READY)  ## any selection without coverage: make check ARGS='tests/test_models.py -k repr'
@@ -50,7 +51,7 @@ check: $(READY)  ## any selection without coverage: make check ARGS='tests/test_
 NOT_QUICK := $(DEEP) $(addprefix tests/, cli client/test_diagnostics.py conformance/test_as_tests.py \
   conformance/test_documents.py conformance/test_hostile_peers.py conformance/test_seeded_faults.py faults \
   functions/test_discovery.py integrations/test_agents_runner.py integrations/test_extras.py integrations/test_mcp.py \
-  integrations/test_openai_agents.py integrations/test_opentelemetry.py integrations/test_voice_agent.py \
+  integrations/test_openai_agents.py integrations/test_opentelemetry.py \
   server/test_approvals.py server/test_command_line.py server/test_env_file.py server/test_fail_closed.py \
   server/test_limits.py server/test_listening.py server/test_operating.py server/test_processes.py server/test_progress.py \
   server/test_replicas.py server/test_serve.py server/test_smoke.py server/test_upstream_settings.py server/test_workers.py test_abandoned.py \
