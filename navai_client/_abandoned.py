@@ -22,9 +22,9 @@ def started(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> as
     """Return a task of *loop*, the running one, that runs *work*.
 
     From Python 3.12 on, the task has already run to where *work* first waits: one that waits for nothing is
-    done, and takes no turn of the event loop.
+    done, and takes no turn of the event loop. A loop with a task factory decides that itself.
     """
-    if sys.version_info < (3, 12):
+    if sys.version_info < (3, 12) or loop.get_task_factory() is not None:
         return loop.create_task(work)
     return asyncio.Task(work, loop=loop, eager_start=True)  # pragma: no cover - Python 3.11 measures coverage
 

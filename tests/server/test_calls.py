@@ -106,6 +106,25 @@ def test_a_call_that_is_cancelled_before_it_began_has_ended() -> None:
     assert ran == []
 
 
+def test_the_task_factory_of_a_host_makes_the_tasks_of_functions() -> None:
+    backend = NavaiBackend(env={}, discover=False)
+    makers: list[asyncio.Task[Any]] = []
+
+    @backend.function
+    async def work() -> bool:
+        return asyncio.current_task() in makers
+
+    def make(loop: asyncio.AbstractEventLoop, coro: Any, **given: Any) -> "asyncio.Task[Any]":
+        makers.append(asyncio.Task(coro, loop=loop, **given))
+        return makers[-1]
+
+    async def scenario() -> Any:
+        asyncio.get_running_loop().set_task_factory(make)
+        return await call(backend, "work")
+
+    assert b'"result":true' in asyncio.run(scenario()).body
+
+
 def test_a_result_after_the_timeout_is_dropped() -> None:
     backend = NavaiBackend(env={}, discover=False)
     returned = threading.Event()
