@@ -30,18 +30,20 @@ help:  ## list the targets, as make without a target does
 demo: $(DEMO)  ## start the bundled server and call it, end to end
 	@$(BIN)/python examples/demo.py
 
-# Seeds, fuzzers, measurements, fleets of real processes, and the examples of agents as processes of their own.
-DEEP := $(addprefix tests/, faults/test_fleet.py integrations/test_example_agents.py integrations/test_voice_agent.py \
-  interop/test_differential.py server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_store_model.py simulation \
-  test_benchmarks.py test_deployment.py test_topology.py)
+# Seeds, fuzzers, measurements, fleets of real processes, a browser, hundreds of interrupted closes, and the examples of
+# agents as processes of their own.
+DEEP := examples/restaurant/test_agent.py $(addprefix tests/, faults/test_fleet.py inspector/test_browser.py \
+  integrations/test_example_agents.py integrations/test_voice_agent.py interop/test_differential.py \
+  server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_store_model.py simulation test_benchmarks.py test_closing.py \
+  test_deployment.py test_topology.py)
 
-test: $(READY)  ## the suite with branch coverage, in parallel; with ARGS a part of it, whose coverage is not judged
+test: $(READY)  ## the suite, in parallel; COVERAGE=yes adds branch coverage, ARGS selects tests
 	@rm -f .coverage .coverage.*
-	$(BIN)/coverage run -m pytest $(PARALLEL) $(if $(filter tests/%,$(ARGS)),,$(DEEP:%=--ignore=%)) $(ARGS)
-	@$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --omit='*/google_adk.py' $(if $(ARGS),--fail-under=0)
+	$(BIN)/$(if $(COVERAGE),coverage run,python) -m pytest $(PARALLEL) $(if $(filter tests/%,$(ARGS)),,$(DEEP:%=--ignore=%)) $(ARGS)
+	@$(if $(COVERAGE),$(BIN)/coverage combine --quiet)
+	$(if $(COVERAGE),$(BIN)/coverage report --omit='*/google_adk.py' $(if $(ARGS),--fail-under=0))
 
-deep: $(READY)  ## what test leaves out: seeds, fuzzers, measurements, fleets of processes, examples of agents
+deep: $(READY)  ## what test leaves out: seeds, fuzzers, measurements, fleets of processes, a browser, examples
 	$(BIN)/python -m pytest $(PARALLEL) $(ARGS) $(DEEP)
 
 check: $(READY)  ## any selection without coverage: make check ARGS='tests/test_models.py -k repr'

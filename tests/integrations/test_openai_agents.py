@@ -552,7 +552,7 @@ async def test_a_refresh_asks_the_backend_once_in_a_while_and_not_for_each_event
             await on.api.wait_async()
             assert asked == []
             often.receive(on.events[-1])
-            await asyncio.sleep(0)
+            await asyncio.gather(*(each for each in asyncio.all_tasks() if each.get_name() == "refresh"))
     assert len(on.events) > 10
     assert asked == ["refresh"]
 
