@@ -30,12 +30,10 @@ help:  ## list the targets, as make without a target does
 demo: $(DEMO)  ## start the bundled server and call it, end to end
 	@$(BIN)/python examples/demo.py
 
-# Seeds, fuzzers, measurements, fleets of real processes, a browser, hundreds of interrupted closes, and the examples of
-# agents as processes of their own.
-DEEP := examples/restaurant/test_agent.py $(addprefix tests/, faults/test_fleet.py inspector/test_browser.py \
-  integrations/test_example_agents.py integrations/test_voice_agent.py interop/test_differential.py \
-  server/test_fuzzing.py server/test_fuzzing_bytes.py server/test_store_model.py simulation test_benchmarks.py test_closing.py \
-  test_deployment.py test_topology.py)
+# Seeds, fuzzers, measurements, fleets of real processes, a browser, and the examples of agents as processes of their own.
+DEEP := $(addprefix tests/, faults/test_fleet.py inspector/test_browser.py integrations/test_example_agents.py \
+  integrations/test_voice_agent.py interop/test_differential.py server/test_fuzzing.py server/test_fuzzing_bytes.py \
+  server/test_store_model.py simulation test_benchmarks.py test_deployment.py test_topology.py)
 
 test: $(READY)  ## the suite, in parallel; COVERAGE=yes adds branch coverage, ARGS selects tests
 	@rm -f .coverage .coverage.*
