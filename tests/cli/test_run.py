@@ -401,6 +401,7 @@ def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer
         shows(process, "you: What time is it?\nagent: It is noon.")
         played.api.speak("Thank you.")  # it interrupts the answer
         shows(process, "\nagent: You are welcome.\n")
+        wait_until(speaker.exists)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (130, "\n")
