@@ -155,6 +155,6 @@ $(VENV)/.adk: $(TOOLS)
 
 $(READY): $(TOOLS)
 	@echo "Once: $(VENV) gets every extra, all agent frameworks and tools, 1.3 GB on the disk, in about a minute."
-	@echo "Some tests fetch npm packages, too. make test then takes some ten minutes on two cores, make quick one or two."
+	@echo "Some tests fetch npm packages, too. make test then takes some six minutes on two cores, make quick one or two."
 	$(INSTALL) --editable '.[all]' --group dev
 	@touch $@

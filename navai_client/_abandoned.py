@@ -8,7 +8,6 @@ cancelled with its caller.
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
@@ -16,17 +15,6 @@ T = TypeVar("T")
 
 # How long a cancelled task may take to clean up. One that ignores its cancellation must not hold up close().
 _CLEANUP: Final = 1.0  # seconds
-
-
-def started(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> asyncio.Task[T]:
-    """Return a task of *loop*, the running one, that runs *work*.
-
-    From Python 3.12 on, the task has already run to where *work* first waits: one that waits for nothing is
-    done, and takes no turn of the event loop. A loop with a task factory decides that itself.
-    """
-    if sys.version_info < (3, 12) or loop.get_task_factory() is not None:
-        return loop.create_task(work)
-    return asyncio.Task(work, loop=loop, eager_start=True)  # pragma: no cover - Python 3.11 measures coverage
 
 
 class BackgroundTasks:

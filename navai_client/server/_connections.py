@@ -25,7 +25,6 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from navai_client._abandoned import started
 from navai_client.server._http import error_response
 from navai_client.server._process_settings import ProcessSettings
 from navai_client.server._routes import OVERLOADED
@@ -186,7 +185,6 @@ class Connection(HttpToolsProtocol):
         self._skipped = 0  # bytes of it
         self._ahead = bytearray()  # sent before the responses to earlier requests
         self._refused = False
-        self._next: RequestResponseCycle | None = None  # begins when what was received is parsed
         self._counted: _CountedTransport
         self._taken = 0
         self.reading_since = 0.0
@@ -237,19 +235,6 @@ class Connection(HttpToolsProtocol):
         else:
             if self.headers is not _TRAILERS or self.cycle.more_body:
                 self._check_unfinished(len(data))
-        if self._next is not None:
-            cycle, self._next = self._next, None
-            self._begin(cycle)
-
-    def _begin(self, cycle: RequestResponseCycle) -> None:
-        """Begin to serve a request, of which everything that was received is parsed."""
-        if self._ahead or self.pipeline:  # else each response would begin the next one within itself
-            self._start_asgi_task(cycle, self.app)
-            return
-        task = started(cycle.run_asgi(self.app), self.loop)
-        if not task.done():  # pragma: no branch - in Python 3.11, which measures coverage, it never is
-            self.tasks.add(task)
-            task.add_done_callback(self.tasks.discard)
 
     def on_headers_complete(self) -> None:
         """Begin to serve a request."""
@@ -282,7 +267,7 @@ class Connection(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         if before is None or before.response_complete:
-            self._next = self.cycle
+            self._start_asgi_task(self.cycle, self.app)
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((self.cycle, self.app))

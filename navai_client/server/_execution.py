@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from navai_client._abandoned import BackgroundTasks, started
+from navai_client._abandoned import BackgroundTasks
 from navai_client._redaction import message_of
 from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop
 from navai_client.functions._binding import ArgumentsError, Payload
@@ -528,8 +528,7 @@ class Invoker:
     def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         # A task of its own: a function that ignores its cancellation holds up no caller, and what it sets up
         # for "the current task" (time limits, task groups) is its own.
-        task = started(self._run(call, run), call.loop)
-        call.task = None if task.done() else task
+        call.task = call.loop.create_task(self._run(call, run))
 
     async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
         call.begun = True

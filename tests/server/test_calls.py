@@ -1,7 +1,6 @@
 """Running calls: callers that leave, timeouts, and the shutdown of the server."""
 
 import asyncio
-import sys
 import threading
 from collections.abc import Awaitable
 from typing import Any
@@ -85,7 +84,6 @@ def test_the_shutdown_of_the_server_ends_all_calls() -> None:
     until(lambda: True in seen)
 
 
-@pytest.mark.skipif(sys.version_info >= (3, 12), reason="from Python 3.12 on, it begins at once")
 def test_a_call_that_is_cancelled_before_it_began_has_ended() -> None:
     backend = NavaiBackend(env={}, discover=False)
     ran: list[int] = []

@@ -61,9 +61,6 @@ class Loop(asyncio.AbstractEventLoop):
         self.tasks.append(task)  # none is collected early, which would run its clean-up at some time or other
         return task
 
-    def get_task_factory(self) -> Any:
-        return self.create_task  # it decides how tasks begin: a seed has one history on every Python
-
     def call_soon(  # type: ignore[override]
         self, callback: Any, *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
