@@ -104,7 +104,8 @@ def test_ctrl_c_while_processes_still_import_says_nothing(how: list[str], serve:
     for pid in [*(each.pid for each in children()), server.process.pid]:  # a terminal sends it to all of them
         os.kill(pid, signal.SIGINT)
     server.process.wait(60)
-    assert server.log() == ""
+    # On a busy machine, a worker may have begun by then: it says so, and that it stops.
+    assert all(" INFO navai_client.server " in line for line in server.log().splitlines()), server.log()
     assert refuses(server.url)
 
 
