@@ -35,7 +35,7 @@ class DemoServices:
 
     Attributes:
         mints: What the client secrets are worth, as :attr:`UpstreamServices.mints`.
-        minted: Called with each secret and the session that it is for.
+        minted: Called with each secret and the session that it is for, or None.
     """
 
     mints: Final = "samples"
@@ -43,7 +43,7 @@ class DemoServices:
     def __init__(self, ttl: int = 600) -> None:
         """Mint secrets that expire after *ttl* seconds."""
         self._ttl = ttl
-        self.minted: Callable[[str, dict[str, Any]], object] = lambda _, __: None
+        self.minted: Callable[[str, dict[str, Any]], object] | None = None
 
     async def create_client_secret(
         self, request: Mapping[str, Any], *, ttl_seconds: int | None = None
@@ -51,7 +51,8 @@ class DemoServices:
         """Mint a secret that begins with ``ek_demo_``."""
         asked = ClientSecretRequest.from_json(request)
         value = f"ek_demo_{secrets.token_hex(16)}"
-        self.minted(value, requested_session(BackendOptions(), asked))
+        if self.minted is not None:
+            self.minted(value, requested_session(BackendOptions(), asked))
         return {
             "value": value,
             "expires_at": int(time.time()) + (ttl_seconds or self._ttl),
