@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 _MARK: Final = "__navai_declaration__"
-_ROOM: Final = (
-    2  # times its typical time that a call may take: the time is that of most calls, not of the longest
-)
+# Times its typical time that a call may take: the time is that of most calls, not of the longest.
+_ROOM: Final = 2
 
 
 def scope_set(scopes: Iterable[str]) -> frozenset[str]:
