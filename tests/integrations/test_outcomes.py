@@ -138,6 +138,24 @@ def test_a_result_that_json_parsers_refuse_is_left_out(result: Any) -> None:
     assert shown(result).startswith("[left out: ")
 
 
+def counted(count: int) -> tuple[list[Any], list[int]]:
+    """Return *count* rows, and the numbers of those that were converted, as they are."""
+    converted: list[int] = []
+
+    class Row(pydantic.BaseModel):
+        number: int
+
+        @pydantic.field_serializer("number")
+        def _converted(self, number: int) -> int:
+            converted.append(number)
+            return number
+
+        def __hash__(self) -> int:
+            return self.number
+
+    return [Row(number=number) for number in range(count)], converted
+
+
 class TestLongResults:
     """They are cut where they are longest, with a mark."""
 
@@ -199,17 +217,7 @@ class TestLongResults:
 
     def test_what_is_cut_is_not_even_converted(self) -> None:
         """150,000 rows would block the event loop, and with it every conversation of the process."""
-        converted: list[int] = []
-
-        class Row(pydantic.BaseModel):
-            number: int
-
-            @pydantic.field_serializer("number")
-            def _converted(self, number: int) -> int:
-                converted.append(number)
-                return number
-
-        rows = [Row(number=number) for number in range(150_000)]
+        rows, converted = counted(150_000)
         for result in (rows, {"rows": rows, "more": tuple(rows)}):
             converted.clear()
             outcome = ToolOutcome(ok=True, function_name="f", source="s", result=result)
@@ -218,19 +226,6 @@ class TestLongResults:
 
     @pytest.mark.parametrize("kind", ["attrs", "data class", "deque", "set", "numbers as names", "iterator"])
     def test_members_of_other_types_are_cut_like_those_of_json(self, kind: str) -> None:
-        converted: list[int] = []
-
-        class Row(pydantic.BaseModel):
-            number: int
-
-            @pydantic.field_serializer("number")
-            def _converted(self, number: int) -> int:
-                converted.append(number)
-                return number
-
-            def __hash__(self) -> int:
-                return self.number
-
         @attrs.frozen
         class Rows:
             rows: Any
@@ -239,7 +234,7 @@ class TestLongResults:
         class Page:
             rows: Any
 
-        rows = [Row(number=number) for number in range(20_000)]
+        rows, converted = counted(20_000)
         results: dict[str, Any] = {
             "attrs": lambda: Rows(rows),
             "data class": lambda: [Page(Page(rows))],

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import date
 from typing import Any
 
@@ -336,6 +338,27 @@ SCRIPT: list[list[Action] | Action] = [
 ]
 
 
+@asynccontextmanager
+async def spoken_to(api: FakeRealtimeServer, toolset: Toolset) -> AsyncIterator[None]:
+    """Ask for a response in a session of *api* whose events a runner gets; play the script to its end."""
+    async with (
+        connect(api.url, additional_headers={"Authorization": "Bearer ek_1"}) as socket,
+        RealtimeToolRunner(toolset, socket.send) as runner,
+    ):
+
+        async def listen() -> None:
+            async for message in socket:
+                await runner.receive(message)
+
+        listening = asyncio.create_task(listen())
+        await runner.offer()
+        await socket.send('{"type": "response.create"}')
+        yield
+        await api.wait_async()
+        await socket.close()
+        await listening
+
+
 @pytest.mark.usefixtures("no_proxy")
 class TestOverAWebSocket:
     """From a backend to a session and back, with common libraries."""
@@ -415,22 +438,10 @@ class TestOverAWebSocket:
             approving_backend() as live,
             AsyncNavaiBackendClient(live.url) as client,
             Toolset.load(client) as toolset,
-            connect(api.url, additional_headers={"Authorization": "Bearer ek_1"}) as socket,
-            RealtimeToolRunner(toolset, socket.send) as runner,
+            spoken_to(api, toolset),
         ):
-
-            async def listen() -> None:
-                async for message in socket:
-                    await runner.receive(message)
-
-            listening = asyncio.create_task(listen())
-            await runner.offer()
-            await socket.send('{"type": "response.create"}')
             await api.wait_for_async("conversation.item.create")
             await live.decide("approve")
-            await api.wait_async()
-            await socket.close()
-            await listening
         _, told = api.session.sent("conversation.item.create")
         (content,) = told["item"]["content"]
         assert (told["item"]["role"], content["type"]) == ("system", "input_text")
@@ -460,20 +471,9 @@ class TestOverAWebSocket:
             backend.lifespan(),
             AsyncNavaiBackendClient("http://shop", transport=httpx.ASGITransport(backend)) as client,
             Toolset.load(client, functions=[book] if local else []) as toolset,
-            connect(api.url, additional_headers={"Authorization": "Bearer ek_1"}) as socket,
-            RealtimeToolRunner(toolset, socket.send) as runner,
+            spoken_to(api, toolset),
         ):
-
-            async def listen() -> None:
-                async for message in socket:
-                    await runner.receive(message)
-
-            listening = asyncio.create_task(listen())
-            await runner.offer()
-            await socket.send('{"type": "response.create"}')
-            await api.wait_async()
-            await socket.close()
-            await listening
+            pass
         read = {name: json.loads(outputs[0])["error"] for name, outputs in api.session.outputs.items()}
         assert read["full"] == "There is no table left on 2030-05-17. Bearer ***"
         assert "day: Input should be a valid date" in read["wrong"]
@@ -490,24 +490,9 @@ class TestOverAWebSocket:
             live.backend.function(
                 live.book_table, name="reserve", say_while_waiting="I am asking.", typical_seconds=9
             )
-            async with (
-                Toolset.load(client) as toolset,
-                connect(api.url, additional_headers={"Authorization": "Bearer ek_1"}) as socket,
-                RealtimeToolRunner(toolset, socket.send) as runner,
-            ):
-
-                async def listen() -> None:
-                    async for message in socket:
-                        await runner.receive(message)
-
-                listening = asyncio.create_task(listen())
-                await runner.offer()
-                await socket.send('{"type": "response.create"}')
+            async with Toolset.load(client) as toolset, spoken_to(api, toolset):
                 await api.wait_for_async("response.create", 2)
                 live.release.set()
-                await api.wait_async()
-                await socket.close()
-                await listening
         _, told, answered = api.session.sent("response.create")
         assert told["response"]["instructions"].endswith("in the language of the conversation: I am asking.")
         assert "response" not in answered
