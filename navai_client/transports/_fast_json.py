@@ -12,9 +12,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
+from navai_client._collector import LARGE, parse_undisturbed
 from navai_client.wire._values import UNPARSED, Response
-
-_LARGE: Final = 8 * 1024  # bytes, which the standard library parses in a tenth of a millisecond
 
 
 class _Decoder:
@@ -55,6 +54,6 @@ def parse(response: Response) -> None:
     if decoder.decode is not None:
         if not response.truncated and not response.is_long_error:
             with contextlib.suppress(*decoder.errors):
-                response.parsed = decoder.decode(response.content)
-    elif len(response.content) >= _LARGE:
+                response.parsed = parse_undisturbed(decoder.decode, response.content)
+    elif len(response.content) >= LARGE:
         decoder.load()

@@ -14,6 +14,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, NoReturn
 from urllib.parse import urljoin, urlsplit
 
+from navai_client._collector import parse_undisturbed
 from navai_client._redaction import Redactor, shortened
 from navai_client.errors import (
     ApprovalPendingError,
@@ -420,7 +421,7 @@ def json_of(response: Response) -> Any:
     An error that is too long counts as no JSON: to parse it would take more time than a call may have left.
     """
     if response.parsed is UNPARSED:
-        response.parsed = _INVALID if response.is_long_error else _parse(_text(response.content))
+        response.parsed = _INVALID if response.is_long_error else parse_undisturbed(_parse, _text(response.content))
     return response.parsed
 
 
