@@ -14,9 +14,9 @@ Text = TypeVar("Text", str, bytes)
 def parse_undisturbed(parse: Callable[[Text], Any], text: Text) -> Any:
     """Return ``parse(text)``, without a collection meanwhile if *text* is large.
 
-    Python looks for cycles after every few hundred new lists and dicts. It would walk what has been parsed again
-    and again, and now and then all else in the process, though what a parser makes has no cycles.
-    Where the program itself has switched the collector off, it stays so.
+    Python looks for cycles after every few hundred new lists and dicts. It would walk what has been parsed
+    again and again, and now and then everything else in the process. What a parser makes has no cycles.
+    If the program has switched the collector off, it stays off.
     """
     if len(text) < LARGE or not gc.isenabled():
         return parse(text)

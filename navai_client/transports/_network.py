@@ -9,6 +9,7 @@ import contextlib
 import select
 import socket
 import ssl
+import time
 import traceback
 from collections.abc import Callable
 from typing import Final, TypeVar, cast
@@ -261,6 +262,9 @@ class AsyncConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
+        self._deadline: float | None = None  # of the waiter, on the clock of ``time.monotonic()``
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_ends = 0.0
         self._transport: asyncio.Transport | None = None
         self._layers: list[asyncio.Transport] = []
         self._socket: socket.socket | None = None
@@ -323,6 +327,9 @@ class AsyncConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note that the connection is gone, and why."""
         self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if not self.closed.done():
             self.closed.set_result(None)
         self._wake(exc)
@@ -359,15 +366,36 @@ class AsyncConnection(asyncio.Protocol):
         """
         seconds = remaining(call)
         waiter = self._waiter = self._loop.create_future()
-        timer = None
+        self._deadline = call.deadline
         if seconds is not None:
-            timer = self._loop.call_later(seconds, self._wake, TimeoutError("time ran out"))
+            self._set_timer(seconds)
         try:
             await waiter
         finally:
             self._waiter = None
-            if timer is not None:
-                timer.cancel()
+
+    def _set_timer(self, seconds: float) -> None:
+        """Let ``_expire()`` be called in *seconds*, or earlier.
+
+        The timer of an earlier wait stays, because most waits are over long before their deadline: to set
+        and cancel one for each would cost a tenth of a call.
+        """
+        ends = time.monotonic() + seconds
+        if self._timer is not None:
+            if self._timer_ends <= ends:
+                return
+            self._timer.cancel()
+        self._timer, self._timer_ends = self._loop.call_later(seconds, self._expire), ends
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._deadline is None:
+            return
+        seconds = self._deadline - time.monotonic()
+        if seconds > 0:
+            self._set_timer(seconds)
+        else:
+            self._wake(TimeoutError("time ran out"))
 
     def _wake(self, error: Exception | None = None) -> None:
         if self._waiter is None or self._waiter.done():

@@ -421,7 +421,10 @@ def json_of(response: Response) -> Any:
     An error that is too long counts as no JSON: to parse it would take more time than a call may have left.
     """
     if response.parsed is UNPARSED:
-        response.parsed = _INVALID if response.is_long_error else parse_undisturbed(_parse, _text(response.content))
+        if response.is_long_error:
+            response.parsed = _INVALID
+        else:
+            response.parsed = parse_undisturbed(_parse, _text(response.content))
     return response.parsed
 
 

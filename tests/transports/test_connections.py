@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -255,6 +256,46 @@ def test_calls_without_a_timeout_get_their_responses(kind: str, through: str, ba
     with make_client(kind, through=through, base_url=backend.url, timeout=None) as client:
         assert [client.execute_function("f", number) for number in range(3)] == [0, 1, 2]
     assert backend.connections == 1
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_each_call_on_a_connection_has_its_own_deadline(
+    through: str, loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    ended = threading.Event()
+
+    def late(peer: Peer) -> None:
+        while (body := peer.request()) is not None:
+            ended.wait(json.loads(body)["payload"])
+            peer.send(answer('{"ok": true, "result": "late"}'))
+
+    async def calls(url: str) -> list[str]:
+        outcomes = []
+        transport = TRANSPORTS[through]()
+        async with AsyncNavaiBackendClient(url, transport=transport, max_retries=0) as client:
+            # The timer of the first call is still running in the second, ends in it, or has ended before it.
+            for first, idle, timeout, seconds in (
+                (0.1, 0.0, 5.0, 0.3),
+                (0.1, 0.0, None, 0.3),
+                (0.1, 0.2, 5.0, 0.1),
+                (0.1, 0.2, 0.1, 60.0),
+                (5.0, 0.0, 0.1, 60.0),
+                (0.1, 0.0, 0.3, 60.0),
+            ):
+                await client.execute_function("f", 0, timeout=first)
+                await asyncio.sleep(idle)
+                try:
+                    outcomes.append(await client.execute_function("f", seconds, timeout=timeout))
+                except NavaiTimeoutError:
+                    outcomes.append("no response in time")
+        return outcomes
+
+    with FaultServer(late) as server, asyncio.Runner(loop_factory=loop) as runner:
+        try:
+            assert runner.run(calls(server.url)) == ["late"] * 3 + ["no response in time"] * 3
+        finally:
+            ended.set()
+        assert server.connections == 3  # a call that times out ends its connection
 
 
 def made(kind: str, through: str, url: str, **options: Any) -> Client:

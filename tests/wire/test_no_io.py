@@ -30,9 +30,14 @@ COMPUTES = {
 # The retry policy has a clock and a random number generator as defaults of its attributes, and never calls
 # either of them by name.
 DEFAULTS = {"_retry.py": {"random", "time"}}
-# Modules of this package: values, and decisions that get the time as an argument. A redactor reads the disk
-# only when it is given a directory, which only the server does.
-PURE = {"navai_client._redaction", "navai_client.errors", "navai_client.models"}
+# Modules of this package: values, decisions that get the time as an argument, and a pause of the garbage
+# collector. A redactor reads the disk only when it is given a directory, which only the server does.
+PURE = {
+    "navai_client._collector",
+    "navai_client._redaction",
+    "navai_client.errors",
+    "navai_client.models",
+}
 
 
 def imported(path: Path) -> set[str]:
