@@ -58,8 +58,8 @@ _F = TypeVar("_F")
 
 # Ids that are safe in a log line: UUIDs, trace ids, base64. Other ids are replaced.
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:+/=@-]{1,128}")
-_NAMES_SHOWN: Final = 20  # of the functions, at the start
-_CLIENT_HAS_GONE: Final = 499  # nginx's status in its log, for a request that got no response
+_NAMES_SHOWN: Final = 20  # names of functions in the log line at the start
+_CLIENT_HAS_GONE: Final = 499  # as in nginx's log: the client left before it got a response
 _SHARED: Final = (b"navai-idempotency", b"shared")
 _WITHOUT_BODY: Final = (204, 304)  # RFC 9110, section 6.4.1
 # https://platform.openai.com/docs/deprecations; in the openai package, at RealtimeSessionCreateRequestParam.
@@ -84,26 +84,25 @@ class NavaiBackend:
         demo: Whether to offer sample functions, and client secrets that open no session. The inspector is
             then served unless the environment or *settings* say otherwise.
         discover: Whether to search folders for functions.
-        services: Mints secrets and synthesizes speech instead of OpenAI and ElevenLabs.
-        authenticate: Returns the principal of a request, or None to refuse it, beside the access tokens:
-            a function of yours, :func:`~navai_client.server.from_host` or
-            :func:`~navai_client.server.from_jwt`. It may be async; otherwise it must not wait.
-        store: Keeps idempotency keys and counts, and is closed with the backend; by default as the
-            setting ``store_url`` says.
-        mint_policy: What everybody may mint, or a function that returns the policy of a principal, or
-            None to refuse it; it may be async. By default, what *settings* say for all.
-        access_log: Where responses are recorded, by default in the logger
-            ``navai_client.server.access``; None records nothing.
+        services: Mints secrets and synthesizes speech, in place of OpenAI and ElevenLabs.
+        authenticate: Returns the principal of a request, or None to refuse it. Pass your own function,
+            :func:`~navai_client.server.from_host` or :func:`~navai_client.server.from_jwt`. It is asked
+            after the access tokens. It may be async; if it is not, it must not block.
+        store: Keeps idempotency keys and counts. It is closed with the backend. By default, the setting
+            ``store_url`` chooses it.
+        mint_policy: The policy for all callers, or a function, sync or async, that returns the policy of
+            a principal, or None to refuse it. By default, *settings* decide, for all callers alike.
+        access_log: Where responses are recorded: by default, the logger ``navai_client.server.access``.
+            None records nothing.
         settings: Fields of :class:`~navai_client.server.ServerSettings`, such as ``access_token``.
 
     Raises:
         BackendOptionsError: A setting cannot work.
-        ImportError: JWTs are to be verified, and the extra ``auth`` is not installed; or ``redis`` for a
-            store.
+        ImportError: The extra ``auth`` (for JWTs) or ``redis`` (for a Redis store) is not installed.
 
     Attributes:
-        draining: Set when the server was asked to stop and still accepts requests: ``/ready`` then fails. Our
-            own server sets it; set it yourself under another.
+        draining: Whether the server was asked to stop and still accepts requests; ``/ready`` then fails. Our
+            own server sets it. Under another server, set it yourself.
 
     ::
 
@@ -125,7 +124,7 @@ class NavaiBackend:
         authenticate: Authenticate | None = None,
         store: Store | None = None,
         mint_policy: MintPolicy | PolicyOf | None = None,
-        access_log: AccessLog | None = AccessRecords(),  # noqa: B008 - it holds nothing
+        access_log: AccessLog | None = AccessRecords(),  # noqa: B008 - it has no state
         **settings: Unpack[BackendKeywords],
     ) -> None:
         env = os.environ if env is None else env
@@ -228,20 +227,20 @@ class NavaiBackend:
 
     @functools.cached_property
     def client_secret_handler(self) -> "RouteHandler":
-        """The route for client secrets alone, an ASGI application for one route of a host.
+        """The route for client secrets alone: an ASGI application for one route of a host application.
 
-        It asks for no access token: the host's route has its own authentication. ``authenticate=`` still says
-        who the principal is, and refuses those without one; the policy for minting holds, too.
+        It checks no access token, because the host authenticates its own routes. ``authenticate=`` still
+        finds the principal, and a request without one is refused. The mint policy still applies.
         """
         authentication = None if self._authenticate is None else Authentication([self._authenticate])
         return self._handler(self.settings.client_secret_path, self._make_router(authentication))
 
     def routes(self) -> "list[BaseRoute]":
-        """Return the routes for an application of Starlette or FastAPI, beside its own.
+        """Return the routes to add to those of a Starlette or FastAPI application.
 
-        They are those of the contract, at the paths of the settings, and the inspector's below ``/navai`` and
-        ``/metrics`` if they are switched on. ``/``, ``/health``, ``/ready`` and the response to unknown paths
-        stay the host's. Pass :meth:`lifespan` to it, too.
+        These are the routes of the contract, at the paths in the settings, and, if they are switched on,
+        ``/metrics`` and the inspector's routes below ``/navai``. The host keeps ``/``, ``/health``,
+        ``/ready`` and the response to unknown paths. Pass :meth:`lifespan` to the host, too.
 
         ::
 
@@ -251,20 +250,20 @@ class NavaiBackend:
         Raises:
             ImportError: Starlette is not installed.
         """
-        from starlette.routing import Route  # noqa: PLC0415 - the host's
+        from starlette.routing import Route  # noqa: PLC0415 - the host has it
 
         paths = (path for path in self.router.paths if path not in ROUTES_OF_A_HOST)
         return [Route(path, self._handler(path, self.router)) for path in paths]
 
     def _handler(self, path: str, router: Router) -> "RouteHandler":
         def request_of(scope: Scope) -> BackendRequest:
-            given: Mapping[str, str] = scope.get("path_params", {})  # of the host, for one approval
+            given: Mapping[str, str] = scope.get("path_params", {})  # from the host: the id of an approval
             return self._request_of(scope, path.replace("{id}", given.get("id", "{id}")))
 
         return RouteHandler(request_of, functools.partial(self._handle, router=router))
 
     def _why_not_ready(self) -> str | None:
-        """Return why requests should go elsewhere, without names: everybody may ask."""
+        """Return why requests should go elsewhere. It reveals no names, because anybody may ask."""
         if self.draining:
             return "The server is stopping."
         if self.functions().failed:
@@ -318,14 +317,14 @@ class NavaiBackend:
 
     @property
     def _may_anybody_approve(self) -> bool:
-        """Whether some principal can hold the scope: those of access tokens have none."""
+        """Whether any principal can hold the scope: access tokens give no scopes."""
         return self.settings.inspector_token is not None or bool(
             self._authenticate or self.settings.jwt_jwks_url
         )
 
     async def _open(self) -> None:
         self.start()
-        await self.invoker.why_store_fails()  # which opens the store, and lets it look at its settings
+        await self.invoker.why_store_fails()  # this opens the store, which then checks its settings
 
     async def aclose(self) -> None:
         """Cancel the calls that still run, and close the connections upstream."""
@@ -373,27 +372,29 @@ class NavaiBackend:
 
         Args:
             call: The function or class; it is returned unchanged.
-            name: Its name, by default that of its definition; brought into the contract's form.
+            name: Its name, by default that of its definition. It is converted to the contract's form.
             description: Its description for models, by default its docstring's first paragraph.
             timeout: Seconds that a call may take; by default the backend's limit, or twice *typical_seconds*
                 if that is more. 0 means no limit.
-            runs_in: ``"process"`` for one that computes or may crash: each call has a process to itself, and
-                its time limit ends that. The function must be at the top level of a module, and its arguments
-                must be picklable. Or a :class:`Runner`, an object that runs it elsewhere.
-            scopes: What a caller's principal must hold, all of it, to see and to call it; by default nothing.
-            approval: Whether each call waits until a person has approved it, in the inspector, or by
-                ``GET /navai/approvals`` and ``POST /navai/approvals/ID``: one who holds the scope
-                ``navai:approve``, or has ``inspector_token``, which is for those who approve, too.
-            effect: What it does, for agents: ``read`` changes nothing, so that a call whose caller leaves is
-                cancelled; ``write`` changes something; ``dangerous`` changes what the person in the session
-                should agree to first. Agents decide how they use it; the backend does not refuse calls.
-            typical_seconds: How long a call usually takes. If that is long, an agent speaks at once.
+            runs_in: ``"process"`` for a function that computes for long or may crash: each call has a process
+                to itself, which ends at the time limit. The function must be at the top level of a module,
+                and its arguments must be picklable. Or a :class:`Runner`, which runs the function elsewhere.
+            scopes: The scopes that a caller's principal must hold, all of them, to see and call the function.
+                By default, it needs none.
+            approval: Whether each call waits until a person approves it: in the inspector, or by
+                ``GET /navai/approvals`` and ``POST /navai/approvals/ID``. That person needs the scope
+                ``navai:approve`` or the ``inspector_token``.
+            effect: What it does, as a hint for agents. ``read`` changes nothing, so a call is cancelled when
+                its caller leaves. ``write`` changes something. ``dangerous`` changes something that the
+                person in the session should agree to first. Agents decide what to make of it; the backend
+                refuses no call because of it.
+            typical_seconds: How long a call usually takes. If that is long, an agent says something at once.
             say_while_waiting: What an agent says during a long call.
 
         Raises:
-            NavaiConfigError: It cannot be called as it is (a method without an instance), or a default is not
-                a value of its parameter's type (a marker of another framework), or it cannot run in a
-                process.
+            NavaiConfigError: The function cannot be called as it is (such as a method without an instance) or
+                cannot run in a process, or a default does not have its parameter's type (such as a marker
+                of another framework).
         """
         declaration = Declaration(**said)
 
@@ -533,7 +534,7 @@ class NavaiBackend:
     async def _respond(
         self, request: BackendRequest, body: bytes, receive: Receive, send: Send, router: Router
     ) -> BackendResponse:
-        """Respond to *request*, unless its client goes away before."""
+        """Respond to *request*, unless its client disconnects first."""
         if accepts_events(request):
             self._offer_events(request, send)
         task = self._disconnects.add(receive)
@@ -571,7 +572,7 @@ class NavaiBackend:
             *self.router.cross_origin.headers(request),
         ]
         key = request.raw_headers.get(b"idempotency-key")
-        if key is not None and IDEMPOTENCY_KEY.fullmatch(key):  # by which a client knows its response
+        if key is not None and IDEMPOTENCY_KEY.fullmatch(key):  # it tells a client which call this is for
             headers.append((b"idempotency-key", key))
         if self.store.shared:
             headers.append(_SHARED)
@@ -607,7 +608,7 @@ def _store_of(settings: ServerSettings) -> Store:
     url = urlsplit(settings.store_url)
     try:
         if url.scheme == "sqlite":
-            from navai_client.server._sqlite_store import SQLiteStore  # noqa: PLC0415 - not for all
+            from navai_client.server._sqlite_store import SQLiteStore  # noqa: PLC0415 - only if it is used
 
             # As SQLAlchemy reads it: three slashes and a relative path, four and an absolute one.
             path = unquote(url.path.removeprefix("/"))
@@ -627,14 +628,14 @@ def _hide_all(_text: str) -> str:
 
 
 class RouteHandler:
-    """One route, an ASGI application; an object, as Starlette wraps functions."""
+    """One route as an ASGI application. It is an object, because Starlette would wrap a function."""
 
     def __init__(
         self,
         request_of: Callable[[Scope], BackendRequest],
         serve: Callable[[BackendRequest, Receive, Send], Awaitable[object]],
     ) -> None:
-        """Serve each request, whatever its path, as the one that *request_of* returns."""
+        """Serve the request that *request_of* makes of each scope, whatever its path."""
         self._request_of = request_of
         self._serve = serve
 
@@ -644,7 +645,7 @@ class RouteHandler:
 
 
 def _below(root: str, path: str) -> str:
-    """Return the part of *path* below *root*; a path that is not below it, as it is."""
+    """Return the part of *path* below *root*, or *path* unchanged if it is not below it."""
     if path.startswith(root) and path[len(root) : len(root) + 1] in ("", "/"):
         return path[len(root) :] or "/"
     return path

@@ -1,11 +1,11 @@
 """Who is calling: access tokens, JSON Web Tokens, and the identity that a host application established.
 
-A backend asks each of its ways in turn: access tokens, JWTs, then ``authenticate=``. The first that returns a
-principal decides. Where none of them is configured, everybody may call.
+A backend tries the ways that are configured in turn: access tokens, JWTs, ``authenticate=``, the inspector's
+token. The first to return a principal decides. If none of the first three is configured, everybody may call.
 
-What an unauthenticated caller sends is compared, counted and parsed here, so: tokens are compared in constant
-time, without an early end; a JWT is verified as RFC 8725 asks for, with pinned algorithms and a required
-audience; and its issuer is asked for keys at most once in some seconds, whatever callers send.
+This code handles what unauthenticated callers send. So tokens are compared in constant time, and the
+comparison never ends early. A JWT is verified as RFC 8725 asks: with pinned algorithms and a required
+audience. Its issuer is asked for keys at most once every few seconds, whatever callers send.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ TOKEN_HOLDER: Final = "access-token"  # noqa: S105 - no password
 APPROVE: Final = "navai:approve"
 """The scope that a principal must hold to see the calls that wait for approval, and to decide them."""
 INSPECTOR: Final = Principal("inspector", [APPROVE])
-"""Who has the inspector's own token."""
+"""The principal of whoever has the inspector's own token."""
 
 _ID_ATTRIBUTES: Final = ("id", "pk", "username", "identity")
 _LEEWAY_S: Final = 30.0  # for clocks that differ; RFC 7519, section 4.1.4: "no more than a few minutes"
@@ -52,10 +52,10 @@ _MAX_KEY_SET_BYTES: Final = 2**20
 
 
 Found = Principal | None
-_FOUND: Final = (Principal, type(None))  # what a union would be made of at each call
+_FOUND: Final = (Principal, type(None))  # for isinstance(), which would build a union at each call
 Authenticate = Callable[[BackendRequest], Found | Awaitable[Found]]
-"""Returns the principal of a request; None, or a :class:`BackendError`, refuses it. What is not async is
-called on the event loop, and must not wait."""
+"""Returns the principal of a request. To refuse the request, it returns None or raises :class:`BackendError`.
+If it is not async, it is called on the event loop, and must not block."""
 
 
 class Authentication:
@@ -69,7 +69,7 @@ class Authentication:
         """Return the principal of *request*; None refuses it.
 
         Raises:
-            BackendError: Whether it has one cannot be said, or its refusal has a status of its own.
+            BackendError: It is impossible to tell whether it has one, or the refusal has its own status.
             TypeError: ``authenticate=`` returned something else.
         """
         for way in self._ways:
@@ -124,7 +124,7 @@ def bearer_token(request: BackendRequest) -> bytes | None:
 
 
 def is_token(request: BackendRequest, token: bytes) -> bool:
-    """Return whether the bearer token of *request* is *token*; the time says nothing about it."""
+    """Return whether the bearer token of *request* is *token*. The time that it takes reveals nothing."""
     return hmac.compare_digest(bearer_token(request) or b"", token)
 
 
@@ -144,7 +144,7 @@ class _AccessTokens:
         if given is None:
             return None
         found = None
-        for token, principal in self._tokens:  # all of them: the time says nothing about which one it is
+        for token, principal in self._tokens:  # every one, so that the time does not reveal which one matched
             if hmac.compare_digest(given, token):
                 found = principal
         return found
@@ -156,13 +156,13 @@ def from_host(
     """Take the identity that the host application has established, as ``NavaiBackend(authenticate=...)``.
 
     It reads the ASGI scope that the host's middleware has filled: ``scope["user"]``, as Starlette's
-    ``AuthenticationMiddleware`` sets it, or what the host put into ``request.state``. Outside of
-    that host nothing fills the scope, and every caller is refused.
+    ``AuthenticationMiddleware`` sets it, or what the host put into ``request.state``. Without such a
+    host, nothing fills the scope, and every caller is refused.
 
     Args:
-        identify: Makes a principal of the host's user, or None; it may be async. By default, the user is a
-            principal itself, its id, a mapping with ``sub`` or ``id``, or an object with ``id``, ``pk``,
-            ``username`` or ``identity``; ``scopes`` are its own, or those of ``scope["auth"]``.
+        identify: Returns the principal of the host's user, or None; it may be async. By default, the user
+            must be a principal, its id, a mapping with ``sub`` or ``id``, or an object with ``id``, ``pk``,
+            ``username`` or ``identity``. Its scopes are its own ``scopes``, or those of ``scope["auth"]``.
         state: The name of the user in ``request.state``, instead of ``scope["user"]``.
 
     A user whose ``is_authenticated`` is not True is no principal.
@@ -206,7 +206,7 @@ def from_jwt(
 
     The principal's id is the issuer, ``|`` and the token's ``sub``; its scopes are in ``scope`` or ``scp``. A
     token must have ``exp``, ``iss``, ``aud`` and ``sub``. If the keys cannot be fetched, the caller gets
-    status 503 and not 401, as the token may be good.
+    status 503 and not 401, because the token may be valid.
 
     Args:
         jwks_url: Where the issuer publishes its keys (RFC 7517): https, or http on this machine.
@@ -233,7 +233,7 @@ def from_jwt(
 
 
 class _Verified(msgspec.Struct):
-    """A token that was verified: doing it again would take four times as long as the rest of a request."""
+    """A verified token, kept because verifying it again takes four times as long as the rest of a request."""
 
     key: Any
     kid: str | None
@@ -244,13 +244,13 @@ class _Verified(msgspec.Struct):
 class _JwtAuthentication:
     def __init__(self, keys: "_KeySet", issuer: str, audience: str, algorithms: tuple[str, ...]) -> None:
         with needs_extra("auth", "jwt", "cryptography"):
-            import cryptography  # noqa: F401, PLC0415 - which PyJWT does without, for secrets alone
-            import jwt  # noqa: PLC0415 - only for who needs it
+            import cryptography  # noqa: F401, PLC0415 - without it, PyJWT knows only shared secrets
+            import jwt  # noqa: PLC0415 - only for those who need it
 
         self._jwt = jwt
         self._keys = keys
         self._algorithms = list(algorithms)
-        self._verified: dict[bytes, _Verified] = {}  # by a digest: tokens are not kept
+        self._verified: dict[bytes, _Verified] = {}  # by digest, because tokens are not kept
         self._expected: dict[str, Any] = {
             "issuer": issuer,
             "audience": audience,
@@ -295,7 +295,7 @@ class _JwtAuthentication:
 class _KeySet:
     """The keys of an issuer, fetched when they are needed and then kept.
 
-    Keys older than some minutes are fetched again while callers use those at hand.
+    Keys older than a few minutes are fetched again; meanwhile, callers use the old ones.
     """
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -322,7 +322,7 @@ class _KeySet:
             return key
         fetching = self._fetch()
         if fetching is not None:
-            await asyncio.shield(fetching)  # for all who wait for it
+            await asyncio.shield(fetching)  # others may wait for it, too
         if self._failed:
             raise BackendError(
                 "The keys that verify access tokens cannot be fetched at the moment.",
@@ -342,7 +342,7 @@ class _KeySet:
         return next((key for key in self._keys if key.key_id == kid), None)
 
     def _fetch(self) -> asyncio.Task[None] | None:
-        """Return the task that fetches the keys; None if one has ended a moment ago."""
+        """Return the task that fetches the keys, or None if one ended only a moment ago."""
         loop = asyncio.get_running_loop()
         task = self._fetching
         if task is None or task.done() or task.get_loop() is not loop:
@@ -367,7 +367,7 @@ def _read_keys(status: int, content: bytes) -> list["PyJWK"]:
     """Return the keys of a key set that can verify signatures.
 
     Raises:
-        UpstreamError: It is not a key set, or has none.
+        UpstreamError: It is not a key set, or has no usable keys.
     """
     from jwt import PyJWKSet, PyJWTError  # noqa: PLC0415 - as above
 

@@ -1,12 +1,12 @@
-"""The connections of our own server: a response in one write, and limits for what strangers may hold.
+"""The connections of our own server: a response in one write, and limits on what strangers may take up.
 
-uvicorn reads the requests and runs the application. What it leaves open is closed here, on the public methods
-of its protocol: the size of headers, the time until they are complete, requests that were sent ahead, bodies
-that nothing reads, readers that do not read, and the number of connections. docs/deployment.md lists what
-another server must limit itself.
+uvicorn reads the requests and runs the application. This module limits what uvicorn does not, through public
+methods of its protocol: the size of headers, the time until they are complete, requests that are sent ahead,
+bodies that nothing reads, clients that do not read, and the number of connections. docs/deployment.md lists
+what another server must limit itself.
 
-One sweep a second looks at all connections. A request sets no timer, and counts no bytes unless it comes in
-several pieces.
+One sweep a second checks all connections. A request sets no timer, and its bytes are counted only if it
+arrives in several pieces.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from navai_client.server._upstream import free_descriptors
 _log: Final = logging.getLogger("navai_client.server")
 
 _PIECE: Final = 16 * 1024  # bytes parsed at a time: what is read beyond a limit stays small
-_MAX_SKIPPED: Final = 64 * 1024  # bytes of a body, or of what is no body, that are read and not used
+_MAX_SKIPPED: Final = 64 * 1024  # bytes that are read and not used: of a body, or of empty chunks
 _PROGRESS: Final = (
     64 * 1024
 )  # bytes of a response that must leave within the write timeout, or all that is left
@@ -42,8 +42,8 @@ _SWEEP_S: Final = 1.0
 _NO_LINGER: Final = struct.pack("ii", 1, 0)  # close() then resets the connection, see socket(7)
 _LINGER_S: Final = 2.0  # a client that still sends can read the response first; nginx waits up to 5 s
 _REPEAT_S: Final = 60.0  # between two log lines that say the same
-_EVICTED: Final = 20  # one connection in so many makes room at once
-_SPARE: Final = 32  # connections beyond the limit: for probes, and to say that it is reached
+_EVICTED: Final = 20  # one unused connection in this many is closed to make room
+_SPARE: Final = 32  # connections beyond the limit, for probes, and to tell clients that it is reached
 _SHARE: Final = 3 / 4  # of the free descriptors; an eighth is for upstream calls, an eighth for functions
 
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])  # in no field (RFC 9110, section 5.5)
@@ -72,9 +72,9 @@ class Connections:
         self._said: dict[str, float] = {}
 
     def add(self, connection: "Connection") -> bool:
-        """Add *connection*, and return whether it is within the limit. Unused ones make room for it.
+        """Add *connection*, and return whether it is within the limit. Unused ones are closed to make room.
 
-        One that is far beyond the limit is closed at once.
+        A connection far beyond the limit is closed at once.
         """
         if not self._limit:
             self._limit = self._find_limit()
@@ -105,7 +105,7 @@ class Connections:
         return min(_SWEEP_S, *(limit / 4 for limit in limits))
 
     def _find_limit(self) -> int:
-        """Return how many connections there may be, with the files that this process may open."""
+        """Return how many connections this process may have, given how many files it may open."""
         limit = self.settings.max_connections
         free = free_descriptors()
         room = max(1, int(free * _SHARE)) if free < math.inf else limit
@@ -116,7 +116,7 @@ class Connections:
         return limit
 
     def _evict(self) -> bool:
-        """Close the connections that have been without a request for longest, if there are any.
+        """Close the connections that have had no request for the longest time, if there are any.
 
         nginx does so too: "worker_connections are not enough, reusing connections".
         """
@@ -171,14 +171,14 @@ class Connection(HttpToolsProtocol):
     """A connection: uvicorn's protocol, within the limits of *shared*.
 
     Attributes:
-        reading_since: When the client last took a part of a response, while some of it waits.
+        reading_since: When the client last took a part of a response that is not sent completely.
     """
 
     def __init__(self, shared: Connections, **given: Any) -> None:
         super().__init__(**given)
         self._shared = shared
         self._piece = min(_PIECE, shared.settings.max_header_bytes)
-        self._waiting_since = 0.0  # for bytes of the client; 0 as long as no sweep has seen it wait
+        self._waiting_since = 0.0  # for bytes of the client; 0 until a sweep has seen it wait
         self._waiting_after: object = None  # the latest request at that time
         self._head = 0  # bytes of headers that come in several pieces
         self._skipping: object = None  # the request whose body is skipped
@@ -190,7 +190,7 @@ class Connection(HttpToolsProtocol):
         self.reading_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start; a connection beyond the limit gets refusals, and responses for probes."""
+        """Start. A connection beyond the limit gets refusals, except for probes."""
         self._counted = _CountedTransport(transport, self)
         super().connection_made(self._counted)  # type: ignore[arg-type]
         if not self._shared.add(self):
@@ -274,7 +274,7 @@ class Connection(HttpToolsProtocol):
         self.headers = _TRAILERS
 
     def on_response_complete(self) -> None:
-        """Go on with what was sent ahead. uvicorn would also set a timer, as an idle connection's end."""
+        """Go on with what was sent ahead. uvicorn would also set a timer to close an idle connection."""
         if (self.pipeline or self._ahead or self.flow.read_paused) and not self.transport.is_closing():
             if self.pipeline:
                 super().on_response_complete()
@@ -345,7 +345,7 @@ class Connection(HttpToolsProtocol):
             self.transport.write(b"\r\n".join([*lines, b"", refusal.body]))
             self.transport.close()
         else:
-            self.cycle.keep_alive = False  # until the responses that are still to come
+            self.cycle.keep_alive = False  # close after the responses that are still to come
 
     def is_unread(self) -> bool:
         """Return whether the client may still be sending what is not read any more."""
@@ -366,7 +366,7 @@ class Connection(HttpToolsProtocol):
     def _check_waiting(self, seconds: float, *, idle: bool) -> None:
         limit = self._shared.settings.headers_timeout
         if not idle:
-            # The application has this limit too, but for the first bytes of a body.
+            # The application applies this limit, too, but not while it waits for the first bytes of a body.
             limit = self._shared.body_timeout
             if seconds >= limit:
                 why = f"their bodies did not arrive within {limit:g} seconds (NAVAI_BODY_TIMEOUT)"
@@ -476,7 +476,7 @@ class _CountedTransport:
         return self._closed or self._transport.is_closing()
 
     def close(self) -> None:
-        """Close when everything is written. While the client may still be sending, it can read first.
+        """Close when everything is written. A client that may still be sending gets time to read first.
 
         Closing with unread bytes makes TCP reset the connection, and the client may lose the response
         (RFC 9112, section 9.6).

@@ -57,15 +57,15 @@ from navai_client.server._store import (
 
 _log: Final = logging.getLogger("navai_client.server")
 
-_POLL_S: Final = 0.02  # at first; then twice as long each time, up to
+_POLL_S: Final = 0.02  # at first; it doubles each time, up to the slowest
 _SLOWEST_POLL_S: Final = 0.5
-_RETRY_S: Final = 1.0  # until an outcome is sent again to a store that could not be used
-_RECORDING_S: Final = 2.0  # a response waits for no store that takes longer
+_RETRY_S: Final = 1.0  # before an outcome is sent again to a store that failed
+_RECORDING_S: Final = 2.0  # a response waits no longer for the store
 _TOKEN_BYTES: Final = 16
 _local_tokens: Final = itertools.count()
 _NO_KEY: Final = bytes(16)
 _PROBE_S: Final = 1.0  # of /ready: the default time limit of Kubernetes' probes
-_GRACE_S: Final = 1.0  # a cancelled function may clean up for so long before its caller gets a response
+_GRACE_S: Final = 1.0  # for a cancelled function to clean up before its caller gets a response
 
 _TOO_BUSY: Final = Failure("The server is too busy: the function was not begun. Try again.", NOT_BEGUN)
 _DROPPED: Final = Failure("The caller left, and the call was cancelled. Try again.", NOT_BEGUN)
@@ -100,7 +100,7 @@ class RunsElsewhereError(Exception):
 
 
 class _Claim(msgspec.Struct, eq=False):
-    """A key, and the call of this process that has it, or waits for the one of another process that has it.
+    """A key, and the call in this process that has it, or that waits for the call in another process.
 
     Attributes:
         key: The key, as the store knows it.
@@ -109,8 +109,8 @@ class _Claim(msgspec.Struct, eq=False):
         call: The call.
         is_ours: Whether the store may have given the key to this call.
         may_be_started: Whether the store may have confirmed its start.
-        held: For a function that needs approval, the call as the store keeps it until then, or why it could
-            not run.
+        held: If the function needs approval: the call as the store keeps it until then, or why the call
+            could not run.
         ttl: Seconds for which its outcome is kept.
     """
 
@@ -146,14 +146,14 @@ class Invoker:
         Args:
             threads: The threads for synchronous functions.
             redact: Removes secrets and paths from a failure.
-            timeout: Seconds that a call may take whose function declares nothing else; None means no limit.
+            timeout: Seconds that a call may take if its function declares no limit; None means no limit.
             expose_errors: Whether callers get the message of any exception, or of :class:`ToolError` alone.
             max_result_bytes: The largest result, as JSON.
             store: The store of idempotency keys, by default in memory.
             max_kept_bytes: The largest outcome that is kept for a key.
             key_ttl: Seconds for which an outcome is kept.
             processes: The processes for functions that run in one.
-            holding: How calls are kept that wait for approval.
+            holding: How calls that wait for approval are kept.
         """
         self._threads = threads
         self._redact = redact
@@ -181,7 +181,7 @@ class Invoker:
         self._timer: asyncio.TimerHandle | None = None
         self._next_check = math.inf
         self.observe: Callable[[RunningCall, Outcome, float], None] | None = None
-        """Called at the end of each call with its seconds."""
+        """Called at the end of each call, with the seconds that it took."""
 
     @property
     def running(self) -> int:
@@ -196,10 +196,10 @@ class Invoker:
         *,
         key: bytes | None = None,
     ) -> tuple[RunningCall, bool]:
-        """Begin a call, and return it and whether *key* had begun it before.
+        """Begin a call. Return it, and whether an earlier request with *key* had begun it.
 
-        It ends with the result as JSON, or with a failure: arguments that do not fit, an exception, no end in
-        time, or a result without a form in JSON.
+        The call ends with the result as JSON, or with a failure: arguments that do not fit, an exception, a
+        timeout, or a result that JSON cannot express.
 
         Args:
             function: The function.
@@ -233,7 +233,7 @@ class Invoker:
             claiming = self._claim(claim, function, payload)
             if isinstance(self._store, MemoryStore):
                 await claiming
-            else:  # a caller that leaves now changes nothing
+            else:  # a caller that leaves now does not stop it
                 await self._claiming.run(claiming, f"Claim of {call.name}")
         if timeout is not None and call.outcome is None:
             self._limit(call, timeout)
@@ -262,14 +262,14 @@ class Invoker:
     ) -> tuple[RunningCall, StoreEntry | None]:
         """Begin the call that waits for approval under *key*, and return it.
 
-        If it does not wait, because somebody else was faster, return its entry, too.
+        If it no longer waits, because somebody else was faster, return its entry, too.
         """
         call = self._new_call(function, request)
         claim = _Claim(key, digest, self._new_token(), call)
-        claim.ttl = max(self._key_ttl, self._holding.ttl)  # its caller asks as rarely as persons decide
+        claim.ttl = max(self._key_ttl, self._holding.ttl)  # its caller may wait that long to ask
         self._running.add(call)
         call.on_end = functools.partial(self._end_claim, claim)
-        # An approver that leaves now changes nothing.
+        # An approver who leaves now does not stop it.
         found = await self._claiming.run(self._approve(claim, function, payload), f"Approval of {call.name}")
         timeout = function.limit(self._timeout)
         if timeout is not None and call.outcome is None:
@@ -308,15 +308,15 @@ class Invoker:
                 entry = await self._store.claim(*ours, self._store.lease, start=run is not None)
         except StoreError as error:
             failure = self._unusable(error)
-            # The store may have kept the call without confirming it: then a person may let it begin. A store
-            # that is full says when there is room, and keeps nothing.
+            # The store may have kept the call without confirming it, and then a person may let it begin. Only
+            # a full store has certainly kept nothing: it says when there is room.
             if isinstance(claim.held, bytes) and error.retry_after is None:
                 claim.is_ours = False
                 failure = _HOLD_UNCONFIRMED
             call.end(failure)
             return
         except BaseException:
-            call.end(_TOO_BUSY)  # it does not stay among those that run
+            call.end(_TOO_BUSY)  # so that it does not stay among the running calls
             raise
         claim.is_ours = entry.token == claim.token and entry.state != "waiting"
         if call.outcome is not None:  # it was stopped meanwhile
@@ -326,7 +326,7 @@ class Invoker:
         elif claim.is_ours:
             await self._begin(call, function, payload, claim, run)
         elif not _end_as(claim, entry):
-            call.begun = True  # perhaps, elsewhere
+            call.begun = True  # perhaps, in another process
             call.task = call.loop.create_task(self._follow(claim, function, payload))
 
     async def _begin(
@@ -341,8 +341,8 @@ class Invoker:
         try:
             if run is None:
                 run = function.target.prepare(payload, call.context)
-            # Only the function's own code may come after this: a claim that was started may have been
-            # executed, whatever happens to this process.
+            # Nothing but the function's own code may follow this: once the claim is started, the call may
+            # have been executed, whatever happens to this process.
             if claim is None or await self._start(claim):
                 self._run_function(call, function, run)
         except (ArgumentsError, NotSentError) as error:
@@ -353,12 +353,12 @@ class Invoker:
         except StoreError as error:
             call.end(self._unusable(error))
         except BaseException:
-            call.end(_TOO_BUSY)  # it does not stay among those that run
+            call.end(_TOO_BUSY)  # so that it does not stay among the running calls
             raise
 
     async def _start(self, claim: _Claim) -> bool:
         """Return whether the store confirms that the function of *claim* may begin."""
-        is_started = claim.may_be_started  # as it was claimed
+        is_started = claim.may_be_started  # in the same step as it was claimed
         if not is_started:
             claim.may_be_started = True
             is_started = await self._store.start(claim.key, claim.token, self._store.lease)
@@ -382,7 +382,7 @@ class Invoker:
                     _log.error("The store has lost the key of a call of %s that runs.", claim.call.name)
 
     async def _follow(self, claim: _Claim, function: RegisteredFunction, payload: Payload) -> None:
-        """Wait for the outcome of the call that has the key, in another process, or for the key."""
+        """Wait for the outcome of the call in another process that has the key, or until the key is free."""
         call, delay = claim.call, _POLL_S
         while call.outcome is None:
             await asyncio.sleep(delay)
@@ -438,13 +438,13 @@ class Invoker:
     def _unusable(self, error: StoreError) -> Failure:
         if isinstance(error, TooManyHeldError):
             return Failure(str(error), NOT_BEGUN, retry_after=error.retry_after or "1")
-        if self._is_store_usable:  # one line for the whole time
+        if self._is_store_usable:  # one line for the whole outage
             _log.error("Calls with an Idempotency-Key get status 503: %s", error)
         self._is_store_usable = False
         return Failure(_UNUSABLE, NOT_BEGUN, retry_after=error.retry_after or "1")
 
     async def why_store_fails(self) -> str | None:
-        """Return why keys cannot be stored, without details: everybody may ask."""
+        """Return why keys cannot be stored. It reveals no details, because anybody may ask."""
         try:
             async with asyncio.timeout(_PROBE_S):
                 await self._store.read(_NO_KEY)
@@ -458,10 +458,10 @@ class Invoker:
         return "The store of idempotency keys cannot be used."
 
     async def cancel(self, key: bytes) -> tuple[bool, bool] | None:
-        """Cancel the call of *key*, which will not be begun any more.
+        """Cancel the call of *key*. If its function has not begun, it never will.
 
         Returns:
-            Whether the call had not ended before, and whether its function has begun; None without a call.
+            Whether the call had not ended yet, and whether its function has begun. None if there is no call.
 
         Raises:
             RunsElsewhereError: Another process has the call.
@@ -487,7 +487,7 @@ class Invoker:
             return
         task = call.task
         if task is not None:
-            self._stopped.hold(task)  # until it has cleaned up; the call may end before
+            self._stopped.hold(task)  # until it has cleaned up; the call may end earlier
         call.stop(failure, unbegun)
         if task is not None:
             self._end_in(_GRACE_S, call)
@@ -495,7 +495,7 @@ class Invoker:
     def drop(self, call: RunningCall) -> None:
         """Stop *call*, and end it as if it had never begun, so that its key is free again."""
         self.stop(call, _DROPPED)
-        call.end(_DROPPED)  # whatever comes of it: what was cut short is no result for who asks again
+        call.end(_DROPPED)  # whatever it returns: a repeated call must not get what was cut short
 
     async def close(self) -> None:
         """Stop the running calls, and wait a moment for them."""
@@ -526,8 +526,8 @@ class Invoker:
                 call.abandon = self._processes.submit(call.name, work, returned)
 
     def _run_in_loop(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
-        # A task of its own: a function that ignores its cancellation holds up no caller, and what it sets up
-        # for "the current task" (time limits, task groups) is its own.
+        # In a task of its own: then a function that ignores its cancellation holds up no caller, and its time
+        # limits and task groups affect no other task.
         call.task = call.loop.create_task(self._run(call, run))
 
     async def _run(self, call: RunningCall, run: Callable[[], Awaitable[Any]]) -> None:
@@ -552,7 +552,7 @@ class Invoker:
             self._encode(call, result)
 
     def _encode(self, call: RunningCall, result: Any) -> None:
-        """Encode the result of a function that has ended, in a thread: it takes time, or the owner's code."""
+        """Encode the result of a function in a thread, because that takes time or runs the owner's code."""
         encode = functools.partial(encode_result, result, self._max_result_bytes)
         returned = on_this_loop(functools.partial(self._returned, call))
         self._threads.submit(call.name, encode, returned, refusable=False)
@@ -562,13 +562,13 @@ class Invoker:
         if call.outcome is not None:
             return
         if isinstance(error, ProcessEndedError) and call.stopped is not None:
-            call.end(call.stopped)  # for which the process was ended
+            call.end(call.stopped)  # the reason why the process was ended
         elif error is not None:
             call.end(self._failure(call, error))
         elif isinstance(result, bytes):
             call.end(result)
         elif call.stopped is not None:
-            call.end(call.stopped)  # what it returned is awaited no more
+            call.end(call.stopped)  # the awaitable that it returned is not awaited
         else:
             self._run_in_loop(call, lambda: result)
 
@@ -579,7 +579,7 @@ class Invoker:
 
     def _end_in(self, seconds: float, call: RunningCall) -> None:
         loop = call.loop
-        if loop is not self._loop:  # the timer and the calls of another have ended with it
+        if loop is not self._loop:  # the timer and the calls of another loop ended with it
             self._loop, self._timer, self._next_check = loop, None, math.inf
             self._running.intersection_update((call,))
         call.deadline = loop.time() + seconds
@@ -626,7 +626,7 @@ class Invoker:
             _log.error("Function %s failed (request %s).", name, request_id, exc_info=error)
         if not self._expose_errors and not is_callers:
             message = f"The function failed. Request id: {request_id}"
-        # A result that cannot be given came from a function that has acted.
+        # If a result cannot be returned, its function has acted nevertheless.
         may_have_executed = isinstance(error, ResultError | ProcessEndedError)
         return Failure(
             self._redact(message), may_have_executed=may_have_executed, details_for_model=is_callers
@@ -647,7 +647,7 @@ def _prepare(claim: _Claim, function: RegisteredFunction, payload: Payload) -> C
     try:
         return function.target.prepare(payload, claim.call.context)
     except ArgumentsError:
-        return None  # its key may have an outcome nevertheless
+        return None  # its key may still have an outcome
 
 
 def _end_as(claim: _Claim, entry: StoreEntry) -> bool:

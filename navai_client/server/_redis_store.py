@@ -1,11 +1,11 @@
-"""The store of any number of machines: a server that speaks Redis' protocol, such as Redis 7 or Valkey.
+"""The store for any number of machines: a server that speaks the Redis protocol, such as Redis 7 or Valkey.
 
-What is asked at the same time is one run of a script on the server, so it is atomic and its times are the
-server's. An entry is a hash, and expires by itself.
+Operations that are wanted at the same time become one run of a script on the server. So they are atomic, and
+their times are the server's. An entry is a hash, which expires by itself.
 
-What the server confirms must be there after a restart: the store counts as shared only if the server appends
-each change to its file before it confirms it, evicts nothing, and no replica could take its place without the
-latest changes. Who knows better than this check says ``shared=True``.
+What the server confirms must survive a restart. So the store counts as shared only if the server appends each
+change to its file before it confirms it, evicts nothing, and has no replica that could take its place without
+the latest changes. If you know better than this check, pass ``shared=True``.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _log: Final = logging.getLogger("navai_client.server")
 
-_TIMEOUT_S: Final = 2.0  # of a connection and of a response: calls wait for it
+_TIMEOUT_S: Final = 2.0  # to connect, and to respond: calls wait meanwhile
 _EVICTION: Final = "maxmemory-policy"
 _DURABLE: Final = {
     "appendonly": "yes",
@@ -35,7 +35,7 @@ _NOT_SHARED: Final = (
     "Clients are not told that all replicas share the store of idempotency keys: it could lose what it has "
     "confirmed: %s."
 )
-# For each of its keys, the script is given the number of an operation's arguments, and these, its name first.
+# For each key, the script gets one operation: the number of its arguments, then these, its name first.
 _SCRIPT: Final = (
     f"local unknown_ttl = {UNKNOWN_TTL_S * 1000:.0f}"
     """
@@ -150,8 +150,8 @@ class RedisStore(BatchedStore):
                 its query may have a ``prefix``.
             prefix: What its keys begin with, by default ``navai:``. Backends with other functions need
                 another prefix.
-            shared: Whether clients are told that all replicas share this store, by default if the settings
-                of the server allow that.
+            shared: Whether clients are told that all replicas share this store. By default, the settings of
+                the server decide.
 
         Raises:
             ImportError: The extra ``redis`` is not installed.
@@ -159,7 +159,7 @@ class RedisStore(BatchedStore):
         """
         super().__init__()
         with needs_extra("redis", "redis"):
-            import hiredis  # noqa: PLC0415 - only for who needs it
+            import hiredis  # noqa: PLC0415 - only for those who need it
             import redis.asyncio  # noqa: PLC0415
             from redis import exceptions  # noqa: PLC0415
             from redis.asyncio.retry import Retry  # noqa: PLC0415
@@ -178,7 +178,7 @@ class RedisStore(BatchedStore):
         )
         self._errors = exceptions.RedisError, OSError
         self._response_error = exceptions.ResponseError
-        # All operations can be repeated. Where the server was started again, it has forgotten the script.
+        # All operations can be repeated. A server that was restarted has forgotten the script.
         self._repeatable = (
             exceptions.ConnectionError,
             exceptions.TimeoutError,
@@ -230,7 +230,7 @@ class RedisStore(BatchedStore):
         keys.append(self._prefix + b"held")
         connection = self._server.connection
         assert connection is not None  # noqa: S101 - it has loaded the script
-        # Without the client around the connection, which takes as long again.
+        # Not through redis-py's client around the connection, which takes as long again.
         await connection.send_packed_command(
             self._pack(("EVALSHA", self._script, len(keys), *keys, *arguments))
         )

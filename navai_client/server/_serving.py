@@ -1,4 +1,4 @@
-"""Serving a backend with uvicorn: the socket, what is said about it, workers, reload and stop."""
+"""Serving a backend with uvicorn: the socket, the announcement, workers, reload and the stop."""
 
 import asyncio
 import contextlib
@@ -48,15 +48,15 @@ _log: Final = logging.getLogger("navai_client.server")
 _LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _LOG_FORMAT_ON_A_TERMINAL: Final = "%(levelname)-8s %(message)s"
 _BACKLOG: Final = 2048  # uvicorn's default
-_MAX_UNSENT_IN_KERNEL: Final = 128 * 1024  # bytes; half of it is what a reader must take, see write_timeout
+_MAX_UNSENT_IN_KERNEL: Final = 128 * 1024  # bytes; a reader must take half of it within write_timeout
 _OBJECTS_BETWEEN_COLLECTIONS: Final = 10_000
-_LONGEST_SILENCE_S: Final = 10  # a worker is replaced after it; code in C that keeps the GIL is silent, too
+_LONGEST_SILENCE_S: Final = 10  # then a worker is replaced; C code that keeps the GIL silences it, too
 _REMEDIES: Final[Mapping[int | None, str]] = {
     errno.EADDRINUSE: "Stop the server that listens there, or choose another --port; 0 takes a free one.",
     errno.EACCES: "Choose another --port: those below 1024 may need more rights.",
     errno.EADDRNOTAVAIL: "Choose a --host that is an address of this machine.",
 }
-_CLEANUP_S: Final = 3  # functions that were cut off may clean up for a second; their callers get a response
+_CLEANUP_S: Final = 3  # functions that are cut off clean up for a second, and their callers get a response
 
 
 class ServeError(Exception):
@@ -73,12 +73,12 @@ def serve(
 
     Args:
         process: How to listen and run.
-        settings: The backend's settings on the command line; the environment has the others.
-        options: The fields of :class:`BackendOptions` on the command line.
+        settings: The backend's settings from the command line; the others come from the environment.
+        options: The fields of :class:`BackendOptions` from the command line.
         target: ``module:name`` of a backend, or of a function that makes one; by default, one is made here.
 
     Raises:
-        ServeError: The port is taken, a folder of the command line is not there, a setting cannot work, or
+        ServeError: The port is taken, a folder from the command line is missing, a setting cannot work, or
             there is no backend at *target*.
     """
     # In this process too, so that settings that cannot work are reported before anything starts.
@@ -131,7 +131,7 @@ def serve(
 def _make_first(
     process: ProcessSettings, settings: BackendKeywords, options: Mapping[str, Any], target: str | None
 ) -> NavaiBackend:
-    """Make the backend as each process will, and say in one line what of the settings cannot work.
+    """Make the backend as each process will, so that one line reports a setting that cannot work.
 
     Raises:
         ServeError: As :func:`serve`.
@@ -142,15 +142,15 @@ def _make_first(
         return make_backend(process, settings, options, target)
     except (ImportError, ValueError) as error:  # an extra that a setting needs is not installed
         if target is not None and not isinstance(error, BackendOptionsError):
-            raise  # of the module itself: its owner needs the traceback
+            raise  # it comes from the module, whose owner needs the traceback
         raise ServeError(str(error)) from None
 
 
 def _check_folders(base: Path, folders: str | None, settings: ServerSettings) -> None:
-    """Look for *base* and the *folders* of the command line; where those of the variable are not, it warns.
+    """Check *base* and the *folders* from the command line. For folders from the variable, the log warns.
 
     Raises:
-        ServeError: They are not there, or have no module.
+        ServeError: *base* does not exist, or one of *folders* has no module.
     """
     if not base.is_dir():
         raise ServeError(f"The base directory {base} does not exist.")
@@ -166,9 +166,9 @@ def _check_folders(base: Path, folders: str | None, settings: ServerSettings) ->
 
 
 def _announce(process: ProcessSettings, settings: ServerSettings, url: str) -> None:
-    """Write one line for scripts, and more for a person; the log goes on with functions and client secrets.
+    """Write one line for scripts, and more on a terminal. The log goes on with functions and client secrets.
 
-    A client that connects now waits for the start.
+    A client that connects now waits until the backend has started.
     """
     print(f"Navai backend listening on {url}", flush=True)  # noqa: T201
     if not sys.stdout.isatty():
@@ -185,14 +185,14 @@ def _announce(process: ProcessSettings, settings: ServerSettings, url: str) -> N
 
 @contextlib.contextmanager
 def _interrupts_postponed() -> Iterator[None]:
-    """Start processes in the body that Ctrl-C does not reach while they import: Python would print where.
+    """Keep Ctrl-C from the processes that the body starts, while they import: each would show a traceback.
 
     They inherit that SIGINT is blocked, until ``_prepare_process``. This process gets it after the body.
     """
     if not hasattr(signal, "pthread_sigmask"):  # pragma: no cover - Windows
         yield
         return
-    resource_tracker.ensure_running()  # which the first process would start, and Python 3.11 then unblocks
+    resource_tracker.ensure_running()  # else the first process does, and Python 3.11 then unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -201,7 +201,7 @@ def _interrupts_postponed() -> Iterator[None]:
 
 
 class _Reload(ChangeReload):  # type: ignore[valid-type,misc] # uvicorn chooses between two classes
-    """uvicorn's reload, which says in our words what changed."""
+    """uvicorn's reload, with our log line for what changed."""
 
     def startup(self) -> None:
         with _interrupts_postponed():
@@ -220,7 +220,7 @@ class _Reload(ChangeReload):  # type: ignore[valid-type,misc] # uvicorn chooses 
 
 
 class _Workers(Multiprocess):
-    """uvicorn's workers, which replaces one that died. If none has ever served, that would go on forever.
+    """uvicorn's supervisor, which replaces dead workers, but not forever if none has ever served.
 
     Attributes:
         failed: Whether they were stopped because none can serve.
@@ -256,14 +256,14 @@ class _Workers(Multiprocess):
                 _log.warning("Worker %s ended with status %s. Another one starts.", each.pid, each.exitcode)
         with _interrupts_postponed():
             super().keep_subprocess_alive()
-        # uvicorn gives up where a worker says that it cannot start, and does not say so to the caller.
+        # uvicorn gives up when a worker reports that it cannot start, but does not tell its caller.
         self.failed |= any(each.exitcode == STARTUP_FAILURE for each in self.processes)
 
 
 def _end_with_parent(process: ProcessSettings) -> None:
-    """Stop this worker when its parent has ended without a word: killed, it can stop no worker.
+    """Stop this worker when its parent has ended: a parent that was killed could not stop its workers.
 
-    The worker would keep the port, and serve what a new server should serve.
+    The worker would keep the port, and serve requests that a new server should get.
     """
     parent = multiprocessing.parent_process()
     if parent is None:
@@ -281,10 +281,10 @@ def _end_with_parent(process: ProcessSettings) -> None:
 
 
 def _check_public(process: ProcessSettings, backend: NavaiBackend, url: str) -> None:
-    """Look at what strangers get from *backend* where they reach it.
+    """Check what strangers who reach *backend* can get from it.
 
     Raises:
-        ServeError: It has a key to lose and asks nobody who they are, although nobody allowed that.
+        ServeError: It has an API key and no authentication, and nobody allowed that.
     """
     has_key = backend.options.secrets and isinstance(backend.services, UpstreamServices)
     if has_key and backend.authentication is None and not process.allow_anonymous:
@@ -335,12 +335,12 @@ def make_backend(
     handler.setFormatter(JsonFormatter(masked) if as_json else masked)
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     for other in ("uvicorn.error", "watchfiles"):
-        logging.getLogger(other).setLevel(logging.ERROR)  # ours says what starts, restarts and stops
+        logging.getLogger(other).setLevel(logging.ERROR)  # our log tells what starts, restarts and stops
     return backend
 
 
 def _set_variables(process: ProcessSettings, settings: BackendKeywords, options: Mapping[str, Any]) -> None:
-    """Set the variables of what the command line says, for a backend that a module makes, in each process.
+    """Put the command line's settings into variables, for a backend that a module makes in each process.
 
     A server that only this machine reaches refuses other hosts, and one that reloads has the inspector.
     """
@@ -369,7 +369,7 @@ def _load(target: str) -> NavaiBackend:
         value: Any = import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # it is there, and imports another one
+            raise  # the module exists, and imports one that does not
         raise ServeError(f"There is no module {error.name} in {sys.path[0]} (--base-dir).") from None
     for name in path.split("."):
         if not hasattr(value, name):
@@ -389,7 +389,7 @@ def _load(target: str) -> NavaiBackend:
 
 
 def _check_settings(target: str, backend: NavaiBackend, names: Sequence[str]) -> None:
-    """Refuse settings of the command line that *backend* does not have: what they restrict would be open.
+    """Refuse settings from the command line that *backend* overrides: what they restrict would be open.
 
     Raises:
         ServeError: One of *names* differs from what ``_set_variables`` set.
@@ -425,10 +425,10 @@ def _prepare_process(
 
 
 def _drain_on_signals(backend: NavaiBackend, process: ProcessSettings) -> None:
-    """Go on accepting for a while after SIGTERM, and cut calls off when the grace is over.
+    """Keep accepting requests for a while after SIGTERM, and cut calls off when the grace period is over.
 
     A load balancer learns from ``/ready`` that this process is about to stop; until then it sends requests.
-    uvicorn itself would stop accepting at once, and cancel the requests in the end without a response.
+    uvicorn alone would stop accepting at once, and in the end cancel requests without a response.
     """
     loop = asyncio.get_running_loop()
     handlers: dict[int, Any] = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
@@ -454,7 +454,7 @@ def _drain_on_signals(backend: NavaiBackend, process: ProcessSettings) -> None:
             stop(number)
 
     for each in handlers:
-        # A handler runs between any two instructions of this thread, the loop's callbacks do not.
+        # A signal handler runs between any two instructions of this thread; a callback of the loop does not.
         signal.signal(each, lambda number, _: loop.call_soon_threadsafe(on_signal, number))
 
 
@@ -471,11 +471,11 @@ def bind(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise _cannot_listen(where, error, _REMEDIES) from None
-    # Connections inherit it. asyncio sets it for them only if the listener names its protocol, which
-    # create_server does not: each response would wait 40 ms for the acknowledgement of its first part.
+    # Connections inherit it. asyncio sets it only if the listener names its protocol, and create_server names
+    # none. Without it, each response would wait 40 ms for the acknowledgement of its first part.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if hasattr(socket, "TCP_NOTSENT_LOWAT"):  # pragma: no branch - Linux and macOS; connections inherit it
-        # Else the kernel takes megabytes for a slow reader, and it shows only once in a while that it reads.
+        # Otherwise the kernel buffers megabytes for a slow reader, and only rarely shows that it reads.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _MAX_UNSENT_IN_KERNEL)
     listener.set_inheritable(True)
     return listener
@@ -492,7 +492,7 @@ def bind_unix(path: Path) -> socket.socket:
         if path.is_socket() and _is_stale(path):
             path.unlink()
         listener.bind(str(path))
-        path.chmod(0o666)  # as uvicorn's: the proxy runs as another user; the folder says who may enter
+        path.chmod(0o666)  # as uvicorn does: the proxy is another user; the folder decides who may connect
         listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()

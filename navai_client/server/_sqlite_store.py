@@ -1,13 +1,13 @@
 # ruff: noqa: S608 - statements are made of parts of this file
-"""The store of several processes of one machine: an SQLite file.
+"""The store for several processes on one machine: an SQLite file.
 
-All that is asked at the same time is one transaction. The file is in WAL mode. What a transaction has written
-survives the end of the processes; ``synchronous=full`` waits for the disk each time, so that it survives a
-loss of power, too.
+Operations that are wanted at the same time become one transaction. The file is in WAL mode. What a
+transaction has written survives the end of the processes. With ``synchronous=full``, each transaction waits
+for the disk, so that it survives a loss of power, too.
 
-A transaction that waits for nothing is made on the event loop: it takes less time there than a thread needs
-to begin it. What may wait is done in a thread: where another process is writing, and once in a while the
-upkeep, which waits for the disk in place of all others.
+A transaction that need not wait runs on the event loop, where it takes less time than a thread needs to begin
+it. Two kinds may wait, and run in a thread: one that finds another process writing, and now and then the
+upkeep, which waits for the disk so that no other transaction has to.
 """
 
 import logging
@@ -28,7 +28,7 @@ _log: Final = logging.getLogger("navai_client.server")
 _BUSY_S: Final = 2.0  # transactions of other processes take milliseconds
 _UPKEEP_S: Final = 1.0
 _MAX_PURGED: Final = 1000  # entries at a time: others wait meanwhile
-_PRIMARY_CODE: Final = 0xFF  # https://sqlite.org/rescode.html, of an extended code
+_PRIMARY_CODE: Final = 0xFF  # of an extended result code: https://sqlite.org/rescode.html
 _MAX_WAL_BYTES: Final = 4 * 2**20  # SQLite's own default, 1000 pages
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS navai_keys (
@@ -39,11 +39,11 @@ CREATE INDEX IF NOT EXISTS navai_keys_expires ON navai_keys (expires);
 CREATE INDEX IF NOT EXISTS navai_keys_held ON navai_keys (waits_until) WHERE call IS NOT NULL;
 CREATE TABLE IF NOT EXISTS navai_counts (name BLOB PRIMARY KEY, number INTEGER NOT NULL, ends REAL NOT NULL);
 """
-# An entry whose token is the given one, unless its claim has lapsed.
+# An entry with the given token, unless its claim has lapsed.
 _OWNED: Final = (
     "key = :key AND token = :token AND expires > :now AND (state != 'claimed' OR lease_ends > :now)"
 )
-# An entry that has expired and is still there gives way.
+# This replaces an entry that has expired and was not purged yet.
 _INSERT: Final = (
     "INSERT INTO navai_keys VALUES (?, ?, ?, ?, NULL, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
     "state = excluded.state, fingerprint = excluded.fingerprint, token = excluded.token, outcome = NULL, "
@@ -64,16 +64,16 @@ class SQLiteStore(BatchedStore):
         temporary: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Keep everything in the file at *path*, which is made at the first use for this user alone.
+        """Keep everything in the file at *path*. The first use makes it, for this user alone.
 
         Args:
             path: The file, on a disk of this machine: SQLite's locks do not work over networks.
-            max_bytes: How large it may become; without room, no key is claimed.
+            max_bytes: How large it may become. When it is full, no further key is claimed.
             synchronous: With ``"full"``, each transaction waits for the disk, and survives a loss of power.
-                Otherwise that may lose the latest ones, of which the log warns.
-            temporary: Whether the file is deleted after the processes that use it: then nothing waits for the
-                disk, and there is nothing to warn of.
-            clock: The time, the same for all processes.
+                With ``"normal"``, a loss of power may lose the latest ones, and the log warns of that.
+            temporary: Whether the file is deleted once its processes have ended. Then nothing waits for the
+                disk, and the log does not warn.
+            clock: Returns the time, which all processes must share.
 
         Raises:
             ValueError: An argument cannot work.
@@ -88,7 +88,7 @@ class SQLiteStore(BatchedStore):
         self._threads = CallThreads(1)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
-        self._closed = 0  # how often: what was asked before must not open the file again
+        self._closed = 0  # how often: operations from before must not reopen the file
         self._upkeep_at = 0.0
 
     async def aclose(self) -> None:
@@ -147,7 +147,7 @@ class SQLiteStore(BatchedStore):
         try:
             (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             connection.execute(f"PRAGMA synchronous={self._synchronous}")
-            connection.execute("PRAGMA wal_autocheckpoint=0")  # which would wait for the disk
+            connection.execute("PRAGMA wal_autocheckpoint=0")  # an automatic one waits for the disk
             (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
             connection.execute(f"PRAGMA max_page_count={max(16, self._max_bytes // page_bytes)}")
             connection.executescript(_SCHEMA)

@@ -7,18 +7,18 @@ A store holds one entry for each key, and is asked before and after each call wi
 - ``start`` confirms the claim right before the function begins. From then on, nobody else gets the key. For a
   function that begins at once, ``claim`` does this in the same step.
 - ``renew`` extends the lease while the function runs. When the lease of a started claim ends, its outcome is
-  unknown, unless its owner was only paused, and finishes it nevertheless.
+  unknown, unless its owner was only paused and still finishes it.
 - ``finish`` keeps the outcome for some time, or frees the key of a call that never began.
 
-A call that needs a person's approval does not claim its key: ``hold`` keeps it there as it is. ``approve``
-makes that a claim, for whoever runs it; a claim that lapses without a start waits again. ``reject`` keeps an
-outcome without a run.
+A call that needs a person's approval does not claim its key: ``hold`` keeps the call itself under the key.
+``approve`` turns that into a claim for the process that will run the call. If this claim lapses before its
+start, the call waits again. ``reject`` keeps an outcome although nothing ran.
 
-Each claim has a token, 16 random bytes: an operation with another token than that of the entry changes
-nothing. So a process that was paused, and whose claim has lapsed, does not start its function.
+Each claim has a token of 16 random bytes. An operation changes nothing if its token differs from the entry's.
+So a process that was paused until its claim lapsed does not start its function.
 
-A store gets digests: of the caller and the key, and of the function and the payload. Outcomes, and the calls
-that wait for approval, are the only contents of calls that it has.
+Of the contents of calls, a store has only outcomes and the calls that wait for approval. It knows all else by
+two digests: one of the caller and the key, one of the function and the payload.
 """
 
 import asyncio
@@ -49,12 +49,12 @@ MAX_STORE_BYTES: Final = 256 * 2**20
 UNKNOWN_TTL_S: Final = 24 * 3600.0  # as long as Stripe keeps keys
 LEASE_S: Final = 15.0  # a process that was paused for as long has lost its callers, too
 
-_ENTRY_BYTES: Final = 512  # of an entry without its outcome in memory, as measured
-_HELD: Final = b"held"  # no key: those have 16 bytes
-_HELD_RETRY_AFTER: Final = "60"  # a person decides
+_ENTRY_BYTES: Final = 512  # what an entry without its outcome takes in memory, as measured
+_HELD: Final = b"held"  # this is never a key: keys have 16 bytes
+_HELD_RETRY_AFTER: Final = "60"  # seconds, because people have to decide first
 _MAX_BATCH: Final = 256  # a batch is one transaction, or one write to a connection
 
-_POINT: Final = ord(".")  # which is found faster than two characters
+_POINT: Final = ord(".")  # one character is found faster than two
 _EXPONENT: Final = re.compile(rb"e\d")  # as msgspec writes floats
 _encode_sorted: Final = msgspec.json.Encoder(order="sorted").encode
 _decode_failure: Final = msgspec.json.Decoder(Failure).decode
@@ -65,7 +65,7 @@ class StoreEntry(msgspec.Struct, eq=False, gc=False):
 
     Attributes:
         state: ``waiting``: the call waits for approval. ``claimed``: the function has not begun. ``started``:
-            it may have begun. ``done``: there is an outcome. ``rejected``: there is one without a run.
+            it may have begun. ``done``: there is an outcome. ``rejected``: there is one, and nothing ran.
             ``unknown``: it may have begun, and the lease of its owner has ended.
         fingerprint: The fingerprint of the function and the payload.
         token: The token of the claim.
@@ -83,14 +83,14 @@ class StoreEntry(msgspec.Struct, eq=False, gc=False):
 class Store(Protocol):
     """A store of idempotency keys and counts: ``NavaiBackend(store=...)``.
 
-    All operations raise :class:`StoreError` if the store cannot be reached or has no room; what they did is
-    then not known, unless it sets ``retry_after``, as a store without room does: that has kept nothing, and
-    says when to try again. Each can be repeated without effect, except for ``count``. Times are in seconds,
-    measured by one clock for all processes that share the store.
+    All operations raise :class:`StoreError` if the store cannot be reached or has no room. Whether they took
+    effect is then unknown, with one exception: a store without room has kept nothing, and sets
+    ``retry_after`` to say when to try again. Repeating an operation has no further effect, except for
+    ``count``. Times are in seconds, by one clock for all processes that share the store.
     :class:`~navai_client.testing.StoreTests` tests a store of your own.
 
     Attributes:
-        lease: How long a claim holds without being renewed. Infinity means that claims end with the process,
+        lease: How long a claim holds without being renewed. Infinity means that claims end with the process
             and are never renewed.
         shared: Whether every replica reaches this store, and it keeps what it has confirmed, whatever
             happens. Clients are then told that they may repeat a call at another replica.
@@ -105,44 +105,44 @@ class Store(Protocol):
     async def claim(
         self, key: bytes, fingerprint: bytes, token: bytes, lease: float, *, start: bool = False
     ) -> StoreEntry:
-        """Claim *key* if it is free. Return its entry, which is another's if the token is another one.
+        """Claim *key* if it is free. Return its entry, which is another caller's if its token is not *token*.
 
         With *start*, the claim is started at the same time: its function begins next.
         """
         ...
 
     async def start(self, key: bytes, token: bytes, lease: float) -> bool:
-        """Set the entry from claimed to started. Return whether it is started, by the owner of *token*."""
+        """Set the entry from claimed to started. Return whether the owner of *token* has started it."""
         ...
 
     async def renew(self, key: bytes, token: bytes, lease: float) -> bool:
         """Let the lease of a claimed or started entry end in *lease* seconds, and return whether it is ours.
 
-        An entry that had become unknown is started again.
+        An entry that had become unknown counts as started once more.
         """
         ...
 
     async def finish(self, key: bytes, token: bytes, outcome: bytes | None, ttl: float) -> bool:
         """Set the entry to done for *ttl* seconds; without an *outcome*, free the key instead.
 
-        A call that was approved then waits again, and its *token* is no longer that of the entry. Return
-        whether the entry was the owner's, in any state.
+        If the call had been approved, its key does not become free: the call waits again, and *token* no
+        longer owns the entry. Return whether *token* owned the entry, in whatever state.
         """
         ...
 
     async def hold(
         self, key: bytes, fingerprint: bytes, token: bytes, call: bytes, ttl: float, *, limit: int
     ) -> StoreEntry:
-        """Let *call* wait for approval for *ttl* seconds if *key* is free. Return the entry, as ``claim``.
+        """Let *call* wait for approval for *ttl* seconds if *key* is free. Return the entry of *key*.
 
-        Raise :class:`StoreError` where *limit* calls are held already.
+        Raise :class:`StoreError` if *limit* calls are held already.
         """
         ...
 
     async def approve(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry | None:
-        """Set the entry from waiting to claimed, by *token*. Return the entry, as ``claim``.
+        """Set the entry from waiting to claimed, by *token*, and return it. It may be another caller's.
 
-        None if the key is free, or its *fingerprint* is another one.
+        Return None if the key is free or the entry has another *fingerprint*.
         """
         ...
 
@@ -159,9 +159,9 @@ class Store(Protocol):
         ...
 
     async def count(self, name: str, window: float) -> tuple[int, float]:
-        """Count an event, and return how many *name* has had in its window, and the seconds until that ends.
+        """Count an event of *name*. Return how many its window has, and the seconds until the window ends.
 
-        A window of *window* seconds begins with the first event that is in no other.
+        A window lasts *window* seconds. It begins with the first event after the last window.
         """
         ...
 
@@ -185,15 +185,15 @@ class MemoryStore:
     def __init__(
         self, *, max_bytes: int = MAX_STORE_BYTES, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Hold at most *max_bytes*. A key is never dropped before its time: without room, none is claimed."""
+        """Hold at most *max_bytes*. No key is dropped early: without room, no further key is claimed."""
         self._max_bytes = max_bytes
         self._clock = clock
         self._bytes = 0
         self._entries: dict[bytes, _MemoryEntry] = {}
-        # By their TTL: then in the order in which they expire.
+        # By TTL, so that the keys of each queue expire in its order.
         self._done: defaultdict[float, deque[bytes]] = defaultdict(deque)
         self._held: set[bytes] = set()
-        self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()  # in that of their beginning
+        self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()  # in the order of their beginnings
 
     async def claim(
         self, key: bytes, fingerprint: bytes, token: bytes, lease: float, *, start: bool = False
@@ -239,7 +239,7 @@ class MemoryStore:
     def finish_now(
         self, key: bytes, token: bytes, outcome: bytes | None, ttl: float, otherwise: bytes | None = None
     ) -> bool:
-        """Do as ``finish``, and keep *otherwise*, a short outcome, where there is no room for *outcome*."""
+        """Do as ``finish``. If there is no room for *outcome*, keep the short outcome *otherwise*."""
         now = self._clock()
         entry = self._find_owned(key, token, now)
         if entry is None:
@@ -313,7 +313,7 @@ class MemoryStore:
         return None if entry is None else self._as_of(now, entry)
 
     async def count(self, name: str, window: float) -> tuple[int, float]:
-        """Count an event, and return how many *name* has had in its window, and the seconds to its end."""
+        """Count an event of *name*. Return how many its window has, and the seconds until the window ends."""
         now = self._clock()
         while self._windows:
             oldest, (_, end) = next(iter(self._windows.items()))
@@ -392,9 +392,9 @@ class MemoryStore:
 
 
 class BatchedStore(ABC):
-    """A store outside of the process. What is asked at the same time goes there together.
+    """A store outside the process. Operations that are wanted at the same time go there as one batch.
 
-    While one batch is under way, the next one gathers: the more calls at a time, the less each of them costs.
+    While one batch is under way, the next one gathers. So the more calls at a time, the less each one costs.
     """
 
     lease: float = LEASE_S
@@ -458,7 +458,7 @@ class BatchedStore(ABC):
         return entry
 
     async def count(self, name: str, window: float) -> tuple[int, float]:
-        """Count an event, and return how many *name* has had in its window, and the seconds to its end."""
+        """Count an event of *name*. Return how many its window has, and the seconds until the window ends."""
         digest = _digest(name.encode(errors="surrogatepass"))
         counted: tuple[int, float] = await self._do("count", digest, window)
         return counted
@@ -467,13 +467,13 @@ class BatchedStore(ABC):
         """Close connections and files."""
         if self._batches is not None and self._loop is asyncio.get_running_loop():
             self._batches.cancel()
-            for _, done in self._waiting:  # if it has never run
+            for _, done in self._waiting:  # the task may never have run
                 done.cancel()
         self._waiting, self._batches = [], None
 
     async def _do(self, *operation: Any) -> Any:
         loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # what waited in another has ended with it
+        if loop is not self._loop:  # what waited in another loop ended with it
             self._loop, self._waiting, self._batches = loop, [], None
         done: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((operation, done))
@@ -489,7 +489,7 @@ class BatchedStore(ABC):
                 try:
                     results = await self._run([operation for operation, _ in batch])
                 except StoreError as error:
-                    batch, self._waiting = batch + self._waiting, []  # it would be as long in vain for them
+                    batch, self._waiting = batch + self._waiting, []  # they would wait in vain, too
                     for _, done in batch:
                         if not done.done():
                             done.set_exception(StoreError(str(error), retry_after=error.retry_after))
@@ -511,12 +511,12 @@ class TooManyHeldError(StoreError):
 
 
 def _digest(content: bytes) -> bytes:
-    # Replicas of two versions may share a store: it stays as it is.
+    # Never change this: replicas of two versions may share a store.
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
 def key_digest(caller: bytes, key: bytes) -> bytes:
-    """Return what a store knows a key by, which says neither who its *caller* is nor what the key is."""
+    """Return the digest by which a store knows a key. It reveals neither the *caller* nor the key."""
     return _digest(b"%d:%b%b" % (len(caller), caller, key))
 
 
@@ -524,17 +524,17 @@ def fingerprint(function: str, payload: Payload) -> bytes:
     """Return the fingerprint of a call: its function, and the value of its payload."""
     try:
         text = _encode_sorted((function, payload.value))
-        # 2.0 is 2 in JSON, and 1e17 the number with 17 zeros
+        # In JSON, 2.0 is the same number as 2, and 1e17 the same as 1 with 17 zeros.
         if (_POINT in text and b".0" in text) or _EXPONENT.search(text):
             text = _encode_sorted((function, whole_numbers(payload.value)))
     except (ValueError, OverflowError, RecursionError):
-        # msgspec has no form for lone surrogates, integers of more than 64 bits, and deep nesting.
+        # msgspec cannot write lone surrogates, integers of more than 64 bits, or deep nesting.
         text = _flat([function, payload.value])
     return _digest(text)
 
 
 def _flat(value: Any) -> bytes:
-    """Return what only this JSON *value* has: its parts, however deep they are."""
+    """Return bytes that no other JSON value has: the parts of *value*, however deep they are."""
     parts, rest = [], [value]
     while rest:
         part = rest.pop()
@@ -555,5 +555,5 @@ def encode_outcome(outcome: Outcome) -> bytes:
 
 
 def decode_outcome(kept: bytes) -> Outcome:
-    """Return the outcome that ``encode_outcome`` has made *kept* of."""
+    """Return the outcome that ``encode_outcome`` turned into *kept*."""
     return kept[1:] if kept.startswith(b"=") else _decode_failure(kept[1:])
