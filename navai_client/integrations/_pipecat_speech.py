@@ -1,4 +1,4 @@
-"""The voice of a backend in Pipecat: apart from the tools, because it loads all that a service needs."""
+"""The voice of a backend in Pipecat: apart from the tools, as it loads what a speech service needs."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, final
@@ -16,13 +16,13 @@ from navai_client.integrations.toolset import Client
 
 @final
 class NavaiTTSService(TTSService):
-    """The voice of a backend that speaks through ElevenLabs, for a pipeline: after the model.
+    """The voice of a backend that speaks through ElevenLabs, for a pipeline. It belongs after the model.
 
     Pipecat cuts the text into sentences, and cancels the rest when the person interrupts. A sentence that
     cannot be synthesized is an ``ErrorFrame``, and the next one is spoken.
 
     Args:
-        client: The backend's client, which stays yours to close.
+        client: The backend's client. You close it yourself.
         voice: As for ``synthesize_speech``, without ``output_format``: it is PCM at the pipeline's rate.
         service: As for Pipecat's ``TTSService``.
     """
@@ -34,7 +34,7 @@ class NavaiTTSService(TTSService):
         self._voice = voice or {}
 
     def can_generate_metrics(self) -> bool:
-        """Return that it counts characters, and the time to the first sound."""
+        """Return True: characters and the time to the first sound are measured."""
         return True
 
     async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:

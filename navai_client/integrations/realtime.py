@@ -98,11 +98,13 @@ class _Batch:
 class RealtimeTools:
     """The tool calls of one Realtime session.
 
-    Calls come from ``response.output_item.done`` with status ``completed`` alone: an incomplete call is never
-    run. Each call of a response is run once; a later response may use its id again. When every call of a
-    response has its output and the response is done, one ``response.create`` follows: not while another
-    response is active and not while the person speaks. After an interruption it is the person's turn, and the
-    request waits until that turn has had its response, unless that response has read the outputs.
+    Calls come only from ``response.output_item.done`` with status ``completed``: an incomplete call is never
+    run. Each call of a response is run once; a later response may use its id again.
+
+    When every call of a response has its output and the response is done, one ``response.create`` follows,
+    but not while another response is active or the person speaks. After an interruption, it is the person's
+    turn. The request then waits until that turn has had its response, and is dropped if that response has
+    read the outputs.
     """
 
     def __init__(self) -> None:
@@ -110,7 +112,7 @@ class RealtimeTools:
         self._batches: dict[str, _Batch] = {}
         self._active: set[str] = set()  # responses that were created and are not done
         self._response_wanted = False  # whether there are outputs that no response has read
-        self._response_requested = False  # whether the server has not reacted to our response.create yet
+        self._response_requested = False  # whether the server has yet to react to our response.create
         self._count = itertools.count(1)
         self._speaking = False
         self._interrupted = False  # whether a response was cancelled, and none was created since
@@ -183,7 +185,7 @@ class RealtimeTools:
         return RealtimeStep(send=self._create())
 
     def tell(self, text: str) -> RealtimeStep:
-        """Tell the model *text*, and return what to send: a message of the system, and a request to respond.
+        """Tell the model *text*, and return what to send: a system message, and a request to respond.
 
         The request waits, as after calls, while another response is active or the person speaks.
         """
@@ -191,9 +193,9 @@ class RealtimeTools:
         return RealtimeStep(send=(system_message(text), *self._create()))
 
     def note(self, call: FunctionCall, progress: ToolProgress) -> RealtimeStep:
-        """Let the model know how *call* stands, and return what to send: a message of the system.
+        """Let the model know how *call* stands, and return what to send: a system message.
 
-        The model says it too if it is to be heard (``progress.aloud``) and nobody speaks.
+        If the person is to hear it (``progress.aloud``) and nobody speaks, the model says it, too.
         """
         batch = self._batches.get(call.response_id)
         if batch is None or call.call_id not in batch.open:
@@ -275,7 +277,7 @@ class RealtimeTools:
 
 
 def system_message(text: str) -> dict[str, Any]:
-    """Return the event that adds *text* to the conversation, as a message of the system."""
+    """Return the event that adds *text* to the conversation, as a system message."""
     content = [{"type": "input_text", "text": text}]
     return {
         "type": "conversation.item.create",
@@ -284,7 +286,7 @@ def system_message(text: str) -> dict[str, Any]:
 
 
 def filler_request(text: str, **fields: Any) -> dict[str, Any]:
-    """Return the event that requests a response which tells the person *text*, and calls nothing."""
+    """Return the event that requests a response which tells the person *text* and calls no tool."""
     response = {"instructions": filler(text), "tool_choice": "none", "metadata": {"navai": "filler"}}
     return {"type": "response.create", **fields, "response": response}
 
@@ -360,7 +362,7 @@ class RealtimeToolRunner:
             event: As for ``RealtimeTools.receive``.
 
         Raises:
-            TypeError: It is not an event; or it is an object, and *send* is said to take text.
+            TypeError: It is not an event, or it is an object although *send* takes text.
         """
         if self._as_text and hasattr(event, "to_dict"):
             raise TypeError(

@@ -43,11 +43,11 @@ _AGENT: Final = ("NAVAI_AGENT", "agent")
 
 @frozen(kw_only=True)
 class Specialist:
-    """An agent that the main agent hands tasks of one kind over to.
+    """An agent to which the main agent hands over tasks of one kind.
 
     Attributes:
         name: Its name. The main agent hands over by the tool ``transfer_to_{name}``, in lower case and with
-            ``_`` for what is no ASCII letter or digit: ``transfer_to_fast_food`` for ``Fast Food``.
+            ``_`` for all but ASCII letters and digits: ``transfer_to_fast_food`` for ``Fast Food``.
         description: What it is for, in the instructions of the main agent.
         functions: Python functions of its own, as for ``Toolset.load``.
         only: Names of the backend's functions that it may call; None for all.
@@ -74,7 +74,7 @@ class RuntimeAgent:
 
     Attributes:
         key: The name of its folder, or the ``key`` of its ``agent_config.py``.
-        name: Its ``name`` there, else made of the folder's: ``fast_food`` is ``Fast Food``.
+        name: The ``name`` of its ``agent_config.py``, else the folder's: ``fast_food`` becomes ``Fast Food``.
         description: What it is for, or None.
         handoff_description: When to hand over to it; by default its description.
         instructions: Who it is, or None.
@@ -109,7 +109,7 @@ class NavaiRuntime:
 
     Attributes:
         agents: Its agents, if ``NAVAI_AGENTS_FOLDERS`` names some that have functions.
-        functions: The functions of the main agent; without agents, all.
+        functions: The functions of the main agent; all functions, if there are no agents.
         routes: The routes that an agent may open.
         model: The realtime model that the project asks for, or None for the backend's.
         warnings: What is wrong with the folder or the settings. What is wrong with a function is in
@@ -150,8 +150,8 @@ class NavaiRuntime:
     def as_one_agent(self) -> "NavaiRuntime":
         """Return this project as one agent with the functions of all, for frameworks without handoffs.
 
-        A function whose name is taken gets a number (``order_2``), and ``Toolset.warnings`` say so. What the
-        specialists' descriptions and instructions say is in the agent's own.
+        A function whose name is taken gets a number (``order_2``), and ``Toolset.warnings`` say so. The
+        agent's instructions include the specialists' descriptions and instructions.
         """
         main = self.primary_agent
         if main is None or len(self.agents) == 1:
@@ -172,7 +172,7 @@ class NavaiRuntime:
         return evolve(self, agents=(one,), functions=functions)
 
     def instructions(self, backend: str | None = None) -> str | None:
-        """Return who the main agent is: the first lines of its instructions, or None if nobody says.
+        """Return the first lines of the main agent's instructions, which say who it is; or None.
 
         Args:
             backend: The backend's instructions (``BackendSession.instructions``). Of these, an agent with
@@ -201,7 +201,7 @@ def resolve_navai_runtime(
 ) -> NavaiRuntime:
     """Read a project's folder: import its modules, and return its agents, functions and routes.
 
-    What cannot be used is a warning. Nothing outside the folder is imported.
+    What cannot be used becomes a warning. Nothing outside the folder is imported.
 
     Args:
         base_dir: The folder.
@@ -210,19 +210,19 @@ def resolve_navai_runtime(
             ``name``, ``path``, ``description`` and ``synonyms``; else ``NAVAI_ROUTES_FILE``.
         functions_folders: As for ``discover_function_modules``; else ``NAVAI_FUNCTIONS_FOLDERS``.
         agents_folders: The names of the agents' folders, with commas between them; else
-            ``NAVAI_AGENTS_FOLDERS``. The first one that has functions is the main agent, unless another
-            one's ``agent_config.py`` says so and the first name has none.
+            ``NAVAI_AGENTS_FOLDERS``. The main agent is the first name. If that has no functions, it is the
+            first whose ``agent_config.py`` says so, or else the first that has functions.
         model: The realtime model; else ``NAVAI_REALTIME_MODEL``.
         primary_agent_key: The key of the main agent.
         default_routes: The routes if there is no module with routes.
-        default_routes_file: Where routes are if nothing is said, or if what is said cannot be used.
-        default_functions_folder: Where functions are if nothing is said, or if what is said selects none.
+        default_routes_file: The module of routes if none is named, or the named one cannot be used.
+        default_functions_folder: The folder of functions if none is named, or the named ones have none.
         exclude: As for ``discover_function_modules``.
         strict: Whether to offer only what ``__all__`` or the decorator ``function`` names.
 
     Raises:
         NavaiConfigError: No agent has the *primary_agent_key*.
-        TypeError: *exclude* is a text.
+        TypeError: *exclude* is a string.
     """
     known = resolve_navai_env([os.environ if env is None else env])
 
@@ -285,7 +285,7 @@ def _imported(module: FunctionModule) -> tuple[Mapping[str, Any], str | None]:
     try:
         return vars(module.load()), None
     except KeyboardInterrupt:
-        raise  # of a person, who stops the start
+        raise  # a person stops the start
     # The boundary to the owner's code: importing a module may raise any exception.
     except BaseException as error:  # noqa: BLE001
         return {}, module.hide(message_of(error))

@@ -44,7 +44,7 @@ _ENDS: Final = re.compile(rf"[.!?…{_FULL_STOPS}]+[\"'”’»›)\]}}」』）
 _LAST_WORD: Final = re.compile(r"[^\s(\[\"'“„«¿¡]*$")
 _CLAUSES: Final = re.compile(r"[,;:—–]\s|[，、；：]")  # noqa: RUF001
 _SPACES: Final = re.compile(r"\s")
-# A piece that ends too late costs a moment, one that ends too early its melody.
+# A piece that ends too late costs a moment; one that ends too early loses its melody.
 _ABBREVIATIONS: Final = frozenset(
     "dr mr mrs ms prof rev gen capt jr st mt vs approx dept "  # noqa: SIM905 - English; as a list, it has forty lines
     "sr sra srta dra dña ud uds lic ing avda pág "  # Spanish
@@ -60,9 +60,9 @@ _SHORT_PART: Final = 2  # letters between the points of "e.g.", "p.m.", "z.B.", 
 class Sentences:
     """Cuts a text into sentences while it arrives.
 
-    A sentence ends where a space or a letter of a script without spaces follows its full stop, and at a new
-    line. It does not end after an abbreviation, an initial, an ordinal or in a number; nor where a small
-    letter follows, as after most ellipses. What has no end is cut after 300 characters, between clauses.
+    A sentence ends at a new line, or at a full stop before a space or a letter of a script without spaces. It
+    does not end after an abbreviation, an initial or an ordinal, in a number, or before a small letter, as
+    after most ellipses. Text without such an end is cut after 300 characters, between clauses.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class Sentences:
 
 
 def _cuts(text: str, *, final: bool) -> Iterator[int]:
-    """Yield where *text* is cut, up to what can be decided without more of it."""
+    """Yield where to cut *text*, as far as that can be decided before more of it arrives."""
     start = 0
     while start < len(text):
         end = _sentence_end(text, start, final=final)
@@ -101,7 +101,7 @@ def _cuts(text: str, *, final: bool) -> Iterator[int]:
 
 def _sentence_end(text: str, start: int, *, final: bool) -> int | None:
     """Return where the sentence that begins at *start* ends; None if that is not known yet."""
-    # Of a longer one, the end does not matter.
+    # Where a longer one ends does not matter.
     for found in _ENDS.finditer(text, start, start + 2 * _LONGEST):
         after = text[found.end() : found.end() + _LONGEST].lstrip()
         if not after and not final:
@@ -116,7 +116,7 @@ def _is_end(before: str, mark: str, adjacent: str, after: str) -> bool:
         return True
     is_ellipsis = mark.startswith(("…", ".."))
     if unicodedata.east_asian_width(adjacent or " ") in "WF":
-        return not is_ellipsis  # in Chinese and Japanese a pause
+        return not is_ellipsis  # in Chinese and Japanese, that is a pause
     if not after:
         return True
     if not adjacent.isspace() or after[0].islower():
@@ -139,7 +139,7 @@ def _keeps_point(before: str, following: str) -> bool:
 
 
 def _clause_end(text: str) -> int:
-    """Return where to cut *text*, which has no end: after its last clause, else word, in its second half."""
+    """Return where to cut *text*, which has no end: in its second half, after the last clause, else word."""
     for pattern in (_CLAUSES, _SPACES):
         found = [each.end() for each in pattern.finditer(text, len(text) // 2)]
         if found:
@@ -159,15 +159,15 @@ class Speaker:
                 async for message in socket:
                     speaker.receive(message)
 
-    A sentence that cannot be synthesized, or that *play* fails at, is logged and skipped.
+    A sentence is logged and skipped if it cannot be synthesized or *play* fails.
 
     Args:
         client: The backend's client, sync or async. You close it yourself.
         play: Plays the sound of one sentence, and returns when the next one may begin. It is cancelled when
             the person interrupts: then it must fall silent.
         ahead: How many sentences are synthesized, or wait for their turn, while one is played.
-        max_pending: How many characters may wait to be spoken, 35 minutes of speech by default. What is
-            beyond that is not spoken, which is logged.
+        max_pending: How many characters may wait to be spoken, 35 minutes of speech by default. Text beyond
+            that is not spoken, and the log says so.
         voice: As for ``synthesize_speech``. Without ``output_format``, the backend's applies, often MP3.
 
     Raises:
@@ -202,8 +202,8 @@ class Speaker:
     def receive(self, event: Event) -> None:
         """Process one event of a Realtime session: speak its texts, and fall silent when the person speaks.
 
-        The deltas of a text, the event at its end, its item and its response name the same text, which is
-        spoken once. After an interruption, nothing more of its response is spoken.
+        The deltas of a text, the event at its end, its item and its response contain the same text, which is
+        spoken only once. After an interruption, nothing more of its response is spoken.
 
         Args:
             event: As for ``RealtimeTools.receive``. Events that do not concern speech are ignored.
@@ -217,7 +217,7 @@ class Speaker:
         self._add(self._texts.receive(received))
 
     def say(self, text: str) -> None:
-        """Speak *text*, a whole one, after what is being spoken."""
+        """Speak *text*, which is complete, after what is being spoken."""
         sentences = Sentences()
         self._add((*sentences.feed(text), *sentences.end()))
 
@@ -238,7 +238,7 @@ class Speaker:
             task.cancel()
             self._tasks.abandon(task)
         self._syntheses.clear()
-        self._syntheses = deque()  # what plays the old one must not go on with the new one
+        self._syntheses = deque()  # a new one, so that what plays the old one stops
         if self._playing is not None:
             self._playing.cancel()
             self._playing = None
@@ -269,7 +269,7 @@ class Speaker:
         self._advance()
 
     def _advance(self) -> None:
-        """Synthesize as many sentences as may be, and have them played."""
+        """Synthesize as many sentences as *ahead* allows, and get them played."""
         while self._pending and len(self._syntheses) < self._ahead:
             synthesis = synthesize(self._client, self._pending.popleft(), self._voice)
             self._syntheses.append(self._tasks.start(synthesis, "synthesize_speech"))
@@ -298,7 +298,7 @@ class Speaker:
 
 
 async def synthesize(client: Client, text: str, voice: SpeechOptions) -> SpeechAudio:
-    """Return *text* as sound; a client of the other kind works in a thread."""
+    """Return *text* as sound. A sync client works in a thread."""
     if isinstance(client, NavaiBackendClient):
         return await run_in_thread(partial(client.synthesize_speech, text, **voice))
     return await client.synthesize_speech(text, **voice)
@@ -375,7 +375,7 @@ class _Texts:
 
 
 def _remembered(known: OrderedDict[Any, T], key: Any, new: T) -> T:
-    """Return what *known* has for *key*, at first *new*; it forgets the oldest of many."""
+    """Return what *known* has for *key*. If it has nothing, add *new*, and forget the oldest of many."""
     value = known.setdefault(key, new)
     if len(known) > _MAX_SEEN:
         known.popitem(last=False)

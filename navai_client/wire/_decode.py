@@ -48,7 +48,7 @@ _WHITE_SPACE: Final = (
 _BYTE_ORDER_MARK: Final = "\ufeff".encode()
 NAME_SHOWN: Final = 100  # characters of a function's name that an error shows
 _START: Final = 1024  # bytes of a response that show whether it is a page
-_NOT_HERE: Final = {404, 405}  # what a server responds that has no such path, or another service there
+_NOT_HERE: Final = {404, 405}  # from a server that lacks the path, or has another service there
 _RESET_CONTENT: Final = 205  # RFC 9110, section 15.3.6: it has no body
 _ONLY_IN_A_BROWSER: Final = (
     "The function runs only in a browser: the response is its JavaScript code. It was not executed."
@@ -129,8 +129,8 @@ def function_result(
         response: The response.
         function_name: The function.
         is_second: Whether the response to an earlier attempt was lost.
-        check: Returns the result as it is wanted, or raises if it is not valid.
-        failure_in: Returns why a result is a failure all the same, or None.
+        check: Returns the result in the wanted form, or raises if it is not valid.
+        failure_in: Returns why the result of a success is a failure nevertheless, or None.
     """
     payload = _parse_success(response, function_name, is_second=is_second)
     if isinstance(payload, list):
@@ -164,7 +164,7 @@ def _function_failed(record: dict[str, Any], function_name: str, status: int) ->
 
 def _approval_pending(record: dict[str, Any], function_name: str, response: Response) -> ApprovalPendingError:
     approval, message = record.get("approval"), _string_or_none(record.get("message"))
-    number = approval.get("id") if isinstance(approval, dict) else None  # WordPress counts
+    number = approval.get("id") if isinstance(approval, dict) else None  # a number in WordPress
     return ApprovalPendingError(
         shortened(message or "The call waits for the approval of a person.", len(message or "")),
         function_name=function_name,
@@ -175,7 +175,7 @@ def _approval_pending(record: dict[str, Any], function_name: str, response: Resp
 
 
 def readiness(response: Response) -> None:
-    """Read the response to a probe: a JSON object. The page of an application that has every path is none."""
+    """Read the response to a probe: a JSON object, because some applications serve a page at every path."""
     if not isinstance(_parse_success(response), dict):
         raise InvalidResponseError("The response is not a JSON object.", status_code=response.status)
 
@@ -224,9 +224,9 @@ def says_may_have_executed(response: Response) -> bool:
 def why_foreign(
     response: Response, function_name: str, call_headers: tuple[tuple[str, str], ...]
 ) -> str | None:
-    """Return why *response* is not to the execution of *function_name*, or None if it may be.
+    """Return why *response* cannot belong to the execution of *function_name*, or None if it can.
 
-    HTTP tells responses apart only by their order, which a peer that sends one too many shifts for good.
+    HTTP tells responses apart only by their order. A peer that sends one too many shifts all that follow.
 
     Args:
         response: The response.
@@ -357,7 +357,7 @@ def _raise_http_error(response: Response, function_name: str | None, *, is_secon
 
 
 def hint(response: Response) -> str | None:
-    """Return what a failed *response* looks like, if it is none of a Navai backend."""
+    """Return what a failed *response* looks like, if it does not come from a Navai backend."""
     start = trim(_text(response.content[:_START])).lower()
     if start.startswith(("<!doctype", "<html", "<?xml", "<head", "<body")):
         return "The response is a page, as gateways, logins, other services and failed applications send it."
@@ -418,7 +418,7 @@ def _text(content: bytes) -> str:
 def json_of(response: Response) -> Any:
     """Return the JSON of *response*, or _INVALID if it is not JSON. It is parsed once.
 
-    An error that is too long counts as no JSON: to parse it would take more time than a call may have left.
+    An error that is too long counts as not JSON, because parsing it could take longer than the call may.
     """
     if response.parsed is UNPARSED:
         if response.is_long_error:
@@ -446,7 +446,7 @@ def refuse_constant(name: str) -> NoReturn:
 
 
 def parse_finite(digits: str) -> float:
-    """Refuse numbers beyond all floats, such as 1e999: the ``parse_float`` of ``json.loads``."""
+    """Refuse numbers that no float can hold, such as 1e999: the ``parse_float`` of ``json.loads``."""
     value = float(digits)
     if not math.isfinite(value):
         raise ValueError(f"{digits} is too large")
@@ -454,7 +454,7 @@ def parse_finite(digits: str) -> float:
 
 
 def parse_long_int(digits: str) -> int | float:
-    """Read an integer of any length; one of more digits than ``int()`` accepts as JavaScript does."""
+    """Read an integer of any length. If ``int()`` refuses so many digits, read it as JavaScript does."""
     try:
         return int(digits)
     except ValueError:

@@ -30,8 +30,8 @@ def encode_json(value: Any, *, name: str, default: Default | None = None, advice
     Args:
         value: dicts with string keys, lists, tuples, strings, finite numbers, bools and None.
         name: The name of *value* in an error.
-        default: Converts what is nothing of that.
-        advice: What the error of such a value adds, if there is no *default*.
+        default: Converts any other value.
+        advice: What the error for such a value adds, if there is no *default*.
 
     Raises:
         NavaiPayloadError: If it holds anything else or a cycle, or is nested too deep.
@@ -40,7 +40,7 @@ def encode_json(value: Any, *, name: str, default: Default | None = None, advice
         text = (_encoder if default is None else _converting(default, value, name)).encode(value)
     except RecursionError:
         raise NavaiPayloadError(f"{name} is nested too deep to be sent as JSON.") from None
-    except NavaiPayloadError as error:  # of what converts
+    except NavaiPayloadError as error:  # raised while it converts
         raise error.with_traceback(None) from None
     except (TypeError, ValueError) as error:
         if default is not None:
@@ -58,7 +58,7 @@ def _converting(default: Default, whole: Any, name: str) -> json.JSONEncoder:
     def convert(item: Any) -> Any:
         try:
             made = default(item)
-        except (TypeError, ValueError) as error:  # by which a function like this refuses a value
+        except (TypeError, ValueError) as error:  # such functions refuse a value by these
             problem = f"is {type_name(item)}, which json_default did not convert: {error}"
             explain = _explain(
                 whole, name, lambda each, where: f"{where} {problem}" if each is item else None
@@ -94,7 +94,7 @@ def _explain(
     Args:
         value: The value.
         path: Its name.
-        problem_of: Returns the problem of a part that is no container, given its place.
+        problem_of: Returns the problem of a part that is not a container, given its place.
     """
     stack: list[tuple[Any, str, tuple[int, ...]]] = [(value, path, ())]
     while stack:

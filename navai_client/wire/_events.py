@@ -1,7 +1,7 @@
-"""The events of an execution, while they arrive: what the function says of its progress, then the response.
+"""The events of an execution, as they arrive: the function's messages of progress, then the response.
 
-They are server-sent events: the WHATWG's HTML standard, section 9.2.6, says how to read them. Pure: a
-transport feeds what it receives.
+They are server-sent events, read as section 9.2.6 of the WHATWG's HTML standard says. Pure: a transport feeds
+what it receives.
 """
 
 import contextlib
@@ -19,8 +19,8 @@ ACCEPT: Final = ("Accept", "text/event-stream, application/json")
 
 _LINE_END: Final = re.compile(rb"\r\n?|\n")
 _BYTE_ORDER_MARK: Final = "\ufeff".encode()
-_ENVELOPE: Final = 1024  # bytes of an event beside the body in it
-_MOST_WAITING: Final = 16  # messages; who has missed as many needs the latest
+_ENVELOPE: Final = 1024  # bytes of an event around the body in it
+_MOST_WAITING: Final = 16  # messages; a caller who missed that many needs the latest
 _LONGEST_MESSAGE: Final = 1000  # characters; people hear it, and the bundled server sends no more
 _STATUSES: Final = range(200, 600)
 _NOT_OF_THE_STREAM: Final = {"content-type", "content-length", "transfer-encoding"}
@@ -57,7 +57,7 @@ class EventStream:
         return self
 
     def feed(self, chunk: bytes) -> bool:
-        """Read *chunk*; return whether more is wanted: not after an event that is too large."""
+        """Read *chunk*. Return whether to go on: an event that is too large ends the stream."""
         start = 0
         if self._skips_line_feed and chunk:
             start = int(chunk.startswith(b"\n"))  # the second half of a CRLF
@@ -73,13 +73,13 @@ class EventStream:
         return not self._is_too_large
 
     def take(self) -> list[str]:
-        """Return the messages that have not been taken, the latest of them."""
+        """Return the latest of the messages that have not been taken yet."""
         messages = list(self._messages)
         self._messages.clear()
         return messages
 
     def outcome(self, outcome: Response | TransportFailure) -> Response | TransportFailure:
-        """Return the response that the events had, if *outcome* is their stream or how that broke off."""
+        """Return the response that the events brought, if *outcome* is their stream or how it broke off."""
         if self._head is None:
             if isinstance(outcome, TransportFailure) or self.begin(outcome.status, outcome.headers) is None:
                 return outcome

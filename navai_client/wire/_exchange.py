@@ -49,7 +49,7 @@ T = TypeVar("T")
 
 _REDACTION: Final = 1.0  # seconds for the secrets of one response, and no longer than the call may last
 _SHORTEST_REDACTION: Final = 0.05  # seconds, for a response that arrives with the deadline
-_LONGEST_LINE: Final = 1000  # characters of an error in the log, which the page of a gateway would fill
+_LONGEST_LINE: Final = 1000  # characters of an error in the log, where a gateway's page would be too much
 _REQUEST_ID: Final = re.compile(r"[!-~]{1,255}")  # one that a log line can show
 
 
@@ -62,7 +62,7 @@ class Exchange(Generic[T]):
         timeout: Seconds for the whole call, or None for no limit.
         headers: The client's headers for this call.
         new_id: Returns the call's ``X-Request-ID``, unless *headers* have one.
-        warn: Called with what went wrong without an error.
+        warn: Called with a problem that causes no error.
         log: Called with this exchange, the outcome in a few words, and the seconds that an attempt took.
 
     Attributes:
@@ -73,7 +73,7 @@ class Exchange(Generic[T]):
         elapsed: Seconds from the start to the last outcome.
         source: Where the client asks for its headers, if it can ask for them once more.
         spent: Seconds of the timeout that have passed before the start.
-        events: What reads the progress in the response to the latest attempt, if the call wants that.
+        events: The reader of progress in the response to the latest attempt, if the call wants progress.
         deliver: Tells the caller of progress that the transport has not delivered.
     """
 
@@ -141,15 +141,15 @@ class Exchange(Generic[T]):
         )
 
     def expect_events(self, limit: int) -> EventStream:
-        """Return what reads progress in the response to the next attempt, of at most *limit* bytes."""
+        """Return a reader of progress in the response to the next attempt, of at most *limit* bytes."""
         self.events = EventStream(limit, self._redacted_text)
         return self.events
 
     def accepts(self, response: Response) -> bool:
-        """Return whether *response* may be to the request that was sent last.
+        """Return whether *response* can belong to the request that was sent last.
 
-        A transport that calls this, and closes the connection of a response that is not accepted, makes such
-        a response an error. Over any other, such as a mock with a fixed response, it is a warning.
+        If a transport calls this, and closes the connection of a response that is not accepted, such a
+        response is an error. With any other transport, such as a mock with a fixed response, it is a warning.
         """
         self._is_checked = True
         invocation = self.invocation
@@ -197,10 +197,10 @@ class Exchange(Generic[T]):
         return self._retry(outcome, now) or self._finish(outcome, now)
 
     def renew(self, headers: ClientHeaders, now: float) -> Send | Done[T]:
-        """Return the step after a 401, for which the client has asked for its *headers* once more.
+        """Return the step after a 401, now that the client has asked for its *headers* once more.
 
-        The request is sent again if they differ. It has not been executed: that is what a 401 says (RFC 9110,
-        section 15.5.2), and no earlier attempt can have arrived.
+        If they differ, the request is sent again. That is safe: a 401 says that it was not executed (RFC
+        9110, section 15.5.2), and no earlier attempt can have arrived.
 
         Raises:
             NavaiError: As ``receive`` does.

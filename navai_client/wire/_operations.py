@@ -2,9 +2,11 @@
 
 Whatever depends on an operation's name, path, request fields or response reads ``OPERATIONS``: the clients,
 the server's routes and OpenAPI description, the backends for tests, the conformance check, the command and
-the tests. To add an operation, add an entry and its path option here, its value type in ``models.py``, its
-reader in ``_decode.py``, its method in ``client.py``, its handler in ``server/_routes.py`` and its row in
-``docs/contract.md``; ``tests/test_operations.py`` fails until all of them and a test of its result exist.
+the tests.
+
+To add an operation, add an entry and its path option here, its value type in ``models.py``, its reader in
+``_decode.py``, its method in ``client.py``, its handler in ``server/_routes.py`` and its row in
+``docs/contract.md``. ``tests/test_operations.py`` fails until all of these exist, and a test of its result.
 """
 
 from collections.abc import Callable, Mapping
@@ -34,7 +36,7 @@ class Field:
         wire_name: The member's name in JSON; ``outer.inner`` is the member ``inner`` of the object ``outer``.
         doc: What it means, in a sentence.
         environment: The server's environment variable for its default, if there is one.
-        type: Its type in JSON. None is left out of a request, except where it is ``any`` value.
+        type: Its type in JSON. None is left out of a request, unless the type is ``any``.
         required: Whether it must be given, and not blank.
         secret: Whether no error and no log may show it.
     """
@@ -55,14 +57,14 @@ class Operation(Generic[T]):
     Attributes:
         name: The client's method, and what logs and tests call it.
         method: The HTTP method.
-        path: Its path, unless it is set otherwise.
+        path: Its default path.
         path_option: The argument of clients, server settings and the conformance check that sets its path.
         summary: What it does, as a phrase; for the OpenAPI description and the reference.
         read: Reads a response: returns a value, or raises what the response means.
         response: The JSON Schema of a successful response's body.
         refusals: The documented statuses of failures, beside those of any request with a body.
         fields: The members of its JSON request; a GET has none.
-        extensions: Further members, which upstream's WordPress plugin alone reads.
+        extensions: Further members, which only upstream's WordPress plugin reads.
         repeatable: Whether it may be sent again when an earlier attempt may have arrived.
         keyed: Whether its requests carry an ``Idempotency-Key``, so that a backend runs it once.
         cacheable: Whether a response can be kept and revalidated by its ``ETag``.
@@ -137,7 +139,7 @@ def _redacted_list(functions: FunctionList, redactor: Redactor) -> FunctionList:
 
 
 _SESSION_KEY: Final = Field("session_key", "session_key", "The conversation in the plugin's memory.")
-_LONGEST_WARNINGS: Final = 2**20  # characters, in which secrets are looked for; most lists have a few lines
+_LONGEST_WARNINGS: Final = 2**20  # characters that are searched for secrets; most lists have a few lines
 _STRING: Final = {"type": "string"}
 
 CREATE_CLIENT_SECRET: Final[Operation[ClientSecret]] = Operation(
@@ -306,7 +308,7 @@ OPERATIONS: Final[tuple[Operation[Any], ...]] = (
     EXECUTE_FUNCTION,
     SYNTHESIZE_SPEECH,
 )
-# An extension of this package, without a path option of its own, that no other backend need know.
+# The last one is an extension of this package, without a path option. No other backend need know it.
 WITH_EXTENSIONS: Final = (*OPERATIONS, CANCEL_EXECUTION)
 
 

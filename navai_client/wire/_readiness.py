@@ -17,10 +17,10 @@ from navai_client.wire._operations import LIST_FUNCTIONS, Operation
 from navai_client.wire._requests import Invocation, Invocations
 
 _FIRST_DELAY: Final = 0.05  # seconds; a server on the same machine starts within a second
-_LONGEST_DELAY: Final = 1.0  # seconds; as often as Kubernetes probes at most
+_LONGEST_DELAY: Final = 1.0  # seconds; Kubernetes probes no more often
 _LONGEST_PROBE: Final = 5.0  # seconds; a process that hangs at its start may have been replaced then
 _SERVER_ERRORS: Final = 500
-_PASSING: Final = frozenset({404, 408, 425, 429})  # also of gateways whose backend does not run yet
+_PASSING: Final = frozenset({404, 408, 425, 429})  # gateways send these, too, before their backend runs
 
 
 def _probe(name: str, path: str, read: Any) -> Operation[None]:
@@ -68,7 +68,7 @@ class Waiting:
 
     def __init__(self, calls: Invocations, base_url: str, timeout: float | None, now: float) -> None:
         functions = evolve(calls.list_functions(None), operation=evolve(LIST_FUNCTIONS, recover=None))
-        # The best first. Each is asked if the backend does not have those before it.
+        # The best first. The next one is for a backend that lacks those before it.
         self._probes = (calls.probe(_READY), calls.probe(_HEALTH), functions)
         self._base_url = base_url
         self._timeout = timeout
@@ -98,7 +98,7 @@ class Waiting:
         """Note that the last probe raised *error*.
 
         Raises:
-            NavaiError: The same, if waiting does not help.
+            NavaiError: *error* itself, if waiting does not help.
         """
         if not isinstance(error, NavaiTransportError | NavaiHTTPError | InvalidResponseError):
             raise error

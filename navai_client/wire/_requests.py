@@ -29,8 +29,8 @@ T = TypeVar("T")
 # An idempotency key is a header's value. 255 characters is what Stripe's API takes, which set the precedent.
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _ETAG: Final = re.compile(r'(?:W/)?"[!#-~]{0,1000}"')  # RFC 9110, section 8.8.3; servers refuse long headers
-_MOST_IDENTITIES: Final = 100  # of which something is kept
-_TRUSTED_FOR: Final = 600.0  # seconds; a backend is deployed anew without a word to its clients
+_MOST_IDENTITIES: Final = 100  # of callers, about whom something is kept
+_TRUSTED_FOR: Final = 600.0  # seconds; nobody tells clients when a backend is deployed anew
 _ADVICE: Final = ", or give the client a json_default to convert it"
 _TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
     "string": (str, "a string"),
@@ -55,7 +55,7 @@ class Invocation(Generic[T]):
         remember: Keeps a value, the response that it was read from, the time, and the client's headers.
         keys: What is known of the backend's idempotency keys.
         payload: What the function is given, where a function is executed.
-        on_progress: Called with what the function says of its progress.
+        on_progress: Called with the function's messages of progress.
         is_final: Returns whether a response outside 2xx, given with its JSON, ends the call without another
             attempt.
     """
@@ -93,15 +93,15 @@ class SharedKeys:
     """Whether a backend keeps its idempotency keys in one store for all its processes.
 
     It says so with ``Navai-Idempotency: shared``, and is trusted for ten minutes after the last response with
-    that header, or until it responds to an execution without it. As a gateway may send each caller to another
-    backend, what is known belongs to the headers of the request. Threads can share this.
+    that header, or until it responds to an execution without it. A gateway may send each caller to another
+    backend, so this is known only for the headers of the request. Threads can share this.
     """
 
     def __init__(self) -> None:
         self._until: dict[Hashable, float] = {}
 
     def learn(self, response: Response, now: float, headers: ClientHeaders, *, executes: bool) -> None:
-        """Note what *response* says; *executes* if it is the response to an execution."""
+        """Note what *response* says; *executes* tells whether it is the response to an execution."""
         said = response.headers.get("navai-idempotency")
         if said is not None and trim(said) == "shared":
             self._until[headers.identity] = now + _TRUSTED_FOR
@@ -111,20 +111,20 @@ class SharedKeys:
             self._until.pop(headers.identity, None)
 
     def are_shared(self, now: float, headers: ClientHeaders) -> bool:
-        """Return whether all processes know the keys that *now* arrive with *headers*."""
+        """Return whether, at the time *now*, all processes know the keys that are sent with *headers*."""
         return now < self._until.get(headers.identity, 0.0)
 
 
 class Invocations:
     """Prepares the calls of one backend, and keeps the function lists that it last sent.
 
-    A backend may offer each caller other functions, so a list belongs to the headers that it was requested
-    with. Threads can share this: what is known is replaced as a whole.
+    A backend may offer each caller different functions, so a list belongs to the headers that it was
+    requested with. Threads can share this: what is known is replaced as a whole.
 
     Args:
         base_url: Where the backend is.
         paths: Where its operations are.
-        new_key: Returns idempotency keys, another one each time.
+        new_key: Returns a new idempotency key each time.
         json_default: Converts what is not JSON in a payload.
 
     Attributes:

@@ -14,7 +14,7 @@ from navai_client.wire._values import Response, TransportFailure
 
 _DOUBLINGS: Final = 40  # after which any backoff is at its longest; more would overflow a float
 _NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_A_DAY: Final = 86_400.0  # seconds; no call waits longer, and sleep() overflows
+_A_DAY: Final = 86_400.0  # seconds; no call waits longer, and much longer delays overflow sleep()
 _NOT_EXECUTED_STATUSES: Final = frozenset({429, 503})
 
 
@@ -46,14 +46,14 @@ class RetryPolicy:
     ``create_client_secret`` and ``list_functions``, which can be repeated safely, are tried again after any
     failure but a timeout, and after one of *statuses*. ``execute_function`` and ``synthesize_speech`` are
     tried again only after 429 and 503 with ``Retry-After``, by which a backend says that it has not executed
-    the request. A policy can forbid such a retry; none can make one happen that is not safe.
+    the request. A policy can forbid such a retry, but cannot cause one that is not safe.
 
     Attributes:
         max_retries: The largest number of retries.
         base_delay: Seconds of the first backoff, which doubles with each retry. OpenAI's and Stripe's SDKs
             begin with 0.5; a person who talks to a voice agent does not wait that long.
         longest_delay: Seconds of the longest backoff.
-        longest_retry_after: Seconds: a ``Retry-After`` beyond them ends the call.
+        longest_retry_after: Seconds. A longer ``Retry-After`` ends the call.
         statuses: The statuses of responses after which a call may be tried again, from 400 to 599.
         jitter: Returns numbers from 0 to 1: the share of the backoff to wait ("full jitter").
         unix_time: Returns the seconds since the Unix epoch, to read a ``Retry-After`` that is a date.

@@ -12,12 +12,12 @@ from attrs import define, field, frozen
 T = TypeVar("T")
 
 UNPARSED: Final = object()
-# Bytes of a response outside 2xx that an error keeps. Pages of gateways have kilobytes, an error may have the
-# names of all functions; what is longer was made to keep the search for secrets busy.
+# Bytes of a response outside 2xx that an error keeps. Pages of gateways have kilobytes, and an error may name
+# all functions. Anything longer was made to keep the search for secrets busy.
 LONGEST_BODY: Final = 4 * 2**20
 
 
-# Headers that say nothing of the caller: W3C's Trace Context and Baggage, and ids of calls.
+# Headers that say nothing about the caller: W3C's Trace Context and Baggage, and ids of calls.
 _OF_A_CALL = frozenset({"baggage", "traceparent", "tracestate", "x-request-id"})
 
 

@@ -1,4 +1,4 @@
-"""Where a backend differs that is upstream's WordPress plugin, and the repair of JSON that PHP wrote.
+"""How upstream's WordPress plugin differs from other backends, and the repair of JSON that PHP wrote.
 
 The plugin (Luxisoft/navai, ``apps/wordpress-plugin``, 0.3.45) has the contract's operations below
 ``/wp-json/navai/v1``, or in the query of a site with plain permalinks. It responds by the rules of
@@ -15,7 +15,7 @@ from navai_client.wire._values import Response
 if TYPE_CHECKING:
     from navai_client.wire._operations import PathOptions
 
-# What the API's address ends in: the link that a site's pages have (rel="https://api.w.org/"), or a route.
+# The end of the API's address: of the link in a site's pages (rel="https://api.w.org/"), or of a route.
 _API: Final = re.compile(r"/wp-json(?:/navai/v1)?/*|(?:/index\.php|/)?\?rest_route=/[a-z0-9/]*")
 _PLAIN: Final = "?rest_route="
 _ROUTES: Final = {
@@ -52,8 +52,8 @@ class WordPress:
     def is_final(response: Response, record: Any) -> bool:
         """Return whether another attempt would be refused as well.
 
-        The limit of client secrets is 30 in a minute, and its 429 has no ``Retry-After``. A refusal of OpenAI
-        is passed on as 502, also that of a wrong key, with OpenAI's status in the message.
+        The limit of client secrets is 30 in a minute, and its 429 has no ``Retry-After``. If OpenAI refuses,
+        even because of a wrong key, the plugin responds with 502, and OpenAI's status is in the message.
 
         Args:
             response: A response outside 2xx.

@@ -31,7 +31,7 @@ class FakeElevenLabs:
         with FakeElevenLabs() as voices:
             backend = NavaiBackend(env={"OPENAI_API_KEY": "sk-test", **voices.env}, discover=False)
 
-    It listens from its construction on, in threads, and makes PCM alone.
+    It listens from its construction on, in threads, and makes only PCM.
 
     Args:
         refuse: Texts for which it responds with 500.
@@ -80,7 +80,7 @@ class FakeElevenLabs:
         """Wait until *count* texts were requested.
 
         Raises:
-            TimeoutError: They were not within *timeout* seconds.
+            TimeoutError: They were not requested within *timeout* seconds.
         """
         with self._changed:
             if not self._changed.wait_for(lambda: len(self.texts) >= count, timeout):

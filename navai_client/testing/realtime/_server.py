@@ -41,9 +41,10 @@ class FakeRealtimeServer:
     A connection is accepted only with a secret that the server minted or was given. Each ``response.create``
     plays the next turn; after the last one the model says "All right.". What OpenAI's API refuses, this one
     refuses: events and requests for client secrets that do not fit the published types, unknown members,
-    names and schemas of tools that models do not accept. Leaving the context checks that every turn was
-    played, every tool that the model called was offered, and every call got exactly one result, unless
-    *strict* is off or the test failed already.
+    names and schemas of tools that models do not accept.
+
+    Leaving the context checks that every turn was played, that every tool that the model called was offered,
+    and that every call got exactly one result. It checks nothing if *strict* is off or the test has failed.
 
     Attributes:
         sessions: The connections, in order.
@@ -95,7 +96,7 @@ class FakeRealtimeServer:
     def session(self) -> FakeRealtimeSession:
         """The only session, or an AssertionError that says how many there were.
 
-        One that only listened, as ``read_backend_session`` does, does not count beside one that was used.
+        A session that only listened, as ``read_backend_session`` does, does not count if another was used.
         """
         found = [each for each in self.sessions if each.received] or self.sessions
         if len(found) != 1:

@@ -32,11 +32,11 @@ class FakeRealtimeSession:
         model: The ``model`` of the URL, or None.
         received: Every event of the client, in order; without the audio of ``input_audio_buffer.append``.
         calls: The calls that the model made and finished, by call id; the last one of each.
-        made: How many calls there were of each id: several models use an id again in a later turn.
+        made: How many calls had each id, because several models use an id again in a later turn.
         outputs: The results that the client sent, by call id; each call should have one.
         said: The words of the model.
-        refused: The messages of the errors for events of the client that the API refuses.
-        unoffered: The calls of tools that the session did not offer, with those that it offered.
+        refused: The error messages for those events of the client that the API refuses.
+        unoffered: The calls of tools that the session did not offer, each with the tools that it offered.
         hung_up: Whether the script closed the connection, so that open calls can get no result.
     """
 

@@ -105,7 +105,7 @@ def _refusal_of_session(session: Mapping[str, Any], path: str) -> Refusal | None
 
 
 def _refusal_of_choice(choice: Any, names: set[str], labels: set[str], path: str) -> Refusal | None:
-    """Return a refusal if *choice* is of a tool that there is not, as OpenAI's Responses API words it."""
+    """Return a refusal if *choice* names a tool that does not exist, worded as in OpenAI's Responses API."""
     if not isinstance(choice, Mapping):  # such as "auto"
         return None
     is_function = choice["type"] == "function"
@@ -156,7 +156,7 @@ def _check_object(value: Mapping[str, Any], schema: Mapping[str, Any], path: str
 
 
 def _check_any(value: Any, branches: list[Mapping[str, Any]], path: str) -> Refusal | None:
-    """Check *value* against the branches of its type; of objects, only those whose constants match."""
+    """Check *value* against the branches of its type; an object, only against those whose constants match."""
     fitting = [each for each in branches if "type" not in each or _is_of_type(value, each["type"])]
     if not fitting:
         return _wrong_type([each["type"] for each in branches], value, path)
