@@ -25,7 +25,7 @@ class NotMeasuredError(Exception):
 
 
 Found = tuple[float, float | None]
-"""A ratio, and that of CPU times, which a busy machine distorts less; None where it is meaningless."""
+"""A ratio, and the ratio of CPU times, which a busy machine distorts less, or None if that has no meaning."""
 
 
 @attrs.frozen
@@ -34,10 +34,10 @@ class Goal:
 
     Attributes:
         part: Which part measures it.
-        what: What is asked.
+        what: What is measured.
         wanted: The limit.
-        found: Takes the figures out of the part's data.
-        at_least: Whether the limit is the least that is wanted, not the most.
+        found: Returns the figures from the part's data.
+        at_least: Whether the limit is a minimum; otherwise it is a maximum.
         unit: What the figures are.
     """
 
@@ -76,7 +76,7 @@ def by_httpx(data: Any, client: str, at_once: int) -> Found:
 def by_express(data: Any, request: str, server: str = OURS) -> Found:
     """Return the requests per second of our server relative to Express at its best.
 
-    Express has no keys: a call with one is compared with Express's call without.
+    Express has no keys, so a call with one is compared with Express's call without one.
     """
     rate, cpu = (_of_server(data, request, server, key) for key in ("rate", "cpu"))
     theirs = "execute" if request == KEYED else request
@@ -98,7 +98,7 @@ def memory_by_express(data: Any) -> Found:
 
 
 def turn(data: Any, agent: str) -> Found:
-    """Return the 99th percentile of the milliseconds of a voice turn, when sessions are not in step."""
+    """Return the 99th percentile of the milliseconds of a voice turn, in sessions that are not in step."""
     (case,) = (each for each in data["cases"] if (each["agent"], each["load"]) == (agent, CALM))
     return percentile(case["ms"], 0.99), None
 
@@ -124,21 +124,21 @@ def _of_server(data: Any, request: str, server: str, key: str) -> float:
 GOALS = (
     Goal(
         "client",
-        f"execute, async, {AT_ONCE} at once, fast: calls/s by JavaScript's",
+        f"execute, async, {AT_ONCE} at once, fast: calls/s relative to JavaScript",
         5,
         partial(by_javascript, client=FAST, at_once=AT_ONCE),
         at_least=True,
     ),
     Goal(
         "client",
-        "execute, sync, one after the other, fast: calls/s by JavaScript's",
+        "execute, sync, one at a time, fast: calls/s relative to JavaScript",
         3,
         partial(by_javascript, client=FAST, at_once=SEQUENTIAL),
         at_least=True,
     ),
     Goal(
         "client",
-        f"execute, async, {AT_ONCE} at once, default: calls/s by JavaScript's",
+        f"execute, async, {AT_ONCE} at once, default: calls/s relative to JavaScript",
         1,
         partial(by_javascript, client=DEFAULT, at_once=AT_ONCE),
         at_least=True,
@@ -146,7 +146,7 @@ GOALS = (
     *(
         Goal(
             "client",
-            f"execute, result of 256 KiB, {how}, fast: calls/s by JavaScript's",
+            f"execute, result of 256 KiB, {how}, fast: calls/s relative to JavaScript",
             1.2,
             partial(by_javascript, client=FAST, at_once=at_once, size=BIG),
             at_least=True,
@@ -155,13 +155,13 @@ GOALS = (
     ),
     Goal(
         "client",
-        "execute, sync, one after the other, default: time by that of httpx by hand",
+        "execute, sync, one at a time, default: time relative to httpx by hand",
         1,
         partial(by_httpx, client=DEFAULT, at_once=SEQUENTIAL),
     ),
     Goal(
         "voice",
-        "a tool call to its output, 500 sessions, fast: p99 beside the function's own time",
+        "a tool call to its output, 500 sessions, fast: p99, without the function's own time",
         2,
         partial(turn, agent=FAST),
         unit="ms",
@@ -175,14 +175,14 @@ GOALS = (
     ),
     Goal(
         "start",
-        "import navai_client: time by that of import httpx",
+        "import navai_client: time relative to import httpx",
         0.6,
         partial(took, what="import navai_client", by="import httpx"),
     ),
     *(
         Goal(
             "server",
-            f"{request}: requests/s by those of Express at its best",
+            f"{request}: requests/s relative to Express at its best",
             wanted,
             partial(by_express, request=request),
             at_least=True,
@@ -198,7 +198,7 @@ GOALS = (
     *(
         Goal(
             "server",
-            f"{KEYED}, {store}: requests/s by those of Express at its best",
+            f"{KEYED}, {store}: requests/s relative to Express at its best",
             wanted,
             partial(by_express, request=KEYED, server=f"{OURS}, {store}"),
             at_least=True,
@@ -206,10 +206,10 @@ GOALS = (
         for store, wanted in (("SQLite", 1.5), ("Redis", 1.2))
     ),
     *(
-        Goal("server", f"{request}: p99 by that of Express", 1, partial(p99_by_express, request=request))
+        Goal("server", f"{request}: p99 relative to Express", 1, partial(p99_by_express, request=request))
         for request in ("list", "execute")
     ),
-    Goal("server", "memory at rest by that of Express", 1, memory_by_express),
+    Goal("server", "memory at rest, relative to Express", 1, memory_by_express),
 )
 
 

@@ -12,11 +12,11 @@ from benchmarks.voice_turn import LOADS
 __all__ = ["REPORTS"]
 
 HTTPX = "httpx by hand"
-BOTH = (JAVASCRIPT, JAVASCRIPT_FREE)  # the better of them is what the goals compare with
+BOTH = (JAVASCRIPT, JAVASCRIPT_FREE)  # goals compare with the better one
 
 
 def kib(size: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes in a readable unit."""
     if size < 2**10:
         return f"{size} bytes"
     return f"{size // 2**10:,} KiB" if size < 2**20 else f"{size // 2**20:,} MiB"
@@ -44,16 +44,14 @@ def client(data: dict[str, Any]) -> str:
 
     text = ""
     for size in dict.fromkeys(case["size"] for case in cases):
-        for what, key in (("Calls per second", "rates"), ("The same by CPU time", "cpu")):
-            text += f"\n{what}, as a multiple of the better row of JavaScript, result of {kib(size)}:\n\n"
+        for what, key in (("Calls per second", "rates"), ("Calls by CPU time", "cpu")):
+            text += f"\n{what}, as a multiple of JavaScript's better row, result of {kib(size)}:\n\n"
             rows = [[name, *(ratio(size, at, name, BOTH, key) for at in every)] for name in names]
             text += table(["client", *map(mode, every)], rows)
     small = [case for case in cases if case["size"] == cases[0]["size"] and case["at_once"] != SEQUENTIAL]
     costs = [{"what": case["client"], "x": case["at_once"], "cost": median(case["cpu"])} for case in small]
-    text += (
-        f"\nCPU us per call by calls at once, result of {kib(cases[0]['size'])}. Exponent 0: a call costs "
-    )
-    text += f"the same, however many are under way:\n\n{grown(costs, 'cost', str)}"
+    text += f"\nCPU us per call, by number of calls at once, result of {kib(cases[0]['size'])}. Exponent 0: "
+    text += f"a call costs the same, however many are under way:\n\n{grown(costs, 'cost', str)}"
     rows = [
         [
             kib(case["size"]),
@@ -121,7 +119,7 @@ def server(data: dict[str, Any]) -> str:
     return (
         f"\n{data['connections']} connections, {data['tool']}:\n\n{table(head, rows)}\n"
         + table(["server", "MiB at rest", "MiB after the load"], memory)
-        + "\nWhat the key of one call costs in its store: a claim that is started, and its outcome:\n\n"
+        + "\nWhat the key of one call costs in its store, for a started claim and the outcome:\n\n"
         + table(["store", "calls at once", "us/call (min-max)", "CPU us/call (min-max)"], claims)
     )
 
@@ -140,8 +138,8 @@ def voice(data: dict[str, Any]) -> str:
     ]
     head = ["load", "agent", "turns", "p50 ms", "p90 ms", "p99 ms", "longest ms", "CPU us/turn"]
     return (
-        f"\n{data['sessions']} sessions in one process, from a tool call to its output. The function takes "
-        "no time. The agent's CPU time includes that for the audio which each session receives meanwhile:\n\n"
+        f"\nTime from a tool call to its output, {data['sessions']} sessions in one process. The function "
+        "takes no time. The agent's CPU time includes the audio that each session receives meanwhile:\n\n"
         + table(head, rows)
     )
 
@@ -165,24 +163,24 @@ def growth(data: dict[str, Any]) -> str:
         for row in data["workers"]
     ]
     head = ["workers", "requests/s (min-max)", "CPU us/request", "MiB at rest, all processes"]
-    text += "\nWorkers of our server, execute, on all cores, which the load tool shares:\n"
+    text += "\nWorkers of our server, execute. They share all cores with the load tool:\n"
     text += f"\n{table(head, rows)}"
     if data["replicas"]:
         rows = [[str(row["replicas"]), spread(row["rates"]), number(row["cpu"])] for row in data["replicas"]]
-        text += "\nReplicas of our server behind nginx, execute with a key in Redis, all on all cores:\n"
+        text += "\nReplicas of our server behind nginx, execute with a key in Redis. All share all cores:\n"
         text += "\n" + table(["replicas", "requests/s (min-max)", "CPU us/request, replicas"], rows)
     return text
 
 
 GROWN: tuple[tuple[str, str, str, Callable[[int], str]], ...] = (
-    ("Clients, result that grows, CPU ms/call", "client_results", "cost", kib),
-    ("Servers, result that grows, CPU ms/request", "server_results", "cost", kib),
-    ("Servers, connections that grow, CPU us/request of execute", "connections", "cost", str),
-    ("Servers, functions that grow, ms from start to the first list", "functions", "start", "{:,}".format),
+    ("Clients, larger results, CPU ms/call", "client_results", "cost", kib),
+    ("Servers, larger results, CPU ms/request", "server_results", "cost", kib),
+    ("Servers, more connections, CPU us/request of execute", "connections", "cost", str),
+    ("Servers, more functions, ms from start to the first list", "functions", "start", "{:,}".format),
     ("The same, CPU ms", "functions", "start_cpu", "{:,}".format),
-    ("The same, CPU ms without bytecode, as after an upload", "functions", "first_start", "{:,}".format),
-    ("Servers, functions that grow, CPU ms/request of list", "functions", "list", "{:,}".format),
-    ("Servers, functions that grow, bytes of the list", "functions", "bytes", "{:,}".format),
+    ("The same without bytecode, as after an upload, CPU ms", "functions", "first_start", "{:,}".format),
+    ("Servers, more functions, CPU ms/request of list", "functions", "list", "{:,}".format),
+    ("Servers, more functions, bytes of the list", "functions", "bytes", "{:,}".format),
 )
 
 

@@ -144,7 +144,7 @@ def test_the_table_of_goals_says_which_were_reached() -> None:
     cases.append({**with_sqlite, "turns": turns})  # and without Redis
     memory = [{"server": "navai_client.server", "rest": 30.0}, {"server": "Express", "rest": 60.0}]
     shown = goals({"server": {"cases": cases, "memory": memory}})
-    reached = "requests/s by those of Express at its best | ≥ 2 x | 2.81 x | 2.00 x |"
+    reached = "requests/s relative to Express at its best | ≥ 2 x | 2.81 x | 2.00 x |"
     for request, wanted, answer in (
         ("list", 4, "**no**"),
         ("execute", 3, "**no**"),
@@ -154,9 +154,9 @@ def test_the_table_of_goals_says_which_were_reached() -> None:
         ("client secret", 4, "**no**"),
     ):
         assert f"| {request}: {reached.replace('2 x', f'{wanted} x', 1)} {answer} |" in shown
-    assert "| list: p99 by that of Express | ≤ 1 x | 1.25 x |  | **no** |" in shown
-    assert "| memory at rest by that of Express | ≤ 1 x | 0.50 x |  | yes |" in shown
-    assert "| execute, Idempotency-Key, Redis: requests/s by those of Express at its best |" in shown
+    assert "| list: p99 relative to Express | ≤ 1 x | 1.25 x |  | **no** |" in shown
+    assert "| memory at rest, relative to Express | ≤ 1 x | 0.50 x |  | yes |" in shown
+    assert "| execute, Idempotency-Key, Redis: requests/s relative to Express at its best |" in shown
     assert shown.count("not measured") == 10
 
 
@@ -177,9 +177,9 @@ def test_each_figure_stands_in_one_place_and_readme_repeats_it_exactly() -> None
 
 def test_readme_leaves_out_what_was_not_measured() -> None:
     table = "## The goals\n\n| goal | wanted | measured | by CPU time | reached |\n"
-    table += "| list: requests/s by those of Express at its best | ≥ 4 x | 4.50 x | 4.60 x | yes |\n"
-    table += "| execute: requests/s by those of Express | ≥ 3 x | not measured |  |  |\n"
-    table += "| import navai_client: time by that of import httpx | ≤ 0.6 x | 0.04 x | 0.04 x | yes |\n"
+    table += "| list: requests/s relative to Express at its best | ≥ 4 x | 4.50 x | 4.60 x | yes |\n"
+    table += "| execute: requests/s relative to Express | ≥ 3 x | not measured |  |  |\n"
+    table += "| import navai_client: time relative to import httpx | ≤ 0.6 x | 0.04 x | 0.04 x | yes |\n"
     assert headlines(f"{table}\n| execute: requests/s | ≥ 3 x | 9.99 x |\n") == (
         "In one run on one machine, with one core each: "
         "the import takes 0.04 of the time of `import httpx`.\n"
