@@ -15,8 +15,8 @@ from navai_client.cli._output import VERBOSE_OPTION, complain
 
 # The file of each command, and its text in help and completion: neither loads the file.
 _COMMANDS = {
-    "functions": ("_functions", "List the backend's functions."),
-    "call": ("_functions", "Execute a function."),
+    "functions": ("_functions_and_call", "List the backend's functions."),
+    "call": ("_functions_and_call", "Execute a function."),
     "secret": ("_secret_and_speak", "Mint a client secret."),
     "speak": ("_secret_and_speak", "Turn text into speech."),
     "run": ("_run", "Talk with the voice agent of a folder (extra agents)."),

@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import evolve, field, frozen
 
 from navai_client._extras import needs_extra
-from navai_client.functions._arguments import (
+from navai_client.functions._schema_check import (
     checker,
     inlined,
     read_arguments,

@@ -5,7 +5,7 @@ from typing import Final
 
 import attrs
 
-from navai_client.server._fields import (
+from navai_client.server._setting_fields import (
     FromEnvironment,
     count,
     documented,

@@ -1,7 +1,8 @@
 """The settings of a backend: its routes, limits, functions and access rules.
 
-A field states its type, its default and its meaning; ``_fields.py`` makes the rest of that. Those for OpenAI
-and ElevenLabs are in ``_upstream_settings.py``, those of the process in ``_process_settings.py``.
+A field states its type, its default and its meaning; ``_setting_fields.py`` derives all else from that.
+``_upstream_settings.py`` has the settings for OpenAI and ElevenLabs, ``_process_settings.py`` those of the
+process.
 
 ``BackendKeywords`` is the one exception: no type checker reads a generated ``TypedDict``, so it repeats the
 names and types of ``ServerSettings``, and nothing else. A test compares the two.
@@ -16,7 +17,8 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from navai_client.server._errors import BackendOptionsError
-from navai_client.server._fields import (
+from navai_client.server._hosts import header_pattern, host_pattern, origin_pattern
+from navai_client.server._setting_fields import (
     FromEnvironment,
     comma_separated,
     count,
@@ -30,7 +32,6 @@ from navai_client.server._fields import (
     setting,
     switch,
 )
-from navai_client.server._hosts import header_pattern, host_pattern, origin_pattern
 from navai_client.wire._operations import (
     EXECUTE_FUNCTION,
     LIST_FUNCTIONS,

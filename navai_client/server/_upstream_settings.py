@@ -9,7 +9,7 @@ import attrs
 from navai_client.config import check_base_url
 from navai_client.errors import NavaiConfigError
 from navai_client.server._errors import BackendOptionsError
-from navai_client.server._fields import (
+from navai_client.server._setting_fields import (
     FLAGS,
     FromEnvironment,
     count,

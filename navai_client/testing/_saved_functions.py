@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from navai_client.errors import NavaiConfigError
-from navai_client.functions._arguments import checker, inlined
 from navai_client.functions._binding import ArgumentsError, Payload, Target
 from navai_client.functions._context import FunctionContext
 from navai_client.functions._declaration import Declaration, module_of, name_of, registrable
 from navai_client.functions._registry import FunctionRegistry, RegisteredFunction
 from navai_client.functions._results import ToolError
+from navai_client.functions._schema_check import checker, inlined
 from navai_client.functions._tool_schemas import UnusableSchemaError
 from navai_client.models import BackendFunction
 from navai_client.testing._recording import lookup_name, shown

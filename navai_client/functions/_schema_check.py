@@ -1,7 +1,7 @@
-"""The arguments that a model writes, and the JSON Schemas that they are checked against.
+"""Checks the arguments that a model writes against a backend's JSON Schema.
 
-A backend may send anything as ``parameters``. ``inlined`` makes an object schema without references of it, or
-says why it cannot.
+``_binding.py`` checks those of functions in this process, by their type hints. A backend may send anything as
+``parameters``: ``inlined`` makes an object schema without references of it, or says why it cannot.
 """
 
 import json
