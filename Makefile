@@ -49,12 +49,12 @@ check: $(READY)  ## any selection without coverage: make check ARGS='tests/test_
 
 # What starts processes, or waits for a deadline: one test of these takes as long as a hundred others.
 NOT_QUICK := $(DEEP) $(addprefix tests/, cli client/test_diagnostics.py conformance/test_as_tests.py \
-  conformance/test_documents.py conformance/test_hostile_peers.py conformance/test_seeded_faults.py faults \
+  conformance/test_docs.py conformance/test_hostile_peers.py conformance/test_seeded_faults.py faults \
   functions/test_discovery.py integrations/test_agents_runner.py integrations/test_extras.py integrations/test_mcp.py \
   integrations/test_openai_agents.py integrations/test_opentelemetry.py \
   server/test_approvals.py server/test_command_line.py server/test_env_file.py server/test_fail_closed.py \
   server/test_limits.py server/test_listening.py server/test_operating.py server/test_processes.py server/test_progress.py \
-  server/test_replicas.py server/test_serve.py server/test_smoke.py server/test_upstream_settings.py server/test_workers.py test_abandoned.py \
+  server/test_replicas.py server/test_serve.py server/test_demo.py server/test_upstream_settings.py server/test_workers.py test_abandoned.py \
   test_closing.py test_examples.py test_suite.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
 # What needs LangChain, LiveKit, Pipecat, Pydantic AI, web frameworks, Node, nginx or Chromium.
 NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integrations/test_example_agents.py \

@@ -1,4 +1,7 @@
-"""What README and the documents refer to exists. conftest.py makes tests of their Python blocks."""
+"""README and docs/ as Markdown: links lead somewhere, and pages read well where the repository is shown.
+
+The conftest.py of the repository makes a test of each Python block in them.
+"""
 
 import re
 from itertools import pairwise

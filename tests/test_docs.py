@@ -1,4 +1,4 @@
-"""The first steps do what their page says; the check that `make docs` runs finds what it is for."""
+"""docs/: the check that `make docs` runs finds mistakes, the first steps work, and pages have their form."""
 
 import importlib.util
 import os
