@@ -2,6 +2,8 @@
 
 import ast
 import importlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,3 +52,27 @@ def test_a_lazy_package_names_the_extra_that_its_modules_need() -> None:
     assert exported == ["A"]
     with pytest.raises(ImportError, match="not_there is not installed"):
         load("A")
+
+
+JWT = ["--jwt-jwks-url=https://login.example/keys", "--jwt-issuer=i", "--jwt-audience=a"]
+
+
+@pytest.mark.parametrize(
+    ("missing", "extra", "command"),
+    [
+        ("msgspec", "server", "import navai_client.server as s; s.NavaiBackend"),
+        ("uvicorn", "server", "from navai_client.server.__main__ import main; main(['--demo'])"),
+        ("jwt", "auth", f"from navai_client.server.__main__ import main; main({JWT!r})"),
+        (
+            "prometheus_client",
+            "metrics",
+            "from navai_client.server.__main__ import main; main(['--metrics'])",
+        ),
+        ("cryptography", "auth", f"from navai_client.server.__main__ import main; main({JWT!r})"),
+    ],
+)
+def test_a_missing_extra_is_named_with_its_pip_command(missing: str, extra: str, command: str) -> None:
+    program = f"import sys; sys.modules[{missing!r}] = None; {command}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode in (1, 2)
+    assert f"pip install 'navai-client[{extra}]'" in ended.stderr.splitlines()[-1]

@@ -1,8 +1,9 @@
-"""Running calls: callers that leave, timeouts, and the shutdown of the server."""
+"""Running calls: callers that leave, timeouts, threads, and the shutdown of the server."""
 
 import asyncio
 import threading
 from collections.abc import Awaitable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -219,3 +220,42 @@ def test_what_goes_on_after_its_time_limit_ends_with_the_server() -> None:
         assert late.outcome == late_answer
 
     asyncio.run(scenario())
+
+
+def test_a_function_whose_threads_are_all_taken_says_so(tmp_path: Path, execute: Any) -> None:
+    backend = NavaiBackend(env={}, functions_base_dir=tmp_path, threads_per_function=1, function_timeout=0.05)
+    release = threading.Event()
+    backend.function(name="stuck")(lambda: release.wait(5))
+    assert "did not finish" in execute(backend, "stuck")["details"]
+    assert execute(backend, "stuck") == {
+        "error": "The server is too busy: the function was not begun. Try again."
+    }
+    release.set()
+
+
+def test_a_function_that_ignores_its_timeout_fails_in_time_and_is_stopped_at_shutdown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    backend = NavaiBackend(env={}, discover=False, function_timeout=0.02)
+    ended: list[str] = []
+
+    @backend.function
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.append("stopped")
+
+    async def scenario() -> None:
+        request = BackendRequest("POST", EXECUTE, {b"content-type": b"application/json"})
+        answer = await backend.router.respond(request, b'{"function_name":"stubborn"}')
+        assert b"did not finish within 0.02 seconds" in answer.body
+        assert ended == []
+        await backend.aclose()
+
+    asyncio.run(scenario())
+    assert ended == ["stopped"]
+    assert "still runs, although its time is over" in caplog.text

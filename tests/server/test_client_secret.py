@@ -185,3 +185,13 @@ def test_the_start_warns_of_models_that_callers_may_choose_and_that_shut_down(
     assert [each for each in caplog.messages if "shuts down" in each] == [
         f"The model {model} shuts down on 2027-01-20. {remedy}" for model in warned
     ]
+
+
+def test_an_api_key_that_no_header_can_carry_is_refused_and_not_shown(
+    backend: NavaiBackend, ask: Any
+) -> None:
+    answer = ask(backend, "POST", PATH, json={"apiKey": "a\nb"})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"error": "apiKey must be printable ASCII without spaces."},
+    )

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import attrs
 import httpx
@@ -17,6 +17,7 @@ from navai_client.server import (
 )
 from navai_client.server.__main__ import main
 from navai_client.server._process_settings import ProcessSettings
+from navai_client.server._settings import BackendKeywords, SettingsKeywords
 from tests.server import settings_table
 from tests.serving import Serve
 
@@ -215,3 +216,16 @@ def test_a_running_server_has_the_limits_of_its_environment_and_command_line(
         large = client.post("/navai/functions/execute", json={"function_name": "wait", "payload": "x" * 60})
         assert large.status_code == 413
         assert json.loads(large.content) == {"error": "Request body is larger than 60 bytes."}
+
+
+def test_a_backend_takes_every_setting_by_its_name(tmp_path: Path) -> None:
+    assert get_type_hints(BackendKeywords) == {
+        field.name: field.type for field in attrs.fields(ServerSettings)
+    }
+    given: SettingsKeywords = {"max_body_bytes": 7, "cors_origins": ["https://a.example"]}
+    settings = NavaiBackend(env={}, functions_base_dir=tmp_path, **given).settings
+    assert (settings.max_body_bytes, settings.cors_origins) == (7, ("https://a.example",))
+    with pytest.raises(BackendOptionsError, match=r"^cors_origins .* must be a list of origins, "):
+        NavaiBackend(env={}, cors_origins="https://*.a.example")
+    with pytest.raises(BackendOptionsError, match=r"max_body_bytes .* must be a whole number of 1 or more"):
+        NavaiBackend(env={}, functions_base_dir=tmp_path, max_body_bytes=0)

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Annotated, Any
 
+import attrs
 import msgspec
 import pytest
 
@@ -227,3 +228,54 @@ def test_the_name_of_a_registered_class_begins_those_of_its_methods() -> None:
     backend.function(name="desk")(Till)
     assert backend.functions().names == ["desk_add", "desk_round_up"]
     assert backend.functions().warnings == []
+
+
+def test_a_missing_base_directory_has_no_modules(tmp_path: Path) -> None:
+    assert discover_function_modules(tmp_path / "gone").modules == ()
+
+
+def test_a_module_that_another_imported_is_not_loaded_twice(tmp_path: Path, write: Any) -> None:
+    write("src/tools/a.py", "from .b import COUNT\ndef a(): ...")
+    write("src/tools/b.py", "COUNT = 1\ndef b(): ...")
+    assert load_functions(discover_function_modules(tmp_path, "tools").modules).names == ["a", "b"]
+
+
+def test_a_module_that_raises_on_inspection_is_a_warning(tmp_path: Path, write: Any) -> None:
+    text = (
+        "__all__ = ['box']\nclass Box:\n    @property\n    def lid(self): raise LookupError('no lid')\n"
+        "box = Box()\nbox.__dict__['lid'] = 1\n"
+    )
+    write("src/a.py", text)
+    write("src/b.py", "def fine(): ...")
+    found = load_functions(discover_function_modules(tmp_path, "src").modules)
+    assert found.names == ["fine"]
+    assert found.warnings == ["[navai] Failed to load src/a.py: no lid"]
+
+
+def test_a_name_that_is_taken_twice_gets_the_next_free_number(backend: NavaiBackend, ask: Any) -> None:
+    for name in ("go", "go_2", "Go", "GO", "é", "ü"):
+        backend.function(name=name)(lambda: 1)
+    listed = ask(backend, "GET", "/navai/functions").json()
+    assert [each["name"] for each in listed["items"]] == ["go", "go_2", "go_3", "go_4", "fn", "fn_2"]
+    assert listed["warnings"] == [
+        '[navai] Renamed duplicated function "Go" to "go_3".',
+        '[navai] Renamed duplicated function "GO" to "go_4".',
+        '[navai] Renamed duplicated function "é" to "fn".',
+        '[navai] Renamed duplicated function "ü" to "fn_2".',
+    ]
+
+
+@attrs.frozen
+class Node:
+    """A type that holds itself."""
+
+    name: str
+    children: list["Node"] = attrs.Factory(list)
+
+
+def test_a_recursive_type_has_a_schema_without_references(backend: NavaiBackend, ask: Any) -> None:
+    @backend.function
+    def show(node: Node) -> int:
+        return len(node.children)
+
+    assert "$ref" not in ask(backend, "GET", "/navai/functions").text

@@ -1,15 +1,16 @@
-"""The functions' routes, row by row of the contract."""
+"""The functions' routes, row by row of the contract, and how OpenAPI describes them."""
 
 import asyncio
 import enum
 import json
 import socket
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -21,7 +22,9 @@ from navai_client.server import FunctionContext, NavaiBackend, ToolError
 from navai_client.testing import LiveServer
 
 EXECUTE = "/navai/functions/execute"
+SECRET = "/navai/realtime/client-secret"
 JSON = {"content-type": "application/json"}
+BOM = b"\xef\xbb\xbf"
 
 
 def test_a_call_that_succeeds_gives_ok_name_source_and_result(backend: NavaiBackend, execute: Any) -> None:
@@ -423,3 +426,126 @@ def test_an_empty_body_in_chunks_needs_no_content_type(body: bytes, status: int)
         with socket.create_connection((address.hostname or "", address.port or 0), timeout=20) as connection:
             connection.sendall(head + body)
             assert connection.recv(100).startswith(b"HTTP/1.1 %d " % status)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (BOM + b'{"function_name":"echo","payload":{"x":1.5}}', 200),
+        (BOM + b'{"function_name":"echo","payload":{"x":1e999}}', 400),
+        (BOM + b'{"function_name":"echo","payload":{"x":NaN}}', 400),
+        (BOM + b"[" * 100_000, 400),
+        (b'{"function_name":"echo","payload":{"x":"\\ud800"}}', 200),
+    ],
+)
+def test_bodies_that_javascript_writes_are_read_and_no_others(
+    backend: NavaiBackend, ask: Any, body: bytes, status: int
+) -> None:
+    backend.function(name="echo")(lambda x: x)
+    assert ask(backend, "POST", EXECUTE, content=body, headers=JSON).status_code == status
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"'])
+def test_every_route_with_a_body_refuses_json_that_is_not_an_object(
+    backend: NavaiBackend, ask: Any, body: bytes
+) -> None:
+    for path in (SECRET, "/navai/speech/synthesize", EXECUTE):
+        answer = ask(backend, "POST", path, content=body, headers=JSON)
+        assert (answer.status_code, list(answer.json())) == (400, ["error"])
+
+
+def test_a_compressed_body_is_415(backend: NavaiBackend, ask: Any) -> None:
+    answer = ask(backend, "POST", EXECUTE, content=b"{}", headers={**JSON, "content-encoding": "gzip"})
+    assert (answer.status_code, "Content-Encoding" in answer.json()["error"]) == (415, True)
+
+
+def test_a_json_type_with_a_prefix_is_json(backend: NavaiBackend, ask: Any) -> None:
+    headers = {"content-type": "application/vnd.api+json; charset=utf-8"}
+    assert ask(backend, "POST", EXECUTE, content=b"{}", headers=headers).status_code == 400
+
+
+def test_options_lists_the_methods(backend: NavaiBackend, ask: Any) -> None:
+    answer = ask(backend, "OPTIONS", EXECUTE)
+    assert (answer.status_code, answer.headers["allow"]) == (204, "POST, OPTIONS")
+
+
+def test_a_list_that_changed_is_sent_again(backend: NavaiBackend, ask: Any) -> None:
+    first = ask(backend, "GET", "/navai/functions").headers["etag"]
+    backend.function(name="one")(lambda: 1)
+    again = ask(backend, "GET", "/navai/functions", headers={"if-none-match": first})
+    assert (again.status_code, len(again.json()["items"])) == (200, 1)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "é"])
+def test_an_invalid_idempotency_key_is_400(backend: NavaiBackend, ask: Any, key: str) -> None:
+    backend.function(name="one")(lambda: 1)
+    headers = {"idempotency-key": key.encode("latin-1")}
+    answer = ask(backend, "POST", EXECUTE, json={"function_name": "one"}, headers=headers)
+    assert (answer.status_code, "Idempotency-Key" in answer.json()["error"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("result", "given"),
+    [
+        (None, None),
+        ({"a": [None, (1, 2.5)], "b": "null"}, {"a": [None, [1, 2.5]], "b": "null"}),
+        (MappingProxyType({"a": 1}), {"a": 1}),
+        ({"\ud800": 1}, {"\ud800": 1}),
+    ],
+)
+def test_ordinary_results_are_returned(backend: NavaiBackend, execute: Any, result: Any, given: Any) -> None:
+    backend.function(name="f")(lambda: result)
+    assert execute(backend, "f")["result"] == given
+
+
+class _Deep(Mapping[str, Any]):
+    """An infinite mapping."""
+
+    def __getitem__(self, key: str) -> Any:
+        return self
+
+    def __iter__(self) -> Any:
+        return iter("a")
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("result", "details"),
+    [
+        ({1: "a", "1": "b"}, 'The result has two keys that are "1" in JSON.'),
+        ({(1, 2): 3}, "The result has a key of type tuple, which JSON cannot hold."),
+        (_Deep(), "The result is nested too deeply, or contains itself."),
+    ],
+)
+def test_results_that_no_json_can_hold_say_why(
+    backend: NavaiBackend, execute: Any, result: Any, details: str
+) -> None:
+    backend.function(name="f")(lambda: result)
+    answer = execute(backend, "f")
+    assert answer["error"] == "Function execution failed."
+    assert answer["details"].startswith(details)
+
+
+def test_an_exception_without_a_message_is_reported_by_its_type(backend: NavaiBackend, execute: Any) -> None:
+    class Mute(Exception):  # noqa: N818
+        def __str__(self) -> str:
+            raise LookupError
+
+    @backend.function
+    def fails() -> None:
+        raise Mute
+
+    assert execute(backend, "fails")["details"] == "Mute"
+
+
+def test_openapi_lists_the_routes_and_the_access_token(tmp_path: Path, ask: Any) -> None:
+    backend = NavaiBackend(
+        env={}, functions_base_dir=tmp_path, include_functions_routes=False, access_token="let-me-in"
+    )
+    headers = {"authorization": "Bearer let-me-in"}
+    described = ask(backend, "GET", "/navai/openapi.json", headers=headers).json()
+    assert "/navai/functions" not in described["paths"]
+    assert described["security"] == [{"token": []}]
+    assert described["paths"]["/health"]["get"]["security"] == []

@@ -1,18 +1,16 @@
-"""Start and stop, bodies in parts, defects, and settings as keywords."""
+"""Start and stop, the messages of ASGI, and defects of the server."""
 
 import asyncio
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-import attrs
 import pytest
 
 import navai_client.server
-from navai_client.server import BackendOptionsError, NavaiBackend, ServerSettings
+from navai_client.server import NavaiBackend
 from navai_client.server._demo import DemoServices
-from navai_client.server._settings import BackendKeywords, SettingsKeywords
 from tests.server.conftest import Ask
 
 
@@ -125,38 +123,17 @@ def test_a_defect_is_a_json_500_with_request_id_cors_headers_and_a_log_line(
     assert record.exc_info is not None
 
 
-@attrs.frozen
-class Node:
-    """A type that holds itself."""
-
-    name: str
-    children: list["Node"] = attrs.Factory(list)
-
-
-def test_a_recursive_type_has_a_schema_without_references(backend: NavaiBackend, ask: Any) -> None:
-    @backend.function
-    def show(node: Node) -> int:
-        return len(node.children)
-
-    assert "$ref" not in ask(backend, "GET", "/navai/functions").text
-
-
-def test_a_backend_takes_every_setting_by_its_name(tmp_path: Path) -> None:
-    assert get_type_hints(BackendKeywords) == {
-        field.name: field.type for field in attrs.fields(ServerSettings)
-    }
-    given: SettingsKeywords = {"max_body_bytes": 7, "cors_origins": ["https://a.example"]}
-    settings = NavaiBackend(env={}, functions_base_dir=tmp_path, **given).settings
-    assert (settings.max_body_bytes, settings.cors_origins) == (7, ("https://a.example",))
-    with pytest.raises(BackendOptionsError, match=r"^cors_origins .* must be a list of origins, "):
-        NavaiBackend(env={}, cors_origins="https://*.a.example")
-    with pytest.raises(BackendOptionsError, match=r"max_body_bytes .* must be a whole number of 1 or more"):
-        NavaiBackend(env={}, functions_base_dir=tmp_path, max_body_bytes=0)
-
-
 def test_every_public_name_can_be_imported_and_no_other() -> None:
     for name in navai_client.server.__all__:
         assert hasattr(navai_client.server, name)
     assert set(navai_client.server.__all__) <= set(dir(navai_client.server))
     with pytest.raises(AttributeError):
         _ = navai_client.server.nothing
+
+
+def test_an_unsupported_asgi_protocol_is_an_error(backend: NavaiBackend) -> None:
+    async def nothing(*_: Any) -> Any:
+        return None
+
+    with pytest.raises(ValueError, match="does not serve 'webtransport'"):
+        asyncio.run(backend({"type": "webtransport"}, nothing, nothing))

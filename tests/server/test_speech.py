@@ -1,12 +1,20 @@
 """Speech, against a stub of ElevenLabs behind the upstream's one method."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from navai_client import SpeechAudio
-from navai_client.server import BackendError, BackendOptions, BackendOptionsError, Upstream, synthesize_speech
+from navai_client.server import (
+    BackendError,
+    BackendOptions,
+    BackendOptionsError,
+    NavaiBackend,
+    Upstream,
+    synthesize_speech,
+)
 from navai_client.wire._values import Response
 
 ENV = {
@@ -90,3 +98,10 @@ def test_a_refused_request_says_why(answer: Any, request_: Any, status: Any, tex
 def test_options_that_cannot_work_are_refused_at_start(env: dict[str, str]) -> None:
     with pytest.raises(BackendOptionsError):
         BackendOptions.from_env(env)
+
+
+def test_a_field_that_is_not_a_boolean_is_named(tmp_path: Path, ask: Any) -> None:
+    demo = NavaiBackend(env={}, functions_base_dir=tmp_path, demo=True)
+    body = {"text": "x", "voiceSettings": {"useSpeakerBoost": 1}}
+    answer = ask(demo, "POST", "/navai/speech/synthesize", json=body)
+    assert answer.json() == {"error": "useSpeakerBoost must be true or false."}

@@ -1,6 +1,7 @@
 """Settings for OpenAI and ElevenLabs that cannot work are refused at the start, or named in the log."""
 
 import asyncio
+import logging
 
 import httpx
 import pytest
@@ -163,3 +164,15 @@ def test_an_unreachable_upstream_is_in_the_log_with_the_proxy_that_was_used(serv
     log = server.stop()
     (line,) = [each for each in log.splitlines() if "Request r-502: OpenAI could not be reached (" in each]
     assert "through the proxy http://127.0.0.1:1, from HTTP_PROXY" in line
+
+
+def test_a_model_without_an_announced_shutdown_is_not_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, logger="navai_client.server")
+    options = BackendOptions(openai_api_key="k", default_model="gpt-realtime-2")
+    NavaiBackend(options, env={}, discover=False).start()
+    assert caplog.records == []
+
+
+def test_a_timeout_of_zero_is_refused() -> None:
+    with pytest.raises(BackendOptionsError, match=r"timeout .* greater than 0\. Received: 0"):
+        BackendOptions(timeout=0)
