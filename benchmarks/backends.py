@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from benchmarks.calls import EXECUTE, LIST, SECRET, compact
 from benchmarks.functions import FOLDER
 from benchmarks.load import Load, load
 from benchmarks.process import CORES, Running, started
-from benchmarks.results import EXECUTE, LIST, SECRET, compact
 from tests.interop.peers import install
 
 __all__ = ["EXPRESS", "EXPRESS_AT_ITS_BEST", "KEYED", "OURS", "REQUESTS", "Backend", "Loaded", "opened"]

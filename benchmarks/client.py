@@ -8,10 +8,10 @@ from typing import Any
 
 import attrs
 
+from benchmarks.calls import EXECUTE, PAYLOAD
 from benchmarks.contenders import CONTENDERS
 from benchmarks.load import Load, load
 from benchmarks.process import CORES, Running, fixed_server, started
-from benchmarks.results import EXECUTE, PAYLOAD
 from benchmarks.scale import Scale
 from tests.interop.peers import install
 

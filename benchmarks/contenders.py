@@ -17,7 +17,7 @@ import httpx
 import httpx2
 import uvloop
 
-from benchmarks.results import EXECUTE, PAYLOAD
+from benchmarks.calls import EXECUTE, PAYLOAD
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 

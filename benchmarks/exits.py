@@ -18,9 +18,9 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+from benchmarks.calls import EXECUTE
 from benchmarks.contenders import BODY, Async, aiohttp_by_hand, ours, ours_async
 from benchmarks.process import fixed_server
-from benchmarks.results import EXECUTE
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 
 __all__ = ["main"]

@@ -10,7 +10,7 @@ from typing import cast
 
 import uvloop
 
-from benchmarks.results import compact, result_of
+from benchmarks.calls import compact, result_of
 
 __all__ = ["main"]
 

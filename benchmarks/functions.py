@@ -23,7 +23,7 @@ export async function weather_{n}({{ location, unit = 'celsius' }}) {{
 """
 # Also a function that is not asynchronous, and one whose result has a requested size.
 PYTHON_MORE = '''
-from benchmarks.results import result_of
+from benchmarks.calls import result_of
 
 def weather_sync(location: str, unit: str = "celsius") -> dict[str, object]:
     """Get the current weather of a place."""

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 
 from benchmarks.backends import EXPRESS, EXPRESS_AT_ITS_BEST, KEYED, OURS
+from benchmarks.calls import BIG, SMALL
 from benchmarks.client import JAVASCRIPT, JAVASCRIPT_FREE, SEQUENTIAL
 from benchmarks.figures import percentile, ratio, table
-from benchmarks.results import BIG, SMALL
 from benchmarks.voice_turn import CALM
 
 __all__ = ["goals"]

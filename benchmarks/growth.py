@@ -15,10 +15,10 @@ from typing import Any
 
 from benchmarks import contenders, functions
 from benchmarks.backends import EXPRESS, KEYED, OURS, REQUESTS, opened
+from benchmarks.calls import EXECUTE
 from benchmarks.client import SEQUENTIAL, opened as opened_clients, take_turns
 from benchmarks.load import load
 from benchmarks.process import fixed_server, started
-from benchmarks.results import EXECUTE
 from benchmarks.scale import Scale
 from benchmarks.stores import free_port, urls_of_stores
 

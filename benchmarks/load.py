@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
+from benchmarks.calls import compact
 from benchmarks.process import CORES, started
-from benchmarks.results import compact
 
 __all__ = ["Load", "load", "tool"]
 

@@ -9,9 +9,9 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, StrMethodFormatter
 
+from benchmarks.calls import SMALL
 from benchmarks.client import SEQUENTIAL
 from benchmarks.contenders import OURS
-from benchmarks.results import SMALL
 
 __all__ = ["draw"]
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from benchmarks.calls import compact
 from benchmarks.contenders import CONTENDERS, Contender
-from benchmarks.results import compact
 
 __all__ = ["main"]
 

@@ -2,7 +2,7 @@
 
 import attrs
 
-from benchmarks.results import BIG, SMALL
+from benchmarks.calls import BIG, SMALL
 
 __all__ = ["FULL", "QUICK", "Scale"]
 

@@ -9,10 +9,10 @@ import os
 import threading
 from pathlib import Path
 
+from benchmarks.calls import SMALL
 from benchmarks.contenders import CONTENDERS, OURS, Contender
 from benchmarks.figures import number
 from benchmarks.process import fixed_server
-from benchmarks.results import SMALL
 
 CALLS = 10_000
 STEPS = 2

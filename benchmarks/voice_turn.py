@@ -23,9 +23,9 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 
 from benchmarks.backends import OURS, opened
+from benchmarks.calls import compact
 from benchmarks.functions import write
 from benchmarks.process import CORES, fixed_server, started
-from benchmarks.results import compact
 from benchmarks.scale import Scale
 from navai_client import AsyncNavaiBackendClient
 from navai_client.integrations.realtime import RealtimeToolRunner

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import BEGIN, END, PROJECT, README
+from benchmarks.calls import compact, result_of
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import exponents, number, percentile, ratio, spread, table
 from benchmarks.goals import goals
 from benchmarks.headlines import headlines
 from benchmarks.load import load
 from benchmarks.process import fixed_server
-from benchmarks.results import compact, result_of
 from benchmarks.voice_turn import AGENTS, LOADS
 from tests.interop.peers import PeersMissingError, install
 

@@ -1,4 +1,4 @@
-"""Results of a given size: the fixed server sends them, and the functions of the servers return them."""
+"""The calls that are measured: their paths, their payload, and results of a given size."""
 
 import json
 from functools import cache
