@@ -195,6 +195,7 @@ class RedisStore(BatchedStore):
         """Close the connection."""
         await super().aclose()
         await self._server.aclose()
+        self._script = None
 
     async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
         loop = asyncio.get_running_loop()

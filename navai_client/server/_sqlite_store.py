@@ -255,7 +255,7 @@ class _Operations:
         )
         return True
 
-    def list_held(self, _name: bytes = b"") -> list[bytes]:
+    def list_held(self, *_name: bytes) -> list[bytes]:
         found = self._execute(
             "SELECT key FROM navai_keys WHERE call IS NOT NULL AND waits_until > ?", (self._now,)
         )

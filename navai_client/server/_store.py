@@ -478,29 +478,30 @@ class BatchedStore(ABC):
         done: asyncio.Future[Any] = loop.create_future()
         self._waiting.append((operation, done))
         if self._batches is None:
-            self._batches = loop.create_task(self._run_batches())
+            self._batches = loop.create_task(self._run_batches(self._waiting))
         return await done
 
-    async def _run_batches(self) -> None:
-        batch: list[tuple[tuple[Any, ...], asyncio.Future[Any]]] = []
+    async def _run_batches(self, waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:_MAX_BATCH], self._waiting[_MAX_BATCH:]
+            while waiting:
+                batch = waiting[:_MAX_BATCH]
                 try:
                     results = await self._run([operation for operation, _ in batch])
                 except StoreError as error:
-                    batch, self._waiting = batch + self._waiting, []  # they would wait in vain, too
-                    for _, done in batch:
+                    for _, done in waiting:  # those after the batch would wait in vain, too
                         if not done.done():
-                            done.set_exception(StoreError(str(error), retry_after=error.retry_after))
+                            done.set_exception(StoreError(str(error)))
+                    waiting.clear()
                 else:
                     for (_, done), result in zip(batch, results, strict=True):
                         if not done.done():
                             done.set_result(result)
+                    del waiting[: len(batch)]
         finally:
-            self._batches = None
-            for _, done in batch + self._waiting:
-                done.cancel()  # unless it is done
+            if self._waiting is waiting:  # the store was neither closed nor used in another loop meanwhile
+                self._batches = None
+            for _, done in waiting:
+                done.cancel()
 
 
 class TooManyHeldError(StoreError):

@@ -353,6 +353,7 @@ class StoreTests(ABC):
                 one.reject(keys[2], fingerprint, b"no", _LEASE_S),
             ):
                 assert not await holds(_new(), _LEASE_S)
+                assert await holds(keys[3], _LEASE_S)  # it does already
                 assert await makes_room
                 assert await holds(_new(), _LEASE_S)
             assert await other.read(keys[1]) is None

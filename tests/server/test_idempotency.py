@@ -282,6 +282,32 @@ def test_what_stores_know_calls_by_stays_as_it_is() -> None:
     assert asyncio.run(Asked().count("\ud800a", 60)) == (1, 60.0)
 
 
+def test_what_is_asked_while_a_batch_is_under_way_is_in_a_later_one_or_fails_with_it() -> None:
+    batches: list[list[bytes]] = []
+
+    class Asked(BatchedStore):
+        async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
+            batches.append([key for _, key in operations])
+            await asyncio.sleep(0)  # meanwhile, the others ask
+            if b"fails" in batches[-1]:
+                raise StoreError("It cannot be reached.")
+            return [None] * len(operations)
+
+    async def ask(*keys: bytes) -> list[Any]:
+        asked = []
+        for key in keys:
+            asked.append(asyncio.create_task(store.read(key)))
+            await asyncio.sleep(0)  # the first one's batch begins
+        return await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+
+    store = Asked()
+    assert asyncio.run(ask(b"a", b"b", b"c")) == [None] * 3
+    assert [key for batch in batches for key in batch] == [b"a", b"b", b"c"]
+    assert len(batches) > 1
+    failures = asyncio.run(ask(b"fails", b"beside"))
+    assert [repr(each) for each in failures] == [repr(StoreError("It cannot be reached."))] * 2
+
+
 @pytest.mark.parametrize(
     "url",
     [

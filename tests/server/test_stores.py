@@ -20,6 +20,7 @@ from navai_client.testing import StoreTests
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
 
 KEY, PRINT, TOKEN = b"k" * 16, b"f" * 16, b"t" * 16
+A_REPLICA = r"^The store of idempotency keys is a replica that cannot be written to\.$"
 EVERYTHING = ("default", "on", "nopass", "~*", "&*", "+@all")  # what a user of Redis may do
 
 
@@ -241,6 +242,21 @@ def test_who_no_longer_waits_for_a_store_changes_nothing_for_others(tmp_path: Pa
     run(scenario())
 
 
+def test_a_store_that_was_closed_amid_a_batch_can_be_used_at_once(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        store = SQLiteStore(tmp_path / "keys.sqlite")
+        asked = asyncio.create_task(store.read(KEY))
+        while not store._threads.running:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await store.aclose()
+        assert (await store.claim(KEY, PRINT, TOKEN, 60)).token == TOKEN
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        await store.aclose()
+
+    run(scenario())
+
+
 def test_a_redis_store_survives_a_restart_of_its_server_and_is_closed_meanwhile(tmp_path: Path) -> None:
     with redis_server(tmp_path, *DURABLE) as server:
 
@@ -272,6 +288,54 @@ def test_a_redis_store_loads_its_script_again_where_it_is_gone(redis: RedisServe
     run(scenario())
 
 
+def test_a_redis_store_connects_again_in_another_event_loop(redis: RedisServer) -> None:
+    store = RedisStore(redis.url, prefix="loops:")
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        assert one.run(store.claim(KEY, PRINT, TOKEN, 60)).token == TOKEN
+        left = store._server
+        assert other.run(store.claim(KEY, PRINT, b"", 60)).token == TOKEN
+        other.run(store.aclose())
+        one.run(left.aclose())
+
+
+def test_a_redis_store_that_was_closed_can_be_used_again(redis: RedisServer) -> None:
+    async def scenario() -> None:
+        store = RedisStore(redis.url, prefix="closed:")
+        for _ in range(2):
+            assert (await store.claim(KEY, PRINT, TOKEN, 60)).token == TOKEN
+            await store.aclose()
+
+    run(scenario())
+
+
+def test_operations_of_one_batch_have_results_of_their_own(redis: RedisServer) -> None:
+    async def scenario() -> None:
+        store = RedisStore(redis.url, prefix="batch:")
+        await store.claim(KEY, PRINT, TOKEN, 60)
+        before, is_freed, after = await asyncio.gather(
+            store.claim(b"1" * 16, PRINT, b"a", 60),
+            store.finish(KEY, TOKEN, None, 60),
+            store.claim(b"2" * 16, PRINT, b"b", 60),
+        )
+        assert (before.token, is_freed, after.token) == (b"a", True, b"b")
+        await store.aclose()
+
+    run(scenario())
+
+
+def test_what_keys_in_redis_are_called_stays_as_it_is(redis: RedisServer) -> None:
+    async def scenario() -> None:
+        store = RedisStore(redis.url, prefix="names:")
+        await store.hold(KEY, PRINT, TOKEN, b"call", 60, limit=1)
+        assert {name async for name in store._server.scan_iter("names:*")} == {
+            b"names:held",
+            b"names:" + KEY.hex().encode(),
+        }
+        await store.aclose()
+
+    run(scenario())
+
+
 def test_stores_with_other_prefixes_have_other_keys(redis: RedisServer) -> None:
     async def scenario() -> None:
         for store in (RedisStore(f"{redis.url}?prefix=a:"), RedisStore(redis.url, prefix="b:")):
@@ -285,20 +349,20 @@ def test_stores_with_other_prefixes_have_other_keys(redis: RedisServer) -> None:
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ((), "appendonly is 'no' and not 'yes'"),
+        ((), "appendonly is 'no' and not 'yes'; appendfsync is 'everysec' and not 'always'"),
         (("--appendonly", "yes"), "appendfsync is 'everysec' and not 'always'"),
         (
             (*DURABLE, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"),
-            "maxmemory-policy is 'allkeys-lru'",
+            "maxmemory-policy is 'allkeys-lru' and not 'noeviction'",
         ),
         (
             (*DURABLE, "--replicaof", "127.0.0.1", "1", "--replica-read-only", "no"),
-            "a replica could take its",
+            "a replica could take its place without the latest changes",
         ),
-        ((*DURABLE, "--no-appendfsync-on-rewrite", "yes"), "no-appendfsync-on-rewrite is 'yes'"),
-        ((*DURABLE, "--rename-command", "CONFIG", ""), "its settings cannot be read"),
-        ((*DURABLE, "--user", *EVERYTHING, "-config"), "its settings cannot be read"),
-        ((*DURABLE, "--user", *EVERYTHING, "-info"), "its replicas cannot be listed"),
+        ((*DURABLE, "--no-appendfsync-on-rewrite", "yes"), "no-appendfsync-on-rewrite is 'yes' and not 'no'"),
+        ((*DURABLE, "--rename-command", "CONFIG", ""), "its settings cannot be read (CONFIG GET)"),
+        ((*DURABLE, "--user", *EVERYTHING, "-config"), "its settings cannot be read (CONFIG GET)"),
+        ((*DURABLE, "--user", *EVERYTHING, "-info"), "its replicas cannot be listed (INFO)"),
         ((*DURABLE, "--maxmemory", "100mb"), ""),
     ],
 )
@@ -318,7 +382,7 @@ def test_a_server_that_may_lose_what_it_confirmed_is_not_called_shared(
         run(scenario())
     warnings = [line.message for line in caplog.records if "could lose" in line.message]
     assert len(warnings) == bool(reason)
-    assert all(reason in warning for warning in warnings)
+    assert all(warning.endswith(f": {reason}.") for warning in warnings)
 
 
 def test_a_server_with_a_replica_is_not_called_shared_and_the_replica_cannot_be_used(tmp_path: Path) -> None:
@@ -336,7 +400,7 @@ def test_a_server_with_a_replica_is_not_called_shared_and_the_replica_cannot_be_
                 await store.read(KEY)
                 assert not store.shared
                 for operation in (of_replica.read(KEY), of_replica.claim(KEY, PRINT, TOKEN, 60)):
-                    with pytest.raises(StoreError, match="a replica that cannot be written to"):
+                    with pytest.raises(StoreError, match=A_REPLICA):
                         await operation
                 backend = NavaiBackend(env={}, discover=False, store=of_replica)
                 ready = await backend.router.respond(BackendRequest("GET", "/ready", {}), b"")
@@ -360,7 +424,7 @@ def test_a_server_that_became_a_replica_cannot_be_used(tmp_path: Path) -> None:
                 await client.replicaof("127.0.0.1", "1")
             with pytest.raises(StoreError, match="read only replica"):
                 await store.start(KEY, TOKEN, 60)
-            with pytest.raises(StoreError, match="a replica that cannot be written to"):
+            with pytest.raises(StoreError, match=A_REPLICA):
                 await store.read(KEY)
             await store.aclose()
 
@@ -377,8 +441,12 @@ def test_a_cluster_needs_a_prefix_that_keeps_all_keys_at_one_node(tmp_path: Path
                 while (await ask("CLUSTER INFO"))["cluster_state"] != "ok":  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             store = RedisStore(server.url)
-            with pytest.raises(StoreError, match=r"a prefix such as \{navai\}:"):
+            with pytest.raises(StoreError) as refused:
                 await store.read(KEY)
+            assert str(refused.value) == (
+                "The store of idempotency keys is a cluster. It needs a prefix such as {navai}: "
+                "(?prefix={navai}:), which keeps all keys at one node, and the URL of that node."
+            )
             tagged = RedisStore(f"{server.url}?prefix={{navai}}:")
             claims = (tagged.claim(bytes([n]), PRINT, TOKEN, 60) for n in range(5))
             assert {entry.token for entry in await asyncio.gather(*claims)} == {TOKEN}
