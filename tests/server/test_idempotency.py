@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from navai_client.functions._binding import Payload
-from navai_client.server import BackendOptionsError, MemoryStore, NavaiBackend, StoreError
+from navai_client.server import BackendOptionsError, MemoryStore, NavaiBackend, SQLiteStore, StoreError
 from navai_client.server._http import BackendRequest, BackendResponse
 from navai_client.server._store import BatchedStore, fingerprint, key_digest
 from tests.server.conftest import Ask
@@ -209,9 +209,11 @@ def test_a_store_is_full_when_its_last_byte_is_taken() -> None:
     asyncio.run(scenario())
 
 
-def test_a_lease_ends_at_its_last_moment() -> None:
+@pytest.mark.parametrize("kind", [MemoryStore, SQLiteStore])
+def test_a_lease_ends_at_its_last_moment(kind: type[MemoryStore | SQLiteStore], tmp_path: Path) -> None:
     now = [100.0]
-    store = MemoryStore(clock=lambda: now[0])
+    clock = lambda: now[0]  # noqa: E731
+    store = MemoryStore(clock=clock) if kind is MemoryStore else SQLiteStore(tmp_path / "keys", clock=clock)
 
     async def scenario() -> None:
         await store.hold(b"k", b"f", b"t", b"call", 60, limit=1)
@@ -227,6 +229,7 @@ def test_a_lease_ends_at_its_last_moment() -> None:
         freed = await store.read(b"k")
         assert freed is not None
         assert (freed.state, freed.token, freed.call) == ("waiting", b"", b"call")
+        await store.aclose()
 
     asyncio.run(scenario())
 

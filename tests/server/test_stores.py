@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,16 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from navai_client.server import MemoryStore, NavaiBackend, RedisStore, SQLiteStore, Store, StoreError
+from navai_client._threads import CallThreads
+from navai_client.server import (
+    MemoryStore,
+    NavaiBackend,
+    RedisStore,
+    SQLiteStore,
+    Store,
+    StoreError,
+    _redis_store,
+)
 from navai_client.server._http import BackendRequest
 from navai_client.testing import StoreTests
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
@@ -129,6 +139,31 @@ def test_an_sqlite_file_that_cannot_be_opened_is_an_error_of_the_store(tmp_path:
     run(scenario())
 
 
+@pytest.mark.parametrize(("path", "synchronous"), [("", "normal"), ("keys.sqlite", "off")])
+def test_an_sqlite_store_that_cannot_work_is_refused(path: str, synchronous: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"^An SQLite store needs a path, and synchronous must be normal or full\.$"
+    ):
+        SQLiteStore(path, synchronous=synchronous)
+
+
+def test_between_two_upkeeps_an_sqlite_store_needs_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    store = SQLiteStore(tmp_path / "keys.sqlite", clock=lambda: now[0])
+
+    async def scenario() -> None:
+        await store.claim(KEY, PRINT, TOKEN, 60)
+        now[0] += 0.9
+        with monkeypatch.context() as patch:
+            patch.delattr(CallThreads, "run")
+            assert await store.start(KEY, TOKEN, 60)
+        await store.aclose()
+
+    run(scenario())
+
+
 def test_all_expired_entries_of_an_sqlite_file_are_removed_within_a_moment(tmp_path: Path) -> None:
     now = [1000.0]
     path = tmp_path / "keys.sqlite"
@@ -188,14 +223,18 @@ def test_what_was_asked_before_a_store_was_closed_does_not_open_its_file_again(t
 
     async def scenario() -> None:
         store = SQLiteStore(path)
-        with store._lock:
+        for _ in range(2):
+            may_begin = threading.Event()
+            before = asyncio.create_task(store._threads.run("store", may_begin.wait))
             asked = asyncio.create_task(store.read(KEY))
-            while not store._threads.running:  # noqa: ASYNC110
+            while not store._threads.waiting:  # noqa: ASYNC110
                 await asyncio.sleep(0)
-            store._closed += 1
-        with pytest.raises(StoreError, match="was closed"):
-            await asked
-        assert not path.exists()
+            await asyncio.to_thread(asyncio.run, store.aclose())
+            may_begin.set()
+            assert await before
+            with pytest.raises(StoreError, match="was closed"):
+                await asked
+            assert not path.exists()
         assert await store.read(KEY) is None  # it can be used again
         await store.aclose()
 
@@ -301,6 +340,7 @@ def test_a_redis_store_connects_again_in_another_event_loop(redis: RedisServer) 
 def test_a_redis_store_that_was_closed_can_be_used_again(redis: RedisServer) -> None:
     async def scenario() -> None:
         store = RedisStore(redis.url, prefix="closed:")
+        await store.aclose()  # unused
         for _ in range(2):
             assert (await store.claim(KEY, PRINT, TOKEN, 60)).token == TOKEN
             await store.aclose()
@@ -318,27 +358,53 @@ def test_operations_of_one_batch_have_results_of_their_own(redis: RedisServer) -
             store.claim(b"2" * 16, PRINT, b"b", 60),
         )
         assert (before.token, is_freed, after.token) == (b"a", True, b"b")
+        number, left = await store.count("n", 10**6)
+        assert number == 1
+        assert 10**6 - 60 < left <= 10**6
         await store.aclose()
 
     run(scenario())
 
 
-def test_what_keys_in_redis_are_called_stays_as_it_is(redis: RedisServer) -> None:
+@pytest.mark.parametrize(("prefix", "begin"), [(None, b"navai:"), ("names:", b"names:")])
+def test_what_keys_in_redis_are_called_stays_as_it_is(
+    redis: RedisServer, prefix: str | None, begin: bytes
+) -> None:
     async def scenario() -> None:
-        store = RedisStore(redis.url, prefix="names:")
-        await store.hold(KEY, PRINT, TOKEN, b"call", 60, limit=1)
-        assert {name async for name in store._server.scan_iter("names:*")} == {
-            b"names:held",
-            b"names:" + KEY.hex().encode(),
-        }
+        store = RedisStore(redis.url, prefix=prefix)
+        await store.hold(KEY, PRINT, TOKEN, b"call", 60, limit=1000)
+        names = {begin + b"held", begin + KEY.hex().encode()}
+        assert names <= {name async for name in store._server.scan_iter()}
         await store.aclose()
 
     run(scenario())
 
 
-def test_stores_with_other_prefixes_have_other_keys(redis: RedisServer) -> None:
+def test_a_redis_server_that_does_not_respond_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_redis_store, "_TIMEOUT_S", 0.1)
+    asked: list[asyncio.StreamWriter] = []
+
     async def scenario() -> None:
-        for store in (RedisStore(f"{redis.url}?prefix=a:"), RedisStore(redis.url, prefix="b:")):
+        async with await asyncio.start_server(lambda _, writer: asked.append(writer), "127.0.0.1") as server:
+            store = RedisStore(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
+            async with asyncio.timeout(10):
+                with pytest.raises(StoreError, match="cannot be used"):
+                    await store.read(KEY)
+            await store.aclose()
+            for writer in asked:
+                writer.close()
+        assert len(asked) == 2
+
+    run(scenario())
+
+
+def test_stores_with_other_prefixes_or_databases_have_other_keys(redis: RedisServer) -> None:
+    async def scenario() -> None:
+        for store in (
+            RedisStore(f"{redis.url}?prefix=a:"),
+            RedisStore(redis.url, prefix="b:"),
+            RedisStore(f"{redis.url}?prefix=a:&db=1"),
+        ):
             assert (await store.claim(KEY, PRINT, TOKEN, 60)).state == "claimed"
             assert await store.finish(KEY, TOKEN, b"x", 60)
             await store.aclose()
@@ -364,6 +430,7 @@ def test_stores_with_other_prefixes_have_other_keys(redis: RedisServer) -> None:
         ((*DURABLE, "--user", *EVERYTHING, "-config"), "its settings cannot be read (CONFIG GET)"),
         ((*DURABLE, "--user", *EVERYTHING, "-info"), "its replicas cannot be listed (INFO)"),
         ((*DURABLE, "--maxmemory", "100mb"), ""),
+        ((*DURABLE, "--maxmemory-policy", "allkeys-lru"), ""),  # without a limit, nothing is evicted
     ],
 )
 def test_a_server_that_may_lose_what_it_confirmed_is_not_called_shared(
@@ -461,13 +528,18 @@ def test_an_sqlite_store_says_what_a_loss_of_power_may_lose(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def scenario() -> None:
-        for store in (
-            SQLiteStore(tmp_path / "1"),
-            SQLiteStore(tmp_path / "2", synchronous="full"),
-            SQLiteStore(tmp_path / "3", temporary=True),
+        for store, synchronous in (
+            (
+                SQLiteStore(tmp_path / "1"),
+                1,
+            ),  # as https://sqlite.org/pragma.html#pragma_synchronous numbers them
+            (SQLiteStore(tmp_path / "2", synchronous="full"), 2),
+            (SQLiteStore(tmp_path / "3", temporary=True), 0),
         ):
             await store.read(KEY)
             await store.read(KEY)
+            assert store._connection is not None
+            assert store._connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
             await store.aclose()
             assert not store.shared
 
