@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from navai_client._threads import CallThreads
 from navai_client.server import (
     MemoryStore,
     NavaiBackend,
@@ -147,18 +146,25 @@ def test_an_sqlite_store_that_cannot_work_is_refused(path: str, synchronous: Any
         SQLiteStore(path, synchronous=synchronous)
 
 
-def test_between_two_upkeeps_an_sqlite_store_needs_no_thread(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("synchronous", "threads"), [("normal", []), ("full", ["store"])])
+def test_an_sqlite_store_needs_a_thread_between_two_upkeeps_only_if_it_waits_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, synchronous: Any, threads: list[str]
 ) -> None:
     now = [1000.0]
-    store = SQLiteStore(tmp_path / "keys.sqlite", clock=lambda: now[0])
+    store = SQLiteStore(tmp_path / "keys.sqlite", synchronous=synchronous, clock=lambda: now[0])
+    used: list[Any] = []
+    run_in_thread = store._threads.run
+
+    def note_and_run(function: Any, call: Any) -> Any:
+        used.append(function)
+        return run_in_thread(function, call)
 
     async def scenario() -> None:
         await store.claim(KEY, PRINT, TOKEN, 60)
         now[0] += 0.9
-        with monkeypatch.context() as patch:
-            patch.delattr(CallThreads, "run")
-            assert await store.start(KEY, TOKEN, 60)
+        monkeypatch.setattr(store._threads, "run", note_and_run)
+        assert await store.start(KEY, TOKEN, 60)
+        assert used == threads
         await store.aclose()
 
     run(scenario())
@@ -232,7 +238,7 @@ def test_what_was_asked_before_a_store_was_closed_does_not_open_its_file_again(t
             await asyncio.to_thread(asyncio.run, store.aclose())
             may_begin.set()
             assert await before
-            with pytest.raises(StoreError, match="was closed"):
+            with pytest.raises(StoreError, match=r"^The store of idempotency keys was closed\.$"):
                 await asked
             assert not path.exists()
         assert await store.read(KEY) is None  # it can be used again
