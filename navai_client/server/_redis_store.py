@@ -162,8 +162,6 @@ class RedisStore(BatchedStore):
             import hiredis  # noqa: PLC0415 - only for those who need it
             import redis.asyncio  # noqa: PLC0415
             from redis import exceptions  # noqa: PLC0415
-            from redis.asyncio.retry import Retry  # noqa: PLC0415
-            from redis.backoff import NoBackoff  # noqa: PLC0415
         parts = urlsplit(url)
         options = dict(parse_qsl(parts.query))
         self._prefix = (options.pop("prefix", "navai:") if prefix is None else prefix).encode()
@@ -173,7 +171,7 @@ class RedisStore(BatchedStore):
             parts._replace(query=urlencode(options)).geturl(),
             socket_timeout=_TIMEOUT_S,
             socket_connect_timeout=_TIMEOUT_S,
-            retry=Retry(NoBackoff(), 0),
+            retry=None,  # _run does it
             single_connection_client=True,
         )
         self._errors = exceptions.RedisError, OSError

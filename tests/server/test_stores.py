@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import sqlite3
 import stat
 import sys
@@ -402,6 +403,24 @@ def test_a_redis_server_that_does_not_respond_is_asked_twice(monkeypatch: pytest
         assert len(asked) == 2
 
     run(scenario())
+
+
+def test_a_redis_server_that_accepts_no_connection_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_redis_store, "_TIMEOUT_S", 0.1)
+
+    async def scenario(address: tuple[str, int]) -> None:
+        store = RedisStore("redis://{}:{}/0".format(*address))
+        async with asyncio.timeout(10):
+            with pytest.raises(StoreError, match="cannot be used"):
+                await store.read(KEY)
+        await store.aclose()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
+        for _ in range(4):  # Linux lets one more wait than it is told
+            client = waiting.enter_context(socket.socket())
+            client.settimeout(0)
+            client.connect_ex(listener.getsockname())
+        run(scenario(listener.getsockname()))
 
 
 def test_stores_with_other_prefixes_or_databases_have_other_keys(redis: RedisServer) -> None:
