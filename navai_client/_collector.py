@@ -4,8 +4,6 @@ import gc
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-__all__ = ["LARGE", "parse_undisturbed"]
-
 LARGE = 8 * 1024  # bytes, which the standard library parses in a tenth of a millisecond
 
 Text = TypeVar("Text", str, bytes)
