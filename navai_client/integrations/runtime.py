@@ -1,8 +1,8 @@
 """A project's folder as an agent: its routes, its functions and its specialists.
 
-The folder is laid out as for the JavaScript packages: functions in ``src/ai/functions-modules``, routes in
-``src/ai/routes.py``, and, where ``NAVAI_AGENTS_FOLDERS`` names agents, a folder for each, with functions and
-an optional ``agent_config.py``. The texts of the warnings are the JavaScript package's.
+The folder is laid out as for the JavaScript packages, with functions in ``src/ai/functions-modules`` and
+routes in ``src/ai/routes.py``. If ``NAVAI_AGENTS_FOLDERS`` names agents, each has a folder with its functions
+and an optional ``agent_config.py``. The texts of the warnings are the JavaScript package's.
 """
 
 import os

@@ -392,9 +392,9 @@ class NavaiBackend:
             say_while_waiting: What an agent says during a long call.
 
         Raises:
-            NavaiConfigError: The function cannot be called as it is (such as a method without an instance) or
-                cannot run in a process, or a default does not have its parameter's type (such as a marker
-                of another framework).
+            NavaiConfigError: The function cannot be called as it is, such as a method without an instance. Or
+                it cannot run in a process. Or a default does not have its parameter's type, such as a marker
+                of another framework.
         """
         declaration = Declaration(**said)
 

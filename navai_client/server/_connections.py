@@ -1,9 +1,9 @@
 """The connections of our own server: a response in one write, and limits on what strangers may take up.
 
-uvicorn reads the requests and runs the application. This module limits what uvicorn does not, through public
-methods of its protocol: the size of headers, the time until they are complete, requests that are sent ahead,
-bodies that nothing reads, clients that do not read, and the number of connections. docs/deployment.md lists
-what another server must limit itself.
+uvicorn reads the requests and runs the application. Through public methods of its protocol, this module adds
+the limits that uvicorn lacks: for the size of headers and the time until they are complete, for requests that
+are sent ahead, bodies that nothing reads, clients that do not read, and for the number of connections.
+docs/deployment.md lists what another server must limit itself.
 
 One sweep a second checks all connections. A request sets no timer, and its bytes are counted only if it
 arrives in several pieces.

@@ -626,7 +626,7 @@ class Invoker:
             _log.error("Function %s failed (request %s).", name, request_id, exc_info=error)
         if not self._expose_errors and not is_callers:
             message = f"The function failed. Request id: {request_id}"
-        # If a result cannot be returned, its function has acted nevertheless.
+        # A function whose result cannot be returned has still acted.
         may_have_executed = isinstance(error, ResultError | ProcessEndedError)
         return Failure(
             self._redact(message), may_have_executed=may_have_executed, details_for_model=is_callers

@@ -190,7 +190,7 @@ class MemoryStore:
         self._clock = clock
         self._bytes = 0
         self._entries: dict[bytes, _MemoryEntry] = {}
-        # By TTL, so that the keys of each queue expire in its order.
+        # By TTL, so that each queue is in the order of expiry.
         self._done: defaultdict[float, deque[bytes]] = defaultdict(deque)
         self._held: set[bytes] = set()
         self._windows: OrderedDict[str, tuple[int, float]] = OrderedDict()  # in the order of their beginnings

@@ -1,8 +1,11 @@
 """Responses to values or errors, read as the JavaScript client reads them.
 
-The rules of the published clients: any status of 200..299 is success; text is UTF-8 whatever the charset
-says, with invalid bytes replaced and a byte order mark dropped; JSON is strict; "a record" is an object
-*or* an array; ``true`` is not a number; unknown members are ignored.
+The rules of the published clients:
+
+- Any status of 200..299 is success.
+- Text is UTF-8, whatever the charset says. Invalid bytes are replaced, and a byte order mark is dropped.
+- JSON is strict. ``true`` is not a number, and unknown members are ignored.
+- "A record" is an object *or* an array.
 """
 
 import binascii
@@ -130,7 +133,7 @@ def function_result(
         function_name: The function.
         is_second: Whether the response to an earlier attempt was lost.
         check: Returns the result in the wanted form, or raises if it is not valid.
-        failure_in: Returns why the result of a success is a failure nevertheless, or None.
+        failure_in: Returns why the result of a successful response is a failure, or None.
     """
     payload = _parse_success(response, function_name, is_second=is_second)
     if isinstance(payload, list):

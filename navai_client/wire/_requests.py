@@ -204,7 +204,7 @@ class Invocations:
         self._known = latest_last
 
     def cancel_execution(self, idempotency_key: Any) -> Invocation[Cancellation]:
-        """Return a call that cancels the one of *idempotency_key*. Its body is empty.
+        """Return a call that cancels the call with *idempotency_key*. Its body is empty.
 
         Raises:
             NavaiPayloadError: If it is not a key.
