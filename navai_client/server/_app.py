@@ -227,7 +227,7 @@ class NavaiBackend:
 
     @functools.cached_property
     def client_secret_handler(self) -> "RouteHandler":
-        """The route for client secrets alone: an ASGI application for one route of a host application.
+        """The route for client secrets alone, as an ASGI application for one route of a host application.
 
         It checks no access token, because the host authenticates its own routes. ``authenticate=`` still
         finds the principal, and a request without one is refused. The mint policy still applies.
