@@ -4,8 +4,8 @@ Operations that are wanted at the same time become one run of a script on the se
 their times are the server's. An entry is a hash, which expires by itself.
 
 What the server confirms must survive a restart. So the store counts as shared only if the server appends each
-change to its file before it confirms it, and evicts nothing. No replica may be able to take its place without
-the latest changes. If you know better than this check, pass ``shared=True``.
+change to its file before it confirms it, and evicts nothing. There must also be no replica that could take
+its place without the latest changes. If you know better than this check, pass ``shared=True``.
 """
 
 import asyncio

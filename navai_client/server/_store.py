@@ -84,8 +84,8 @@ class Store(Protocol):
     """A store of idempotency keys and counts: ``NavaiBackend(store=...)``.
 
     All operations raise :class:`StoreError` if the store cannot be reached or has no room. Whether they took
-    effect is then unknown, with one exception: a store without room has kept nothing, and sets
-    ``retry_after`` to say when to try again. Repeating an operation has no further effect, except for
+    effect is then unknown, unless the error has ``retry_after``: then the store had no room and has kept
+    nothing, and this is when to try again. Repeating an operation has no further effect, except for
     ``count``. Times are in seconds, by one clock for all processes that share the store.
     :class:`~navai_client.testing.StoreTests` tests a store of your own.
 
@@ -105,7 +105,7 @@ class Store(Protocol):
     async def claim(
         self, key: bytes, fingerprint: bytes, token: bytes, lease: float, *, start: bool = False
     ) -> StoreEntry:
-        """Claim *key* if it is free. Return its entry, which is another caller's if its token is not *token*.
+        """Claim *key* if it is free. Return its entry, which is another call's if its token is not *token*.
 
         With *start*, the claim is started at the same time: its function begins next.
         """
@@ -140,7 +140,7 @@ class Store(Protocol):
         ...
 
     async def approve(self, key: bytes, fingerprint: bytes, token: bytes, lease: float) -> StoreEntry | None:
-        """Set the entry from waiting to claimed, by *token*, and return it. It may be another caller's.
+        """Set the entry from waiting to claimed, by *token*. Return the entry, also if it did not wait.
 
         Return None if the key is free or the entry has another *fingerprint*.
         """
