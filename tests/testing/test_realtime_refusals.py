@@ -240,8 +240,9 @@ def test_a_request_for_a_client_secret_that_the_api_refuses_is_400(
     with pytest.raises(urllib.error.HTTPError) as caught:
         minted(api, body)
 
-    assert caught.value.code == 400
-    error = json.load(caught.value)["error"]
+    with caught.value as response:
+        error = json.load(response)["error"]
+    assert response.code == 400
     assert (error["type"], error["param"]) == ("invalid_request_error", param)
     assert api.minted == []
 
