@@ -47,9 +47,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # No load balancer waits for the servers of tests to fail their readiness.
 os.environ.setdefault("NAVAI_DRAIN_DELAY", "0")
 
-# In a parallel run, the tests of each of these folders stay in one process: they share Node, Chromium or the
-# agent SDK, which take seconds to start. So do the blocks of a document: each continues the one before.
-ONE_PROCESS = ("tests/interop", "tests/inspector", "examples/restaurant")
+# In a parallel run, the tests of each of these folders and files stay in one process: they share Node,
+# Chromium, the agent SDK or parsed sources, which take seconds. So do the blocks of a document: each
+# continues the one before.
+ONE_PROCESS = (
+    "tests/interop",
+    "tests/inspector",
+    "tests/test_layout.py",
+    "tests/test_requirements.py",
+    "examples/restaurant",
+)
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -58,7 +65,9 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:  # what xdist's own subclasses override
         file = nodeid.partition("::")[0]
         folder = file.rpartition("/")[0]
-        return folder if folder in ONE_PROCESS else file if file.endswith(".md") else nodeid
+        if folder in ONE_PROCESS:
+            return folder
+        return file if file in ONE_PROCESS or file.endswith(".md") else nodeid
 
 
 @pytest.hookimpl(optionalhook=True)

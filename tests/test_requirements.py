@@ -18,27 +18,29 @@ def files_of_tests() -> list[Path]:
     return [file for file in (ROOT / "tests").rglob("test_*.py") if "node_modules" not in file.parts]
 
 
-def functions_of(file: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+def functions_in(body: list[ast.stmt]) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in body:
+        if isinstance(node, ast.ClassDef):
+            yield from functions_in(node.body)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
             yield node
 
 
 @functools.cache
-def names_of_tests() -> set[str]:
-    return {function.name for file in files_of_tests() for function in functions_of(file)}
+def marks_of_tests() -> dict[str, set[str]]:
+    """Return the ids that each test names in its markers."""
+    found: dict[str, set[str]] = {}
+    for file in files_of_tests():
+        for function in functions_in(ast.parse(file.read_text(encoding="utf-8")).body):
+            ids = found.setdefault(function.name, set())
+            for mark in function.decorator_list:
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.covers":
+                    ids |= {ast.literal_eval(argument) for argument in mark.args}
+    return found
 
 
 def covered() -> set[str]:
-    """Return the ids that tests name in their markers."""
-    found = set()
-    for file in files_of_tests():
-        for function in functions_of(file):
-            for mark in function.decorator_list:
-                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.covers":
-                    found |= {ast.literal_eval(argument) for argument in mark.args}
-    return found
+    return set().union(*marks_of_tests().values())
 
 
 def test_each_requirement_is_proven_by_a_test() -> None:
@@ -58,14 +60,14 @@ def test_ids_of_requirements_are_unique() -> None:
 def test_the_tests_that_requirements_name_exist() -> None:
     named = {name for each in requirements() for name in each.tests}
 
-    assert not named - names_of_tests()
+    assert not named - marks_of_tests().keys()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.kind} {row.theirs}")
 def test_the_counterpart_in_this_package_exists(row: Row) -> None:
     assert row.state in STATES
     assert row.proof or row.state == "not needed"
-    assert not set(row.proof.split()) - set(IDS) - names_of_tests()
+    assert not set(row.proof.split()) - set(IDS) - marks_of_tests().keys()
     if row.ours:
         assert is_there(row.ours), f"The package has no {row.ours}."
     else:
@@ -81,7 +83,7 @@ def test_a_missing_counterpart_is_noticed() -> None:
 
 @pytest.mark.parametrize("document", documents(), ids=lambda document: document.name)
 def test_each_statement_of_a_document_has_a_proof_or_a_reason_why_not(document: Document) -> None:
-    tests = names_of_tests()
+    tests = marks_of_tests().keys()
     for lines, says, proof, reason in document.rows:
         assert says, lines
         assert bool(proof) is not bool(reason), lines
