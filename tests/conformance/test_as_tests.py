@@ -9,6 +9,9 @@ from navai_client.conformance import requirements
 
 pytest_plugins = ["pytester"]
 
+# Plugins that other packages bring: as in pyproject.toml.
+OPTIONS = ["-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:langsmith_plugin"]
+
 PROJECT = """
     import pytest
 
@@ -29,7 +32,7 @@ def run(
     pytester: pytest.Pytester, *options: str, url: str, arguments: str = "", groups: str = ""
 ) -> pytest.RunResult:
     pytester.makepyfile(PROJECT.format(url=url, arguments=arguments, groups=groups))
-    return pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:schemathesis", *options)
+    return pytester.runpytest_inprocess(*OPTIONS, *options)
 
 
 def test_each_requirement_is_a_test_with_its_id(pytester: pytest.Pytester, demo_server: str) -> None:
@@ -99,7 +102,7 @@ def test_the_tests_of_the_documentation_run(pytester: pytest.Pytester, demo_serv
     (example,) = (each for each in page.split("```")[1::2] if "every_requirement" in each)
     pytester.makepyfile(example.removeprefix("python\n").replace("http://localhost:3000", demo_server))
 
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "no:schemathesis")
+    result = pytester.runpytest_inprocess(*OPTIONS)
 
     assert result.ret == 0
     assert result.parseoutcomes()["passed"] > 30
@@ -111,7 +114,7 @@ def test_the_module_checks_the_backend_at_navai_api_url_and_pytest_writes_junit(
     monkeypatch.setenv("NAVAI_API_URL", demo_server)
 
     result = pytester.runpytest_inprocess(
-        "--pyargs", "navai_client.conformance.pytest", "--junitxml=navai.xml", "-p", "no:schemathesis"
+        *OPTIONS, "--pyargs", "navai_client.conformance.pytest", "--junitxml=navai.xml"
     )
 
     acting = sum(bool(each.acts) for each in requirements())

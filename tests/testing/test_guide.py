@@ -9,6 +9,8 @@ from navai_client.testing import StoreTests
 
 pytest_plugins = ["pytester"]
 
+# Without the plugins that other packages bring, as in pyproject.toml.
+OPTIONS = ["-p", "no:schemathesis", "-p", "no:langsmith_plugin", "-W", "error"]
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```$)?", GUIDE, re.MULTILINE | re.DOTALL)
@@ -18,7 +20,7 @@ def test_the_examples_of_the_guide_do_what_it_says(pytester: pytest.Pytester) ->
     for number, (code, _) in enumerate(BLOCKS):
         pytester.makepyfile(**{f"test_block_{number:02}": code})
 
-    result = pytester.runpytest_subprocess("-p", "no:schemathesis", "-W", "error", timeout=120)
+    result = pytester.runpytest_subprocess(*OPTIONS, timeout=120)
 
     tests = sum(len(re.findall(r"^def test_", code, re.MULTILINE)) for code, _ in BLOCKS)
     tests += sum(name.startswith("test_") for name in vars(StoreTests))  # of which the page derives
@@ -35,6 +37,6 @@ def test_the_tests_that_other_pages_show_pass(page: str, tests: int, pytester: p
     blocks = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     pytester.makepyfile("\n".join(block for block in blocks if "def test_" in block))
 
-    result = pytester.runpytest_subprocess("-p", "no:schemathesis", "-W", "error", timeout=120)
+    result = pytester.runpytest_subprocess(*OPTIONS, timeout=120)
 
     result.assert_outcomes(passed=tests)

@@ -9,7 +9,15 @@ import pytest
 
 pytest_plugins = ["pytester"]
 
-OTHERS = ("anyio", "hypothesispytest", "pytest_httpx", "xdist", "xdist.looponfail", "cacheprovider")
+OTHERS = (
+    "anyio",
+    "hypothesispytest",
+    "langsmith_plugin",
+    "pytest_httpx",
+    "xdist",
+    "xdist.looponfail",
+    "cacheprovider",
+)
 ONLY_OURS = [f"-pno:{name}" for name in OTHERS]
 
 TESTS = """
