@@ -35,7 +35,7 @@ from navai_client.server import (
     from_jwt,
     function,
 )
-from tests.serving import Serve, Start, serving_app
+from tests.serving import NO_TLS, Serve, Start, serving_app
 
 LIST: Final = "/navai/functions"
 EXECUTE: Final = "/navai/functions/execute"
@@ -68,12 +68,12 @@ def make_backend(**options: Any) -> NavaiBackend:
 
 
 def get(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    return httpx.get(url, headers=headers, timeout=20)
+    return httpx.get(url, headers=headers, timeout=20, verify=NO_TLS)
 
 
 def call(url: str, name: str = "who", **headers: str) -> httpx.Response:
     body = {"function_name": name, "payload": None}
-    return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=20)
+    return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=20, verify=NO_TLS)
 
 
 def result(url: str, token: str) -> Any:
@@ -127,7 +127,7 @@ class TestAccessTokens:
             assert call(url, **key, **bearer("till-token-9999")).status_code == 200
             for name, status in (("desk", 404), ("till", 200)):
                 headers = {**key, **bearer(f"{name}-token-9999")}
-                answer = httpx.post(f"{url}{EXECUTE}/cancel", headers=headers, timeout=20)
+                answer = httpx.post(f"{url}{EXECUTE}/cancel", headers=headers, timeout=20, verify=NO_TLS)
                 assert answer.status_code == status
 
     @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ class TestScopes:
         backend = NavaiBackend(env={}, discover=False, authenticate=by_header)
         for scope in scopes:
             backend.function(name=scope, scopes=[scope])(lambda: 1)
-        with serving_app(backend) as url, httpx.Client(timeout=20) as client:
+        with serving_app(backend) as url, httpx.Client(timeout=20, verify=NO_TLS) as client:
             for number in range(2**9):
                 held = [scope for bit, scope in enumerate(scopes) if number >> bit & 1]
                 headers = {"x-name": "ann", "x-scopes": " ".join(held)}

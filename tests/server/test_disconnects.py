@@ -15,6 +15,7 @@ import pytest
 from navai_client.server import FunctionContext, MemoryStore, SQLiteStore
 from navai_client.testing import LiveServer
 from tests.server.test_outcomes import post, posted, server_process
+from tests.serving import NO_TLS
 from tests.test_threads import until
 
 CANCEL = "/navai/functions/execute/cancel"
@@ -199,7 +200,7 @@ def test_the_server_as_it_is_shipped_notices_that_its_client_has_gone(tmp_path: 
 def cancel(server: LiveServer, key: str | None, **headers: str) -> httpx.Response:
     if key is not None:
         headers["idempotency-key"] = key
-    return httpx.post(server.url + CANCEL, headers=headers, trust_env=False, timeout=20)
+    return httpx.post(server.url + CANCEL, headers=headers, timeout=20, trust_env=False, verify=NO_TLS)
 
 
 @pytest.mark.parametrize("name", ["wait_async", "wait_sync"])

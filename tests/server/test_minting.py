@@ -26,7 +26,7 @@ from navai_client.server import (
 from tests.server.conftest import Stub
 from tests.server.redis_server import redis_server
 from tests.server.test_authentication import Logins
-from tests.serving import Serve, Start, serving_app
+from tests.serving import NO_TLS, Serve, Start, serving_app
 
 PATH: Final = "/navai/realtime/client-secret"
 
@@ -38,7 +38,7 @@ def by_header(request: BackendRequest) -> Principal | None:
 
 
 def mint(url: str, name: str = "ann", **request: Any) -> httpx.Response:
-    return httpx.post(url, json=request, headers={"x-name": name}, timeout=20)
+    return httpx.post(url, json=request, headers={"x-name": name}, timeout=20, verify=NO_TLS)
 
 
 @contextlib.contextmanager

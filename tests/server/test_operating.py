@@ -18,7 +18,7 @@ import pytest
 from navai_client.server import BackendError, NavaiBackend, UpstreamError
 from navai_client.server._errors import UpstreamTimeoutError
 from navai_client.server._http import BackendRequest
-from tests.serving import Serve, Served, Start, serving_app
+from tests.serving import NO_TLS, Serve, Served, Start, serving_app
 
 EXECUTE: Final = "/navai/functions/execute"
 SECRET: Final = "/navai/realtime/client-secret"
@@ -37,11 +37,11 @@ def hangs():
 
 
 def get(url: str, **headers: str) -> httpx.Response:
-    return httpx.get(url, headers=headers, timeout=20)
+    return httpx.get(url, headers=headers, timeout=20, verify=NO_TLS)
 
 
 def execute(url: str, name: str) -> httpx.Response:
-    return httpx.post(url + EXECUTE, json={"function_name": name, "payload": None}, timeout=20)
+    return httpx.post(url + EXECUTE, json={"function_name": name, "payload": None}, timeout=20, verify=NO_TLS)
 
 
 def values(url: str, **headers: str) -> dict[str, float]:

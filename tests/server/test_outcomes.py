@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from navai_client.testing import LiveServer
+from tests.serving import NO_TLS
 from tests.test_threads import until
 
 EXECUTE = "/navai/functions/execute"
@@ -28,7 +29,7 @@ def post(
     url = server if isinstance(server, str) else server.url
     headers = {} if key is None else {"idempotency-key": key}
     body = {"function_name": name, "payload": payload}
-    return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=20, trust_env=False)
+    return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=20, trust_env=False, verify=NO_TLS)
 
 
 def posted(

@@ -18,6 +18,7 @@ from navai_client.server import FunctionContext, SQLiteStore, _events
 from navai_client.testing import LiveServer
 from tests.server.test_disconnects import CANCEL
 from tests.server.test_outcomes import EXECUTE, server_process
+from tests.serving import NO_TLS
 from tests.test_threads import until
 
 STREAM: Final = {"accept": "text/event-stream"}
@@ -124,7 +125,8 @@ def test_messages_come_while_the_function_runs_and_the_response_comes_last(
 
 def plain(server: LiveServer, name: str, payload: Any = None, **headers: str) -> httpx.Response:
     body = {"function_name": name, "payload": payload}
-    return httpx.post(server.url + EXECUTE, json=body, headers=headers, timeout=20, trust_env=False)
+    url = server.url + EXECUTE
+    return httpx.post(url, json=body, headers=headers, timeout=20, trust_env=False, verify=NO_TLS)
 
 
 @pytest.mark.parametrize(

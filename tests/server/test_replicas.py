@@ -20,6 +20,7 @@ import pytest
 from navai_client.server import NavaiBackend, RedisStore, SQLiteStore, Store, StoreError
 from navai_client.server._http import BackendRequest, BackendResponse
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
+from tests.serving import NO_TLS
 
 EXECUTE = "/navai/functions/execute"
 JSON = {b"content-type": b"application/json"}
@@ -515,7 +516,8 @@ def server_process(base: Path, *options: str, **env: str) -> Iterator[tuple["sub
 
 def charge(url: str, key: str, folder: Path, seconds: float = 0.0) -> httpx.Response:
     body = {"function_name": "charge", "payload": {"key": key, "folder": str(folder), "seconds": seconds}}
-    return httpx.post(url + EXECUTE, json=body, headers={"idempotency-key": key}, timeout=20, trust_env=False)
+    headers = {"idempotency-key": key}
+    return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=20, trust_env=False, verify=NO_TLS)
 
 
 @pytest.mark.parametrize("store", [(), ("--store", "sqlite:///{}/keys.sqlite")], ids=["by itself", "named"])

@@ -14,7 +14,7 @@ import pytest
 
 from navai_client.server import NavaiBackend, ToolError
 from tests.server.conftest import Ask, Stub
-from tests.serving import Serve
+from tests.serving import NO_TLS, Serve
 
 LIST, EXECUTE, SECRET = "/navai/functions", "/navai/functions/execute", "/navai/realtime/client-secret"
 OPENAI_KEY, TOKEN = "correct-horse-battery-staple", "tr0ub4dor-and-three"  # which look like no secret
@@ -43,7 +43,8 @@ def none_of_them(text: str) -> None:
 
 def call(url: str, name: str, payload: Any = None, **headers: str) -> Any:
     body = {"function_name": name, "payload": payload}
-    return httpx.post(url + EXECUTE, json=body, headers=AUTHORIZED | headers, timeout=60).json()
+    headers = AUTHORIZED | headers
+    return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=60, verify=NO_TLS).json()
 
 
 def test_no_secret_is_in_a_traceback_the_list_a_path_or_a_response(serve: Serve, write: Any) -> None:
