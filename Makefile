@@ -53,9 +53,10 @@ NOT_QUICK := $(DEEP) $(addprefix tests/, cli client/test_diagnostics.py conforma
   functions/test_discovery.py integrations/test_agents_runner.py integrations/test_extras.py integrations/test_mcp.py \
   integrations/test_openai_agents.py integrations/test_opentelemetry.py \
   server/test_approvals.py server/test_command_line.py server/test_env_file.py server/test_fail_closed.py \
-  server/test_limits.py server/test_listening.py server/test_operating.py server/test_processes.py server/test_progress.py \
-  server/test_replicas.py server/test_serve.py server/test_demo.py server/test_upstream_settings.py server/test_workers.py test_abandoned.py \
-  test_closing.py test_examples.py test_suite.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
+  server/test_limits.py server/test_listening.py server/test_operating.py server/test_outcomes.py server/test_processes.py \
+  server/test_progress.py server/test_replicas.py server/test_secrets.py server/test_serve.py server/test_demo.py \
+  server/test_tracing.py server/test_upstream_settings.py server/test_workers.py test_abandoned.py \
+  test_closing.py test_examples.py test_extras.py test_suite.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
 # What needs LangChain, LiveKit, Pipecat, Pydantic AI, web frameworks, Node, nginx or Chromium.
 NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integrations/test_example_agents.py \
   integrations/test_langchain.py integrations/test_livekit.py integrations/test_pipecat.py integrations/test_pydantic_ai.py \

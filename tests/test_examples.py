@@ -1,4 +1,4 @@
-"""The examples run as a reader would run them, and print what they promise."""
+"""The examples and the first steps run as a reader would run them, and print what they promise."""
 
 import ast
 import importlib.metadata
@@ -46,6 +46,20 @@ def test_an_example_runs_against_the_bundled_server(name: str, demo_server: str)
 def test_the_example_of_a_test_suite_passes(demo_server: str) -> None:
     output = run([sys.executable, str(EXAMPLES / "04_test_suite.py")], demo_server)
     assert "7 passed" in output
+
+
+def test_the_first_turn_of_an_agent_prints_what_the_page_shows(demo_server: str, tmp_path: Path) -> None:
+    page = (EXAMPLES.parent / "docs" / "first-steps.md").read_text()
+    ((code, shown),) = re.findall(
+        r"```python\n([^`]*asyncio\.run.*?)```.*?```text\n(.*?)```", page, re.DOTALL
+    )
+    (tmp_path / "agent.py").write_text(code)
+    environment = {**os.environ, "NAVAI_API_URL": demo_server}
+    command = [sys.executable, "-W", "error", "agent.py"]
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert re.fullmatch(re.escape(shown).replace(re.escape("{...}"), r"\{.*\}"), run.stdout)
 
 
 def test_every_example_is_listed_and_run_by_a_test() -> None:
