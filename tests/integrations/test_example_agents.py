@@ -267,6 +267,8 @@ def test_the_tests_of_the_skill_for_coding_agents_pass_and_its_agent_asks(tmp_pa
         "-p",
         "no:schemathesis",
         "-p",
+        "no:langsmith_plugin",
+        "-p",
         "no:cacheprovider",
     ]
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
