@@ -50,8 +50,8 @@ class _Loop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._returned)
         return future
 
-    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002, ASYNC109
-        """Wait for the threads without the limit that ``asyncio.Runner`` sets: the clock would jump over it."""
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for the threads without the limit of ``asyncio.Runner``: the clock would jump over it."""
         await super().shutdown_default_executor()
 
     def _returned(self, _: object) -> None:
