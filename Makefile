@@ -52,11 +52,13 @@ NOT_QUICK := $(DEEP) $(addprefix tests/, cli client/test_diagnostics.py conforma
   conformance/test_docs.py conformance/test_hostile_peers.py conformance/test_seeded_faults.py faults \
   functions/test_discovery.py integrations/test_agents_runner.py integrations/test_extras.py integrations/test_mcp.py \
   integrations/test_openai_agents.py integrations/test_opentelemetry.py \
-  server/test_approvals.py server/test_command_line.py server/test_env_file.py server/test_fail_closed.py \
+  server/test_approvals.py server/test_command_line.py server/test_env_file.py server/test_environment.py \
+  server/test_fail_closed.py \
   server/test_limits.py server/test_listening.py server/test_operating.py server/test_outcomes.py server/test_processes.py \
   server/test_progress.py server/test_replicas.py server/test_secrets.py server/test_serve.py server/test_demo.py \
-  server/test_tracing.py server/test_upstream_settings.py server/test_workers.py test_abandoned.py \
-  test_closing.py test_examples.py test_extras.py test_suite.py testing/test_guide.py testing/test_plugin.py transports/test_given.py)
+  server/test_stores.py server/test_tracing.py server/test_upstream_settings.py server/test_workers.py test_abandoned.py \
+  test_closing.py test_examples.py test_extras.py test_suite.py testing/test_guide.py testing/test_live_server.py \
+  testing/test_plugin.py transports/test_addresses.py transports/test_given.py transports/test_tls_and_proxies.py)
 # What needs LangChain, LiveKit, Pipecat, Pydantic AI, web frameworks, Node, nginx or Chromium.
 NOT_CORE := $(addprefix tests/, conformance/test_express.py inspector integrations/test_example_agents.py \
   integrations/test_langchain.py integrations/test_livekit.py integrations/test_pipecat.py integrations/test_pydantic_ai.py \
@@ -156,6 +158,6 @@ $(VENV)/.adk: $(TOOLS)
 
 $(READY): $(TOOLS)
 	@echo "Once: $(VENV) gets every extra, all agent frameworks and tools, 1.3 GB on the disk, in about a minute."
-	@echo "Some tests fetch npm packages, too. make test then takes some six minutes on two cores, make quick one or two."
+	@echo "Some tests fetch npm packages, too. make test then takes some five minutes on two cores, make quick one."
 	$(INSTALL) --editable '.[all]' --group dev
 	@touch $@
