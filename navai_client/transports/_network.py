@@ -364,36 +364,35 @@ class AsyncConnection(asyncio.Protocol):
         Raises:
             OSError: If the connection is lost, or TimeoutError if time runs out.
         """
-        seconds = remaining(call)
+        remaining(call)  # raises if none is left
         waiter = self._waiter = self._loop.create_future()
         self._deadline = call.deadline
-        if seconds is not None:
-            self._set_timer(seconds)
+        if call.deadline is not None:
+            self._set_timer(call.deadline)
         try:
             await waiter
         finally:
             self._waiter = None
 
-    def _set_timer(self, seconds: float) -> None:
-        """Let ``_expire()`` be called in *seconds*, or earlier.
+    def _set_timer(self, deadline: float) -> None:
+        """Let ``_expire()`` be called at *deadline*, or earlier.
 
         The timer of an earlier wait stays, because most waits are over long before their deadline: to set
-        and cancel one for each would cost a tenth of a call.
+        and cancel one for each would cost a quarter of a call.
         """
-        ends = time.monotonic() + seconds
         if self._timer is not None:
-            if self._timer_ends <= ends:
+            if self._timer_ends <= deadline:
                 return
             self._timer.cancel()
-        self._timer, self._timer_ends = self._loop.call_later(seconds, self._expire), ends
+        self._timer = self._loop.call_later(deadline - time.monotonic(), self._expire)
+        self._timer_ends = deadline
 
     def _expire(self) -> None:
         self._timer = None
         if self._waiter is None or self._deadline is None:
             return
-        seconds = self._deadline - time.monotonic()
-        if seconds > 0:
-            self._set_timer(seconds)
+        if self._deadline > time.monotonic():
+            self._set_timer(self._deadline)
         else:
             self._wake(TimeoutError("time ran out"))
 
