@@ -6,11 +6,12 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from navai_client.conformance import requirements
+from tests.pytest_runs import NO_PLUGINS_OF_OTHERS
 
 pytest_plugins = ["pytester"]
 
 # Plugins that other packages bring: as in pyproject.toml.
-OPTIONS = ["-p", "no:cacheprovider", "-p", "no:schemathesis", "-p", "no:langsmith_plugin"]
+OPTIONS = ("-p", "no:cacheprovider", *NO_PLUGINS_OF_OTHERS)
 
 PROJECT = """
     import pytest

@@ -23,6 +23,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from tests.integrations.loop import in_a_loop
 from tests.integrations.scripted_livekit import ScriptedLLM, wants
+from tests.pytest_runs import NO_PLUGINS_OF_OTHERS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 KEYS = dict.fromkeys(("OPENAI_API_KEY", "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"), "x")
@@ -264,10 +265,7 @@ def test_the_tests_of_the_skill_for_coding_agents_pass_and_its_agent_asks(tmp_pa
         "error",
         "-m",
         "pytest",
-        "-p",
-        "no:schemathesis",
-        "-p",
-        "no:langsmith_plugin",
+        *NO_PLUGINS_OF_OTHERS,
         "-p",
         "no:cacheprovider",
     ]

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from navai_client.testing import StoreTests
+from tests.pytest_runs import NO_PLUGINS_OF_OTHERS
 
 pytest_plugins = ["pytester"]
 
 # Without the plugins that other packages bring, as in pyproject.toml.
-OPTIONS = ["-p", "no:schemathesis", "-p", "no:langsmith_plugin", "-W", "error"]
+OPTIONS = (*NO_PLUGINS_OF_OTHERS, "-W", "error")
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```\n(?:\n^```text\n(.*?)^```$)?", GUIDE, re.MULTILINE | re.DOTALL)

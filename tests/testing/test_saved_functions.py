@@ -16,6 +16,7 @@ from navai_client import (
     UnknownFunctionError,
 )
 from navai_client.testing import FakeBackend
+from tests.pytest_runs import NO_PLUGINS_OF_OTHERS
 
 pytest_plugins = ["pytester"]
 
@@ -203,8 +204,7 @@ def test_without(navai_backend, navai_client):
     assert not navai_client.list_functions()
 """
     )
-    without = [f"-pno:{name}" for name in ("cacheprovider", "langsmith_plugin", "schemathesis")]
-    result = pytester.runpytest_inprocess(*without)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *NO_PLUGINS_OF_OTHERS)
     result.assert_outcomes(passed=3, failed=1, errors=1)
     result.stdout.fnmatch_lines(
         ["Calls that the functions in functions.json refuse:", "*expected: location*"]
