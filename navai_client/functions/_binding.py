@@ -40,7 +40,7 @@ from navai_client.functions._hints import (
     unqualified,
     unwrapped,
 )
-from navai_client.functions._results import jsonable
+from navai_client.functions._results import MAX_LEVELS, jsonable
 from navai_client.functions._schema import ArgumentsSchema, parameter_descriptions
 from navai_client.functions._tool_schemas import inline_refs
 
@@ -368,7 +368,7 @@ class Binding:
         if isinstance(error, pydantic.ValidationError):
             try:
                 whole = whole_numbers(given)
-            except RecursionError:  # Python 3.13 encodes values that are nested deeper than its own stack
+            except RecursionError:
                 raise ArgumentsError("the payload is nested too deeply") from None
             try:
                 return self._validate(_encoded(whole), strict=True)
@@ -581,13 +581,21 @@ def _encoded(value: Any) -> bytes:
         raise ArgumentsError(f"the payload is not JSON: {error}") from None
 
 
-def whole_numbers(value: Any) -> Any:
-    """Return a JSON *value* in which a number without a fraction is an ``int``: in JSON 2.0 is 2."""
+def whole_numbers(value: Any, levels: int = MAX_LEVELS) -> Any:
+    """Return a JSON *value* in which a number without a fraction is an ``int``: in JSON 2.0 is 2.
+
+    Raises:
+        RecursionError: It has more than *levels* levels.
+    """
     if isinstance(value, float) and value.is_integer():
         return int(value)
+    if not isinstance(value, dict | list):
+        return value
+    if not levels:
+        raise RecursionError
     if isinstance(value, dict):
-        return {key: whole_numbers(each) for key, each in value.items()}
-    return [whole_numbers(each) for each in value] if isinstance(value, list) else value
+        return {key: whole_numbers(each, levels - 1) for key, each in value.items()}
+    return [whole_numbers(each, levels - 1) for each in value]
 
 
 def _is_made(detail: Any, given: Any) -> bool:

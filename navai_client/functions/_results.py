@@ -35,6 +35,9 @@ _LISTS: Final = (
 MAX_RESULT_BYTES: Final = 16 * 2**20  # what the clients of this package take
 _PIECE: Final = 48_000  # bytes, roughly: Pydantic encodes them in less than a millisecond
 _SCALAR_BYTES: Final = 8
+# A value is searched by recursion, which must end before Python's stack does: a finalizer of any other object
+# may run meanwhile, and it fails where no frame is left. A level takes two of the stack's 1,000 frames.
+MAX_LEVELS: Final = 350
 _TEXTS_OR_BYTES: Final = (str, type, bytes, bytearray, memoryview, collections.UserString)
 # Pydantic encodes only paths of this system, and addresses only in its later releases.
 _TEXTS: Final = (
@@ -85,10 +88,7 @@ def encode_result(result: Any, limit: int | None = None) -> bytes:
 
 def is_quick(result: Any) -> bool:
     """Return whether encoding *result* takes little time, and runs no code but ours."""
-    try:
-        return _left_of(_PIECE, result) >= 0
-    except RecursionError:
-        return False
+    return _left_of(_PIECE, result) >= 0
 
 
 def jsonable(result: Any) -> Any:
@@ -127,21 +127,27 @@ def _guarded(work: Callable[..., T], *arguments: Any) -> T:
         return work(*arguments)
     except ResultError:
         raise
-    except RecursionError:
-        raise ResultError("The result is nested too deeply, or contains itself.") from None
+    except RecursionError:  # of the owner's code
+        raise _too_deep() from None
     # The boundary to the owner's code: a model that encodes itself may raise any exception.
     except (Exception, SystemExit) as error:  # noqa: BLE001
         raise ResultError(message_of(error)) from None
 
 
-def _converted(value: Any) -> Any:
-    if not is_quick(value):
+def _converted(value: Any, levels: int = MAX_LEVELS) -> Any:
+    if not levels:
+        raise _too_deep()
+    if _left_of(_PIECE, value, levels) < 0:
         members = _opened(value)
         if type(members) is list:
-            return [_converted(each) for each in members]
+            return [_converted(each, levels - 1) for each in members]
         if type(members) is dict:
-            return {name: _converted(each) for name, each in members.items()}
-    return json.loads(_encode(value))
+            return {name: _converted(each, levels - 1) for name, each in members.items()}
+    return json.loads(_encode(value, levels))
+
+
+def _too_deep() -> ResultError:
+    return ResultError("The result is nested too deeply, or contains itself.")
 
 
 def _too_large(limit: int) -> ResultError:
@@ -160,8 +166,8 @@ def _encode_within(limit: int, value: Any) -> bytes:
     return bytes(encoded)
 
 
-def _encode(value: Any) -> bytes:
-    plain = value if _is_plain(value) else _plain(value)
+def _encode(value: Any, levels: int = MAX_LEVELS) -> bytes:
+    plain = value if _is_plain(value, levels) else _plain(value, levels)
     try:
         return to_json(plain, inf_nan_mode="null", fallback=_other)
     except ValueError:
@@ -169,8 +175,11 @@ def _encode(value: Any) -> bytes:
         return json.dumps(_plain(plain), default=_known, allow_nan=False, separators=(",", ":")).encode()
 
 
-def _left_of(left: int, value: Any) -> int:
-    """Return what *value* leaves of *left* bytes, roughly; less than 0 if it has other types than JSON."""
+def _left_of(left: int, value: Any, levels: int = MAX_LEVELS) -> int:
+    """Return what *value* leaves of *left* bytes, roughly.
+
+    It is less than 0 if *value* has other types than JSON, or more levels than *levels*.
+    """
     kind = type(value)
     if kind is dict:
         for key in value:
@@ -189,12 +198,14 @@ def _left_of(left: int, value: Any) -> int:
         if type(each) is str:
             left -= len(each)
         elif type(each) not in SCALARS:
-            left = _left_of(left, each)
+            left = _left_of(left, each, levels - 1) if levels else -1
     return left
 
 
-def _pieces(value: Any) -> Iterator[bytes]:
+def _pieces(value: Any, levels: int = MAX_LEVELS) -> Iterator[bytes]:
     """Yield *value* as JSON, in pieces between which other threads run."""
+    if not levels:
+        raise _too_deep()
     if isinstance(value, collections.UserString):
         value = str(value)
     if type(value) is str and len(value) > _PIECE:
@@ -207,39 +218,42 @@ def _pieces(value: Any) -> Iterator[bytes]:
         for start in range(0, len(value), 3 * _PIECE):  # base64 takes three bytes at a time
             yield base64.b64encode(value[start : start + 3 * _PIECE])
         yield b'"'
-    elif isinstance(value, str | type) or _left_of(_PIECE, value) >= 0:
-        yield _encode(value)
+    elif isinstance(value, str | type) or _left_of(_PIECE, value, levels) >= 0:
+        yield _encode(value, levels)
     elif isinstance(value, Mapping):
-        yield from _members(_with_names(value), b"{}")
+        yield from _members(_with_names(value), b"{}", levels - 1)
     elif isinstance(value, _LISTS):
-        yield from _members(((None, each) for each in value), b"[]")
+        yield from _members(((None, each) for each in value), b"[]", levels - 1)
     else:
         members = _fields_of(value)
-        yield from (iter((_encode(value),)) if members is None else _members(members, b"{}"))
+        yield from (
+            iter((_encode(value, levels),)) if members is None else _members(members, b"{}", levels - 1)
+        )
 
 
-def _members(members: Iterable[tuple[str | None, Any]], brackets: bytes) -> Iterator[bytes]:
+def _members(members: Iterable[tuple[str | None, Any]], brackets: bytes, levels: int) -> Iterator[bytes]:
     """Yield an object or an array: small members together, each large one in pieces of its own."""
     separator = brackets[:1]
     batch: list[tuple[str | None, Any]] = []
     left = _PIECE
 
     def encoded() -> bytes:
-        return separator + _encode(dict(batch) if brackets == b"{}" else [each for _, each in batch])[1:-1]
+        small = dict(batch) if brackets == b"{}" else [each for _, each in batch]
+        return separator + _encode(small)[1:-1]
 
     for name, each in members:
         size = len(name or "") + _SCALAR_BYTES
-        rest = _left_of(left - size, each)
+        rest = _left_of(left - size, each, levels)
         if rest < 0 and batch:
             yield encoded()
             separator, batch = b",", []
-            rest = _left_of(_PIECE - size, each)
+            rest = _left_of(_PIECE - size, each, levels)
         if rest >= 0:
             batch.append((name, each))
             left = rest
             continue
         yield separator if name is None else separator + _encode(name) + b":"
-        yield from _pieces(each)
+        yield from _pieces(each, levels)
         separator, left = b",", _PIECE
     if batch:
         yield encoded()
@@ -271,8 +285,8 @@ def _fields_of(value: Any) -> Iterator[tuple[str, Any]] | None:
     return None
 
 
-def _is_plain(value: Any) -> bool:
-    """Return whether *value* is of JSON's own types alone, as most results are."""
+def _is_plain(value: Any, levels: int = MAX_LEVELS) -> bool:
+    """Return whether *value* is of JSON's own types alone, as most results are, with at most *levels*."""
     kind = type(value)
     if kind is dict:
         for key in value:
@@ -281,13 +295,15 @@ def _is_plain(value: Any) -> bool:
         value = value.values()
     elif kind is not list and kind is not tuple:
         return kind in SCALARS
+    if not levels:
+        return False
     for each in value:  # noqa: SIM110 - runs for every result, in a third of the time that all() takes
-        if type(each) not in SCALARS and not _is_plain(each):
+        if type(each) not in SCALARS and not _is_plain(each, levels - 1):
             return False
     return True
 
 
-def _plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
+def _plain(value: Any, levels: int = MAX_LEVELS) -> Any:  # noqa: PLR0911 - one for each kind of value
     """Return *value* with the parts replaced that Pydantic would encode differently, or not at all."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
@@ -297,12 +313,14 @@ def _plain(value: Any) -> Any:  # noqa: PLR0911 - one for each kind of value
         return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()  # Pydantic's is the alphabet for URLs
+    if not levels:
+        raise _too_deep()
     if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in _with_names(value)}
+        return {name: _plain(each, levels - 1) for name, each in _with_names(value)}
     if isinstance(value, _LISTS):
-        return [_plain(each) for each in value]
+        return [_plain(each, levels - 1) for each in value]
     members = _fields_of(value)
-    return value if members is None else {name: _plain(each) for name, each in members}
+    return value if members is None else {name: _plain(each, levels - 1) for name, each in members}
 
 
 def _name(key: Any) -> str:

@@ -1,17 +1,24 @@
 """Results that are large, or whose encoding runs the owner's code: what they cost the other callers."""
 
 import asyncio
+import gc
+import sys
 import threading
-from collections import UserString
-from collections.abc import Iterator
-from typing import Any
+from collections import UserString, deque
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
 import httpx
 import pytest
 
+from navai_client.functions._results import MAX_RESULT_BYTES, ResultError, encode_result, jsonable
+from navai_client.integrations._results import compact
 from navai_client.testing import LiveServer
 from tests.server.test_outcomes import post, posted
 from tests.test_threads import until
+
+T = TypeVar("T")
 
 
 class Dumped:
@@ -189,3 +196,88 @@ def test_an_async_function_that_returns_too_many_levels_fails() -> None:
 
         answer = post(server, "give").json()
         assert answer["details"] == "The result is nested too deeply, or contains itself."
+
+
+class Garbage:
+    """Is collected only as garbage, and then needs a few frames of the stack."""
+
+    def __init__(self, collected: list[bool]) -> None:
+        self.itself = self
+        self.collected = collected
+
+    def __del__(self) -> None:
+        self._note()
+
+    def _note(self) -> None:
+        self.collected.append(True)
+
+
+class Endless(Mapping[str, Any]):
+    """Contains itself, and makes garbage wherever it is read."""
+
+    def __init__(self, collected: list[bool]) -> None:
+        self.collected = collected
+
+    def __getitem__(self, key: str) -> Any:
+        Garbage(self.collected)
+        return self
+
+    def __iter__(self) -> Iterator[str]:
+        return iter("a")
+
+    def __len__(self) -> int:
+        return 1
+
+
+def deeper(levels: int, work: Callable[[], T]) -> T:
+    return deeper(levels - 1, work) if levels else work()
+
+
+CONVERSIONS = pytest.mark.parametrize(
+    "convert",
+    [encode_result, partial(encode_result, limit=MAX_RESULT_BYTES), jsonable],
+    ids=["at once", "in pieces", "for a model"],
+)
+
+
+@CONVERSIONS
+@pytest.mark.parametrize("kind", [list, deque])
+def test_a_result_may_have_350_levels(convert: Callable[[Any], Any], kind: type[Any]) -> None:
+    def nested(levels: int) -> Any:
+        value = kind()
+        for _ in range(levels - 1):
+            value = kind([value])
+        return value
+
+    expected = "[" * 350 + "]" * 350
+    converted = convert(nested(350))
+    assert (converted.decode() if isinstance(converted, bytes) else compact(converted)) == expected
+    with pytest.raises(ResultError, match="nested too deeply"):
+        convert(nested(351))
+
+
+def test_a_model_that_encodes_itself_without_end_is_nested_too_deeply() -> None:
+    class Endless:
+        def model_dump(self, *, mode: str) -> Any:
+            return self.model_dump(mode=mode)
+
+    with pytest.raises(ResultError, match="nested too deeply"):
+        encode_result(Endless())
+
+
+@CONVERSIONS
+def test_a_result_leaves_enough_of_the_stack_for_finalizers(
+    convert: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.unraisablehook", sys.__unraisablehook__)  # which needs none of the stack itself
+    collected: list[bool] = []
+    thresholds = gc.get_threshold()
+    gc.set_threshold(20)
+    try:
+        for levels in range(60):  # so that each place of the code has been the deepest one
+            with pytest.raises(ResultError, match="nested too deeply, or contains itself"):
+                deeper(levels, lambda: convert(Endless(collected)))
+    finally:
+        gc.set_threshold(*thresholds)
+    assert collected
+    assert not capsys.readouterr().err
