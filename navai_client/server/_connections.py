@@ -422,10 +422,13 @@ class _Exchange(RequestResponseCycle):
         """Send a response whose length is known in one piece, and leave all others to uvicorn."""
         start, self._start = self._start, None
         if start is None:
-            if message["type"] == "http.response.start" and message["headers"][-1][0] == _CONTENT_LENGTH:
-                self._start = message  # its body comes next
-            else:
-                await super().send(message)
+            if message["type"] == "http.response.start":
+                if self.more_body and not self._may_be_skipped():
+                    self.keep_alive = False  # else the next request would meet a connection that is reset
+                if message["headers"][-1][0] == _CONTENT_LENGTH:
+                    self._start = message  # its body comes next
+                    return
+            await super().send(message)
             return
         headers, body = start["headers"], message["body"]
         fields = b"\r\n".join(map(b": ".join, (*self.default_headers, *headers)))
@@ -445,6 +448,11 @@ class _Exchange(RequestResponseCycle):
         self.response_started = self.response_complete = True
         self.message_event.set()
         self.on_response()
+
+    def _may_be_skipped(self) -> bool:
+        """Return whether the rest of the request will certainly come, and is short enough to be skipped."""
+        lengths = [int(value) for name, value in self.scope["headers"] if name == _CONTENT_LENGTH]
+        return bool(lengths) and lengths[0] <= _MAX_SKIPPED and not self.waiting_for_100_continue
 
 
 class _CountedTransport:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -228,10 +229,36 @@ def test_a_body_that_no_response_waits_for_is_read_up_to_64_kib(path: str, serve
             assert status(first) in (401, 404, 405)
             sent = send_until_refused(connection, endlessly(b"", b"x" * 60_000, length), until_response=False)
             if length == 60_000:
+                assert b"connection: close" not in first
                 connection.sendall(HEALTH)
                 assert status(read_all(connection)) == 200
             else:
+                assert b"connection: close" in first
                 assert sent < 16 * MIB
+
+
+def test_a_response_before_an_unread_body_ends_the_connection(serve: Serve) -> None:
+    server = serve("--demo", NAVAI_ACCESS_TOKEN="a-token-that-is-long-enough")
+    bodies = [
+        b"content-length: 70000",
+        b"transfer-encoding: chunked",
+        b"content-length: 2\r\nexpect: 100-continue",
+    ]
+    for path, body_header in itertools.product(["/none", "/health", EXECUTE], bodies):
+        with connect(server.url) as connection:
+            connection.sendall(post(path, b"").replace(b"content-length: 0", body_header))
+            received = read_all(connection)
+        assert status(received) in (401, 404, 405)
+        assert b"connection: close" in received
+
+
+def test_no_pooled_connection_is_one_that_the_server_resets(serve: Serve) -> None:
+    server = serve("--demo", NAVAI_ACCESS_TOKEN="a-token-that-is-long-enough")
+    with httpx.Client(base_url=server.url) as client:
+        for _ in range(300):
+            with contextlib.suppress(httpx.WriteError):  # the refusal may come while it sends
+                assert client.post("/none", content=b"x" * (MIB // 2)).status_code == 404
+            assert client.get("/health").status_code == 200
 
 
 RESULTS = """
@@ -363,7 +390,7 @@ def test_connections_without_a_request_make_room_for_others(serve: Serve, crowd:
     idle = crowd(server.url, 60)
     for number, connection in enumerate(idle):
         connection.sendall(HEAD if number % 2 else get("/health"))
-    for _ in range(30):
+    for _ in range(300):
         assert status(exchange(server.url, get("/navai/functions", "connection: close"))) == 200
     wait_until(lambda: "NAVAI_MAX_CONNECTIONS" in server.log())
 
