@@ -9,6 +9,7 @@ its place without the latest changes. If you know better than this check, pass `
 """
 
 import asyncio
+import contextlib
 import functools
 import logging
 from typing import TYPE_CHECKING, Any, Final
@@ -192,8 +193,9 @@ class RedisStore(BatchedStore):
     async def aclose(self) -> None:
         """Close the connection."""
         await super().aclose()
-        await self._server.aclose()
         self._script = None
+        with contextlib.suppress(*self._errors):  # it did not take what was on its way
+            await self._server.aclose()
 
     async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
         loop = asyncio.get_running_loop()

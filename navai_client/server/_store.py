@@ -52,6 +52,7 @@ LEASE_S: Final = 15.0  # a process that was paused for as long has lost its call
 _ENTRY_BYTES: Final = 512  # what an entry without its outcome takes in memory, as measured
 _HELD: Final = b"held"  # this is never a key: keys have 16 bytes
 _HELD_RETRY_AFTER: Final = "60"  # seconds, because people have to decide first
+_STOPPED: Final = "The store was closed before it responded."
 _MAX_BATCH: Final = 256  # a batch is one transaction, or one write to a connection
 
 _POINT: Final = ord(".")  # one character is found faster than two
@@ -467,8 +468,7 @@ class BatchedStore(ABC):
         """Close connections and files."""
         if self._batches is not None and self._loop is asyncio.get_running_loop():
             self._batches.cancel()
-            for _, done in self._waiting:  # the task may never have run
-                done.cancel()
+            _fail(self._waiting, _STOPPED)  # the task may never have run
         self._waiting, self._batches = [], None
 
     async def _do(self, *operation: Any) -> Any:
@@ -488,10 +488,7 @@ class BatchedStore(ABC):
                 try:
                     results = await self._run([operation for operation, _ in batch])
                 except StoreError as error:
-                    for _, done in waiting:  # those after the batch would wait in vain, too
-                        if not done.done():
-                            done.set_exception(StoreError(str(error)))
-                    waiting.clear()
+                    _fail(waiting, str(error))  # those after the batch would wait in vain, too
                 else:
                     for (_, done), result in zip(batch, results, strict=True):
                         if not done.done():
@@ -500,8 +497,14 @@ class BatchedStore(ABC):
         finally:
             if self._waiting is waiting:  # the store was neither closed nor used in another loop meanwhile
                 self._batches = None
-            for _, done in waiting:
-                done.cancel()
+            _fail(waiting, _STOPPED)
+
+
+def _fail(waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]], message: str) -> None:
+    for _, done in waiting:
+        if not done.done():
+            done.set_exception(StoreError(message))
+    waiting.clear()
 
 
 class TooManyHeldError(StoreError):

@@ -32,7 +32,7 @@ from navai_client.server import (
     StoreError,
 )
 from navai_client.server._calls import Failure
-from tests.server.redis_server import DURABLE, redis_server
+from tests.server.redis_server import DURABLE, RedisServer, redis_server
 
 APPROVALS = "/navai/approvals"
 EXECUTE = "/navai/functions/execute"
@@ -739,6 +739,28 @@ def test_a_server_that_stops_while_it_approves_leaves_the_call_waiting() -> None
             assert not both.ran
 
     run(scenario())
+
+
+def test_a_request_that_waits_for_the_store_when_it_is_closed_gets_503(tmp_path: Path) -> None:
+    async def scenario(server: RedisServer) -> None:
+        async with replicas(lambda: RedisStore(server.url)) as both:
+            boss = both.by("boss")
+            waits = (await both.by("agent").call({"amount": 5}, "k")).json()["approval"]["id"]
+            assert server.process is not None
+            server.process.send_signal(signal.SIGSTOP)
+            requests = [asyncio.create_task(each) for each in (boss.http.get(APPROVALS), boss.decide(waits))]
+            store: Any = both.backends[0].store
+            while len(store._waiting) < len(requests):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            await both.backends[0].aclose()
+            server.process.send_signal(signal.SIGCONT)
+            for response in await asyncio.gather(*requests):
+                assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+                assert "error" in response.json()
+            assert [each["id"] for each in await both.by("boss", 1).waiting()] == [waits]
+
+    with redis_server(tmp_path, *DURABLE) as server:
+        run(scenario(server))
 
 
 def test_what_has_no_form_in_json_is_not_kept_of_a_caller_and_what_cannot_be_searched_is_not_shown() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 import socket
 import sqlite3
 import stat
@@ -281,7 +282,7 @@ def test_who_no_longer_waits_for_a_store_changes_nothing_for_others(tmp_path: Pa
         closing = asyncio.create_task(store.read(KEY))
         await asyncio.sleep(0)
         await store.aclose()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(StoreError, match="closed"):
             await closing
         await asyncio.wait((left, failing))
 
@@ -296,7 +297,7 @@ def test_a_store_that_was_closed_amid_a_batch_can_be_used_at_once(tmp_path: Path
             await asyncio.sleep(0)
         await store.aclose()
         assert (await store.claim(KEY, PRINT, TOKEN, 60)).token == TOKEN
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(StoreError, match="closed"):
             await asked
         await store.aclose()
 
@@ -321,6 +322,29 @@ def test_a_redis_store_survives_a_restart_of_its_server_and_is_closed_meanwhile(
             await store.aclose()
 
         run(scenario())
+
+
+def test_a_redis_store_is_closed_while_its_server_takes_nothing(redis: RedisServer) -> None:
+    async def scenario() -> None:
+        store = RedisStore(redis.url, prefix="stopped:")
+        await store.claim(KEY, PRINT, TOKEN, 60)
+        assert redis.process is not None
+        redis.process.send_signal(signal.SIGSTOP)
+        try:
+            # More than the sockets hold.
+            given = [store.finish(KEY, TOKEN, b"x" * 2**20, 60) for _ in range(64)]
+            waiting = asyncio.gather(*given, return_exceptions=True)
+            connection: Any = store._server.connection
+            while not connection._writer.transport.get_write_buffer_size():  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            await store.aclose()
+        finally:
+            redis.process.send_signal(signal.SIGCONT)
+        assert {str(failure) for failure in await waiting} == {"The store was closed before it responded."}
+        assert await store.read(KEY) is not None
+        await store.aclose()
+
+    run(scenario())
 
 
 def test_a_redis_store_loads_its_script_again_where_it_is_gone(redis: RedisServer) -> None:
