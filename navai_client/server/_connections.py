@@ -11,11 +11,9 @@ arrives in several pieces.
 
 import asyncio
 import collections
-import errno
 import http
 import logging
 import math
-import os
 import socket
 import struct
 from collections.abc import Callable
@@ -25,10 +23,10 @@ from urllib.parse import unquote
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from navai_client.server._descriptors import free_descriptors, has_free_descriptor
 from navai_client.server._http import error_response
 from navai_client.server._process_settings import ProcessSettings
 from navai_client.server._routes import OVERLOADED
-from navai_client.server._upstream import free_descriptors
 
 _log: Final = logging.getLogger("navai_client.server")
 
@@ -149,7 +147,7 @@ class Connections:
                 break
             total -= unsent
             each.reset(f"more than {_MAX_UNSENT} bytes of responses waited for slow readers")
-        if not _can_open_a_file():
+        if not has_free_descriptor():
             self._evict()
             self.closed("this process cannot open another file, which RLIMIT_NOFILE limits")
         for why, count in tuple(self._closed.items()):
@@ -157,14 +155,6 @@ class Connections:
                 self._said[why] = now
                 del self._closed[why]
                 _log.warning("%d connection(s) closed or refused: %s.", count, why)
-
-
-def _can_open_a_file() -> bool:
-    try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
-    except OSError as error:
-        return error.errno not in (errno.EMFILE, errno.ENFILE)
-    return True
 
 
 class Connection(HttpToolsProtocol):

@@ -15,7 +15,6 @@ import re
 import sys
 import weakref
 from collections.abc import Callable, Coroutine, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -27,6 +26,7 @@ from navai_client._redaction import Redactor
 from navai_client._version import __version__
 from navai_client.errors import NavaiConfigError, NavaiStateError
 from navai_client.models import ClientSecret, SpeechAudio
+from navai_client.server._descriptors import free_descriptors
 from navai_client.server._errors import (
     BackendOptionsError,
     RequestError,
@@ -38,11 +38,6 @@ from navai_client.transports import Call
 from navai_client.wire._decode import trim
 from navai_client.wire._operations import CREATE_CLIENT_SECRET, SYNTHESIZE_SPEECH, Field, Operation
 from navai_client.wire._values import Endpoint, Request, Response, TransportFailure
-
-try:
-    import resource
-except ImportError:  # pragma: no cover - Windows
-    resource = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from navai_client.transports.fast import AsyncFastTransport
@@ -62,8 +57,6 @@ _JSON_TYPES: Final[Mapping[str, tuple[Any, str]]] = {
 _MAX_NUMBER: Final = 1e9  # far beyond every number that ElevenLabs accepts
 _HEADERS: Final = (("Content-Type", "application/json"), ("User-Agent", f"navai-client/{__version__}"))
 _GET_HEADERS: Final = (("Accept", "application/json"), _HEADERS[1])
-
-_USUALLY_OPEN: Final = 32  # descriptors
 
 _closing: Final = BackgroundTasks(_log)
 
@@ -586,19 +579,6 @@ def _check_proxy(url: str) -> None:
         Proxies(None).find(target.origin)
     except NavaiConfigError as error:
         raise BackendOptionsError(str(error)) from None
-
-
-def free_descriptors() -> float:
-    """Return how many more files and sockets this process may open; RLIMIT_NOFILE limits them."""
-    if resource is None:  # pragma: no cover - Windows
-        return math.inf
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    if limit == resource.RLIM_INFINITY:  # pragma: no cover - not on Linux
-        return math.inf
-    try:
-        return limit - sum(1 for _ in Path("/proc/self/fd").iterdir())
-    except OSError:  # pragma: no cover - not Linux
-        return limit - _USUALLY_OPEN
 
 
 class UpstreamServices:
