@@ -448,9 +448,9 @@ class NavaiBackend:
                 response = await router.respond(request, b"")
         except _DisconnectedError:
             response = None
-        except Exception:  # noqa: BLE001 - the outer boundary: a defect of the server fails one request, not the process
-            _log.exception("Request %s failed.", request.request_id)
-            response = error_response(500, "Internal server error.")
+        # The outer boundary: a defect of the server or its owner's code fails one request, not the process.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+            response = _failed(request, error)
         if response is None:
             response = BackendResponse(_CLIENT_HAS_GONE)
         else:
@@ -594,6 +594,19 @@ class NavaiBackend:
                 _log.info("Stopped.")
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+
+def _failed(request: BackendRequest, error: BaseException) -> BackendResponse:
+    """Return the response to a *request* that raised *error*.
+
+    Raises:
+        BaseException: The request itself was cancelled, not only what it waited for.
+    """
+    task = asyncio.current_task()
+    if task is None or task.cancelling():
+        raise error
+    _log.error("Request %s failed.", request.request_id, exc_info=error)
+    return error_response(500, "Internal server error.")
 
 
 def _store_of(settings: ServerSettings) -> Store:

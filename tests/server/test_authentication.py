@@ -1,5 +1,6 @@
 """Who is calling: access tokens, JSON Web Tokens, the host's identity, and what a principal may do."""
 
+import asyncio
 import base64
 import hmac
 import json
@@ -9,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httpx
 import jwt
@@ -225,6 +226,33 @@ class TestAnOwnFunction:
         with serving_app(make_backend(authenticate=lambda request: returned)) as url:
             assert call(url).status_code == 500
         assert "authenticate must return a Principal or None" in caplog.text
+
+    def test_whose_own_work_was_cancelled_fails_its_request_alone(self) -> None:
+        async def authenticate(request: BackendRequest) -> Principal | None:
+            raise asyncio.CancelledError
+
+        with serving_app(make_backend(authenticate=authenticate)) as url:
+            answer = call(url)
+        assert (answer.status_code, answer.json()) == (500, {"error": "Internal server error."})
+
+    def test_that_is_cancelled_with_its_request_ends_with_it(self) -> None:
+        began = asyncio.Event()
+
+        async def authenticate(request: BackendRequest) -> Principal | None:
+            began.set()
+            await asyncio.Event().wait()
+            return None
+
+        async def scenario() -> None:
+            transport = httpx.ASGITransport(app=cast("Any", make_backend(authenticate=authenticate)))
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                request = asyncio.create_task(client.get("/navai/functions"))
+                await began.wait()
+                request.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await request
+
+        asyncio.run(scenario())
 
     @pytest.mark.parametrize("given", ["", None, 7])
     def test_a_principal_has_an_id(self, given: Any) -> None:
