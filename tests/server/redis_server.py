@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.test_threads import until
@@ -20,18 +21,27 @@ class RedisServer:
     """A Redis server that can be stopped and started again with its file."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            self.port: int = listener.getsockname()[1]
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self._folder = folder
         self._options = options
 
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
     def start(self) -> None:
-        """Start it, and wait until it accepts connections."""
+        """Start it, and wait until it accepts connections: at the same port again, if it had one."""
+        while not self.port or not self._has_started():
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                self.port = listener.getsockname()[1]
+
+    def _has_started(self) -> bool:
+        """Start it, and return whether it has its port: another process may have been faster."""
         where = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder), "--save", "")
         assert REDIS is not None
-        self.process = subprocess.Popen([REDIS, *where, *self._options], stdout=subprocess.DEVNULL)
+        process = subprocess.Popen([REDIS, *where, *self._options], stdout=subprocess.DEVNULL)
+        self.process = process
 
         def accepts() -> bool:
             with (
@@ -42,7 +52,14 @@ class RedisServer:
                 return client.recv(100).startswith(b"+PONG")
             return False
 
-        until(accepts)
+        def has_port() -> bool:
+            with contextlib.suppress(psutil.Error):
+                listening = psutil.Process(process.pid).net_connections()
+                return any(each.laddr.port == self.port for each in listening if each.laddr)
+            return False
+
+        until(lambda: process.poll() is not None or (has_port() and accepts()))
+        return process.poll() is None
 
     def kill(self) -> None:
         """End it without warning."""

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -290,10 +291,18 @@ def test_who_no_longer_waits_for_a_store_changes_nothing_for_others(tmp_path: Pa
 
 
 def test_a_store_that_was_closed_amid_a_batch_can_be_used_at_once(tmp_path: Path) -> None:
+    began = threading.Event()
+
+    def clock() -> float:
+        if threading.current_thread() is not threading.main_thread():  # within a transaction
+            began.set()
+            time.sleep(0.05)
+        return time.time()
+
     async def scenario() -> None:
-        store = SQLiteStore(tmp_path / "keys.sqlite")
+        store = SQLiteStore(tmp_path / "keys.sqlite", clock=clock)
         asked = asyncio.create_task(store.read(KEY))
-        while not store._threads.running:  # noqa: ASYNC110
+        while not began.is_set():  # noqa: ASYNC110
             await asyncio.sleep(0)
         await store.aclose()
         assert (await store.claim(KEY, PRINT, TOKEN, 60)).token == TOKEN
