@@ -86,6 +86,10 @@ local function run(key, operation, token, value, seconds, ...)
     lease(key, claims[operation], now + milliseconds(seconds), 0, 'fingerprint', value, 'token', token)
     return {claims[operation], value, token, false, false}
   end
+  if claims[operation] and runs and not lapsed and entry[3] == token then
+    state = entry[1]
+    lease(key, state, now + milliseconds(seconds), waits_until)
+  end
   if operation == 'hold' and not state then return hold(key, token, value, seconds, ...) end
   if reads[operation] then return state and {state, entry[2], entry[3], outcome, call} end
   local function keep(kept)

@@ -184,10 +184,10 @@ class _Operations:
         self._now = now
 
     def claim(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
-        return self._insert(key, StoreEntry("claimed", fingerprint, token), lease)
+        return self._claim(key, StoreEntry("claimed", fingerprint, token), lease)
 
     def begin(self, key: bytes, token: bytes, fingerprint: bytes, lease: float) -> StoreEntry:
-        return self._insert(key, StoreEntry("started", fingerprint, token), lease)
+        return self._claim(key, StoreEntry("started", fingerprint, token), lease)
 
     def start(self, key: bytes, token: bytes, lease: float) -> int:
         return self._lease(
@@ -282,6 +282,12 @@ class _Operations:
             {"name": name, "now": self._now, "window": window},
         ).fetchone()
         return number, ends - self._now
+
+    def _claim(self, key: bytes, claim: StoreEntry, lease: float) -> StoreEntry:
+        entry = self._insert(key, claim, lease)
+        if entry is not claim and entry.token == claim.token and self.renew(key, claim.token, lease):
+            entry = self.read(key) or entry
+        return entry
 
     def _insert(self, key: bytes, entry: StoreEntry, seconds: float) -> StoreEntry:
         """Keep *entry* if *key* is free, and return the entry of *key*."""

@@ -86,8 +86,8 @@ class Store(Protocol):
 
     All operations raise :class:`StoreError` if the store cannot be reached or has no room. Whether they took
     effect is then unknown, unless the error has ``retry_after``: then the store had no room and has kept
-    nothing, and this is when to try again. Repeating an operation has no further effect, except for
-    ``count``. Times are in seconds, by one clock for all processes that share the store.
+    nothing, and this is when to try again. Repeating an operation has no further effect, except that leases
+    begin again, and for ``count``. Times are in seconds, by one clock for all processes that share the store.
     :class:`~navai_client.testing.StoreTests` tests a store of your own.
 
     Attributes:
@@ -107,6 +107,9 @@ class Store(Protocol):
         self, key: bytes, fingerprint: bytes, token: bytes, lease: float, *, start: bool = False
     ) -> StoreEntry:
         """Claim *key* if it is free. Return its entry, which is another call's if its token is not *token*.
+
+        If it is already claimed or started with *token*, its lease is renewed: the response to the first
+        claim may have been lost, and the function begins now.
 
         With *start*, the claim is started at the same time: its function begins next.
         """
@@ -203,6 +206,8 @@ class MemoryStore:
         now = self._clock()
         entry = self._find(key, now)
         if entry is not None:
+            if entry.state in LAPSED and self._find_owned(key, token, now) is entry:
+                self._lease(entry, now + lease)
             return self._as_of(now, entry)
         self._make_room(now, _ENTRY_BYTES)
         ends = now + lease

@@ -224,6 +224,25 @@ class StoreTests(ABC):
 
         self._run(scenario)
 
+    def test_a_claim_that_is_repeated_renews_its_lease(self) -> None:
+        """The response to the first one may have been lost: the function begins after the second one."""
+
+        async def scenario(one: Store, other: Store) -> None:
+            claimed, started, late, fingerprint, ours = _new(), _new(), _new(), _new(), _new()
+            await one.claim(claimed, fingerprint, ours, _SHORT_S)
+            await one.claim(started, fingerprint, ours, _SHORT_S, start=True)
+            await one.claim(late, fingerprint, ours, _SHORT_S, start=True)
+            await one.claim(claimed, fingerprint, ours, _LEASE_S)
+            await one.claim(started, fingerprint, ours, _LEASE_S, start=True)
+            await other.claim(started, fingerprint, _new(), 0.0, start=True)
+            await _until(lambda: _is(other, late, "unknown"))
+            assert await _state(other, claimed) == "claimed"
+            assert await _state(other, started) == "started"
+            assert (await one.claim(late, fingerprint, ours, _LEASE_S, start=True)).state == "started"
+            assert await _state(other, late) == "started"
+
+        self._run(scenario)
+
     def test_an_outcome_expires(self) -> None:
         """After its time, a key is free."""
 

@@ -87,6 +87,8 @@ class Model:
         if self.find(key) is None:
             self.known[key] = Known("started" if start else "claimed", fingerprint, token, 0, 0)
             self.lease(self.known[key], lease)
+        else:
+            self.renew(key, token, lease)
         return self.read(key)
 
     def start(self, key: bytes, token: bytes, lease: float) -> bool:
@@ -213,9 +215,9 @@ class Stores(RuleBasedStateMachine):
 
         return self.runner.run(wait())
 
-    @rule(key=key, fingerprint=fingerprint, token=token, lease=seconds, start=st.booleans())
-    def claim(self, key: bytes, fingerprint: bytes, token: bytes, lease: float, *, start: bool) -> None:
-        self.both("claim", key, fingerprint, token, lease, start=start)
+    @rule(key=key, fingerprint=fingerprint, is_owner=of_entry, lease=seconds, start=st.booleans())
+    def claim(self, key: bytes, fingerprint: bytes, lease: float, *, is_owner: bool, start: bool) -> None:
+        self.both("claim", key, fingerprint, self.token_for(key, is_owner=is_owner), lease, start=start)
 
     @initialize(ttl=patience, lease=seconds)
     def begin(self, ttl: float, lease: float) -> None:
