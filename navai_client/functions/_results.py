@@ -135,10 +135,10 @@ def _guarded(work: Callable[..., T], *arguments: Any) -> T:
 
 
 def _converted(value: Any, levels: int = MAX_LEVELS) -> Any:
-    if not levels:
-        raise _too_deep()
     if _left_of(_PIECE, value, levels) < 0:
         members = _opened(value)
+        if type(members) in {list, dict} and not levels:
+            raise _too_deep()
         if type(members) is list:
             return [_converted(each, levels - 1) for each in members]
         if type(members) is dict:
@@ -204,8 +204,6 @@ def _left_of(left: int, value: Any, levels: int = MAX_LEVELS) -> int:
 
 def _pieces(value: Any, levels: int = MAX_LEVELS) -> Iterator[bytes]:
     """Yield *value* as JSON, in pieces between which other threads run."""
-    if not levels:
-        raise _too_deep()
     if isinstance(value, collections.UserString):
         value = str(value)
     if type(value) is str and len(value) > _PIECE:
@@ -233,6 +231,8 @@ def _pieces(value: Any, levels: int = MAX_LEVELS) -> Iterator[bytes]:
 
 def _members(members: Iterable[tuple[str | None, Any]], brackets: bytes, levels: int) -> Iterator[bytes]:
     """Yield an object or an array: small members together, each large one in pieces of its own."""
+    if levels < 0:
+        raise _too_deep()
     separator = brackets[:1]
     batch: list[tuple[str | None, Any]] = []
     left = _PIECE
@@ -343,7 +343,7 @@ def _other(value: Any) -> Any:
     """Return a replacement for *value*, which Pydantic does not know."""
     msgspec = sys.modules.get("msgspec")
     if msgspec is not None and isinstance(value, msgspec.Struct):
-        return msgspec.to_builtins(value, enc_hook=jsonable)
+        return msgspec.to_builtins(value, enc_hook=_known)
     plain = _plain(value)
     if plain is not value:
         return plain

@@ -60,6 +60,8 @@ def inlined(schema: Mapping[str, Any]) -> dict[str, Any]:
         kind.check_schema(whole, format_checker=jsonschema.FormatChecker(()))
     except jsonschema.SchemaError as error:
         raise UnusableSchemaError(_message(error)[:_MAX_MESSAGE_CHARS]) from None
+    except RecursionError:
+        raise UnusableSchemaError("it is nested too deeply") from None
     return whole
 
 

@@ -28,9 +28,6 @@ UNKNOWN_PARAMETERS: Final[dict[str, Any]] = {
 }
 
 _MAX_NODES: Final = 5_000  # of one schema with its references inlined: hostile ones grow exponentially
-# jsonschema takes ten of the stack's 1,000 frames for a level, and some must remain: MAX_LEVELS says why.
-_MAX_LEVELS: Final = 50
-_TOO_DEEP: Final = "it is nested too deeply"
 
 # Keywords that hold schemas. Everything else, such as "enum" or a property called "$ref", is data.
 ONE: Final = frozenset(
@@ -120,8 +117,8 @@ def object_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         whole = inline_refs(schema)
-    except RecursionError:  # while its data, such as an "enum", is copied
-        raise UnusableSchemaError(_TOO_DEEP) from None
+    except RecursionError:
+        raise UnusableSchemaError("it is nested too deeply") from None
     if whole.get("type", "object") not in ("object", ["object"]):
         raise UnusableSchemaError("it does not describe an object")
     whole["type"] = "object"
@@ -135,9 +132,9 @@ def inline_refs(schema: Mapping[str, Any]) -> dict[str, Any]:
     A recursive reference becomes an open schema at its second occurrence, and so does an external one.
 
     Raises:
-        UnusableSchemaError: It is too large, or nested too deeply.
+        UnusableSchemaError: It is too large.
     """
-    inlined: dict[str, Any] = _Inliner(schema).inline(schema, (), _MAX_LEVELS)
+    inlined: dict[str, Any] = _Inliner(schema).inline(schema, ())
     return inlined
 
 
@@ -153,19 +150,13 @@ class _Inliner:
         self._root = root
         self._nodes = 0
 
-    def inline(self, schema: Any, inside: tuple[str, ...], levels: int) -> Any:
-        if not levels:
-            raise UnusableSchemaError(_TOO_DEEP)
+    def inline(self, schema: Any, inside: tuple[str, ...]) -> Any:
         self._nodes += 1
         if self._nodes > _MAX_NODES:
             raise UnusableSchemaError("it is too large")
         if not isinstance(schema, Mapping):
             return copy.deepcopy(schema)  # true and false are schemas; check_schema refuses the others
-        own = {
-            key: self._member(key, value, inside, levels - 1)
-            for key, value in schema.items()
-            if key not in _DROPPED
-        }
+        own = {key: self._member(key, value, inside) for key, value in schema.items() if key not in _DROPPED}
         reference = schema.get("$ref")
         if not isinstance(reference, str):
             return own
@@ -174,15 +165,15 @@ class _Inliner:
             kind = self._find(reference)
             known = kind.get("type") if isinstance(kind, Mapping) else None
             return own if known is None else {"type": copy.deepcopy(known), **own}
-        return {**self.inline(target, (*inside, reference), levels - 1), **own}
+        return {**self.inline(target, (*inside, reference)), **own}
 
-    def _member(self, key: str, value: Any, inside: tuple[str, ...], levels: int) -> Any:
+    def _member(self, key: str, value: Any, inside: tuple[str, ...]) -> Any:
         if key in MAP and isinstance(value, Mapping):
-            return {name: self.inline(each, inside, levels) for name, each in value.items()}
+            return {name: self.inline(each, inside) for name, each in value.items()}
         if key in LIST and isinstance(value, list):
-            return [self.inline(each, inside, levels) for each in value]
+            return [self.inline(each, inside) for each in value]
         if key in ONE:
-            return self.inline(value, inside, levels)
+            return self.inline(value, inside)
         return copy.deepcopy(value)
 
     def _find(self, reference: str) -> Any:

@@ -4,12 +4,14 @@ import asyncio
 import gc
 import sys
 import threading
-from collections import UserString, deque
+from collections import UserDict, UserString, deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeVar
 
+import attrs
 import httpx
+import msgspec
 import pytest
 
 from navai_client.functions._results import MAX_RESULT_BYTES, ResultError, encode_result, jsonable
@@ -233,6 +235,13 @@ def deeper(levels: int, work: Callable[[], T]) -> T:
     return deeper(levels - 1, work) if levels else work()
 
 
+@attrs.frozen
+class Box:
+    """A value of a class."""
+
+    n: int
+
+
 CONVERSIONS = pytest.mark.parametrize(
     "convert",
     [encode_result, partial(encode_result, limit=MAX_RESULT_BYTES), jsonable],
@@ -243,17 +252,18 @@ CONVERSIONS = pytest.mark.parametrize(
 @CONVERSIONS
 @pytest.mark.parametrize("kind", [list, deque])
 def test_a_result_may_have_350_levels(convert: Callable[[Any], Any], kind: type[Any]) -> None:
-    def nested(levels: int) -> Any:
-        value = kind()
-        for _ in range(levels - 1):
+    def nested(levels: int, value: Any) -> Any:
+        for _ in range(levels):
             value = kind([value])
         return value
 
-    expected = "[" * 350 + "]" * 350
-    converted = convert(nested(350))
-    assert (converted.decode() if isinstance(converted, bytes) else compact(converted)) == expected
-    with pytest.raises(ResultError, match="nested too deeply"):
-        convert(nested(351))
+    for inner, written in (1, "1"), ("x" * 50_000, f'"{"x" * 50_000}"'), (Box(1), '{"n":1}'):
+        levels = 350 - isinstance(inner, Box)
+        converted = convert(nested(levels, inner))
+        text = converted.decode() if isinstance(converted, bytes) else compact(converted)
+        assert text == "[" * levels + written + "]" * levels
+        with pytest.raises(ResultError, match="nested too deeply"):
+            convert(nested(levels + 1, inner))
 
 
 def test_a_model_that_encodes_itself_without_end_is_nested_too_deeply() -> None:
@@ -263,6 +273,23 @@ def test_a_model_that_encodes_itself_without_end_is_nested_too_deeply() -> None:
 
     with pytest.raises(ResultError, match="nested too deeply"):
         encode_result(Endless())
+
+
+class Struct(msgspec.Struct):
+    """A value of another library."""
+
+    child: Any
+
+
+@CONVERSIONS
+@pytest.mark.parametrize("around", [UserDict, deque, list], ids=lambda each: each.__name__)
+def test_a_cycle_through_a_msgspec_struct_ends(convert: Callable[[Any], Any], around: type[Any]) -> None:
+    struct = Struct(None)
+    struct.child = around({"a": struct} if around is UserDict else [struct])
+    with pytest.raises(ResultError):
+        convert(struct)
+    struct.child = around({"a": Struct(UserDict(a="\ud800"))} if around is UserDict else [UserString("x")])
+    assert convert(struct)
 
 
 @CONVERSIONS
