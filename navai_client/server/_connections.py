@@ -32,6 +32,7 @@ _log: Final = logging.getLogger("navai_client.server")
 
 _PIECE: Final = 16 * 1024  # bytes parsed at a time: what is read beyond a limit stays small
 _MAX_SKIPPED: Final = 64 * 1024  # bytes that are read and not used: of a body, or of empty chunks
+_MAX_DISCARDED: Final = 2**20  # bytes that are read after a refusal
 _PROGRESS: Final = (
     64 * 1024
 )  # bytes of a response that must leave within the write timeout, or all that is left
@@ -46,6 +47,7 @@ _SHARE: Final = 3 / 4  # of the free descriptors; an eighth is for upstream call
 
 _CONTROLS: Final = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])  # in no field (RFC 9110, section 5.5)
 _CONTENT_LENGTH: Final = b"content-length"
+_FRAMING: Final = (_CONTENT_LENGTH, b"transfer-encoding")
 _CLOSE: Final = (b"connection", b"close")
 
 # Trailers go here: a server may discard them (RFC 9110, section 6.5.1), and must not take them for headers.
@@ -194,7 +196,9 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse *data*, or keep it while there are requests before it."""
-        if len(data) > self._piece or self.pipeline or self._ahead or self._refused:
+        if self._refused:
+            self._discard(len(data))
+        elif len(data) > self._piece or self.pipeline or self._ahead:
             self._ahead += data
             self._parse_ahead()
         else:
@@ -208,7 +212,13 @@ class Connection(HttpToolsProtocol):
             self._parse(piece)
         if self._refused:
             self._ahead.clear()
-        if self._ahead or self.pipeline or self._refused:
+        if self._ahead or self.pipeline:
+            self.flow.pause_reading()
+
+    def _discard(self, size: int) -> None:
+        """Read *size* bytes in vain, because only who reads sees a client leave; but do so not for ever."""
+        self._skipped += size
+        if self._skipped > _MAX_DISCARDED:
             self.flow.pause_reading()
 
     def _parse(self, data: bytes) -> None:
@@ -216,7 +226,11 @@ class Connection(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             # It is declined (RFC 9110, section 7.8): what follows is HTTP/1.1, too.
-            self._ahead[:0] = data[upgrade.args[0] :]
+            rest = data[upgrade.args[0] :]
+            if self._reads_body():
+                self._parse_declined_body(rest)
+            else:
+                self._ahead[:0] = rest
         except httptools.HttpParserError as error:
             if isinstance(error.__context__, _HeadersTooLargeError):
                 self._refuse_headers()
@@ -263,6 +277,26 @@ class Connection(HttpToolsProtocol):
             self.pipeline.appendleft((self.cycle, self.app))
         self.headers = _TRAILERS
 
+    def on_message_complete(self) -> None:
+        """Note that a request is complete, also if its response has been sent: uvicorn does not."""
+        if not (self.parser.should_upgrade() and self._framing()):  # else its body comes next
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    def _framing(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers that say how long the body of the latest request is, if it has one."""
+        return [each for each in self.scope["headers"] if each[0] in _FRAMING and each[1].strip(b"0")]
+
+    def _parse_declined_body(self, rest: bytes) -> None:
+        """Parse the body of a request to upgrade, which begins with *rest*, and close after the response.
+
+        httptools takes the body for the new protocol. Java's client asks for HTTP/2 in this way.
+        """
+        self.cycle.keep_alive = False
+        head = b"\r\n".join([b"POST / HTTP/1.1", *map(b": ".join, self._framing()), b"", b""])
+        self.parser = httptools.HttpRequestParser(_DeclinedBody(self))
+        self._parse(head + rest)
+
     def on_response_complete(self) -> None:
         """Go on with what was sent ahead. uvicorn would also set a timer to close an idle connection."""
         if (self.pipeline or self._ahead or self.flow.read_paused) and not self.transport.is_closing():
@@ -295,7 +329,7 @@ class Connection(HttpToolsProtocol):
             if self._skipping is not self.cycle:
                 self._skipping, self._skipped = self.cycle, 0
             self._skipped += size
-            if self._skipped > _MAX_SKIPPED:
+            if self._skipped > _MAX_SKIPPED + self._piece:  # the first piece had headers, too
                 self.drop("they went on with a body after its response, or with chunks without content")
 
     # The end.
@@ -341,16 +375,25 @@ class Connection(HttpToolsProtocol):
         """Return whether the client may still be sending what is not read any more."""
         return self._refused or self._reads_body()
 
+    def linger(self) -> None:
+        """Give the client time to read its response, and leave no request to come."""
+        self._refused, self._skipped = True, 0
+        self._ahead.clear()
+        self.flow.resume_reading()
+        self.loop.call_later(_LINGER_S, self._counted.finish)
+
     # What the sweep asks.
 
     def check_request(self, now: float) -> None:
         """Close a connection whose request is not complete in time."""
+        if self._refused:
+            return
         idle = self._is_idle()
         if self.cycle is not self._waiting_after or not (idle or self._reads_body()):
             self._waiting_after, self._waiting_since = self.cycle, 0.0
         if not self._waiting_since:
             self._waiting_since = now
-        elif not self._refused:
+        else:
             self._check_waiting(now - self._waiting_since, idle=idle)
 
     def _check_waiting(self, seconds: float, *, idle: bool) -> None:
@@ -445,6 +488,23 @@ class _Exchange(RequestResponseCycle):
         return bool(lengths) and lengths[0] <= _MAX_SKIPPED and not self.waiting_for_100_continue
 
 
+class _DeclinedBody:
+    """The body of a request that asked for an upgrade, and nothing of what follows it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._is_complete = False
+
+    def on_body(self, body: bytes) -> None:
+        if not self._is_complete:
+            self._connection.on_body(body)
+
+    def on_message_complete(self) -> None:
+        if not self._is_complete:
+            self._is_complete = True
+            self._connection.on_message_complete()
+
+
 class _CountedTransport:
     """A transport that lets a client read its response before it closes.
 
@@ -483,8 +543,10 @@ class _CountedTransport:
             return
         self._closed = True
         if self._connection.is_unread() and not self._transport.is_closing():
-            self._connection.flow.pause_reading()
             self._transport.write_eof()
-            self._connection.loop.call_later(_LINGER_S, self._transport.close)
+            self._connection.linger()
         else:
             self._transport.close()
+
+    def finish(self) -> None:
+        self._transport.close()

@@ -52,7 +52,7 @@ LEASE_S: Final = 15.0  # a process that was paused for as long has lost its call
 _ENTRY_BYTES: Final = 512  # what an entry without its outcome takes in memory, as measured
 _HELD: Final = b"held"  # this is never a key: keys have 16 bytes
 _HELD_RETRY_AFTER: Final = "60"  # seconds, because people have to decide first
-_STOPPED: Final = "The store was closed before it responded."
+_STOPPED: Final = "The store did not respond before it was closed, or failed."
 _MAX_BATCH: Final = 256  # a batch is one transaction, or one write to a connection
 
 _POINT: Final = ord(".")  # one character is found faster than two

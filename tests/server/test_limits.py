@@ -261,6 +261,63 @@ def test_no_pooled_connection_is_one_that_the_server_resets(serve: Serve) -> Non
             assert client.get("/health").status_code == 200
 
 
+def test_clients_that_leave_after_a_refusal_keep_no_place_from_others(serve: Serve) -> None:
+    server = serve("--demo", "--max-connections", "4")
+    refused = post("/none", b"").replace(b"length: 0", b"length: 100000")
+    for _ in range(8):
+        with connect(server.url) as connection:
+            connection.sendall(refused)
+            assert status(connection.recv(2**16)) == 404
+    assert status(exchange(server.url, get("/navai/functions", "connection: close"))) == 200
+
+
+def test_a_connection_whose_body_was_skipped_stays_open_as_any_other(serve: Serve) -> None:
+    server = serve("--demo", "--headers-timeout", "0.3")
+    for length in (1000, 65_536 - 1, 65_536):
+        with connect(server.url) as connection:
+            connection.sendall(post("/none", b"").replace(b"length: 0", b"length: %d" % length))
+            assert status(connection.recv(2**16)) == 404
+            connection.sendall(b"x" * length)
+            for _ in range(2):  # the time that a connection without a request has
+                assert read_all_after(server.url, b"") == b""
+            connection.sendall(HEALTH)
+            assert status(read_all(connection)) == 200
+
+
+UPGRADE = ["connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAEAAEAAAAIAAAAB"]
+ASKED = json.dumps({"function_name": "get_weather", "payload": {"location": "Oslo"}}).encode()
+IN_CHUNKS = post(EXECUTE, b"", [*UPGRADE, "transfer-encoding: chunked"]).replace(
+    b"content-length: 0\r\n", b""
+)
+IN_CHUNKS += b"%x\r\n%b\r\n0\r\n\r\n" % (len(ASKED), ASKED)
+
+
+@pytest.mark.parametrize("request_", [post(EXECUTE, ASKED, UPGRADE), IN_CHUNKS], ids=["length", "chunks"])
+@pytest.mark.parametrize("split", [0, 1, 2], ids=["whole", "after the head", "in the body"])
+def test_a_request_that_asks_for_http_2_is_served_with_its_body(
+    request_: bytes, split: int, serve: Serve
+) -> None:
+    head, _, content = request_.partition(b"\r\n\r\n")
+    parts = {0: [request_], 1: [head + b"\r\n\r\n", content], 2: [request_[:-9], request_[-9:]]}[split]
+    with connect(serve("--demo").url) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(0.05 * bool(split))  # so that they arrive one by one
+        received = read_all(connection)
+    assert status(received) == 200
+    assert body(received)["ok"]
+    assert b"connection: close" in received
+
+
+def test_what_follows_a_request_to_upgrade_in_its_body_is_no_request(serve: Serve) -> None:
+    server = serve("--demo")
+    hidden = post(EXECUTE, ASKED)
+    for sent in (post(EXECUTE, hidden, UPGRADE), post(EXECUTE, ASKED, UPGRADE) + hidden):
+        received = exchange(server.url, sent)
+        assert received.count(b"HTTP/1.1 ") == 1
+    wait_until(lambda: server.log().count("function=get_weather") == 1)
+
+
 RESULTS = """
 async def large(size: int) -> str:
     return "x" * size
@@ -370,9 +427,11 @@ def test_a_body_that_breaks_after_its_response_gets_no_second_one(serve: Serve) 
     head, _, rest = BAD_CHUNK.replace(EXECUTE.encode(), b"/none").partition(b"\r\n\r\n")
     with connect(server.url) as connection:
         connection.sendall(head + b"\r\n\r\n")
-        assert status(connection.recv(2**16)) == 404
+        received = connection.recv(2**16)
         connection.sendall(rest)
-        assert read_all(connection) == b""
+        received += read_all(connection)
+    assert status(received) == 404
+    assert received.count(b"HTTP/1.1 ") == 1
 
 
 # Connections.
