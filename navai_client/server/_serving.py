@@ -251,11 +251,12 @@ class _Workers(Multiprocess):
             else:
                 return
             self._have_served = True
-        for each in self.processes:
-            if not each.process.is_alive():
-                _log.warning("Worker %s ended with status %s. Another one starts.", each.pid, each.exitcode)
+        before = tuple(self.processes)
         with _interrupts_postponed():
             super().keep_subprocess_alive()
+        for each in before:
+            if each not in self.processes:
+                _log.warning("Worker %s ended with status %s. Another one starts.", each.pid, each.exitcode)
         # uvicorn gives up when a worker reports that it cannot start, but does not tell its caller.
         self.failed |= any(each.exitcode == STARTUP_FAILURE for each in self.processes)
 
