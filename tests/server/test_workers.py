@@ -91,7 +91,7 @@ def test_a_worker_that_dies_after_it_has_served_is_replaced(serve: Serve, write:
     wait_until(lambda: "workers serve" in server.log())
     victim.kill()
     wait_until(lambda: server.log().count("Offers 1 function: ") == 3)
-    assert f"Worker {victim.pid} ended with status -9. Another one starts." in server.log()
+    wait_until(lambda: f"Worker {victim.pid} ended with status -9. Another one starts." in server.log())
     assert exchange(server.url, get("/health", "connection: close")).startswith(b"HTTP/1.1 200 ")
 
 
