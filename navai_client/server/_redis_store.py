@@ -196,10 +196,13 @@ class RedisStore(BatchedStore):
 
     async def aclose(self) -> None:
         """Close the connection."""
+        writer = getattr(self._server.connection, "_writer", None)
         await super().aclose()
         self._script = None
-        with contextlib.suppress(*self._errors):  # it did not take what was on its way
+        with contextlib.suppress(*self._errors):
             await self._server.aclose()
+        if writer is not None:  # redis-py leaves open what waits for the server to take more
+            writer.transport.abort()
 
     async def _run(self, operations: list[tuple[Any, ...]]) -> list[Any]:
         loop = asyncio.get_running_loop()

@@ -344,9 +344,12 @@ def test_a_redis_store_is_closed_while_its_server_takes_nothing(redis: RedisServ
             given = [store.finish(KEY, TOKEN, b"x" * 2**20, 60) for _ in range(64)]
             waiting = asyncio.gather(*given, return_exceptions=True)
             connection: Any = store._server.connection
-            while not connection._writer.transport.get_write_buffer_size():  # noqa: ASYNC110
+            transport = connection._writer.transport
+            while not transport.get_write_buffer_size():  # noqa: ASYNC110
                 await asyncio.sleep(0)
             await store.aclose()
+            await asyncio.sleep(0)
+            assert transport.get_extra_info("socket").fileno() == -1
         finally:
             redis.process.send_signal(signal.SIGCONT)
         assert {str(failure) for failure in await waiting} == {
