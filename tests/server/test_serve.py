@@ -1,10 +1,12 @@
 """``navai serve``: what it says to a person and to a log, and the backend of a module."""
 
+import contextlib
 import re
 import signal
 import socket
 import textwrap
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import httpx
@@ -153,10 +155,21 @@ def test_others_than_this_machine_reach_the_backend_of_a_module_by_any_name(
     assert "path=" not in server.stop()
 
 
+def watches_files(process: int) -> bool:
+    """Return whether *process* sees changes of files by now: it begins after it has started another."""
+    descriptors = Path(f"/proc/{process}/fd")
+    if find_spec("watchfiles") is None or not descriptors.exists():
+        return True  # nothing tells of it
+    with contextlib.suppress(FileNotFoundError):
+        return any("inotify" in str(each.readlink()) for each in descriptors.iterdir())
+    return False
+
+
 def test_the_backend_of_a_module_is_served_again_when_its_file_changes(serve: Serve, write: Write) -> None:
     module = write("shop.py", textwrap.dedent(SHOP))
     server = serve("shop:shop", "--reload")
     assert "find_sku" in httpx.get(server.url + LIST, timeout=60).text
+    wait_until(lambda: watches_files(server.process.pid))
     module.write_text(module.read_text().replace("find_sku", "find_it"))
     wait_until(lambda: "Offers 1 function: find_it" in server.log())
     assert "find_it" in httpx.get(server.url + LIST, timeout=60).text
