@@ -137,11 +137,11 @@ def _guarded(work: Callable[..., T], *arguments: Any) -> T:
 def _converted(value: Any, levels: int = MAX_LEVELS) -> Any:
     if _left_of(_PIECE, value, levels) < 0:
         members = _opened(value)
-        if type(members) in {list, dict} and not levels:
-            raise _too_deep()
-        if type(members) is list:
-            return [_converted(each, levels - 1) for each in members]
-        if type(members) is dict:
+        if type(members) in {list, dict}:
+            if not levels:
+                raise _too_deep()
+            if type(members) is list:
+                return [_converted(each, levels - 1) for each in members]
             return {name: _converted(each, levels - 1) for name, each in members.items()}
     return json.loads(_encode(value, levels))
 

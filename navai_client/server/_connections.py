@@ -216,7 +216,7 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
 
     def _discard(self, size: int) -> None:
-        """Read *size* bytes in vain, because only who reads sees a client leave; but do so not for ever."""
+        """Discard *size* bytes. Reading goes on, up to a limit, because it shows when the client leaves."""
         self._skipped += size
         if self._skipped > _MAX_DISCARDED:
             self.flow.pause_reading()
@@ -376,11 +376,10 @@ class Connection(HttpToolsProtocol):
         return self._refused or self._reads_body()
 
     def linger(self) -> None:
-        """Give the client time to read its response, and leave no request to come."""
+        """Discard what the client still sends, while it reads its response."""
         self._refused, self._skipped = True, 0
         self._ahead.clear()
         self.flow.resume_reading()
-        self.loop.call_later(_LINGER_S, self._counted.finish)
 
     # What the sweep asks.
 
@@ -493,15 +492,13 @@ class _DeclinedBody:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._is_complete = False
 
     def on_body(self, body: bytes) -> None:
-        if not self._is_complete:
+        if self._connection.cycle.more_body:
             self._connection.on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._is_complete:
-            self._is_complete = True
+        if self._connection.cycle.more_body:
             self._connection.on_message_complete()
 
 
@@ -545,8 +542,6 @@ class _CountedTransport:
         if self._connection.is_unread() and not self._transport.is_closing():
             self._transport.write_eof()
             self._connection.linger()
+            self._connection.loop.call_later(_LINGER_S, self._transport.close)
         else:
             self._transport.close()
-
-    def finish(self) -> None:
-        self._transport.close()

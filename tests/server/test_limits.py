@@ -449,7 +449,7 @@ def test_connections_without_a_request_make_room_for_others(serve: Serve, crowd:
     idle = crowd(server.url, 60)
     for number, connection in enumerate(idle):
         connection.sendall(HEAD if number % 2 else get("/health"))
-    for _ in range(300):
+    for _ in range(30):
         assert status(exchange(server.url, get("/navai/functions", "connection: close"))) == 200
     wait_until(lambda: "NAVAI_MAX_CONNECTIONS" in server.log())
 
