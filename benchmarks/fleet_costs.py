@@ -21,7 +21,7 @@ import psutil
 from benchmarks.server_costs import EXECUTE, FUNCTIONS, LIST, Case, load, processor_seconds
 from benchmarks.stores import redis_server
 from tests.deploying import nginx
-from tests.test_threads import until
+from tests.waiting import until
 
 ROOT: Final = Path(__file__).parents[1]
 CASE: Final = Case("keyed", EXECUTE, "fast", headers={"authorization": "Bearer let-me-in"}, keyed=True)

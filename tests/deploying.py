@@ -14,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.test_threads import until
+from tests.waiting import until
 
 DEPLOY = Path(__file__).parents[1] / "examples" / "deploy"
 REDIS = shutil.which("redis-server")

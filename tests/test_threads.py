@@ -5,23 +5,13 @@ import contextvars
 import os
 import sys
 import threading
-import time
-from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
 import pytest
 
 from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop, run_within
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Block, including the event loop, until *condition* holds."""
-    pause = threading.Event()
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        pause.wait(0.001)
+from tests.waiting import until
 
 
 def test_a_call_that_waits_can_be_abandoned() -> None:

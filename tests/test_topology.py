@@ -19,7 +19,7 @@ from navai_client import NavaiBackendClient
 from navai_client.server import FunctionContext
 from navai_client.testing import LiveServer
 from tests.deploying import DEPLOY, SECRET, Nginx, container_of, environment, kubernetes, nginx, valkey
-from tests.test_threads import until
+from tests.waiting import until
 
 DRAIN_S = 2  # what NAVAI_DRAIN_DELAY is scaled to
 

@@ -32,8 +32,8 @@ from navai_client.testing.realtime import (
 from tests.cli.conftest import COMMAND, Navai, Result
 from tests.cli.test_streams import without
 from tests.faults.server import closed_port
-from tests.server.raw import wait_until
 from tests.serving import serving_app
+from tests.waiting import until
 
 FILES = {
     "routes": 'NAVAI_ROUTE_ITEMS = [{"name": "orders", "path": "/orders", "description": ""}]',
@@ -401,7 +401,7 @@ def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer
         shows(process, "you: What time is it?\nagent: It is noon.")
         played.api.speak("Thank you.")  # it interrupts the answer
         shows(process, "\nagent: You are welcome.\n")
-        wait_until(speaker.exists)
+        until(speaker.exists)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (130, "\n")
@@ -419,12 +419,12 @@ def test_with_audio_a_backend_that_speaks_through_elevenlabs_is_heard_until_the_
         played = play([Say("It is noon."), Until("never")], Say("You are welcome."), **voices.env)
         with spoken_with(played) as process:
             shows(process, "agent: It is noon.")
-            wait_until(speaker.exists)  # the first part of it is heard
+            until(speaker.exists)  # the first part of it is heard
             played.api.speak("Thank you.")
             shows(process, "\nagent: You are welcome.\n")
             full.unlink()
             first, second = voices.sound("It is noon."), voices.sound("You are welcome.")
-            wait_until(lambda: speaker.read_bytes().endswith(second))
+            until(lambda: speaker.read_bytes().endswith(second))
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=180)
     heard = speaker.read_bytes().removesuffix(second)

@@ -32,7 +32,7 @@ from navai_client import (
     RetryPolicy,
 )
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
-from tests.test_threads import until
+from tests.waiting import until
 
 EXECUTE: Final = "/navai/functions/execute"
 CALLERS: Final = 4  # at a time

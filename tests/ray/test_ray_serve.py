@@ -18,7 +18,7 @@ from ray import serve
 
 from examples.deploy.ray_serve import app
 from tests.server.redis_server import DURABLE, redis_server
-from tests.test_threads import until
+from tests.waiting import until
 
 EXECUTE = "/navai/functions/execute"
 PRIME = 2**61 - 1  # trial division takes years, and no memory

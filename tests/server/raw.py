@@ -2,16 +2,15 @@
 
 import select
 import socket
-import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit
 
 import psutil
 
+from tests.waiting import PATIENCE_S
+
 __all__ = [
     "EXECUTE",
-    "PATIENCE",
     "connect",
     "exchange",
     "get",
@@ -19,17 +18,15 @@ __all__ = [
     "post",
     "read_all",
     "send_until_refused",
-    "wait_until",
 ]
 
 EXECUTE = "/navai/functions/execute"
-PATIENCE = 30.0  # seconds for what takes one on an idle machine
 
 
 def connect(url: str, *, receive_buffer: int | None = None) -> socket.socket:
     """Open a connection; with a small *receive_buffer*, the kernel takes little for a slow reader."""
     connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    connection.settimeout(PATIENCE)
+    connection.settimeout(PATIENCE_S)
     if receive_buffer is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     parts = urlsplit(url)
@@ -80,16 +77,8 @@ def send_until_refused(
             sent += len(part)
     except (ConnectionError, TimeoutError):
         pass
-    connection.settimeout(PATIENCE)
+    connection.settimeout(PATIENCE_S)
     return sent
-
-
-def wait_until(holds: Callable[[], Any]) -> None:
-    """Wait until *holds* returns something true."""
-    end = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < end, "It did not happen in time."
-        time.sleep(0.02)
 
 
 def memory_of(pid: int) -> int:

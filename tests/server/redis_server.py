@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.test_threads import until
+from tests.waiting import until
 
 REDIS = shutil.which("redis-server")
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")

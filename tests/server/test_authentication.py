@@ -37,6 +37,7 @@ from navai_client.server import (
     function,
 )
 from tests.serving import NO_TLS, Serve, Start, serving_app
+from tests.waiting import until
 
 LIST: Final = "/navai/functions"
 EXECUTE: Final = "/navai/functions/execute"
@@ -729,8 +730,7 @@ class TestJwt:
             assert call(url, **bearer(token())).status_code == 200
             issuer.hold = threading.Event()
             assert call(url, **bearer(token())).status_code == 200  # with the key at hand
-            while issuer.fetched < 2:
-                time.sleep(0.01)
+            until(lambda: issuer.fetched >= 2)
         issuer.hold.set()  # the server has ended before
 
     @pytest.mark.parametrize(

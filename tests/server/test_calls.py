@@ -13,7 +13,7 @@ from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._calls import Failure
 from navai_client.server._execution import SHUT_DOWN
 from navai_client.server._http import BackendRequest
-from tests.test_threads import until
+from tests.waiting import until
 
 EXECUTE = "/navai/functions/execute"
 REQUEST = BackendRequest("POST", EXECUTE, {})

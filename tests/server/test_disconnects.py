@@ -16,7 +16,7 @@ from navai_client.server import FunctionContext, MemoryStore, SQLiteStore
 from navai_client.testing import LiveServer
 from tests.server.test_outcomes import post, posted, server_process
 from tests.serving import NO_TLS
-from tests.test_threads import until
+from tests.waiting import until
 
 CANCEL = "/navai/functions/execute/cancel"
 

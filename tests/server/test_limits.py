@@ -19,7 +19,6 @@ import pytest
 from navai_client.server._process_settings import ProcessSettings
 from tests.server.raw import (
     EXECUTE,
-    PATIENCE,
     connect,
     exchange,
     get,
@@ -27,9 +26,9 @@ from tests.server.raw import (
     post,
     read_all,
     send_until_refused,
-    wait_until,
 )
 from tests.serving import Serve
+from tests.waiting import PATIENCE_S, until
 
 MIB = 2**20
 HEAD = b"GET /health HTTP/1.1\r\nhost: 127.0.0.1\r\n"
@@ -98,7 +97,7 @@ def test_headers_of_any_shape_are_431_at_64_kib_and_take_no_memory(
     assert status(received) == 431
     assert body(received) == {"error": "Request headers are larger than 65536 bytes."}
     assert b"connection: close" in received
-    wait_until(lambda: "NAVAI_MAX_HEADER_BYTES" in server.log())
+    until(lambda: "NAVAI_MAX_HEADER_BYTES" in server.log())
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 7, 1000])
@@ -166,7 +165,7 @@ def test_half_open_requests_are_closed_in_time_and_the_log_says_so(serve: Serve,
         connection.sendall(sent)
     for connection, begins in zip(connections, beginnings.values(), strict=True):
         assert read_all(connection).startswith(begins)
-    wait_until(lambda: "NAVAI_HEADERS_TIMEOUT" in server.log())
+    until(lambda: "NAVAI_HEADERS_TIMEOUT" in server.log())
     assert status(exchange(server.url, HEALTH)) == 200
 
 
@@ -182,7 +181,7 @@ def test_drops_of_headers_do_not_keep_a_connection_open(serve: Serve) -> None:
             return False
 
         with pytest.raises(ConnectionError):
-            wait_until(drip)
+            until(drip)
 
 
 def test_an_idle_connection_outlives_the_one_of_a_proxy() -> None:
@@ -315,7 +314,7 @@ def test_what_follows_a_request_to_upgrade_in_its_body_is_no_request(serve: Serv
     for sent in (post(EXECUTE, hidden, UPGRADE), post(EXECUTE, ASKED, UPGRADE) + hidden):
         received = exchange(server.url, sent)
         assert received.count(b"HTTP/1.1 ") == 1
-    wait_until(lambda: server.log().count("function=get_weather") == 1)
+    until(lambda: server.log().count("function=get_weather") == 1)
 
 
 RESULTS = """
@@ -339,9 +338,9 @@ def test_a_reader_that_stops_is_closed_and_its_response_freed(
     stopped = crowd(server.url, 10, receive_buffer=4096)
     for connection in stopped:
         connection.sendall(large(5 * MIB))
-    wait_until(lambda: "NAVAI_WRITE_TIMEOUT" in server.log())
-    wait_until(lambda: memory_of(server.process.pid) - before < 10 * MIB)
-    wait_until(lambda: len(psutil.Process(server.process.pid).net_connections()) == 1)
+    until(lambda: "NAVAI_WRITE_TIMEOUT" in server.log())
+    until(lambda: memory_of(server.process.pid) - before < 10 * MIB)
+    until(lambda: len(psutil.Process(server.process.pid).net_connections()) == 1)
 
 
 def test_a_slow_reader_that_goes_on_gets_its_whole_response(
@@ -369,8 +368,8 @@ def test_slow_readers_together_hold_a_bounded_amount_of_memory(
     server = serve("--functions-folders", "src")
     for connection in crowd(server.url, 20, receive_buffer=4096):
         connection.sendall(large(10 * MIB))
-    wait_until(lambda: "slow readers" in server.log())
-    wait_until(lambda: len(psutil.Process(server.process.pid).net_connections()) <= 1 + 7)
+    until(lambda: "slow readers" in server.log())
+    until(lambda: len(psutil.Process(server.process.pid).net_connections()) <= 1 + 7)
     assert status(exchange(server.url, HEALTH)) == 200
 
 
@@ -419,7 +418,7 @@ def test_what_is_not_http_gets_at_most_one_response_for_each_request(
     server = serve("--demo", "--body-timeout", "0.3")
     received = exchange(server.url, sent)
     assert [status(b"HTTP/1.1" + each) for each in received.split(b"HTTP/1.1")[1:]] == statuses
-    wait_until(lambda: "no valid HTTP" in server.log())
+    until(lambda: "no valid HTTP" in server.log())
 
 
 def test_a_body_that_breaks_after_its_response_gets_no_second_one(serve: Serve) -> None:
@@ -451,7 +450,7 @@ def test_connections_without_a_request_make_room_for_others(serve: Serve, crowd:
         connection.sendall(HEAD if number % 2 else get("/health"))
     for _ in range(30):
         assert status(exchange(server.url, get("/navai/functions", "connection: close"))) == 200
-    wait_until(lambda: "NAVAI_MAX_CONNECTIONS" in server.log())
+    until(lambda: "NAVAI_MAX_CONNECTIONS" in server.log())
 
 
 def test_beyond_the_limit_requests_get_503_and_probes_are_answered(
@@ -470,7 +469,7 @@ def test_beyond_the_limit_requests_get_503_and_probes_are_answered(
         )
         return received if status(received) == 503 else b""
 
-    wait_until(refused)
+    until(refused)
     received = refused()
     assert body(received) == {"error": "The server has too many connections."}
     for header in (b"retry-after: 1", b"x-request-id: ", b"access-control-allow-origin: http://localhost"):
@@ -484,7 +483,7 @@ def test_beyond_the_limit_requests_get_503_and_probes_are_answered(
             got += connection.recv(2**16)
             assert status(got) == 503
     assert 1 <= got.count(b"HTTP/1.1 503 ") < 20
-    wait_until(lambda: status(exchange(server.url, HEALTH) or b"HTTP/1.1 0 ") == 200)
+    until(lambda: status(exchange(server.url, HEALTH) or b"HTTP/1.1 0 ") == 200)
 
 
 HOARD = """
@@ -511,7 +510,7 @@ def test_with_few_file_descriptors_probes_are_answered_or_the_log_says_why(
     assert "RLIMIT_NOFILE leaves" in server.log()
     with connect(server.url) as connection:
         connection.sendall(post(EXECUTE, b'{"function_name":"hoard"}'))
-        wait_until(lambda: "cannot open another file" in server.log())
+        until(lambda: "cannot open another file" in server.log())
 
 
 # Upstream.
@@ -530,7 +529,7 @@ def _hung() -> Iterator[tuple[str, list[socket.socket]]]:
             with contextlib.suppress(OSError):
                 while True:
                     connection, _ = listener.accept()
-                    connection.settimeout(PATIENCE)
+                    connection.settimeout(PATIENCE_S)
                     accepted.append(stack.enter_context(connection))
 
         accepting = threading.Thread(target=accept)
@@ -550,10 +549,10 @@ def test_a_hung_upstream_takes_its_share_and_is_left_with_the_clients(
     clients = crowd(server.url, 150)
     for client in clients:
         client.sendall(post(SECRET))
-    wait_until(lambda: len(accepted) == 8)
+    until(lambda: len(accepted) == 8)
     assert status(exchange(server.url, HEALTH)) == 200
     assert status(exchange(server.url, get("/navai/functions", "connection: close"))) == 200
-    wait_until(lambda: len(select.select(clients, [], [], 0)[0]) == 142)
+    until(lambda: len(select.select(clients, [], [], 0)[0]) == 142)
     received = clients[-1].recv(2**16)
     assert status(received) == 503
     assert b"retry-after: 1\r\n" in received

@@ -16,7 +16,7 @@ import pytest
 
 from navai_client.testing import LiveServer
 from tests.serving import NO_TLS
-from tests.test_threads import until
+from tests.waiting import until
 
 EXECUTE = "/navai/functions/execute"
 _POOL = ThreadPoolExecutor(16)

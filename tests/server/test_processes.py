@@ -31,7 +31,7 @@ from navai_client.server._processes import (
 from navai_client.testing import LiveServer
 from tests.server.test_disconnects import CANCEL, execute
 from tests.server.test_outcomes import post, posted, server_process
-from tests.test_threads import until
+from tests.waiting import until
 
 
 @contextlib.contextmanager

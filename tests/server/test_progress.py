@@ -19,7 +19,7 @@ from navai_client.testing import LiveServer
 from tests.server.test_disconnects import CANCEL
 from tests.server.test_outcomes import EXECUTE, server_process
 from tests.serving import NO_TLS
-from tests.test_threads import until
+from tests.waiting import until
 
 STREAM: Final = {"accept": "text/event-stream"}
 

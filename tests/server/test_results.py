@@ -18,7 +18,7 @@ from navai_client.functions._results import MAX_RESULT_BYTES, ResultError, encod
 from navai_client.integrations._results import compact
 from navai_client.testing import LiveServer
 from tests.server.test_outcomes import post, posted
-from tests.test_threads import until
+from tests.waiting import until
 
 T = TypeVar("T")
 

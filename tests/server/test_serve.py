@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.server.raw import wait_until
 from tests.serving import COMMAND, Serve, Start
 from tests.terminal import terminal
+from tests.waiting import until
 
 LIST = "/navai/functions"
 SHOP = """
@@ -93,7 +93,7 @@ def test_many_functions_are_named_in_part(serve: Serve, write: Write) -> None:
     functions = "".join(f"def f{number:02}(): ...\n" for number in range(23))
     write("src/ai/functions-modules/many.py", functions)
     server = serve()
-    wait_until(lambda: "Offers 23 functions: f00, f01, " in server.log())
+    until(lambda: "Offers 23 functions: f00, f01, " in server.log())
     assert "f18, f19 and 3 more\n" in server.log()
 
 
@@ -109,7 +109,7 @@ def test_the_log_says_whether_secrets_can_be_minted(
     environment: dict[str, str], said: str, serve: Serve
 ) -> None:
     server = serve(**environment)
-    wait_until(lambda: said in server.log())
+    until(lambda: said in server.log())
 
 
 def test_a_port_in_use_is_said_with_what_to_do(start: Start) -> None:
@@ -169,9 +169,9 @@ def test_the_backend_of_a_module_is_served_again_when_its_file_changes(serve: Se
     module = write("shop.py", textwrap.dedent(SHOP))
     server = serve("shop:shop", "--reload")
     assert "find_sku" in httpx.get(server.url + LIST, timeout=60).text
-    wait_until(lambda: watches_files(server.process.pid))
+    until(lambda: watches_files(server.process.pid))
     module.write_text(module.read_text().replace("find_sku", "find_it"))
-    wait_until(lambda: "Offers 1 function: find_it" in server.log())
+    until(lambda: "Offers 1 function: find_it" in server.log())
     assert "find_it" in httpx.get(server.url + LIST, timeout=60).text
     log = server.log()
     assert "The server starts again, for a change of shop.py." in log

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from tests.server.raw import exchange, get, wait_until
+from tests.server.raw import exchange, get
 from tests.serving import Serve
+from tests.waiting import until
 
 Write = Callable[[str, str], Path]
 WORKERS = ["--workers", "2"]
@@ -77,7 +78,7 @@ def test_a_worker_that_dies_at_the_start_is_replaced_if_the_other_one_serves(
         "def pid() -> int: return os.getpid()\n",
     )
     server = serve("--functions-folders", "src", *WORKERS)
-    wait_until(lambda: server.log().count("Offers 1 function: ") == 2)
+    until(lambda: server.log().count("Offers 1 function: ") == 2)
     assert exchange(server.url, get("/ready", "connection: close")).startswith(b"HTTP/1.1 200 ")
 
 
@@ -86,12 +87,12 @@ def test_a_worker_that_dies_after_it_has_served_is_replaced(serve: Serve, write:
     server = serve("--functions-folders", "src", *WORKERS)
     assert exchange(server.url, get("/health", "connection: close")).startswith(b"HTTP/1.1 200 ")
     parent = psutil.Process(server.process.pid)
-    wait_until(lambda: server.log().count("Offers 1 function: ") == 2)
+    until(lambda: server.log().count("Offers 1 function: ") == 2)
     victim = next(each for each in parent.children() if "spawn_main" in " ".join(each.cmdline()))
-    wait_until(lambda: "workers serve" in server.log())
+    until(lambda: "workers serve" in server.log())
     victim.kill()
-    wait_until(lambda: server.log().count("Offers 1 function: ") == 3)
-    wait_until(lambda: f"Worker {victim.pid} ended with status -9. Another one starts." in server.log())
+    until(lambda: server.log().count("Offers 1 function: ") == 3)
+    until(lambda: f"Worker {victim.pid} ended with status -9. Another one starts." in server.log())
     assert exchange(server.url, get("/health", "connection: close")).startswith(b"HTTP/1.1 200 ")
 
 
@@ -100,7 +101,7 @@ def test_ctrl_c_while_processes_still_import_says_nothing(how: list[str], serve:
     write("src/functions.py", "def fine() -> int: return 1\n")
     server = serve("--functions-folders", "src", *how)
     children = psutil.Process(server.process.pid).children
-    wait_until(lambda: any("spawn_main" in " ".join(each.cmdline()) for each in children()))
+    until(lambda: any("spawn_main" in " ".join(each.cmdline()) for each in children()))
     for pid in [*(each.pid for each in children()), server.process.pid]:  # a terminal sends it to all of them
         os.kill(pid, signal.SIGINT)
     server.process.wait(60)
@@ -117,8 +118,8 @@ def test_nothing_outlives_a_parent_that_was_killed(how: list[str], serve: Serve,
     children = psutil.Process(server.process.pid).children(recursive=True)
     assert children
     os.kill(server.process.pid, signal.SIGKILL)
-    wait_until(lambda: refuses(server.url))
-    wait_until(lambda: not any(each.is_running() for each in children))
+    until(lambda: refuses(server.url))
+    until(lambda: not any(each.is_running() for each in children))
 
 
 def test_a_worker_whose_start_hangs_does_not_outlive_its_parent_either(serve: Serve, write: Write) -> None:
@@ -126,6 +127,6 @@ def test_a_worker_whose_start_hangs_does_not_outlive_its_parent_either(serve: Se
         "src/hangs.py", "import pathlib, threading\npathlib.Path('began').touch()\nthreading.Event().wait()\n"
     )
     server = serve("--functions-folders", "src", "--drain-delay", "0", "--grace", "0", *WORKERS)
-    wait_until((server.log_file.parent / "began").exists)
+    until((server.log_file.parent / "began").exists)
     os.kill(server.process.pid, signal.SIGKILL)
-    wait_until(lambda: refuses(server.url))
+    until(lambda: refuses(server.url))
