@@ -324,10 +324,14 @@ class NavaiBackend:
 
     async def _open(self) -> None:
         self.start()
+        if self.metrics is not None:
+            self.metrics.open()
         await self.invoker.why_store_fails()  # this opens the store, which then checks its settings
 
     async def aclose(self) -> None:
         """Cancel the calls that still run, and close the connections upstream."""
+        if self.metrics is not None:
+            self.metrics.close()
         await self.invoker.close()
         await self.store.aclose()
         await self.services.aclose()

@@ -8,6 +8,7 @@ Where ``PROMETHEUS_MULTIPROC_DIR`` is set, as ``navai serve --workers 2`` does, 
 in files there, and each process shows the sums of all.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,6 +30,8 @@ MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"
 # Prometheus' own defaults end at 10 seconds; calls may take 30 and more.
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
+_PUBLISHED_EVERY_S: Final = 1.0
+
 
 class Metrics:
     """The metrics of one backend."""
@@ -46,6 +49,7 @@ class Metrics:
         self._threads = threads
         self._processes = processes
         self._running = running
+        self._publishing: asyncio.TimerHandle | None = None
         self._registry = registry = prometheus.CollectorRegistry()
         if MULTIPROCESS not in os.environ:
             prometheus.ProcessCollector(registry=registry)
@@ -133,6 +137,18 @@ class Metrics:
         """Count the *response* to a request for a client secret."""
         outcome = {200: "issued", 429: "limited"}.get(response.status)
         self._mints.labels(outcome or ("refused" if response.status < 500 else "failed")).inc()  # noqa: PLR2004
+
+    def open(self) -> None:
+        """Write the gauges each second, if other processes show them, too: they show what they find."""
+        self.close()
+        if MULTIPROCESS in os.environ:
+            self._measure()
+            self._publishing = asyncio.get_running_loop().call_later(_PUBLISHED_EVERY_S, self.open)
+
+    def close(self) -> None:
+        """Write them no more."""
+        if self._publishing is not None:
+            self._publishing.cancel()
 
     def _measure(self) -> None:
         self._calls_running.set(self._running())

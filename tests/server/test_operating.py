@@ -19,6 +19,7 @@ from navai_client.server import BackendError, NavaiBackend, UpstreamError
 from navai_client.server._errors import UpstreamTimeoutError
 from navai_client.server._http import BackendRequest
 from tests.serving import NO_TLS, Serve, Served, Start, serving_app
+from tests.waiting import until
 
 EXECUTE: Final = "/navai/functions/execute"
 SECRET: Final = "/navai/realtime/client-secret"
@@ -31,7 +32,7 @@ def bad(): raise LookupError("no")
 
 def hangs():
     import pathlib, threading
-    pathlib.Path("hanging").write_text(str(os.getpid()))
+    pathlib.Path(f"hangs-{os.getpid()}").touch()
     threading.Event().wait()
 """
 
@@ -40,8 +41,12 @@ def get(url: str, **headers: str) -> httpx.Response:
     return httpx.get(url, headers=headers, timeout=20, verify=NO_TLS)
 
 
+def call_of(name: str) -> dict[str, Any]:
+    return {"function_name": name, "payload": None}
+
+
 def execute(url: str, name: str) -> httpx.Response:
-    return httpx.post(url + EXECUTE, json={"function_name": name, "payload": None}, timeout=20, verify=NO_TLS)
+    return httpx.post(url + EXECUTE, json=call_of(name), timeout=20, verify=NO_TLS)
 
 
 def values(url: str, **headers: str) -> dict[str, float]:
@@ -79,9 +84,8 @@ class TestReady:
         assert get(f"{server.url}/ready").status_code == 200
         server.process.send_signal(signal.SIGTERM)
         with httpx.Client(timeout=20) as client:
+            until(lambda: client.get(f"{server.url}/ready").status_code != 200)
             answer = client.get(f"{server.url}/ready")
-            while answer.status_code == 200:
-                answer = client.get(f"{server.url}/ready")
             assert answer.json() == {"error": "The server is stopping."}
             assert client.get(f"{server.url}/health").status_code == 200
         server.process.send_signal(signal.SIGTERM)
@@ -189,8 +193,7 @@ class TestMetrics:
 
         with serving_app(backend) as url, ThreadPoolExecutor(2) as pool:
             calls = [pool.submit(execute, url, "waits") for _ in range(2)]
-            while values(url)["navai_calls_waiting"] < 1:
-                pass
+            until(lambda: values(url)["navai_calls_waiting"] == 1)
             assert execute(url, "waits").status_code == 503
             found = values(url)
             release.set()
@@ -209,8 +212,7 @@ class TestMetrics:
         server = serve("--processes", "1", NAVAI_METRICS="true")
         with ThreadPoolExecutor(2) as pool:
             calls = [pool.submit(execute, server.url, "waits") for _ in range(2)]
-            while values(server.url)["navai_calls_waiting"] < 1:
-                pass
+            until(lambda: values(server.url)["navai_calls_waiting"] == 1)
             assert values(server.url)["navai_processes_taken"] == 1
             (tmp_path / "go").touch()
             assert [call.result().json()["ok"] for call in calls] == [True, True]
@@ -281,15 +283,29 @@ class TestMetrics:
 
         with ThreadPoolExecutor(1) as pool:
             hanging = pool.submit(hang)
-            while values(server.url)["navai_calls_running"] < 1:
-                pass
-            killed = int((tmp_path / "hanging").read_text())
+            until(lambda: any(tmp_path.glob("hangs-*")))
+            (mark,) = tmp_path.glob("hangs-*")
+            killed = int(mark.name.removeprefix("hangs-"))
             os.kill(killed, signal.SIGKILL)
             hanging.result()
         assert killed not in pids_of(server, 2)
         found = values(server.url)
         assert found['navai_executions_total{function="good",outcome="ok"}'] > total
         assert found["navai_calls_running"] == 0
+
+    def test_of_several_workers_show_what_each_does_now(self, serve: Serve, write: Any) -> None:
+        write("src/ai/functions-modules/works.py", FUNCTIONS)
+        server = serve("--workers", "2", NAVAI_METRICS="true")
+        with contextlib.ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+            clients: dict[int, httpx.Client] = {}
+            while len(clients) < 2:  # one connection to each worker
+                client = stack.enter_context(httpx.Client(base_url=server.url, timeout=60, verify=NO_TLS))
+                clients[client.post(EXECUTE, json=call_of("good")).json()["result"]] = client
+            (pid, busy), (_, other) = clients.items()
+            hanging = pool.submit(busy.post, EXECUTE, json=call_of("hangs"))
+            until(lambda: "navai_calls_running 1.0\n" in other.get("/metrics").text)
+            os.kill(pid, signal.SIGKILL)
+            assert isinstance(hanging.exception(), httpx.TransportError)
 
     def test_show_no_payload_no_key_and_no_header(self, backend: NavaiBackend, url: str) -> None:
         backend.function(name="echo")(lambda x: x)
@@ -322,8 +338,7 @@ class TestJsonLog:
         )
         headers = {"authorization": "Bearer token-of-the-till", "x-request-id": "id-1"}
         for name in ("good", "leaks"):
-            body = {"function_name": name, "payload": None}
-            httpx.post(server.url + EXECUTE, json=body, headers=headers, timeout=20)
+            httpx.post(server.url + EXECUTE, json=call_of(name), headers=headers, timeout=20)
         get(f"{server.url}/no%0aroute%22%1b")
         log = server.stop()
         lines = [json.loads(line) for line in log.splitlines()]
