@@ -247,7 +247,7 @@ def server(folder: Path, *options: str) -> list[str]:
 def replicas(folder: Path) -> Iterator[tuple[Fleet, RedisServer]]:
     """Start three replicas that share a Redis server."""
     with redis_server(folder, *DURABLE) as redis:
-        command = server(folder, "--store", f"{redis.url}?socket_timeout=0.5")
+        command = server(folder, "--store", f"{redis.address}?socket_timeout=0.5")
         with processes(folder, command, command, command) as fleet:
             yield fleet, redis
 
@@ -357,7 +357,7 @@ def test_a_replica_that_is_cut_off_runs_nothing_that_another_one_may_run(tmp_pat
         inside += server(
             tmp_path, "--host", there, "--store", f"redis://{here}:{redis.port}?socket_timeout=0.5"
         )
-        outside = server(tmp_path, "--store", f"{redis.url}?socket_timeout=0.5")
+        outside = server(tmp_path, "--store", f"{redis.address}?socket_timeout=0.5")
         fleet = stack.enter_context(processes(tmp_path, inside, outside, outside))
         pool = stack.enter_context(fleet.traffic())
         _, held = stack.enter_context(fleet.held(pool))

@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.waiting import until
+from tests.ports import reserved_port
+from tests.waiting import PATIENCE_S, until
 
 REDIS = shutil.which("redis-server")
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
@@ -25,19 +26,25 @@ class RedisServer:
         self.process: subprocess.Popen[bytes] | None = None
         self._folder = folder
         self._options = options
+        self._reserved = contextlib.ExitStack()
+
+    @property
+    def address(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        """Its address, for clients that wait for it as long as tests do: it writes to a disk."""
+        return f"{self.address}?socket_timeout={PATIENCE_S}&socket_connect_timeout={PATIENCE_S}"
 
     def start(self) -> None:
         """Start it, and wait until it accepts connections: at the same port again, if it had one."""
         while not self.port or not self._has_started():
-            with socket.create_server(("127.0.0.1", 0)) as listener:
-                self.port = listener.getsockname()[1]
+            self._reserved.close()
+            self.port = self._reserved.enter_context(reserved_port())
 
     def _has_started(self) -> bool:
-        """Start it, and return whether it has its port: another process may have been faster."""
+        """Start it, and return whether it has its port: a node of a cluster needs a second one, 10,000 above."""
         where = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder), "--save", "")
         assert REDIS is not None
         process = subprocess.Popen([REDIS, *where, *self._options], stdout=subprocess.DEVNULL)
@@ -46,7 +53,7 @@ class RedisServer:
         def accepts() -> bool:
             with (
                 contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port), 5) as client,
+                socket.create_connection(("127.0.0.1", self.port), PATIENCE_S) as client,
             ):
                 client.sendall(b"PING\r\n")
                 return client.recv(100).startswith(b"+PONG")
@@ -65,7 +72,12 @@ class RedisServer:
         """End it without warning."""
         if self.process is not None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait()
+
+    def close(self) -> None:
+        """End it, and let others have its port."""
+        self.kill()
+        self._reserved.close()
 
 
 @contextlib.contextmanager
@@ -80,4 +92,4 @@ def redis_server(folder: Path, *options: str) -> Iterator[RedisServer]:
         server.start()
         yield server
     finally:
-        server.kill()
+        server.close()

@@ -584,7 +584,7 @@ def test_a_replica_that_is_killed_after_an_approval_loses_nothing_and_repeats_no
 ) -> None:
     url = f"{tmp_path}/keys.sqlite"
     if kind == "redis":
-        url = f"{request.getfixturevalue('redis_url')}?prefix={tmp_path}:"
+        url = f"{request.getfixturevalue('redis_url')}&prefix={tmp_path}:"
 
     async def killed(approval: str, when: str) -> str:
         command = (sys.executable, "-c", KILLED, url, approval, when)

@@ -30,6 +30,7 @@ from navai_client.server import (
 from navai_client.server._http import BackendRequest
 from navai_client.testing import StoreTests
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
+from tests.waiting import PATIENCE_S, until
 
 KEY, PRINT, TOKEN = b"k" * 16, b"f" * 16, b"t" * 16
 A_REPLICA = r"^The store of idempotency keys is a replica that cannot be written to\.$"
@@ -83,7 +84,11 @@ class TestRedisStore(StoreTests):
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(scenario)
+    async def in_time() -> None:
+        async with asyncio.timeout(2 * PATIENCE_S):
+            await scenario
+
+    asyncio.run(in_time())
 
 
 async def fill(store: Store) -> None:
@@ -294,13 +299,14 @@ def test_a_store_that_was_closed_amid_a_batch_can_be_used_at_once(tmp_path: Path
     began = threading.Event()
 
     def clock() -> float:
-        if threading.current_thread() is not threading.main_thread():  # within a transaction
-            began.set()
-            time.sleep(0.05)
+        if threading.current_thread() is not threading.main_thread() and not began.is_set():
+            began.set()  # within a transaction, which goes on until the store is being closed
+            until(lambda: store._batches is None)
         return time.time()
 
+    store = SQLiteStore(tmp_path / "keys.sqlite", clock=clock)
+
     async def scenario() -> None:
-        store = SQLiteStore(tmp_path / "keys.sqlite", clock=clock)
         asked = asyncio.create_task(store.read(KEY))
         while not began.is_set():  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -335,7 +341,8 @@ def test_a_redis_store_survives_a_restart_of_its_server_and_is_closed_meanwhile(
 
 def test_a_redis_store_is_closed_while_its_server_takes_nothing(redis: RedisServer) -> None:
     async def scenario() -> None:
-        store = RedisStore(redis.url, prefix="stopped:")
+        # To close the connection takes as long as to open one may take.
+        store = RedisStore(f"{redis.address}?socket_timeout={PATIENCE_S}", prefix="stopped:")
         await store.claim(KEY, PRINT, TOKEN, 60)
         assert redis.process is not None
         redis.process.send_signal(signal.SIGSTOP)
@@ -420,6 +427,7 @@ def test_what_keys_in_redis_are_called_stays_as_it_is(
         await store.hold(KEY, PRINT, TOKEN, b"call", 60, limit=1000)
         names = {begin + b"held", begin + KEY.hex().encode()}
         assert names <= {name async for name in store._server.scan_iter()}
+        assert await store.finish(KEY, TOKEN, None, 60)
         await store.aclose()
 
     run(scenario())
@@ -431,10 +439,10 @@ def test_a_redis_server_that_does_not_respond_is_asked_twice(monkeypatch: pytest
 
     async def scenario() -> None:
         async with await asyncio.start_server(lambda _, writer: asked.append(writer), "127.0.0.1") as server:
-            store = RedisStore(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0")
-            async with asyncio.timeout(10):
-                with pytest.raises(StoreError, match="cannot be used"):
-                    await store.read(KEY)
+            port = server.sockets[0].getsockname()[1]
+            store = RedisStore(f"redis://127.0.0.1:{port}/0?socket_connect_timeout={PATIENCE_S}")
+            with pytest.raises(StoreError, match="cannot be used"):
+                await store.read(KEY)
             await store.aclose()
             for writer in asked:
                 writer.close()
@@ -448,9 +456,8 @@ def test_a_redis_server_that_accepts_no_connection_holds_nothing_up(monkeypatch:
 
     async def scenario(address: tuple[str, int]) -> None:
         store = RedisStore("redis://{}:{}/0".format(*address))
-        async with asyncio.timeout(10):
-            with pytest.raises(StoreError, match="cannot be used"):
-                await store.read(KEY)
+        with pytest.raises(StoreError, match="cannot be used"):
+            await store.read(KEY)
         await store.aclose()
 
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, contextlib.ExitStack() as waiting:
@@ -464,9 +471,9 @@ def test_a_redis_server_that_accepts_no_connection_holds_nothing_up(monkeypatch:
 def test_stores_with_other_prefixes_or_databases_have_other_keys(redis: RedisServer) -> None:
     async def scenario() -> None:
         for store in (
-            RedisStore(f"{redis.url}?prefix=a:"),
+            RedisStore(f"{redis.url}&prefix=a:"),
             RedisStore(redis.url, prefix="b:"),
-            RedisStore(f"{redis.url}?prefix=a:&db=1"),
+            RedisStore(f"{redis.url}&prefix=a:&db=1"),
         ):
             assert (await store.claim(KEY, PRINT, TOKEN, 60)).state == "claimed"
             assert await store.finish(KEY, TOKEN, b"x", 60)
@@ -524,8 +531,9 @@ def test_a_server_with_a_replica_is_not_called_shared_and_the_replica_cannot_be_
 
             async def scenario() -> None:
                 store, of_replica = RedisStore(server.url), RedisStore(replica.url, shared=True)
-                async with redis.asyncio.Redis.from_url(server.url) as client:
-                    while not (await client.info("replication"))["connected_slaves"]:  # noqa: ASYNC110
+                async with redis.asyncio.Redis.from_url(replica.url) as client:
+                    # Until then, it may be loading what it got, and answer nothing else.
+                    while (await client.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
                         await asyncio.sleep(0.01)
                 await store.read(KEY)
                 assert not store.shared
@@ -577,7 +585,7 @@ def test_a_cluster_needs_a_prefix_that_keeps_all_keys_at_one_node(tmp_path: Path
                 "The store of idempotency keys is a cluster. It needs a prefix such as {navai}: "
                 "(?prefix={navai}:), which keeps all keys at one node, and the URL of that node."
             )
-            tagged = RedisStore(f"{server.url}?prefix={{navai}}:")
+            tagged = RedisStore(f"{server.url}&prefix={{navai}}:")
             claims = (tagged.claim(bytes([n]), PRINT, TOKEN, 60) for n in range(5))
             assert {entry.token for entry in await asyncio.gather(*claims)} == {TOKEN}
             assert tagged.shared

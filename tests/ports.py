@@ -1,0 +1,20 @@
+"""A port that a server gets which a test starts, and no other process meanwhile."""
+
+import contextlib
+import socket
+from collections.abc import Iterator
+
+__all__ = ["reserved_port"]
+
+
+@contextlib.contextmanager
+def reserved_port() -> Iterator[int]:
+    """Give a free port, on which a server may listen that is told of it, again and again.
+
+    The system gives it to nobody who asks for any port, also while the server is down. On Linux, sockets with
+    SO_REUSEADDR can share a port until one of them listens; servers set it, to be started again at once.
+    """
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
