@@ -44,7 +44,7 @@ class RedisServer:
             self.port = self._reserved.enter_context(reserved_port())
 
     def _has_started(self) -> bool:
-        """Start it, and return whether it has its port: a node of a cluster needs a second one, 10,000 above."""
+        """Start it, and return whether it has its ports: a node of a cluster needs a second one."""
         where = ("--bind", "127.0.0.1", "--port", str(self.port), "--dir", str(self._folder), "--save", "")
         assert REDIS is not None
         process = subprocess.Popen([REDIS, *where, *self._options], stdout=subprocess.DEVNULL)

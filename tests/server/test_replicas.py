@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +17,11 @@ from typing import Any
 import httpx
 import pytest
 
-from navai_client.server import NavaiBackend, RedisStore, SQLiteStore, Store, StoreError
+from navai_client.server import NavaiBackend, RedisStore, SQLiteStore, Store, StoreError, _execution
 from navai_client.server._http import BackendRequest, BackendResponse
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
 from tests.serving import NO_TLS
+from tests.waiting import PATIENCE_S, until
 
 EXECUTE = "/navai/functions/execute"
 JSON = {b"content-type": b"application/json"}
@@ -45,12 +46,27 @@ def _open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
 class Brief:
     """A store whose claims have short leases."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, lease: float = 0.3) -> None:
         self._store = store
-        self.lease = 0.3
+        self.lease = lease
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+
+class Renewing(Brief):
+    """A store whose claims are renewed as those with short leases, although theirs are longer."""
+
+    LEASE_S = 4.0  # so that a process may be late by seconds
+
+    async def claim(self, key: bytes, fingerprint: bytes, token: bytes, lease: float, **given: Any) -> Any:
+        return await self._store.claim(key, fingerprint, token, self.LEASE_S, **given)
+
+    async def start(self, key: bytes, token: bytes, lease: float) -> bool:
+        return await self._store.start(key, token, self.LEASE_S)
+
+    async def renew(self, key: bytes, token: bytes, lease: float) -> bool:
+        return await self._store.renew(key, token, self.LEASE_S)
 
 
 def post(backend: NavaiBackend, key: str, payload: str = "null", path: str = EXECUTE) -> "asyncio.Task[Any]":
@@ -102,7 +118,7 @@ class Replicas:
 async def replicas(open_store: Open, *, in_thread: bool = False, **settings: Any) -> AsyncIterator[Replicas]:
     both = Replicas(open_store, in_thread=in_thread, **settings)
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(2 * PATIENCE_S):
             yield both
     finally:
         for backend in both.backends:
@@ -151,12 +167,12 @@ def test_a_response_can_be_relied_on_at_the_other_replica(open_store: Open) -> N
 
 def test_a_function_that_takes_longer_than_a_lease_keeps_its_key(open_store: Open) -> None:
     async def scenario() -> None:
-        async with replicas(lambda: Brief(open_store())) as both:
+        async with replicas(lambda: Renewing(open_store())) as both:
             one, other = both.backends
             first = post(one, "k")
             await both.began.wait()
             copy = post(other, "k")
-            await asyncio.wait((first, copy), timeout=1)  # more than three leases
+            await asyncio.wait((first, copy), timeout=1.2 * Renewing.LEASE_S)
             assert not copy.done()
             both.release.set()
             assert (await copy).body == (await first).body
@@ -248,17 +264,19 @@ def test_a_copy_that_waits_gets_no_outcome_of_another_payload(open_store: Open) 
 
 def test_an_owner_that_was_paused_before_its_start_does_not_start(open_store: Open) -> None:
     async def scenario() -> None:
-        async with replicas(lambda: Brief(open_store()), in_thread=True) as both:
+        leases = iter((0.3, 60.0))
+        async with replicas(lambda: Brief(open_store(), next(leases)), in_thread=True) as both:
             one, other = both.backends
-            start, go_on = one.store.start, asyncio.Event()
+            start, has_claimed, go_on = one.store.start, asyncio.Event(), asyncio.Event()
 
             async def paused(*arguments: Any) -> bool:
+                has_claimed.set()
                 await go_on.wait()
                 return await start(*arguments)
 
             vars(one.store)["start"] = paused
             fenced = post(one, "k")
-            await has_claimed(other.store, await _key(one))
+            await has_claimed.wait()
             assert (await post(other, "k")).status == 200  # once the claim has lapsed
             go_on.set()
             refused = await fenced
@@ -311,7 +329,7 @@ def test_an_outcome_that_the_store_never_takes_is_given_up_when_its_key_would_ha
     store = Full(SQLiteStore(tmp_path / "keys.sqlite"))
 
     async def scenario() -> None:
-        async with replicas(lambda: store, key_ttl=0.01) as both:
+        async with replicas(lambda: store, key_ttl=0.9) as both:  # it is tried again after one second
             both.release.set()
             assert (await post(both.backends[0], "k")).status == 200
 
@@ -385,7 +403,9 @@ def test_a_copy_that_waits_has_the_time_limit_of_the_function(open_store: Open) 
     asyncio.run(scenario())
 
 
-def test_only_a_store_of_all_replicas_is_announced(open_store: Open, tmp_path: Path) -> None:
+def test_only_a_store_of_all_replicas_is_announced(open_store: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_execution, "_PROBE_S", PATIENCE_S)
+
     async def scenario() -> None:
         backend = NavaiBackend(env={}, discover=False, store=open_store())
         transport = httpx.ASGITransport(app=backend)
@@ -400,8 +420,9 @@ def test_only_a_store_of_all_replicas_is_announced(open_store: Open, tmp_path: P
 
 
 def test_a_backend_whose_store_is_down_is_not_ready_and_refuses_only_calls_with_a_key(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_execution, "_PROBE_S", PATIENCE_S)
     with redis_server(tmp_path, *DURABLE) as server, caplog.at_level(logging.ERROR):
 
         async def scenario() -> None:
@@ -517,7 +538,9 @@ def server_process(base: Path, *options: str, **env: str) -> Iterator[tuple["sub
 def charge(url: str, key: str, folder: Path, seconds: float = 0.0) -> httpx.Response:
     body = {"function_name": "charge", "payload": {"key": key, "folder": str(folder), "seconds": seconds}}
     headers = {"idempotency-key": key}
-    return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=20, trust_env=False, verify=NO_TLS)
+    return httpx.post(
+        url + EXECUTE, json=body, headers=headers, timeout=PATIENCE_S, trust_env=False, verify=NO_TLS
+    )
 
 
 @pytest.mark.parametrize("store", [(), ("--store", "sqlite:///{}/keys.sqlite")], ids=["by itself", "named"])
@@ -527,15 +550,20 @@ def test_several_workers_run_each_key_once(module: Path, store: tuple[str, ...])
         server_process(module, "--workers", "2", "--drain-delay", "0", *options) as (_, url),
         ThreadPoolExecutor(8) as pool,
     ):
-        ready, deadline = set[int](), time.monotonic() + 30
-        while len(ready) < 2 and time.monotonic() < deadline:  # the second may start later
-            ready.add(charge(url, f"ready-{time.monotonic_ns()}", module).json()["result"])
-        keys = [f"{n}" for n in range(40) for _ in range(2)]
-        answers = list(pool.map(lambda key: charge(url, key, module), keys))
-    assert {answer.status_code for answer in answers} == {200}
+        numbers, answers, ran = itertools.count(), list[httpx.Response](), set[int]()
+
+        def both_have_run_some() -> bool:  # the second one may start later
+            keys = [f"{next(numbers)}" for _ in range(40)]
+            answers.extend(
+                pool.map(lambda key: charge(url, key, module), (k for k in keys for _ in range(2)))
+            )
+            assert {answer.status_code for answer in answers} == {200}
+            ran.update(answer.json()["result"] for answer in answers)
+            return len(ran) == 2
+
+        until(both_have_run_some)
     for first, second in zip(answers[::2], answers[1::2], strict=True):
         assert first.json() == second.json()
-    assert len({answer.json()["result"] for answer in answers}) == 2  # both of them ran some
     assert set(Counter((module / "charges").read_text().split()).values()) == {1}
 
 
