@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import IO, Any, Final
 
-__all__ = ["PATIENCE_S", "until"]
+__all__ = ["PATIENCE_S", "until", "until_line"]
 
 PATIENCE_S: Final = 60.0  # for what takes one second on an idle machine
 
@@ -15,3 +15,11 @@ def until(condition: Callable[[], Any]) -> None:
     while not condition():
         assert time.monotonic() < end, "It did not happen in time."
         time.sleep(0.005)
+
+
+def until_line(stream: IO[str], text: str) -> str:
+    """Read what a process writes to *stream*, up to the first line with *text*, and return that line."""
+    for line in stream:
+        if text in line:
+            return line
+    raise AssertionError(f"The process ended before it wrote {text!r}.")

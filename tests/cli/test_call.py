@@ -407,10 +407,10 @@ def test_a_call_that_waits_for_approval_says_how_to_ask_what_came_of_it(navai: N
         assert "It waits for approval" in waits.err
         key = waits.err.split("--idempotency-key ")[1].split()[0]
         approvals, person = f"{url}/navai/approvals", {"Authorization": "Bearer inspectors-token-1234"}
-        (item,) = httpx.get(approvals, headers=person, trust_env=False).json()["items"]
+        (item,) = httpx.get(approvals, headers=person, trust_env=False, timeout=60).json()["items"]
         assert item["id"] in waits.err
         decision = {"decision": "approve"}
-        httpx.post(f"{approvals}/{item['id']}", headers=person, json=decision, trust_env=False)
+        httpx.post(f"{approvals}/{item['id']}", headers=person, json=decision, trust_env=False, timeout=60)
         assert navai("call", "refund", "--idempotency-key", key, "--url", url).out == '"refunded"\n'
 
 

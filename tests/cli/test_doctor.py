@@ -86,7 +86,7 @@ def test_whether_the_backend_can_mint_is_reported(
 ) -> None:
     with serving_app(NavaiBackend(env=env, discover=False)) as url:
         found = look("--url", url)["client secrets"]
-        ready = httpx.get(f"{url}/ready", trust_env=False)
+        ready = httpx.get(f"{url}/ready", trust_env=False, timeout=60)
     remedy = None if level == "ok" else "Set OPENAI_API_KEY where the backend runs, and start it again."
     assert (found["level"], found["message"], found["remedy"]) == (level, said, remedy)
     assert ready.json() == {"ok": True}
@@ -97,7 +97,10 @@ def test_who_may_not_list_the_functions_does_not_learn_what_is_minted(look: Look
     backend = NavaiBackend(env={}, discover=False, access_token="machines-token-1234")
     with serving_app(backend) as url:
         assert "client secrets" not in look("--url", url)
-        assert "navai-client-secrets" not in httpx.get(f"{url}/navai/functions", trust_env=False).headers
+        assert (
+            "navai-client-secrets"
+            not in httpx.get(f"{url}/navai/functions", trust_env=False, timeout=60).headers
+        )
         assert "client secrets" in look("--url", url, "--access-token", "machines-token-1234")
 
 

@@ -71,8 +71,11 @@ def test_over_http_a_token_can_be_required(demo_server: str) -> None:
     with served(*options, MCP_TOKEN=TOKEN) as process:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
-        assert httpx.post(url, json={}).status_code == 401
-        assert httpx.post(url, json={}, headers={"Authorization": f"Bearer {TOKEN}"}).status_code != 401
+        assert httpx.post(url, json={}, timeout=60).status_code == 401
+        assert (
+            httpx.post(url, json={}, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60).status_code
+            != 401
+        )
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=60)
     assert TOKEN not in err

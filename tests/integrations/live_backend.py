@@ -80,7 +80,9 @@ class LiveBackend:
     async def decide(self, decision: str, **more: str) -> str:
         """Decide the only call that waits for approval, and return its id."""
         headers = {"Authorization": f"Bearer {_INSPECTOR}"}
-        async with httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False) as person:
+        async with httpx.AsyncClient(
+            base_url=self.url, headers=headers, timeout=60, trust_env=False
+        ) as person:
             (item,) = (await person.get("/navai/approvals")).json()["items"]
             path = f"/navai/approvals/{item['id']}"
             answer = await person.post(path, json={"decision": decision, **more})

@@ -44,7 +44,10 @@ async def served(**options: Any) -> AsyncIterator[tuple[LiveBackend, Toolset]]:
 
 @in_a_loop
 async def test_the_list_says_what_was_declared_and_nothing_else() -> None:
-    async with served() as (live, _), httpx.AsyncClient(base_url=live.url, trust_env=False) as http:
+    async with (
+        served() as (live, _),
+        httpx.AsyncClient(base_url=live.url, timeout=60, trust_env=False) as http,
+    ):
         items = (await http.get("/navai/functions")).json()["items"]
     assert {each["name"]: each.get("metadata") for each in items if each["name"] in DECLARED} == {
         "look": {"effect": "read", "typical_seconds": 12, "say_while_waiting": "I am looking."},

@@ -375,7 +375,7 @@ async def test_an_interruption_loses_no_side_effect_and_no_result() -> None:
     script = [[Call("book", {"table": 7}, "call_book"), BargeIn("Actually, wait!")], Say("Yes?")]
     async with stage(script, shop) as on:
         await on.session.send_message("Book table 7.")
-        assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
+        assert await asyncio.to_thread(shop.entered.acquire, timeout=60)
         await on.session.interrupt()
         assert shop.ran == []
         shop.may_end.set()
@@ -395,7 +395,7 @@ async def test_a_call_that_runs_when_the_session_ends_can_finish() -> None:
         after=lambda _, outcome: outcomes.append(outcome),
     ) as on:
         await on.session.send_message("Book table 7.")
-        assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
+        assert await asyncio.to_thread(shop.entered.acquire, timeout=60)
         await on.session.close()
         assert outcomes == []
         shop.may_end.set()

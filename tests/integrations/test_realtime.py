@@ -388,7 +388,7 @@ class TestOverAWebSocket:
                         listening = asyncio.create_task(listen())
                         await runner.offer()
                         await socket.send('{"type": "response.create"}')
-                        assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
+                        assert await asyncio.to_thread(shop.entered.acquire, timeout=60)
                         await api.wait_async()
                         await socket.close()
                         await listening
@@ -550,7 +550,7 @@ class TestOverAWebSocket:
                     await runner.receive(created())
                     await runner.receive(called("c1", arguments='{"location": "Rome"}'))
                     await runner.receive(called("c2", name="book", arguments='{"table": 7}'))
-                    assert await asyncio.to_thread(shop.entered.acquire, timeout=30)
+                    assert await asyncio.to_thread(shop.entered.acquire, timeout=60)
                     await sending.wait()
                 shop.may_end.set()
         assert sorted(shop.ran) == ["book", "get_weather"]

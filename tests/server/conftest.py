@@ -100,7 +100,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked = dict(self.headers)
         self.server.got = (self.path, self.headers["authorization"], body)
         if self.server.hold is not None:
-            self.server.hold.wait(5)
+            self.server.hold.wait(60)
         answer = self.server.answer
         data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         self.send_response(self.server.status)

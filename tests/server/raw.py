@@ -1,13 +1,14 @@
 """Bytes on a socket, for what no HTTP client sends."""
 
+import contextlib
 import select
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import urlsplit
 
 import psutil
 
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, until
 
 __all__ = [
     "EXECUTE",
@@ -15,6 +16,7 @@ __all__ = [
     "exchange",
     "get",
     "memory_of",
+    "paused",
     "post",
     "read_all",
     "send_until_refused",
@@ -84,3 +86,18 @@ def send_until_refused(
 def memory_of(pid: int) -> int:
     """Return the bytes of memory that a process occupies."""
     return int(psutil.Process(pid).memory_info().rss)
+
+
+@contextlib.contextmanager
+def paused(pid: int) -> Iterator[None]:
+    """Pause a server: what is sent meanwhile is there as soon as it accepts the connection.
+
+    So its time for the first bytes cannot pass while this process waits for a processor.
+    """
+    process = psutil.Process(pid)
+    process.suspend()
+    try:
+        until(lambda: process.status() == psutil.STATUS_STOPPED)
+        yield
+    finally:
+        process.resume()

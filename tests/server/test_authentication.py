@@ -2,11 +2,13 @@
 
 import asyncio
 import base64
+import datetime as dt
 import hmac
 import json
 import logging
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -70,12 +72,12 @@ def make_backend(**options: Any) -> NavaiBackend:
 
 
 def get(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
-    return httpx.get(url, headers=headers, timeout=20, verify=NO_TLS)
+    return httpx.get(url, headers=headers, timeout=60, verify=NO_TLS)
 
 
 def call(url: str, name: str = "who", **headers: str) -> httpx.Response:
     body = {"function_name": name, "payload": None}
-    return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=20, verify=NO_TLS)
+    return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=60, verify=NO_TLS)
 
 
 def result(url: str, token: str) -> Any:
@@ -129,7 +131,7 @@ class TestAccessTokens:
             assert call(url, **key, **bearer("till-token-9999")).status_code == 200
             for name, status in (("desk", 404), ("till", 200)):
                 headers = {**key, **bearer(f"{name}-token-9999")}
-                answer = httpx.post(f"{url}{EXECUTE}/cancel", headers=headers, timeout=20, verify=NO_TLS)
+                answer = httpx.post(f"{url}{EXECUTE}/cancel", headers=headers, timeout=60, verify=NO_TLS)
                 assert answer.status_code == status
 
     @pytest.mark.parametrize(
@@ -345,7 +347,7 @@ class TestScopes:
         backend = NavaiBackend(env={}, discover=False, authenticate=by_header)
         for scope in scopes:
             backend.function(name=scope, scopes=[scope])(lambda: 1)
-        with serving_app(backend) as url, httpx.Client(timeout=20, verify=NO_TLS) as client:
+        with serving_app(backend) as url, httpx.Client(timeout=60, verify=NO_TLS) as client:
             for number in range(2**9):
                 held = [scope for bit, scope in enumerate(scopes) if number >> bit & 1]
                 headers = {"x-name": "ann", "x-scopes": " ".join(held)}
@@ -498,7 +500,7 @@ def jwk(key: Any, kid: str | None, **members: Any) -> dict[str, Any]:
 def token(key: Any = KEY, kid: str | None = "k1", algorithm: str = "RS256", **claims: Any) -> str:
     """Return a token of the issuer; a claim of None is left out."""
     now = int(time.time())
-    claims = {"iss": ISSUER, "aud": "voice", "sub": "ann", "exp": now + 60, "iat": now, **claims}
+    claims = {"iss": ISSUER, "aud": "voice", "sub": "ann", "exp": now + 3600, "iat": now, **claims}
     said = {name: value for name, value in claims.items() if value is not None}
     return jwt.encode(said, key, algorithm, headers=None if kid is None else {"kid": kid})
 
@@ -535,7 +537,7 @@ class _Publishing(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.fetched += 1
         if self.server.hold is not None:
-            self.server.hold.wait(20)
+            self.server.hold.wait(60)
         self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(self.server.body)))
         self.end_headers()
@@ -672,17 +674,21 @@ class TestJwt:
     def test_a_hung_issuer_holds_up_nobody_else(
         self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(authentication, "_FETCH_S", 0.5)
+        monkeypatch.setattr(authentication, "_FETCH_S", 2)
         issuer.hold = threading.Event()
         with serving_app(backend_of(issuer)) as url, ThreadPoolExecutor(20) as pool:
             waiting = [pool.submit(call, url, **bearer(token())) for _ in range(20)]
             assert result(url, "machine")["id"] == "access-token"
             assert get(f"{url}/health").status_code == 200
             assert {each.result().status_code for each in waiting} == {503}
+            until(lambda: issuer.fetched)  # in a thread of the issuer
             assert issuer.fetched == 1
             issuer.hold.set()
 
-    def test_many_callers_and_unknown_keys_make_one_request_to_the_issuer(self, issuer: Issuer) -> None:
+    def test_many_callers_and_unknown_keys_make_one_request_to_the_issuer(
+        self, issuer: Issuer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(authentication, "_PAUSE_S", 3600)
         with serving_app(backend_of(issuer)) as url, ThreadPoolExecutor(10) as pool:
             tokens = [token() if number % 2 else token(kid=f"k{number}") for number in range(40)]
             answers = list(pool.map(lambda each: call(url, **bearer(each)).status_code, tokens))
@@ -706,15 +712,27 @@ class TestJwt:
             lasting = token()
             assert [result(url, lasting)["id"] for _ in range(3)] == [f"{ISSUER}|ann"] * 3
             assert len(verified) == 1
-            short = token(exp=int(time.time()) + 2, sub="bob")
-            answer = call(url, **bearer(short))
-            while answer.status_code == 200:
-                assert answer.json()["result"]["id"] == f"{ISSUER}|bob"
-                answer = call(url, **bearer(short))
-            assert answer.status_code == 401
+            short = token(exp=int(time.time()) + 600, sub="bob")
+            assert [result(url, short)["id"] for _ in range(3)] == [f"{ISSUER}|bob"] * 3
+            assert len(verified) == 2
+            self.ten_minutes_pass(monkeypatch)
+            assert call(url, **bearer(short)).status_code == 401
             assert len(verified) == 3
             result(url, lasting)  # the other one has taken its place
             assert len(verified) == 4
+
+    @staticmethod
+    def ten_minutes_pass(patch: pytest.MonkeyPatch) -> None:
+        """Put the clocks of our verification and of PyJWT's forward."""
+
+        class Later(dt.datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> Any:
+                return super().now(tz) + dt.timedelta(minutes=10)
+
+        now = time.time
+        patch.setattr(jwt.api_jwt, "datetime", Later)
+        patch.setattr(authentication, "time", types.SimpleNamespace(time=lambda: now() + 600))
 
     def test_no_key_is_fetched_before_the_first_token(self, issuer: Issuer) -> None:
         with serving_app(backend_of(issuer)) as url:

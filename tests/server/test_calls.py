@@ -13,7 +13,8 @@ from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._calls import Failure
 from navai_client.server._execution import SHUT_DOWN
 from navai_client.server._http import BackendRequest
-from tests.waiting import until
+from tests.server.time_limits import NEVER_S, end_time_limits
+from tests.waiting import PATIENCE_S, until
 
 EXECUTE = "/navai/functions/execute"
 REQUEST = BackendRequest("POST", EXECUTE, {})
@@ -62,7 +63,7 @@ def test_the_shutdown_of_the_server_ends_all_calls() -> None:
     @backend.function
     def work(context: FunctionContext) -> None:
         seen.append("begun")
-        seen.append(context.cancelled.wait(5))
+        seen.append(context.cancelled.wait(PATIENCE_S))
 
     @backend.function
     async def wait() -> None:
@@ -163,56 +164,60 @@ def test_a_function_can_set_a_time_limit_for_its_own_task() -> None:
 
 
 def test_each_call_has_its_own_time_limit_in_one_event_loop_after_another() -> None:
-    backend = NavaiBackend(env={}, discover=False, function_timeout=30)
-    order: list[str] = []
+    backend = NavaiBackend(env={}, discover=False, function_timeout=NEVER_S)
+    begun: list[int] = []
 
     async def wait() -> None:
+        begun.append(1)
         await asyncio.Event().wait()
 
-    async def scenario() -> tuple[bytes, bytes]:
-        async def said(name: str) -> bytes:
-            answer: bytes = (await call(backend, name)).body
-            order.append(name)
-            return answer
-
-        async with asyncio.timeout(5):
-            unlimited = asyncio.create_task(said("wait"))
-            answers = await asyncio.gather(said("longer"), said("shorter"))
+    async def scenario() -> None:
+        loop, passed = asyncio.get_running_loop(), [0.0]
+        real = loop.time
+        loop.time = lambda: real() + passed[0]  # type: ignore[method-assign]
+        others = len(begun)
+        unlimited, longer, shorter = (call(backend, name) for name in ("wait", "longer", "shorter"))
+        while len(begun) < others + 3:  # noqa: ASYNC110 - nothing else happens in this loop
+            await asyncio.sleep(0)
+        passed[0] = 100
+        assert b"did not finish within 100 seconds." in (await shorter).body
+        assert not longer.done()
+        passed[0] = 500
+        assert b"did not finish within 500 seconds." in (await longer).body
         await left(unlimited)
-        return answers
 
     backend.function(wait)
-    backend.function(name="longer", timeout=0.5)(wait)
-    backend.function(name="shorter", timeout=0.01)(wait)
+    backend.function(name="longer", timeout=500)(wait)
+    backend.function(name="shorter", timeout=100)(wait)
     for _ in range(2):
-        first, second = asyncio.run(scenario())
-        assert b"did not finish within 0.5 seconds." in first
-        assert b"did not finish within 0.01 seconds." in second
-    assert order == ["shorter", "longer"] * 2
+        asyncio.run(scenario())
 
 
 def test_what_goes_on_after_its_time_limit_ends_with_the_server() -> None:
     backend = NavaiBackend(env={}, discover=False, function_timeout=0.02)
-    release = threading.Event()
+    begun, release = threading.Semaphore(0), threading.Event()
 
     @backend.function
     def work() -> "Awaitable[None]":
-        release.wait(5)
+        begun.release()
+        release.wait(PATIENCE_S)
         return Never()
 
-    async def scenario() -> None:
+    async def begin(key: bytes) -> Any:
         (function,) = backend.functions().functions
-        calls = [
-            (await backend.invoker.begin(function, Payload(None), REQUEST, key=key))[0]
-            for key in (b"a", b"b")
-        ]
+        running, _ = await backend.invoker.begin(function, Payload(None), REQUEST, key=key)
+        assert begun.acquire(timeout=PATIENCE_S)  # it blocks the loop, where the time limit would be noticed
+        return running
+
+    async def scenario() -> None:
+        calls = [await begin(key) for key in (b"a", b"b")]
         answers = await asyncio.gather(*(call.wait() for call in calls))
         assert answers == [call.stopped for call in calls]
         assert [call.outcome for call in calls] == [None, None]  # they may still have one
         await backend.invoker.close()
         assert {call.outcome for call in calls} == {calls[0].stopped}
         backend.invoker.stop(calls[0], SHUT_DOWN)  # changes nothing
-        late, _ = await backend.invoker.begin(function, Payload(None), REQUEST, key=b"c")
+        late = await begin(b"c")
         late_answer = await late.wait()
         release.set()
         while late.outcome is None:  # noqa: ASYNC110 - a thread cannot set an event of the loop
@@ -223,9 +228,16 @@ def test_what_goes_on_after_its_time_limit_ends_with_the_server() -> None:
 
 
 def test_a_function_whose_threads_are_all_taken_says_so(tmp_path: Path, execute: Any) -> None:
-    backend = NavaiBackend(env={}, functions_base_dir=tmp_path, threads_per_function=1, function_timeout=0.05)
+    backend = NavaiBackend(
+        env={}, functions_base_dir=tmp_path, threads_per_function=1, function_timeout=NEVER_S
+    )
     release = threading.Event()
-    backend.function(name="stuck")(lambda: release.wait(5))
+
+    @backend.function
+    def stuck() -> None:
+        end_time_limits(backend)
+        release.wait(PATIENCE_S)
+
     assert "did not finish" in execute(backend, "stuck")["details"]
     assert execute(backend, "stuck") == {
         "error": "The server is too busy: the function was not begun. Try again."

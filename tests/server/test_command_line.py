@@ -1,10 +1,12 @@
 """``python -m navai_client.server``: errors in one line, and calls in flight that finish."""
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
 import threading
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ import pytest
 from navai_client.server.__main__ import main
 from navai_client.server._process_settings import ProcessSettings
 from navai_client.server._serving import bind, make_backend
+from tests.waiting import until, until_line
 
 if TYPE_CHECKING:
     from navai_client.server._settings import BackendKeywords
@@ -108,18 +111,15 @@ def test_a_call_in_flight_finishes_after_sigterm(tmp_path: Path, more: list[str]
         answers: list[Any] = []
 
         def call() -> None:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=60) as answer:
                 answers.append(json.load(answer)["result"])
 
         calling = threading.Thread(target=call)
         calling.start()
-        pause = threading.Event()
-        while not began.exists():
-            pause.wait(0.01)
+        until(began.exists)
         server.send_signal(signal.SIGTERM)
         # Only once the server says that it is stopping may the function end.
-        while "Stopping." not in log.readline():
-            pass
+        until_line(log, "Stopping.")
         go.touch()
         calling.join()
         log.read()
@@ -154,20 +154,21 @@ def test_reload_serves_a_function_that_was_added_while_it_runs(tmp_path: Path) -
 
             def names() -> list[str]:
                 try:
-                    with urllib.request.urlopen(f"{url}/navai/functions", timeout=20) as answer:
+                    with urllib.request.urlopen(f"{url}/navai/functions", timeout=60) as answer:
                         return [each["name"] for each in json.load(answer)["items"]]
-                except ConnectionError:
+                except (ConnectionError, urllib.error.URLError):
                     return []  # the process that had taken the connection was the one to be replaced
 
             assert names() == ["first"]
             module.write_text("def first() -> int: return 1\ndef second() -> int: return 2\n")
-            pause, tries = threading.Event(), 0
-            while names() != ["first", "second"]:
-                tries += 1
-                assert tries < 200
-                if tries % 20 == 0:
+            looks = itertools.count(1)
+
+            def has_both() -> bool:
+                if next(looks) % 200 == 0:
                     module.touch()  # the first change may have come before the first look at the files
-                pause.wait(0.05)
+                return names() == ["first", "second"]
+
+            until(has_both)
         finally:
             server.send_signal(signal.SIGTERM)
     assert server.returncode == 0

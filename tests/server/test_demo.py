@@ -21,7 +21,7 @@ def test_the_command_prints_its_url_and_serves_the_demo() -> None:
                 r"Navai backend listening on (http://127\.0\.0\.1:\d+)\n", server.stdout.readline()
             )
             assert found is not None
-            with urllib.request.urlopen(f"{found[1]}/navai/functions", timeout=5) as answer:
+            with urllib.request.urlopen(f"{found[1]}/navai/functions", timeout=60) as answer:
                 names = [item["name"] for item in json.load(answer)["items"]]
             assert "get_weather" in names
             assert "calculator_add_tax" in names

@@ -16,7 +16,7 @@ from navai_client.server import FunctionContext, MemoryStore, SQLiteStore
 from navai_client.testing import LiveServer
 from tests.server.test_outcomes import post, posted, server_process
 from tests.serving import NO_TLS
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 CANCEL = "/navai/functions/execute/cancel"
 
@@ -27,7 +27,7 @@ def send(url: str, path: str, body: Any, **headers: str) -> socket.socket:
     content = json.dumps(body).encode()
     lines = [f"POST {path} HTTP/1.1", f"Host: {address.netloc}", "Content-Type: application/json"]
     lines += [f"Content-Length: {len(content)}", *(f"{name}: {value}" for name, value in headers.items())]
-    connection = socket.create_connection((address.hostname or "", address.port or 0), timeout=20)
+    connection = socket.create_connection((address.hostname or "", address.port or 0), timeout=PATIENCE_S)
     connection.sendall("\r\n".join([*lines, "", ""]).encode() + content)
     return connection
 
@@ -77,9 +77,9 @@ class Waiting:
 def test_a_client_that_goes_away_cancels_a_call_without_a_key(server: LiveServer, name: str) -> None:
     waiting = Waiting(server)
     with execute(server, name):
-        assert waiting.began.wait(5)
+        assert waiting.began.wait(PATIENCE_S)
         assert not waiting.ended.is_set()
-    assert waiting.ended.wait(5)
+    assert waiting.ended.wait(PATIENCE_S)
     assert not waiting.release.is_set()
 
 
@@ -87,7 +87,7 @@ def test_a_client_that_goes_away_cancels_a_call_without_a_key(server: LiveServer
 def test_a_call_with_a_key_runs_to_its_end_without_its_client(server: LiveServer, name: str) -> None:
     waiting = Waiting(server)
     with execute(server, name, **{"Idempotency-Key": "k"}):
-        assert waiting.began.wait(5)
+        assert waiting.began.wait(PATIENCE_S)
     with execute(server, name):  # the disconnect of this one is seen after that of the first
         until(lambda: len(server._app._disconnects._watchers) == 1)
     waiting.release.set()
@@ -107,8 +107,8 @@ def test_one_that_only_reads_is_cancelled_and_runs_anew_if_it_is_asked_for_again
         server.function(waiting.wait_async, name="read_async", effect="read")
         server.function(waiting.wait_sync, name="read_sync", effect="read")
         with execute(server, name, **{"Idempotency-Key": "k"}):
-            assert waiting.began.wait(5)
-        assert waiting.ended.wait(5)
+            assert waiting.began.wait(PATIENCE_S)
+        assert waiting.ended.wait(PATIENCE_S)
         assert not waiting.release.is_set()
         until(lambda: not server._app.invoker.running)
         waiting.release.set()
@@ -121,14 +121,14 @@ def test_one_that_only_reads_goes_on_for_the_other_client_that_waits_for_it(serv
     waiting = Waiting(server)
     server.function(waiting.wait_async, name="look", effect="read")
     with execute(server, "look", **{"Idempotency-Key": "k"}):
-        assert waiting.began.wait(5)
+        assert waiting.began.wait(PATIENCE_S)
         other = posted(server, "look", key="k")
         (call,) = server._app.invoker._running
         until(lambda: len(call._waiting or ()) == 2)
     later = Waiting(server)
     with execute(server, "wait_async_2"):
-        assert later.began.wait(5)
-    assert later.ended.wait(5)  # its disconnect was seen after that of the first
+        assert later.began.wait(PATIENCE_S)
+    assert later.ended.wait(PATIENCE_S)  # its disconnect was seen after that of the first
     assert not waiting.ended.is_set()
     waiting.release.set()
     assert other.result().json()["result"] == "done"
@@ -138,7 +138,7 @@ def test_one_that_only_reads_goes_on_for_the_other_client_that_waits_for_it(serv
 def test_a_call_whose_client_goes_away_while_it_waits_for_a_thread_never_begins(server: LiveServer) -> None:
     waiting = Waiting(server)
     first = posted(server, "wait_sync")
-    assert waiting.began.wait(5)
+    assert waiting.began.wait(PATIENCE_S)
     with execute(server, "wait_sync"):
         slots = server._app.invoker._threads._functions["wait_sync"]
         until(lambda: len(slots.waiting) == 1)
@@ -169,8 +169,8 @@ def test_a_client_that_goes_away_cancels_the_request_upstream() -> None:
         server._app.router._services = Upstream()
         server._app.router._routes = server._app.router._make_routes()
         with send(server.url, "/navai/realtime/client-secret", {}):
-            assert began.wait(5)
-        assert cancelled.wait(5)
+            assert began.wait(PATIENCE_S)
+        assert cancelled.wait(PATIENCE_S)
 
 
 def test_the_server_as_it_is_shipped_notices_that_its_client_has_gone(tmp_path: Path) -> None:
@@ -200,20 +200,22 @@ def test_the_server_as_it_is_shipped_notices_that_its_client_has_gone(tmp_path: 
 def cancel(server: LiveServer, key: str | None, **headers: str) -> httpx.Response:
     if key is not None:
         headers["idempotency-key"] = key
-    return httpx.post(server.url + CANCEL, headers=headers, timeout=20, trust_env=False, verify=NO_TLS)
+    return httpx.post(
+        server.url + CANCEL, headers=headers, timeout=PATIENCE_S, trust_env=False, verify=NO_TLS
+    )
 
 
 @pytest.mark.parametrize("name", ["wait_async", "wait_sync"])
 def test_a_call_that_has_begun_can_be_cancelled_by_its_key(server: LiveServer, name: str) -> None:
     waiting = Waiting(server)
     call = posted(server, name, key="k")
-    assert waiting.began.wait(5)
+    assert waiting.began.wait(PATIENCE_S)
     answer = cancel(server, "k")
     assert (answer.status_code, answer.json()) == (
         200,
         {"ok": True, "cancelled": True, "may_have_executed": True},
     )
-    assert waiting.ended.wait(5)
+    assert waiting.ended.wait(PATIENCE_S)
     first = call.result().json()
     if name == "wait_async":
         assert (first["ok"], first["details"]) == (False, "The call was cancelled.")
@@ -226,7 +228,7 @@ def test_a_call_that_has_begun_can_be_cancelled_by_its_key(server: LiveServer, n
 def test_a_call_that_has_not_begun_can_be_cancelled_and_is_not_begun_by_a_copy(server: LiveServer) -> None:
     waiting = Waiting(server)
     holding = posted(server, "wait_sync")
-    assert waiting.began.wait(5)
+    assert waiting.began.wait(PATIENCE_S)
     call = posted(server, "wait_sync", key="k")
     until(lambda: len(server._app.invoker._threads._functions["wait_sync"].waiting) == 1)
     assert cancel(server, "k").json() == {"ok": True, "cancelled": True}
@@ -242,7 +244,7 @@ def test_a_call_can_be_cancelled_only_by_its_caller(server: LiveServer) -> None:
     waiting = Waiting(server)
     mine, key = {"authorization": "Bearer mine"}, {"Idempotency-Key": "k"}
     with execute(server, "wait_async", Authorization="Bearer mine", **key):
-        assert waiting.began.wait(5)
+        assert waiting.began.wait(PATIENCE_S)
         assert cancel(server, "k").status_code == 404
         assert cancel(server, "k", authorization="Bearer others").status_code == 404
         assert cancel(server, "k", **mine).json()["cancelled"] is True
@@ -251,11 +253,8 @@ def test_a_call_can_be_cancelled_only_by_its_caller(server: LiveServer) -> None:
 def test_a_key_belongs_to_its_caller(server: LiveServer) -> None:
     given = iter("abc")
     server.function(name="draw")(lambda: next(given))
-    url, body = server.url + "/navai/functions/execute", {"function_name": "draw", "payload": None}
     drawn = [
-        httpx.post(url, json=body, headers={"idempotency-key": "k", **headers}, trust_env=False).json()[
-            "result"
-        ]
+        post(server, "draw", key="k", **headers).json()["result"]
         for headers in ({}, {"authorization": "Bearer x"}, {"authorization": "Bearer y"}, {})
     ]
     assert drawn == ["a", "b", "c", "a"]
@@ -272,8 +271,9 @@ def test_cancelling_needs_a_known_key_and_the_access_token() -> None:
         unknown = cancel(server, "unknown", **allowed)
         assert (unknown.status_code, unknown.json()) == (404, {"error": "No call has this Idempotency-Key."})
         asked = {"origin": "http://localhost:5173", "access-control-request-method": "POST"}
-        preflight = httpx.options(server.url + CANCEL, headers=asked, trust_env=False)
+        preflight = httpx.options(server.url + CANCEL, headers=asked, timeout=PATIENCE_S, trust_env=False)
         assert preflight.status_code == 204
         assert "Idempotency-Key" in preflight.headers["access-control-allow-headers"]
-        described = httpx.get(server.url + "/navai/openapi.json", headers=allowed, trust_env=False).json()
+        url = server.url + "/navai/openapi.json"
+        described = httpx.get(url, headers=allowed, timeout=PATIENCE_S, trust_env=False).json()
         assert list(described["paths"][CANCEL]) == ["post"]

@@ -209,10 +209,10 @@ def test_a_running_server_has_the_limits_of_its_environment_and_command_line(
     serve: Serve, write: Any
 ) -> None:
     write("src/a.py", "import asyncio\nasync def wait(): await asyncio.Event().wait()\n")
-    server = serve("--functions-folders", "src", "--max-body-bytes", "60", NAVAI_FUNCTION_TIMEOUT="0.05")
+    server = serve("--functions-folders", "src", "--max-body-bytes", "60", NAVAI_FUNCTION_TIMEOUT="0.3")
     with httpx.Client(base_url=server.url, timeout=60) as client:
         late = client.post("/navai/functions/execute", json={"function_name": "wait"}).json()
-        assert late["details"] == "The function did not finish within 0.05 seconds."
+        assert late["details"] == "The function did not finish within 0.3 seconds."
         large = client.post("/navai/functions/execute", json={"function_name": "wait", "payload": "x" * 60})
         assert large.status_code == 413
         assert json.loads(large.content) == {"error": "Request body is larger than 60 bytes."}

@@ -14,6 +14,7 @@ import pytest
 from navai_client._threads import CallThreads, NoThreadLeftError
 from navai_client.functions._registry import FunctionRegistry, normalize_name
 from navai_client.server import NavaiBackend, discover_function_modules, load_functions
+from tests.waiting import PATIENCE_S
 
 
 def load(base: Path, folders: str | None = None, agents: str | None = None) -> FunctionRegistry:
@@ -174,10 +175,18 @@ def test_the_schema_comes_from_hints_and_docstring(backend: NavaiBackend, ask: A
 
 def test_a_function_that_never_returns_takes_no_other_functions_thread() -> None:
     async def scenario() -> None:
-        threads, release = CallThreads(per_function=1), threading.Event()
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await threads.run("stuck", lambda: release.wait(10))
+        threads, begun, release = CallThreads(per_function=1), asyncio.Event(), threading.Event()
+        loop = asyncio.get_running_loop()
+
+        def wait() -> None:
+            loop.call_soon_threadsafe(begun.set)
+            release.wait(PATIENCE_S)
+
+        stuck = asyncio.create_task(threads.run("stuck", wait))
+        await begun.wait()
+        stuck.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await stuck
         assert await threads.run("other", lambda: 7) == 7
         with pytest.raises(NoThreadLeftError):
             await threads.run("stuck", lambda: 1)

@@ -35,7 +35,7 @@ def status(url: str, host: str | None, path: str = LIST, **headers: str) -> int:
         *(f"{name}: {text}" for name, text in headers.items()),
     ]
     lines += [] if host is None else [f"Host: {host}"]
-    with socket.create_connection((server.host, server.port or 0), timeout=20) as peer:
+    with socket.create_connection((server.host, server.port or 0), timeout=60) as peer:
         peer.sendall("\r\n".join([*lines, "", ""]).encode("latin-1"))
         return int(peer.makefile("rb").readline().split()[1])
 

@@ -38,7 +38,7 @@ def by_header(request: BackendRequest) -> Principal | None:
 
 
 def mint(url: str, name: str = "ann", **request: Any) -> httpx.Response:
-    return httpx.post(url, json=request, headers={"x-name": name}, timeout=20, verify=NO_TLS)
+    return httpx.post(url, json=request, headers={"x-name": name}, timeout=60, verify=NO_TLS)
 
 
 @contextlib.contextmanager
@@ -241,19 +241,19 @@ class TestTheHandler:
         )
         with serving_app(app) as url:
             for login, status in (({}, 401), ({"x-login": "ann"}, 200), ({"x-login": "ann"}, 429)):
-                answer = httpx.post(f"{url}/secret", json={}, headers=login, timeout=20)
+                answer = httpx.post(f"{url}/secret", json={}, headers=login, timeout=60)
                 assert answer.status_code == status
                 assert answer.headers["x-request-id"]
             machine = {"authorization": "Bearer machine"}
-            assert httpx.post(f"{url}/secret", json={}, headers=machine, timeout=20).status_code == 401
-            assert httpx.get(f"{url}/secret", headers={"x-login": "ann"}, timeout=20).status_code == 405
-            assert httpx.get(f"{url}/navai/functions", timeout=20).status_code == 404
+            assert httpx.post(f"{url}/secret", json={}, headers=machine, timeout=60).status_code == 401
+            assert httpx.get(f"{url}/secret", headers={"x-login": "ann"}, timeout=60).status_code == 405
+            assert httpx.get(f"{url}/navai/functions", timeout=60).status_code == 404
 
     def test_leaves_authentication_to_the_host_where_nothing_names_the_user(self, stub: Stub) -> None:
         keys = BackendOptions(openai_api_key="key-of-the-owner", openai_base_url=stub.url)
         backend = NavaiBackend(keys, env={}, discover=False, access_token="machine", tracing=True)
         app = Starlette(routes=[Route("/secret", backend.client_secret_handler)])
         with serving_app(app) as url:
-            answer = httpx.post(f"{url}/secret", json={"model": "small"}, timeout=20)
+            answer = httpx.post(f"{url}/secret", json={"model": "small"}, timeout=60)
         assert answer.json()["value"] == "ek_1"
         assert session(stub)["model"] == "small"

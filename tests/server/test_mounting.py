@@ -23,6 +23,7 @@ from navai_client import NavaiBackendClient
 from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._serving import bind, url_of
 from tests.serving import serving_app
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 
@@ -45,7 +46,7 @@ def served(example: str) -> Iterator[str]:
                 yield url_of(listener)
             finally:
                 server.send_signal(signal.SIGTERM)
-                _, log = server.communicate(timeout=20)
+                _, log = server.communicate(timeout=PATIENCE_S)
     assert "Application shutdown complete" in log
     assert "Traceback" not in log
 
@@ -53,7 +54,7 @@ def served(example: str) -> Iterator[str]:
 def get(url: str, body: Any = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
         text = answer.read().decode()
     return json.loads(text) if text.startswith("{") else text
 
@@ -78,7 +79,7 @@ def test_the_backend_and_the_outer_application_both_respond(example: str, own_pa
 
 
 def test_a_host_with_a_login_shows_each_user_what_is_theirs() -> None:
-    with served("12_serve_in_fastapi_with_login") as url, httpx.Client(timeout=20) as client:
+    with served("12_serve_in_fastapi_with_login") as url, httpx.Client(timeout=PATIENCE_S) as client:
 
         def log_in(name: str, password: str) -> httpx.Response:
             return client.post(f"{url}/login", json={"name": name, "password": password})
@@ -152,7 +153,7 @@ def test_a_host_with_the_routes_lists_and_decides_what_waits_for_approval(
 ) -> None:
     backend = NavaiBackend(env={}, discover=False, inspector_token="inspectors-own-token")
     backend.function(lambda: "paid", name="pay", approval=True)
-    with serving_app(make(backend)) as url, httpx.Client(base_url=url) as client:
+    with serving_app(make(backend)) as url, httpx.Client(base_url=url, timeout=PATIENCE_S) as client:
         body, key = {"function_name": "pay", "payload": {}}, {"idempotency-key": "k"}
         waits = client.post("/navai/functions/execute", json=body, headers=key).json()["approval"]["id"]
         given = {"authorization": "Bearer inspectors-own-token"}
@@ -176,39 +177,43 @@ def shop_backend(**settings: Any) -> NavaiBackend:
 
 @HOSTS
 def test_routes_stand_among_those_of_the_host_at_the_documented_paths(make: Any) -> None:
-    with serving_app(make(shop_backend())) as url, NavaiBackendClient(url) as client:
+    with (
+        serving_app(make(shop_backend())) as url,
+        NavaiBackendClient(url) as client,
+        httpx.Client(timeout=PATIENCE_S) as http,
+    ):
         assert client.create_client_secret().value.startswith("ek_demo_")
         assert client.list_functions()["find_shop"].name == "find_shop"
         assert client.execute_function("find_shop", {"location": "Oslo"}) == "Oslo: None"
         assert client.synthesize_speech("Hello").mime_type == "audio/wav"
         for path in ("/", "/health", "/ready"):
-            assert httpx.get(url + path).text == "the host's"
+            assert http.get(url + path).text == "the host's"
         for path in ("/other", "/navai/other", "/metrics"):
-            unknown = httpx.get(url + path)
+            unknown = http.get(url + path)
             assert (unknown.status_code, unknown.text) == (404, "the host has no such page")
-        refused = httpx.get(f"{url}/navai/functions/execute")
+        refused = http.get(f"{url}/navai/functions/execute")
         assert (refused.status_code, refused.headers["allow"]) == (405, "POST, OPTIONS")
         assert "the host" not in refused.text
-        assert httpx.get(f"{url}/navai/").headers["content-type"].startswith("text/html")
-        assert httpx.get(f"{url}/navai/openapi.json").json()["openapi"]
+        assert http.get(f"{url}/navai/").headers["content-type"].startswith("text/html")
+        assert http.get(f"{url}/navai/openapi.json").json()["openapi"]
 
 
 @HOSTS
 def test_routes_keep_settings_and_authentication(make: Any) -> None:
     backend = shop_backend(access_tokens=["till=secret-token"], functions_list_path="/tools", inspector=False)
     token = {"authorization": "Bearer secret-token"}
-    with serving_app(make(backend)) as url:
-        assert httpx.get(f"{url}/tools").status_code == 401
-        assert httpx.get(f"{url}/tools", headers=token).json()["items"]
-        assert httpx.get(f"{url}/navai/functions", headers=token).text == "the host has no such page"
-        assert httpx.get(f"{url}/navai/", headers=token).text == "the host has no such page"
+    with serving_app(make(backend)) as url, httpx.Client(timeout=PATIENCE_S) as http:
+        assert http.get(f"{url}/tools").status_code == 401
+        assert http.get(f"{url}/tools", headers=token).json()["items"]
+        assert http.get(f"{url}/navai/functions", headers=token).text == "the host has no such page"
+        assert http.get(f"{url}/navai/", headers=token).text == "the host has no such page"
         body = {"function_name": "find_shop", "payload": {"location": "Oslo"}}
-        called = httpx.post(f"{url}/navai/functions/execute", json=body, headers=token)
+        called = http.post(f"{url}/navai/functions/execute", json=body, headers=token)
         assert called.json()["result"] == "Oslo: till"
 
 
 def test_routes_start_with_the_host(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "navai_client.server")
     with serving_app(starlette(shop_backend())) as url:
-        assert httpx.get(url).status_code == 200
+        assert httpx.get(url, timeout=PATIENCE_S).status_code == 200
         assert any(message.startswith("Offers 7 functions") for message in caplog.messages)
