@@ -15,6 +15,7 @@ __all__ = [
     "connect",
     "exchange",
     "get",
+    "is_alive",
     "memory_of",
     "paused",
     "post",
@@ -81,6 +82,13 @@ def send_until_refused(
         pass
     connection.settimeout(PATIENCE_S)
     return sent
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether *process* has not ended. One for which nobody has waited yet has ended, too."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def memory_of(pid: int) -> int:

@@ -29,9 +29,10 @@ from navai_client.server._processes import (
     answer,
 )
 from navai_client.testing import LiveServer
+from tests.server.raw import is_alive
 from tests.server.test_disconnects import CANCEL, execute
 from tests.server.test_outcomes import post, posted, server_process
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 @contextlib.contextmanager
@@ -256,7 +257,8 @@ def test_an_argument_that_cannot_be_sent_is_a_failure_of_a_call_that_has_not_beg
 
 @pytest.mark.parametrize("by", ["its time limit", "its client", "its key"])
 def test_a_function_that_never_yields_is_ended_and_stalls_nobody(tmp_path: Path, by: str) -> None:
-    options = ("--processes", "1", "--function-timeout", "2" if by == "its time limit" else "30")
+    # Before its time is over, it has to begin.
+    options = ("--processes", "1", "--function-timeout", "5" if by == "its time limit" else "600")
     with serving_module(tmp_path, WORK, *options) as url:
         mark = tmp_path / "mark"
         until(lambda: post(url, "pid").json()["ok"])  # the process has started
@@ -299,7 +301,7 @@ def test_no_process_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
         family = server.children(recursive=True)
         assert family
         server.kill()
-        until(lambda: not any(each.is_running() and each.status() != "zombie" for each in family))
+        until(lambda: not any(is_alive(each) for each in family))
         with pytest.raises(httpx.TransportError):
             calls[0].result()
 
@@ -335,7 +337,7 @@ class InTasks(InThreads):
 @pytest.mark.parametrize("runner_type", [InThreads, InTasks])
 def test_an_object_with_submit_and_cancel_runs_functions(runner_type: type[InThreads]) -> None:
     runner, release = runner_type(), threading.Event()
-    with LiveServer(function_timeout=0.2) as server:
+    with LiveServer(function_timeout=None) as server:
 
         @server.function(runs_in=runner)
         def add(a: int, b: int) -> dict[str, Any]:
@@ -349,9 +351,9 @@ def test_an_object_with_submit_and_cancel_runs_functions(runner_type: type[InThr
         def fails() -> None:
             raise LookupError("no room")
 
-        @server.function(runs_in=runner)
+        @server.function(runs_in=runner, timeout=0.2)
         def hangs() -> None:
-            release.wait(10)
+            release.wait(PATIENCE_S)
 
         assert result(server.url, "add", {"a": 1, "b": 2}) == {"sum": 3, "bytes": "eA=="}
         assert result(server.url, "add_async", {"a": 1}) == 2
@@ -451,17 +453,17 @@ def call_in(processes: Processes, call: Callable[[], Any]) -> tuple[Callable[[],
 def test_a_process_that_died_while_it_was_idle_is_replaced() -> None:
     processes = Processes(1)
     _, outcomes = call_in(processes, os.getpid)
-    first = int(outcomes.get(timeout=20)[0])
+    first = int(outcomes.get(timeout=PATIENCE_S)[0])
     until(lambda: len(processes._idle) == 1)
     os.kill(first, signal.SIGKILL)
     until(lambda: not processes._idle[0].is_alive())
     _, outcomes = call_in(processes, os.getpid)
-    assert int(outcomes.get(timeout=20)[0]) != first
+    assert int(outcomes.get(timeout=PATIENCE_S)[0]) != first
     processes.close()
 
 
 def test_a_call_that_is_stopped_before_it_has_its_process_ends_like_one_after_it() -> None:
-    call = _CallInProcess([], pickle.dumps(Work(functools.partial(time.sleep, 60), 1000)))
+    call = _CallInProcess([], pickle.dumps(Work(functools.partial(time.sleep, 600), 1000)))
     call.stop()
     with pytest.raises(ProcessEndedError, match="by the signal SIGKILL"):
         call()
@@ -469,13 +471,14 @@ def test_a_call_that_is_stopped_before_it_has_its_process_ends_like_one_after_it
 
 def test_a_call_that_waits_for_a_process_is_not_begun_and_one_that_returned_ends_no_process() -> None:
     processes = Processes(1)
-    stop_first, first = call_in(processes, functools.partial(time.sleep, 60))
+    stop_first, first = call_in(processes, functools.partial(time.sleep, 600))
+    until(lambda: not processes.threads._queued)  # it has begun
     stop, outcomes = call_in(processes, os.getpid)
     assert stop() is False
     assert stop_first() is True
-    assert isinstance(first.get(timeout=20)[1], ProcessEndedError)
+    assert isinstance(first.get(timeout=PATIENCE_S)[1], ProcessEndedError)
     stop, outcomes = call_in(processes, os.getpid)
-    assert int(outcomes.get(timeout=20)[0]) > 0
+    assert int(outcomes.get(timeout=PATIENCE_S)[0]) > 0
     until(lambda: len(processes._idle) == 1)
     assert stop() is True
     assert processes._idle[0].is_alive()

@@ -19,7 +19,7 @@ from navai_client.testing import LiveServer
 from tests.server.test_disconnects import CANCEL
 from tests.server.test_outcomes import EXECUTE, server_process
 from tests.serving import NO_TLS
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 STREAM: Final = {"accept": "text/event-stream"}
 
@@ -57,7 +57,7 @@ def streaming(url: str, name: str, payload: Any = None, **headers: str) -> Itera
     body = {"function_name": name, "payload": payload}
     given = {**STREAM, **headers}
     with (
-        httpx.Client(trust_env=False, timeout=20) as client,
+        httpx.Client(trust_env=False, timeout=PATIENCE_S) as client,
         client.stream("POST", url + EXECUTE, json=body, headers=given) as response,
     ):
         yield Stream(response)
@@ -126,7 +126,7 @@ def test_messages_come_while_the_function_runs_and_the_response_comes_last(
 def plain(server: LiveServer, name: str, payload: Any = None, **headers: str) -> httpx.Response:
     body = {"function_name": name, "payload": payload}
     url = server.url + EXECUTE
-    return httpx.post(url, json=body, headers=headers, timeout=20, trust_env=False, verify=NO_TLS)
+    return httpx.post(url, json=body, headers=headers, timeout=PATIENCE_S, trust_env=False, verify=NO_TLS)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_copy_at_another_process_gets_the_outcome(tmp_path: Path, trips: Trips
             until(lambda: other._app.invoker.running == 1)
             trips.go.set()
             assert [name for name, _ in stream.events] == ["progress", "response"]
-        assert copy.result(20).json()["result"] == "12 March"
+        assert copy.result(PATIENCE_S).json()["result"] == "12 March"
     assert trips.calls == 1
 
 
@@ -247,12 +247,14 @@ def test_a_flood_is_cut_down_to_the_latest_and_holds_up_nobody(server: LiveServe
         return "done"
 
     for name, last in (("flood", "99999 "), ("flood_async", "999 ")):
+        began = time.monotonic()
         with streaming(server.url, name) as stream:
             *said, (kind, end) = stream.events
+        passed = time.monotonic() - began
         texts = messages(iter(said))
         assert (kind, end["body"]["result"]) == ("response", "done")
         assert texts[-1].startswith(last)
-        assert len(texts) < 1000
+        assert len(texts) <= (passed / _events._LEAST_S + 2) * _events._MOST_KEPT
         assert {len(text) for text in texts} == {1000}
 
 
@@ -269,7 +271,7 @@ def test_a_reader_that_does_not_read_misses_messages_but_not_the_outcome(server:
         return "y" * 1_000_000
 
     with streaming(server.url, "talk") as stream:
-        assert said.wait(20)
+        assert said.wait(PATIENCE_S)
         *before, (name, data), (end, response) = stream.events
     assert (name, data["message"]) == ("progress", "the last")
     assert (end, len(response["body"]["result"])) == ("response", 1_000_000)
@@ -297,7 +299,7 @@ def test_messages_are_redacted_and_may_be_of_any_kind(trips: Trips) -> None:
 def test_a_client_that_leaves_cancels_a_call_without_a_key(server: LiveServer, trips: Trips) -> None:
     with streaming(server.url, "plan_trip") as stream:
         stream.next()
-    assert trips.ended.wait(20)
+    assert trips.ended.wait(PATIENCE_S)
     assert trips.was_cancelled
 
 
@@ -316,7 +318,7 @@ def test_one_that_only_reads_is_dropped_with_its_only_client(server: LiveServer,
     server.function(trips.plan_trip, name="look", effect="read")
     with streaming(server.url, "look", **{"idempotency-key": "k"}) as stream:
         stream.next()
-    assert trips.ended.wait(20)
+    assert trips.ended.wait(PATIENCE_S)
     trips.go.set()
     with streaming(server.url, "look", **{"idempotency-key": "k"}) as again:
         *_, (_, last) = again.events
@@ -339,7 +341,7 @@ def test_a_call_that_never_begins_says_so_in_its_stream(
     monkeypatch.setattr(_events, "_KEEP_ALIVE_S", 0.02)
     with LiveServer(threads=1) as server:
         server.function(trips.plan_trip)
-        server.function(lambda: "never", name="never", timeout=0.3)
+        server.function(lambda: "never", name="never", timeout=3)  # after it has been silent for long
         with streaming(server.url, "plan_trip") as first:
             first.next()
             with streaming(server.url, "never") as second:
@@ -407,7 +409,7 @@ class TestAServerInAProcess:
                 *_, (name, last) = stream.events
             assert (name, last["status"]) == ("response", 409)
             assert last["body"]["may_have_executed"] is True
-            assert process.wait(20) in (0, -signal.SIGTERM)
+            assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
 
     def test_finishes_a_stream_within_its_grace(self, base: Path) -> None:
         with server_process(base, "--grace", "20", "--drain-delay", "0") as (process, url):
@@ -418,7 +420,7 @@ class TestAServerInAProcess:
                 mark.touch()
                 *_, (_, last) = stream.events
             assert last["body"]["result"] == "done"
-            assert process.wait(20) in (0, -signal.SIGTERM)
+            assert process.wait(PATIENCE_S) in (0, -signal.SIGTERM)
 
     def test_counts_and_logs_the_outcome_and_499_for_who_leaves(self, base: Path) -> None:
         mark = base / "mark"

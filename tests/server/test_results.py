@@ -18,7 +18,7 @@ from navai_client.functions._results import MAX_RESULT_BYTES, ResultError, encod
 from navai_client.integrations._results import compact
 from navai_client.testing import LiveServer
 from tests.server.test_outcomes import post, posted
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ class Dumped:
     @classmethod
     def _wait(cls) -> dict[str, int]:
         cls.began.set()
-        assert cls.release.wait(10)
+        assert cls.release.wait(PATIENCE_S)
         return {"a": 1}
 
 
@@ -85,7 +85,7 @@ def test_the_owners_code_in_a_result_holds_up_no_other_request(
 
         server.function(name="give")(give_async if is_async else give)
         call = posted(server, "give")
-        assert Dumped.began.wait(5)
+        assert Dumped.began.wait(PATIENCE_S)
         assert httpx.get(f"{server.url}/health", trust_env=False).json() == {"ok": True}
         assert not call.done()
         Dumped.release.set()
@@ -139,7 +139,7 @@ def test_a_result_that_is_encoded_after_its_time_limit_is_kept_for_its_key() -> 
             answer = call.result().json()
             assert (answer["ok"], answer["may_have_executed"]) == (False, True)
         Dumped.release.set()
-        until(lambda: server._app.invoker._threads.running == 0)
+        until(lambda: server._app.invoker.running == 0)
         again = post(server, "give", key="k")
         assert (again.json()["result"], again.headers["idempotent-replayed"]) == ({"a": 1}, "true")
 

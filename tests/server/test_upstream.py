@@ -27,6 +27,7 @@ from navai_client.server import (
     synthesize_speech_sync,
 )
 from navai_client.server._errors import UpstreamTimeoutError
+from tests.waiting import PATIENCE_S
 
 Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -51,7 +52,7 @@ def against(peer: Peer, scenario: Callable[[str], Coroutine[Any, Any, Any]]) -> 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         try:
             result = await scenario(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(PATIENCE_S):
                 await asyncio.gather(*ends)
         finally:
             server.close()
@@ -92,7 +93,7 @@ async def dripping(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
         await asyncio.sleep(0.01)
 
 
-async def post(upstream: Upstream, url: str, seconds: float = 5.0, body: object = None) -> bytes:
+async def post(upstream: Upstream, url: str, seconds: float = PATIENCE_S, body: object = None) -> bytes:
     return (await upstream.post("OpenAI", url, body, headers=(), timeout=seconds)).content
 
 
@@ -121,7 +122,7 @@ def test_a_call_under_way_ends_when_the_upstream_is_closed() -> None:
 
     async def scenario(url: str) -> None:
         upstream = Upstream()
-        calling = asyncio.create_task(post(upstream, url, 5.0))
+        calling = asyncio.create_task(post(upstream, url))
         await connected.wait()
         await upstream.aclose()
         with pytest.raises(asyncio.CancelledError):
@@ -184,7 +185,7 @@ def test_a_cancelled_caller_does_not_disturb_the_next_call() -> None:
             calling.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await calling
-            assert await post(upstream, url, 5.0) == b"fine"
+            assert await post(upstream, url) == b"fine"
 
     against(responding(b"fine"), scenario)
 
@@ -423,17 +424,24 @@ async def mute(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> N
 
 
 @pytest.mark.parametrize(
-    ("peer", "status", "said"),
+    ("peer", "timeout", "status", "said"),
     [
-        (silent, 504, "OpenAI did not respond within 0.1 seconds."),
-        (mute, 502, "OpenAI could not be reached (the connection was closed without a response)."),
-        (responding(b"[]"), 502, "The response of OpenAI has no client secret."),
+        (silent, 0.1, 504, "OpenAI did not respond within 0.1 seconds."),
+        (
+            mute,
+            PATIENCE_S,
+            502,
+            "OpenAI could not be reached (the connection was closed without a response).",
+        ),
+        (responding(b"[]"), PATIENCE_S, 502, "The response of OpenAI has no client secret."),
     ],
 )
-def test_each_failure_of_the_upstream_has_its_status_and_message(peer: Peer, status: int, said: str) -> None:
+def test_each_failure_of_the_upstream_has_its_status_and_message(
+    peer: Peer, timeout: float, status: int, said: str
+) -> None:
     async def scenario(url: str) -> Any:
         backend: Any = NavaiBackend(
-            BackendOptions(openai_api_key="k", openai_base_url=url, timeout=0.1), env={}, discover=False
+            BackendOptions(openai_api_key="k", openai_base_url=url, timeout=timeout), env={}, discover=False
         )
         async with AsyncClient(transport=ASGITransport(app=backend), base_url="http://t") as client:
             answer = await client.post("/navai/realtime/client-secret", json={})
