@@ -235,7 +235,7 @@ FAULTS: Final[dict[str, Fault]] = {
     "sends an endless body": _then(_CHUNKED, lambda peer: peer.flood(b"3e8\r\n%b\r\n" % (b" " * 1000))),
     "drips a body": _then(answer("", length=5000), lambda peer: peer.drip(b" " * 5000)),
     "drips chunks": _then(_CHUNKED, lambda peer: peer.drip(b"1\r\n \r\n" * 1000)),
-    "is slow with the first byte": _after_request(lambda peer: peer.wait(5)),
+    "is slow with the first byte": _after_request(lambda peer: peer.wait(60)),
     "never answers": _after_request(Peer.silence),
     "never reads": lambda peer: peer.wait(),
     "floods with 100 Continue": _after_request(

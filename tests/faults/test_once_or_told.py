@@ -24,8 +24,8 @@ from tests.properties import PROPERTY
 
 SHARED: Final = "Navai-Idempotency: shared"
 POLICY: Final = RetryPolicy(max_retries=2, jitter=lambda: 0.0)
-TIMEOUT: Final = 10.0  # seconds; no script is that slow
-STALL: Final = 0.3  # seconds, of a call that is left waiting
+TIMEOUT: Final = 60.0  # seconds; no script is that slow
+STALL: Final = 3.0  # seconds, of a call that is left waiting: it is sent twice before
 UNKNOWN: Final = '{"error": "It was cut off.", "may_have_executed": true}'
 
 LOST: Final = [

@@ -87,6 +87,12 @@ class Trips:
         return "12 March"
 
 
+@pytest.fixture(autouse=True)
+def _silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send no comments to keep a connection alive, however long a busy machine takes."""
+    monkeypatch.setattr(_events, "_KEEP_ALIVE_S", PATIENCE_S)
+
+
 @pytest.fixture(name="trips")
 def _trips() -> Trips:
     return Trips()
