@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +33,7 @@ from navai_client import (
     RetryPolicy,
 )
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 EXECUTE: Final = "/navai/functions/execute"
 CALLERS: Final = 4  # at a time
@@ -140,18 +141,28 @@ class Fleet:
         wanted = CALLS + sum(isinstance(each, str) for each in self.told())
         until(lambda: sum(isinstance(each, str) for each in self.told()) >= wanted)
 
-    def post(self, url: str, key: str) -> httpx.Response:
+    def post(self, url: str, key: str, timeout: float = 4.0) -> httpx.Response:
         """Ask one replica, once."""
         body = {"function_name": "charge", "payload": {"key": key}}
         headers = {"idempotency-key": key}
-        return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=4, trust_env=False)
+        return httpx.post(url + EXECUTE, json=body, headers=headers, timeout=timeout, trust_env=False)
 
     def ask(self, key: str, urls: list[str]) -> httpx.Response:
         """Ask one replica after the other for a response."""
-        for url in urls * 5:
+        end = time.monotonic() + PATIENCE_S
+        for url in itertools.cycle(urls):
+            if time.monotonic() > end:
+                break
             with contextlib.suppress(httpx.TransportError):
                 return self.post(url, key)
         pytest.fail(f"No replica has responded for {key}.")
+
+    def begin(self, url: str, key: str) -> httpx.Response:
+        """Ask one replica until its store lets the call begin, and return the response."""
+        end = time.monotonic() + PATIENCE_S
+        while (answer := self.post(url, key, 3 * PATIENCE_S)).status_code == 503:
+            assert time.monotonic() < end
+        return answer
 
     def ask_by_client(self, client: NavaiBackendClient, key: str) -> Any:
         """Return the result of a call, or what its error says."""
@@ -192,7 +203,7 @@ class Fleet:
             finally:
                 stopped.set()
             for each in asking:
-                each.result(30)
+                each.result(2 * PATIENCE_S)
         self.check()
 
     def check(self) -> None:
@@ -200,21 +211,41 @@ class Fleet:
         ran = Counter(key for key, _ in self.ran())
         assert set(ran.values()) == {1}
         for key, told in self.outcomes.items():
-            results = set(told) - {409, 503, "lost"}
+            results = set(told) - {409, 503, "lost", "not sent"}
             assert len(results) <= ran[key], (key, told)
             assert all(str(each).startswith(f"{key} of ") for each in results), (key, told)
 
     @contextlib.contextmanager
     def held(self, pool: ThreadPoolExecutor) -> Iterator[tuple[int, "Future[httpx.Response]"]]:
         """Begin a call that does not end, and yield its process and its response."""
-        held = pool.submit(self.post, self.urls[0], HELD)
+        held = pool.submit(self.begin, self.urls[0], HELD)
         until(lambda: HELD in dict(self.ran()))
         yield dict(self.ran())[HELD], held
 
     def is_unknown(self) -> bool:
         """Return whether others are told that the call which does not end may have been executed."""
         answer = self.ask(HELD, self.urls[::-1])
+        if answer.status_code == 503:  # their store was too slow
+            return self.is_unknown()
         return (answer.status_code, answer.json()["may_have_executed"]) == (409, True)
+
+    @contextlib.contextmanager
+    def paused(self, process: int) -> Iterator[None]:
+        """Pause a process, but not within a transaction: nobody else could use the file of the store."""
+        numbers = itertools.count()
+
+        def is_paused() -> bool:
+            os.kill(process, signal.SIGSTOP)
+            if self.ask(f"while-paused-{next(numbers)}", self.urls[::-1]).status_code == 200:
+                return True
+            os.kill(process, signal.SIGCONT)
+            return False
+
+        try:
+            until(is_paused)
+            yield
+        finally:
+            os.kill(process, signal.SIGCONT)
 
 
 @contextlib.contextmanager
@@ -247,7 +278,7 @@ def server(folder: Path, *options: str) -> list[str]:
 def replicas(folder: Path) -> Iterator[tuple[Fleet, RedisServer]]:
     """Start three replicas that share a Redis server."""
     with redis_server(folder, *DURABLE) as redis:
-        command = server(folder, "--store", f"{redis.address}?socket_timeout=0.5")
+        command = server(folder, "--store", f"{redis.address}?socket_timeout=1")
         with processes(folder, command, command, command) as fleet:
             yield fleet, redis
 
@@ -266,26 +297,30 @@ def test_what_a_killed_process_had_begun_is_unknown_and_not_run_again(fleet: Fle
     with fleet.traffic() as pool, fleet.held(pool) as (process, held):
         os.kill(process, signal.SIGKILL)
         with pytest.raises(httpx.TransportError):
-            held.result(20)
+            held.result(PATIENCE_S)
         assert fleet.is_unknown()
         assert fleet.is_unknown()
 
 
 def test_what_a_paused_process_had_begun_is_unknown_until_it_goes_on(fleet: Fleet) -> None:
     with fleet.traffic() as pool, fleet.held(pool) as (process, held):
-        os.kill(process, signal.SIGSTOP)
-        try:
+        with fleet.paused(process):
             assert fleet.is_unknown()
-        finally:
-            os.kill(process, signal.SIGCONT)
         is_same(fleet, held)
 
 
 def is_same(fleet: Fleet, held: "Future[httpx.Response]") -> None:
     """Let the call end that does not, and check that others get its result."""
     (fleet.folder / "release").touch()
-    result = held.result(20)
-    again = fleet.ask(HELD, fleet.urls[::-1])
+    result = held.result(PATIENCE_S)
+    replayed: list[httpx.Response] = []
+
+    def is_recorded() -> bool:  # which may be after the response, where the store was slow
+        replayed.append(fleet.ask(HELD, fleet.urls[::-1]))
+        return replayed[-1].status_code not in (409, 503)
+
+    until(is_recorded)
+    again = replayed[-1]
     assert (result.status_code, again.json()) == (200, result.json())
     assert again.headers["idempotent-replayed"] == "true"
 
@@ -355,9 +390,9 @@ def test_a_replica_that_is_cut_off_runs_nothing_that_another_one_may_run(tmp_pat
         )
         inside = ["ip", "netns", "exec", name]
         inside += server(
-            tmp_path, "--host", there, "--store", f"redis://{here}:{redis.port}?socket_timeout=0.5"
+            tmp_path, "--host", there, "--store", f"redis://{here}:{redis.port}?socket_timeout=1"
         )
-        outside = server(tmp_path, "--store", f"{redis.address}?socket_timeout=0.5")
+        outside = server(tmp_path, "--store", f"{redis.address}?socket_timeout=1")
         fleet = stack.enter_context(processes(tmp_path, inside, outside, outside))
         pool = stack.enter_context(fleet.traffic())
         _, held = stack.enter_context(fleet.held(pool))
