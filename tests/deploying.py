@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.waiting import until
+from tests.ports import reserved_port
+from tests.waiting import PATIENCE_S, until
 
 DEPLOY = Path(__file__).parents[1] / "examples" / "deploy"
 REDIS = shutil.which("redis-server")
@@ -49,14 +49,14 @@ def environment(container: Any) -> dict[str, str]:
 class Nginx:
     """nginx with the configuration of the example, except for the ports."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, port: int, marks: int) -> None:
         assert NGINX is not None
         self._folder = folder
         self._file = folder / "nginx.conf"
         self._command = [NGINX, "-c", str(self._file), "-p", str(folder), "-e", str(folder / "error.log")]
-        self._ports = [_free_port(), _free_port()]
+        self._ports = port, marks
         self._loaded = 0
-        self.url = f"http://127.0.0.1:{self._ports[0]}"
+        self.url = f"http://127.0.0.1:{port}"
 
     def send_to(self, *servers: str) -> None:
         """Send requests to *servers*, which are URLs, from now on."""
@@ -76,7 +76,13 @@ class Nginx:
         )
         # At first, it goes into the background once it listens; later, new processes take over from old ones.
         subprocess.run([*self._command, *(["-s", "reload"] if self._loaded > 1 else [])], check=True)
-        until(lambda: httpx.get(f"http://127.0.0.1:{marks}", trust_env=False).text == str(self._loaded))
+        until(self._has_loaded)
+
+    def _has_loaded(self) -> bool:
+        url = f"http://127.0.0.1:{self._ports[1]}"
+        with contextlib.suppress(httpx.TransportError):  # an old process that ends has accepted it
+            return httpx.get(url, timeout=PATIENCE_S, trust_env=False).text == str(self._loaded)
+        return False
 
     def stop(self) -> None:
         subprocess.run([*self._command, "-s", "stop"], check=True)
@@ -89,13 +95,16 @@ def valkey(folder: Path) -> Iterator[str]:
         if os.environ.get("CI") == "true":
             pytest.fail("redis-server is not installed")
         pytest.skip("redis-server is not installed")
-    container, port = container_of("StatefulSet"), _free_port()
+    container = container_of("StatefulSet")
     (script,) = container["args"]
-    script = script.replace("valkey-server -", f"{REDIS} - --bind 127.0.0.1 --port {port}")
     with (
+        reserved_port() as port,
         (folder / "store.log").open("w") as log,
         subprocess.Popen(
-            [*container["command"], script],
+            [
+                *container["command"],
+                script.replace("valkey-server -", f"{REDIS} - --bind 127.0.0.1 --port {port}"),
+            ],
             cwd=folder,
             env={**os.environ, **environment(container)},
             stdout=log,
@@ -108,11 +117,6 @@ def valkey(folder: Path) -> Iterator[str]:
             process.terminate()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        return int(unused.getsockname()[1])
-
-
 @contextlib.contextmanager
 def nginx(folder: Path, *servers: str) -> Iterator[Nginx]:
     """Run nginx in front of *servers*, or skip the test where it is not installed."""
@@ -120,9 +124,10 @@ def nginx(folder: Path, *servers: str) -> Iterator[Nginx]:
         if os.environ.get("CI") == "true":
             pytest.fail("nginx is not installed")
         pytest.skip("nginx is not installed")
-    front = Nginx(folder)
-    front.send_to(*servers)
-    try:
-        yield front
-    finally:
-        front.stop()
+    with reserved_port() as port, reserved_port() as marks:
+        front = Nginx(folder, port, marks)
+        front.send_to(*servers)
+        try:
+            yield front
+        finally:
+            front.stop()
