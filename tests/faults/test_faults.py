@@ -1,10 +1,7 @@
 """Whatever a backend does, each call ends in time, in a value or a NavaiError, and none runs twice."""
 
-import gc
 import json
 import time
-import warnings
-from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
@@ -62,20 +59,6 @@ def through(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def options(through: str) -> dict[str, Any]:
     return {"through": through, "timeout": TIMEOUT, "max_retries": RETRIES, "max_response_bytes": LIMIT}
-
-
-@pytest.fixture
-def collected() -> Iterator[None]:
-    """Collect what a test has left, and not in a later one, which would get the warning.
-
-    A connection of httpcore 1.0.9 or httpcore2 2.16.2 stays open if it is cancelled during its TLS handshake:
-    where the connection has taken so long before that httpcore's own timeout would end too late.
-    """
-    yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        for _ in range(3):  # each finalizes what the one before has found
-            gc.collect()
 
 
 def attempt(kind: str, url: str, operation: str, options: dict[str, Any], slack: float = SLACK) -> Any:
@@ -163,7 +146,7 @@ def test_tls_to_a_port_without_tls_has_certainly_not_executed(
         assert not server.arrived
 
 
-@pytest.mark.usefixtures("collected")
+@pytest.mark.usefixtures("cancelled_handshakes")
 def test_a_handshake_without_an_end_ends_in_time(kind: str, options: dict[str, Any]) -> None:
     with FaultServer(Peer.silence) as server:
         outcome = attempt(kind, server.url.replace("http:", "https:"), "execute", options)

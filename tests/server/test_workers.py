@@ -1,22 +1,31 @@
 """Workers: a start that cannot succeed ends, and nothing outlives the parent. With real processes."""
 
+import functools
 import json
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
-from tests.server.raw import exchange, get
+from tests.ports import reserved_port
+from tests.server.raw import exchange, get, is_alive
 from tests.serving import Serve
 from tests.waiting import until
 
 Write = Callable[[str, str], Path]
 WORKERS = ["--workers", "2"]
+
+
+@pytest.fixture(name="serve")
+def _serve(serve: Serve) -> Iterator[Serve]:
+    """Start servers on a port that no other process takes once they have ended."""
+    with reserved_port() as port:
+        yield functools.partial(serve, "--port", str(port))
 
 
 def refuses(url: str) -> bool:
@@ -119,7 +128,7 @@ def test_nothing_outlives_a_parent_that_was_killed(how: list[str], serve: Serve,
     assert children
     os.kill(server.process.pid, signal.SIGKILL)
     until(lambda: refuses(server.url))
-    until(lambda: not any(each.is_running() for each in children))
+    until(lambda: not any(is_alive(each) for each in children))
 
 
 def test_a_worker_whose_start_hangs_does_not_outlive_its_parent_either(serve: Serve, write: Write) -> None:

@@ -158,6 +158,7 @@ def test_a_given_transport_keeps_the_deadline(kind: str, library: Any, fault: st
         assert server.count("execute") == 1
 
 
+@pytest.mark.usefixtures("cancelled_handshakes")
 def test_a_given_transport_without_a_handshake_has_sent_nothing(kind: str, library: Any) -> None:
     with FaultServer(Peer.silence) as server:
         url = server.url.replace("http:", "https:")
