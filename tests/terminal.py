@@ -8,6 +8,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+# Makes standard input the terminal that controls the process, whose keys send signals.
+IN_TERMINAL = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execvp(sys.argv[1], sys.argv[1:])"
+)
+
 _PATIENCE_S = 60
 
 

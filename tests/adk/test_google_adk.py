@@ -357,6 +357,6 @@ def test_the_blocks_of_the_page_run() -> None:
     names: dict[str, Any] = {}
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(block, names)
-    asyncio.run(asyncio.wait_for(names["main"](), 30))  # no backend: the toolset is empty
+    asyncio.run(asyncio.wait_for(names["main"](), 60))  # no backend: the toolset is empty
     answer = names["answer"](FunctionCall(id="1", name=CONFIRMATION), confirmed=True)
     assert answer.parts[0].function_response.response == {"confirmed": True}

@@ -51,7 +51,7 @@ def test_a_report_can_go_to_a_file_with_a_summary_for_the_log(
 def test_a_backend_that_breaks_what_must_be_is_status_1(
     navai: Navai, reply: Callable[..., FaultServer]
 ) -> None:
-    result = navai("check", reply('{"items": 1}').url, "--timeout", "5")
+    result = navai("check", reply('{"items": 1}').url, "--timeout", "60")
     assert result.status == 1
     assert "FAIL" in result.out
     assert result.err == ""

@@ -15,6 +15,7 @@ import pytest
 from navai_client.cli._completion import _cache_folder
 from tests.cli.conftest import COMMAND, Navai, Result
 from tests.faults.server import FAULTS, FaultServer, closed_port
+from tests.terminal import IN_TERMINAL
 
 LIST = json.dumps(
     {
@@ -193,9 +194,13 @@ class Bash:
             "TERM": "dumb",
             "COLUMNS": "200",
         }
-        self.process, self._terminal = pty.fork()
-        if self.process == 0:
-            os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], environment)  # pragma: no cover
+        # Not with pty.fork(): the child of a process with threads could wait for a lock for ever.
+        self._terminal, theirs = pty.openpty()
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", IN_TERMINAL, "bash", "--norc", "--noprofile", "-i"],
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True, env=environment,
+        )  # fmt: skip
+        os.close(theirs)
 
     def type(self, text: str) -> None:
         os.write(self._terminal, text.encode())
@@ -209,7 +214,7 @@ class Bash:
 
     def close(self) -> None:
         os.close(self._terminal)
-        os.waitpid(self.process, 0)
+        self._process.wait(60)
 
 
 def test_a_person_completes_in_bash(demo_server: str) -> None:
@@ -217,7 +222,7 @@ def test_a_person_completes_in_bash(demo_server: str) -> None:
     try:
         bash.read_until("$ ")
         bash.type('eval "$(navai completion bash)"; echo read""y\n')
-        bash.read_until("ready")
+        bash.read_until("ready\r\n$ ")
         bash.type(f"navai call --url {demo_server} get_w\t")
         bash.read_until("get_weather ")
         bash.type("-p loc\t")

@@ -125,7 +125,7 @@ def test_invalid_schemas_are_shown_as_none(navai: Navai, reply: Callable[..., Fa
 def test_a_backend_that_fails_is_status_1_and_one_line(
     answer: tuple[str, str], status: int, said: str, navai: Navai, reply: Callable[..., FaultServer]
 ) -> None:
-    result = navai("functions", "--timeout", "1", "--url", reply(answer[0], status=answer[1]).url)
+    result = navai("functions", "--timeout", "60", "--url", reply(answer[0], status=answer[1]).url)
     assert result.status == status
     assert result.out == ""
     assert result.err.startswith("navai functions: ")

@@ -33,6 +33,7 @@ from tests.cli.conftest import COMMAND, Navai, Result
 from tests.cli.test_streams import without
 from tests.faults.server import closed_port
 from tests.serving import serving_app
+from tests.terminal import IN_TERMINAL
 from tests.waiting import until
 
 FILES = {
@@ -257,13 +258,6 @@ def test_a_closed_standard_input_ends_it(play: Any, navai: Navai, monkeypatch: p
     assert navai(*play().arguments, "--exclude", "**/broken.py") == (0, "", "")
 
 
-# Makes standard input the terminal that controls the process, whose keys send signals.
-IN_TERMINAL = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execvp(sys.argv[1], sys.argv[1:])"
-)
-
-
 def converse(command: Sequence[str], *keys: tuple[str, bytes]) -> tuple[int, str]:
     """Run *command* in a terminal, and type each of *keys* when its text ends the screen."""
     ours, theirs = pty.openpty()
@@ -282,7 +276,7 @@ def converse(command: Sequence[str], *keys: tuple[str, bytes]) -> tuple[int, str
             screen = (screen + read.decode()).replace("\r\n", "\n")
             if waiting and screen.endswith(waiting[0][0]):
                 os.write(ours, waiting.pop(0)[1])
-        return process.wait(timeout=10), screen
+        return process.wait(timeout=60), screen
     finally:
         process.kill()
         process.wait()
@@ -343,7 +337,7 @@ def test_a_session_that_ends_or_fails_says_so(play: Any, talk: Talk) -> None:
         assert lost.err.endswith(". Start it again.\n")
         assert lost.err.count("\n") == 1
 
-    silent = talk(play([Until("never")]), "Hi.\n", "--timeout", "1", "--exclude", "**/*.py")
+    silent = talk(play([Until("never")]), "Hi.\n", "--timeout", "2", "--exclude", "**/*.py")
     assert silent.status == 3
     assert "did not respond within" in silent.err
 
@@ -362,7 +356,7 @@ def test_a_session_that_ends_or_fails_says_so(play: Any, talk: Talk) -> None:
 
 def test_a_call_of_a_tool_that_there_is_not_ends_its_turn_with_the_reason(play: Any, talk: Talk) -> None:
     played = play([Call("transfer_to_nobody")], Say("I cannot."), [Say("One moment."), Call("nothing")])
-    ended = talk(played, "Hi.\nWell?\nAnd now?\n", "--exclude", "**/broken.py", "--timeout", "2")
+    ended = talk(played, "Hi.\nWell?\nAnd now?\n", "--exclude", "**/broken.py", "--timeout", "60")
     assert (ended.status, ended.out) == (
         0,
         "you: Hi.\nyou: Well?\nagent: I cannot.\nyou: And now?\nagent: One moment.\n",
@@ -401,7 +395,7 @@ def test_with_audio_the_microphone_is_sent_what_is_heard_is_shown_and_the_answer
         shows(process, "you: What time is it?\nagent: It is noon.")
         played.api.speak("Thank you.")  # it interrupts the answer
         shows(process, "\nagent: You are welcome.\n")
-        until(speaker.exists)
+        until(lambda: speaker.exists() and speaker.read_bytes())
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (130, "\n")

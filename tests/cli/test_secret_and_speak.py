@@ -90,7 +90,7 @@ def test_a_lost_response_to_minting_is_status_3(navai: Navai) -> None:
 
 def test_a_lost_response_to_speech_may_have_been_paid_for(navai: Navai) -> None:
     with FaultServer(FAULTS["never answers"]) as server:
-        result = navai("speak", "hi", "--out", "-", "--timeout", "0.2", "--url", server.url)
+        result = navai("speak", "hi", "--out", "-", "--timeout", "2", "--url", server.url)
     assert result.status == 4
     assert "It may have been executed all the same: check before you try again." in result.err
 

@@ -15,9 +15,12 @@ import pytest
 
 from navai_client._version import __version__
 from navai_client.cli import __main__ as entry
+from navai_client.server import NavaiBackend
 from tests.cli.conftest import COMMAND, Navai, Result
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
+from tests.serving import serving_app
 from tests.terminal import terminal
+from tests.waiting import until
 
 ESCAPE = "\x1b["
 
@@ -78,7 +81,7 @@ def test_a_slow_command_shows_a_spinner() -> None:
 
     def slow(peer: Peer) -> None:
         peer.request()
-        shown.wait(30)
+        shown.wait(60)
         peer.send(answer(OK))
 
     with FaultServer(slow) as server:
@@ -108,9 +111,7 @@ def test_ctrl_c_is_status_130_and_no_traceback() -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        pause = threading.Event()
-        while not server.arrived:
-            pause.wait(0.01)
+        until(lambda: server.arrived)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -122,15 +123,26 @@ def test_ctrl_c_is_status_130_and_no_traceback() -> None:
     assert f"Idempotency-Key: {key}".encode() in server.arrived[0][1]
 
 
-def test_after_ctrl_c_the_key_asks_what_came_of_the_call(command: Navai, demo_server: str) -> None:
-    with terminal(COMMAND, "call", "make_report", "seconds=2", "--url", demo_server, NO_COLOR="1") as screen:
-        screen.until("Calling make_report")
-        screen.process.send_signal(signal.SIGINT)
-        said = screen.until(None)
-        assert screen.process.wait(60) == 130
-    key = said.split("--idempotency-key ")[1].split()[0]
-    asked = ("call", "make_report", "seconds=2", "--json", "--idempotency-key", key, "--url", demo_server)
-    assert '"orders":42' in command(*asked).out
+def test_after_ctrl_c_the_key_asks_what_came_of_the_call(command: Navai) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+    backend = NavaiBackend(env={}, discover=False)
+
+    @backend.function
+    def make_report(month: int) -> str:
+        begun.set()
+        may_end.wait(60)
+        return f"of month {month}"
+
+    call = ["call", "make_report", "month=2"]
+    with serving_app(backend) as url:
+        with terminal(COMMAND, *call, "--url", url, NO_COLOR="1") as screen:
+            assert begun.wait(60)  # the call was sent, after a request for the schema
+            screen.process.send_signal(signal.SIGINT)
+            said = screen.until(None)
+            assert screen.process.wait(60) == 130
+        may_end.set()
+        key = said.split("--idempotency-key ")[1].split()[0]
+        assert "of month 2" in command(*call, "--idempotency-key", key, "--url", url).out
 
 
 def test_ctrl_c_before_a_call_was_sent_says_nothing() -> None:
@@ -138,9 +150,7 @@ def test_ctrl_c_before_a_call_was_sent_says_nothing() -> None:
         process = subprocess.Popen(
             [COMMAND, "call", "f", "a=1", "--url", server.url], stderr=subprocess.PIPE, text=True
         )
-        pause = threading.Event()
-        while not server.arrived:
-            pause.wait(0.01)
+        until(lambda: server.arrived)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err.strip(), server.count("execute")) == (130, "", 0)

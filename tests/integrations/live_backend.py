@@ -4,6 +4,7 @@ They record their calls and wait for events of the test, so that no test sleeps.
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Unpack, cast
@@ -100,9 +101,9 @@ class LiveBackend:
 
 
 @asynccontextmanager
-async def live_backend(port: int = 0) -> AsyncIterator[LiveBackend]:
-    """Serve a backend on *port*, or on a free port."""
-    with bind("127.0.0.1", port) as listener:
+async def live_backend(given: socket.socket | None = None) -> AsyncIterator[LiveBackend]:
+    """Serve a backend on the *given* socket, or on a free port."""
+    with given or bind("127.0.0.1", 0) as listener:
         live = LiveBackend(url_of(listener))
         config = uvicorn.Config(
             cast("Any", live.backend),

@@ -12,7 +12,7 @@ from navai_client import AsyncNavaiBackendClient, FunctionList, NavaiConfigError
 from navai_client.integrations.toolset import Toolset
 from navai_client.server import NavaiBackend, function
 from tests.integrations.live_backend import LiveBackend, live_backend
-from tests.integrations.loop import in_a_loop
+from tests.integrations.loop import in_a_loop, pass_time
 from tests.serving import serving_app
 
 
@@ -129,14 +129,14 @@ class TestATypicalTimeThatIsLongerThanTheLimit:
             return "found"
 
         backend = NavaiBackend(env={}, function_timeout=0.05)
-        backend.function(search, typical_seconds=1)
+        backend.function(search, typical_seconds=10)
         with serving_app(backend) as url:
             async with AsyncNavaiBackendClient(url, env={}) as client:
-                local = function(name="local_search", typical_seconds=1)(search)
+                local = function(name="local_search", typical_seconds=10)(search)
                 async with Toolset.load(client, functions=[local], timeout=0.1) as toolset:
                     assert {tool.name: tool.timeout for tool in toolset.tools} == {
-                        "search": 2,
-                        "local_search": 2,
+                        "search": 20,
+                        "local_search": 20,
                     }
                     assert (await toolset.call("search")).result == "found"
                     assert (await toolset.call("local_search")).result == "found"
@@ -341,15 +341,16 @@ class TestCallsAtTheSameTime:
 
     @in_a_loop
     async def test_waiting_takes_no_time_of_the_call(self) -> None:
-        @function(effect="write", timeout=0.1)
+        @function(effect="write", timeout=10)
         async def note() -> str:
             """Note it."""
             return "noted"
 
-        async with turns(EFFECTS, functions=[note]) as (functions, _, start):
+        async with turns(EFFECTS, functions=[note], timeout=None) as (functions, _, start):
             book, noted = start("book"), start("note")
             await functions.are("book")
-            done, _ = await asyncio.wait([noted], timeout=0.8)  # more than its limit and the margin
+            pass_time(20)
+            done, _ = await asyncio.wait([noted], timeout=0.1)
             assert not done
             functions.may_end["book"].set()
             assert (await book).ok
@@ -357,8 +358,10 @@ class TestCallsAtTheSameTime:
 
     @in_a_loop
     async def test_a_call_whose_time_is_over_holds_up_no_other(self) -> None:
-        async with turns(EFFECTS, timeouts={"book": 0.1}) as (functions, _, start):
+        async with turns(EFFECTS, timeouts={"book": 10}) as (functions, _, start):
             book, pay = start("book"), start("pay")
+            await functions.are("book")
+            pass_time(11)
             outcome = await book
             assert (outcome.error_type, outcome.may_have_executed) == ("timeout", True)
             functions.may_end["pay"].set()

@@ -78,7 +78,7 @@ def start(name: str, environment: dict[str, str]) -> str:
         cwd=EXAMPLES.parent,
         env={"PATH": os.environ["PATH"], "HOME": os.devnull, **environment},
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert finished.returncode == 1, finished.stdout + finished.stderr
@@ -122,7 +122,7 @@ def test_the_livekit_agent_calls_the_backends_functions(
 def test_the_livekit_agent_starts_from_the_command_line(demo_server: str) -> None:
     command = [sys.executable, str(EXAMPLES / "06_livekit_agent.py"), "--help"]
     environment = {**os.environ, **KEYS, "NAVAI_API_URL": demo_server}
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=environment)
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True, env=environment)
     assert "The agent can call calculator_add_tax, cancel_order" in shown.stdout
     assert "console" in shown.stdout
 
@@ -172,7 +172,7 @@ def test_the_pipecat_agent_calls_the_backends_functions(demo_server: str) -> Non
                 stderr=asyncio.subprocess.PIPE,
                 env=environment,
             )
-            out, log = await asyncio.wait_for(process.communicate(), 60)
+            out, log = await asyncio.wait_for(process.communicate(), 180)
             assert process.returncode == 0, log.decode()
             return out.decode()
 

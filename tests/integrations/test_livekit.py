@@ -17,7 +17,7 @@ from navai_client.integrations.livekit import NavaiToolset
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.toolset import Toolset
 from tests.integrations.live_backend import LiveBackend, live_backend
-from tests.integrations.loop import in_a_loop
+from tests.integrations.loop import in_a_loop, pass_time
 from tests.integrations.scripted_livekit import ScriptedLLM, wants
 
 
@@ -184,11 +184,15 @@ class TestACall:
     async def test_that_exceeds_its_limit_returns_an_error_that_says_that_it_may_have_run(self) -> None:
         async with served() as (live, client):
             model = ScriptedLLM([wants("book_table", arguments='{"name": "Ada"}')], "I do not know.", "Yes?")
-            async with talking(model, NavaiToolset(client, timeouts={"book_table": 1.0})) as session:
-                (output,) = outputs(await session.run(user_input="Book."))
+            tools = NavaiToolset(client, timeouts={"book_table": 10.0}, slow_after=None)
+            async with talking(model, tools) as session:
+                run: RunResult[Any] = session.run(user_input="Book.")
+                await live.waiting.wait()
+                pass_time(11)
+                (output,) = outputs(await run)
                 await session.run(user_input="Are you there?")
                 assert last_said(session) == "Yes?"
-            assert live.waiting.is_set()
+                live.release.set()
         assert output.is_error
         assert json.loads(output.output)["may_have_executed"] is True
 

@@ -279,7 +279,7 @@ def test_a_large_result_of_a_coroutine_is_converted_while_the_loop_runs() -> Non
         class Rows(list[Any]):
             def __iter__(self) -> Any:
                 loop.call_soon_threadsafe(loop_runs.set)
-                assert loop_runs.wait(30), "the event loop was blocked"
+                assert loop_runs.wait(60), "the event loop was blocked"
                 return super().__iter__()
 
         async def rows() -> Any:
@@ -454,7 +454,7 @@ def test_a_coroutine_function_need_not_await_its_navigation() -> None:
     async def run() -> Any:
         async with toolset_with([leave], navigate=navigate) as toolset:
             outcome = await toolset.call("leave")
-            await asyncio.wait_for(arrived.wait(), 10)
+            await asyncio.wait_for(arrived.wait(), 60)
             return outcome.result
 
     assert (asyncio.run(run()), went) == ("left", ["/bye"])

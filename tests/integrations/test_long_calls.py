@@ -19,7 +19,7 @@ from navai_client.server import FunctionContext, function
 from navai_client.testing import FakeBackend
 from tests.integrations.clock import in_virtual_time
 from tests.integrations.live_backend import live_backend
-from tests.integrations.loop import in_a_loop
+from tests.integrations.loop import in_a_loop, pass_time
 
 KINDS: Any = [AsyncNavaiBackendClient, NavaiBackendClient]
 
@@ -112,7 +112,7 @@ class TestReports:
 
         def search(context: FunctionContext) -> str:
             context.progress("half way")
-            return "found" if may_end.wait(10) else "nobody listened"
+            return "found" if may_end.wait(60) else "nobody listened"
 
         async def on_progress(text: str) -> None:
             assert text == "half way"
@@ -316,7 +316,7 @@ class Watched:
     def look_in_thread(self, context: FunctionContext) -> str:
         """Look for long, in a thread."""
         self.loop.call_soon_threadsafe(self.begun.set)
-        assert context.cancelled.wait(10)
+        assert context.cancelled.wait(60)
         self.loop.call_soon_threadsafe(self.cancelled.set)
         return "seen"
 
@@ -452,7 +452,10 @@ class TestWithdrawing:
     @in_a_loop
     async def test_a_function_whose_time_is_over_learns_it(self) -> None:
         async with watched() as (functions, toolset):
-            outcome = await toolset.call("local_look_in_thread", timeout=0.01)
+            calling = asyncio.create_task(toolset.call("local_look_in_thread", timeout=10))
+            await functions.begun.wait()
+            pass_time(11)
+            outcome = await calling
             await functions.cancelled.wait()
         assert outcome.error_type == "timeout"
 

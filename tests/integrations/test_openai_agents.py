@@ -109,7 +109,7 @@ async def test_a_tool_call_reaches_the_backends_function_and_its_result_the_mode
     script = [Call("get_weather", {"location": "Bogotá"}, "call_w"), Say("It is 21 degrees.")]
     async with stage(script, shop, sync=sync) as on:
         await on.session.send_message("What is the weather in Bogotá?")
-        await on.api.wait_async()
+        await on.api.wait_async(60)
 
         assert on.output("call_w") == {
             "ok": True,
@@ -143,9 +143,9 @@ async def test_the_model_learns_what_came_of_a_call_that_waited_for_approval(tol
         async with session:
             listening = asyncio.create_task(Stage(api, toolset, session).listen())
             await session.send_message("Refund it.")
-            await api.wait_for_async("conversation.item.create", 2)
+            await api.wait_for_async("conversation.item.create", 2, timeout=60)
             await live.decide("approve")
-            await api.wait_async()
+            await api.wait_async(60)
             await session.close()
             await asyncio.wait_for(listening, 30)
     output = json.loads(api.session.outputs["call_1"][0])
@@ -175,9 +175,9 @@ async def test_the_person_is_told_once_that_calls_take_long() -> None:
             async with session:
                 listening = asyncio.create_task(Stage(api, toolset, session).listen())
                 await session.send_message("Reserve two tables.")
-                await api.wait_for_async("response.create", 2)
+                await api.wait_for_async("response.create", 2, timeout=60)
                 live.release.set()
-                await api.wait_async()
+                await api.wait_async(60)
                 await session.close()
                 await asyncio.wait_for(listening, 30)
     told = api.session.sent("response.create")[1]
@@ -191,7 +191,7 @@ async def test_the_person_is_told_once_that_calls_take_long() -> None:
 @in_a_loop
 async def test_the_backends_model_voice_and_instructions_are_kept() -> None:
     async with stage([], Shop()) as on:
-        await on.api.wait_for_async("session.update")
+        await on.api.wait_for_async("session.update", timeout=60)
         config = on.api.sessions[-1].config
         assert config["model"] == on.api.sessions[-1].model == "gpt-realtime-2.1-of-the-backend"
         assert config["audio"]["output"]["voice"] == "cedar"
@@ -246,7 +246,7 @@ async def test_what_the_owner_configured_survives_the_defaults_of_the_sdk(expose
                     config = realtime_model_config(client, found, url=api.url, settings=own)
                     async with await runner.run(model_config=config) as session:
                         await session.send_message("Hola.")
-                        await api.wait_async()
+                        await api.wait_async(60)
                         (update,) = api.sessions[-1].sent("session.update")
     audio = update["session"]["audio"]
     assert audio["input"] == owners
@@ -279,7 +279,7 @@ async def test_the_session_of_a_test_is_that_of_the_agent(exposed: str) -> None:
                 config = realtime_model_config(client, found, url=api.url)
                 async with await runner.run(model_config=config) as session:
                     await session.send_message("Hello.")
-                    await api.wait_async()
+                    await api.wait_async(60)
                     assert api.session is api.sessions[-1]
                     assert api.session.said == ["Hello."]
 
@@ -305,7 +305,7 @@ async def test_a_function_that_needs_approval_waits_for_the_person(approved: boo
         assert (event.tool.name, shop.ran) == ("book", [])
         answer = on.session.approve_tool_call if approved else on.session.reject_tool_call
         await answer(event.call_id)
-        await on.api.wait_async()
+        await on.api.wait_async(60)
         assert shop.ran == (["book"] if approved else [])
 
 
@@ -319,7 +319,7 @@ async def test_an_application_can_ask_for_approval_itself() -> None:
         approve=lambda _: False,
     ) as on:
         await on.session.send_message("Book table 7.")
-        await on.api.wait_async()
+        await on.api.wait_async(60)
         assert on.output("call_book")["error"] == "The person did not approve the call. It was not executed."
     assert shop.ran == []
 
@@ -337,7 +337,7 @@ async def test_each_failed_call_returns_one_result_and_the_session_goes_on() -> 
     script = [wrong, Say("One moment.")]
     async with stage(script, shop, timeouts={"book": 0.05}) as on:
         await on.session.send_message("Do everything.")
-        await on.api.wait_async()
+        await on.api.wait_async(60)
 
         assert on.output("call_fails") == {
             "ok": False,
@@ -353,8 +353,8 @@ async def test_each_failed_call_returns_one_result_and_the_session_goes_on() -> 
 
         said = len(on.api.sessions[-1].sent("conversation.item.create"))
         await on.session.send_message("Are you still there?")
-        await on.api.wait_for_async("conversation.item.create", said + 1)
-        await on.api.wait_async()
+        await on.api.wait_for_async("conversation.item.create", said + 1, timeout=60)
+        await on.api.wait_async(60)
     assert not [event for event in on.events if event.type == "error"]
 
 
@@ -364,7 +364,7 @@ async def test_ten_parallel_calls_run_concurrently() -> None:
     calls = [Call("meet", {"who": f"guest {number}"}, f"call_{number}") for number in range(10)]
     async with stage([calls], shop) as on:
         await on.session.send_message("Let them meet.")
-        await on.api.wait_async(30)  # one after the other, they would wait for each other for ever
+        await on.api.wait_async(60)  # one after the other, they would wait for each other for ever
         for number in range(10):
             assert on.output(f"call_{number}")["result"] == f"guest {number} met the others"
 
@@ -379,7 +379,7 @@ async def test_an_interruption_loses_no_side_effect_and_no_result() -> None:
         await on.session.interrupt()
         assert shop.ran == []
         shop.may_end.set()
-        await on.api.wait_async()
+        await on.api.wait_async(60)
         assert shop.ran == ["book"]
         assert on.output("call_book")["result"] == "table 7 is yours"
 
@@ -421,12 +421,12 @@ async def test_a_specialist_takes_over_with_its_own_functions_and_hands_back() -
         Say("Soup it is."),
     ]
     async with stage(script, shop, specialists=[food]) as on:
-        await on.api.wait_for_async("session.update")
+        await on.api.wait_for_async("session.update", timeout=60)
         main = on.api.sessions[-1]
         assert "- Food: Knows the menu." in main.instructions.splitlines()
         assert "transfer_to_food" in main.tool_names
         await on.session.send_message("What shall we eat?")
-        await on.api.wait_async()
+        await on.api.wait_async(60)
         assert on.output("call_dish")["result"] == "soup for 3"
         as_specialist, back = [each["session"] for each in main.sent("session.update")[1:]]
         assert as_specialist["instructions"].startswith(
@@ -479,7 +479,7 @@ async def test_new_tools_are_offered_after_a_refresh() -> None:
                         assert not await tools.refresh()
                         await session.update_agent(build_navai_agent(tools, name="Again"))
                         await session.send_message("Show me the menu.")
-                        await api.wait_async()
+                        await api.wait_async(60)
                         assert went == ["/menu"]
                         assert len(api.sessions[-1].sent("session.update")) == 2
                         assert api.sessions[-1].config["audio"]["output"]["voice"] == "marin"
@@ -515,10 +515,10 @@ async def test_new_tools_reach_the_specialist_that_is_active() -> None:
 
         on.heard = ToolRefresher(on.toolset, on.session, build, every=0).receive
         await on.session.send_message("I am hungry.")
-        await on.api.wait_async()
+        await on.api.wait_async(60)
         shop.grow()
         await on.session.send_message("Anything new?")
-        start, over, new, *_ = await on.api.wait_for_async("session.update", 3)
+        start, over, new, *_ = await on.api.wait_for_async("session.update", 3, timeout=60)
     assert "transfer_to_food" in tools_of(start)
     assert "give_refund" not in tools_of(over)
     assert tools_of(new)[-2:] == ["give_refund", "transfer_to_navai_voice_agent"]
@@ -547,9 +547,9 @@ async def test_a_refresh_asks_the_backend_once_in_a_while_and_not_for_each_event
 
             on.heard = hear
             await on.session.send_message("Go on.")
-            await on.api.wait_for_async("response.create")
+            await on.api.wait_for_async("response.create", timeout=60)
             await on.session.send_message("Go on.")
-            await on.api.wait_async()
+            await on.api.wait_async(60)
             assert asked == []
             often.receive(on.events[-1])
             await asyncio.gather(*(each for each in asyncio.all_tasks() if each.get_name() == "refresh"))
@@ -572,7 +572,7 @@ async def test_each_connection_has_a_new_secret_also_a_reconnection() -> None:
                 assert len(api.minted) == 2
                 async with await runner.run(model_config=config) as second:
                     await second.send_message("The weather?")
-                    await api.wait_async()
+                    await api.wait_async(60)
                 assert len(api.minted) == 3
                 assert "ek_fake" not in repr(config)
 
@@ -582,7 +582,7 @@ async def test_invalid_events_are_ignored() -> None:
     odd = [Raw({"type": "response.output_item.done"}), Raw({"type": "no.such.event"})]
     async with stage([[*odd, Call("get_weather", {"location": "Rome"}, "call_w")]], Shop()) as on:
         await on.session.send_message("The weather?")
-        await on.api.wait_async()
+        await on.api.wait_async(60)
         assert on.output("call_w")["ok"] is True
 
 

@@ -17,7 +17,7 @@ from navai_client.integrations.pipecat import function_schemas, tools_schema
 from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from tests.integrations.live_backend import LiveBackend, live_backend
-from tests.integrations.loop import in_a_loop
+from tests.integrations.loop import in_a_loop, pass_time
 from tests.integrations.scripted_pipecat import ScriptedLLM, Wanted, conversation, wants
 
 
@@ -98,11 +98,14 @@ class TestACall:
     @pytest.mark.parametrize("read_only", [[], ["book_table"]])
     @in_a_loop
     async def test_that_exceeds_its_limit_says_that_it_may_have_run(self, read_only: list[str]) -> None:
-        async with served(timeouts={"book_table": 1.0}, read_only=read_only) as (live, toolset):
+        options: Any = {"timeouts": {"book_table": 10.0}, "slow_after": None, "read_only": read_only}
+        async with served(**options) as (live, toolset):
             llm = ScriptedLLM([wants("book_table", name="Ada")], "I do not know.")
             async with conversation(llm, tools_schema(toolset)) as talk:
                 await talk.say("Book a table.")
                 await talk.asked()
+                await live.waiting.wait()
+                pass_time(11)
                 (result,) = results(await talk.asked())
                 live.release.set()
         assert result["ok"] is False

@@ -179,7 +179,7 @@ async def test_a_realtime_session_calls_the_functions() -> None:
         agent = Agent(toolsets=[NavaiToolset(toolset)])
         async with agent.realtime(model).session() as session:
             await session.send("How is the weather?")
-            await api.wait_async()
+            await api.wait_async(60)
         (output,) = api.session.outputs["call_1"]
     assert json.loads(output)["result"] == {"location": "Bogotá", "temperature": 21}
 
@@ -201,5 +201,5 @@ async def test_a_realtime_session_asks_the_capability_that_decides() -> None:
         )
         async with agent.realtime(model).session() as session:
             await session.send("Book.")
-            await api.wait_async()
+            await api.wait_async(60)
         assert live.booked == ["Ada"]

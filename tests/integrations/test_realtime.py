@@ -354,7 +354,7 @@ async def spoken_to(api: FakeRealtimeServer, toolset: Toolset) -> AsyncIterator[
         await runner.offer()
         await socket.send('{"type": "response.create"}')
         yield
-        await api.wait_async()
+        await api.wait_async(60)
         await socket.close()
         await listening
 
@@ -389,7 +389,7 @@ class TestOverAWebSocket:
                         await runner.offer()
                         await socket.send('{"type": "response.create"}')
                         assert await asyncio.to_thread(shop.entered.acquire, timeout=60)
-                        await api.wait_async()
+                        await api.wait_async(60)
                         await socket.close()
                         await listening
             session = api.session
@@ -440,7 +440,7 @@ class TestOverAWebSocket:
             Toolset.load(client) as toolset,
             spoken_to(api, toolset),
         ):
-            await api.wait_for_async("conversation.item.create")
+            await api.wait_for_async("conversation.item.create", timeout=60)
             await live.decide("approve")
         _, told = api.session.sent("conversation.item.create")
         (content,) = told["item"]["content"]
@@ -491,7 +491,7 @@ class TestOverAWebSocket:
                 live.book_table, name="reserve", say_while_waiting="I am asking.", typical_seconds=9
             )
             async with Toolset.load(client) as toolset, spoken_to(api, toolset):
-                await api.wait_for_async("response.create", 2)
+                await api.wait_for_async("response.create", 2, timeout=60)
                 live.release.set()
         _, told, answered = api.session.sent("response.create")
         assert told["response"]["instructions"].endswith("in the language of the conversation: I am asking.")

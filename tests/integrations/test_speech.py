@@ -474,7 +474,7 @@ class TestARealtimeSession:
         with FakeElevenLabs() as voices:
             async with raw_session(script, voices) as (api, ear, speaker, send):
                 await send('{"type": "response.create"}')
-                await api.wait_async()
+                await api.wait_async(60)
                 await requested(voices, 2)
                 await speaker.join()
                 assert ear.heard == sounds("It is sunny.", "Take a hat.")
@@ -502,7 +502,7 @@ class TestARealtimeSession:
             voices.answering.clear()
             async with raw_session(script, voices) as (api, ear, speaker, send):
                 await send('{"type": "response.create"}')
-                await api.wait_async()
+                await api.wait_async(60)
                 while voices.texts[-1:] != ["Yes?"]:
                     await requested(voices, len(voices.texts) + 1)
                 voices.answering.set()

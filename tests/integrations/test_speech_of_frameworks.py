@@ -174,7 +174,7 @@ class TestLiveKit:
             async with AgentSession[None](llm=model, tts=NavaiTTS(client)) as session:
                 session.output.audio = output
                 await session.start(Agent(instructions="Help.", tools=[NavaiToolset(client)]))
-                await api.wait_for_async("session.update", 3)  # model, instructions, tools
+                await api.wait_for_async("session.update", 3, timeout=60)  # model, instructions, tools
                 before = asyncio.all_tasks()
                 yield output
         # With a Realtime model, LiveKit lets the speech that was interrupted run to its end, unheard.

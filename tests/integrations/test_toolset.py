@@ -34,7 +34,8 @@ from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from navai_client.server import FunctionContext
 from navai_client.testing import FakeBackend
 from tests.faults.server import closed_port
-from tests.integrations.loop import in_a_loop
+from tests.integrations.clock import in_virtual_time
+from tests.integrations.loop import in_a_loop, pass_time
 
 ROUTES = [NavaiRoute(name="Café", path="/cafe", synonyms=["bar"])]
 
@@ -270,7 +271,7 @@ async def test_ten_calls_of_a_blocking_client_run_concurrently() -> None:
 
         @backend.function
         def meet() -> str:
-            barrier.wait(30)
+            barrier.wait(60)
             return "met"
 
         with NavaiBackendClient("https://navai.test", transport=backend.transport) as client:
@@ -536,7 +537,7 @@ class TestHooks:
 class TestTime:
     """Each call ends within its limit; a call that has begun goes on."""
 
-    @in_a_loop
+    @in_virtual_time
     async def test_a_function_has_its_own_limit_and_a_call_may_have_another(self) -> None:
         client = Scripted(f=1, g=2)
         async with await load(client, timeout=30, timeouts={"G": 5, "h": 1}) as toolset:
@@ -548,7 +549,7 @@ class TestTime:
         limits = [limit for *_, limit in client.asked]
         assert [round(limit or 0) for limit in limits] == [30, 5, 3]
 
-    @in_a_loop
+    @in_virtual_time
     async def test_a_call_past_its_limit_goes_on_and_its_result_is_dropped(self) -> None:
         go_on = asyncio.Event()
         ended: list[str] = []
@@ -1030,11 +1031,22 @@ class TestForeignCode:
 
     @in_a_loop
     async def test_a_call_that_never_got_a_thread_was_not_executed(self) -> None:
-        may_end = threading.Event()
-        options = {"functions": {"f": lambda: may_end.wait(60)}, "timeout": 0.3}
-        async with await load(Scripted(), **options) as toolset:
-            outcomes = await asyncio.gather(*(toolset.call("f") for _ in range(66)))
-            outcomes.append(await toolset.call("f"))
+        begun, may_end = threading.Semaphore(0), threading.Event()
+
+        def wait() -> None:
+            begun.release()
+            may_end.wait(60)
+
+        async with await load(Scripted(), functions={"f": wait}, timeout=10) as toolset:
+            calls = [asyncio.create_task(toolset.call("f")) for _ in range(66)]
+            for _ in range(64):
+                assert await asyncio.to_thread(begun.acquire, timeout=60)
+            pass_time(11)
+            outcomes = await asyncio.gather(*calls)
+            calls = [asyncio.create_task(toolset.call("f"))]
+            await asyncio.sleep(0.01)
+            pass_time(11)
+            outcomes += await asyncio.gather(*calls)
             may_end.set()
         assert [outcome.may_have_executed for outcome in outcomes] == [True] * 64 + [False] * 3
         assert outcomes[-1].error == "The function did not respond in time. It was not executed."
@@ -1101,7 +1113,7 @@ class TestApproval:
                 assert (await toolset.call("execute_app_function", asked)).error_type == "refused"
         assert client.asked == []
 
-    @in_a_loop
+    @in_virtual_time
     async def test_waiting_for_the_person_takes_no_time_of_the_call(self) -> None:
         client = Scripted(cancel_order=1)
 

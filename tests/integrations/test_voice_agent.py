@@ -127,9 +127,9 @@ async def test_with_a_microphone_it_listens_and_speaks() -> None:
         with served(Shop(), api.openai_base_url) as url:
             async with AsyncNavaiBackendClient(url) as client:
                 talking = asyncio.create_task(talk(client, api.url, nothing(), sound))
-                await api.wait_for_async("input_audio_buffer.append", 3, timeout=30)
+                await api.wait_for_async("input_audio_buffer.append", 3, timeout=60)
                 await asyncio.to_thread(api.speak, "Hello?")
-                await api.wait_async()
-                assert await asyncio.to_thread(sound.spoke.wait, 30)
+                await api.wait_async(60)
+                assert await asyncio.to_thread(sound.spoke.wait, 60)
                 talking.cancel()
                 await asyncio.wait((talking,))
