@@ -18,7 +18,7 @@ from ray import serve
 
 from examples.deploy.ray_serve import app
 from tests.server.redis_server import DURABLE, redis_server
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 EXECUTE = "/navai/functions/execute"
 PRIME = 2**61 - 1  # trial division takes years, and no memory
@@ -27,10 +27,11 @@ CHARGING = """
 import asyncio, os, pathlib
 import navai_client.server._store
 navai_client.server._store.BatchedStore.lease = 3.0  # seconds, until a process that is gone counts as gone
-async def charge(key: str, folder: str, seconds: float = 0.0) -> int:
+async def charge(key: str, folder: str, release: str | None = None) -> int:
     with open(pathlib.Path(folder) / "charges", "a") as charges:
         charges.write(f"{key} {os.getpid()}\\n")
-    await asyncio.sleep(seconds)
+    while release is not None and not (pathlib.Path(folder) / release).exists():
+        await asyncio.sleep(0.02)
     return os.getpid()
 """
 
@@ -43,7 +44,7 @@ class Cluster:
         self.client = httpx.Client(
             base_url=f"http://127.0.0.1:{port}",
             headers={"authorization": "Bearer let-me-in"},
-            timeout=60,
+            timeout=2 * PATIENCE_S,
             trust_env=False,
         )
 
@@ -51,9 +52,12 @@ class Cluster:
         body = {"function_name": name, "payload": payload}
         return self.client.post(EXECUTE, json=body, headers={"idempotency-key": key})
 
-    def charge(self, key: str, seconds: float = 0.0) -> httpx.Response:
-        """Charge for *key*; where Ray's proxy lost the replica, ask again."""
-        payload = {"key": key, "folder": str(self.folder), "seconds": seconds}
+    def charge(self, key: str, release: str | None = None) -> httpx.Response:
+        """Charge for *key*; where Ray's proxy lost the replica, ask again.
+
+        The call ends once there is a file *release*.
+        """
+        payload = {"key": key, "folder": str(self.folder), "release": release}
         while (response := self.post(key, "charge", payload)).status_code == 500:
             assert "may_have_executed" not in response.text
         return response
@@ -112,12 +116,13 @@ def tasks() -> list[psutil.Process]:
 def test_calls_with_a_key_run_once_although_a_replica_is_killed(cluster: Cluster) -> None:
     with ThreadPoolExecutor(64) as pool:
         keys = [f"key-{n}" for n in range(20)]
-        copies = [(key, pool.submit(cluster.charge, key, 3.0)) for key in keys for _ in range(3)]
+        copies = [(key, pool.submit(cluster.charge, key, "release")) for key in keys for _ in range(3)]
         until(lambda: len(cluster.charges) == len(keys))
         replicas = {pid for _, pid in cluster.charges}
         assert len(replicas) == 2
         killed = replicas.pop()
         os.kill(int(killed), signal.SIGKILL)
+        (cluster.folder / "release").touch()
         answers = [(key, copy.result(120)) for key, copy in copies]
     ran = dict(cluster.charges)
     assert len(cluster.charges) == len(ran) == len(keys)
