@@ -71,7 +71,6 @@ def send_until_refused(
 ) -> int:
     """Send *parts* until a response comes, or the peer takes no more; return the number of bytes."""
     sent = 0
-    connection.settimeout(5)  # a peer that has stopped reading
     try:
         for part in parts:
             if until_response and select.select([connection], [], [], 0)[0]:
@@ -80,7 +79,6 @@ def send_until_refused(
             sent += len(part)
     except (ConnectionError, TimeoutError):
         pass
-    connection.settimeout(PATIENCE_S)
     return sent
 
 
