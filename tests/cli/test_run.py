@@ -268,7 +268,7 @@ def converse(command: Sequence[str], *keys: tuple[str, bytes]) -> tuple[int, str
     os.close(theirs)
     screen, waiting = "", list(keys)
     try:
-        while select.select([ours], [], [], 60)[0]:
+        while select.select([ours], [], [], 180)[0]:
             try:
                 read = os.read(ours, 65536)
             except OSError:  # the other side of a terminal is closed
