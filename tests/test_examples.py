@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from navai_client import NavaiBackendClient
+from tests.faults.server import closed_port
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -193,17 +193,16 @@ def test_an_example_that_is_interrupted_says_so_and_another_error_is_shown_as_ev
 
 
 def test_without_a_backend_an_example_says_what_is_wrong() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    environment = {**os.environ, "NAVAI_API_URL": f"http://127.0.0.1:{port}"}
-    finished = subprocess.run(
-        [sys.executable, str(EXAMPLES / "02_execute_function.py")],
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=60,
-        check=False,
-    )
+    with closed_port() as port:
+        environment = {**os.environ, "NAVAI_API_URL": f"http://127.0.0.1:{port}"}
+        finished = subprocess.run(
+            [sys.executable, str(EXAMPLES / "02_execute_function.py")],
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=60,
+            check=False,
+        )
     assert finished.returncode == 1
     assert "Connection refused" in finished.stderr
     assert "It did not run." in finished.stderr

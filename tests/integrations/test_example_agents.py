@@ -5,7 +5,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from mcp_types import TextContent
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
+from tests.faults.server import closed_port
 from tests.integrations.loop import in_a_loop
 from tests.integrations.scripted_livekit import ScriptedLLM, wants
 from tests.pytest_runs import NO_PLUGINS_OF_OTHERS
@@ -88,9 +88,9 @@ def start(name: str, environment: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_without_a_backend_an_agent_names_the_host_and_how_to_start_one(name: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    said = start(name, {**KEYS, "NAVAI_API_URL": url})
+    with closed_port() as port:
+        url = f"http://127.0.0.1:{port}"
+        said = start(name, {**KEYS, "NAVAI_API_URL": url})
     assert said.startswith(f"No response from {'GET' if name not in AGENTS[::6] else 'POST'} {url}/")
     assert said.endswith(
         ("/navai serve --demo", "/navai serve", "examples.restaurant.backend:main --port 3000")
