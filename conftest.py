@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,22 +126,6 @@ def same_log() -> Iterator[None]:
     """Begin each test with the log as it was."""
     with level_of_the_log():
         yield
-
-
-@pytest.fixture
-def cancelled_handshakes() -> Iterator[None]:
-    """Collect the connections that a test has left, and not in a later test, which would get the warning.
-
-    One of httpcore 1.0.9 or httpcore2 2.16.2 stays open if it is cancelled during its TLS handshake: where so
-    much time has passed before that httpcore's own timeout would end too late.
-    """
-    gc.disable()
-    yield
-    gc.enable()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        for _ in range(3):  # each finalizes what the one before has found
-            gc.collect()
 
 
 @pytest.fixture(params=KINDS)

@@ -23,6 +23,7 @@ from navai_client._abandoned import BackgroundTasks
 from navai_client.client_secrets import AsyncClientSecrets
 from navai_client.errors import NavaiConfigError
 from tests.clients import make_client
+from tests.waiting import PATIENCE_S
 
 
 def background() -> BackgroundTasks:
@@ -292,7 +293,7 @@ class Gate:
     def __call__(self) -> ClientSecret:
         self.minted += 1
         self.entered.set()
-        assert self.open.wait(10)
+        assert self.open.wait(PATIENCE_S)
         if self.error is not None and self.minted == 1:
             raise self.error
         return ClientSecret(value=VALUE, expires_at=time.time() + 600)
@@ -310,7 +311,7 @@ def ask_in_threads(source: ClientSecrets, gate: Gate, threads: int) -> list[Any]
 
     leader = threading.Thread(target=ask)
     leader.start()
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE_S)
     waiting = [threading.Thread(target=ask) for _ in range(threads - 1)]
     for thread in waiting:
         thread.start()
@@ -333,11 +334,11 @@ def test_a_child_of_fork_mints_for_itself_whatever_threads_of_its_parent_do() ->
     source = ClientSecrets(gate, leeway=30)
     leader = threading.Thread(target=source.get)
     leader.start()
-    assert gate.entered.wait(10)
+    assert gate.entered.wait(PATIENCE_S)
     with source._lock:  # as another thread may hold it at that moment
         child = os.fork()
     if child == 0:  # pragma: no cover - not measured in there
-        signal.alarm(10)
+        signal.alarm(60)
         gate.open.set()
         os._exit(0 if source.get().value == VALUE and gate.minted == 2 else 1)
     _, status = os.waitpid(child, 0)
@@ -364,7 +365,7 @@ def test_a_minting_that_ended_with_its_event_loop_blocks_no_other() -> None:
     loop.run_until_complete(asyncio.sleep(0))
 
     async def main() -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             assert (await source.get()).value == VALUE
 
     asyncio.run(main())

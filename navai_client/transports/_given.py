@@ -168,6 +168,7 @@ class _Trace:
 
     def __init__(self, call: Call) -> None:
         self._call = call
+        self._stream: Any = None
         self.speaks_http = False
 
     def note(self, name: str, info: dict[str, Any]) -> None:
@@ -184,8 +185,15 @@ class _Trace:
                 self._call.mark_sent()
 
     async def note_async(self, name: str, info: dict[str, Any]) -> None:
-        """Take an event in an event loop."""
+        """Take an event in an event loop.
+
+        httpcore 1.0 leaves a connection open whose TLS handshake is cancelled, as at the deadline.
+        """
         self.note(name, info)
+        if name.endswith((".connect_tcp.complete", ".connect_unix_socket.complete")):
+            self._stream = info["return_value"]
+        elif name.endswith(".start_tls.failed") and self._stream is not None:
+            await self._stream.aclose()
 
 
 class _Sender:

@@ -20,6 +20,7 @@ from navai_client.server import FunctionContext
 from navai_client.testing import FakeBackend, LiveServer
 from tests.backends import BASE, EVERY_WAY, Backend, Clients, answer
 from tests.clients import GIVEN, KINDS, THROUGH, make_client
+from tests.waiting import PATIENCE_S
 
 
 class Waiting:
@@ -31,7 +32,7 @@ class Waiting:
     def wait(self, context: FunctionContext) -> str:
         """Wait."""
         self.began.set()
-        assert context.cancelled.wait(20)
+        assert context.cancelled.wait(PATIENCE_S)
         self.stopped.set()
         return "stopped"
 
@@ -56,12 +57,12 @@ def test_cancelling_reaches_the_function_and_ends_the_call(
         ThreadPoolExecutor() as threads,
     ):
         call = threads.submit(caller.execute_function, "wait", idempotency_key="k")
-        assert waiting.began.wait(20)
+        assert waiting.began.wait(PATIENCE_S)
         assert other.cancel_execution("k") == Cancellation(cancelled=True, may_have_executed=True)
         with pytest.raises(FunctionFailedError, match="cancelled") as failed:
-            call.result(20)
+            call.result(PATIENCE_S)
         assert failed.value.may_have_executed
-        assert waiting.stopped.wait(20)
+        assert waiting.stopped.wait(PATIENCE_S)
         with pytest.raises(NavaiHTTPError, match="No call has this Idempotency-Key") as unknown:
             other.cancel_execution("another")
         assert unknown.value.status_code == 404

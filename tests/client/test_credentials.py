@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -20,6 +18,7 @@ from navai_client import (
     NavaiTransportError,
 )
 from tests.backends import BASE, EVERY_WAY, OPERATIONS, RAISING, Backend, Clients, answer, call, shown_by
+from tests.waiting import Clock
 
 TOKEN = "token-0123456789abcdef"
 GOOD = answer({"ok": True, "result": 1, "value": "ek", "items": []})
@@ -314,17 +313,6 @@ class TestTheTimeOfAsking:
         monkeypatch.undo()
         assert not caught.value.may_have_executed
         assert backend.requests == []
-
-
-class Clock:
-    """``time.monotonic``, some seconds ahead."""
-
-    def __init__(self, read: Callable[[], float] = time.monotonic) -> None:
-        self.ahead = 0.0
-        self._read = read
-
-    def __call__(self) -> float:
-        return self._read() + self.ahead
 
 
 class TestHeadersOfAFunction:

@@ -29,6 +29,7 @@ from navai_client.transports._fast_json import decoder
 from tests.backends import BASE, EVERY_WAY, Backend, Clients, answer
 from tests.clients import GIVEN, KINDS, THROUGH, make_client
 from tests.faults.server import FaultServer, Peer
+from tests.waiting import PATIENCE_S, SHORT_S, until_async
 
 STREAM: Final = {"content-type": "text/event-stream; charset=utf-8"}
 DONE: Final = {"status": 200, "body": {"ok": True, "function_name": "f", "result": 7}}
@@ -63,7 +64,7 @@ class Steps:
 
     def _step(self, context: FunctionContext, message: str) -> None:
         context.progress(message)
-        assert self.heard.wait(20), "nobody heard of this step while the function ran"
+        assert self.heard.wait(PATIENCE_S), "nobody heard of this step while the function ran"
         self.heard.clear()
 
     def steps(self, context: FunctionContext) -> str:
@@ -99,7 +100,7 @@ def test_progress_is_heard_while_the_function_runs(
     with make_client(kind, server.url, through=through) as client:
         assert client.execute_function(name, on_progress=steps.hear) == "done"
         assert steps.messages == ["Looking at March", "Looking at Ma\u00ed\n"]
-        assert client.execute_function("steps", on_progress=steps.hear, timeout=20) == "done"
+        assert client.execute_function("steps", on_progress=steps.hear, timeout=PATIENCE_S) == "done"
 
 
 @pytest.mark.parametrize("through", THROUGH)
@@ -411,7 +412,7 @@ class TestTheListener:
 
         async def run() -> Any:
             async with AsyncNavaiBackendClient(server.url) as client:
-                result = await client.execute_function("report", on_progress=hang, timeout=0.5)
+                result = await client.execute_function("report", on_progress=hang, timeout=SHORT_S)
                 await asyncio.sleep(0)
                 return result
 
@@ -436,9 +437,12 @@ class TestTheListener:
                 with pytest.raises(asyncio.CancelledError):
                     await call
                 steps.heard.set()  # the function goes on, and says more
-                while server._app.invoker.running:
+
+                def has_ended() -> bool:
                     steps.heard.set()
-                    await asyncio.sleep(0.01)
+                    return not server._app.invoker.running
+
+                await until_async(has_ended)
 
         asyncio.run(run())
         assert steps.messages == ["Looking at March"]
@@ -486,10 +490,10 @@ class TestAStreamThatBreaksOff:
 
         def serve(peer: Peer) -> None:
             cut_after(event("progress", {"message": "one"}))(peer)
-            over.wait(20)
+            over.wait(PATIENCE_S)
 
         with FaultServer(serve) as server, make_client(kind, server.url, through=through) as client:
             with pytest.raises(NavaiTimeoutError) as late:
-                client.execute_function("f", on_progress=print, timeout=0.5)
+                client.execute_function("f", on_progress=print, timeout=SHORT_S)
             over.set()
         assert late.value.may_have_executed

@@ -1,6 +1,5 @@
 """Waiting for a backend that starts, and opening a connection ahead. One suite for both clients."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,6 +22,8 @@ from navai_client.wire._readiness import Waiting
 from navai_client.wire._requests import Invocations
 from tests.clients import make_client
 from tests.faults.server import FaultServer, Peer, answer, closed_port
+from tests.ports import reserved_port
+from tests.waiting import PATIENCE_S, SHORT_S
 
 OK = answer('{"ok": true}')
 LIST = answer('{"items": []}')
@@ -60,7 +61,7 @@ class Server:
 def waits(kind: str, through: str) -> Callable[..., list[str]]:
     """Wait for a server with given answers; return the paths that were requested."""
 
-    def wait(answers: Answers, timeout: float = 20.0, base: str = "", **options: Any) -> list[str]:
+    def wait(answers: Answers, timeout: float = PATIENCE_S, base: str = "", **options: Any) -> list[str]:
         server = Server(answers)
         with (
             FaultServer(server) as serving,
@@ -115,9 +116,9 @@ def test_a_refusal_that_waiting_does_not_change_is_raised_at_once(
 def test_a_backend_that_is_not_ready_in_time_is_an_error_that_says_why(
     waits: Callable[..., list[str]],
 ) -> None:
-    said = r"^The backend at http://127\.0\.0\.1:\d+ was not ready within 0\.5 s: HTTP 503\.$"
+    said = r"^The backend at http://127\.0\.0\.1:\d+ was not ready within 2 s: HTTP 503\.$"
     with pytest.raises(NavaiTimeoutError, match=said) as caught:
-        waits({"/ready": [NOT_YET]}, 0.5)
+        waits({"/ready": [NOT_YET]}, SHORT_S)
     assert not caught.value.may_have_executed
     assert isinstance(caught.value.__cause__, NavaiHTTPError)
 
@@ -135,9 +136,9 @@ def test_a_port_that_stays_closed_is_not_waited_for_any_longer(kind: str, throug
     with (
         closed_port() as port,
         make_client(kind, f"http://127.0.0.1:{port}", through=through) as client,
-        pytest.raises(NavaiTimeoutError, match=r"within 0.2 s: No response from .*Errno 111"),
+        pytest.raises(NavaiTimeoutError, match=r"within 2 s: No response from .*Errno 111"),
     ):
-        client.wait_until_ready(0.2)
+        client.wait_until_ready(SHORT_S)
 
 
 def test_headers_are_sent_and_derived_clients_can_wait(kind: str, through: str) -> None:
@@ -171,25 +172,16 @@ def test_a_closed_client_does_not_wait(kind: str) -> None:
 
 
 def test_the_bundled_server_is_ready_when_it_has_started(kind: str) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "navai_client.server",
-        "--demo",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
+    command = [sys.executable, "-m", "navai_client.server", "--demo", "--host", "127.0.0.1", "--port"]
     with (
-        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process,
+        reserved_port() as port,
+        subprocess.Popen(
+            [*command, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process,
         make_client(kind, f"http://127.0.0.1:{port}") as client,
     ):
         try:
-            client.wait_until_ready(60)
+            client.wait_until_ready(PATIENCE_S)
             assert client.list_functions()
         finally:
             process.terminate()
@@ -279,4 +271,4 @@ def test_warmup_says_that_a_backend_cannot_be_reached(kind: str, through: str) -
         make_client(kind, f"http://127.0.0.1:{port}", through=through) as client,
         pytest.raises(NavaiTransportError, match="Errno 111"),
     ):
-        client.warmup(timeout=5)
+        client.warmup(timeout=PATIENCE_S)

@@ -146,7 +146,6 @@ def test_tls_to_a_port_without_tls_has_certainly_not_executed(
         assert not server.arrived
 
 
-@pytest.mark.usefixtures("cancelled_handshakes")
 def test_a_handshake_without_an_end_ends_in_time(kind: str, options: dict[str, Any]) -> None:
     with FaultServer(Peer.silence) as server:
         outcome = attempt(kind, server.url.replace("http:", "https:"), "execute", options)

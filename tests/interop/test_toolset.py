@@ -208,7 +208,7 @@ some_routes = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(asked=st.lists(st.tuples(st.text("aáñ éB/-_ßÇİ", max_size=8), some_routes), min_size=20, max_size=40))
 def test_any_spoken_words_match_the_same_route(
     node: Node, asked: list[tuple[str, list[dict[str, Any]]]]

@@ -18,6 +18,7 @@ from navai_client import (
     NavaiTimeoutError,
 )
 from navai_client.testing import FakeBackend
+from tests.waiting import PATIENCE_S, SHORT_S
 
 
 def test_the_sync_client_runs_functions_in_memory() -> None:
@@ -46,7 +47,7 @@ def test_the_async_client_runs_functions_in_memory() -> None:
         async with AsyncNavaiBackendClient(transport=backend.async_transport) as client:
             assert (await client.list_functions()).warnings == ()
             with pytest.raises(NavaiTimeoutError):
-                await client.execute_function("hang", timeout=0.05)
+                await client.execute_function("hang", timeout=SHORT_S)
         backend.close()
 
     asyncio.run(scenario())
@@ -63,7 +64,7 @@ def test_timeouts_and_body_limits_hold_in_memory_as_over_a_socket() -> None:
             await asyncio.Event().wait()
 
         with pytest.raises(NavaiTimeoutError) as late:
-            client.execute_function("hang", timeout=0.05)
+            client.execute_function("hang", timeout=SHORT_S)
         assert late.value.may_have_executed
         with pytest.raises(NavaiHTTPError, match="larger than 100 bytes"):
             client.execute_function("hang", "x" * 200)
@@ -75,11 +76,11 @@ def test_synchronous_callers_time_out_though_a_function_blocks_the_event_loop() 
 
         @backend.function
         async def block() -> None:
-            release.wait(30)
+            release.wait(2 * PATIENCE_S)
 
         try:
             with pytest.raises(NavaiTimeoutError):
-                client.execute_function("block", timeout=0.1)
+                client.execute_function("block", timeout=SHORT_S)
             with (
                 httpx.Client(transport=httpx.MockTransport(backend.handle), timeout=0.1) as web,
                 pytest.raises(httpx.ReadTimeout),
@@ -162,9 +163,9 @@ def test_closing_ends_running_calls_and_later_sync_calls_fail() -> None:
 
     with NavaiBackendClient(transport=backend.transport) as client:
         with pytest.raises(NavaiTimeoutError):
-            client.execute_function("hang", timeout=0.05)
+            client.execute_function("hang", timeout=SHORT_S)
         backend.close()
-        assert ended.wait(10)
+        assert ended.wait(PATIENCE_S)
         with pytest.raises(NavaiStateError, match="closed; make a new one"):
             client.list_functions()
     backend.close()
@@ -184,10 +185,10 @@ def test_closing_ends_calls_on_an_event_loop_that_still_runs() -> None:
 
         async with AsyncNavaiBackendClient(transport=backend.async_transport) as client:
             with pytest.raises(NavaiTimeoutError):
-                await client.execute_function("hang", timeout=0.05)
+                await client.execute_function("hang", timeout=SHORT_S)
             assert not ended.is_set()  # it has a key: a retry with that key gets its result
             backend.close()
-            await asyncio.wait_for(ended.wait(), 10)
+            await asyncio.wait_for(ended.wait(), PATIENCE_S)
 
     asyncio.run(scenario())
 

@@ -13,6 +13,7 @@ from pytest_httpx import HTTPXMock
 
 from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiStateError
 from navai_client.testing import FakeBackend
+from tests.waiting import SHORT_S
 
 EXECUTE = "https://navai.test/navai/functions/execute"
 CALL = {"function_name": "double", "payload": {"n": 21}}
@@ -81,7 +82,7 @@ def test_scripted_failures_raise_the_errors_of_the_library(library: ModuleType, 
         with pytest.raises(library.RemoteProtocolError):
             client.post(EXECUTE, json=CALL)
         with pytest.raises(library.ReadTimeout):
-            client.post(EXECUTE, json=CALL, timeout=0.05)
+            client.post(EXECUTE, json=CALL, timeout=SHORT_S)
         answer = client.post(EXECUTE, json=CALL)
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "Wed, 21 Oct 2026 07:28:00 GMT")
 
@@ -93,7 +94,7 @@ def test_the_timeout_of_an_async_client_is_kept(library: ModuleType, backend: Fa
     async def scenario() -> None:
         async with async_client(library, backend) as client:
             with pytest.raises(library.ReadTimeout):
-                await client.post(EXECUTE, json=CALL, timeout=0.05)
+                await client.post(EXECUTE, json=CALL, timeout=SHORT_S)
             assert (await client.post(EXECUTE, json=CALL, timeout=None)).json()["result"] == 42
 
     asyncio.run(scenario())

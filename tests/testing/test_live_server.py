@@ -17,6 +17,7 @@ from navai_client import (
 )
 from navai_client.testing import LiveServer
 from tests.clients import make_client
+from tests.waiting import SHORT_S
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_scripted_failures_reach_the_client(server: LiveServer, client: NavaiBac
     server.answer_next(json={"ok": True, "result": "own"})
     server.drop_next(before="executing")
     server.drop_next(before="answering")
-    server.delay_next(5)
+    server.delay_next(3600)
 
     with pytest.raises(NavaiHTTPError, match=r"No\."):
         client.execute_function("double", {"n": 1})
@@ -83,7 +84,7 @@ def test_scripted_failures_reach_the_client(server: LiveServer, client: NavaiBac
             client.execute_function("double", {"n": 3})
         assert caught.value.may_have_executed
     with pytest.raises(NavaiTimeoutError):
-        client.execute_function("double", {"n": 4}, timeout=1)
+        client.execute_function("double", {"n": 4}, timeout=SHORT_S)
 
     server.assert_failures_used()
     assert [call.outcome for call in server.calls] == [

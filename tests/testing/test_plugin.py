@@ -152,14 +152,15 @@ def test_settings_and_options_can_be_overridden(pytester: pytest.Pytester) -> No
                 "base_url": "https://own.test",
                 "headers": {"Authorization": "Bearer t"},
                 "functions_list_path": "/mine",
-                "timeout": 0.05,
+                "timeout": 60.0,
             }
 
         def test_backend(navai_backend, navai_client, async_navai_client):
+            assert (navai_client.timeout, async_navai_client.timeout) == (60.0, 60.0)
             assert navai_client.list_functions().warnings == ()
             navai_backend.delay_next(3600)
             with pytest.raises(NavaiTimeoutError, match="own.test"):
-                navai_client.create_client_secret()
+                navai_client.create_client_secret(timeout=0.05)
 
         def test_server(navai_server, navai_client_options):
             options = {**navai_client_options, "base_url": navai_server.url, "timeout": 30}

@@ -16,6 +16,7 @@ from navai_client import NavaiTimeoutError, NavaiTransportError
 from navai_client.transports import Call, _connecting, _network
 from tests.clients import Client, make_client
 from tests.faults.server import OK, FaultServer, Peer, answer, closed_port
+from tests.waiting import PATIENCE_S, SHORT_S, until
 
 Names = dict[str, list[tuple[str, int]]]
 
@@ -27,7 +28,7 @@ def nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def made(kind: str, through: str, **options: Any) -> Client:
-    options = {"timeout": 5.0, "max_retries": 0, "base_url": "http://backend.test", **options}
+    options = {"timeout": PATIENCE_S, "max_retries": 0, "base_url": "http://backend.test", **options}
     return make_client(kind, through=through, **options)
 
 
@@ -80,11 +81,11 @@ def test_an_address_where_tls_gets_no_response_is_tried_last_by_the_next_call(
     server, context = trusted
     with FaultServer(Peer.silence) as mute:
         names["backend.test"] = [("127.0.0.1", mute.port), ("127.0.0.1", server.port)]
-        options = {"timeout": 1.0, "verify": context, "base_url": "https://backend.test"}
-        with made(kind, through, **options) as client:
+        with made(kind, through, verify=context, base_url="https://backend.test") as client:
             with pytest.raises(NavaiTimeoutError) as caught:
-                client.execute_function("f")
+                client.execute_function("f", timeout=SHORT_S)
             assert not caught.value.may_have_executed
+            until(lambda: mute.connections)
             assert client.execute_function("f") == "done"
         assert mute.connections == 1
 
@@ -128,15 +129,16 @@ def test_the_next_address_is_tried_soon_when_one_is_silent(
         with made(kind, through) as client:
             began = time.monotonic()
             assert client.execute_function("f") == "done"
-            assert time.monotonic() - began < 2.5
+            assert time.monotonic() - began < PATIENCE_S / 2  # it has not waited for their time to be over
 
 
 def test_each_address_has_its_turn_within_a_short_timeout(
-    kind: str, through: str, names: Names, silent: tuple[str, int]
+    kind: str, through: str, names: Names, silent: tuple[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(_connecting, "_ATTEMPT_DELAY", PATIENCE_S)  # one alone would take all the time
     with FaultServer(good) as server:
-        names["backend.test"] = [silent] * 5 + [("127.0.0.1", server.port)]
-        with made(kind, through, timeout=0.8) as client:
+        names["backend.test"] = [silent] * 2 + [("127.0.0.1", server.port)]
+        with made(kind, through, timeout=2 * SHORT_S) as client:
             assert client.execute_function("f") == "done"
 
 
@@ -218,7 +220,7 @@ def test_of_connections_that_are_ready_together_one_stays_open(
             await ready.wait()
 
         monkeypatch.setattr(loop, "sock_connect", connects)
-        call = Call(timeout=5, max_response_bytes=1)
+        call = Call(timeout=PATIENCE_S, max_response_bytes=1)
         with await _connecting.connect_async(loop, "backend.test", 80, call) as connection:
             await asyncio.sleep(0)
             assert [each for each in opened if each.fileno() >= 0] == [connection]
@@ -242,7 +244,7 @@ def test_a_socket_that_the_event_loop_refuses_is_closed(
 
 def test_a_connection_that_is_gone_before_its_handshake_is_an_error() -> None:
     async def main() -> None:
-        call = Call(timeout=5, max_response_bytes=1)
+        call = Call(timeout=PATIENCE_S, max_response_bytes=1)
         with pytest.raises(ConnectionResetError):
             await _network.AsyncConnection().encrypt(ssl.create_default_context(), "host", call)
 

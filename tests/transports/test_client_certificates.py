@@ -19,6 +19,7 @@ from navai_client import AsyncNavaiBackendClient, NavaiBackendClient, NavaiConfi
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 from tests.clients import Client, make_client
 from tests.faults.server import OK, FaultServer, Peer, answer
+from tests.waiting import PATIENCE_S
 
 WORD: Final = "hidden-word"
 MADE: Final = (NavaiBackendClient, AsyncNavaiBackendClient, FastTransport, AsyncFastTransport)
@@ -87,7 +88,7 @@ def demanding(request: pytest.FixtureRequest, authority: trustme.CA) -> Iterator
 @pytest.fixture
 def made(kind: str, through: str, files: Files) -> Make:
     def make(url: str, **options: Any) -> Client:
-        options = {"verify": files.authority, "timeout": 5.0, "max_retries": 0, **options}
+        options = {"verify": files.authority, "timeout": PATIENCE_S, "max_retries": 0, **options}
         return make_client(kind, through=through, base_url=url, **options)
 
     return make

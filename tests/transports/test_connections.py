@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import json
+import math
 import os
 import signal
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -28,9 +28,10 @@ from tests.clients import Client, make_client
 from tests.faults.backend import LoopBackend
 from tests.faults.server import OK, FaultServer, Peer, answer
 from tests.transports.conftest import echo, waiting
+from tests.waiting import PATIENCE_S, Clock, until, until_async
 
 TRANSPORTS: dict[str, Any] = {"default": AsyncHTTPXTransport, "fast": AsyncFastTransport}
-SOON: dict[str, Any] = {"timeout": 5.0, "max_retries": 0}
+SOON: dict[str, Any] = {"timeout": PATIENCE_S, "max_retries": 0}
 
 
 def test_calls_one_after_the_other_share_a_connection(kind: str, through: str, backend: FaultServer) -> None:
@@ -67,7 +68,7 @@ def test_a_connection_that_waited_too_long_is_closed(
 
 
 def test_as_many_connections_are_kept_as_were_used_at_the_same_time(through: str) -> None:
-    together = threading.Barrier(25)
+    together = threading.Barrier(25, timeout=PATIENCE_S)
 
     def all_at_once(peer: Peer) -> None:
         while peer.request() is not None:
@@ -97,7 +98,7 @@ def test_a_call_for_which_no_connection_is_free_has_not_been_sent(
         else:
             client.run(slots.acquire())
         with pytest.raises(NavaiTimeoutError, match="connections were busy") as caught:
-            client.execute_function("f", timeout=0.05)
+            client.execute_function("f", timeout=0.5)
         assert not caught.value.may_have_executed
         assert backend.connections == 0
         if kind == "async":
@@ -122,7 +123,7 @@ def test_a_connection_that_is_open_when_the_transport_closes_is_not_kept(
         transport = client.real._transport
         request = Request(Endpoint("POST", f"{backend.url}/navai/functions/execute"), (), b'{"ok":true}')
         client.run(transport.close())
-        outcome = client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
+        outcome = client.run(transport.send(request, Call(timeout=PATIENCE_S, max_response_bytes=100)))
         assert isinstance(outcome, Response)
         assert not waiting(transport)
 
@@ -193,7 +194,8 @@ def test_a_signal_interrupts_the_caller(through: str) -> None:
         with pytest.raises(KeyboardInterrupt):
             client.execute_function("f")
         for thread in server._threads:
-            thread.join()  # the connection is closed, and nothing else would have closed it
+            thread.join(PATIENCE_S)  # the connection is closed, and nothing else would have closed it
+            assert not thread.is_alive()
         assert server.count("execute") == 1
 
 
@@ -204,7 +206,7 @@ def test_a_url_that_cannot_be_requested_has_sent_nothing(kind: str, through: str
     with make_client(kind, through=through) as client:
         transport = client.real._transport
         request = Request(Endpoint("GET", url))
-        outcome = client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
+        outcome = client.run(transport.send(request, Call(timeout=PATIENCE_S, max_response_bytes=100)))
     assert isinstance(outcome, TransportFailure)
     assert not outcome.sent
 
@@ -214,7 +216,7 @@ def test_two_origins_never_share_a_connection(kind: str, through: str, backend: 
         transport = client.real._transport
         for server in (backend, other, backend, other):
             request = Request(Endpoint("POST", f"{server.url}/navai/functions/execute"), (), b"1")
-            client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
+            client.run(transport.send(request, Call(timeout=PATIENCE_S, max_response_bytes=100)))
         assert (backend.count("execute"), other.count("execute")) == (2, 2)
 
 
@@ -233,7 +235,7 @@ def test_a_header_that_would_inject_another_is_not_sent(
     with make_client(kind, through=through) as client:
         for request in requests:
             transport = client.real._transport
-            outcome = client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
+            outcome = client.run(transport.send(request, Call(timeout=PATIENCE_S, max_response_bytes=100)))
             assert isinstance(outcome, TransportFailure)
             assert header[1] not in outcome.message or header[1] == "a"
     assert not backend.arrived
@@ -246,7 +248,7 @@ def test_an_endpoint_takes_other_headers_with_each_request(
     with make_client(kind, through=through) as client:
         for token in ("first", "first", "second"):
             request = Request(endpoint, (("Authorization", token),), b"1")
-            client.run(client.real._transport.send(request, Call(timeout=5, max_response_bytes=100)))
+            client.run(client.real._transport.send(request, Call(timeout=PATIENCE_S, max_response_bytes=100)))
     heads = [head.lower() for _, head, _ in backend.arrived]
     assert [b"authorization: second" in head for head in heads] == [False, False, True]
     assert [b"authorization: first" in head for head in heads] == [True, True, False]
@@ -258,34 +260,52 @@ def test_calls_without_a_timeout_get_their_responses(kind: str, through: str, ba
     assert backend.connections == 1
 
 
-def test_each_call_on_a_connection_has_its_own_deadline(through: str) -> None:
-    ended = threading.Event()
+def test_each_call_on_a_connection_has_its_own_deadline(
+    through: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, waits, ended = Clock(), threading.Event(), threading.Event()
 
     def late(peer: Peer) -> None:
         while (body := peer.request()) is not None:
-            ended.wait(json.loads(body)["payload"])
+            payload = json.loads(body)["payload"]
+            if payload == "never":
+                waits.set()
+                ended.wait(PATIENCE_S)
+            elif payload == "late":
+                clock.ahead += 200.0
             peer.send(answer('{"ok": true, "result": "late"}'))
 
     async def calls(url: str) -> list[str]:
         outcomes = []
         async with AsyncNavaiBackendClient(url, transport=TRANSPORTS[through](), max_retries=0) as client:
             # The timer of the first call is still running in the second, ends in it, or has ended before it.
-            for first, idle, timeout, seconds in (
-                (0.5, 0.0, 5.0, 0.8),
-                (0.5, 0.0, None, 0.8),
-                (0.5, 0.6, 0.3, 60.0),
-                (5.0, 0.0, 0.3, 60.0),
-                (0.5, 0.0, 0.8, 60.0),
+            for first, idle, timeout, payload in (
+                (150.0, 0.0, 1000.0, "late"),
+                (150.0, 0.0, None, "late"),
+                (150.0, 200.0, 100.0, "never"),
+                (1000.0, 0.0, 100.0, "never"),
+                (150.0, 0.0, 300.0, "never"),
             ):
-                await client.execute_function("f", 0, timeout=5.0)  # connects
+                await client.execute_function("f", 0, timeout=1000.0)  # connects
                 await client.execute_function("f", 0, timeout=first)
-                await asyncio.sleep(idle)
+                clock.ahead += idle
+                await asyncio.sleep(0.001)
+                call = asyncio.create_task(client.execute_function("f", payload, timeout=timeout))
+                if payload == "never":
+                    await until_async(waits.is_set)
+                    waits.clear()
+                    clock.ahead += first if first < (timeout or 0.0) else 0.0
+                    await asyncio.sleep(0.001)
+                    assert not call.done()
+                    clock.ahead += timeout or 0.0
                 try:
-                    outcomes.append(await client.execute_function("f", seconds, timeout=timeout))
+                    outcomes.append(await call)
                 except NavaiTimeoutError:
                     outcomes.append("no response in time")
         return outcomes
 
+    monkeypatch.setattr(_pool, "_IDLE_FOR", math.inf)
+    monkeypatch.setattr("time.monotonic", clock)  # that of the event loop, too
     with FaultServer(late) as server:
         try:
             assert asyncio.run(calls(server.url)) == ["late"] * 2 + ["no response in time"] * 3
@@ -328,6 +348,7 @@ def test_a_name_that_is_looked_up_too_slowly_ends_in_time(
     assert not caught.value.may_have_executed
     found.set()
     client.close()
+    until(lambda: not _connecting._lookups.running)  # as the next test needs it
 
 
 def test_a_call_that_is_cancelled_during_a_handshake_is_withdrawn(through: str) -> None:
@@ -342,10 +363,10 @@ def test_a_call_that_is_cancelled_during_a_handshake_is_withdrawn(through: str) 
     async def main(url: str) -> None:
         async with AsyncNavaiBackendClient(url, transport=TRANSPORTS[through](verify=False)) as client:
             caller = asyncio.create_task(client.execute_function("f"))
-            await asyncio.to_thread(arrived.wait)
+            await asyncio.to_thread(arrived.wait, PATIENCE_S)
             caller.cancel()
             await asyncio.wait([caller])
-        await asyncio.to_thread(gone.wait)
+        await asyncio.to_thread(gone.wait, PATIENCE_S)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     with FaultServer(never_shakes_hands) as server:
@@ -366,10 +387,10 @@ def test_a_call_that_outlasts_the_grace_of_close_is_ended(
     async def main(url: str) -> None:
         async with AsyncNavaiBackendClient(url, transport=TRANSPORTS[through](), timeout=None) as client:
             caller = asyncio.create_task(client.execute_function("f"))
-            await asyncio.to_thread(arrived.wait)
+            await asyncio.to_thread(arrived.wait, PATIENCE_S)
             caller.cancel()
             await asyncio.wait([caller])
-        await asyncio.to_thread(gone.wait)
+        await asyncio.to_thread(gone.wait, PATIENCE_S)
 
     monkeypatch.setattr("navai_client.client._GRACE", 0.01)
     with FaultServer(never) as server:
@@ -382,7 +403,7 @@ def test_unexpected_bytes_end_an_idle_connection(kind: str, through: str) -> Non
     def talks(peer: Peer) -> None:
         peer.request()
         peer.send(answer(OK))
-        may_send.wait()
+        may_send.wait(PATIENCE_S)
         peer.send(answer('{"ok": true, "result": "a stranger\'s"}'))
         sent.set()
         good(peer)
@@ -390,9 +411,9 @@ def test_unexpected_bytes_end_an_idle_connection(kind: str, through: str) -> Non
     with FaultServer(talks) as server, made(kind, through, server.url) as client:
         assert client.execute_function("f") == "done"
         may_send.set()
-        sent.wait()
+        assert sent.wait(PATIENCE_S)
         if kind == "async":
-            client.run(_until(lambda: not waiting(client.real._transport)[0].is_alive()))
+            client.run(until_async(lambda: not waiting(client.real._transport)[0].is_alive()))
         assert client.execute_function("f") == "done"
         assert server.connections == 2
 
@@ -432,8 +453,12 @@ def test_connections_are_used_again_after_large_responses(
         assert server.connections == 1
 
 
-@pytest.mark.parametrize("timeout", [20.0, None])
-def test_calls_that_were_sent_and_abandoned_do_not_delay_others(through: str, timeout: float | None) -> None:
+@pytest.mark.parametrize("timeout", [PATIENCE_S, None])
+def test_calls_that_were_sent_and_abandoned_do_not_delay_others(
+    through: str, timeout: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool, "_ABANDONED_FOR", PATIENCE_S)
+
     async def main() -> None:
         slow, transport = asyncio.Event(), TRANSPORTS[through]()
         async with (
@@ -443,14 +468,14 @@ def test_calls_that_were_sent_and_abandoned_do_not_delay_others(through: str, ti
             for _ in range(2):  # more than there are slots, and more than may be abandoned
                 backend.arrived.clear()
                 calls = [asyncio.create_task(client.execute_function("f", n)) for n in range(75)]
-                await _until(lambda: len(backend.arrived) == 75)
+                await until_async(lambda: len(backend.arrived) == 75)
                 for call in calls:
                     call.cancel()
                 await asyncio.wait(calls)
-            await _until(lambda: len(transport._abandoned) == 100)
+            await until_async(lambda: len(transport._abandoned) == 100)
             slow.set()
             assert await client.execute_function("f", "next") == "next"
-            await _until(lambda: not transport._abandoned)
+            await until_async(lambda: not transport._abandoned)
             assert transport._slots._value == 100
 
     asyncio.run(main())
@@ -472,7 +497,7 @@ def test_calls_that_a_toolset_carries_on_are_not_abandoned(
             listed = FunctionList(functions=(BackendFunction(name="book"),))
             toolset = Toolset(client, listed, after=lambda _, outcome: outcomes.append(outcome))
             call = asyncio.create_task(toolset.call("book", {"payload": {"table": 7}}))
-            await _until(lambda: len(backend.arrived) == 1)
+            await until_async(lambda: len(backend.arrived) == 1)
             call.cancel()
             await asyncio.wait([call])
             await asyncio.sleep(0.05)
@@ -484,18 +509,12 @@ def test_calls_that_a_toolset_carries_on_are_not_abandoned(
     assert [outcome.ok for outcome in outcomes] == [True]
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what it waits for signals nothing
-            await asyncio.sleep(0.001)
-
-
 def test_a_call_that_is_abandoned_after_its_end_changes_nothing(through: str, backend: FaultServer) -> None:
     async def main() -> None:
         transport = TRANSPORTS[through]()
         request = Request(Endpoint("POST", f"{backend.url}/navai/functions/execute"), (), b"{}")
         for _ in range(3):
-            call = Call(timeout=5, max_response_bytes=100)
+            call = Call(timeout=PATIENCE_S, max_response_bytes=100)
             assert isinstance(await transport.send(request, call), Response)
             call.abandon()
         assert not transport._abandoned
@@ -520,10 +539,10 @@ def test_an_abandoned_call_ends_when_its_time_is_over(
     async def main(url: str) -> None:
         async with AsyncNavaiBackendClient(url, transport=TRANSPORTS[through](), timeout=None) as client:
             caller = asyncio.create_task(client.execute_function("f"))
-            await asyncio.to_thread(arrived.wait)
+            await asyncio.to_thread(arrived.wait, PATIENCE_S)
             caller.cancel()
             await asyncio.wait([caller])
-            await asyncio.to_thread(gone.wait)
+            await asyncio.to_thread(gone.wait, PATIENCE_S)
 
     monkeypatch.setattr(_pool, "_ABANDONED_FOR", 0.01)
     with caplog.at_level("DEBUG", "navai_client"), FaultServer(never) as server:
@@ -574,7 +593,7 @@ def test_a_name_that_idna_refuses_has_sent_nothing(kind: str, through: str, host
     with make_client(kind, through=through) as client:
         transport = client.real._transport
         request = Request(Endpoint("GET", f"http://{host}/"))
-        outcome = client.run(transport.send(request, Call(timeout=5, max_response_bytes=100)))
+        outcome = client.run(transport.send(request, Call(timeout=PATIENCE_S, max_response_bytes=100)))
     assert isinstance(outcome, TransportFailure)
     assert not outcome.sent
 
@@ -589,7 +608,7 @@ def test_a_child_of_fork_looks_up_names_whatever_its_parent_waits_for() -> None:
     child = os.fork()
     if child == 0:
         try:
-            call = Call(timeout=5, max_response_bytes=100)
+            call = Call(timeout=PATIENCE_S, max_response_bytes=100)
             os._exit(0 if _connecting._addresses("localhost", 80, call) else 1)
         finally:
             os._exit(1)
@@ -603,7 +622,7 @@ def test_a_resolver_that_hangs_keeps_neither_the_event_loop_nor_its_executor(
     lookups: int, through: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The executor of asyncio would look names up, and asyncio.run() waits for it."""
-    found = threading.Event()
+    clock, found = Clock(), threading.Event()
 
     def hangs(*args: Any, **options: Any) -> Any:
         found.wait()
@@ -612,16 +631,20 @@ def test_a_resolver_that_hangs_keeps_neither_the_event_loop_nor_its_executor(
     async def main() -> Any:
         transport = TRANSPORTS[through]()
         async with AsyncNavaiBackendClient(
-            "http://backend.test", transport=transport, timeout=0.3, max_retries=0
+            "http://backend.test", transport=transport, timeout=1000.0, max_retries=0
         ) as client:
-            both = await asyncio.gather(
-                *(client.execute_function("f") for _ in range(40)), return_exceptions=True
-            )
-            third = await asyncio.gather(client.execute_function("f"), return_exceptions=True)
-            return [*both, await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5), *third]
+            calls = [asyncio.create_task(client.execute_function("f")) for _ in range(40)]
+            await until_async(lambda: threads.running + threads.waiting == 40)
+            clock.ahead += 1000.0
+            both = await asyncio.gather(*calls, return_exceptions=True)
+            last = client.execute_function("f", timeout=0.3)
+            third = await asyncio.gather(last, return_exceptions=True)
+            return [*both, await asyncio.wait_for(asyncio.to_thread(lambda: "free"), PATIENCE_S), *third]
 
-    monkeypatch.setattr(_connecting, "_lookups", CallThreads(lookups))
+    threads = CallThreads(lookups)
+    monkeypatch.setattr(_connecting, "_lookups", threads)
     monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    monkeypatch.setattr("time.monotonic", clock)  # that of the event loop, too
     *errors, free, last = asyncio.run(main())
     assert not found.is_set()
     assert free == "free"
@@ -655,3 +678,4 @@ def test_a_resolver_that_hangs_takes_a_bounded_number_of_threads(
         assert any("0.3 s" in error for error in errors)
         assert threading.active_count() - before <= 90 + 32
     found.set()
+    until(lambda: not _connecting._lookups.running)  # as the next test needs it

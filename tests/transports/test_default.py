@@ -16,8 +16,9 @@ from navai_client.transports import Call, _default
 from tests.clients import make_client
 from tests.faults.server import FaultServer
 from tests.transports.conftest import waiting
+from tests.waiting import PATIENCE_S
 
-FAST: dict[str, Any] = {"timeout": 5.0, "max_retries": 0}
+FAST: dict[str, Any] = {"timeout": PATIENCE_S, "max_retries": 0}
 
 
 class Stop(BaseException):
@@ -117,7 +118,7 @@ def test_a_stream_describes_its_connection_as_those_of_httpcore_do(
 def test_reading_pauses_when_a_response_comes_faster_than_it_is_used(backend: FaultServer) -> None:
     async def main() -> None:
         network = _default._AsyncNetwork()
-        network.begin(Call(timeout=5, max_response_bytes=100))
+        network.begin(Call(timeout=PATIENCE_S, max_response_bytes=100))
         stream = await network.connect_tcp("127.0.0.1", backend.port)
         assert isinstance(stream, _default._AsyncStream)
         paused = []

@@ -25,8 +25,9 @@ from navai_client.wire._values import Endpoint, Request, TransportFailure
 from tests.clients import Client, make_client
 from tests.faults.server import OK, FaultServer, Peer, answer
 from tests.transports.conftest import waiting
+from tests.waiting import PATIENCE_S
 
-SOON: dict[str, Any] = {"timeout": 5.0, "max_retries": 0}
+SOON: dict[str, Any] = {"timeout": PATIENCE_S, "max_retries": 0}
 
 
 def fast(kind: str, url: str, **options: Any) -> Client:
@@ -38,7 +39,7 @@ def good(peer: Peer) -> None:
         peer.send(answer(OK))
 
 
-def call(timeout: float | None = 5.0) -> Call:
+def call(timeout: float | None = PATIENCE_S) -> Call:
     return Call(timeout=timeout, max_response_bytes=1000)
 
 

@@ -4,6 +4,7 @@ import socket
 import threading
 
 from tests.clients import make_client
+from tests.waiting import PATIENCE_S
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 22\r\n\r\n{"ok":true,"result":1}'
 
@@ -13,12 +14,14 @@ def test_the_head_and_the_body_of_a_request_leave_together(kind: str, through: s
 
     def serve(server: socket.socket) -> None:
         connection, _ = server.accept()
+        connection.settimeout(PATIENCE_S)
         with connection:
             for _ in range(2):
                 first_reads.append(connection.recv(65536))
                 connection.sendall(ANSWER)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(PATIENCE_S)
         thread = threading.Thread(target=serve, args=(server,))
         thread.start()
         client = make_client(kind, through=through, base_url=f"http://127.0.0.1:{server.getsockname()[1]}")

@@ -12,8 +12,9 @@ from navai_client import NavaiTransportError, RetryPolicy
 from tests.clients import make_client
 from tests.faults.server import FaultServer, Peer, answer
 from tests.transports.conftest import echo
+from tests.waiting import PATIENCE_S
 
-OPTIONS: dict[str, Any] = {"timeout": 10.0, "max_retries": RetryPolicy(max_retries=2, base_delay=0.01)}
+OPTIONS: dict[str, Any] = {"timeout": PATIENCE_S, "max_retries": RetryPolicy(max_retries=2, base_delay=0.01)}
 
 
 @pytest.fixture

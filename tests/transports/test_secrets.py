@@ -12,6 +12,7 @@ import pytest
 from navai_client import AsyncNavaiBackendClient, NavaiError
 from tests.clients import THROUGH, make_client
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
+from tests.waiting import SHORT_S, until_async
 
 SECRET: Final = "hidden-0123456789"
 
@@ -130,11 +131,9 @@ def test_a_call_that_failed_when_its_caller_had_left_is_logged_without_secrets(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def main(url: str) -> None:
-        client = AsyncNavaiBackendClient(url, headers={"Authorization": SECRET}, timeout=0.1)
+        client = AsyncNavaiBackendClient(url, headers={"Authorization": SECRET}, timeout=SHORT_S)
         call = asyncio.create_task(client.execute_function("f", SECRET))
-        async with asyncio.timeout(5):
-            while not server.arrived:  # noqa: ASYNC110 - the server's thread signals nothing
-                await asyncio.sleep(0.001)
+        await until_async(lambda: server.arrived)
         call.cancel()
         await asyncio.wait([call])
         await client.close()

@@ -23,8 +23,9 @@ from navai_client.transports._proxies import Proxies
 from navai_client.transports.fast import AsyncFastTransport, FastTransport
 from tests.clients import Client, make_client
 from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
+from tests.waiting import PATIENCE_S, SHORT_S, until
 
-FAST = {"timeout": 5.0, "max_retries": 0}
+FAST = {"timeout": PATIENCE_S, "max_retries": 0}
 TRANSPORTS = (HTTPXTransport, AsyncHTTPXTransport, FastTransport, AsyncFastTransport)
 PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -124,40 +125,91 @@ def test_a_folder_of_certificates_is_all_that_is_trusted(
         client.execute_function("f")
 
 
+class Together:
+    """The server's end of TLS, whose records leave in one piece: no pause comes between them."""
+
+    def __init__(self, authority: trustme.CA, connection: socket.socket) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("127.0.0.1").configure_cert(context)
+        self._connection = connection
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._run(self._tls.do_handshake)
+        self.flush()
+
+    def _run(self, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                self.flush()
+                data = self._connection.recv(65536)
+                self._incoming.write(data) if data else self._incoming.write_eof()
+
+    def recv(self, size: int) -> Any:
+        try:
+            return self._run(lambda: self._tls.read(size))
+        except ssl.SSLError:  # the client has left
+            return b""
+
+    def sendall(self, data: bytes) -> None:
+        """Encrypt *data*; it leaves with ``flush()``."""
+        self._tls.write(data)
+
+    def end(self) -> None:
+        """Announce the end; it leaves with ``flush()``."""
+        with contextlib.suppress(ssl.SSLWantReadError):  # it would wait for the client's
+            self._tls.unwrap()
+
+    def flush(self) -> None:
+        self._connection.sendall(self._outgoing.read())
+
+
+@contextlib.contextmanager
+def tls_in_one_piece(
+    authority: trustme.CA, serve: Callable[[Peer, Together], object]
+) -> Iterator[FaultServer]:
+    def treat(peer: Peer) -> None:
+        together = Together(authority, peer._connection)
+        peer._connection = together  # type: ignore[assignment]
+        serve(peer, together)
+
+    with FaultServer(treat) as server:
+        server.url = server.url.replace("http:", "https:")
+        yield server
+
+
 @pytest.mark.parametrize("records", [1, 2])
 def test_the_second_of_two_responses_over_tls_never_reaches_the_next_call(
     records: int, made: Make, authority: trustme.CA, authority_file: str
 ) -> None:
     other = answer('{"ok": true, "result": "a stranger\'s"}')
 
-    def twice(peer: Peer) -> None:
-        raw = peer._connection
+    def twice(peer: Peer, together: Together) -> None:
         while peer.request() is not None:
             if records == 1:
                 peer.send(answer(OK) + other)
             else:
-                raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_CORK", socket.TCP_NODELAY), 1)
                 peer.send(answer(OK))
                 peer.send(other)
-                raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_CORK", socket.TCP_NODELAY), 0)
+            together.flush()
 
-    with tls_server(authority, twice) as server, made(server.url, verify=authority_file) as client:
+    with tls_in_one_piece(authority, twice) as server, made(server.url, verify=authority_file) as client:
         assert {client.execute_function("f") for _ in range(10)} == {"done"}
 
 
 def test_an_end_of_tls_that_came_with_the_response_is_noticed(
     made: Make, authority: trustme.CA, authority_file: str
 ) -> None:
-    def one_answer_each(peer: Peer) -> None:
-        encrypted = peer._connection
-        assert isinstance(encrypted, ssl.SSLSocket)
+    def one_answer_each(peer: Peer, together: Together) -> None:
         if peer.request() is not None:
-            encrypted.setsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_CORK", socket.TCP_NODELAY), 1)
             peer.send(answer(OK))
-            encrypted.unwrap()
+            together.end()
+            together.flush()
+            peer.silence()
 
     with (
-        tls_server(authority, one_answer_each) as server,
+        tls_in_one_piece(authority, one_answer_each) as server,
         made(server.url, verify=authority_file) as client,
     ):
         assert [client.execute_function("f") for _ in range(3)] == ["done"] * 3
@@ -403,7 +455,7 @@ def test_a_socks_proxy_that_refuses_has_sent_nothing(fault: Any, made: Make) -> 
             made("http://127.0.0.1:80", proxy=address) as client,
             pytest.raises(NavaiTransportError) as caught,
         ):
-            client.execute_function("f", timeout=1)  # one of them sends half of a response
+            client.execute_function("f")
     assert not caught.value.may_have_executed
     assert "hidden" not in str(caught.value)
 
@@ -475,13 +527,13 @@ def test_an_early_refusal_is_received_within_the_tls_of_a_proxy(made: Make, auth
     def refuses(peer: Peer) -> None:
         peer._receive()  # the head, and not much more
         peer.send(answer('{"error": "too large"}', status="413 Content Too Large"))
-        received.wait(10)
+        received.wait(PATIENCE_S)
 
     with (
         tls_server(authority, refuses) as server,
         Proxy() as tunnel,
         tls_server(authority, tunnel._forward) as proxy,
-        made(server.url, proxy=proxy.url, verify=False, timeout=5.0) as client,
+        made(server.url, proxy=proxy.url, verify=False) as client,
     ):
         try:
             with pytest.raises(NavaiHTTPError, match="too large") as caught:
@@ -523,13 +575,14 @@ def test_a_handshake_that_fails_within_tls_has_sent_nothing(through: str, author
 def test_a_given_transport_whose_proxy_does_not_respond_has_sent_nothing(library: Any, kind: str) -> None:
     transport = library.HTTPTransport if kind == "sync" else library.AsyncHTTPTransport
     with FaultServer(FAULTS["never answers"]) as proxy:
-        options = {"timeout": 0.3, "max_retries": 0, "transport": transport(proxy=proxy.url)}
+        options = {"timeout": SHORT_S, "max_retries": 0, "transport": transport(proxy=proxy.url)}
         with (
             make_client(kind, base_url="https://backend.test", **options) as client,
             pytest.raises(NavaiTimeoutError) as caught,
         ):
             client.execute_function("f")
         assert not caught.value.may_have_executed
+        until(lambda: proxy.arrived)
         assert len(proxy.arrived) == 1
 
 

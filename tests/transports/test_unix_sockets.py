@@ -29,13 +29,14 @@ from navai_client.transports.fast import AsyncFastTransport, FastTransport
 from tests.clients import Client, make_client
 from tests.faults.server import FAULTS, FaultServer, Peer
 from tests.transports.conftest import echo
+from tests.waiting import PATIENCE_S, SHORT_S, until
 
 if sys.platform == "win32":
     pytest.skip("Windows has no Unix sockets in Python", allow_module_level=True)
 
 MADE: Final = (NavaiBackendClient, AsyncNavaiBackendClient, FastTransport, AsyncFastTransport)
 URL: Final = "http://backend.test"
-FAST: Final[dict[str, Any]] = {"timeout": 5.0, "max_retries": 0}
+FAST: Final[dict[str, Any]] = {"timeout": PATIENCE_S, "max_retries": 0}
 
 Make = Callable[..., Client]
 
@@ -125,11 +126,11 @@ def test_a_server_that_comes_later_is_found(made: Make, path: str) -> None:
 
 @pytest.mark.parametrize("fault", ["never answers", "drips a body", "drips headers", "never reads"])
 def test_the_deadline_holds(fault: str, made: Make, path: str) -> None:
-    with FaultServer(FAULTS[fault], uds=path), made(path, timeout=0.4) as client:
+    with FaultServer(FAULTS[fault], uds=path), made(path, timeout=SHORT_S) as client:
         began = time.monotonic()
         with pytest.raises(NavaiTimeoutError) as caught:
             client.execute_function("f", "x" * 4_000_000)
-        assert time.monotonic() - began < 1.4
+        assert time.monotonic() - began < PATIENCE_S / 2
         assert caught.value.may_have_executed
 
 
@@ -173,7 +174,7 @@ def test_a_call_goes_on_when_the_backlog_has_room_again(
     monkeypatch.setattr(socket.socket, "connect_ex", connect_ex)
 
     def serve() -> None:
-        refused.wait(5)
+        refused.wait(PATIENCE_S)
         full.__enter__()
 
     serving = threading.Thread(target=serve)
@@ -232,9 +233,10 @@ def test_a_given_transport_that_waits_behind_a_unix_socket_has_sent_nothing(
             kind,
             base_url="https://backend.test",
             transport=made(uds=path, verify=False),
-            **{**FAST, "timeout": 0.4},
+            **{**FAST, "timeout": SHORT_S},
         )
         with client, pytest.raises(NavaiTimeoutError) as caught:
             client.execute_function("f")
         assert not caught.value.may_have_executed
+        until(lambda: server.connections)
         assert server.connections == 1
