@@ -271,7 +271,9 @@ def test_a_function_that_never_yields_is_ended_and_stalls_nobody(tmp_path: Path,
             until(lambda: mark.exists() and mark.read_text() != "")
             assert isinstance(result(url, "server_pid"), int)
             if by == "its key":
-                cancelled = httpx.post(url + CANCEL, headers={"idempotency-key": "k"}, trust_env=False)
+                cancelled = httpx.post(
+                    url + CANCEL, headers={"idempotency-key": "k"}, timeout=PATIENCE_S, trust_env=False
+                )
                 assert cancelled.json() == {"ok": True, "cancelled": True, "may_have_executed": True}
             answer = call.result().json()
             assert (answer["ok"], answer["may_have_executed"]) == (False, True)

@@ -169,7 +169,12 @@ def test_what_is_known_at_once_is_a_plain_response(server: LiveServer) -> None:
     assert plain(server, "quick", **{**STREAM, "idempotency-key": "k" * 300}).status_code == 400
     assert plain(server, "number", {"other": 1}, **STREAM).json()["ok"] is False
     assert plain(server, "quick", **STREAM).headers["content-type"].startswith("application/json")
-    other = httpx.post(server.url + EXECUTE, content=b"x", headers={**STREAM, "content-type": "text/plain"})
+    other = httpx.post(
+        server.url + EXECUTE,
+        content=b"x",
+        headers={**STREAM, "content-type": "text/plain"},
+        timeout=PATIENCE_S,
+    )
     assert other.status_code == 415
 
 
@@ -335,7 +340,7 @@ def test_one_that_only_reads_is_dropped_with_its_only_client(server: LiveServer,
 def test_a_call_that_is_cancelled_ends_its_stream(server: LiveServer, trips: Trips) -> None:
     with streaming(server.url, "plan_trip", **{"idempotency-key": "k"}) as stream:
         stream.next()
-        httpx.post(server.url + CANCEL, headers={"idempotency-key": "k"}, trust_env=False)
+        httpx.post(server.url + CANCEL, headers={"idempotency-key": "k"}, timeout=PATIENCE_S, trust_env=False)
         *_, (name, last) = stream.events
     assert (name, last["status"]) == ("response", 200)
     assert last["body"]["may_have_executed"] is True
@@ -433,13 +438,17 @@ class TestAServerInAProcess:
         with server_process(base, "--metrics") as (process, url):
             with streaming(url, "wait", {"mark": str(mark)}) as stream:
                 stream.next()
-            until(lambda: 'status="499"' in httpx.get(f"{url}/metrics", trust_env=False).text)
+            until(
+                lambda: (
+                    'status="499"' in httpx.get(f"{url}/metrics", timeout=PATIENCE_S, trust_env=False).text
+                )
+            )
             with streaming(url, "wait", {"mark": str(mark)}, **{"x-request-id": "id-2"}) as stream:
                 stream.next()
                 mark.touch()
                 *_, (name, _) = stream.events
             assert name == "response"
-            counted = httpx.get(f"{url}/metrics", trust_env=False).text
+            counted = httpx.get(f"{url}/metrics", timeout=PATIENCE_S, trust_env=False).text
             process.terminate()
             assert process.stderr is not None
             log = process.stderr.read()

@@ -86,7 +86,7 @@ def test_the_owners_code_in_a_result_holds_up_no_other_request(
         server.function(name="give")(give_async if is_async else give)
         call = posted(server, "give")
         assert Dumped.began.wait(PATIENCE_S)
-        assert httpx.get(f"{server.url}/health", trust_env=False).json() == {"ok": True}
+        assert httpx.get(f"{server.url}/health", timeout=PATIENCE_S, trust_env=False).json() == {"ok": True}
         assert not call.done()
         Dumped.release.set()
         assert call.result().json()["result"] == {"inner": expected}

@@ -26,6 +26,7 @@ from navai_client.server import (
     Store,
     StoreError,
     _redis_store,
+    _sqlite_store,
 )
 from navai_client.server._http import BackendRequest
 from navai_client.testing import StoreTests
@@ -211,7 +212,10 @@ def test_the_log_of_an_sqlite_file_does_not_grow(tmp_path: Path) -> None:
     run(scenario())
 
 
-def test_an_sqlite_file_that_another_process_writes_to_holds_nothing_up(tmp_path: Path) -> None:
+def test_an_sqlite_file_that_another_process_writes_to_holds_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_sqlite_store, "_BUSY_S", PATIENCE_S)
     path = tmp_path / "keys.sqlite"
 
     async def scenario() -> None:

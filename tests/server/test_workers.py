@@ -109,10 +109,17 @@ def test_a_worker_that_dies_after_it_has_served_is_replaced(serve: Serve, write:
 def test_ctrl_c_while_processes_still_import_says_nothing(how: list[str], serve: Serve, write: Write) -> None:
     write("src/functions.py", "def fine() -> int: return 1\n")
     server = serve("--functions-folders", "src", *how)
-    children = psutil.Process(server.process.pid).children
-    until(lambda: any("spawn_main" in " ".join(each.cmdline()) for each in children()))
-    for pid in [*(each.pid for each in children()), server.process.pid]:  # a terminal sends it to all of them
-        os.kill(pid, signal.SIGINT)
+    parent = psutil.Process(server.process.pid)
+    until(lambda: any("spawn_main" in " ".join(each.cmdline()) for each in parent.children()))
+    # A terminal sends it to all of them at once: none sees another one end before it gets the signal itself.
+    parent.suspend()
+    everyone = [parent, *parent.children()]
+    for each in everyone:
+        each.suspend()
+    for each in everyone:
+        each.send_signal(signal.SIGINT)
+    for each in everyone:
+        each.resume()
     server.process.wait(60)
     # On a busy machine, a worker may have begun by then: it says so, and that it stops.
     assert all(" INFO navai_client.server " in line for line in server.log().splitlines()), server.log()
