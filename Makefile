@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
 # uv trusts the system's certificates, as pip does: both work behind a proxy that re-signs TLS.
 export UV_SYSTEM_CERTS := 1
+# A registry that is slow, or refuses once, is no failure.
+export UV_HTTP_RETRIES := 10
+export UV_HTTP_TIMEOUT := 120
+export PIP_RETRIES := 10
 # Without compiled files every Python that a test starts would compile its imports again: 2.8 s instead of 0.7 s.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -341,9 +341,9 @@ def test_the_parts_of_a_header_are_secrets_too() -> None:
 def test_the_cost_is_linear_in_the_text(unit: str, secret: str) -> None:
     def seconds(length: int) -> float:
         text = unit * (length // len(unit))
-        started = time.process_time()
+        started = time.thread_time()
         Redactor([secret]).text(text)
-        return time.process_time() - started
+        return time.thread_time() - started
 
     # Quadratic code takes 16 times as long for a text four times as long.
     assert any(seconds(80_000) < 9 * seconds(20_000) + 0.02 for _ in range(3))

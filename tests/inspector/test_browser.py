@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +21,7 @@ from navai_client import NavaiBackendClient, UnknownFunctionError
 from navai_client.server import FunctionContext, NavaiBackend
 from navai_client.server._http import BackendRequest
 from tests.inspector.conftest import Page, serving
+from tests.ports import reserved_port
 
 STRANGE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
@@ -32,6 +33,15 @@ def names(page: Page) -> list[str]:
 def latest(page: Page) -> str:
     """Return the name of the latest call, if there is one."""
     return next((each.text for each in page.all("#calls .name")), "")
+
+
+def press_until(page: Page, is_there: Callable[[], bool], *keys: str) -> None:
+    """Press *keys* until the focus is where it should be."""
+    for _ in range(200):  # more than there are places
+        if is_there():
+            return
+        page.press(*keys)
+    pytest.fail("The focus never comes there.")
 
 
 def test_every_function_is_listed_and_found_by_name_or_description(page: Page) -> None:
@@ -200,8 +210,7 @@ def test_the_page_can_be_used_by_keyboard_alone(page: Page) -> None:
     said = page.find(".said")
     assert said.get_attribute("role") == "status"
     page.wait(lambda: page.all("#calls button"), "latest call")
-    while page.focused.get_attribute("aria-controls") is None:
-        page.press(Keys.TAB)
+    press_until(page, lambda: page.focused.get_attribute("aria-controls") is not None, Keys.TAB)
     row = page.focused
     assert row.get_attribute("aria-expanded") == "false"
     page.press(Keys.ENTER)
@@ -209,8 +218,7 @@ def test_the_page_can_be_used_by_keyboard_alone(page: Page) -> None:
     assert "Oslo" in page.find(f"#{row.get_attribute('aria-controls')}").text
     page.press(Keys.SPACE)
     assert row.get_attribute("aria-expanded") == "false"
-    while page.focused.accessible_name != "curl":
-        page.press(Keys.SHIFT, Keys.TAB)
+    press_until(page, lambda: page.focused.accessible_name == "curl", Keys.SHIFT, Keys.TAB)
     page.press(Keys.ENTER)
     assert "curl " in page.find("main form pre").text
 
@@ -428,14 +436,19 @@ def test_a_backend_that_stops_and_starts_again_is_noticed(driver: Any) -> None:
     def backend() -> NavaiBackend:
         return NavaiBackend(env={}, discover=False, demo=True)
 
-    with serving(backend()) as url:
+    with reserved_port() as port:
+        _stop_and_start(driver, backend, port)
+
+
+def _stop_and_start(driver: Any, backend: Callable[[], NavaiBackend], port: int) -> None:
+    with serving(backend(), port) as url:
         page = Page(driver, url)
         page.open("get_weather")
         page.field("location").send_keys("Oslo")
     page.wait(lambda: page.find("#state").text == "The backend does not respond", "word of its absence")
     page.button("Run").click()
     assert page.outcome()[0] == "No response"
-    with serving(backend(), int(url.rpartition(":")[2])):
+    with serving(backend(), port):
         page.wait(lambda: page.find("#state").text == "6 functions", "word of its return")
         page.button("Run").click()  # what was typed is still there
         page.wait(lambda: page.outcome()[0] == "Done", "result")

@@ -18,6 +18,7 @@ _INSTALL: Final = (
     "--no-audit",
     "--no-fund",
     "--ignore-scripts",
+    "--fetch-retries=10",
     "--loglevel=error",
 )
 
