@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from navai_client._threads import CallThreads, NoThreadLeftError, on_this_loop, run_within
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 
 def test_a_call_that_waits_can_be_abandoned() -> None:
     async def scenario() -> None:
         threads, release = CallThreads(per_function=1), threading.Event()
-        first = asyncio.create_task(threads.run("f", lambda: release.wait(5)))
+        first = asyncio.create_task(threads.run("f", lambda: release.wait(PATIENCE_S)))
         second = asyncio.create_task(threads.run("f", lambda: "second"))
         third = asyncio.create_task(threads.run("f", lambda: "third"))
         await asyncio.sleep(0)
@@ -35,7 +35,7 @@ def test_a_call_that_waits_can_be_abandoned() -> None:
 def test_the_slot_of_a_call_that_was_abandoned_goes_to_the_next() -> None:
     async def scenario() -> None:
         threads, release = CallThreads(per_function=1), threading.Event()
-        first = asyncio.create_task(threads.run("f", lambda: release.wait(5)))
+        first = asyncio.create_task(threads.run("f", lambda: release.wait(PATIENCE_S)))
         second = asyncio.create_task(threads.run("f", lambda: "second"))
         third = asyncio.create_task(threads.run("f", lambda: "third"))
         await asyncio.sleep(0)
@@ -71,11 +71,11 @@ def test_a_call_may_outlive_the_loop_that_began_it() -> None:
 
     def call() -> None:
         begun.set()
-        release.wait(5)
+        release.wait(PATIENCE_S)
 
     async def scenario() -> None:
         calling = asyncio.create_task(threads.run("f", call))
-        await asyncio.to_thread(begun.wait, 5)
+        await asyncio.to_thread(begun.wait, PATIENCE_S)
         calling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await calling
@@ -93,7 +93,7 @@ def test_a_thread_without_work_ends_and_one_with_work_is_used_again() -> None:
     used = asyncio.run(scenario())
     assert len(used) < 50
     for thread in used:
-        thread.join(5)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
@@ -122,7 +122,7 @@ def test_a_call_that_is_abandoned_before_a_thread_takes_it_is_never_made() -> No
 def test_quick_calls_share_threads_and_a_slow_one_delays_none() -> None:
     async def scenario() -> None:
         threads, release = CallThreads(per_function=200), threading.Event()
-        slow = [asyncio.create_task(threads.run("slow", lambda: release.wait(20))) for _ in range(3)]
+        slow = [asyncio.create_task(threads.run("slow", lambda: release.wait(PATIENCE_S))) for _ in range(3)]
         quick = [asyncio.create_task(threads.run(n % 7, lambda n=n: n)) for n in range(100)]  # type: ignore[misc]
         assert await asyncio.gather(*quick) == list(range(100))
         assert not any(each.done() for each in slow)
@@ -136,7 +136,7 @@ def test_a_result_for_a_closed_loop_is_dropped() -> None:
     threads, release = CallThreads(), threading.Event()
 
     async def scenario() -> None:
-        threads.submit("f", lambda: release.wait(5), on_this_loop(print))
+        threads.submit("f", lambda: release.wait(PATIENCE_S), on_this_loop(print))
 
     asyncio.run(scenario())
     release.set()
@@ -196,13 +196,13 @@ def test_an_exception_is_raised_where_the_call_is_awaited_even_a_stop_iteration(
 def test_the_result_of_blocking_work_is_returned_in_the_callers_context() -> None:
     variable = contextvars.ContextVar("variable", default=0)
     variable.set(7)
-    assert run_within(5, variable.get) == 7
+    assert run_within(PATIENCE_S, variable.get) == 7
     assert run_within(None, variable.get) == 7
 
 
 def test_what_blocking_work_raises_is_raised() -> None:
     with pytest.raises(SystemExit):
-        run_within(5, lambda: sys.exit(3))
+        run_within(PATIENCE_S, lambda: sys.exit(3))
 
 
 def test_blocking_work_that_takes_too_long_is_abandoned_and_its_thread_is_used_again() -> None:
@@ -210,12 +210,12 @@ def test_blocking_work_that_takes_too_long_is_abandoned_and_its_thread_is_used_a
 
     def work() -> None:
         used.append(threading.current_thread())
-        release.wait(5)
+        release.wait(PATIENCE_S)
 
     with pytest.raises(TimeoutError):
-        run_within(0.01, work)
+        run_within(1.0, work)  # in which it begins
     release.set()
-    until(lambda: run_within(5, threading.current_thread) is used[0])
+    until(lambda: run_within(PATIENCE_S, threading.current_thread) is used[0])
 
 
 def test_blocking_work_may_take_longer_than_one_wait() -> None:
@@ -225,11 +225,11 @@ def test_blocking_work_may_take_longer_than_one_wait() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork()")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_starts_threads_of_its_own() -> None:
-    assert run_within(5, lambda: 1) == 1  # a thread waits for the next call, and is not in the child
+    assert run_within(PATIENCE_S, lambda: 1) == 1  # a thread waits for the next call, and is not in the child
     child = os.fork()
     if child == 0:
         try:
-            os._exit(run_within(5, lambda: 42))
+            os._exit(run_within(PATIENCE_S, lambda: 42))
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
@@ -237,9 +237,9 @@ def test_a_forked_child_starts_threads_of_its_own() -> None:
 
 def test_forgetting_the_parents_threads_makes_calls_in_others() -> None:
     threads = CallThreads()
-    parents = run_within(5, threading.current_thread, threads)
+    parents = run_within(PATIENCE_S, threading.current_thread, threads)
     threads.forget_parent()
-    assert run_within(5, threading.current_thread, threads) is not parents
+    assert run_within(PATIENCE_S, threading.current_thread, threads) is not parents
 
 
 def test_one_limit_holds_for_the_threads_of_all_functions_and_they_take_turns() -> None:
@@ -247,7 +247,7 @@ def test_one_limit_holds_for_the_threads_of_all_functions_and_they_take_turns() 
         threads, release, order = CallThreads(per_function=2, in_all=3), threading.Event(), []
 
         def hold() -> None:
-            release.wait(5)
+            release.wait(PATIENCE_S)
 
         holding = [asyncio.create_task(threads.run(name, hold)) for name in ("f", "f", "g")]
         waiting = [
@@ -272,8 +272,8 @@ def test_a_function_at_its_limit_is_passed_over_when_a_slot_becomes_free() -> No
     async def scenario() -> None:
         threads = CallThreads(per_function=1, in_all=2)
         first, other = threading.Event(), threading.Event()
-        full = asyncio.create_task(threads.run("f", lambda: first.wait(5)))
-        leaving = asyncio.create_task(threads.run("g", lambda: other.wait(5)))
+        full = asyncio.create_task(threads.run("f", lambda: first.wait(PATIENCE_S)))
+        leaving = asyncio.create_task(threads.run("g", lambda: other.wait(PATIENCE_S)))
         await asyncio.sleep(0)
         waits = asyncio.create_task(threads.run("f", lambda: "f"))
         await asyncio.sleep(0)
@@ -293,7 +293,7 @@ def test_a_function_at_its_limit_is_passed_over_when_a_slot_becomes_free() -> No
 def test_a_call_is_refused_when_too_many_wait_or_all_slots_are_held_by_abandoned_ones() -> None:
     async def scenario() -> None:
         threads, release = CallThreads(per_function=5, in_all=1, waiting=1), threading.Event()
-        stuck = asyncio.create_task(threads.run("f", lambda: release.wait(5)))
+        stuck = asyncio.create_task(threads.run("f", lambda: release.wait(PATIENCE_S)))
         await asyncio.sleep(0)
         waits = asyncio.create_task(threads.run("g", lambda: "g"))
         await asyncio.sleep(0)
