@@ -638,12 +638,34 @@ class TestAccessibility:
             look("secret")
 
 
-def test_the_latest_calls_do_not_change_while_paused(page: Page) -> None:
+# Holds the next request for the latest calls until it is let go, and says when its response was taken.
+HOLD_POLL = """
+const fetched = window.fetch;
+window.fetch = async (url, options) => {
+  if (!String(url).endsWith('/inspector/calls')) return fetched(url, options);
+  window.fetch = fetched;
+  await new Promise((resolve) => { window.letGo = resolve; });
+  const response = await fetched(url, options);
+  response.text = async () => {
+    const text = await Response.prototype.text.call(response);
+    setTimeout(() => { window.isTaken = true; });
+    return text;
+  };
+  return response;
+};
+"""
+
+
+def test_the_latest_calls_do_not_change_while_paused(page: Page, driver: Any) -> None:
     page.open("tell_time")
+    driver.execute_script(HOLD_POLL)
+    page.wait(lambda: driver.execute_script("return Boolean(window.letGo)"), "request under way")
     page.button("Pause").click()
     before = len(page.all("#calls li"))
     page.button("Run").click()
     assert page.outcome()[0] == "Done"
+    driver.execute_script("window.letGo()")
+    page.wait(lambda: driver.execute_script("return window.isTaken"), "response to it")
     assert len(page.all("#calls li")) == before
     page.button("Resume").click()
     page.wait(lambda: latest(page) == "tell_time", "call of tell_time")

@@ -31,7 +31,7 @@ export const poll = async () => {
   if (!isPaused && !document.hidden && (isLost || isAuthorized())) {
     try {
       const answer = await fetchText(CALLS);
-      if (answer.ok && answer.etag !== known) {
+      if (answer.ok && answer.etag !== known && !isPaused) { // it may have been paused meanwhile
         known = answer.etag;
         showCalls(JSON.parse(answer.text).calls);
       }
