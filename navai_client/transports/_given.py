@@ -21,6 +21,7 @@ from navai_client.wire._values import Request, Response, TransportFailure
 
 _PATIENCE: Final = 0.2  # seconds that the owner's pool has to end a call by itself
 _NETWORK: Final = {"verify": True, "proxy": None, "cert": None, "uds": None}  # the defaults of these options
+_HANDSHAKES_FAILED: Final = (".start_tls.failed", ".setup_socks5_connection.failed")  # events of httpcore
 _SHORTEST_WAIT: Final = 0.001  # seconds; to a socket, a timeout of 0 means "do not wait"
 
 
@@ -187,12 +188,12 @@ class _Trace:
     async def note_async(self, name: str, info: dict[str, Any]) -> None:
         """Take an event in an event loop.
 
-        httpcore 1.0 leaves a connection open whose TLS handshake is cancelled, as at the deadline.
+        httpcore 1.0 leaves a connection open whose TLS or SOCKS handshake is cancelled, as at the deadline.
         """
         self.note(name, info)
         if name.endswith((".connect_tcp.complete", ".connect_unix_socket.complete")):
             self._stream = info["return_value"]
-        elif name.endswith(".start_tls.failed") and self._stream is not None:
+        elif self._stream is not None and name.endswith(_HANDSHAKES_FAILED):
             await self._stream.aclose()
 
 

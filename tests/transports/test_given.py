@@ -172,8 +172,9 @@ def test_a_given_transport_without_a_handshake_has_sent_nothing(kind: str, libra
         assert not caught.value.may_have_executed
 
 
+@pytest.mark.parametrize("handshake", ["TLS", "SOCKS"])
 def test_a_handshake_that_is_cancelled_at_the_deadline_leaves_no_connection_open(
-    library: Any, monkeypatch: pytest.MonkeyPatch
+    handshake: str, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = threading.Event()
 
@@ -182,15 +183,18 @@ def test_a_handshake_that_is_cancelled_at_the_deadline_leaves_no_connection_open
         gone.set()
 
     # As on a slow machine: the timeout of the library, which closes the connection, is not over then.
-    monkeypatch.setattr("navai_client.transports._given._PATIENCE", -SHORT_S / 2)
+    monkeypatch.setattr("navai_client.transports._given._PATIENCE", -SHORT_S)
     with FaultServer(never_shakes_hands) as server:
-        url = server.url.replace("http:", "https:")
-        transport = real_transport("async", library)
+        url, transport = server.url.replace("http:", "https:"), real_transport("async", library)
+        if handshake == "SOCKS":
+            proxy = server.url.replace("http:", "socks5:")
+            url, transport = URL, library.AsyncHTTPTransport(proxy=proxy)
         with made("async", base_url=url, transport=transport, timeout=2 * SHORT_S) as client:
             gc.disable()  # it would close what nobody closes
             try:
-                with pytest.raises(NavaiTimeoutError):
+                with pytest.raises(NavaiTimeoutError) as caught:
                     client.execute_function("f")
+                assert not caught.value.may_have_executed
                 client.run(until_async(gone.is_set))
             finally:
                 gc.enable()
