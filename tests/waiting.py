@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import IO, Any, Final
 
-__all__ = ["PATIENCE_S", "SHORT_S", "Clock", "until", "until_async", "until_line"]
+__all__ = ["PATIENCE_S", "SHORT_S", "Clock", "pass_time", "until", "until_async", "until_line"]
 
 PATIENCE_S: Final = 60.0  # for what takes one second on an idle machine
 SHORT_S: Final = 2.0  # for a deadline that a test waits for, after something that takes milliseconds
@@ -25,6 +25,16 @@ class Clock:
     def __call__(self) -> float:
         """Return the time."""
         return self._read() + self.ahead
+
+
+def pass_time(seconds: float) -> None:
+    """Put the clock of the running event loop forward by *seconds*.
+
+    So a time limit passes when the test says so, and before that nothing is too slow for it.
+    """
+    loop = asyncio.get_running_loop()
+    real = loop.time
+    loop.time = lambda: real() + seconds  # type: ignore[method-assign]
 
 
 def until(condition: Callable[[], Any]) -> None:

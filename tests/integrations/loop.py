@@ -5,7 +5,7 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec
 
-__all__ = ["in_a_loop", "pass_time"]
+__all__ = ["in_a_loop"]
 
 P = ParamSpec("P")
 
@@ -32,13 +32,3 @@ def in_a_loop(
             runner.run(checked())
 
     return run
-
-
-def pass_time(seconds: float) -> None:
-    """Put the clock of the running event loop forward by *seconds*.
-
-    So a time limit passes when the test says so, and before that nothing is too slow for it.
-    """
-    loop = asyncio.get_running_loop()
-    time = loop.time
-    loop.time = lambda: time() + seconds  # type: ignore[method-assign]

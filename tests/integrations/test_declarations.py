@@ -12,8 +12,9 @@ from navai_client import AsyncNavaiBackendClient, FunctionList, NavaiConfigError
 from navai_client.integrations.toolset import Toolset
 from navai_client.server import NavaiBackend, function
 from tests.integrations.live_backend import LiveBackend, live_backend
-from tests.integrations.loop import in_a_loop, pass_time
+from tests.integrations.loop import in_a_loop
 from tests.serving import serving_app
+from tests.waiting import pass_time
 
 
 def nothing() -> str:

@@ -17,8 +17,9 @@ from navai_client.integrations.livekit import NavaiToolset
 from navai_client.integrations.routes import NavaiRoute
 from navai_client.integrations.toolset import Toolset
 from tests.integrations.live_backend import LiveBackend, live_backend
-from tests.integrations.loop import in_a_loop, pass_time
+from tests.integrations.loop import in_a_loop
 from tests.integrations.scripted_livekit import ScriptedLLM, wants
+from tests.waiting import pass_time
 
 
 @asynccontextmanager

@@ -19,7 +19,8 @@ from navai_client.server import FunctionContext, function
 from navai_client.testing import FakeBackend
 from tests.integrations.clock import in_virtual_time
 from tests.integrations.live_backend import live_backend
-from tests.integrations.loop import in_a_loop, pass_time
+from tests.integrations.loop import in_a_loop
+from tests.waiting import pass_time
 
 KINDS: Any = [AsyncNavaiBackendClient, NavaiBackendClient]
 

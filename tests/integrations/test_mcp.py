@@ -30,7 +30,8 @@ from navai_client.integrations.routes import NavaiRoute
 from navai_client.server import FunctionContext
 from navai_client.server._serving import url_of
 from tests.integrations.live_backend import LiveBackend, live_backend
-from tests.integrations.loop import in_a_loop, pass_time
+from tests.integrations.loop import in_a_loop
+from tests.waiting import pass_time
 
 IN_PROCESS = ["memory", "memory, legacy", "http", "http, legacy"]
 WAYS = [*IN_PROCESS, "stdio"]  # there a process of its own, which takes time

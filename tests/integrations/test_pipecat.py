@@ -17,8 +17,9 @@ from navai_client.integrations.pipecat import function_schemas, tools_schema
 from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from tests.integrations.live_backend import LiveBackend, live_backend
-from tests.integrations.loop import in_a_loop, pass_time
+from tests.integrations.loop import in_a_loop
 from tests.integrations.scripted_pipecat import ScriptedLLM, Wanted, conversation, wants
+from tests.waiting import pass_time
 
 
 @asynccontextmanager

@@ -35,7 +35,8 @@ from navai_client.server import FunctionContext
 from navai_client.testing import FakeBackend
 from tests.faults.server import closed_port
 from tests.integrations.clock import in_virtual_time
-from tests.integrations.loop import in_a_loop, pass_time
+from tests.integrations.loop import in_a_loop
+from tests.waiting import pass_time
 
 ROUTES = [NavaiRoute(name="Café", path="/cafe", synonyms=["bar"])]
 

@@ -14,7 +14,7 @@ from navai_client.server._calls import Failure
 from navai_client.server._execution import SHUT_DOWN
 from navai_client.server._http import BackendRequest
 from tests.server.time_limits import NEVER_S, end_time_limits
-from tests.waiting import PATIENCE_S, until
+from tests.waiting import PATIENCE_S, pass_time, until, until_async
 
 EXECUTE = "/navai/functions/execute"
 REQUEST = BackendRequest("POST", EXECUTE, {})
@@ -172,18 +172,14 @@ def test_each_call_has_its_own_time_limit_in_one_event_loop_after_another() -> N
         await asyncio.Event().wait()
 
     async def scenario() -> None:
-        loop, passed = asyncio.get_running_loop(), [0.0]
-        real = loop.time
-        loop.time = lambda: real() + passed[0]  # type: ignore[method-assign]
         others = len(begun)
         unlimited, longer, shorter = (call(backend, name) for name in ("wait", "longer", "shorter"))
-        while len(begun) < others + 3:  # noqa: ASYNC110 - nothing else happens in this loop
-            await asyncio.sleep(0)
-        passed[0] = 100
-        assert b"did not finish within 100 seconds." in (await shorter).body
+        await until_async(lambda: len(begun) == others + 3)
+        pass_time(100)
+        assert b"did not finish within 100 seconds." in (await asyncio.wait_for(shorter, PATIENCE_S)).body
         assert not longer.done()
-        passed[0] = 500
-        assert b"did not finish within 500 seconds." in (await longer).body
+        pass_time(400)
+        assert b"did not finish within 500 seconds." in (await asyncio.wait_for(longer, PATIENCE_S)).body
         await left(unlimited)
 
     backend.function(wait)
