@@ -20,6 +20,7 @@ import pytest
 from navai_client.server import NavaiBackend, RedisStore, SQLiteStore, Store, StoreError, _execution
 from navai_client.server._http import BackendRequest, BackendResponse
 from tests.server.redis_server import DURABLE, RedisServer, redis_server
+from tests.server.time_limits import NEVER_S
 from tests.serving import NO_TLS
 from tests.waiting import PATIENCE_S, until
 
@@ -97,8 +98,9 @@ class Replicas:
         self.ran: list[Any] = []
         self.began = asyncio.Event()
         self.release = asyncio.Event()
+        options = {"function_timeout": NEVER_S, **settings}  # no call may end by its limit instead
         self.backends = [
-            NavaiBackend(env={}, discover=False, store=open_store(), **settings) for _ in range(2)
+            NavaiBackend(env={}, discover=False, store=open_store(), **options) for _ in range(2)
         ]
         for backend in self.backends:
             backend.function(self._work_in_thread if in_thread else self._work, name="work")
