@@ -39,7 +39,7 @@ class Waiting:
 
 @pytest.fixture(name="server")
 def _server() -> Iterator[LiveServer]:
-    with LiveServer(access_token="t") as server:
+    with LiveServer(access_token="t", function_timeout=None) as server:
         yield server
 
 

@@ -328,6 +328,7 @@ async def watched(
 ) -> AsyncIterator[tuple[Watched, Toolset]]:
     """Serve the functions of a ``Watched``, and offer them from this process, as ``local_...``."""
     functions = Watched()
+    declared = {"timeout": 600, **declared}  # what is cancelled has not met its limit
     async with live_backend() as live:
         live.backend.function(functions.look, **declared)
         live.backend.function(functions.look_in_thread, **declared)

@@ -55,7 +55,7 @@ def test_a_call_with_a_key_that_could_not_begin_is_replayed_too() -> None:
 
 
 def test_the_shutdown_of_the_server_ends_all_calls() -> None:
-    backend = NavaiBackend(env={}, discover=False)
+    backend = NavaiBackend(env={}, discover=False, function_timeout=None)
     seen: list[Any] = []
 
     all_wait = asyncio.Event()

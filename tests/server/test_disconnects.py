@@ -186,7 +186,7 @@ def test_the_server_as_it_is_shipped_notices_that_its_client_has_gone(tmp_path: 
         "    finally:\n"
         "        pathlib.Path(ended).touch()\n"
     )
-    with server_process(tmp_path) as (process, url):
+    with server_process(tmp_path, "--function-timeout", "600") as (process, url):
         with execute(url, "waits", {"began": str(began), "ended": str(ended)}):
             until(began.exists)
         until(ended.exists)
