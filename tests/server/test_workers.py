@@ -118,7 +118,7 @@ def test_ctrl_c_while_processes_still_import_says_nothing(how: list[str], serve:
         each.suspend()
     for each in everyone:
         each.send_signal(signal.SIGINT)
-    for each in everyone:
+    for each in reversed(everyone):  # the parent may kill the others
         each.resume()
     server.process.wait(60)
     # On a busy machine, a worker may have begun by then: it says so, and that it stops.

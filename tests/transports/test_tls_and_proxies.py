@@ -447,12 +447,21 @@ def test_a_socks_proxy_is_used(scheme: str, made: Make, authority: trustme.CA) -
         assert proxy.connections == 1
 
 
-@pytest.mark.parametrize("fault", [socks(None), FAULTS["sends garbage"], lambda peer: peer.send(b"\x05")])
-def test_a_socks_proxy_that_refuses_has_sent_nothing(fault: Any, made: Make) -> None:
+@pytest.mark.parametrize(
+    ("fault", "timeout"),
+    [
+        (socks(None), PATIENCE_S),
+        (lambda peer: peer.send(b"\x00\x01\x02\xff" * 50), PATIENCE_S),
+        (lambda peer: peer.send(b"\x05"), PATIENCE_S),
+        (Peer.silence, SHORT_S),
+    ],
+    ids=["refuses", "sends garbage", "ends too early", "is silent"],
+)
+def test_a_socks_proxy_that_refuses_has_sent_nothing(fault: Any, timeout: float, made: Make) -> None:
     with FaultServer(fault) as proxy:
         address = proxy.url.replace("http://", "socks5://user:hidden@")
         with (
-            made("http://127.0.0.1:80", proxy=address) as client,
+            made("http://127.0.0.1:80", proxy=address, timeout=timeout) as client,
             pytest.raises(NavaiTransportError) as caught,
         ):
             client.execute_function("f")
