@@ -2,9 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Two processes per core, because most tests wait: with one, half of the time no core is busy. conftest.py says
-# which tests stay in one process.
-PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(2 * (os.cpu_count() or 1))')
+# Three processes per core, because most tests wait: with two, no core is busy for a third of the time. conftest.py
+# says which tests stay in one process.
+PARALLEL = -n $(shell $(PYTHON) -c 'import os; print(3 * (os.cpu_count() or 1))')
 # uv trusts the system's certificates, as pip does: both work behind a proxy that re-signs TLS.
 export UV_SYSTEM_CERTS := 1
 # A registry that is slow, or refuses once, is no failure.
