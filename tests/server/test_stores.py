@@ -54,6 +54,25 @@ class TestMemoryStore(StoreTests):
         await store.aclose()
 
 
+def test_the_tests_of_stores_take_a_longer_lease_where_one_passes_too_early() -> None:
+    class BusyStore(MemoryStore):
+        starts = 0
+
+        async def start(self, key: bytes, token: bytes, lease: float) -> bool:
+            self.starts += 1
+            await asyncio.sleep(0.3 if self.starts == 1 else 0)  # longer than the first lease
+            return await super().start(key, token, lease)
+
+    class Busy(TestMemoryStore):
+        @asynccontextmanager
+        async def open_stores(self) -> AsyncIterator[tuple[Store, Store]]:
+            store = BusyStore()
+            yield store, store
+            assert store.starts == 2
+
+    Busy().test_a_lease_that_is_renewed_holds()
+
+
 class TestSQLiteStore(StoreTests):
     """The store of several processes on one machine."""
 
