@@ -11,6 +11,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_HTTP_RETRIES := 10
 export UV_HTTP_TIMEOUT := 120
 export PIP_RETRIES := 10
+export PIP_DEFAULT_TIMEOUT := 120
 # Without compiled files every Python that a test starts would compile its imports again: 2.8 s instead of 0.7 s.
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -1,4 +1,4 @@
-"""A port that a server gets which a test starts, and no other process meanwhile."""
+"""Ports that no process has but the servers that a test starts."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ __all__ = ["reserved_port"]
 
 @contextlib.contextmanager
 def reserved_port() -> Iterator[int]:
-    """Give a free port, on which a server may listen that is told of it, again and again.
+    """Give a port that refuses connections, unless a server listens there that a test tells of it.
 
     The system gives it to nobody who asks for any port, also while the server is down. On Linux, sockets with
     SO_REUSEADDR can share a port until one of them listens; servers set it, to be started again at once.

@@ -8,13 +8,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from tests.waiting import PATIENCE_S
+
 # Makes standard input the terminal that controls the process, whose keys send signals.
 IN_TERMINAL = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
     "os.execvp(sys.argv[1], sys.argv[1:])"
 )
-
-_PATIENCE_S = 60
 
 
 class Screen(NamedTuple):
@@ -41,7 +41,7 @@ def terminal(*command: str, columns: int = 100, **environment: str) -> Iterator[
     def until(text: str | None) -> str:
         nonlocal printed
         while text is None or text.encode() not in printed:
-            assert select.select([ours], [], [], _PATIENCE_S)[0], printed
+            assert select.select([ours], [], [], PATIENCE_S)[0], printed
             try:
                 chunk = os.read(ours, 65536)
             except OSError:  # how Linux reports that no process has the other side open

@@ -15,7 +15,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from navai_client import NavaiBackendClient
-from tests.faults.server import closed_port
+from tests.ports import reserved_port
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -193,7 +193,7 @@ def test_an_example_that_is_interrupted_says_so_and_another_error_is_shown_as_ev
 
 
 def test_without_a_backend_an_example_says_what_is_wrong() -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         environment = {**os.environ, "NAVAI_API_URL": f"http://127.0.0.1:{port}"}
         finished = subprocess.run(
             [sys.executable, str(EXAMPLES / "02_execute_function.py")],

@@ -14,7 +14,8 @@ from navai_client.cli._payload import parse_json, parse_pairs
 from navai_client.server import NavaiBackend
 from navai_client.testing import FakeBackend
 from tests.cli.conftest import Navai
-from tests.faults.server import FAULTS, FaultServer, closed_port
+from tests.faults.server import FAULTS, FaultServer
+from tests.ports import reserved_port
 from tests.serving import serving_app
 from tests.wordpress import serving_site
 
@@ -353,7 +354,7 @@ def test_an_idempotency_key_is_sent_with_the_call(navai: Navai, reply: Callable[
 
 
 def test_an_unreachable_backend_is_status_3(navai: Navai) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         url = f"http://127.0.0.1:{port}"
         assert navai("call", "f", "--timeout", "1", "--url", url).status == 3
         assert navai("call", "f", "-p", "a=1", "--timeout", "1", "--url", url).status == 3

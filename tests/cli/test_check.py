@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Navai
-from tests.faults.server import FaultServer, closed_port
+from tests.faults.server import FaultServer
+from tests.ports import reserved_port
 
 TOKEN = "token-0123456789abcdef"
 ALLOWED = ["--execute", "calculator_add_tax", "--payload", '{"amount": 1}', "--mint", "--speak", "hi"]
@@ -64,7 +65,7 @@ def test_warnings_can_be_made_to_count(navai: Navai, demo_server: str) -> None:
 
 
 def test_an_unreachable_backend_is_status_3(command: Navai) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         result = command("check", f"http://127.0.0.1:{port}")
     assert result.status == 3
     assert "The backend gave no response, so nothing was checked: ConnectError" in " ".join(

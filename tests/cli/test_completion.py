@@ -14,7 +14,8 @@ import pytest
 
 from navai_client.cli._completion import _cache_folder
 from tests.cli.conftest import COMMAND, Navai, Result
-from tests.faults.server import FAULTS, FaultServer, closed_port
+from tests.faults.server import FAULTS, FaultServer
+from tests.ports import reserved_port
 from tests.terminal import IN_TERMINAL
 
 LIST = json.dumps(
@@ -128,7 +129,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "nonsense", "http://nowhere.invalid"])
 def test_an_unreachable_backend_completes_nothing_and_prints_nothing(url: str, complete: Complete) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         assert complete(f"navai call --url {url.format(port=port)} g") == (0, "\n", "")
 
 

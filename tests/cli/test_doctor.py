@@ -18,7 +18,8 @@ import trustme
 from navai_client.cli import _reachability
 from navai_client.server import NavaiBackend
 from tests.cli.conftest import Navai
-from tests.faults.server import FAULTS, FaultServer, Peer, answer, closed_port
+from tests.faults.server import FAULTS, FaultServer, Peer, answer
+from tests.ports import reserved_port
 from tests.serving import serving_app
 from tests.transports.test_tls_and_proxies import tls_server
 
@@ -190,7 +191,7 @@ def test_a_name_server_that_does_not_respond_is_found(look: Look, monkeypatch: p
 
 
 def test_a_closed_port_is_found(look: Look) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         found = look("--url", f"http://127.0.0.1:{port}")["connection"]
     assert found["message"] == f"127.0.0.1:{port}: Connection refused"
     assert "navai serve --demo" in found["remedy"]
@@ -378,7 +379,7 @@ def test_a_proxy_is_named_without_its_password(
 
 
 def test_an_unreachable_proxy_is_found(look: Look) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         found = look("--url", "http://backend.test", "--proxy", f"http://127.0.0.1:{port}")["connection"]
     assert found["remedy"] == "Is this the right proxy?"
 
@@ -431,14 +432,14 @@ def test_certificates_that_only_a_call_reads_are_found(
     look: Look, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing.pem"))
-    with closed_port() as port:
+    with reserved_port() as port:
         found = look("--url", "https://backend.test", "--proxy", f"https://127.0.0.1:{port}")["backend"]
     assert found["level"] == "fail"
     assert "SSL_CERT_FILE" in found["message"]
 
 
 def test_other_kinds_of_proxies_are_handled_by_httpx(look: Look) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         found = look("--url", "http://backend.test", "--proxy", f"https://127.0.0.1:{port}")
     assert "connection" not in found
     assert found["backend"]["level"] == "fail"
@@ -525,7 +526,7 @@ def test_other_responses_about_the_model(  # noqa: PLR0917 - as above
 def test_an_openai_out_of_reach_and_settings_that_cannot_work_are_warnings(
     ask_about: Callable[..., dict[str, Any]],
 ) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         found = ask_about(f"http://127.0.0.1:{port}")
     assert found["message"].startswith("not examined, as OpenAI did not respond: ")
     assert found["level"] == "warn"

@@ -10,7 +10,8 @@ import pytest
 from navai_client import NavaiBackendClient
 from navai_client.testing import FakeBackend
 from tests.cli.conftest import Navai, Result
-from tests.faults.server import FaultServer, closed_port
+from tests.faults.server import FaultServer
+from tests.ports import reserved_port
 
 
 def listing(*items: dict[str, Any], warnings: list[str] | None = None) -> str:
@@ -141,7 +142,7 @@ def test_a_page_as_an_error_is_cut_to_one_line(navai: Navai, reply: Callable[...
 
 
 def test_an_unreachable_backend_is_status_3_with_a_remedy(command: Navai) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         result = command("functions", "--url", f"http://127.0.0.1:{port}")
     assert result.status == 3
     assert result.out == ""
@@ -215,7 +216,7 @@ def test_a_list_that_cannot_be_saved_is_a_failure(navai: Navai, demo_server: str
 
 @pytest.mark.parametrize("arguments", [["functions"], ["call", "f", "-p", "a=1"]], ids=["functions", "call"])
 def test_a_list_that_fails_is_one_line(command: Navai, arguments: list[str]) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         result = command(*arguments, "--url", f"http://127.0.0.1:{port}")
     (line,) = result.err.splitlines()
     assert line.startswith(f"navai {arguments[0]}: No response from GET http://127.0.0.1:{port}/")

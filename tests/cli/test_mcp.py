@@ -17,7 +17,7 @@ from mcp import Client, StdioServerParameters
 from navai_client.cli._mcp import _report_unless_broken_pipe
 from tests.cli.conftest import COMMAND, Navai
 from tests.cli.test_streams import without
-from tests.faults.server import closed_port
+from tests.ports import reserved_port
 
 TOKEN = "token-0123456789abcdef"
 
@@ -205,5 +205,5 @@ def test_a_backend_that_is_not_up_yet_is_a_warning(demo_server: str) -> None:
         async with Client(target) as host:
             return list((await host.list_tools()).tools)
 
-    with closed_port() as port:
+    with reserved_port() as port:
         assert asyncio.run(tools(f"http://127.0.0.1:{port}")) == []

@@ -31,7 +31,7 @@ from navai_client.testing.realtime import (
 )
 from tests.cli.conftest import COMMAND, Navai, Result
 from tests.cli.test_streams import without
-from tests.faults.server import closed_port
+from tests.ports import reserved_port
 from tests.serving import serving_app
 from tests.terminal import IN_TERMINAL
 from tests.waiting import until
@@ -246,7 +246,7 @@ def test_a_file_of_variables_that_cannot_be_read_is_status_2(
 
 
 def test_a_realtime_api_that_is_not_there_is_named(play: Any, talk: Talk) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         gone = f"ws://127.0.0.1:{port}/v1/realtime"
         ended = talk(play(), "Hi.\n", "--realtime-url", gone, "--exclude", "**/broken.py")
     assert ended.status == 3
@@ -306,7 +306,7 @@ def test_what_is_missing_is_said_in_one_line_with_the_remedy(
     play: Any, talk: Talk, command: Navai, navai: Navai, tmp_path: Path
 ) -> None:
     sound = ("--exclude", "**/broken.py")
-    with closed_port() as port:
+    with reserved_port() as port:
         down = navai("run", "--url", f"http://127.0.0.1:{port}", str(tmp_path / "project"), *sound)
     assert (down.status, down.out, down.err.count("\n")) == (3, "", 1)
     assert down.err.endswith("`navai doctor` says why.\n")

@@ -26,7 +26,8 @@ from navai_client import (
 )
 from tests.backends import BASE, OPERATIONS, RAISING, Backend, Clients, answer, call
 from tests.clients import THROUGH, make_client
-from tests.faults.server import OK, FaultServer, Peer, answer as reply, closed_port
+from tests.faults.server import OK, FaultServer, Peer, answer as reply
+from tests.ports import reserved_port
 
 EXECUTE = f"{BASE}/navai/functions/execute"
 PAGE = b"<!DOCTYPE html><html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -378,7 +379,10 @@ class TestAFailedList:
     def test_a_closed_port_is_not_silent(
         self, kind: str, through: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        with closed_port() as port, make_client(kind, f"http://127.0.0.1:{port}", through=through) as client:
+        with (
+            reserved_port() as port,
+            make_client(kind, f"http://127.0.0.1:{port}", through=through) as client,
+        ):
             assert list(client.list_functions()) == []
         (record,) = caplog.records
         assert f"GET http://127.0.0.1:{port}/navai/functions" in record.getMessage()

@@ -21,7 +21,7 @@ from navai_client.wire._operations import Paths
 from navai_client.wire._readiness import Waiting
 from navai_client.wire._requests import Invocations
 from tests.clients import make_client
-from tests.faults.server import FaultServer, Peer, answer, closed_port
+from tests.faults.server import FaultServer, Peer, answer
 from tests.ports import reserved_port
 from tests.waiting import PATIENCE_S, SHORT_S
 
@@ -134,7 +134,7 @@ def test_a_backend_that_hangs_is_not_waited_for_any_longer(kind: str, through: s
 
 def test_a_port_that_stays_closed_is_not_waited_for_any_longer(kind: str, through: str) -> None:
     with (
-        closed_port() as port,
+        reserved_port() as port,
         make_client(kind, f"http://127.0.0.1:{port}", through=through) as client,
         pytest.raises(NavaiTimeoutError, match=r"within 2 s: No response from .*Errno 111"),
     ):
@@ -267,7 +267,7 @@ def test_warmup_opens_the_connection_of_the_next_call(kind: str, through: str, r
 
 def test_warmup_says_that_a_backend_cannot_be_reached(kind: str, through: str) -> None:
     with (
-        closed_port() as port,
+        reserved_port() as port,
         make_client(kind, f"http://127.0.0.1:{port}", through=through) as client,
         pytest.raises(NavaiTransportError, match="Errno 111"),
     ):

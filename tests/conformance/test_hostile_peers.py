@@ -12,7 +12,8 @@ from hypothesis import given, settings, strategies as st
 from navai_client.conformance import Report, check, requirements
 from navai_client.transports import Call
 from navai_client.wire._values import Request, Response, TransportFailure
-from tests.faults.server import FAULTS, FaultServer, closed_port
+from tests.faults.server import FAULTS, FaultServer
+from tests.ports import reserved_port
 from tests.waiting import SHORT_S
 
 ACTS: dict[str, Any] = {
@@ -51,7 +52,7 @@ def test_a_peer_that_misbehaves_is_a_finding(fault: str) -> None:
 
 
 def test_a_backend_that_is_down_is_reported_and_not_probed_further() -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         report = check(f"http://127.0.0.1:{port}")
 
     assert not report.reached
@@ -67,7 +68,7 @@ def test_a_backend_that_is_down_is_reported_and_not_probed_further() -> None:
 
 
 def test_a_backend_that_is_down_is_not_a_success_for_a_single_group() -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         report = check(f"http://127.0.0.1:{port}", groups=["cors"])
 
     assert report.exit_status == report.exit_status_at("should") == 3

@@ -7,10 +7,10 @@ import re
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final, Self
 
-__all__ = ["FAULTS", "OK", "FaultServer", "Peer", "answer", "closed_port"]
+__all__ = ["FAULTS", "OK", "FaultServer", "Peer", "answer"]
 
 # One response that is valid for all operations but speech.
 OK: Final = json.dumps(
@@ -153,14 +153,6 @@ class FaultServer:
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join()
-
-
-@contextlib.contextmanager
-def closed_port() -> Iterator[int]:
-    """A port on which no process listens, reserved during the test."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
 
 
 def answer(body: bytes | str, *headers: str, status: str = "200 OK", length: int | None = None) -> bytes:

@@ -8,7 +8,8 @@ import pytest
 
 from navai_client import NavaiError, NavaiHTTPError, NavaiTimeoutError, NavaiTransportError, RetryPolicy
 from tests.clients import GIVEN, KINDS, THROUGH, make_client
-from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer, closed_port
+from tests.faults.server import FAULTS, OK, FaultServer, Peer, answer
+from tests.ports import reserved_port
 from tests.waiting import PATIENCE_S, until
 
 TIMEOUT: Final = 0.6  # seconds: enough to connect and send, unless the machine is busy
@@ -121,7 +122,7 @@ def test_every_fault_ends_in_time_as_an_error_and_executes_once_at_most(
 def test_a_refused_connection_has_certainly_not_executed(
     operation: str, kind: str, options: dict[str, Any]
 ) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         outcome = attempt(kind, f"http://127.0.0.1:{port}", operation, {**options, "timeout": PATIENCE_S})
     check_failed(operation, outcome)
     if operation != "list":
@@ -282,9 +283,8 @@ def check_twice(first: bytes, kind: str, options: dict[str, Any]) -> None:
 def test_an_error_that_keeps_the_search_for_secrets_busy_ends_in_time(
     operation: str, kind: str, options: dict[str, Any]
 ) -> None:
-    busy = json.dumps({"error": ""}).replace(
-        '""', f'"{r"%41&#65;A" * 3_450_000}"'
-    )  # to search it all takes 20 seconds
+    # To search it all takes 20 seconds.
+    busy = json.dumps({"error": ""}).replace('""', f'"{r"%41&#65;A" * 3_450_000}"')
 
     def treat(peer: Peer) -> None:
         while peer.request() is not None:

@@ -20,9 +20,9 @@ from mcp_types import TextContent
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart, ToolCallPart
 from pydantic_ai.models.function import AgentInfo, FunctionModel
 
-from tests.faults.server import closed_port
 from tests.integrations.loop import in_a_loop
 from tests.integrations.scripted_livekit import ScriptedLLM, wants
+from tests.ports import reserved_port
 from tests.pytest_runs import NO_PLUGINS_OF_OTHERS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -88,7 +88,7 @@ def start(name: str, environment: dict[str, str]) -> str:
 
 @pytest.mark.parametrize("name", AGENTS)
 def test_without_a_backend_an_agent_names_the_host_and_how_to_start_one(name: str) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         url = f"http://127.0.0.1:{port}"
         said = start(name, {**KEYS, "NAVAI_API_URL": url})
     assert said.startswith(f"No response from {'GET' if name not in AGENTS[::6] else 'POST'} {url}/")

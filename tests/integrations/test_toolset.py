@@ -33,9 +33,9 @@ from navai_client.integrations.tools import ToolCall
 from navai_client.integrations.toolset import Toolset, ToolsetOptions
 from navai_client.server import FunctionContext
 from navai_client.testing import FakeBackend
-from tests.faults.server import closed_port
 from tests.integrations.clock import in_virtual_time
 from tests.integrations.loop import in_a_loop
+from tests.ports import reserved_port
 from tests.waiting import pass_time
 
 ROUTES = [NavaiRoute(name="Café", path="/cafe", synonyms=["bar"])]
@@ -863,7 +863,7 @@ class TestRefreshing:
     @pytest.mark.parametrize("name", ["get_weather", "execute_app_function"])
     @in_a_loop
     async def test_a_model_is_told_that_the_backend_cannot_be_reached(self, name: str) -> None:
-        with closed_port() as port:
+        with reserved_port() as port:
             client = AsyncNavaiBackendClient(f"http://127.0.0.1:{port}", max_retries=0)
             async with client, Toolset.load(client, functions=[local_time]) as toolset:
                 outcome = await toolset.call(name, {"function_name": "get_weather", "payload": None})

@@ -15,7 +15,8 @@ import trustme
 from navai_client import NavaiTimeoutError, NavaiTransportError
 from navai_client.transports import Call, _connecting, _network
 from tests.clients import Client, make_client
-from tests.faults.server import OK, FaultServer, Peer, answer, closed_port
+from tests.faults.server import OK, FaultServer, Peer, answer
+from tests.ports import reserved_port
 from tests.waiting import PATIENCE_S, SHORT_S, until
 
 Names = dict[str, list[tuple[str, int]]]
@@ -52,7 +53,7 @@ def silent() -> Iterator[tuple[str, int]]:
 
 
 def test_the_next_address_is_tried_at_once_when_one_refuses(kind: str, through: str, names: Names) -> None:
-    with FaultServer(good) as server, closed_port() as port:
+    with FaultServer(good) as server, reserved_port() as port:
         names["backend.test"] = [*[("127.0.0.1", port)] * 30, ("127.0.0.1", server.port)]
         with made(kind, through) as client:
             assert client.execute_function("f") == "done"
@@ -186,7 +187,7 @@ def test_an_address_that_fails_at_once_is_passed_over(
 def test_a_silent_address_is_waited_for_when_the_others_refuse(
     kind: str, through: str, names: Names, silent: tuple[str, int]
 ) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         names["backend.test"] = [silent, ("127.0.0.1", port)]
         with made(kind, through, timeout=0.5) as client, pytest.raises(NavaiTimeoutError):
             client.execute_function("f")
@@ -252,7 +253,7 @@ def test_a_connection_that_is_gone_before_its_handshake_is_an_error() -> None:
 
 
 def test_the_error_is_that_of_an_address_when_all_refuse(kind: str, through: str, names: Names) -> None:
-    with closed_port() as port:
+    with reserved_port() as port:
         names["backend.test"] = [("127.0.0.1", port)] * 3
         with (
             made(kind, through) as client,
@@ -271,7 +272,7 @@ def test_the_address_that_worked_is_the_first_of_the_next_connection(
 
     with FaultServer(one_answer_each) as server:
         names["backend.test"] = [("127.0.0.2", silent[1]), ("127.0.0.1", server.port)]
-        with closed_port(), made(kind, through) as client:
+        with reserved_port(), made(kind, through) as client:
             assert client.execute_function("f") == "done"
             tried: list[str] = []
             original = _connecting._new_socket
